@@ -1,0 +1,7 @@
+//! A session gateway in front of legacy web apps.
+
+pub mod clock;
+pub mod entropy;
+pub mod secret;
+pub mod session;
+pub mod store;

@@ -1,0 +1,19 @@
+//! The session: what it is, how long it lives, what ends it.
+//!
+//! Pure: takes data and the store's time, returns data. Knows no socket, no store, no clock, no configuration.
+
+mod generation;
+mod lifetime;
+mod principal;
+mod record;
+mod tenant;
+mod token;
+mod transition;
+
+pub use generation::{Generation, Generations};
+pub use lifetime::{IdleLimit, Limits, StoreTime, TouchPlan};
+pub use principal::{IdentityValueError, Principal, Role, TenantId, UserId};
+pub use record::{EndReason, SessionRecord, UserAgentHash};
+pub use tenant::{TenantStanding, TenantStatus};
+pub use token::{SessionId, SessionToken};
+pub use transition::{Ended, LiveSession, Observation, Standing, judge};

@@ -1,0 +1,141 @@
+//! The session token and the session id made from it (contract §4).
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+
+use crate::entropy::{Entropy, EntropyError};
+
+const TOKEN_BYTES: usize = 32;
+const TOKEN_CHARACTERS: usize = 43;
+const ID_BYTES: usize = 16;
+const ID_CHARACTERS: usize = 22;
+
+/// The bearer secret in the cookie: 32 random bytes as 43 characters of base64url. Stored nowhere and hashed at once;
+/// `Debug` shows nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SessionToken([u8; TOKEN_CHARACTERS]);
+
+impl SessionToken {
+    /// Makes a new token.
+    ///
+    /// # Errors
+    /// When the source of randomness fails.
+    pub fn generate(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
+        let mut bytes = [0_u8; TOKEN_BYTES];
+        entropy.fill(&mut bytes)?;
+        let mut text = [b'A'; TOKEN_CHARACTERS];
+        let encoded = URL_SAFE_NO_PAD.encode(bytes);
+        text.copy_from_slice(encoded.as_bytes());
+        Ok(Self(text))
+    }
+
+    /// Reads a cookie's value. `None` for what cannot be a token of ours, which then costs no look-up.
+    #[must_use]
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        let text: [u8; TOKEN_CHARACTERS] = value.try_into().ok()?;
+        text.iter().all(|byte| is_base64url(*byte)).then_some(Self(text))
+    }
+
+    /// The non-secret handle: `base64url(SHA-256(token)[..16])`, the hash taken over the 43 characters.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        let digest = Sha256::digest(self.0);
+        SessionId::from_bytes(&digest)
+    }
+
+    /// The cookie's value. The name is long so that each use is noticed in review.
+    #[must_use]
+    pub fn expose_secret(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for SessionToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SessionToken([redacted])")
+    }
+}
+
+/// Key of a session in the store, its name in logs, headers and the admin API: 22 characters of base64url. Not secret.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId([u8; ID_CHARACTERS]);
+
+impl SessionId {
+    /// From the first 16 bytes of a hash.
+    fn from_bytes(hash: &[u8]) -> Self {
+        let mut text = [b'A'; ID_CHARACTERS];
+        let encoded = URL_SAFE_NO_PAD.encode(hash.get(..ID_BYTES).unwrap_or_default());
+        for (to, from) in text.iter_mut().zip(encoded.bytes()) {
+            *to = from;
+        }
+        Self(text)
+    }
+
+    /// Reads an id that came from outside (an admin call, a key of the store).
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let text: [u8; ID_CHARACTERS] = text.try_into().ok()?;
+        text.iter().all(|byte| is_base64url(*byte)).then_some(Self(text))
+    }
+
+    /// The 22 characters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "SessionId({})", self.as_str())
+    }
+}
+
+const fn is_base64url(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::SystemEntropy;
+
+    #[test]
+    fn a_token_is_43_characters_and_its_id_the_truncated_hash_of_them() {
+        let token = SessionToken::parse(&[b'A'; 43]).expect("43 characters of base64url");
+        // printf 'A%.0s' {1..43} | sha256sum, first 16 bytes, base64url
+        let expected = URL_SAFE_NO_PAD.encode(&Sha256::digest([b'A'; 43])[..16]);
+        assert_eq!(token.id().as_str(), expected);
+        assert_eq!(token.id().as_str().len(), 22);
+    }
+
+    #[test]
+    fn tokens_differ_and_read_back() {
+        let one = SessionToken::generate(&SystemEntropy).expect("the system has entropy");
+        let two = SessionToken::generate(&SystemEntropy).expect("the system has entropy");
+        assert_ne!(one.expose_secret(), two.expose_secret());
+        assert_eq!(SessionToken::parse(one.expose_secret().as_bytes()), Some(one));
+    }
+
+    #[test]
+    fn what_cannot_be_a_token_is_not_looked_up() {
+        for value in [&b""[..], b"short", &[b'A'; 42], &[b'A'; 44], &[b'='; 43], &[0xff; 43], &[b' '; 43]] {
+            assert!(SessionToken::parse(value).is_none(), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_nothing_of_the_token() {
+        let token = SessionToken::generate(&SystemEntropy).expect("the system has entropy");
+        assert!(!format!("{token:?}").contains(&token.expose_secret()[..4]));
+    }
+}
