@@ -1,0 +1,232 @@
+//! Routes: which requests need a session, and what else holds for them.
+
+use std::sync::Arc;
+
+use http::Method;
+
+use super::pattern::{PathPattern, PatternTree};
+use crate::session::Role;
+
+/// Who may call a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// Only with a valid session.
+    Required,
+    /// With the session's identity where there is one, anonymously otherwise.
+    Optional,
+    /// Anyone; no look-up and no identity.
+    Public,
+}
+
+/// What happens to the client's own `Authorization` header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authorization {
+    /// Forwarded.
+    Pass,
+    /// Removed.
+    Drop,
+}
+
+/// How far the gateway's identity is enforced (contract §2, `identity.mode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentityMode {
+    /// Report what would happen; forward what the client sent.
+    Observe,
+    /// Inject where there is a session; let the client's value through where there is no gateway cookie at all.
+    Compat,
+    /// Inject or refuse.
+    Enforce,
+}
+
+/// A set of the methods that the gateway forwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MethodSet(u8);
+
+impl MethodSet {
+    /// All forwarded methods.
+    pub const ALL: Self = Self(0b111_1111);
+    /// None.
+    pub const NONE: Self = Self(0);
+
+    const NAMES: [(&'static str, u8); 7] =
+        [("GET", 1), ("HEAD", 2), ("POST", 4), ("PUT", 8), ("PATCH", 16), ("DELETE", 32), ("OPTIONS", 64)];
+
+    /// Adds a method by its upper-case name; GET brings HEAD. `None` for a method that is never forwarded.
+    #[must_use]
+    pub fn with(self, name: &str) -> Option<Self> {
+        let (_, bit) = Self::NAMES.into_iter().find(|(known, _)| *known == name)?;
+        let bits = if bit == 1 { 0b11 } else { bit };
+        Some(Self(self.0 | bits))
+    }
+
+    /// Whether the method is in the set.
+    #[must_use]
+    pub fn contains(self, method: &Method) -> bool {
+        Self::NAMES.into_iter().any(|(name, bit)| name == method.as_str() && self.0 & bit != 0)
+    }
+
+    /// Whether a method is in both.
+    #[must_use]
+    pub const fn overlaps(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// One route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The pattern, as the name of the route in logs and metrics.
+    pub pattern: Arc<str>,
+    /// Who may call it.
+    pub auth: Auth,
+    /// The roles that may call it; empty: any, also none.
+    pub roles: Vec<Role>,
+    /// Whether the cross-origin rule holds.
+    pub csrf: bool,
+    /// The client's own `Authorization` header.
+    pub authorization: Authorization,
+    /// The name of the upstream it goes to.
+    pub upstream: Arc<str>,
+    /// How far identity is enforced.
+    pub mode: IdentityMode,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    methods: MethodSet,
+    route: Arc<Route>,
+    implicit: bool,
+    refusal: Arc<Route>,
+}
+
+/// A route that stands beside another of an equal pattern and an overlapping method.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("overlaps with `{other}`: equal patterns need different methods")]
+pub struct Overlap {
+    /// The pattern that was there first.
+    pub other: Arc<str>,
+}
+
+/// All routes. Every path has one: what no pattern matches falls to the default.
+#[derive(Clone, Debug)]
+pub struct RouteTable {
+    tree: PatternTree<Entry>,
+    default: Arc<Route>,
+}
+
+impl RouteTable {
+    /// A table in which every path takes `default`.
+    #[must_use]
+    pub fn new(default: Route) -> Self {
+        Self { tree: PatternTree::default(), default: Arc::new(default) }
+    }
+
+    /// Adds a route of the configuration. It replaces implicit ones of an equal pattern.
+    ///
+    /// # Errors
+    /// When an equal pattern already has one of these methods.
+    pub fn add(&mut self, pattern: &PathPattern, methods: MethodSet, route: Route) -> Result<(), Overlap> {
+        let entries = self.tree.entry(pattern);
+        entries.retain(|entry| !entry.implicit);
+        if let Some(entry) = entries.iter().find(|entry| entry.methods.overlaps(methods)) {
+            return Err(Overlap { other: entry.route.pattern.clone() });
+        }
+        entries.push(Entry::new(methods, route, false));
+        Ok(())
+    }
+
+    /// Adds a route that follows from another setting, unless the configuration has one of an equal pattern.
+    pub fn add_implicit(&mut self, pattern: &PathPattern, route: Route) {
+        let entries = self.tree.entry(pattern);
+        if entries.is_empty() {
+            entries.push(Entry::new(MethodSet::ALL, route, true));
+        }
+    }
+
+    /// The route of a request. A path whose best pattern lists other methods is `required` with all of that pattern's
+    /// roles, never the next pattern's route.
+    pub fn pick<S: AsRef<str>>(&self, method: &Method, segments: &[S], trailing_slash: bool) -> &Arc<Route> {
+        let entries = self.tree.find(segments, trailing_slash);
+        let Some(first) = entries.first() else { return &self.default };
+        entries.iter().find(|entry| entry.methods.contains(method)).map_or(&first.refusal, |entry| &entry.route)
+    }
+}
+
+impl Entry {
+    fn new(methods: MethodSet, route: Route, implicit: bool) -> Self {
+        let refusal = Route { auth: Auth::Required, csrf: true, mode: IdentityMode::Enforce, ..route.clone() };
+        Self { methods, route: Arc::new(route), implicit, refusal: Arc::new(refusal) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(pattern: &str, auth: Auth) -> Route {
+        Route {
+            pattern: pattern.into(),
+            auth,
+            roles: Vec::new(),
+            csrf: true,
+            authorization: Authorization::Pass,
+            upstream: "default".into(),
+            mode: IdentityMode::Enforce,
+        }
+    }
+
+    fn pattern(text: &str) -> PathPattern {
+        PathPattern::parse(text).expect("a pattern")
+    }
+
+    fn methods(names: &[&str]) -> MethodSet {
+        names.iter().fold(MethodSet::NONE, |set, name| set.with(name).expect("a known method"))
+    }
+
+    #[test]
+    fn what_no_pattern_matches_is_required() {
+        let table = RouteTable::new(route("default", Auth::Required));
+        assert_eq!(table.pick(&Method::GET, &["x"], false).auth, Auth::Required);
+    }
+
+    #[test]
+    fn get_includes_head() {
+        assert!(methods(&["GET"]).contains(&Method::HEAD));
+        assert!(!methods(&["HEAD"]).contains(&Method::GET));
+    }
+
+    #[test]
+    fn a_path_whose_best_pattern_lists_other_methods_is_required_and_not_the_next_patterns() {
+        let mut table = RouteTable::new(route("default", Auth::Required));
+        table.add(&pattern("/*"), MethodSet::ALL, route("/*", Auth::Public)).expect("no overlap");
+        table.add(&pattern("/a"), methods(&["GET"]), route("/a", Auth::Public)).expect("no overlap");
+        assert_eq!(table.pick(&Method::GET, &["a"], false).auth, Auth::Public);
+        assert_eq!(table.pick(&Method::POST, &["a"], false).auth, Auth::Required);
+        assert_eq!(table.pick(&Method::POST, &["b"], false).auth, Auth::Public);
+    }
+
+    #[test]
+    fn equal_patterns_need_different_methods() {
+        let mut table = RouteTable::new(route("default", Auth::Required));
+        table.add(&pattern("/a/{x}"), methods(&["GET"]), route("/a/{x}", Auth::Public)).expect("no overlap");
+        table.add(&pattern("/a/{y}"), methods(&["POST"]), route("/a/{y}", Auth::Required)).expect("no overlap");
+        let overlap = table.add(&pattern("/a/{z}"), methods(&["HEAD"]), route("/a/{z}", Auth::Public));
+        assert_eq!(overlap, Err(Overlap { other: "/a/{x}".into() }));
+    }
+
+    #[test]
+    fn an_explicit_route_replaces_an_implicit_one_whichever_comes_first() {
+        for explicit_first in [true, false] {
+            let mut table = RouteTable::new(route("default", Auth::Required));
+            if explicit_first {
+                table.add(&pattern("/login"), methods(&["GET"]), route("mine", Auth::Optional)).expect("no overlap");
+            }
+            table.add_implicit(&pattern("/login"), route("implicit", Auth::Public));
+            if !explicit_first {
+                table.add(&pattern("/login"), methods(&["GET"]), route("mine", Auth::Optional)).expect("no overlap");
+            }
+            assert_eq!(table.pick(&Method::GET, &["login"], false).auth, Auth::Optional);
+            assert_eq!(table.pick(&Method::POST, &["login"], false).auth, Auth::Required);
+        }
+    }
+}
