@@ -1,10 +1,18 @@
 //! Policy: which route a request takes, whether it may go on, and what the backend is told.
 //!
-//! Pure: takes the route table, the session's standing and the request's facts; returns a permit or a denial.
+//! Pure: takes the route table, the session's standing and the request's facts; returns a [`Permit`] or a [`Denial`].
 //! Knows no socket, no store, no clock.
 
+mod decide;
 mod pattern;
+mod permit;
+mod query;
+mod rewrite;
 mod route;
 
+pub use decide::{SessionFacts, TenantClaim, decide};
 pub use pattern::{PathPattern, PatternError, PatternTree};
+pub use permit::{Denial, Identity, Permit, VerifiedIdentity};
+pub use query::{ForeignClaim, QueryRule, QueryRules, rewrite_query};
+pub use rewrite::{IdentityHeaders, Unwritable, rewrite};
 pub use route::{Auth, Authorization, IdentityMode, MethodSet, Overlap, Route, RouteTable};

@@ -1,0 +1,203 @@
+//! The decision: may this request go on, and as whom.
+
+use super::permit::{Denial, Identity, Permit, VerifiedIdentity};
+use super::route::{Auth, IdentityMode, Route};
+use crate::session::{EndReason, Principal, SessionId};
+
+/// What is known of the session that a request came with.
+#[derive(Clone, Copy, Debug)]
+pub enum SessionFacts<'a> {
+    /// The request had no gateway cookie at all.
+    NoCookie,
+    /// It had one that names no session: not a token, two different ones, or one never made.
+    Unknown,
+    /// The session is over.
+    Ended(EndReason),
+    /// The session is live.
+    Live {
+        /// Its id.
+        id: SessionId,
+        /// Whose it is.
+        principal: &'a Principal,
+    },
+    /// The store cannot say.
+    Unavailable,
+}
+
+/// What a client claimed about its tenant, compared with its session's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TenantClaim {
+    /// Nothing, or the session's own; or claims are ignored.
+    Harmless,
+    /// Another tenant than the session's, on a gateway that is told to refuse that.
+    Foreign,
+}
+
+/// Decides on a request whose route is known.
+///
+/// # Errors
+/// The reason why the request may not go on.
+pub fn decide(route: &Route, session: SessionFacts<'_>, claim: TenantClaim) -> Result<Permit, Denial> {
+    let identity = match (route.auth, session) {
+        // No look-up was made and none would count.
+        (Auth::Public, SessionFacts::NoCookie) => without_cookie(route.mode),
+        (Auth::Public, _) => without_session(route.mode),
+
+        (Auth::Required | Auth::Optional, SessionFacts::Live { id, principal }) => {
+            let enforced = route.mode != IdentityMode::Observe;
+            if enforced && !role_allows(route, principal) {
+                return Err(Denial::ForbiddenRole);
+            }
+            if enforced && claim == TenantClaim::Foreign {
+                return Err(Denial::TenantMismatch);
+            }
+            if enforced { Identity::Verified(VerifiedIdentity::of(principal.clone(), id)) } else { Identity::AsClaimed }
+        }
+
+        // A store that cannot say is never read as "no session".
+        (Auth::Required | Auth::Optional, SessionFacts::Unavailable) => return Err(Denial::StoreUnavailable),
+
+        (Auth::Optional, SessionFacts::NoCookie) => without_cookie(route.mode),
+        // Nobody, then; and a session that was ended on purpose leaves nobody's claim standing in any mode.
+        (Auth::Optional, SessionFacts::Ended(reason)) if !is_expiry(reason) => Identity::Anonymous,
+        (Auth::Optional, SessionFacts::Unknown | SessionFacts::Ended(_)) => without_session(route.mode),
+
+        // What was ended on purpose is refused in every mode; what merely ran out is reported in observe.
+        (Auth::Required, SessionFacts::Ended(reason)) => match route.mode {
+            IdentityMode::Observe if is_expiry(reason) => Identity::AsClaimed,
+            _ => return Err(Denial::SessionEnded(reason)),
+        },
+        (Auth::Required, SessionFacts::Unknown) => match route.mode {
+            IdentityMode::Observe => Identity::AsClaimed,
+            IdentityMode::Compat | IdentityMode::Enforce => return Err(Denial::SessionRequired),
+        },
+        (Auth::Required, SessionFacts::NoCookie) => match route.mode {
+            IdentityMode::Observe | IdentityMode::Compat => Identity::AsClaimed,
+            IdentityMode::Enforce => return Err(Denial::SessionRequired),
+        },
+    };
+    Ok(Permit::new(identity, route))
+}
+
+/// Where there is no gateway cookie at all, both migration modes let the client's claim through.
+const fn without_cookie(mode: IdentityMode) -> Identity {
+    match mode {
+        IdentityMode::Observe | IdentityMode::Compat => Identity::AsClaimed,
+        IdentityMode::Enforce => Identity::Anonymous,
+    }
+}
+
+/// Where there is a cookie without a session, only `observe` does.
+const fn without_session(mode: IdentityMode) -> Identity {
+    match mode {
+        IdentityMode::Observe => Identity::AsClaimed,
+        IdentityMode::Compat | IdentityMode::Enforce => Identity::Anonymous,
+    }
+}
+
+fn role_allows(route: &Route, principal: &Principal) -> bool {
+    route.roles.is_empty() || principal.role.as_ref().is_some_and(|role| route.roles.contains(role))
+}
+
+const fn is_expiry(reason: EndReason) -> bool {
+    matches!(reason, EndReason::IdleTimeout | EndReason::Expired)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::SystemEntropy;
+    use crate::policy::Authorization;
+    use crate::session::{Role, SessionToken, TenantId, UserId};
+
+    fn route(auth: Auth, mode: IdentityMode) -> Route {
+        Route {
+            pattern: "/x".into(),
+            auth,
+            roles: Vec::new(),
+            csrf: true,
+            authorization: Authorization::Pass,
+            upstream: "default".into(),
+            mode,
+        }
+    }
+
+    fn principal(role: Option<&str>) -> Principal {
+        Principal {
+            tenant: TenantId::parse("42").expect("a tenant"),
+            user: UserId::parse("7").expect("a user"),
+            role: role.map(|role| Role::parse(role).expect("a role")),
+        }
+    }
+
+    fn id() -> SessionId {
+        SessionToken::generate(&SystemEntropy).expect("entropy").id()
+    }
+
+    fn outcome(route: &Route, session: SessionFacts<'_>) -> Result<&'static str, Denial> {
+        decide(route, session, TenantClaim::Harmless).map(|permit| match permit.identity() {
+            Identity::Verified(_) => "verified",
+            Identity::Anonymous => "anonymous",
+            Identity::AsClaimed => "claimed",
+        })
+    }
+
+    #[test]
+    fn every_combination_of_route_mode_and_session_has_its_answer() {
+        use Auth::{Optional, Public, Required};
+        use IdentityMode::{Compat, Enforce, Observe};
+        let person = principal(None);
+        let none = SessionFacts::NoCookie;
+        let unknown = SessionFacts::Unknown;
+        let revoked = SessionFacts::Ended(EndReason::Revoked);
+        let idle = SessionFacts::Ended(EndReason::IdleTimeout);
+        let down = SessionFacts::Unavailable;
+        let live = SessionFacts::Live { id: id(), principal: &person };
+        let required = Err(Denial::SessionRequired);
+        let ended = Err(Denial::SessionEnded(EndReason::Revoked));
+        let timed_out = Err(Denial::SessionEnded(EndReason::IdleTimeout));
+        let unavailable = Err(Denial::StoreUnavailable);
+        let (verified, anonymous, claimed) = (Ok("verified"), Ok("anonymous"), Ok("claimed"));
+        for (auth, mode, answers) in [
+            (Required, Enforce, [required, required, ended, timed_out, unavailable, verified]),
+            (Required, Compat, [claimed, required, ended, timed_out, unavailable, verified]),
+            (Required, Observe, [claimed, claimed, ended, claimed, unavailable, claimed]),
+            (Optional, Enforce, [anonymous, anonymous, anonymous, anonymous, unavailable, verified]),
+            (Optional, Compat, [claimed, anonymous, anonymous, anonymous, unavailable, verified]),
+            (Optional, Observe, [claimed, claimed, anonymous, claimed, unavailable, claimed]),
+            (Public, Enforce, [anonymous; 6]),
+            (Public, Compat, [claimed, anonymous, anonymous, anonymous, anonymous, anonymous]),
+            (Public, Observe, [claimed; 6]),
+        ] {
+            let route = route(auth, mode);
+            for (facts, answer) in [none, unknown, revoked, idle, down, live].into_iter().zip(answers) {
+                assert_eq!(outcome(&route, facts), answer, "{auth:?} {mode:?} {facts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_route_with_roles_needs_one_of_them() {
+        let mut route = route(Auth::Required, IdentityMode::Enforce);
+        route.roles = vec![Role::parse("admin").expect("a role"), Role::parse("root").expect("a role")];
+        for (role, answer) in [
+            (None, Err(Denial::ForbiddenRole)),
+            (Some("user"), Err(Denial::ForbiddenRole)),
+            (Some("Admin"), Err(Denial::ForbiddenRole)),
+            (Some("root"), Ok("verified")),
+        ] {
+            let person = principal(role);
+            assert_eq!(outcome(&route, SessionFacts::Live { id: id(), principal: &person }), answer, "{role:?}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_claim_is_refused_where_it_is_not_ignored() {
+        let person = principal(None);
+        let live = SessionFacts::Live { id: id(), principal: &person };
+        let enforced = route(Auth::Required, IdentityMode::Enforce);
+        assert!(matches!(decide(&enforced, live, TenantClaim::Foreign), Err(Denial::TenantMismatch)));
+        let observed = route(Auth::Required, IdentityMode::Observe);
+        assert!(decide(&observed, live, TenantClaim::Foreign).is_ok());
+    }
+}

@@ -1,0 +1,64 @@
+//! From a permit to header edits: exactly one of each identity header, or none.
+
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+
+use super::permit::{Identity, Permit, VerifiedIdentity};
+use super::route::Authorization;
+
+/// The names under which the backend reads who is asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityHeaders {
+    /// The tenant's.
+    pub tenant: HeaderName,
+    /// The user's.
+    pub user: HeaderName,
+    /// The role's.
+    pub role: HeaderName,
+    /// The session id's.
+    pub session: HeaderName,
+}
+
+/// An identity that cannot be written as a header. Identity values are checked when a session is made, so this is a
+/// broken store; the request must not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the session's identity cannot be written as a header")]
+pub struct Unwritable;
+
+/// Writes what the permit says into headers from which everything that the client claimed was already removed.
+/// `anonymous` is the tenant header's value for requests without identity, where one is configured.
+///
+/// # Errors
+/// When a value cannot be a header; nothing may be forwarded then.
+pub fn rewrite(
+    headers: &mut HeaderMap,
+    permit: &Permit,
+    names: &IdentityHeaders,
+    anonymous: Option<&HeaderValue>,
+) -> Result<(), Unwritable> {
+    if permit.authorization() == Authorization::Drop {
+        headers.remove(AUTHORIZATION);
+    }
+    match permit.identity() {
+        Identity::Verified(verified) => inject(headers, verified, names)?,
+        Identity::Anonymous => {
+            if let Some(value) = anonymous {
+                headers.insert(names.tenant.clone(), value.clone());
+            }
+        }
+        Identity::AsClaimed => {}
+    }
+    Ok(())
+}
+
+fn inject(headers: &mut HeaderMap, verified: &VerifiedIdentity, names: &IdentityHeaders) -> Result<(), Unwritable> {
+    let value = |text: &str| HeaderValue::from_str(text).map_err(|_| Unwritable);
+    let principal = verified.principal();
+    headers.insert(names.tenant.clone(), value(principal.tenant.as_str())?);
+    headers.insert(names.user.clone(), value(principal.user.as_str())?);
+    match &principal.role {
+        Some(role) => headers.insert(names.role.clone(), value(role.as_str())?),
+        None => headers.remove(&names.role),
+    };
+    headers.insert(names.session.clone(), value(verified.session().as_str())?);
+    Ok(())
+}
