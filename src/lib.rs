@@ -6,3 +6,4 @@ pub mod policy;
 pub mod secret;
 pub mod session;
 pub mod store;
+pub mod upstream;

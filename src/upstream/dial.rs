@@ -1,0 +1,91 @@
+//! Makes a connection: look-up, connect, HTTP handshake, and the task that drives it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::address::PeerAddress;
+use super::wire::{Outgoing, Socket, Wire, WireStream};
+
+/// The most bytes an answer's head may have, and with it the buffers of a connection.
+pub(super) const MAX_ANSWER_HEAD: usize = 64 * 1024;
+
+/// The most header lines an answer may have.
+pub(super) const MAX_ANSWER_HEADERS: usize = 200;
+
+/// A connection to a peer. Dropping it closes it, whatever it was doing.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) sender: http1::SendRequest<Outgoing>,
+    pub(super) wire: Arc<Wire>,
+    _task: AbortOnDrop,
+}
+
+/// Ends a task when dropped.
+#[derive(Debug)]
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Connects within `limit`, look-up included.
+pub(super) async fn dial(address: &PeerAddress, limit: Duration) -> io::Result<Connection> {
+    let deadline = Instant::now() + limit;
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "connecting took too long");
+    let socket = match address {
+        PeerAddress::Unix(path) => Socket::Unix(timeout_at(deadline, UnixStream::connect(path)).await.map_err(late)??),
+        PeerAddress::Tcp { host, port } => {
+            let found = timeout_at(deadline, lookup_host((host.as_str(), *port))).await.map_err(late)??;
+            let addresses: Vec<SocketAddr> = found.collect();
+            Socket::Tcp(connect_to_any(&addresses, deadline).await?)
+        }
+    };
+    handshake(socket).await
+}
+
+/// Tries the addresses in turn. Each gets its share of the time left, so that one that swallows packets (an IPv6
+/// address without a route, say) leaves time for the next.
+async fn connect_to_any(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for (left, address) in (1..=u32::try_from(addresses.len()).unwrap_or(u32::MAX)).rev().zip(addresses) {
+        let share = deadline.saturating_duration_since(Instant::now()) / left;
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(socket)) => {
+                // Heads and small bodies go out at once; waiting for an ACK would cost 40 ms.
+                socket.set_nodelay(true)?;
+                return Ok(socket);
+            }
+            Ok(Err(error)) => failure = error,
+            Err(_) => failure = io::Error::new(io::ErrorKind::TimedOut, "connecting took too long"),
+        }
+    }
+    Err(failure)
+}
+
+async fn handshake(socket: Socket) -> io::Result<Connection> {
+    let wire = Arc::new(Wire::new());
+    let stream = TokioIo::new(WireStream::new(socket, Arc::clone(&wire)));
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(MAX_ANSWER_HEAD)
+        .max_header_size(MAX_ANSWER_HEAD)
+        .max_headers(MAX_ANSWER_HEADERS)
+        .handshake(stream)
+        .await
+        .map_err(io::Error::other)?;
+    let task = tokio::spawn(async move {
+        // What went wrong is told to whoever waits for the answer or reads its body; an idle connection that ends
+        // concerns nobody.
+        let _ = connection.await;
+    });
+    Ok(Connection { sender, wire, _task: AbortOnDrop(task.abort_handle()) })
+}

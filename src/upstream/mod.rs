@@ -1,0 +1,33 @@
+//! The backend's side: one request goes to one of an upstream's peers, the answer streams back.
+//!
+//! What it promises: a request that may have been processed is never sent twice; whose fault a failure was is told
+//! apart (the client's body, the backend, our own disk); whatever a backend sends is bounded or streamed; a
+//! connection whose state is not certain is closed, never reused.
+//!
+//! It must never know sessions, policy, identity or the configuration file, and it never edits a header but those
+//! that frame the message (`Connection`, `Content-Length`, `Transfer-Encoding`).
+//!
+//! One request, in the order of the files: [`address`](PeerAddress) names a peer, `peer` finds an idle connection
+//! (`pool`) or dials one (`dial`), `wire` carries bytes and keeps the facts that decide what went wrong, `body` and
+//! `spool` are the request's body, `send` walks through it all, `answer` is the body that streams back.
+
+mod address;
+mod answer;
+mod body;
+mod dial;
+mod error;
+mod peer;
+mod pool;
+mod send;
+mod spool;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use address::{AddressError, PeerAddress};
+pub use answer::{AnswerCut, UpstreamBody};
+pub use body::{BodyLimits, ClientBody, RequestBody, SpooledBody};
+pub use error::{BodyError, BodyFault, UpstreamError};
+pub use send::{Upstream, UpstreamSettings};
+pub use spool::{SpoolSettings, spool};

@@ -1,0 +1,62 @@
+//! One peer of an upstream: its address, its idle connections, and whether it failed just now.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::address::PeerAddress;
+use super::dial::{Connection, dial};
+use super::pool::Pool;
+use crate::clock::{Monotonic, SharedClock, micros};
+
+/// How long a peer that could not be connected is tried last.
+const REST: Duration = Duration::from_secs(1);
+
+/// One peer.
+pub(super) struct Peer {
+    address: PeerAddress,
+    clock: SharedClock,
+    /// Microseconds on the clock until which it is tried last; 0 when it never failed.
+    rests_until: AtomicU64,
+    origin: Monotonic,
+    pool: Option<Arc<Pool>>,
+}
+
+impl Peer {
+    pub(super) fn new(address: PeerAddress, keepalive: Option<Duration>, clock: SharedClock) -> Self {
+        let pool = keepalive.map(|keepalive| Arc::new(Pool::new(keepalive, Arc::clone(&clock))));
+        Self { address, origin: clock.monotonic(), clock, rests_until: AtomicU64::new(0), pool }
+    }
+
+    pub(super) const fn address(&self) -> &PeerAddress {
+        &self.address
+    }
+
+    /// Where its connections go when they are done; `None` when none is kept.
+    pub(super) const fn pool(&self) -> Option<&Arc<Pool>> {
+        self.pool.as_ref()
+    }
+
+    /// Whether it could not be connected just now.
+    pub(super) fn rests(&self) -> bool {
+        self.now() < self.rests_until.load(Ordering::Relaxed)
+    }
+
+    /// An idle connection, if there is one.
+    pub(super) fn idle_connection(&self) -> Option<Connection> {
+        self.pool.as_ref()?.take()
+    }
+
+    /// A new connection.
+    pub(super) async fn fresh_connection(&self, limit: Duration) -> io::Result<Connection> {
+        let dialled = dial(&self.address, limit).await;
+        let rests_until = if dialled.is_ok() { 0 } else { self.now() + micros(REST) };
+        self.rests_until.store(rests_until, Ordering::Relaxed);
+        dialled
+    }
+
+    fn now(&self) -> u64 {
+        micros(self.clock.monotonic().since(self.origin))
+    }
+}
