@@ -11,6 +11,10 @@
 //!   is [`Creation::Superseded`], or dead from its start.
 //! - Only the store's clock decides. Deadlines come from [`now`](SessionStore::now) and the times in its answers.
 
+mod codec;
+pub mod observe;
+pub mod redis;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
