@@ -170,6 +170,17 @@ impl<T> PatternTree<T> {
         &mut node.exact
     }
 
+    /// All values.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        let mut found = Vec::new();
+        let mut waiting = vec![&self.root];
+        while let Some(node) = waiting.pop() {
+            found.extend(node.exact.iter().chain(&node.rest));
+            waiting.extend(node.literals.values().chain(node.capture.as_deref()));
+        }
+        found.into_iter()
+    }
+
     /// The values of the most specific pattern that matches; empty when none does.
     ///
     /// `segments` are the path's, decoded and without empty ones; `trailing_slash` says whether the path ends in one,

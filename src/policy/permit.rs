@@ -63,6 +63,12 @@ impl Permit {
         Self::new(Identity::Anonymous, route)
     }
 
+    /// The permit of a logout, which is forwarded after its session has ended: for the principal whose it was.
+    #[must_use]
+    pub fn parting(route: &Route, session: SessionId, principal: &Principal) -> Self {
+        Self::new(Identity::Verified(VerifiedIdentity::of(principal.clone(), session)), route)
+    }
+
     /// What the backend is told about who is asking.
     #[must_use]
     pub const fn identity(&self) -> &Identity {

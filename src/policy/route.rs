@@ -143,6 +143,11 @@ impl RouteTable {
         }
     }
 
+    /// The name of every route, as in logs and metrics; some more than once.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.tree.values().map(|entry| &entry.route.pattern).chain([&self.default.pattern])
+    }
+
     /// The route of a request. A path whose best pattern lists other methods is `required` with all of that pattern's
     /// roles, never the next pattern's route.
     pub fn pick<S: AsRef<str>>(&self, method: &Method, segments: &[S], trailing_slash: bool) -> &Arc<Route> {

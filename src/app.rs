@@ -1,0 +1,227 @@
+//! The composition root: the only place that names concrete stores, opens files and sockets, and knows how it all
+//! starts and stops.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{AdminServer, AdminSettings};
+use crate::audit::{AuditLog, AuditOpenError};
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::{Config, ServerConfig, StoreKind};
+use crate::entropy::{EntropyError, SharedEntropy, SystemEntropy};
+use crate::health::{Readiness, probe_store};
+use crate::http::HeadLimits;
+use crate::proxy::listener::{ListenerLimits, Slots, Stage, accept, bind};
+use crate::proxy::{ConnectionTimeouts, Gateway, Services};
+use crate::store::SharedStore;
+use crate::store::embedded::{EmbeddedStore, OpenError};
+use crate::store::observe::SharedObserver;
+use crate::store::redis::{RedisSettings, RedisStore, SettingsError, Unfit};
+use crate::store::touch_queue::{DEFAULT_CAPACITY, TouchQueue};
+use crate::telemetry::{Log, LogError, LogSettings, Metrics};
+
+/// How long the audit log and the log may take to write their last lines.
+const LAST_LINES: Duration = Duration::from_secs(5);
+
+/// Why the gateway could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listening socket.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The embedded store.
+    #[error(transparent)]
+    Embedded(#[from] OpenError),
+    /// The Redis settings.
+    #[error("store.redis: {0}")]
+    RedisSettings(#[from] SettingsError),
+    /// The Redis server.
+    #[error("the Redis server cannot be used: {0}")]
+    Redis(#[from] Unfit),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditOpenError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Randomness.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// Threads or signals.
+    #[error("the runtime cannot be started: {0}")]
+    Runtime(#[from] io::Error),
+}
+
+/// Runs the gateway until it is told to stop.
+///
+/// # Errors
+/// When it cannot start. Once it serves, it ends well.
+pub fn run(config: Config) -> Result<(), StartError> {
+    // Fails only when a provider is there already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let clock: SharedClock = Arc::new(SystemClock);
+    let metrics = Arc::new(Metrics::new());
+    let settings = LogSettings { format: config.telemetry.log, level: config.telemetry.level };
+    let log = Log::init(settings, clock.clone(), &metrics)?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if config.server.workers > 0 {
+        runtime.worker_threads(config.server.workers);
+    }
+    let result = runtime.enable_all().build()?.block_on(serve(config, clock, metrics, log.clone()));
+    let _ = log.shutdown(LAST_LINES);
+    result
+}
+
+async fn serve(config: Config, clock: SharedClock, metrics: Arc<Metrics>, log: Log) -> Result<(), StartError> {
+    let config = Arc::new(config);
+    let entropy: SharedEntropy = Arc::new(SystemEntropy);
+    let readiness = Arc::new(Readiness::new());
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    // Sockets first: a port in use is the most likely mistake, and nothing has been opened yet.
+    let listeners = listen(&config.server.listen)?;
+    let admin = bind_one(config.admin.listen)?;
+    let audit = AuditLog::open(config.audit.file.clone(), clock.clone(), metrics.audit())?;
+    let store = open_store(&config, clock.clone(), metrics.clone()).await?;
+    let touches = Arc::new(TouchQueue::start(store.clone(), metrics.clone(), DEFAULT_CAPACITY));
+    let exchanges = TaskTracker::new();
+    let gateway = Arc::new(Gateway::new(Services {
+        config: config.clone(),
+        store: store.clone(),
+        touches: touches.clone(),
+        audit: audit.clone(),
+        metrics: metrics.clone(),
+        log,
+        readiness: readiness.clone(),
+        clock,
+        entropy,
+        tasks: exchanges.clone(),
+    })?);
+
+    let mut background = JoinSet::new();
+    background.spawn({
+        let (readiness, metrics) = (readiness.clone(), metrics.clone());
+        async move { probe_store(store, &readiness, |up| metrics.store_state(up)).await }
+    });
+    let admin_settings = AdminSettings { token: config.admin.token.clone() };
+    background.spawn(AdminServer::new(admin_settings, readiness.clone(), metrics).serve(admin));
+
+    let (stage, _) = watch::channel(Stage::Serving);
+    let limits = Arc::new(listener_limits(&config.server));
+    let slots = Arc::new(Slots::default());
+    let connections = TaskTracker::new();
+    for listener in listeners {
+        let accepting =
+            accept(listener, gateway.clone(), limits.clone(), slots.clone(), connections.clone(), stage.subscribe());
+        background.spawn(accepting);
+    }
+    let mut stop = StopSignals::new()?;
+    readiness.configuration_loaded();
+    tracing::info!(
+        listen = ?config.server.listen,
+        admin = %config.admin.listen,
+        public_url = %config.server.public_url,
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
+
+    stop.drain(&config.server, &readiness).await;
+    // From here on there are no new connections; what is in flight finishes.
+    stage.send_replace(Stage::Closing);
+    connections.close();
+    exchanges.close();
+    let in_flight = async {
+        connections.wait().await;
+        exchanges.wait().await;
+    };
+    if tokio::time::timeout(config.server.drain_timeout, in_flight).await.is_err() {
+        tracing::warn!(connections = connections.len(), "requests were still in flight at the end of drain_timeout");
+    }
+    touches.flush().await;
+    background.shutdown().await;
+    if !audit.shutdown(LAST_LINES) {
+        tracing::error!("the audit log could not be written to its end");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
+    addresses.iter().map(|address| bind_one(*address)).collect()
+}
+
+fn bind_one(address: SocketAddr) -> Result<TcpListener, StartError> {
+    bind(address).map_err(|source| StartError::Bind { address, source })
+}
+
+async fn open_store(
+    config: &Config,
+    clock: SharedClock,
+    observer: SharedObserver,
+) -> Result<SharedStore, StartError> {
+    Ok(match &config.store.kind {
+        StoreKind::Embedded { path } => EmbeddedStore::open(path, clock, observer)?,
+        StoreKind::Redis { url, password } => {
+            let settings = RedisSettings::new(url, password.as_ref(), &config.store.prefix)?;
+            RedisStore::connect(settings, observer).await?
+        }
+    })
+}
+
+fn listener_limits(server: &ServerConfig) -> ListenerLimits {
+    ListenerLimits {
+        connections: server.max_connections,
+        connections_per_address: server.max_connections_per_address,
+        trusted_proxies: server.trusted_proxies.clone(),
+        head: HeadLimits { bytes: server.max_header, count: server.max_headers },
+        timeouts: ConnectionTimeouts {
+            header: server.header_timeout,
+            keepalive: server.client_keepalive,
+            write: server.write_timeout,
+        },
+    }
+}
+
+/// The signals that end the program.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for a signal, and after SIGTERM for as long as load balancers need to notice that this instance is no
+    /// longer ready. Ctrl-C does not wait: a person did it. A second signal ends the wait.
+    async fn drain(&mut self, server: &ServerConfig, readiness: &Readiness) {
+        let terminated = tokio::select! {
+            _ = self.terminate.recv() => true,
+            _ = self.interrupt.recv() => false,
+        };
+        readiness.begin_draining();
+        tracing::info!(delay = ?server.drain_delay, timeout = ?server.drain_timeout, "draining");
+        if terminated {
+            tokio::select! {
+                () = tokio::time::sleep(server.drain_delay) => {}
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! The login exchange: the backend decides, the store has the session first, then the answer goes out with the cookie.
+//!
+//! It is buffered, and runs to its end even when the client hangs up: the caller spawns it.
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION,
+    SET_COOKIE,
+};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, response};
+use serde_json::Value;
+
+use super::body::AnswerBody;
+use super::effects::Effect;
+use super::exchange::Exchange;
+use super::forward::{Cleared, Content, clean_answer, own_question, send};
+use super::gateway::Gateway;
+use super::respond::Failure;
+use crate::config::Capture;
+use crate::http::{
+    BrowserJar, IdentityPointers, LoginIdentity, Presented, RequestHost, Scheme, Target, expire_backend_cookie,
+    json_says_failure, session_set_cookie,
+};
+use crate::policy::{Permit, Route};
+use crate::session::{EndReason, Principal, SessionRecord, SessionToken, Standing, StoreTime, UserAgentHash};
+use crate::store::{Creation, NewSession};
+use crate::upstream::{UpstreamBody, read_whole};
+
+/// The largest answer to a question of the gateway's own.
+const OWN_ANSWER_MAX: usize = 64 * 1024;
+
+/// What the backend's answer to a login says.
+enum Verdict {
+    /// The login failed.
+    Failed,
+    /// Nobody is logged in: a second factor is still due, say.
+    Nobody,
+    /// Somebody is.
+    LoggedIn(Principal),
+    /// The request's own cookies named a user already, so the answer proves nothing about this login.
+    NamedBefore,
+}
+
+/// Runs a login.
+pub(super) async fn login(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    route: &Route,
+    presented: &Presented,
+    mut cleared: Cleared,
+) -> Result<Response<AnswerBody>, Failure> {
+    // The store's time *before* the backend is asked: a revocation from here on wins over this login. It also shows
+    // that there is a store, before the backend has done anything.
+    let began = gateway.store().now().await.map_err(Failure::Store)?;
+    let settings = &gateway.config().login;
+    let body = cleared.content.buffer(gateway, settings.max_body).await?;
+    let content_type = cleared.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let remembered = crate::http::remembered(content_type, &body, &gateway.config().session.remember_field);
+    // What is compressed could not be read.
+    cleared.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    let backend = Backend { permit: Permit::anonymous(route), like: Likeness::of(&cleared) };
+    let (mut parts, upstream_body) = send(gateway, exchange, &backend.permit, cleared).await?.into_parts();
+    let said = parts.headers.clone();
+    clean_answer(gateway, exchange, &mut parts.headers);
+
+    if !settings.is_success(parts.status) {
+        let failed = parts.status.is_client_error() || settings.failure.contains(&parts.status.as_u16());
+        gateway.run(exchange, if failed { Effect::LoginFailed } else { Effect::LoginWithoutSession });
+        return Ok(Response::from_parts(parts, AnswerBody::streamed(upstream_body)));
+    }
+    let body = readable(&parts.headers, upstream_body, settings.max_body).await?;
+    match judge(gateway, exchange, &backend, &said, &body).await? {
+        Verdict::Failed => gateway.run(exchange, Effect::LoginFailed),
+        Verdict::Nobody => gateway.run(exchange, Effect::LoginWithoutSession),
+        Verdict::NamedBefore => {
+            gateway.run(exchange, Effect::LoginWithoutSession);
+            return Ok(start_over(gateway));
+        }
+        Verdict::LoggedIn(principal) => {
+            let token = make_session(gateway, exchange, principal, remembered, began).await?;
+            end_replaced(gateway, exchange, presented, &token).await?;
+            let max_age = remembered.then_some(gateway.config().session.limits.remember);
+            parts.headers.append(SET_COOKIE, session_set_cookie(&gateway.config().cookie, &token, max_age));
+            parts.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            // Nobody may ever be told that this answer, with this cookie, is still good.
+            parts.headers.remove(ETAG);
+            parts.headers.remove(LAST_MODIFIED);
+        }
+    }
+    // The length is the body's own from here on.
+    parts.headers.remove(CONTENT_LENGTH);
+    Ok(Response::from_parts(parts, AnswerBody::whole(body)))
+}
+
+/// The whole of a successful login answer, readable.
+async fn readable(headers: &HeaderMap, body: UpstreamBody, max: usize) -> Result<Bytes, Failure> {
+    let encoded = headers.get(CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if encoded {
+        return Err(Failure::BadIdentity("it is compressed although `Accept-Encoding: identity` was sent"));
+    }
+    let whole = read_whole(body, max).await.map_err(Failure::Upstream)?;
+    whole.ok_or(Failure::BadIdentity("it is larger than `login.max_body`"))
+}
+
+/// What a login answer with a successful status says. `said` are the backend's headers as they came.
+async fn judge(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    backend: &Backend,
+    said: &HeaderMap,
+    body: &[u8],
+) -> Result<Verdict, Failure> {
+    let config = gateway.config();
+    let document: Option<Value> = serde_json::from_slice(body).ok();
+    if let Some(document) = &document {
+        if json_says_failure(document) {
+            return Ok(Verdict::Failed);
+        }
+        if config.login.unless.iter().any(|pointer| pointer.is_truthy(document)) {
+            return Ok(Verdict::Nobody);
+        }
+    }
+    match &config.login.capture {
+        Capture::Json(pointers) => document.map_or(Ok(Verdict::Nobody), |document| {
+            named(crate::http::from_json(&document, pointers, &config.identity.rules))
+        }),
+        Capture::Header(names) => named(crate::http::from_headers(said, names, &config.identity.rules)),
+        Capture::Whoami { target, pointers } => {
+            if !said.contains_key(SET_COOKIE) {
+                return Ok(Verdict::Nobody);
+            }
+            // Were the request's own cookies enough, this login need not have succeeded for them to be enough now.
+            let before = backend.whoami(gateway, exchange, target, pointers, &backend.like.jar).await?;
+            if before != LoginIdentity::None {
+                return Ok(Verdict::NamedBefore);
+            }
+            let jar = backend.like.jar.after(said, &backend.like.host, &backend.like.path);
+            named(backend.whoami(gateway, exchange, target, pointers, &jar).await?)
+        }
+    }
+}
+
+fn named(identity: LoginIdentity) -> Result<Verdict, Failure> {
+    match identity {
+        LoginIdentity::None => Ok(Verdict::Nobody),
+        LoginIdentity::Principal(principal) => Ok(Verdict::LoggedIn(principal)),
+        LoginIdentity::Bad(why) => Err(Failure::BadIdentity(why)),
+    }
+}
+
+/// The login request, as far as questions to the backend must resemble it.
+struct Likeness {
+    headers: HeaderMap,
+    host: RequestHost,
+    scheme: Scheme,
+    path: String,
+    jar: BrowserJar,
+}
+
+impl Likeness {
+    fn of(cleared: &Cleared) -> Self {
+        Self {
+            headers: own_question(&cleared.headers),
+            host: cleared.host.clone(),
+            scheme: cleared.scheme,
+            path: cleared.target.path().to_owned(),
+            jar: BrowserJar::from_request(&cleared.headers),
+        }
+    }
+}
+
+/// The backend that a login went to, for questions of the gateway's own.
+struct Backend {
+    permit: Permit,
+    like: Likeness,
+}
+
+impl Backend {
+    /// Who the backend takes the holder of these cookies for.
+    async fn whoami(
+        &self,
+        gateway: &Gateway,
+        exchange: &mut Exchange,
+        target: &Target,
+        pointers: &IdentityPointers,
+        jar: &BrowserJar,
+    ) -> Result<LoginIdentity, Failure> {
+        let Some(cookies) = jar.cookie_header(target.path()) else { return Ok(LoginIdentity::None) };
+        let mut headers = self.like.headers.clone();
+        headers.insert(http::header::COOKIE, cookies);
+        let question = Cleared {
+            method: Method::GET,
+            target: target.clone(),
+            query: None,
+            host: self.like.host.clone(),
+            scheme: self.like.scheme,
+            headers,
+            content: Content::Whole(Bytes::new()),
+        };
+        let (parts, body) = send(gateway, exchange, &self.permit, question).await?.into_parts();
+        if parts.status.is_server_error() {
+            return Err(Failure::BadIdentity("the whoami path answered with a server error"));
+        }
+        if !parts.status.is_success() {
+            return Ok(LoginIdentity::None);
+        }
+        let body = readable(&parts.headers, body, OWN_ANSWER_MAX).await?;
+        let document: Option<Value> = serde_json::from_slice(&body).ok();
+        Ok(document.map_or(LoginIdentity::None, |document| {
+            crate::http::from_json(&document, pointers, &gateway.config().identity.rules)
+        }))
+    }
+}
+
+/// Stores a session for a principal that the backend has just vouched for.
+async fn make_session(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    principal: Principal,
+    remembered: bool,
+    began: StoreTime,
+) -> Result<SessionToken, Failure> {
+    let token = SessionToken::generate(gateway.entropy()).map_err(|error| Failure::Internal(error.to_string()))?;
+    let (idle, absolute) = gateway.config().session.limits.of(remembered);
+    let new = NewSession {
+        id: token.id(),
+        principal: principal.clone(),
+        remembered,
+        idle,
+        absolute,
+        address: Some(exchange.client),
+        user_agent: UserAgentHash::of(exchange.user_agent.as_ref().map(HeaderValue::as_bytes)),
+        began,
+    };
+    exchange.principal = Some(principal);
+    match gateway.store().create(new).await.map_err(Failure::Store)? {
+        Creation::Stored(record) => {
+            exchange.session = Some(token.id());
+            gateway.run(exchange, Effect::SessionCreated { id: token.id(), record });
+            Ok(token)
+        }
+        Creation::Superseded => {
+            gateway.run(exchange, Effect::LoginWithoutSession);
+            Err(Failure::Superseded)
+        }
+        Creation::TenantRefused(_) => {
+            gateway.run(exchange, Effect::LoginFailed);
+            Err(Failure::TenantRefused)
+        }
+    }
+}
+
+/// Ends the session that the login request carried. Where that fails the new one must not go out: two would live.
+async fn end_replaced(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    presented: &Presented,
+    new: &SessionToken,
+) -> Result<(), Failure> {
+    let Presented::One(old) = presented else { return Ok(()) };
+    let ended = async {
+        match gateway.store().read(old.id()).await? {
+            Standing::Live(live) => gateway.end_session(exchange, old.id(), &live.record, EndReason::Replaced).await,
+            Standing::Absent | Standing::Ended(_) => Ok(()),
+        }
+    };
+    let Err(unavailable) = ended.await else { return Ok(()) };
+    // Its token was never told to anyone; this is tidying up.
+    if let Ok(Standing::Live(live)) = gateway.store().read(new.id()).await {
+        let _ = gateway.end_session(exchange, new.id(), &live.record, EndReason::Revoked).await;
+    }
+    Err(Failure::Store(unavailable))
+}
+
+/// Sends the browser back to the login page without the backend cookies that would name the user again.
+fn start_over(gateway: &Gateway) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::empty());
+    *response.status_mut() = StatusCode::FOUND;
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, gateway.config().login.login_url.header_value());
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    gateway.expire_backend_cookies(headers);
+    response
+}

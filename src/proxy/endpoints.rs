@@ -1,0 +1,196 @@
+//! The gateway's own endpoints: session status and refresh, logout, logout everywhere.
+
+use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, SET_COOKIE};
+use http::{HeaderMap, Method, Response, StatusCode};
+use serde::Serialize;
+
+use super::body::AnswerBody;
+use super::exchange::Exchange;
+use super::forward::{Cleared, forward};
+use super::gateway::Gateway;
+use super::lookup::{LiveUse, Lookup, Recorded};
+use super::respond::{Failure, json};
+use crate::http::expire_set_cookie;
+use crate::policy::{Denial, Permit, Route, SessionFacts};
+use crate::session::EndReason;
+use crate::upstream::UpstreamError;
+
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
+
+/// What a path stands for when it is not simply forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    Login,
+    Logout,
+    LogoutAll,
+    Status,
+    Refresh,
+}
+
+impl Endpoint {
+    /// Whether a request of this method is for the endpoint at all, or goes on to the backend.
+    pub(super) fn takes(self, method: &Method) -> bool {
+        match self {
+            Self::Login | Self::LogoutAll => *method == Method::POST,
+            Self::Logout | Self::Status | Self::Refresh => true,
+        }
+    }
+
+    /// Whether the exchange goes on when the client hangs up.
+    pub(super) const fn runs_to_its_end(self) -> bool {
+        matches!(self, Self::Login | Self::Logout | Self::LogoutAll)
+    }
+
+    /// The name in logs and metrics.
+    pub(super) const fn route_name(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Logout => "logout",
+            Self::LogoutAll => "logout_all",
+            Self::Status => "session_status",
+            Self::Refresh => "session_refresh",
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct SessionDocument<'a> {
+    authenticated: bool,
+    user: &'a str,
+    tenant: &'a str,
+    role: Option<&'a str>,
+    created_at: String,
+    expires_at: String,
+    idle_expires_at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct NoSession {
+    authenticated: bool,
+}
+
+#[derive(Serialize)]
+struct LoggedOutEverywhere {
+    success: bool,
+    invalidated_sessions: u64,
+}
+
+/// `GET` status: what the session is. Never touches it.
+pub(super) fn status(method: &Method, lookup: &Lookup) -> Result<Response<AnswerBody>, Failure> {
+    if *method != Method::GET && *method != Method::HEAD {
+        return Err(Failure::MethodNotAllowed("GET, HEAD"));
+    }
+    match lookup {
+        Lookup::Live(live) => Ok(session_document(live)),
+        Lookup::Unavailable(unavailable) => Err(Failure::Store(unavailable.clone())),
+        Lookup::NoCookie | Lookup::Unknown(_) | Lookup::Ended(_) => Ok(no_session()),
+    }
+}
+
+/// `POST` refresh: records a use, then answers as status does.
+pub(super) async fn refresh(
+    gateway: &Gateway,
+    method: &Method,
+    lookup: &mut Lookup,
+) -> Result<Response<AnswerBody>, Failure> {
+    if *method != Method::POST {
+        return Err(Failure::MethodNotAllowed("POST"));
+    }
+    if let Lookup::Live(live) = lookup {
+        return match gateway.record_use(live).await.map_err(Failure::Store)? {
+            Recorded::Yes => Ok(session_document(live)),
+            Recorded::SessionGone => Ok(no_session()),
+        };
+    }
+    status(&Method::GET, lookup)
+}
+
+fn session_document(live: &LiveUse) -> Response<AnswerBody> {
+    let record = &live.record;
+    let principal = &record.principal;
+    no_store(json(
+        StatusCode::OK,
+        &SessionDocument {
+            authenticated: true,
+            user: principal.user.as_str(),
+            tenant: principal.tenant.as_str(),
+            role: principal.role.as_ref().map(crate::session::Role::as_str),
+            created_at: record.created.rfc3339(),
+            expires_at: record.deadline.rfc3339(),
+            idle_expires_at: live.idle_expiry().map(crate::session::StoreTime::rfc3339),
+        },
+    ))
+}
+
+fn no_session() -> Response<AnswerBody> {
+    no_store(json(StatusCode::UNAUTHORIZED, &NoSession { authenticated: false }))
+}
+
+fn no_store(mut response: Response<AnswerBody>) -> Response<AnswerBody> {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Logout: the session ends first, then the backend is told, and whatever it answers the cookies go.
+pub(super) async fn logout(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    route: &Route,
+    lookup: &Lookup,
+    mut cleared: Cleared,
+) -> Result<Response<AnswerBody>, Failure> {
+    cleared.content.buffer(gateway, gateway.config().login.max_body).await?;
+    let permit = match lookup {
+        Lookup::Unavailable(unavailable) => return Err(Failure::Store(unavailable.clone())),
+        Lookup::Live(live) => {
+            gateway
+                .end_session(exchange, live.id, &live.record, EndReason::Logout)
+                .await
+                .map_err(Failure::Store)?;
+            // The backend is told who logs out: it was true when the request came.
+            Permit::parting(route, live.id, &live.record.principal)
+        }
+        Lookup::NoCookie | Lookup::Unknown(_) | Lookup::Ended(_) => Permit::anonymous(route),
+    };
+    let mut response = match forward(gateway, exchange, &permit, cleared).await {
+        Ok(answer) => answer.map(AnswerBody::streamed),
+        Err(Failure::Upstream(error @ (UpstreamError::Unreachable { .. } | UpstreamError::Timeout { .. } | UpstreamError::Broken { .. }))) => {
+            let request_id = exchange.id.as_str();
+            tracing::warn!(request_id, %error, "the backend did not answer a logout; the session ended all the same");
+            gateway.metrics().upstream_error(error.kind());
+            let mut response = Response::new(AnswerBody::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response
+        }
+        Err(failure) => return Err(failure),
+    };
+    logged_out(gateway, response.headers_mut());
+    Ok(response)
+}
+
+/// Logout everywhere: all sessions of the user, answered by the gateway.
+pub(super) async fn logout_all(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    lookup: &Lookup,
+) -> Result<Response<AnswerBody>, Failure> {
+    let live = match (lookup, lookup.facts()) {
+        (Lookup::Live(live), _) => live,
+        (Lookup::Unavailable(unavailable), _) => return Err(Failure::Store(unavailable.clone())),
+        (_, SessionFacts::Ended(reason)) => return Err(Failure::Denied(Denial::SessionEnded(reason))),
+        _ => return Err(Failure::Denied(Denial::SessionRequired)),
+    };
+    let invalidated_sessions =
+        gateway.end_user(exchange, &live.record.principal, EndReason::LogoutAll).await.map_err(Failure::Store)?;
+    let mut response = json(StatusCode::OK, &LoggedOutEverywhere { success: true, invalidated_sessions });
+    logged_out(gateway, response.headers_mut());
+    Ok(response)
+}
+
+/// The headers of every answer to a logout: the cookies go, and so does what the browser cached.
+fn logged_out(gateway: &Gateway, headers: &mut HeaderMap) {
+    headers.append(SET_COOKIE, expire_set_cookie(&gateway.config().cookie));
+    gateway.expire_backend_cookies(headers);
+    headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}

@@ -1,0 +1,89 @@
+//! The facts of one exchange: gathered on the way through the pipeline, told to the log at its end.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::header::HeaderValue;
+use http::{HeaderMap, Method};
+
+use crate::clock::Monotonic;
+use crate::entropy::{Entropy, EntropyError};
+use crate::session::{Principal, SessionId};
+
+/// The longest request id that is taken over from a trusted proxy.
+const LONGEST_REQUEST_ID: usize = 64;
+
+/// The name of an exchange in logs, in audit lines, in the answer and at the backend.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct RequestId(HeaderValue);
+
+impl RequestId {
+    pub(super) const fn header_value(&self) -> &HeaderValue {
+        &self.0
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+
+    /// A trusted proxy's own name for the exchange, where it is a plain word.
+    pub(super) fn from_proxy(headers: &HeaderMap) -> Option<Self> {
+        let mut values = headers.get_all("x-request-id").iter();
+        let (Some(value), None) = (values.next(), values.next()) else { return None };
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'=' | b'/');
+        let bytes = value.as_bytes();
+        (!bytes.is_empty() && bytes.len() <= LONGEST_REQUEST_ID && bytes.iter().all(plain)).then(|| Self(value.clone()))
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// Makes request ids: unique among instances and restarts by a random start, in order within a process.
+pub(super) struct RequestIds {
+    process: u64,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    pub(super) fn new(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
+        let mut bytes = [0_u8; 8];
+        entropy.fill(&mut bytes)?;
+        Ok(Self { process: u64::from_be_bytes(bytes), next: AtomicU64::new(0) })
+    }
+
+    pub(super) fn next(&self) -> RequestId {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let text = format!("{:016x}{number:08x}", self.process);
+        RequestId(HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("-")))
+    }
+}
+
+/// One exchange.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) id: RequestId,
+    /// The client's verified address.
+    pub(super) client: IpAddr,
+    pub(super) method: Method,
+    /// The normalised path, or what could be read of a refused one; never the query.
+    pub(super) path: String,
+    pub(super) user_agent: Option<HeaderValue>,
+    pub(super) started: Monotonic,
+    /// Whether a person's browser asks for a page, who is then shown the login page rather than an error.
+    pub(super) navigation: bool,
+    /// The pattern of the route.
+    pub(super) route: Arc<str>,
+    pub(super) session: Option<SessionId>,
+    pub(super) principal: Option<Principal>,
+    /// The error code that the client was given.
+    pub(super) code: Option<&'static str>,
+    /// How long the backend took, from the first byte sent to the answer's head.
+    pub(super) upstream: Duration,
+}

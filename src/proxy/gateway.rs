@@ -1,0 +1,418 @@
+//! The request path, from top to bottom: a request comes in, an answer goes out, and every step says why it stands
+//! where it stands.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE, USER_AGENT};
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+
+use super::body::AnswerBody;
+use super::capture;
+use super::effects::Effect;
+use super::endpoints::{self, Endpoint};
+use super::exchange::{Exchange, RequestId};
+use super::forward::{Cleared, Content, forward};
+use super::io::ExchangeGuard;
+use super::lookup::{EndedUse, Lookup, Recorded, look_up};
+use super::respond::{self, Failure};
+use super::services::Gateway;
+use crate::config::ClientValue;
+use crate::health;
+use crate::http::{
+    Claims, Presented, ProtectedHeaders, Refusal, RequestHost, Target, check_expectation, check_method, client_address,
+    expire_set_cookie, forwarded_proto, is_cross_site, is_navigation, is_preflight, is_safe, login_redirect, printable,
+    request_host, take_gateway_cookie,
+};
+use crate::policy::{Auth, Denial, Identity, IdentityMode, Permit, Route, TenantClaim, decide, rewrite_query};
+use crate::session::{EndReason, SessionId, Standing};
+use crate::telemetry::AccessLine;
+
+/// The longest path in a log line, in characters.
+const LONGEST_LOGGED_PATH: usize = 1024;
+const EXPIRES_IN: HeaderName = HeaderName::from_static("x-session-expires-in");
+const IDLE_EXPIRES_IN: HeaderName = HeaderName::from_static("x-session-idle-expires-in");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A request that may be looked at: everything that cannot be believed was refused or removed.
+struct Admitted {
+    cleared: Cleared,
+    presented: Presented,
+    claims: Claims,
+    endpoint: Option<Endpoint>,
+    route: Arc<Route>,
+    /// Whether a use of this path keeps a session alive.
+    touches: bool,
+}
+
+/// What the first look at a request comes to.
+enum Admission {
+    /// A health check, which needs nothing else.
+    Health(health::Answer),
+    /// It goes on.
+    Admitted(Box<Admitted>),
+}
+
+impl Gateway {
+    /// Answers one request. `verdict` is what the framing says of its head, `guard` is held until the answer is over.
+    pub(super) async fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        verdict: Result<(), Refusal>,
+        guard: ExchangeGuard,
+    ) -> Response<AnswerBody> {
+        let mut exchange = self.begin(&request, peer);
+        match self.admit(&mut exchange, request, verdict, peer) {
+            Err(failure) => {
+                let response = self.refuse(&mut exchange, &failure);
+                self.finish(exchange, response, guard)
+            }
+            Ok(Admission::Health(answer)) => self.finish(exchange, respond::health(&answer), guard),
+            // What makes or ends sessions runs to its end, whoever still listens.
+            Ok(Admission::Admitted(admitted)) if admitted.endpoint.is_some_and(Endpoint::runs_to_its_end) => {
+                let task = self.tasks().spawn(self.clone().answer(exchange, *admitted, guard));
+                task.await.unwrap_or_else(|_| respond::after_panic())
+            }
+            Ok(Admission::Admitted(admitted)) => self.answer(exchange, *admitted, guard).await,
+        }
+    }
+
+    /// The facts of the exchange that are known before anything is believed.
+    fn begin(&self, request: &Request<Incoming>, peer: IpAddr) -> Exchange {
+        let headers = request.headers();
+        let proxies = &self.config().server.trusted_proxies;
+        let from_proxy = proxies.iter().any(|network| network.contains(&peer));
+        let given = if from_proxy { RequestId::from_proxy(headers) } else { None };
+        Exchange {
+            id: given.unwrap_or_else(|| self.request_ids().next()),
+            client: client_address(peer, proxies, headers),
+            method: request.method().clone(),
+            path: String::new(),
+            user_agent: headers.get(USER_AGENT).cloned(),
+            started: self.clock().monotonic(),
+            login_redirect: None,
+            route: self.names().refused.clone(),
+            session: None,
+            principal: None,
+            code: None,
+            upstream: None,
+        }
+    }
+
+    /// Everything that can be said of a request without asking the store or the backend.
+    fn admit(
+        &self,
+        exchange: &mut Exchange,
+        request: Request<Incoming>,
+        verdict: Result<(), Refusal>,
+        peer: IpAddr,
+    ) -> Result<Admission, Failure> {
+        let (parts, incoming) = request.into_parts();
+        let mut headers = parts.headers;
+        let server = &self.config().server;
+        exchange.path = printable(parts.uri.path().as_bytes(), LONGEST_LOGGED_PATH);
+
+        // 1. Framing first: of a head that can be read in two ways, nothing else can be believed either.
+        verdict?;
+
+        // 2. Method, host and path in their one normal form, which the backend will get, too.
+        check_method(&parts.method)?;
+        let host = request_host(&headers, &parts.uri)?;
+        let target = Target::of_uri(&parts.uri)?;
+        exchange.path = printable(target.path().as_bytes(), LONGEST_LOGGED_PATH);
+
+        // 3. Health, before the host is checked: a load balancer asks by address.
+        if let Some(answer) = health::answer(&parts.method, target.path(), self.readiness()) {
+            exchange.route = self.names().health.clone();
+            return Ok(Admission::Health(answer));
+        }
+        server.hosts.check(&host)?;
+        check_expectation(&headers)?;
+
+        // 4. Which endpoint or route it is for, decided on the path that the backend will see.
+        let segments: Vec<Cow<'_, str>> = target.segments().collect();
+        let slash = target.path().ends_with('/');
+        let endpoint = self.endpoint(&segments, slash).filter(|endpoint| endpoint.takes(&parts.method));
+        let route = self.config().routes.pick(&parts.method, &segments, slash).clone();
+        let touches = self.config().session.no_touch.find(&segments, slash).is_empty();
+        exchange.route = route.pattern.clone();
+        if is_navigation(&parts.method, &headers) && !self.is_login_page(&target) {
+            exchange.login_redirect = login_redirect(&self.config().login.login_url, &target);
+        }
+        drop(segments);
+
+        // 5. The gateway's own cookie goes out, by the same rule that reads it.
+        let presented = take_gateway_cookie(&mut headers, &self.config().cookie.name);
+
+        // 6. The cross-origin rule, before a look-up is spent on a forged call.
+        self.check_origin(&parts.method, &headers, &host, endpoint, &route, &presented)?;
+
+        // 7. Whatever the client claims to be goes out, and what it claimed is kept for the audit. Only a route that
+        //    is being migrated may still need the claim; step 12 decides.
+        let scheme =
+            forwarded_proto(peer, &server.trusted_proxies, &headers).unwrap_or_else(|| server.public_url.scheme());
+        let protected = match (route.mode, endpoint) {
+            (IdentityMode::Compat { .. } | IdentityMode::Observe, None) => ProtectedHeaders::Keep,
+            _ => ProtectedHeaders::Remove,
+        };
+        let claims = self.filter().strip_request_but(&mut headers, protected).claims;
+        let cleared =
+            Cleared { method: parts.method, target, host, scheme, headers, content: Content::Client(incoming) };
+        Ok(Admission::Admitted(Box::new(Admitted { cleared, presented, claims, endpoint, route, touches })))
+    }
+
+    /// Refuses what another site made the browser send (contract §3, "Cross-origin").
+    fn check_origin(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        host: &RequestHost,
+        endpoint: Option<Endpoint>,
+        route: &Route,
+        presented: &Presented,
+    ) -> Result<(), Failure> {
+        let refused = match endpoint {
+            // A logout by link is harmless unless another site made the link.
+            Some(Endpoint::Logout) if is_safe(method) => is_cross_site(headers),
+            Some(Endpoint::Login | Endpoint::Logout | Endpoint::LogoutAll) => !self.origins().permits(headers, host),
+            Some(Endpoint::Status | Endpoint::Refresh) | None => {
+                let checked = endpoint.is_some() || route.csrf;
+                let carries_session = !matches!(presented, Presented::None);
+                checked && !is_safe(method) && carries_session && !self.origins().permits(headers, host)
+            }
+        };
+        if refused { Err(Failure::CrossOrigin) } else { Ok(()) }
+    }
+
+    /// From an admitted request to the finished answer.
+    async fn answer(
+        self: Arc<Self>,
+        mut exchange: Exchange,
+        admitted: Admitted,
+        guard: ExchangeGuard,
+    ) -> Response<AnswerBody> {
+        let response = match self.dispatch(&mut exchange, admitted).await {
+            Ok(response) => response,
+            Err(failure) => self.refuse(&mut exchange, &failure),
+        };
+        self.finish(exchange, response, guard)
+    }
+
+    async fn dispatch(&self, exchange: &mut Exchange, admitted: Admitted) -> Result<Response<AnswerBody>, Failure> {
+        let Admitted { mut cleared, presented, claims, endpoint, route, touches } = admitted;
+
+        // 8. A login needs no session, and makes one from the backend's own answer.
+        if endpoint == Some(Endpoint::Login) {
+            return capture::login(self, exchange, &route, &presented, cleared).await;
+        }
+
+        // 9. The session, read from the store. A public route costs no look-up; a preflight carries no identity.
+        let preflight = is_preflight(&cleared.method, &cleared.headers);
+        let mut lookup = if endpoint.is_none() && (route.auth == Auth::Public || preflight) {
+            Lookup::not_asked(&presented)
+        } else {
+            look_up(self.store(), &presented, &self.config().session.limits).await
+        };
+        self.note(exchange, &lookup).await;
+
+        // 10. The gateway's own endpoints.
+        match endpoint {
+            Some(Endpoint::Login) | None => {}
+            Some(Endpoint::Logout) => return endpoints::logout(self, exchange, &route, &lookup, cleared).await,
+            Some(Endpoint::LogoutAll) => return endpoints::logout_all(self, exchange, &lookup).await,
+            Some(Endpoint::Status) => return endpoints::status(self, &cleared.method, &lookup),
+            Some(Endpoint::Refresh) => return endpoints::refresh(self, &cleared.method, &mut lookup).await,
+        }
+
+        // 11. The decision. Nothing is forwarded without its permit.
+        self.tell_of_claims(exchange, &route, &claims, &lookup);
+        let permit = if preflight {
+            Permit::anonymous(&route)
+        } else {
+            let claim = self.compare_claims(&cleared, &claims, &lookup);
+            decide(&route, lookup.facts(), claim).map_err(|denial| lookup.failure(denial))?
+        };
+
+        // 12. Unless the permit says so, no claim that step 7 may have left goes any further.
+        if *permit.identity() != Identity::AsClaimed && route.mode != IdentityMode::Enforce {
+            self.filter().strip_request(&mut cleared.headers);
+        }
+
+        // 13. The use is recorded before the backend does anything: for a session that ended meanwhile, it does nothing.
+        if let Lookup::Live(live) = &mut lookup
+            && touches
+            && !preflight
+            && self.record_use(live).await.map_err(Failure::Store)? == Recorded::SessionGone
+        {
+            let reason = self.why_gone(live.id).await?;
+            return Err(Failure::Denied(Denial::SessionEnded(reason)));
+        }
+
+        // 14. To the backend, and its answer back.
+        let mut response = forward(self, exchange, &permit, cleared).await?.map(AnswerBody::streamed);
+        self.expose_lifetime(response.headers_mut(), &lookup);
+        Ok(response)
+    }
+
+    /// Keeps what the look-up showed for log and audit, and writes down an end by time that is first noticed here.
+    async fn note(&self, exchange: &mut Exchange, lookup: &Lookup) {
+        match lookup {
+            Lookup::Live(live) => {
+                exchange.session = Some(live.id);
+                exchange.principal = Some(live.record.principal.clone());
+            }
+            Lookup::Ended(ended) => {
+                exchange.session = Some(ended.id);
+                self.note_end(exchange, ended).await;
+                self.run(exchange, Effect::SessionRejected(ended.clone()));
+            }
+            Lookup::Unknown(id) => exchange.session = *id,
+            Lookup::NoCookie | Lookup::Unavailable(_) => {}
+        }
+    }
+
+    async fn note_end(&self, exchange: &Exchange, ended: &EndedUse) {
+        let (Some(record), false) = (&ended.record, ended.noted) else { return };
+        // Should this fail, the session is over all the same, and the next use notes it.
+        if let Ok(true) = self.store().note_end(ended.id, record, ended.reason).await {
+            let effect = Effect::SessionEnded { id: ended.id, record: record.clone(), reason: ended.reason };
+            self.run(exchange, effect);
+        }
+    }
+
+    /// Whether the client claims another tenant than its session's, where that is to be refused.
+    fn compare_claims(&self, cleared: &Cleared, claims: &Claims, lookup: &Lookup) -> TenantClaim {
+        let Lookup::Live(live) = lookup else { return TenantClaim::Harmless };
+        let identity = &self.config().identity;
+        let tenant = &live.record.principal.tenant;
+        let same = |claim: &str| identity.rules.canonical_tenant(claim).is_ok_and(|claim| claim == *tenant);
+        let foreign_header = identity.client_value == ClientValue::Match
+            && claims.tenant.shown().is_some_and(|claim| !same(claim));
+        let foreign_query = cleared.target.query().is_some_and(|query| {
+            rewrite_query(query, &identity.query, Some(tenant), |claim, _| same(claim)).is_err()
+        });
+        if foreign_header || foreign_query { TenantClaim::Foreign } else { TenantClaim::Harmless }
+    }
+
+    /// Tells of identity headers that are not the session's own.
+    fn tell_of_claims(&self, exchange: &Exchange, route: &Route, claims: &Claims, lookup: &Lookup) {
+        let principal = match lookup {
+            Lookup::Live(live) => Some((live.id, &live.record.principal)),
+            _ => None,
+        };
+        let tenant = principal.map(|(_, principal)| principal.tenant.as_str());
+        let contradicting = [
+            claims.tenant.contradicts(tenant),
+            claims.user.contradicts(principal.map(|(_, principal)| principal.user.as_str())),
+            claims.role.contradicts(principal.and_then(|(_, principal)| principal.role.as_ref()).map(|role| role.as_str())),
+            claims.session.contradicts(principal.as_ref().map(|(id, _)| id.as_str())),
+            claims.others,
+        ];
+        let headers = contradicting.into_iter().filter(|contradicts| *contradicts).count() as u64;
+        if route.mode == IdentityMode::Observe {
+            let observed = match (tenant, claims.tenant.shown()) {
+                (Some(_), Some(_)) if claims.tenant.contradicts(tenant) => "mismatch",
+                (Some(_), Some(_)) => "match",
+                (Some(_), None) => "session_only",
+                (None, Some(_)) => "client_only",
+                (None, None) => "absent",
+            };
+            self.metrics().identity_observed(&route.pattern, observed);
+            tracing::info!(request_id = exchange.id.as_str(), route = &*route.pattern, observed, "identity observed");
+        }
+        // What a public route gets was not compared with a session, so nothing can be said of it.
+        if headers > 0 && route.auth != Auth::Public {
+            self.run(exchange, Effect::IdentitySpoofed { headers });
+        }
+    }
+
+    /// Why a session ended between its look-up and its use.
+    async fn why_gone(&self, id: SessionId) -> Result<EndReason, Failure> {
+        match self.store().read(id).await.map_err(Failure::Store)? {
+            Standing::Ended(ended) => Ok(ended.reason),
+            Standing::Absent | Standing::Live(_) => Ok(EndReason::IdleTimeout),
+        }
+    }
+
+    fn is_login_page(&self, target: &Target) -> bool {
+        self.config().login.login_url.split('?').next() == Some(target.path())
+    }
+
+    /// Tells the page how long its session has, where that is wanted.
+    fn expose_lifetime(&self, headers: &mut HeaderMap, lookup: &Lookup) {
+        let (true, Lookup::Live(live)) = (self.config().session.expose, lookup) else { return };
+        headers.insert(EXPIRES_IN, HeaderValue::from(live.record.deadline.since(live.now).as_secs()));
+        if let Some(expiry) = live.idle_expiry() {
+            headers.insert(IDLE_EXPIRES_IN, HeaderValue::from(expiry.since(live.now).as_secs()));
+        }
+    }
+
+    /// The answer to a failure. An ended session's cookies go, but for a replaced one: its successor's may be in the
+    /// browser already. A store that cannot say never costs anyone their cookie.
+    fn refuse(&self, exchange: &mut Exchange, failure: &Failure) -> Response<AnswerBody> {
+        if let Failure::Upstream(error) = failure {
+            self.metrics().upstream_error(error.kind());
+        }
+        let redirect = exchange.login_redirect.take();
+        let mut response = respond::failure(exchange, failure, &self.config().login.login_url, redirect);
+        if failure.asks_for_login() {
+            self.metrics().session_rejected(exchange.code.unwrap_or_default());
+        }
+        if failure.session_end().is_some_and(|reason| reason != EndReason::Replaced) {
+            self.expire_cookies(response.headers_mut());
+        }
+        response
+    }
+
+    /// Appends the lines that expire the gateway's cookie and the backend's own.
+    pub(super) fn expire_cookies(&self, headers: &mut HeaderMap) {
+        headers.append(SET_COOKIE, expire_set_cookie(&self.config().cookie));
+        self.expire_backend_cookies(headers);
+    }
+
+    /// Names the exchange in its answer, and accounts for it once the answer is over, sent or cut.
+    fn finish(
+        self: &Arc<Self>,
+        exchange: Exchange,
+        mut response: Response<AnswerBody>,
+        guard: ExchangeGuard,
+    ) -> Response<AnswerBody> {
+        response.headers_mut().insert(X_REQUEST_ID, exchange.id.header_value().clone());
+        let status = response.status().as_u16();
+        let gateway = self.clone();
+        response.map(|body| {
+            body.on_end(Box::new(move |sent, complete| {
+                drop(guard);
+                gateway.account(&exchange, status, sent, complete);
+            }))
+        })
+    }
+
+    fn account(&self, exchange: &Exchange, status: u16, bytes_sent: u64, complete: bool) {
+        let duration = self.clock().monotonic().since(exchange.started);
+        let added = duration.saturating_sub(exchange.upstream.unwrap_or_default());
+        self.metrics().route(&exchange.route).finished(status, duration, Some(added));
+        self.log().access(&AccessLine {
+            request_id: exchange.id.as_str(),
+            method: exchange.method.as_str(),
+            route: &exchange.route,
+            path: &exchange.path,
+            status,
+            tenant: exchange.principal.as_ref().map(|principal| &principal.tenant),
+            user: exchange.principal.as_ref().map(|principal| &principal.user),
+            session_id: exchange.session,
+            address: Some(exchange.client),
+            duration,
+            upstream: exchange.upstream,
+            added: Some(added),
+            bytes_received: 0,
+            bytes_sent,
+            complete,
+            code: exchange.code,
+        });
+    }
+}

@@ -1,0 +1,185 @@
+//! The client's side of a connection, with its deadlines, in front of hyper.
+//!
+//! hyper has one read time-out for everything and hides what RFC 9112 calls ambiguous. So the bytes pass
+//! [`RequestFraming`] first, which knows where a head begins and ends, and the wait for a head, the head itself, and
+//! the wait for the next one each have a deadline of their own. Bodies are bounded where they are read.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use crate::http::{HeadLimits, Phase, Refusal, RequestFraming};
+
+/// How long each wait on a client's connection may last.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionTimeouts {
+    /// From the first byte of a head (on a new connection: from its start) to its end.
+    pub header: Duration,
+    /// From the end of an answer to the first byte of the next head.
+    pub keepalive: Duration,
+    /// Without the client taking a byte of an answer.
+    pub write: Duration,
+}
+
+/// What the connection's IO and its exchanges share.
+#[derive(Clone)]
+pub(super) struct ConnectionState(Arc<Mutex<Shared>>);
+
+struct Shared {
+    framing: RequestFraming,
+    started: u64,
+    in_progress: u32,
+}
+
+impl ConnectionState {
+    pub(super) fn new(limits: HeadLimits) -> Self {
+        Self(Arc::new(Mutex::new(Shared { framing: RequestFraming::new(limits), started: 0, in_progress: 0 })))
+    }
+
+    /// Begins an exchange: the framing's verdict on its head, and a guard to hold until its answer has been sent. A
+    /// head that the framing has no verdict on was read differently by hyper, which is the ambiguity it is there for.
+    pub(super) fn begin_exchange(&self) -> (Result<(), Refusal>, ExchangeGuard) {
+        let mut shared = self.0.lock();
+        shared.started += 1;
+        shared.in_progress += 1;
+        let disagreement = Refusal::BadRequest("the request's framing is ambiguous");
+        let verdict = shared.framing.take_verdict().unwrap_or(Err(disagreement));
+        (verdict, ExchangeGuard(self.clone()))
+    }
+
+    fn waiting_for(&self) -> Waiting {
+        let shared = self.0.lock();
+        if shared.in_progress > 0 {
+            return Waiting::Exchange;
+        }
+        match shared.framing.phase() {
+            Phase::Idle if shared.started > 0 => Waiting::NextHead(shared.started),
+            Phase::Idle | Phase::Head | Phase::Refused => Waiting::Head(shared.started),
+            Phase::Body => Waiting::Exchange,
+        }
+    }
+}
+
+/// Held while an exchange of a connection is in progress.
+pub(super) struct ExchangeGuard(ConnectionState);
+
+impl Drop for ExchangeGuard {
+    fn drop(&mut self) {
+        let mut shared = self.0.0.lock();
+        shared.in_progress = shared.in_progress.saturating_sub(1);
+    }
+}
+
+/// What a read waits for; the number tells one wait from the next of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    Head(u64),
+    NextHead(u64),
+    Exchange,
+}
+
+/// A client's byte stream, watched.
+pub(super) struct ClientIo<S> {
+    stream: S,
+    state: ConnectionState,
+    timeouts: ConnectionTimeouts,
+    waiting: Option<Waiting>,
+    read_deadline: Pin<Box<Sleep>>,
+    write_deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> ClientIo<S> {
+    pub(super) fn new(stream: S, state: ConnectionState, timeouts: ConnectionTimeouts) -> Self {
+        let read_deadline = Box::pin(tokio::time::sleep(timeouts.header));
+        Self { stream, state, timeouts, waiting: None, read_deadline, write_deadline: None }
+    }
+
+    /// Ready once the present wait has lasted too long.
+    fn poll_read_deadline(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let waiting = self.state.waiting_for();
+        if self.waiting != Some(waiting) {
+            self.waiting = Some(waiting);
+            let allowed = match waiting {
+                Waiting::Head(_) => Some(self.timeouts.header),
+                Waiting::NextHead(_) => Some(self.timeouts.keepalive),
+                Waiting::Exchange => None,
+            };
+            if let Some(allowed) = allowed {
+                self.read_deadline.as_mut().reset(Instant::now() + allowed);
+            }
+        }
+        if waiting == Waiting::Exchange { Poll::Pending } else { self.read_deadline.as_mut().poll(context) }
+    }
+
+    /// Ready once the client has taken nothing for too long.
+    fn poll_write_deadline(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let allowed = self.timeouts.write;
+        self.write_deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(allowed))).as_mut().poll(context)
+    }
+
+    fn after_write<T>(&mut self, polled: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.write_deadline = None;
+            return polled;
+        }
+        ready!(self.poll_write_deadline(context));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of its answer")))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        if let Poll::Ready(result) = Pin::new(&mut self.stream).poll_read(context, buffer) {
+            result?;
+            let mut shared = self.state.0.lock();
+            shared.framing.feed(buffer.filled().get(before..).unwrap_or_default());
+            if shared.framing.broken_body() {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "broken chunk framing")));
+            }
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.poll_read_deadline(context));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client took too long to send a request")))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.after_write(polled, context)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_flush(context);
+        self.after_write(polled, context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_shutdown(context);
+        self.after_write(polled, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.after_write(polled, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

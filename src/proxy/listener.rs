@@ -1,0 +1,200 @@
+//! The accept loop: connection limits, deadlines, draining.
+//!
+//! Owns sockets and nothing else: what a request means is [`Gateway`]'s business.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use ipnet::IpNet;
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use super::gateway::Gateway;
+use super::io::{ClientIo, ConnectionState, ConnectionTimeouts};
+use crate::http::HeadLimits;
+
+/// hyper's smallest permitted read buffer.
+const SMALLEST_BUFFER: usize = 8192;
+/// How long to wait after an accept that failed for want of resources.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// Connections that the kernel may hold before they are accepted.
+const BACKLOG: i32 = 4096;
+
+/// The bounds of a listener.
+#[derive(Clone, Debug)]
+pub struct ListenerLimits {
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections from one address; trusted proxies are exempt, for they speak for many.
+    pub connections_per_address: usize,
+    /// Proxies that are exempt from the limit per address.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Bounds of a request's head.
+    pub head: HeadLimits,
+    /// Deadlines of a connection.
+    pub timeouts: ConnectionTimeouts,
+}
+
+/// How far the end of the process has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Traffic is served.
+    Serving,
+    /// No new connections; requests in flight finish.
+    Closing,
+}
+
+/// Opens a listening socket.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::STREAM.nonblocking(),
+        Some(socket2::Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepts connections until `stage` says otherwise, each served by a task that `connections` tracks.
+pub async fn accept(
+    listener: TcpListener,
+    gateway: Arc<Gateway>,
+    limits: Arc<ListenerLimits>,
+    slots: Arc<Slots>,
+    connections: TaskTracker,
+    mut stage: watch::Receiver<Stage>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stage.wait_for(|stage| *stage == Stage::Closing) => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let peer = peer.ip().to_canonical();
+                let Some(slot) = Slots::take(&slots, peer, &limits) else {
+                    gateway.metrics().connection_refused();
+                    continue;
+                };
+                let connection = serve(stream, peer, gateway.clone(), limits.clone(), stage.clone());
+                connections.spawn(async move {
+                    connection.await;
+                    drop(slot);
+                });
+            }
+            // One connection's failure (reset before it was accepted) or a want of descriptors: neither ends the loop.
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    peer: IpAddr,
+    gateway: Arc<Gateway>,
+    limits: Arc<ListenerLimits>,
+    mut stage: watch::Receiver<Stage>,
+) {
+    // Small answers must not wait for the next one. A socket that refuses the option is a socket that is gone.
+    let _ = stream.set_nodelay(true);
+    let state = ConnectionState::new(limits.head);
+    let io = TokioIo::new(ClientIo::new(stream, state.clone(), limits.timeouts));
+    let service = service_fn({
+        let gateway = gateway.clone();
+        move |request| {
+            let (verdict, guard) = state.begin_exchange();
+            let gateway = gateway.clone();
+            async move { Ok::<_, Infallible>(gateway.handle(request, peer, verdict, guard).await) }
+        }
+    });
+    let connection = http1::Builder::new()
+        .max_buf_size(limits.head.bytes.max(SMALLEST_BUFFER))
+        // The framing counts exactly; hyper must only not give up before it.
+        .max_headers(limits.head.count.saturating_add(1))
+        .serve_connection(io, service);
+    tokio::pin!(connection);
+    let result = tokio::select! {
+        biased;
+        result = connection.as_mut() => result,
+        _ = stage.wait_for(|stage| *stage == Stage::Closing) => {
+            connection.as_mut().graceful_shutdown();
+            connection.as_mut().await
+        }
+    };
+    if let Err(error) = result {
+        gateway.connection_failed(peer, &error);
+    }
+}
+
+/// How many connections there are, in all and per address.
+#[derive(Debug, Default)]
+pub struct Slots {
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    in_all: usize,
+    per_address: HashMap<IpAddr, usize>,
+}
+
+struct Slot {
+    slots: Arc<Slots>,
+    address: IpAddr,
+}
+
+impl Slots {
+    /// Takes a slot for a connection from `address`; `None` when there is none left.
+    fn take(slots: &Arc<Self>, address: IpAddr, limits: &ListenerLimits) -> Option<Slot> {
+        let exempt = limits.trusted_proxies.iter().any(|network| network.contains(&address));
+        let mut taken = slots.taken.lock();
+        if taken.in_all >= limits.connections {
+            return None;
+        }
+        let count = taken.per_address.entry(address).or_default();
+        if *count >= limits.connections_per_address && !exempt {
+            return None;
+        }
+        *count += 1;
+        taken.in_all += 1;
+        drop(taken);
+        Some(Slot { slots: slots.clone(), address })
+    }
+
+    /// The number of connections.
+    #[must_use]
+    pub fn in_all(&self) -> usize {
+        self.taken.lock().in_all
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut taken = self.slots.taken.lock();
+        taken.in_all = taken.in_all.saturating_sub(1);
+        if let Some(count) = taken.per_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                taken.per_address.remove(&self.address);
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! From a presented cookie to a session: absent, ended, live, or a store that cannot say.
+
+use crate::http::Presented;
+use crate::policy::SessionFacts;
+use crate::session::{
+    EndReason, Limits, LiveSession, SessionId, SessionRecord, Standing, StoreTime, TouchPlan,
+};
+use crate::store::{SessionStore, Touch, Unavailable};
+
+/// What a look-up found.
+#[derive(Debug)]
+pub(super) enum Lookup {
+    /// No gateway cookie at all.
+    NoCookie,
+    /// A cookie that names no session.
+    Unknown(Option<SessionId>),
+    /// A session that is over.
+    Ended(EndedUse),
+    /// A session that can be used.
+    Live(Box<LiveUse>),
+    /// The store cannot say.
+    Unavailable(Unavailable),
+}
+
+/// The use of a session that is over.
+#[derive(Clone, Debug)]
+pub(super) struct EndedUse {
+    pub(super) id: SessionId,
+    pub(super) reason: EndReason,
+    pub(super) record: Option<SessionRecord>,
+    /// Whether the end was written down already.
+    pub(super) noted: bool,
+}
+
+/// The use of a live session.
+#[derive(Clone, Debug)]
+pub(super) struct LiveUse {
+    pub(super) id: SessionId,
+    /// The record, held to the present limits.
+    pub(super) record: SessionRecord,
+    /// The store's time of the look-up.
+    pub(super) now: StoreTime,
+    /// The recorded touch deadline, in terms of the record's own limits.
+    pub(super) touch_deadline: StoreTime,
+    /// Whether the record was held to limits lower than its own, which must then be stored.
+    pub(super) tightened: bool,
+}
+
+impl Lookup {
+    /// What the policy needs to know.
+    pub(super) fn facts(&self) -> SessionFacts<'_> {
+        match self {
+            Self::NoCookie => SessionFacts::NoCookie,
+            Self::Unknown(_) => SessionFacts::Unknown,
+            Self::Ended(ended) => SessionFacts::Ended(ended.reason),
+            Self::Live(live) => SessionFacts::Live { id: live.id, principal: &live.record.principal },
+            Self::Unavailable(_) => SessionFacts::Unavailable,
+        }
+    }
+}
+
+/// Looks a presented cookie up.
+pub(super) async fn look_up(store: &dyn SessionStore, presented: &Presented, limits: &Limits) -> Lookup {
+    let id = match presented {
+        Presented::None => return Lookup::NoCookie,
+        Presented::NotAToken | Presented::Conflicting => return Lookup::Unknown(None),
+        // Hashed first, then looked up: what the store compares is not the secret.
+        Presented::One(token) => token.id(),
+    };
+    match store.read(id).await {
+        Err(unavailable) => Lookup::Unavailable(unavailable),
+        Ok(Standing::Absent) => Lookup::Unknown(Some(id)),
+        Ok(Standing::Ended(ended)) => {
+            Lookup::Ended(EndedUse { id, reason: ended.reason, record: ended.record, noted: ended.noted })
+        }
+        Ok(Standing::Live(live)) => hold_to_limits(id, live, limits),
+    }
+}
+
+/// Holds a live session to the configured limits where they are lower than its own.
+fn hold_to_limits(id: SessionId, live: LiveSession, limits: &Limits) -> Lookup {
+    let LiveSession { record, touch_deadline, now } = live;
+    let Some(lower) = limits.tighten(&record) else {
+        return Lookup::Live(Box::new(LiveUse { id, record, now, touch_deadline, tightened: false }));
+    };
+    let ended = |reason, record| Lookup::Ended(EndedUse { id, reason, record: Some(record), noted: false });
+    if now >= lower.deadline {
+        return ended(EndReason::Expired, record);
+    }
+    let Some(idle) = lower.idle else {
+        return Lookup::Live(Box::new(LiveUse { id, touch_deadline: lower.deadline, record: lower, now, tightened: true }));
+    };
+    // A session without an idle time-out recorded no uses: this one is its first.
+    let used = record.idle.map_or(now, |own| own.use_recorded_by(touch_deadline));
+    let touch_deadline = idle.deadline_of_use_at(used);
+    if now >= touch_deadline {
+        return ended(EndReason::IdleTimeout, record);
+    }
+    Lookup::Live(Box::new(LiveUse { id, record: lower, now, touch_deadline, tightened: true }))
+}
+
+/// What recording a use came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recorded {
+    /// It is recorded, or recent enough, or will be in a moment.
+    Yes,
+    /// The session ended between the look-up and now.
+    SessionGone,
+}
+
+impl LiveUse {
+    /// When the session times out, counted from the recorded use; `None` when it never does.
+    pub(super) fn idle_expiry(&self) -> Option<StoreTime> {
+        let idle = self.record.idle?;
+        let expiry = idle.use_recorded_by(self.touch_deadline).after(idle.limit());
+        Some(expiry.max(self.now).min(self.record.deadline))
+    }
+
+    /// Records this use, as urgently as its age demands. `queue` takes a touch that may wait and says whether it did.
+    pub(super) async fn record_use(
+        &mut self,
+        store: &dyn SessionStore,
+        queue: &(dyn Fn(Touch) -> bool + Sync),
+    ) -> Result<Recorded, Unavailable> {
+        let used_now = self.record.idle.map_or(self.record.deadline, |idle| idle.deadline_of_use_at(self.now));
+        let moved = if self.tightened {
+            store.tighten(self.id, &self.record, used_now).await?
+        } else {
+            match self.record.idle.map_or(TouchPlan::Nothing, |idle| idle.plan(self.touch_deadline, self.now)) {
+                TouchPlan::Nothing => return Ok(Recorded::Yes),
+                TouchPlan::Queue(deadline) if queue(Touch { id: self.id, deadline }) => true,
+                TouchPlan::Queue(deadline) | TouchPlan::Now(deadline) => {
+                    let answers = store.touch(&[Touch { id: self.id, deadline }]).await?;
+                    answers.first().copied().unwrap_or(false)
+                }
+            }
+        };
+        if !moved {
+            return Ok(Recorded::SessionGone);
+        }
+        self.touch_deadline = used_now;
+        self.tightened = false;
+        Ok(Recorded::Yes)
+    }
+}

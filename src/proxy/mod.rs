@@ -1,0 +1,20 @@
+//! The edge: connections of clients, the request path, and the answers.
+//!
+//! Follows the flow: [`listener`] accepts, `io` watches the bytes, [`Gateway`] walks the request through the pure
+//! modules and the store, `forward` sends it on, `respond` answers failures. Knows no concrete store and no admin API.
+
+mod body;
+mod capture;
+mod effects;
+mod endpoints;
+mod exchange;
+mod forward;
+mod gateway;
+mod io;
+pub mod listener;
+mod lookup;
+mod respond;
+mod services;
+
+pub use io::ConnectionTimeouts;
+pub use services::{Gateway, Services};

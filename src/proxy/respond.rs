@@ -1,0 +1,283 @@
+//! The only place that turns failures into HTTP (contract §7).
+//!
+//! What the client is told and what the log is told are two things: the answer names the code and a sentence for the
+//! client's developer, the log gets the cause.
+
+use std::net::IpAddr;
+
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use serde::Serialize;
+
+use super::body::AnswerBody;
+use super::exchange::Exchange;
+use crate::http::Refusal;
+use crate::policy::Denial;
+use crate::session::EndReason;
+use crate::store::Unavailable;
+use crate::upstream::{BodyFault, UpstreamError};
+
+/// Why the gateway answers by itself, and whose fault it is.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The client's: the request cannot be believed.
+    Refused(Refusal),
+    /// The client's: its body was too large, too slow or broken.
+    Body(BodyFault),
+    /// The client's: an unsafe call from a foreign origin.
+    CrossOrigin,
+    /// The client's: an endpoint of the gateway's own does not take this method.
+    MethodNotAllowed(&'static str),
+    /// The policy's refusal.
+    Denied(Denial),
+    /// The tenant is suspended or deleted.
+    TenantRefused,
+    /// The user or tenant was revoked while the login was under way.
+    Superseded,
+    /// The store's.
+    Store(Unavailable),
+    /// The backend's: its login answer names something that cannot be an identity.
+    BadIdentity(&'static str),
+    /// The backend's: it could not be reached, or did not answer properly or in time.
+    Upstream(UpstreamError),
+    /// The tenant's membership could not be verified.
+    TenantUnverified(String),
+    /// Ours.
+    Internal(String),
+}
+
+/// What the client is told.
+struct Told {
+    status: StatusCode,
+    code: &'static str,
+    message: &'static str,
+}
+
+const fn told(status: StatusCode, code: &'static str, message: &'static str) -> Told {
+    Told { status, code, message }
+}
+
+impl Failure {
+    /// The exhaustive table of statuses and codes.
+    fn told(&self) -> Told {
+        match self {
+            Self::Refused(refusal) => match *refusal {
+                Refusal::BadRequest(why) => told(StatusCode::BAD_REQUEST, "bad_request", why),
+                Refusal::BadPath(why) => told(StatusCode::BAD_REQUEST, "bad_path", why),
+                Refusal::HostNotAllowed => {
+                    told(StatusCode::MISDIRECTED_REQUEST, "host_not_allowed", "This host is not served here.")
+                }
+                Refusal::MethodNotAllowed => {
+                    told(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This method is not served.")
+                }
+                Refusal::HeadersTooLarge(why) => {
+                    told(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", why)
+                }
+                Refusal::ExpectationFailed => told(
+                    StatusCode::EXPECTATION_FAILED,
+                    "expectation_failed",
+                    "No expectation but 100-continue can be met.",
+                ),
+                Refusal::BodyTooLarge => BODY_TOO_LARGE,
+            },
+            Self::Body(BodyFault::TooLarge) => BODY_TOO_LARGE,
+            Self::Body(BodyFault::Stalled) => {
+                told(StatusCode::REQUEST_TIMEOUT, "bad_request", "The request's body took too long to arrive.")
+            }
+            Self::Body(BodyFault::Broken) => {
+                told(StatusCode::BAD_REQUEST, "bad_request", "The request's body broke off.")
+            }
+            Self::CrossOrigin => {
+                told(StatusCode::FORBIDDEN, "csrf_failed", "This call came from another site and was refused.")
+            }
+            Self::MethodNotAllowed(_) => {
+                told(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This endpoint does not take this method.")
+            }
+            Self::Denied(denial) => match *denial {
+                Denial::SessionRequired => told(StatusCode::UNAUTHORIZED, "session_required", "Please log in."),
+                Denial::SessionEnded(EndReason::IdleTimeout) => told(
+                    StatusCode::UNAUTHORIZED,
+                    "session_idle_timeout",
+                    "Your session ended because it was not used for a while. Please log in again.",
+                ),
+                Denial::SessionEnded(EndReason::Expired) => told(
+                    StatusCode::UNAUTHORIZED,
+                    "session_expired",
+                    "Your session reached its end. Please log in again.",
+                ),
+                Denial::SessionEnded(_) => SESSION_REVOKED,
+                Denial::StoreUnavailable => STORE_UNAVAILABLE,
+                Denial::ForbiddenRole => {
+                    told(StatusCode::FORBIDDEN, "forbidden_role", "Your role may not call this.")
+                }
+                Denial::TenantMismatch => told(
+                    StatusCode::FORBIDDEN,
+                    "tenant_mismatch",
+                    "The request names another tenant than the session's.",
+                ),
+            },
+            Self::TenantRefused => {
+                told(StatusCode::FORBIDDEN, "tenant_suspended", "This account is suspended.")
+            }
+            Self::Superseded => SESSION_REVOKED,
+            Self::Store(_) => STORE_UNAVAILABLE,
+            Self::TenantUnverified(_) => told(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "tenant_unverified",
+                "Your account could not be verified just now. Please try again.",
+            ),
+            Self::BadIdentity(_) => told(
+                StatusCode::BAD_GATEWAY,
+                "bad_identity",
+                "The application's login answer could not be understood.",
+            ),
+            Self::Upstream(UpstreamError::ClientBody(fault)) => Self::Body(*fault).told(),
+            Self::Upstream(UpstreamError::Timeout { .. }) => {
+                told(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", "The application took too long to answer.")
+            }
+            Self::Upstream(UpstreamError::Unreachable { .. } | UpstreamError::Broken { .. }) => {
+                told(StatusCode::BAD_GATEWAY, "upstream_unreachable", "The application could not be reached.")
+            }
+            Self::Internal(_) => {
+                told(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong in the gateway.")
+            }
+        }
+    }
+
+    /// Whether the request's framing cannot be trusted, so that the connection must not be used again.
+    const fn poisons_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused(Refusal::BadRequest(_) | Refusal::HeadersTooLarge(_) | Refusal::BodyTooLarge) | Self::Body(_)
+        )
+    }
+
+    /// Why the request had no session, where that is the failure.
+    pub(super) const fn session_end(&self) -> Option<EndReason> {
+        match self {
+            Self::Denied(Denial::SessionEnded(reason)) => Some(*reason),
+            _ => None,
+        }
+    }
+
+    /// Whether logging in would mend it.
+    pub(super) const fn asks_for_login(&self) -> bool {
+        matches!(self, Self::Denied(Denial::SessionRequired | Denial::SessionEnded(_)))
+    }
+
+    /// Tells the log what the client is not told.
+    fn log(&self, exchange: &Exchange) {
+        let request_id = exchange.id.as_str();
+        match self {
+            Self::Store(unavailable) => {
+                tracing::warn!(request_id, cause = %unavailable.cause, "the session store cannot answer");
+            }
+            Self::BadIdentity(why) => {
+                tracing::warn!(request_id, why, "the login answer of the backend names an unusable identity");
+            }
+            Self::Upstream(UpstreamError::ClientBody(_)) => {}
+            Self::Upstream(error) => tracing::warn!(request_id, %error, "the backend did not answer"),
+            Self::TenantUnverified(why) => tracing::warn!(request_id, why, "a tenant could not be verified"),
+            Self::Internal(why) => tracing::error!(request_id, why, "internal error"),
+            Self::Refused(_)
+            | Self::Body(_)
+            | Self::CrossOrigin
+            | Self::MethodNotAllowed(_)
+            | Self::Denied(_)
+            | Self::TenantRefused
+            | Self::Superseded => {}
+        }
+    }
+}
+
+const BODY_TOO_LARGE: Told =
+    told(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The request's body is larger than allowed.");
+const SESSION_REVOKED: Told =
+    told(StatusCode::UNAUTHORIZED, "session_revoked", "Your session was ended. Please log in again.");
+const STORE_UNAVAILABLE: Told = told(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "store_unavailable",
+    "Sessions cannot be checked just now. Please try again in a moment; you are still logged in.",
+);
+
+#[derive(Serialize)]
+struct ErrorDocument<'a> {
+    success: bool,
+    error: &'a str,
+    error_code: &'a str,
+    message: &'a str,
+    request_id: &'a str,
+    login_url: &'a str,
+}
+
+/// The answer to a failure. `redirect` is where a browser navigation without a session is sent instead.
+pub(super) fn failure(
+    exchange: &mut Exchange,
+    failure: &Failure,
+    login_url: &str,
+    redirect: Option<HeaderValue>,
+) -> Response<AnswerBody> {
+    failure.log(exchange);
+    let told = failure.told();
+    exchange.code = Some(told.code);
+    let mut response = if let (true, Some(location)) = (failure.asks_for_login(), redirect) {
+        let mut response = Response::new(AnswerBody::empty());
+        *response.status_mut() = StatusCode::FOUND;
+        response.headers_mut().insert(LOCATION, location);
+        response
+    } else {
+        let document = ErrorDocument {
+            success: false,
+            error: told.code,
+            error_code: told.code,
+            message: told.message,
+            request_id: exchange.id.as_str(),
+            login_url,
+        };
+        json(told.status, &document)
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    match failure {
+        Failure::MethodNotAllowed(allowed) => {
+            headers.insert(ALLOW, HeaderValue::from_static(allowed));
+        }
+        Failure::Refused(Refusal::MethodNotAllowed) => {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        }
+        _ => {}
+    }
+    if told.status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if failure.poisons_connection() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// A JSON answer.
+pub(super) fn json(status: StatusCode, document: &impl Serialize) -> Response<AnswerBody> {
+    // Our own documents are plain structs; should one not serialise, an empty body under the right status is left.
+    let body = serde_json::to_vec(document).unwrap_or_default();
+    let mut response = Response::new(AnswerBody::whole(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The log's line about a connection that ended with an error, where it is the client's doing that hyper alone saw.
+pub(super) fn refused_while_parsing(error: &hyper::Error) -> Option<StatusCode> {
+    if error.is_parse_too_large() {
+        Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+    } else if error.is_parse() {
+        Some(StatusCode::BAD_REQUEST)
+    } else {
+        None
+    }
+}
+
+/// Tells the log of a request that never reached the pipeline.
+pub(super) fn log_refused_while_parsing(peer: IpAddr, status: StatusCode, error: &hyper::Error) {
+    tracing::info!(client = %peer, status = status.as_u16(), %error, "a request was refused while it was parsed");
+}

@@ -1,0 +1,259 @@
+//! What the pipeline works with: the configuration in force, the store, the upstreams, the logs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
+use tokio_util::task::TaskTracker;
+
+use super::effects::Effect;
+use super::endpoints::Endpoint;
+use super::exchange::{Exchange, RequestIds};
+use super::lookup::{LiveUse, Recorded};
+use super::respond::Failure;
+use crate::audit::AuditLog;
+use crate::clock::{Clock, SharedClock};
+use crate::config::{Config, HostHeader, RequestBodyMode};
+use crate::entropy::{Entropy, EntropyError, SharedEntropy};
+use crate::health::Readiness;
+use crate::http::{OriginPolicy, RequestFilter, expire_backend_cookie};
+use crate::policy::{PatternTree, Permit};
+use crate::session::{EndReason, Principal, SessionId, SessionRecord};
+use crate::store::touch_queue::{Queued, TouchQueue};
+use crate::store::{SessionStore, SharedStore, StoreResult};
+use crate::telemetry::{Log, Metrics, RouteMetrics};
+use crate::upstream::{BodyLimits, SpoolSettings, Upstream, UpstreamSettings};
+
+/// What a [`Gateway`] is made of; see [`Gateway::new`].
+pub struct Services {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Where sessions live.
+    pub store: SharedStore,
+    /// Where touches wait that need not be written at once.
+    pub touches: TouchQueue,
+    /// The audit log.
+    pub audit: AuditLog,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// The log.
+    pub log: Log,
+    /// Whether the gateway is ready for traffic.
+    pub readiness: Arc<Readiness>,
+    /// The machine's clocks.
+    pub clock: SharedClock,
+    /// The machine's randomness.
+    pub entropy: SharedEntropy,
+    /// The exchanges that go on when their client hangs up; the drain waits for them.
+    pub tasks: TaskTracker,
+}
+
+/// The gateway: turns a request into an answer. [`handle`](Gateway::handle) is the whole path.
+pub struct Gateway {
+    services: Services,
+    filter: RequestFilter,
+    origins: OriginPolicy,
+    endpoints: PatternTree<Endpoint>,
+    upstreams: HashMap<Arc<str>, BoundUpstream>,
+    request_ids: RequestIds,
+    names: RouteNames,
+    route_metrics: HashMap<Arc<str>, RouteMetrics>,
+}
+
+/// An upstream with what the configuration says of requests to it.
+pub(super) struct BoundUpstream {
+    pub(super) peers: Upstream,
+    pub(super) host: HostHeader,
+    pub(super) body: RequestBodyMode,
+    pub(super) spool: SpoolSettings,
+}
+
+/// The names, in logs and metrics, of what is no route of the configuration.
+pub(super) struct RouteNames {
+    pub(super) refused: Arc<str>,
+    pub(super) health: Arc<str>,
+}
+
+impl Gateway {
+    /// Puts a gateway together.
+    ///
+    /// # Errors
+    /// When the operating system has no randomness.
+    pub fn new(services: Services) -> Result<Self, EntropyError> {
+        let config = &services.config;
+        let upstreams = config
+            .upstreams
+            .iter()
+            .map(|(name, upstream)| {
+                let settings = UpstreamSettings {
+                    name: name.clone(),
+                    peers: upstream.peers.clone(),
+                    keepalive: upstream.keepalive,
+                    connect_timeout: upstream.connect_timeout,
+                    response_timeout: upstream.response_timeout,
+                };
+                let bound = BoundUpstream {
+                    peers: Upstream::new(settings, services.clock.clone()),
+                    host: upstream.host.clone(),
+                    body: upstream.request_body,
+                    spool: upstream.spool.clone(),
+                };
+                (name.clone(), bound)
+            })
+            .collect();
+        let names = RouteNames { refused: "refused".into(), health: "health".into() };
+        let route_metrics = config
+            .routes
+            .names()
+            .chain([&names.refused, &names.health])
+            .map(|name| (name.clone(), services.metrics.route(name)))
+            .collect();
+        Ok(Self {
+            filter: RequestFilter::new(config.identity.protected_names(), config.server.allow_headers.clone()),
+            origins: OriginPolicy::new(config.server.public_url.clone(), config.server.trusted_origins.clone()),
+            endpoints: endpoints(config),
+            upstreams,
+            request_ids: RequestIds::new(&*services.entropy)?,
+            names,
+            route_metrics,
+            services,
+        })
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.services.config
+    }
+
+    pub(super) fn store(&self) -> &dyn SessionStore {
+        &*self.services.store
+    }
+
+    pub(super) fn audit(&self) -> &AuditLog {
+        &self.services.audit
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.services.metrics
+    }
+
+    /// The metrics of a route, by its name.
+    pub(super) fn route_metrics(&self, name: &str) -> Option<&RouteMetrics> {
+        self.route_metrics.get(name)
+    }
+
+    pub(super) const fn log(&self) -> &Log {
+        &self.services.log
+    }
+
+    pub(super) fn readiness(&self) -> &Readiness {
+        &self.services.readiness
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.services.clock
+    }
+
+    pub(super) fn entropy(&self) -> &dyn Entropy {
+        &*self.services.entropy
+    }
+
+    pub(super) const fn tasks(&self) -> &TaskTracker {
+        &self.services.tasks
+    }
+
+    pub(super) const fn filter(&self) -> &RequestFilter {
+        &self.filter
+    }
+
+    pub(super) const fn origins(&self) -> &OriginPolicy {
+        &self.origins
+    }
+
+    pub(super) const fn request_ids(&self) -> &RequestIds {
+        &self.request_ids
+    }
+
+    pub(super) const fn names(&self) -> &RouteNames {
+        &self.names
+    }
+
+    /// The endpoint that a path stands for.
+    pub(super) fn endpoint<S: AsRef<str>>(&self, segments: &[S], trailing_slash: bool) -> Option<Endpoint> {
+        self.endpoints.find(segments, trailing_slash).first().copied()
+    }
+
+    /// The upstream that a permit names.
+    pub(super) fn upstream(&self, permit: &Permit) -> Result<&BoundUpstream, Failure> {
+        let name = permit.upstream();
+        self.upstreams.get(name).ok_or_else(|| Failure::Internal(format!("there is no upstream `{name}`")))
+    }
+
+    /// What a client's request body is held to.
+    pub(super) fn body_limits(&self) -> BodyLimits {
+        let server = &self.config().server;
+        BodyLimits { max_body: server.max_body, body_timeout: server.body_timeout }
+    }
+
+    /// Appends the lines that expire the backend's own cookies when a session ends.
+    pub(super) fn expire_backend_cookies(&self, headers: &mut HeaderMap<HeaderValue>) {
+        let config = self.config();
+        for name in &config.logout.clear_cookies {
+            headers.append(SET_COOKIE, expire_backend_cookie(name, config.cookie.secure));
+        }
+    }
+
+    /// Records the use of a session, as urgently as needed.
+    pub(super) async fn record_use(&self, live: &mut LiveUse) -> StoreResult<Recorded> {
+        if live.tightened {
+            // A touch that still waits was reckoned with the old limits.
+            self.services.touches.forget(live.id).await;
+        }
+        live.record_use(self.store(), &|touch| self.services.touches.push(touch) == Queued::Yes).await
+    }
+
+    /// Ends one session and tells of it. A session that was over already is not told of again.
+    pub(super) async fn end_session(
+        &self,
+        exchange: &Exchange,
+        id: SessionId,
+        record: &SessionRecord,
+        reason: EndReason,
+    ) -> StoreResult<()> {
+        if self.store().end(id, record, reason).await? {
+            self.run(exchange, Effect::SessionEnded { id, record: record.clone(), reason });
+        }
+        Ok(())
+    }
+
+    /// Ends all sessions of a user and tells of it; answers how many there were.
+    pub(super) async fn end_user(
+        &self,
+        exchange: &Exchange,
+        principal: &Principal,
+        reason: EndReason,
+    ) -> StoreResult<u64> {
+        let count = self.store().end_user(&principal.tenant, &principal.user, reason).await?;
+        self.run(exchange, Effect::UserSessionsEnded { principal: principal.clone(), reason, count });
+        Ok(count)
+    }
+}
+
+fn endpoints(config: &Config) -> PatternTree<Endpoint> {
+    let mut tree = PatternTree::default();
+    for pattern in &config.login.paths {
+        tree.insert(pattern, Endpoint::Login);
+    }
+    let others = [
+        (&config.logout.path, Endpoint::Logout),
+        (&config.logout.all_path, Endpoint::LogoutAll),
+        (&config.session.status_path, Endpoint::Status),
+        (&config.session.refresh_path, Endpoint::Refresh),
+    ];
+    for (pattern, endpoint) in others {
+        if let Some(pattern) = pattern {
+            tree.insert(pattern, endpoint);
+        }
+    }
+    tree
+}
+

@@ -1,0 +1,91 @@
+//! The borders of the house (ARCHITECTURE.md, "Who may know whom"), held by reading the sources.
+
+#![expect(clippy::expect_used, reason = "a source that cannot be read fails the test")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut waiting = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(folder)];
+    while let Some(path) = waiting.pop() {
+        if path.is_dir() {
+            waiting.extend(fs::read_dir(&path).expect("a readable folder").map(|entry| entry.expect("an entry").path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push((path.clone(), fs::read_to_string(&path).expect("readable source")));
+        }
+    }
+    assert!(!found.is_empty(), "src/{folder} has sources");
+    found
+}
+
+/// The code of a source, without comments and without its tests.
+fn code(source: &str) -> impl Iterator<Item = (usize, &str)> {
+    let end = source.find("#[cfg(test)]").unwrap_or(source.len());
+    source[..end].lines().enumerate().map(|(number, line)| (number + 1, line.split("//").next().unwrap_or_default()))
+}
+
+fn assert_never(folder: &str, forbidden: &[&str]) {
+    let mut broken = Vec::new();
+    for (path, source) in sources(folder) {
+        let is_test = path.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs");
+        if is_test || path.ends_with("contract.rs") {
+            continue;
+        }
+        for (number, line) in code(&source) {
+            for name in forbidden {
+                if line.contains(name) {
+                    broken.push(format!("{}:{number}: {name}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "src/{folder} knows what it must not:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn the_pure_modules_know_no_runtime_no_store_no_clock_and_no_configuration() {
+    let never = [
+        "tokio",
+        "hyper::",
+        "redis::",
+        "redb::",
+        "tracing::",
+        "crate::config",
+        "crate::store",
+        "crate::proxy",
+        "crate::upstream",
+        "crate::telemetry",
+        "crate::audit",
+        "dyn Clock",
+        "SystemClock",
+    ];
+    for folder in ["session", "http", "policy"] {
+        assert_never(folder, &never);
+    }
+}
+
+#[test]
+fn the_session_knows_nobody_above_it() {
+    assert_never("session", &["crate::http", "crate::policy"]);
+    assert_never("http", &["crate::policy"]);
+}
+
+#[test]
+fn the_edges_know_no_concrete_store_and_not_each_other() {
+    let concrete = ["store::redis", "store::embedded", "RedisStore", "EmbeddedStore"];
+    assert_never("proxy", &concrete);
+    assert_never("admin", &concrete);
+    assert_never("proxy", &["crate::admin"]);
+    assert_never("admin", &["crate::proxy"]);
+}
+
+#[test]
+fn a_store_knows_no_header_and_no_policy() {
+    assert_never("store", &["crate::http", "crate::policy", "crate::proxy", "crate::config"]);
+}
+
+#[test]
+fn the_backends_side_knows_no_session_and_no_policy() {
+    assert_never("upstream", &["crate::session", "crate::policy", "crate::config", "crate::store", "crate::http"]);
+}
