@@ -1,8 +1,12 @@
 //! A session gateway in front of legacy web apps.
 
+pub mod audit;
 pub mod clock;
 pub mod entropy;
+pub mod json_line;
 pub mod policy;
+mod queue;
 pub mod secret;
 pub mod session;
 pub mod store;
+pub mod telemetry;
