@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod clock;
 pub mod entropy;
+pub mod health;
 pub mod json_line;
 pub mod policy;
 mod queue;
