@@ -1,5 +1,6 @@
 //! A session gateway in front of legacy web apps.
 
+pub mod admin;
 pub mod audit;
 pub mod clock;
 pub mod entropy;
