@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::event::{Actor, AuditEvent, AuditType, Details, Outcome, Reason};
-use crate::clock::{WallTime, rfc3339};
+use crate::clock::WallTime;
 use crate::session::SessionId;
 
 /// How many kinds of repeated event are told apart within a minute.
@@ -55,12 +55,12 @@ pub fn is_repeatable(event: &AuditEvent) -> bool {
     }
 }
 
-/// The counts of the current minute.
+/// The counts of the current minute. The minute lasts until the writer collects it: a disk that refuses for an hour makes
+/// one long window and not sixty tables.
 #[derive(Debug)]
 pub struct Aggregator {
-    minute: u64,
+    opened: Option<WallTime>,
     counts: HashMap<Key, Repeats>,
-    due: Vec<AuditEvent>,
     most_keys: usize,
 }
 
@@ -72,12 +72,12 @@ impl Default for Aggregator {
 
 impl Aggregator {
     fn with_room_for(most_keys: usize) -> Self {
-        Self { minute: 0, counts: HashMap::new(), due: Vec::new(), most_keys }
+        Self { opened: None, counts: HashMap::new(), most_keys }
     }
 
     /// Takes a repeatable event: gives it back with its count when it is to be written now, or counts it.
     pub fn admit(&mut self, mut event: AuditEvent, now: WallTime) -> Option<AuditEvent> {
-        self.turn(now);
+        self.opened.get_or_insert(now);
         let key = Key::of(&event);
         if let Some(repeats) = self.counts.get_mut(&key) {
             repeats.count = repeats.count.saturating_add(1);
@@ -94,36 +94,26 @@ impl Aggregator {
         Some(event)
     }
 
-    /// The lines of the minutes that have passed.
+    /// The lines of the window when its minute has passed. A clock that was set back ends it too.
     pub fn take_due(&mut self, now: WallTime) -> Vec<AuditEvent> {
-        self.turn(now);
-        std::mem::take(&mut self.due)
+        let minute = |time: WallTime| time.as_micros() / MINUTE;
+        match self.opened {
+            Some(opened) if minute(opened) != minute(now) => self.take_all(now),
+            _ => Vec::new(),
+        }
     }
 
-    /// All lines, those of the current minute too: for the end of the program.
+    /// The lines of the window as it is: for the end of the program.
     pub fn take_all(&mut self, now: WallTime) -> Vec<AuditEvent> {
-        self.end_minute(now);
-        std::mem::take(&mut self.due)
-    }
-
-    /// Ends the minute when `now` is in another one. A clock that was set back ends it too.
-    fn turn(&mut self, now: WallTime) {
-        let minute = now.as_micros() / MINUTE;
-        if minute != self.minute {
-            self.end_minute(now);
-            self.minute = minute;
-        }
-    }
-
-    fn end_minute(&mut self, now: WallTime) {
-        let window = format!("{}/PT1M", rfc3339(self.minute * MINUTE));
-        for (_, Repeats { mut event, count }) in self.counts.drain() {
-            if count > 0 {
-                event.time = now;
-                event.details = Details::none().count("count", count).text("window", window.as_str());
-                self.due.push(event);
-            }
-        }
+        let Some(opened) = self.opened.take() else { return Vec::new() };
+        let window = format!("{}/{}", opened.rfc3339(), now.rfc3339());
+        let repeated = self.counts.drain().filter(|(_, repeats)| repeats.count > 0);
+        repeated
+            .map(|(_, Repeats { event, count })| {
+                let details = Details::none().count("count", count).text("window", window.as_str());
+                AuditEvent { time: now, details, ..event }
+            })
+            .collect()
     }
 }
 
@@ -209,7 +199,7 @@ mod tests {
         assert_eq!(repeats["address"], "192.0.2.1");
         assert_eq!(repeats["user_agent"], serde_json::Value::Null);
         assert_eq!(repeats["details"]["count"], 58);
-        assert_eq!(repeats["details"]["window"], format!("{}/PT1M", at(0).rfc3339()));
+        assert_eq!(repeats["details"]["window"], format!("{}/{}", at(1).rfc3339(), at(60).rfc3339()));
         assert_eq!(aggregator.take_due(at(120)), [], "nothing is said twice");
     }
 
@@ -235,6 +225,22 @@ mod tests {
         let repeats = line(repeats);
         assert_eq!(repeats["address"], serde_json::Value::Null);
         assert_eq!(repeats["details"]["count"], 98);
+    }
+
+    #[test]
+    fn a_writer_that_does_not_come_leaves_one_long_window_and_no_more() {
+        let mut aggregator = Aggregator::with_room_for(2);
+        for second in 0..3600 {
+            let address = [192, 0, 2, u8::try_from(second % 250).expect("small")];
+            aggregator.admit(failed_login(address), at(second));
+        }
+        assert!(aggregator.counts.len() <= 3);
+        let counts: Vec<u64> = aggregator
+            .take_due(at(3600))
+            .iter()
+            .map(|event| line(event)["details"]["count"].as_u64().expect("a count"))
+            .collect();
+        assert_eq!(counts.iter().sum::<u64>() + 2, 3600, "two were written at once");
     }
 
     #[test]
