@@ -128,14 +128,15 @@ fn names(path: &Path, file: &File) -> io::Result<bool> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
     if is_torn(&mut file)? {
         file.write_all(b"\n")?;
         tracing::warn!(path = %path.display(), "the audit file ended in a cut line, from a crash or a full disk; the next line starts anew");
     }
+    // A new file's name must outlive a crash as its lines do. Some file systems have no way to ask for that.
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
     Ok(file)
 }
 
