@@ -193,7 +193,13 @@ pub async fn probe_store(store: SharedStore, readiness: &Readiness, seen: impl F
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
+
     use super::*;
+    use crate::session::{EndReason, SessionId, SessionRecord, Standing, StoreTime, TenantId, UserId};
+    use crate::store::{Creation, NewSession, SessionStore, StoreResult, Touch, Unavailable};
 
     fn ready() -> Readiness {
         let readiness = Readiness::new();
@@ -251,6 +257,56 @@ mod tests {
         let answered = |method| answer(&method, "/healthz", &readiness).map(|answer| answer.status.as_u16());
         assert_eq!(answered(Method::HEAD), Some(200));
         assert_eq!(answered(Method::POST), Some(405));
+    }
+
+    /// A store of which only `check` is asked.
+    struct Checked(StoreResult<()>);
+
+    #[async_trait]
+    impl SessionStore for Checked {
+        async fn now(&self) -> StoreResult<StoreTime> {
+            unreachable!()
+        }
+        async fn create(&self, _: NewSession) -> StoreResult<Creation> {
+            unreachable!()
+        }
+        async fn read(&self, _: SessionId) -> StoreResult<Standing> {
+            unreachable!()
+        }
+        async fn touch(&self, _: &[Touch]) -> StoreResult<Vec<bool>> {
+            unreachable!()
+        }
+        async fn tighten(&self, _: SessionId, _: &SessionRecord, _: StoreTime) -> StoreResult<bool> {
+            unreachable!()
+        }
+        async fn end(&self, _: SessionId, _: &SessionRecord, _: EndReason) -> StoreResult<bool> {
+            unreachable!()
+        }
+        async fn note_end(&self, _: SessionId, _: &SessionRecord, _: EndReason) -> StoreResult<bool> {
+            unreachable!()
+        }
+        async fn end_user(&self, _: &TenantId, _: &UserId, _: EndReason) -> StoreResult<u64> {
+            unreachable!()
+        }
+        async fn check(&self) -> StoreResult<()> {
+            self.0.clone()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_probe_tells_what_the_store_answered() {
+        for (answer, reachable) in [(Ok(()), true), (Err(Unavailable::because("it is gone")), false)] {
+            let readiness = Readiness::new();
+            readiness.configuration_loaded();
+            let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+            let probe = probe_store(Arc::new(Checked(answer)), &readiness, |seen| told.send(seen).expect("heard"));
+            let first = tokio::select! {
+                () = probe => None,
+                first = heard.recv() => first,
+            };
+            assert_eq!(first, Some(reachable));
+            assert_eq!(readiness.ready().is_ok(), reachable);
+        }
     }
 
     #[test]
