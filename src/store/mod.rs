@@ -11,6 +11,12 @@
 //!   is [`Creation::Superseded`], or dead from its start.
 //! - Only the store's clock decides. Deadlines come from [`now`](SessionStore::now) and the times in its answers.
 
+mod codec;
+pub mod embedded;
+pub mod observe;
+pub mod redis;
+pub mod touch_queue;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;

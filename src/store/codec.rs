@@ -1,0 +1,258 @@
+//! The bytes of a session record, the same in every store.
+//!
+//! One version byte, then a MessagePack array. Decoding is total: whatever bytes come back from a store give a record
+//! or an error, never a panic and never a half-read record. A version that this build does not know is an error too,
+//! which the stores report as unavailable: a newer gateway's sessions are not ours to call absent.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::clock::micros;
+use crate::session::{
+    Generation, Generations, IdleLimit, Principal, Role, SessionRecord, StoreTime, TenantId, UserAgentHash, UserId,
+};
+
+/// The layout that this build writes.
+const VERSION: u8 = 1;
+
+/// No record that was ever written is longer: three texts of 128 characters and eight numbers.
+const LONGEST: usize = 1024;
+
+/// Why bytes are not a record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CodecError {
+    #[error("a session record is empty")]
+    Empty,
+    #[error("a session record of {0} bytes is longer than any that was written")]
+    TooLong(usize),
+    #[error("a session record has version {0}, which this version of the gateway does not know")]
+    Version(u8),
+    #[error("a session record is not what was written: {0}")]
+    Malformed(String),
+}
+
+/// The array, in the order that is stored. Times are microseconds.
+#[derive(Serialize, Deserialize)]
+struct Stored<'a>(&'a str, &'a str, Option<&'a str>, u64, u64, Option<u64>, u64, u64, Option<Address>, u64, bool);
+
+/// The bytes of a record.
+pub(crate) fn encode(record: &SessionRecord) -> Result<Vec<u8>, CodecError> {
+    let stored = Stored(
+        record.principal.tenant.as_str(),
+        record.principal.user.as_str(),
+        record.principal.role.as_ref().map(Role::as_str),
+        record.created.as_micros(),
+        record.deadline.as_micros(),
+        record.idle.map(|idle| micros(idle.limit())),
+        record.generations.tenant.as_micros(),
+        record.generations.user.as_micros(),
+        record.address.map(Address),
+        record.user_agent.0,
+        record.remembered,
+    );
+    let mut bytes = vec![VERSION];
+    rmp_serde::encode::write(&mut bytes, &stored).map_err(malformed)?;
+    Ok(bytes)
+}
+
+/// The record of bytes that [`encode`] made.
+pub(crate) fn decode(bytes: &[u8]) -> Result<SessionRecord, CodecError> {
+    if bytes.len() > LONGEST {
+        return Err(CodecError::TooLong(bytes.len()));
+    }
+    let (version, body) = bytes.split_first().ok_or(CodecError::Empty)?;
+    if *version != VERSION {
+        return Err(CodecError::Version(*version));
+    }
+    let mut reader = rmp_serde::Deserializer::from_read_ref(body);
+    let stored = Stored::deserialize(&mut reader).map_err(malformed)?;
+    let Stored(tenant, user, role, created, deadline, idle, tenant_generation, user_generation, address, agent, kept) =
+        stored;
+    let record = SessionRecord {
+        principal: Principal {
+            tenant: TenantId::parse(tenant).map_err(|error| malformed(format!("the tenant {error}")))?,
+            user: UserId::parse(user).map_err(|error| malformed(format!("the user {error}")))?,
+            role: role.map(Role::parse).transpose().map_err(|error| malformed(format!("the role {error}")))?,
+        },
+        created: StoreTime::from_micros(created),
+        deadline: StoreTime::from_micros(deadline),
+        idle: idle.map(|limit| IdleLimit::new(Duration::from_micros(limit))),
+        remembered: kept,
+        generations: Generations {
+            tenant: Generation::from_micros(tenant_generation),
+            user: Generation::from_micros(user_generation),
+        },
+        address: address.map(|Address(address)| address),
+        user_agent: UserAgentHash(agent),
+    };
+    // One record has one spelling. This also refuses bytes after the record, which the reader leaves unread.
+    if encode(&record)? != bytes {
+        return Err(malformed("it is not in the form that is written"));
+    }
+    Ok(record)
+}
+
+fn malformed(cause: impl fmt::Display) -> CodecError {
+    CodecError::Malformed(cause.to_string())
+}
+
+/// An address as its 4 or 16 bytes; serde's own form costs twice as much.
+struct Address(IpAddr);
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            IpAddr::V4(address) => serializer.serialize_bytes(&address.octets()),
+            IpAddr::V6(address) => serializer.serialize_bytes(&address.octets()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_bytes(AddressBytes)
+    }
+}
+
+struct AddressBytes;
+
+impl de::Visitor<'_> for AddressBytes {
+    type Value = Address;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an address of 4 or 16 bytes")
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Address, E> {
+        if let Ok(octets) = <[u8; 4]>::try_from(bytes) {
+            return Ok(Address(Ipv4Addr::from(octets).into()));
+        }
+        let octets = <[u8; 16]>::try_from(bytes).map_err(|_| E::invalid_length(bytes.len(), &self))?;
+        Ok(Address(Ipv6Addr::from(octets).into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn records() -> impl Strategy<Value = SessionRecord> {
+        let text = "[!-+\\--~]{1,128}";
+        (
+            (text, text, proptest::option::of(text)),
+            (any::<u64>(), any::<u64>(), proptest::option::of(any::<u64>())),
+            (any::<u64>(), any::<u64>(), proptest::option::of(any::<IpAddr>()), any::<u64>(), any::<bool>()),
+        )
+            .prop_map(
+                |((tenant, user, role), (created, deadline, idle), (tenants, users, address, agent, kept))| {
+                    SessionRecord {
+                        principal: Principal {
+                            tenant: TenantId::parse(&tenant).expect("made of visible ASCII"),
+                            user: UserId::parse(&user).expect("made of visible ASCII"),
+                            role: role.map(|role| Role::parse(&role).expect("made of visible ASCII")),
+                        },
+                        created: StoreTime::from_micros(created),
+                        deadline: StoreTime::from_micros(deadline),
+                        idle: idle.map(|limit| IdleLimit::new(Duration::from_micros(limit))),
+                        remembered: kept,
+                        generations: Generations {
+                            tenant: Generation::from_micros(tenants),
+                            user: Generation::from_micros(users),
+                        },
+                        address,
+                        user_agent: UserAgentHash(agent),
+                    }
+                },
+            )
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_survives_the_store(record in records()) {
+            let bytes = encode(&record).expect("every record can be written");
+            prop_assert!(bytes.len() <= LONGEST);
+            prop_assert_eq!(decode(&bytes), Ok(record));
+        }
+
+        #[test]
+        fn whatever_comes_back_from_a_store_is_a_record_or_an_error(
+            version in prop_oneof![Just(VERSION), any::<u8>()],
+            body in proptest::collection::vec(any::<u8>(), 0..1200),
+        ) {
+            let mut bytes = vec![version];
+            bytes.extend(body);
+            let _ = decode(&bytes);
+        }
+
+        #[test]
+        fn a_record_with_one_byte_changed_is_an_error_or_another_record(
+            record in records(), at in any::<prop::sample::Index>(), by in 1..=255_u8,
+        ) {
+            let mut bytes = encode(&record).expect("every record can be written");
+            let at = at.index(bytes.len());
+            bytes[at] = bytes[at].wrapping_add(by);
+            prop_assert_ne!(decode(&bytes), Ok(record));
+        }
+    }
+
+    fn sample() -> SessionRecord {
+        SessionRecord {
+            principal: Principal {
+                tenant: TenantId::parse("acme").expect("visible ASCII"),
+                user: UserId::parse("7").expect("visible ASCII"),
+                role: None,
+            },
+            created: StoreTime::from_micros(1),
+            deadline: StoreTime::from_micros(2),
+            idle: None,
+            remembered: false,
+            generations: Generations::default(),
+            address: Some(IpAddr::from([192, 0, 2, 1])),
+            user_agent: UserAgentHash(3),
+        }
+    }
+
+    #[test]
+    fn the_layout_of_version_1_never_changes() {
+        let bytes = encode(&sample()).expect("every record can be written");
+        assert_eq!(
+            bytes,
+            [
+                1, 0x9b, // version 1, an array of 11
+                0xa4, b'a', b'c', b'm', b'e', 0xa1, b'7', 0xc0, // tenant, user, no role
+                1, 2, 0xc0, // created, absolute deadline, no idle limit
+                0, 0, // generations of tenant and user
+                0xc4, 4, 192, 0, 2, 1, // address
+                3, 0xc2, // user agent, not remembered
+            ]
+        );
+    }
+
+    #[test]
+    fn what_was_never_written_says_what_it_is() {
+        let good = encode(&sample()).expect("every record can be written");
+        let mut newer = good.clone();
+        newer[0] = 2;
+        let mut longer = good.clone();
+        longer.push(0);
+        assert_eq!(decode(&[]), Err(CodecError::Empty));
+        assert_eq!(decode(&newer), Err(CodecError::Version(2)));
+        assert_eq!(decode(&[VERSION; 2000]), Err(CodecError::TooLong(2000)));
+        for broken in [&good[..good.len() - 1], &longer, b"\x01", b"\x01\xc0", b"\x01\xdd\xff\xff\xff\xff"] {
+            assert!(matches!(decode(broken), Err(CodecError::Malformed(_))), "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn an_identity_value_that_would_split_a_header_is_not_read_back() {
+        let mut bytes = encode(&sample()).expect("every record can be written");
+        let at = bytes.iter().position(|byte| *byte == b'c').expect("the tenant is acme");
+        bytes[at] = b',';
+        assert!(matches!(decode(&bytes), Err(CodecError::Malformed(_))));
+    }
+}

@@ -1,0 +1,60 @@
+//! What a store tells telemetry: each call's outcome, and whether the store is up.
+//!
+//! The stores know no metrics; they are given an observer. It is called on hot paths and must never block.
+
+use std::sync::Arc;
+
+/// How a call to a store ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Answered.
+    Ok,
+    /// Not answered in time.
+    Timeout,
+    /// Answered by an error (no permission, out of memory, read-only, loading).
+    Refused,
+    /// Answered in a shape that was never written.
+    Garbled,
+    /// The connection or the file was lost on the way.
+    Lost,
+    /// Not even tried: the store is known to be down, or its queue is full.
+    Down,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 6] = [Self::Ok, Self::Timeout, Self::Refused, Self::Garbled, Self::Lost, Self::Down];
+
+    /// The label in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Timeout => "timeout",
+            Self::Refused => "refused",
+            Self::Garbled => "garbled",
+            Self::Lost => "lost",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// Who is told.
+pub trait StoreObserver: Send + Sync + 'static {
+    /// A call of that name ended so.
+    fn command(&self, command: &'static str, outcome: Outcome);
+    /// The store became usable, or stopped being so.
+    fn state(&self, up: bool);
+}
+
+/// A shared observer.
+pub type SharedObserver = Arc<dyn StoreObserver>;
+
+/// Tells nobody.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unobserved;
+
+impl StoreObserver for Unobserved {
+    fn command(&self, _: &'static str, _: Outcome) {}
+    fn state(&self, _: bool) {}
+}

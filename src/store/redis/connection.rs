@@ -1,0 +1,296 @@
+//! The connection: made, watched, and made anew.
+//!
+//! A watchdog owns it. While it is down every call fails at once, and nothing queues up for the moment of its return.
+//! It never decides anything about sessions, and never logs what could hold a password.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Pipeline, PushInfo, PushKind, Value};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+use super::super::observe::{Outcome, SharedObserver};
+use super::super::{StoreResult, Unavailable};
+use super::fault::{Fault, answers};
+use super::fitness;
+use super::keys::Keys;
+use super::settings::RedisSettings;
+
+/// For one connection to be made and logged in.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// For one round trip.
+const ROUND_TRIP_TIMEOUT: Duration = Duration::from_millis(500);
+/// For one call of the store, which may take several round trips: an outage is answered within a second.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_millis(800);
+/// Between two looks at a connection that seems well.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Between attempts to connect: first this, then doubling up to the last.
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+const LAST_BACKOFF: Duration = Duration::from_secs(1);
+
+/// Two connections to the server: a slow creation or ending must not hold up the reads behind it.
+pub(super) struct Lanes {
+    epoch: u64,
+    /// For reads and touches.
+    pub(super) quick: Lane,
+    /// For what makes and ends sessions.
+    pub(super) careful: Lane,
+}
+
+/// One connection, shared by all callers.
+#[derive(Clone)]
+pub(super) struct Lane(MultiplexedConnection);
+
+impl Lane {
+    /// Sends all commands and takes all answers; the first error of any is the error of all.
+    pub(super) async fn ask(&self, pipeline: &Pipeline) -> Result<Vec<Value>, Fault> {
+        let mut connection = self.0.clone();
+        let value = pipeline.query_async::<Value>(&mut connection).await?;
+        answers(value, pipeline.len())
+    }
+
+    /// Sends all commands; a command's own error is its answer.
+    pub(super) async fn ask_each(&self, pipeline: &mut Pipeline) -> Result<Vec<Value>, Fault> {
+        self.ask(pipeline.ignore_errors()).await
+    }
+}
+
+enum State {
+    Up(Arc<Lanes>),
+    Down(Arc<str>),
+}
+
+/// The link to one server.
+pub(super) struct Link {
+    settings: RedisSettings,
+    keys: Keys,
+    observer: SharedObserver,
+    state: ArcSwap<State>,
+    /// Held while the state changes, so that each change is made and logged once.
+    changing: Mutex<()>,
+    /// Rung when the connection is found broken.
+    broken: Arc<Notify>,
+    epochs: AtomicU64,
+    troubles: Troubles,
+    warned: Mutex<Vec<String>>,
+}
+
+impl Link {
+    pub(super) fn new(settings: RedisSettings, observer: SharedObserver) -> Self {
+        Self {
+            keys: Keys::under(&settings.prefix),
+            settings,
+            observer,
+            state: ArcSwap::from_pointee(State::Down(Arc::from("not connected yet"))),
+            changing: Mutex::new(()),
+            broken: Arc::new(Notify::new()),
+            epochs: AtomicU64::new(0),
+            troubles: Troubles::default(),
+            warned: Mutex::default(),
+        }
+    }
+
+    pub(super) const fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Runs one call of the store within `limit`: counts it, and draws the conclusions from its failure.
+    pub(super) async fn call<T, F>(
+        &self,
+        command: &'static str,
+        limit: Duration,
+        work: impl FnOnce(Arc<Lanes>) -> F + Send,
+    ) -> StoreResult<T>
+    where
+        F: Future<Output = Result<T, Fault>> + Send,
+    {
+        let state = self.state.load_full();
+        let lanes = match &*state {
+            State::Up(lanes) => Arc::clone(lanes),
+            State::Down(cause) => {
+                self.observer.command(command, Outcome::Down);
+                return Err(Unavailable::because(cause));
+            }
+        };
+        let epoch = lanes.epoch;
+        let fault = match timeout(limit, work(lanes)).await {
+            Ok(Ok(answer)) => {
+                self.observer.command(command, Outcome::Ok);
+                self.troubles.over(command);
+                return Ok(answer);
+            }
+            Ok(Err(fault)) => fault,
+            Err(_) => Fault::Timeout,
+        };
+        self.observer.command(command, fault.outcome());
+        if fault.breaks_connection() {
+            self.lost(epoch, &fault);
+        } else {
+            self.troubles.noticed(command, &fault);
+        }
+        Err(fault.into())
+    }
+
+    /// Keeps the link up for as long as it is polled.
+    pub(super) async fn watch(&self) {
+        let mut backoff = FIRST_BACKOFF;
+        loop {
+            let up = match &**self.state.load() {
+                State::Up(lanes) => Some(Arc::clone(lanes)),
+                State::Down(_) => None,
+            };
+            if let Some(lanes) = up {
+                let _ = timeout(HEARTBEAT, self.broken.notified()).await;
+                if !self.is_current(lanes.epoch) {
+                    continue;
+                }
+                match timeout(ROUND_TRIP_TIMEOUT, self.probe(&lanes)).await {
+                    Ok(Ok(())) => backoff = FIRST_BACKOFF,
+                    Ok(Err(fault)) if fault.is_refused_write() => self.troubles.noticed("heartbeat", &fault),
+                    Ok(Err(fault)) => self.lost(lanes.epoch, &fault),
+                    Err(_) => self.lost(lanes.epoch, &Fault::Timeout),
+                }
+            } else {
+                if self.connect().await.is_ok() {
+                    continue;
+                }
+                sleep(backoff).await;
+                backoff = (backoff * 2).min(LAST_BACKOFF);
+            }
+        }
+    }
+
+    /// One attempt to connect.
+    pub(super) async fn connect(&self) -> Result<(), Fault> {
+        let attempt = timeout(CONNECT_TIMEOUT + ROUND_TRIP_TIMEOUT, self.establish()).await;
+        match attempt.unwrap_or(Err(Fault::Timeout)) {
+            Ok(lanes) => {
+                let _changing = self.changing.lock();
+                self.state.store(Arc::new(State::Up(Arc::new(lanes))));
+                self.observer.state(true);
+                tracing::info!(store = %self.settings.address(), "the session store is connected");
+                Ok(())
+            }
+            Err(fault) => {
+                let _changing = self.changing.lock();
+                self.down(&fault);
+                Err(fault)
+            }
+        }
+    }
+
+    /// Asks for a write and a read: a replica, or an old master that froze, answers reads all the same.
+    pub(super) async fn probe(&self, lanes: &Lanes) -> Result<(), Fault> {
+        let mut write = redis::pipe();
+        write.cmd("SET").arg(self.keys.probe()).arg("1").arg("PX").arg(10_000);
+        let mut read = redis::pipe();
+        read.cmd("TIME");
+        let (written, read) = tokio::join!(lanes.careful.ask(&write), lanes.quick.ask(&read));
+        read?;
+        written.map(drop)
+    }
+
+    async fn establish(&self) -> Result<Lanes, Fault> {
+        let (quick, careful) = tokio::try_join!(self.lane(), self.lane())?;
+        let epoch = self.epochs.fetch_add(1, Ordering::Relaxed);
+        let lanes = Lanes { epoch, quick, careful };
+        let found = fitness::examine(&lanes.careful).await?;
+        match self.probe(&lanes).await {
+            Err(fault) if !fault.is_refused_write() => return Err(fault),
+            _ => {}
+        }
+        let mut warned = self.warned.lock();
+        if *warned != found {
+            for warning in &found {
+                tracing::warn!(store = %self.settings.address(), "{warning}");
+            }
+            *warned = found;
+        }
+        Ok(lanes)
+    }
+
+    async fn lane(&self) -> Result<Lane, Fault> {
+        let broken = Arc::clone(&self.broken);
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(ROUND_TRIP_TIMEOUT))
+            .set_push_sender(move |push: PushInfo| {
+                if push.kind == PushKind::Disconnection {
+                    broken.notify_one();
+                }
+                Ok::<(), redis::aio::SendError>(())
+            });
+        let connection = self.settings.client.get_multiplexed_async_connection_with_config(&config).await;
+        connection.map(Lane).map_err(|error| Fault::while_connecting(&error))
+    }
+
+    /// The connection of that epoch is of no more use. A later one is left alone.
+    fn lost(&self, epoch: u64, fault: &Fault) {
+        let _changing = self.changing.lock();
+        if self.is_current(epoch) {
+            self.down(fault);
+            self.broken.notify_one();
+        }
+    }
+
+    fn is_current(&self, epoch: u64) -> bool {
+        matches!(&**self.state.load(), State::Up(lanes) if lanes.epoch == epoch)
+    }
+
+    /// Called with `changing` held.
+    fn down(&self, fault: &Fault) {
+        let cause = fault.to_string();
+        let known = match &**self.state.load() {
+            State::Down(known) => **known == *cause,
+            State::Up(_) => {
+                self.observer.state(false);
+                false
+            }
+        };
+        if !known {
+            tracing::warn!(store = %self.settings.address(), %cause, "the session store is unavailable");
+            self.state.store(Arc::new(State::Down(Arc::from(cause))));
+        }
+    }
+}
+
+/// Which calls the server refuses while it answers others (out of memory, no permission), so that each trouble is
+/// logged when it starts and when it is over, and not once per request.
+#[derive(Default)]
+struct Troubles {
+    open: AtomicUsize,
+    by_command: Mutex<HashMap<&'static str, String>>,
+}
+
+impl Troubles {
+    fn noticed(&self, command: &'static str, fault: &Fault) {
+        // A garbled answer is about one session; its text differs from one to the next.
+        let kind = match fault {
+            Fault::Refused { code, .. } => code.clone(),
+            other => other.outcome().as_str().to_owned(),
+        };
+        let mut troubles = self.by_command.lock();
+        if troubles.get(command) != Some(&kind) {
+            tracing::warn!(command, cause = %fault, "the session store refuses a command");
+            troubles.insert(command, kind);
+            self.open.store(troubles.len(), Ordering::Relaxed);
+        }
+    }
+
+    fn over(&self, command: &'static str) {
+        if self.open.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut troubles = self.by_command.lock();
+        if troubles.remove(command).is_some() {
+            tracing::info!(command, "the session store takes the command again");
+            self.open.store(troubles.len(), Ordering::Relaxed);
+        }
+    }
+}

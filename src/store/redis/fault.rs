@@ -1,0 +1,201 @@
+//! What went wrong with a call: what it means for the connection, and words for the log that hold no secret.
+
+use redis::{RedisError, ServerError, Value};
+
+use super::super::Unavailable;
+use super::super::observe::Outcome;
+
+/// The longest text of a server's error that is repeated.
+const LONGEST: usize = 160;
+
+/// Why a call has no answer. Each of them means "unavailable" to the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// No answer in time.
+    Timeout,
+    /// The connection broke or could not be made.
+    Lost(String),
+    /// The server answered by an error of this code.
+    Refused { code: String, text: String },
+    /// The server answered what was never written, or what is no Redis protocol.
+    Garbled(String),
+    /// A server that must not be used.
+    Unfit(String),
+}
+
+impl Fault {
+    pub(super) fn garbled(what: impl std::fmt::Display) -> Self {
+        Self::Garbled(what.to_string())
+    }
+
+    pub(super) const fn outcome(&self) -> Outcome {
+        match self {
+            Self::Timeout => Outcome::Timeout,
+            Self::Lost(_) => Outcome::Lost,
+            Self::Refused { .. } => Outcome::Refused,
+            Self::Garbled(_) => Outcome::Garbled,
+            Self::Unfit(_) => Outcome::Down,
+        }
+    }
+
+    /// Whether the connection is of no more use: it is gone or stuck, or leads to a server that cannot serve now. One
+    /// that is out of memory, or lacks a permission, still answers reads.
+    pub(super) fn breaks_connection(&self) -> bool {
+        match self {
+            Self::Timeout | Self::Lost(_) | Self::Unfit(_) => true,
+            Self::Garbled(_) => false,
+            Self::Refused { code, .. } => {
+                matches!(code.as_str(), "LOADING" | "MASTERDOWN" | "READONLY" | "NOAUTH" | "WRONGPASS" | "CLUSTERDOWN")
+            }
+        }
+    }
+
+    /// Whether the server answers but takes no writes for now. Reads go on.
+    pub(super) fn is_refused_write(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if matches!(code.as_str(), "OOM" | "MISCONF" | "NOREPLICAS"))
+    }
+
+    /// From an error while the connection is set up. Its text is dropped: old servers and proxies repeat what they did
+    /// not understand, and that holds the password.
+    pub(super) fn while_connecting(error: &RedisError) -> Self {
+        match Self::from(error.clone()) {
+            Self::Refused { code, .. } => Self::Refused { code, text: String::new() },
+            Self::Garbled(_) => Self::Lost(String::from("it does not speak the Redis protocol")),
+            other => other,
+        }
+    }
+}
+
+impl From<RedisError> for Fault {
+    fn from(error: RedisError) -> Self {
+        if error.is_timeout() {
+            return Self::Timeout;
+        }
+        match error.kind() {
+            redis::ErrorKind::Parse => Self::Lost(String::from("it does not speak the Redis protocol")),
+            redis::ErrorKind::AuthenticationFailed => {
+                Self::Refused { code: String::from("WRONGPASS"), text: String::new() }
+            }
+            redis::ErrorKind::RESP3NotSupported => {
+                Self::Unfit(String::from("the server is too old: Redis 7.0 or Valkey is needed"))
+            }
+            _ => {
+                let text = error.to_string();
+                match error.into_server_errors().as_deref() {
+                    // In a transaction the cause comes first, and "transaction discarded" after it.
+                    Some([(_, first), ..]) => Self::from(first),
+                    Some([]) | None => Self::Lost(printable(&text)),
+                }
+            }
+        }
+    }
+}
+
+impl From<&ServerError> for Fault {
+    fn from(error: &ServerError) -> Self {
+        Self::Refused { code: printable(error.code()), text: printable(error.details().unwrap_or_default()) }
+    }
+}
+
+impl From<Fault> for Unavailable {
+    fn from(fault: Fault) -> Self {
+        Self::because(fault)
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Timeout => formatter.write_str("no answer in time"),
+            Self::Lost(cause) => write!(formatter, "the connection failed: {cause}"),
+            Self::Garbled(cause) => write!(formatter, "not a sensible answer: {cause}"),
+            Self::Unfit(cause) => formatter.write_str(cause),
+            Self::Refused { code, text } => match (code.as_str(), text.as_str()) {
+                ("NOAUTH", _) => formatter.write_str("NOAUTH: the server asks for a password"),
+                ("WRONGPASS", _) => formatter.write_str("WRONGPASS: user or password is wrong"),
+                ("NOPERM", text) => write!(formatter, "NOPERM: the user may not do this, see docs/redis.md: {text}"),
+                ("OOM", _) => formatter.write_str("OOM: the server is out of memory and takes no new sessions"),
+                ("READONLY", _) => formatter.write_str("READONLY: the server is a replica"),
+                ("LOADING", _) => formatter.write_str("LOADING: the server still reads its data"),
+                (code, "") => formatter.write_str(code),
+                (code, text) => write!(formatter, "{code}: {text}"),
+            },
+        }
+    }
+}
+
+/// One short line whatever the server sent.
+fn printable(text: &str) -> String {
+    text.chars().take(LONGEST).map(|character| if character.is_control() { ' ' } else { character }).collect()
+}
+
+/// The answers of a pipeline of `count` commands.
+pub(super) fn answers(value: Value, count: usize) -> Result<Vec<Value>, Fault> {
+    match value {
+        Value::Array(values) if values.len() == count => Ok(values),
+        _ => Err(Fault::garbled("not one answer for each command")),
+    }
+}
+
+/// A string that is there or not.
+pub(super) fn text(value: Value) -> Result<Option<Vec<u8>>, Fault> {
+    match value {
+        Value::Nil => Ok(None),
+        Value::BulkString(bytes) => Ok(Some(bytes)),
+        other => Err(unexpected("a string", &other)),
+    }
+}
+
+/// A number.
+pub(super) fn number(value: &Value) -> Result<i64, Fault> {
+    match value {
+        Value::Int(number) => Ok(*number),
+        other => Err(unexpected("a number", other)),
+    }
+}
+
+/// Which of an error or another type it was; never its content.
+pub(super) fn unexpected(wanted: &str, got: &Value) -> Fault {
+    match got {
+        Value::ServerError(error) => Fault::from(error),
+        Value::Nil => Fault::Garbled(format!("nothing where {wanted} should be")),
+        _ => Fault::Garbled(format!("another type where {wanted} should be")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_repeats_of_a_login_is_never_shown() {
+        let echoed = redis::make_extension_error(
+            String::from("ERR"),
+            Some(String::from("unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `u`, `hunter2`")),
+        );
+        assert!(!Fault::while_connecting(&echoed).to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_server_cannot_break_a_line_of_the_log() {
+        let error =
+            redis::make_extension_error(String::from("ERR"), Some(format!("a\r\nb\u{1b}[0m{}", "x".repeat(9999))));
+        let shown = Fault::from(error).to_string();
+        assert!(!shown.chars().any(char::is_control) && shown.len() < 300, "{shown}");
+    }
+
+    #[test]
+    fn a_server_that_is_full_keeps_its_connection_and_one_that_is_a_replica_does_not() {
+        let refused = |code: &str| Fault::Refused { code: code.to_owned(), text: String::new() };
+        for (code, breaks) in [
+            ("OOM", false),
+            ("NOPERM", false),
+            ("MISCONF", false),
+            ("READONLY", true),
+            ("LOADING", true),
+            ("NOAUTH", true),
+        ] {
+            assert_eq!(refused(code).breaks_connection(), breaks, "{code}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Whether a server may hold sessions: new enough, and never evicting what ends them.
+
+use redis::Value;
+
+use super::connection::Lane;
+use super::fault::Fault;
+
+/// The oldest Redis that knows all that the store uses (`PEXPIREAT … GT`, `PEXPIRETIME`, scripts with flags).
+const OLDEST: (u32, u32) = (7, 0);
+
+/// Looks at a server on a new connection. Answers what to warn of.
+pub(super) async fn examine(lane: &Lane) -> Result<Vec<String>, Fault> {
+    let mut pipeline = redis::pipe();
+    for section in ["server", "memory", "persistence"] {
+        pipeline.cmd("INFO").arg(section);
+    }
+    let mut info = String::new();
+    for answer in lane.ask_each(&mut pipeline).await? {
+        match answer {
+            Value::BulkString(text) => info.push_str(&String::from_utf8_lossy(&text)),
+            Value::VerbatimString { text, .. } => info.push_str(&text),
+            Value::ServerError(error) => match Fault::from(&error) {
+                Fault::Refused { code, .. } if code == "NOPERM" => {}
+                fault => return Err(fault),
+            },
+            _ => return Err(Fault::garbled("INFO is not a text")),
+        }
+    }
+    judge(&info)
+}
+
+/// What `INFO` says, as far as it may be read.
+fn judge(info: &str) -> Result<Vec<String>, Fault> {
+    let mut warnings = Vec::new();
+    match field(info, "redis_version").map(version) {
+        Some(Some(found)) if found < OLDEST => {
+            let (major, minor) = found;
+            return Err(Fault::Unfit(format!("the server is Redis {major}.{minor}: Redis 7.0 or Valkey is needed")));
+        }
+        Some(Some(_)) => {}
+        Some(None) | None => warnings.push(String::from(
+            "the store's version cannot be read (may the user call INFO?): Redis 7.0 or Valkey is needed",
+        )),
+    }
+    match field(info, "maxmemory_policy") {
+        Some(policy) if policy.starts_with("allkeys-") => {
+            return Err(Fault::Unfit(format!(
+                "the server's maxmemory-policy is {policy}: a revocation that it evicts would revive sessions; \
+                 set it to noeviction"
+            )));
+        }
+        Some(_) => {}
+        None => warnings.push(String::from(
+            "the store's maxmemory-policy cannot be read (may the user call INFO?): it must not be allkeys-*",
+        )),
+    }
+    if field(info, "aof_enabled") == Some("0") {
+        warnings.push(String::from(
+            "the store keeps no append-only file: a restart with older data loses sessions and may revive ended ones; \
+             set appendonly yes",
+        ));
+    }
+    Ok(warnings)
+}
+
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut parts = text.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str =
+        "# Server\r\nredis_version:7.0.15\r\n# Memory\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\n";
+
+    #[test]
+    fn a_fit_server_gives_no_warning() {
+        assert_eq!(judge(GOOD), Ok(vec![]));
+        assert_eq!(judge(&GOOD.replace("7.0.15", "8.2.1")), Ok(vec![]));
+        assert_eq!(judge(&GOOD.replace("noeviction", "volatile-ttl")), Ok(vec![]));
+    }
+
+    #[test]
+    fn an_old_or_evicting_server_is_refused() {
+        for (from, to, says) in [
+            ("7.0.15", "6.2.14", "6.2"),
+            ("7.0.15", "2.8.0", "2.8"),
+            ("noeviction", "allkeys-lru", "noeviction"),
+            ("noeviction", "allkeys-random", "noeviction"),
+        ] {
+            let fault = judge(&GOOD.replace(from, to)).expect_err(to);
+            assert!(matches!(&fault, Fault::Unfit(cause) if cause.contains(says)), "{fault}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_warned_of() {
+        assert_eq!(judge("").map(|warnings| warnings.len()), Ok(2));
+        assert_eq!(judge(&GOOD.replace("aof_enabled:1", "aof_enabled:0")).map(|warnings| warnings.len()), Ok(1));
+    }
+}

@@ -1,0 +1,115 @@
+//! The names of the keys. Fixed: gateways of several versions share one Redis.
+//!
+//! The braces are literal. They make one session's keys share a slot of a cluster, where one script may then touch
+//! them all.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+
+use crate::session::{SessionId, TenantId, UserId};
+
+/// Names keys under one prefix.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    prefix: Box<str>,
+}
+
+impl Keys {
+    pub(super) fn under(prefix: &str) -> Self {
+        Self { prefix: prefix.into() }
+    }
+
+    /// The session's record.
+    pub(super) fn record(&self, id: &SessionId) -> String {
+        self.of_session("s", id)
+    }
+
+    /// The session's touch key, which exists until the touch deadline.
+    pub(super) fn touch(&self, id: &SessionId) -> String {
+        self.of_session("t", id)
+    }
+
+    /// Why the session ended.
+    pub(super) fn ended(&self, id: &SessionId) -> String {
+        self.of_session("e", id)
+    }
+
+    /// The tenant's generation and status.
+    pub(super) fn tenant(&self, tenant: &TenantId) -> String {
+        self.of_hash("n", &[tenant.as_str()])
+    }
+
+    /// The user's generation.
+    pub(super) fn user(&self, tenant: &TenantId, user: &UserId) -> String {
+        self.of_hash("u", &[tenant.as_str(), user.as_str()])
+    }
+
+    /// The sessions of a user, by absolute deadline.
+    pub(super) fn user_index(&self, tenant: &TenantId, user: &UserId) -> String {
+        self.of_hash("ui", &[tenant.as_str(), user.as_str()])
+    }
+
+    /// The sessions of a tenant, by absolute deadline.
+    pub(super) fn tenant_index(&self, tenant: &TenantId) -> String {
+        self.of_hash("ti", &[tenant.as_str()])
+    }
+
+    /// What is written to see whether the server takes writes.
+    pub(super) fn probe(&self) -> String {
+        format!("{}probe", self.prefix)
+    }
+
+    fn of_session(&self, kind: &str, id: &SessionId) -> String {
+        format!("{}{kind}:{{{id}}}", self.prefix)
+    }
+
+    fn of_hash(&self, kind: &str, parts: &[&str]) -> String {
+        format!("{}{kind}:{{{}}}", self.prefix, hash(parts))
+    }
+}
+
+/// 22 characters for any texts. Each part is preceded by its length, so that `("a", "bc")` is not `("ab", "c")`; ids
+/// may hold `:` and `}`, which a key could not.
+fn hash(parts: &[&str]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
+        hasher.update(length.to_be_bytes());
+        hasher.update(part.as_bytes());
+    }
+    URL_SAFE_NO_PAD.encode(&hasher.finalize()[..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_the_keys_never_change() {
+        let keys = Keys::under("sg:");
+        let id = SessionId::parse(b"AAAAAAAAAAAAAAAAAAAAAA").expect("22 characters of base64url");
+        let tenant = TenantId::parse("acme").expect("visible ASCII");
+        let user = UserId::parse("7").expect("visible ASCII");
+        assert_eq!(keys.record(&id), "sg:s:{AAAAAAAAAAAAAAAAAAAAAA}");
+        assert_eq!(keys.touch(&id), "sg:t:{AAAAAAAAAAAAAAAAAAAAAA}");
+        assert_eq!(keys.ended(&id), "sg:e:{AAAAAAAAAAAAAAAAAAAAAA}");
+        // printf '\0\0\0\0\0\0\0\4acme' | sha256sum, first 16 bytes, base64url
+        assert_eq!(keys.tenant(&tenant), "sg:n:{YRmD80QgI901qV1yr4V8DA}");
+        assert_eq!(keys.tenant_index(&tenant), "sg:ti:{YRmD80QgI901qV1yr4V8DA}");
+        // printf '\0\0\0\0\0\0\0\4acme\0\0\0\0\0\0\0\0017' | sha256sum, first 16 bytes, base64url
+        assert_eq!(keys.user(&tenant, &user), "sg:u:{lH-Rxdonbulduzhyp_Q9AQ}");
+        assert_eq!(keys.user_index(&tenant, &user), "sg:ui:{lH-Rxdonbulduzhyp_Q9AQ}");
+    }
+
+    #[test]
+    fn no_two_users_share_a_key() {
+        let keys = Keys::under("");
+        let name = |tenant: &str, user: &str| {
+            keys.user(&TenantId::parse(tenant).expect("visible ASCII"), &UserId::parse(user).expect("visible ASCII"))
+        };
+        assert_ne!(name("a", "bc"), name("ab", "c"));
+        assert_ne!(name("a:b", "c"), name("a", "b:c"));
+        assert_ne!(name("a}", "c"), name("a", "}c"));
+    }
+}

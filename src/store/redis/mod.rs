@@ -1,0 +1,446 @@
+//! Sessions in Redis: several gateways share one server and agree.
+//!
+//! Which key means what is in `docs/redis.md`. The rules that make it safe:
+//!
+//! - A session is live only while its touch key exists, and nothing but [`create`](SessionStore::create) ever sets a
+//!   touch key. So no touch, late or lost, revives a session.
+//! - Ending is one script, and the unlinking of the touch key decides who ended the session.
+//! - Time is the server's. Deadlines are absolute, so that latency neither lengthens nor shortens a session.
+//! - An answer in a shape that was never written is an outage, never an absent session.
+
+mod connection;
+mod fault;
+mod fitness;
+mod keys;
+mod scripts;
+mod settings;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::{Cmd, Pipeline, Value};
+use tokio::task::JoinHandle;
+
+pub use self::settings::{RedisSettings, SettingsError};
+
+use self::connection::{CALL_TIMEOUT, Lane, Lanes, Link};
+use self::fault::{Fault, number, text, unexpected};
+use self::keys::Keys;
+use super::observe::SharedObserver;
+use super::{Creation, NewSession, REASON_KEPT, SessionStore, StoreResult, Touch, Unavailable, codec};
+use crate::session::{
+    EndReason, Generation, Generations, IdleLimit, Observation, Principal, SessionId, SessionRecord, Standing,
+    StoreTime, TenantId, TenantStanding, TenantStatus, UserId, judge,
+};
+
+/// For the ending of all sessions of a user, whose sessions are walked.
+const WALK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Sessions looked at in one step of that walk.
+const STEP: usize = 200;
+/// Touches sent in one step.
+const TOUCHES: usize = 500;
+
+/// The server must not be used: it is too old, or evicts what ends sessions.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unfit(String);
+
+/// The store on one Redis or Valkey server.
+pub struct RedisStore {
+    link: Arc<Link>,
+    watchdog: JoinHandle<()>,
+}
+
+impl RedisStore {
+    /// Connects, and keeps connecting for as long as the store lives. A server that cannot be reached now is no error:
+    /// the store is unavailable until it can.
+    ///
+    /// # Errors
+    /// When the server was reached and must not be used. Should that turn out later, the store stays unavailable with
+    /// that cause.
+    pub async fn connect(settings: RedisSettings, observer: SharedObserver) -> Result<Arc<Self>, Unfit> {
+        let link = Arc::new(Link::new(settings, observer));
+        if let Err(Fault::Unfit(cause)) = link.connect().await {
+            return Err(Unfit(cause));
+        }
+        let watched = Arc::clone(&link);
+        let watchdog = tokio::spawn(async move { watched.watch().await });
+        Ok(Arc::new(Self { link, watchdog }))
+    }
+
+    fn keys(&self) -> &Keys {
+        self.link.keys()
+    }
+
+    async fn read_from(&self, lanes: &Lanes, id: SessionId) -> Result<Standing, Fault> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("TIME");
+        pipeline.cmd("GET").arg(self.keys().record(&id));
+        pipeline.cmd("PEXPIRETIME").arg(self.keys().touch(&id));
+        // Last, so that an end that comes in between is seen.
+        pipeline.cmd("GET").arg(self.keys().ended(&id));
+        let [now, record, touch, ended] = exactly(lanes.quick.ask(&pipeline).await?)?;
+        let now = time(now)?;
+        let record = text(record)?.map(|bytes| codec::decode(&bytes)).transpose().map_err(Fault::garbled)?;
+        let touch_deadline = touch_deadline(&touch)?;
+        let ended = text(ended)?
+            .map(|reason| EndReason::parse(&reason).ok_or_else(|| Fault::garbled("an unknown reason of an end")))
+            .transpose()?;
+        let (tenant, user) = match &record {
+            Some(record) => self.current(&lanes.quick, &record.principal).await?,
+            None => (TenantStanding::default(), Generation::NONE),
+        };
+        Ok(judge(Observation { record, touch_deadline, ended, tenant, user, now }))
+    }
+
+    /// What is known of a principal's tenant and user now.
+    async fn current(&self, lane: &Lane, principal: &Principal) -> Result<(TenantStanding, Generation), Fault> {
+        let mut pipeline = redis::pipe();
+        self.add_current(&mut pipeline, principal);
+        let [tenant, user] = exactly(lane.ask(&pipeline).await?)?;
+        Ok((standing(tenant)?, generation(user)?))
+    }
+
+    fn add_current(&self, pipeline: &mut Pipeline, principal: &Principal) {
+        pipeline.cmd("GET").arg(self.keys().tenant(&principal.tenant));
+        pipeline.cmd("GET").arg(self.keys().user(&principal.tenant, &principal.user));
+    }
+
+    async fn create_on(&self, lanes: &Lanes, new: NewSession) -> Result<Creation, Fault> {
+        let lane = &lanes.careful;
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("TIME");
+        self.add_current(&mut pipeline, &new.principal);
+        let [now, tenant, user] = exactly(lane.ask(&pipeline).await?)?;
+        let (now, tenant, user) = (time(now)?, standing(tenant)?, generation(user)?);
+        let generations = Generations { tenant: tenant.generation, user };
+        if tenant.status != TenantStatus::Active {
+            return Ok(Creation::TenantRefused(tenant.status));
+        }
+        if generations.newer_than(new.began) {
+            return Ok(Creation::Superseded);
+        }
+        let record = SessionRecord {
+            principal: new.principal,
+            created: now,
+            deadline: now.after(new.absolute),
+            idle: new.idle,
+            remembered: new.remembered,
+            generations,
+            address: new.address,
+            user_agent: new.user_agent,
+        };
+        self.index(lane, &new.id, &record).await?;
+        let (tenant_after, user_after) = self.store(lane, &new.id, &record).await?;
+        if tenant_after == tenant && user_after == user {
+            return Ok(Creation::Stored(record));
+        }
+        // Revoked while it was made. If the revocation already found, ended and counted it, it did exist for a moment:
+        // then it is stored, and dead. Either way each session is counted by one call only.
+        let mut discard = redis::pipe();
+        discard.add_command(eval(scripts::DISCARD, &[self.keys().touch(&new.id), self.keys().record(&new.id)]));
+        self.add_unindex(&mut discard, &new.id, &record.principal);
+        let [discarded, _, _] = exactly(lane.ask_each(&mut discard).await?)?;
+        match (number(&discarded)?, tenant_after.status) {
+            (0, _) => Ok(Creation::Stored(record)),
+            (_, TenantStatus::Active) => Ok(Creation::Superseded),
+            (_, refused) => Ok(Creation::TenantRefused(refused)),
+        }
+    }
+
+    /// Before the session itself: an entry without a session is harmless, a session without an entry could not be
+    /// found.
+    async fn index(&self, lane: &Lane, id: &SessionId, record: &SessionRecord) -> Result<(), Fault> {
+        let principal = &record.principal;
+        let mut pipeline = redis::pipe();
+        for index in
+            [self.keys().user_index(&principal.tenant, &principal.user), self.keys().tenant_index(&principal.tenant)]
+        {
+            let mut add = eval(scripts::INDEX, &[index]);
+            add.arg(id.as_str()).arg(record.deadline.as_millis_rounded_up()).arg(record.created.as_micros() / 1000);
+            pipeline.add_command(add);
+        }
+        lane.ask(&pipeline).await.map(drop)
+    }
+
+    /// Stores record and touch key in one step, and reads tenant and user again after it.
+    async fn store(
+        &self,
+        lane: &Lane,
+        id: &SessionId,
+        record: &SessionRecord,
+    ) -> Result<(TenantStanding, Generation), Fault> {
+        let bytes = codec::encode(record).map_err(Fault::garbled)?;
+        let touch = first_touch_deadline(record);
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("MULTI");
+        pipeline.cmd("SET").arg(self.keys().record(id)).arg(bytes).arg("PXAT").arg(kept_until(record));
+        pipeline.cmd("SET").arg(self.keys().touch(id)).arg("1").arg("PXAT").arg(touch.as_millis_rounded_up());
+        pipeline.cmd("EXEC");
+        self.add_current(&mut pipeline, &record.principal);
+        let [_, _, _, done, tenant, user] = exactly(lane.ask(&pipeline).await?)?;
+        match done {
+            Value::Array(both) if both.as_slice() == [Value::Okay, Value::Okay] => {}
+            other => return Err(unexpected("a stored session", &other)),
+        }
+        Ok((standing(tenant)?, generation(user)?))
+    }
+
+    fn add_unindex(&self, pipeline: &mut Pipeline, id: &SessionId, principal: &Principal) {
+        pipeline.cmd("ZREM").arg(self.keys().user_index(&principal.tenant, &principal.user)).arg(id.as_str());
+        pipeline.cmd("ZREM").arg(self.keys().tenant_index(&principal.tenant)).arg(id.as_str());
+    }
+
+    fn end_script(&self, id: &SessionId, record: &SessionRecord, reason: EndReason) -> Cmd {
+        let mut end = eval(scripts::END, &[self.keys().touch(id), self.keys().ended(id)]);
+        end.arg(reason.as_str()).arg(kept_until(record)).arg(record.deadline.as_micros());
+        end
+    }
+
+    async fn touch_on(&self, lanes: &Lanes, touches: &[Touch]) -> Result<Vec<bool>, Fault> {
+        let mut moved = Vec::with_capacity(touches.len());
+        for step in touches.chunks(TOUCHES) {
+            let mut pipeline = redis::pipe();
+            for touch in step {
+                let deadline = touch.deadline.as_millis_rounded_up();
+                pipeline.cmd("PEXPIREAT").arg(self.keys().touch(&touch.id)).arg(deadline).arg("GT");
+            }
+            for answer in lanes.quick.ask(&pipeline).await? {
+                moved.push(number(&answer)? == 1);
+            }
+        }
+        // Not moved: the session is over, or has a later deadline already.
+        let unmoved: Vec<usize> = (0..moved.len()).filter(|at| !moved[*at]).collect();
+        for step in unmoved.chunks(TOUCHES) {
+            let mut pipeline = redis::pipe();
+            for at in step {
+                pipeline.cmd("EXISTS").arg(self.keys().touch(&touches[*at].id));
+            }
+            for (at, answer) in step.iter().zip(lanes.quick.ask(&pipeline).await?) {
+                moved[*at] = number(&answer)? == 1;
+            }
+        }
+        Ok(moved)
+    }
+
+    async fn end_user_on(&self, lanes: &Lanes, principal: &Principal, reason: EndReason) -> Result<u64, Fault> {
+        let lane = &lanes.careful;
+        let mut pipeline = redis::pipe();
+        pipeline.add_command(eval(scripts::RAISE, &[self.keys().user(&principal.tenant, &principal.user)]));
+        pipeline.cmd("GET").arg(self.keys().tenant(&principal.tenant));
+        let [raised, tenant] = exactly(lane.ask(&pipeline).await?)?;
+        let current = Generations { tenant: standing(tenant)?.generation, user: generation(raised)? };
+        // From here on no older session is live. What follows counts them, and writes down why they ended.
+        let index = self.keys().user_index(&principal.tenant, &principal.user);
+        let mut cursor = Vec::from(*b"0");
+        let mut ended = 0;
+        loop {
+            // A scan, for it misses no entry that stays, however many others come and go meanwhile.
+            let mut scan = redis::pipe();
+            scan.cmd("ZSCAN").arg(&index).arg(&cursor).arg("COUNT").arg(STEP);
+            let [page] = exactly(lane.ask(&scan).await?)?;
+            let (next, ids) = scanned(page)?;
+            for step in ids.chunks(STEP) {
+                ended += self.end_older(lane, step, principal, current, reason).await?;
+            }
+            if next == b"0" {
+                return Ok(ended);
+            }
+            cursor = next;
+        }
+    }
+
+    /// Ends those of the sessions that were live under an older generation of their user. Answers how many this call
+    /// ended.
+    async fn end_older(
+        &self,
+        lane: &Lane,
+        ids: &[SessionId],
+        principal: &Principal,
+        current: Generations,
+        reason: EndReason,
+    ) -> Result<u64, Fault> {
+        let mut pipeline = redis::pipe();
+        for id in ids {
+            pipeline.cmd("GET").arg(self.keys().record(id));
+        }
+        let mut ends = redis::pipe();
+        for (id, record) in ids.iter().zip(lane.ask(&pipeline).await?) {
+            // One that cannot be read is not live for anybody, and is left to expire.
+            let Some(Ok(record)) = text(record)?.map(|bytes| codec::decode(&bytes)) else { continue };
+            // One of an older generation of its tenant was over before, and is counted by what ended the tenant.
+            if record.generations.user != current.user && record.generations.tenant == current.tenant {
+                ends.add_command(self.end_script(id, &record, reason));
+                self.add_unindex(&mut ends, id, principal);
+            }
+        }
+        if ends.is_empty() {
+            return Ok(0);
+        }
+        let mut ended = 0;
+        for answer in lane.ask_each(&mut ends).await?.iter().step_by(3) {
+            ended += u64::from(number(answer)? == 1);
+        }
+        Ok(ended)
+    }
+}
+
+#[async_trait]
+impl SessionStore for RedisStore {
+    async fn now(&self) -> StoreResult<StoreTime> {
+        let work = |lanes: Arc<Lanes>| async move {
+            let mut pipeline = redis::pipe();
+            pipeline.cmd("TIME");
+            let [now] = exactly(lanes.quick.ask(&pipeline).await?)?;
+            time(now)
+        };
+        self.link.call("now", CALL_TIMEOUT, work).await
+    }
+
+    async fn create(&self, new: NewSession) -> StoreResult<Creation> {
+        let work = |lanes: Arc<Lanes>| async move { self.create_on(&lanes, new).await };
+        self.link.call("create", CALL_TIMEOUT, work).await
+    }
+
+    async fn read(&self, id: SessionId) -> StoreResult<Standing> {
+        let work = |lanes: Arc<Lanes>| async move { self.read_from(&lanes, id).await };
+        self.link.call("read", CALL_TIMEOUT, work).await
+    }
+
+    async fn touch(&self, touches: &[Touch]) -> StoreResult<Vec<bool>> {
+        if touches.is_empty() {
+            return Ok(Vec::new());
+        }
+        let work = |lanes: Arc<Lanes>| async move { self.touch_on(&lanes, touches).await };
+        self.link.call("touch", CALL_TIMEOUT, work).await
+    }
+
+    async fn tighten(&self, id: SessionId, record: &SessionRecord, touch_deadline: StoreTime) -> StoreResult<bool> {
+        let bytes = codec::encode(record).map_err(Unavailable::because)?;
+        let keys = [self.keys().record(&id), self.keys().touch(&id), self.keys().ended(&id)];
+        let mut tighten = eval(scripts::TIGHTEN, &keys);
+        tighten.arg(bytes).arg(kept_until(record)).arg(touch_deadline.as_millis_rounded_up());
+        let work = |lanes: Arc<Lanes>| async move { one_number(&lanes.careful, tighten).await };
+        self.link.call("tighten", CALL_TIMEOUT, work).await.map(|tightened| tightened == 1)
+    }
+
+    async fn end(&self, id: SessionId, record: &SessionRecord, reason: EndReason) -> StoreResult<bool> {
+        let mut pipeline = redis::pipe();
+        pipeline.add_command(self.end_script(&id, record, reason));
+        self.add_unindex(&mut pipeline, &id, &record.principal);
+        let work = |lanes: Arc<Lanes>| async move {
+            // The entries of the indexes are in other slots; that they could not be removed ends no less.
+            let [ended, _, _] = exactly(lanes.careful.ask_each(&mut pipeline).await?)?;
+            number(&ended)
+        };
+        self.link.call("end", CALL_TIMEOUT, work).await.map(|ended| ended == 1)
+    }
+
+    async fn note_end(&self, id: SessionId, record: &SessionRecord, reason: EndReason) -> StoreResult<bool> {
+        let mut note = eval(scripts::NOTE_END, &[self.keys().record(&id), self.keys().ended(&id)]);
+        note.arg(reason.as_str()).arg(kept_until(record));
+        let work = |lanes: Arc<Lanes>| async move { one_number(&lanes.careful, note).await };
+        self.link.call("note_end", CALL_TIMEOUT, work).await.map(|first| first == 1)
+    }
+
+    async fn end_user(&self, tenant: &TenantId, user: &UserId, reason: EndReason) -> StoreResult<u64> {
+        let principal = Principal { tenant: tenant.clone(), user: user.clone(), role: None };
+        let work = |lanes: Arc<Lanes>| async move { self.end_user_on(&lanes, &principal, reason).await };
+        self.link.call("end_user", WALK_TIMEOUT, work).await
+    }
+
+    async fn check(&self) -> StoreResult<()> {
+        let work = |lanes: Arc<Lanes>| async move { self.link.probe(&lanes).await };
+        self.link.call("check", CALL_TIMEOUT, work).await
+    }
+}
+
+impl Drop for RedisStore {
+    fn drop(&mut self) {
+        self.watchdog.abort();
+    }
+}
+
+/// A script with its keys; arguments follow.
+fn eval(script: &str, keys: &[String]) -> Cmd {
+    let mut command = redis::cmd("EVAL");
+    command.arg(script).arg(keys.len()).arg(keys);
+    command
+}
+
+async fn one_number(lane: &Lane, command: Cmd) -> Result<i64, Fault> {
+    let mut pipeline = redis::pipe();
+    pipeline.add_command(command);
+    let [answer] = exactly(lane.ask(&pipeline).await?)?;
+    number(&answer)
+}
+
+/// The touch deadline of a session that was just made: not capped by the absolute deadline, which is compared by
+/// itself.
+fn first_touch_deadline(record: &SessionRecord) -> StoreTime {
+    record.idle.map_or(record.deadline, |idle: IdleLimit| idle.deadline_of_use_at(record.created))
+}
+
+/// Until when record and reason are kept, in milliseconds.
+fn kept_until(record: &SessionRecord) -> u64 {
+    record.deadline.after(REASON_KEPT).as_millis_rounded_up()
+}
+
+fn exactly<const N: usize>(values: Vec<Value>) -> Result<[Value; N], Fault> {
+    values.try_into().map_err(|_| Fault::garbled("not one answer for each command"))
+}
+
+/// The answer of `TIME`: seconds and microseconds, as texts.
+fn time(value: Value) -> Result<StoreTime, Fault> {
+    let wrong = || Fault::garbled("TIME is not a time");
+    let Value::Array(parts) = value else { return Err(unexpected("a time", &value)) };
+    let [seconds, micros] = exactly(parts)?;
+    let part = |value| text(value)?.and_then(|text| decimal(&text)).ok_or_else(wrong);
+    let (seconds, micros) = (part(seconds)?, part(micros)?);
+    seconds
+        .checked_mul(1_000_000)
+        .and_then(|time| time.checked_add(micros))
+        .map(StoreTime::from_micros)
+        .ok_or_else(wrong)
+}
+
+/// The answer of `PEXPIRETIME`: a time in milliseconds, or -2 where there is no key. A touch key that never expires
+/// (-1) was never written.
+fn touch_deadline(value: &Value) -> Result<Option<StoreTime>, Fault> {
+    match number(value)? {
+        -2 => Ok(None),
+        millis => u64::try_from(millis)
+            .map(|millis| Some(StoreTime::from_millis(millis)))
+            .map_err(|_| Fault::garbled("a touch key without an end")),
+    }
+}
+
+fn standing(value: Value) -> Result<TenantStanding, Fault> {
+    text(value)?.map_or(Ok(TenantStanding::default()), |text| {
+        TenantStanding::decode(&text).ok_or_else(|| Fault::garbled("a tenant's standing cannot be read"))
+    })
+}
+
+fn generation(value: Value) -> Result<Generation, Fault> {
+    text(value)?.map_or(Ok(Generation::NONE), |text| {
+        decimal(&text).map(Generation::from_micros).ok_or_else(|| Fault::garbled("a user's generation cannot be read"))
+    })
+}
+
+fn decimal(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
+}
+
+/// The answer of `ZSCAN`: the next cursor, and entries with their scores. What is no session id is not ours.
+fn scanned(value: Value) -> Result<(Vec<u8>, Vec<SessionId>), Fault> {
+    let Value::Array(parts) = value else { return Err(unexpected("a page of an index", &value)) };
+    let [cursor, entries] = exactly(parts)?;
+    let cursor = text(cursor)?.ok_or_else(|| Fault::garbled("a page of an index has no cursor"))?;
+    let Value::Array(entries) = entries else { return Err(unexpected("entries of an index", &entries)) };
+    let mut ids = Vec::with_capacity(entries.len() / 2);
+    for entry in entries.into_iter().step_by(2) {
+        ids.extend(text(entry)?.as_deref().and_then(SessionId::parse));
+    }
+    Ok((cursor, ids))
+}
