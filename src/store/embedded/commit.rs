@@ -93,9 +93,8 @@ impl Committer {
                 self.reopen();
                 continue;
             }
-            while let (true, Ok(job)) = (batch.len() < MOST_JOBS, self.jobs.try_recv()) {
-                batch.push(job);
-            }
+            let room = MOST_JOBS - batch.len();
+            batch.extend(self.jobs.try_iter().take(room));
             let due = self.shared.clock.now().since(self.last_sweep) >= HOUSEKEEPING;
             let swept = self.transact(batch, due || more_to_sweep);
             more_to_sweep = swept == MOST_SWEPT;

@@ -1,0 +1,12 @@
+//! What operators read while the gateway runs: the log, the access log, and metrics.
+//!
+//! Nothing here may slow or stop traffic: counters are atomics, and lines go through a bounded queue whose overflow is
+//! counted. Nothing here may hold a token, a cookie, a password, a query or a body.
+
+pub mod access;
+pub mod log;
+pub mod metrics;
+
+pub use access::AccessLine;
+pub use log::{Log, LogFormat, LogLevel, LogSettings};
+pub use metrics::{Metrics, RouteMetrics};

@@ -1,0 +1,86 @@
+//! What the contract suite needs of a store under test.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use session_gateway::entropy::SystemEntropy;
+use session_gateway::session::{
+    IdleLimit, LiveSession, Principal, Role, SessionId, SessionRecord, SessionToken, Standing, StoreTime, TenantId,
+    TenantStanding, UserAgentHash, UserId,
+};
+use session_gateway::store::{Creation, NewSession, SharedStore};
+
+/// A store under test.
+#[async_trait]
+pub(crate) trait Bench: Send {
+    /// The store.
+    fn store(&self) -> SharedStore;
+    /// Another gateway's view of it.
+    async fn other_instance(&self) -> SharedStore;
+    /// Lets time pass: moves the clock, or waits.
+    async fn elapse(&self, time: Duration);
+    /// Sets a tenant's standing, as the admin API will.
+    async fn set_tenant(&mut self, tenant: &TenantId, standing: TenantStanding);
+}
+
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+
+pub(crate) fn id() -> SessionId {
+    SessionToken::generate(&SystemEntropy).unwrap().id()
+}
+
+pub(crate) fn idle(millis: u64) -> Option<IdleLimit> {
+    Some(IdleLimit::new(Duration::from_millis(millis)))
+}
+
+pub(crate) fn principal(tenant: &str, user: &str) -> Principal {
+    let role = Some(Role::parse("admin").unwrap());
+    Principal { tenant: TenantId::parse(tenant).unwrap(), user: UserId::parse(user).unwrap(), role }
+}
+
+/// A login of `acme`'s user 7 that begins now.
+pub(crate) async fn login(store: &SharedStore) -> NewSession {
+    NewSession {
+        id: id(),
+        principal: principal("acme", "7"),
+        remembered: true,
+        idle: Some(IdleLimit::new(Duration::from_secs(1800))),
+        absolute: 8 * HOUR,
+        address: Some(IpAddr::from([192, 0, 2, 7])),
+        user_agent: UserAgentHash::of(Some(b"curl")),
+        began: store.now().await.unwrap(),
+    }
+}
+
+/// Stores it, and it is stored.
+pub(crate) async fn stored(store: &SharedStore, new: NewSession) -> SessionRecord {
+    match store.create(new).await.unwrap() {
+        Creation::Stored(record) => record,
+        other => panic!("not stored: {other:?}"),
+    }
+}
+
+/// A session of `acme`'s user 7.
+pub(crate) async fn session(store: &SharedStore) -> (SessionId, SessionRecord) {
+    let new = login(store).await;
+    (new.id, stored(store, new).await)
+}
+
+/// A session of that user.
+pub(crate) async fn session_of(store: &SharedStore, tenant: &str, user: &str) -> (SessionId, SessionRecord) {
+    let new = NewSession { principal: principal(tenant, user), ..login(store).await };
+    (new.id, stored(store, new).await)
+}
+
+pub(crate) async fn live(store: &SharedStore, id: SessionId) -> LiveSession {
+    match store.read(id).await.unwrap() {
+        Standing::Live(live) => live,
+        other => panic!("not live: {other:?}"),
+    }
+}
+
+/// The time in whole milliseconds, rounded up as deadlines are.
+pub(crate) fn in_millis(time: StoreTime) -> StoreTime {
+    StoreTime::from_millis(time.as_millis_rounded_up())
+}

@@ -1,0 +1,402 @@
+//! The contract of `SessionStore`, sentence by sentence. Each runs on every store (see `main.rs`).
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use session_gateway::session::{
+    EndReason, Ended, Generation, SessionId, SessionRecord, Standing, TenantId, TenantStanding, TenantStatus, UserId,
+};
+use session_gateway::store::{Creation, NewSession, SharedStore, Touch};
+
+use crate::bench::{Bench, HOUR, id, idle, in_millis, live, login, principal, session, session_of, stored};
+
+fn ended(reason: EndReason, record: &SessionRecord, noted: bool) -> Standing {
+    Standing::Ended(Ended { reason, record: Some(record.clone()), noted })
+}
+
+async fn end_user(store: &SharedStore, tenant: &str, user: &str, reason: EndReason) -> u64 {
+    store.end_user(&TenantId::parse(tenant).unwrap(), &UserId::parse(user).unwrap(), reason).await.unwrap()
+}
+
+async fn touch(store: &SharedStore, touch: Touch) -> bool {
+    store.touch(&[touch]).await.unwrap()[0]
+}
+
+pub(crate) async fn what_was_never_made_is_absent(bench: &mut impl Bench) {
+    assert_eq!(bench.store().read(id()).await.unwrap(), Standing::Absent);
+}
+
+pub(crate) async fn a_session_is_live_on_every_instance_once_it_was_stored(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    for _ in 0..20 {
+        let new = login(&store).await;
+        let record = stored(&store, new.clone()).await;
+        assert_eq!(record.principal, new.principal);
+        assert_eq!((record.remembered, record.idle), (new.remembered, new.idle));
+        assert_eq!((record.address, record.user_agent), (new.address, new.user_agent));
+        assert_eq!(live(&other, new.id).await.record, record);
+    }
+}
+
+pub(crate) async fn a_session_is_made_at_the_stores_time_with_exact_deadlines(bench: &mut impl Bench) {
+    let store = bench.store();
+    let before = store.now().await.unwrap();
+    let (id, record) = session(&store).await;
+    let after = store.now().await.unwrap();
+    assert!(before <= record.created && record.created <= after, "{before:?} {record:?} {after:?}");
+    assert_eq!(record.deadline, record.created.after(8 * HOUR));
+    let exact = record.idle.unwrap().deadline_of_use_at(record.created);
+    assert_eq!(in_millis(live(&store, id).await.touch_deadline), in_millis(exact));
+}
+
+pub(crate) async fn with_idle_off_a_session_lives_to_its_absolute_deadline(bench: &mut impl Bench) {
+    let store = bench.store();
+    let new = NewSession { idle: None, absolute: Duration::from_millis(400), ..login(&store).await };
+    let (id, record) = (new.id, stored(&store, new).await);
+    assert_eq!(in_millis(live(&store, id).await.touch_deadline), in_millis(record.deadline));
+    bench.elapse(Duration::from_millis(401)).await;
+    assert_eq!(store.read(id).await.unwrap(), ended(EndReason::Expired, &record, false));
+}
+
+pub(crate) async fn a_touch_moves_the_deadline_forward_and_never_back(bench: &mut impl Bench) {
+    let store = bench.store();
+    let (id, record) = session(&store).await;
+    let later = in_millis(record.created.after(HOUR));
+    assert!(touch(&store, Touch { id, deadline: later }).await);
+    assert_eq!(live(&store, id).await.touch_deadline, later);
+    let earlier = later.before(Duration::from_secs(60));
+    assert!(touch(&store, Touch { id, deadline: earlier }).await, "an earlier touch is late, and the session lives");
+    assert_eq!(live(&store, id).await.touch_deadline, later);
+}
+
+pub(crate) async fn touches_are_answered_in_order(bench: &mut impl Bench) {
+    let store = bench.store();
+    let (first, record) = session(&store).await;
+    let (gone, gone_record) = session(&store).await;
+    let (last, _) = session(&store).await;
+    store.end(gone, &gone_record, EndReason::Logout).await.unwrap();
+    let deadline = in_millis(record.created.after(HOUR));
+    let mut touches = vec![Touch { id: id(), deadline }; 1200];
+    let mut expected = vec![false; 1200];
+    for (at, id, answer) in [(0, first, true), (7, gone, false), (700, first, true), (1199, last, true)] {
+        touches[at] = Touch { id, deadline };
+        expected[at] = answer;
+    }
+    assert_eq!(store.touch(&touches).await.unwrap(), expected);
+    assert_eq!(store.touch(&[]).await.unwrap(), Vec::<bool>::new());
+}
+
+pub(crate) async fn a_touch_in_flight_cannot_resurrect_an_ended_session(bench: &mut impl Bench) {
+    let store = bench.store();
+    for _ in 0..20 {
+        let (id, record) = session(&store).await;
+        let deadline = record.created.after(HOUR);
+        let touches = vec![Touch { id, deadline }; 50];
+        let (touching, ending) = tokio::join!(store.touch(&touches), store.end(id, &record, EndReason::Logout));
+        touching.unwrap();
+        assert!(ending.unwrap());
+        assert!(!touch(&store, Touch { id, deadline: deadline.after(HOUR) }).await);
+        assert_eq!(store.read(id).await.unwrap(), ended(EndReason::Logout, &record, true));
+    }
+}
+
+pub(crate) async fn a_touch_cannot_resurrect_a_session_that_timed_out(bench: &mut impl Bench) {
+    let store = bench.store();
+    let new = NewSession { idle: idle(300), ..login(&store).await };
+    let (id, record) = (new.id, stored(&store, new).await);
+    bench.elapse(Duration::from_millis(311)).await;
+    assert!(!touch(&store, Touch { id, deadline: record.created.after(HOUR) }).await);
+    assert_eq!(store.read(id).await.unwrap(), ended(EndReason::IdleTimeout, &record, false));
+}
+
+pub(crate) async fn a_touch_makes_no_session(bench: &mut impl Bench) {
+    let store = bench.store();
+    let (id, deadline) = (id(), store.now().await.unwrap().after(HOUR));
+    assert!(!touch(&store, Touch { id, deadline }).await);
+    assert_eq!(store.read(id).await.unwrap(), Standing::Absent);
+}
+
+pub(crate) async fn a_session_is_live_before_its_touch_deadline_and_over_from_it_on(bench: &mut impl Bench) {
+    let store = bench.store();
+    let new = NewSession { idle: idle(300), ..login(&store).await };
+    let (id, record) = (new.id, stored(&store, new).await);
+    let deadline = live(&store, id).await.touch_deadline;
+    bench.elapse(Duration::from_millis(290)).await;
+    loop {
+        let before = store.now().await.unwrap();
+        let standing = store.read(id).await.unwrap();
+        let after = store.now().await.unwrap();
+        // Between the two times either is right.
+        if before >= deadline {
+            assert_eq!(standing, ended(EndReason::IdleTimeout, &record, false));
+            return;
+        }
+        if after < deadline {
+            assert!(matches!(standing, Standing::Live(_)), "refused {:?} early", deadline.since(after));
+        }
+        bench.elapse(Duration::from_micros(500)).await;
+    }
+}
+
+pub(crate) async fn the_absolute_deadline_passes_despite_use(bench: &mut impl Bench) {
+    let store = bench.store();
+    let new = NewSession { absolute: Duration::from_millis(300), ..login(&store).await };
+    let (id, record) = (new.id, stored(&store, new).await);
+    assert!(touch(&store, Touch { id, deadline: record.created.after(HOUR) }).await);
+    loop {
+        let before = store.now().await.unwrap();
+        let standing = store.read(id).await.unwrap();
+        if before >= record.deadline {
+            assert_eq!(standing, ended(EndReason::Expired, &record, false));
+            break;
+        }
+        bench.elapse(Duration::from_millis(5)).await;
+    }
+    touch(&store, Touch { id, deadline: record.created.after(2 * HOUR) }).await;
+    assert_eq!(store.read(id).await.unwrap(), ended(EndReason::Expired, &record, false));
+}
+
+pub(crate) async fn an_ended_session_is_over_for_every_instance_and_says_why_and_whose_it_was(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    for reason in EndReason::ALL {
+        let (id, record) = session(&store).await;
+        assert!(store.end(id, &record, reason).await.unwrap());
+        assert_eq!(other.read(id).await.unwrap(), ended(reason, &record, true));
+    }
+}
+
+pub(crate) async fn only_the_first_end_counts_and_its_reason_stays(bench: &mut impl Bench) {
+    let store = bench.store();
+    let (id, record) = session(&store).await;
+    assert!(store.end(id, &record, EndReason::Replaced).await.unwrap());
+    assert!(!store.end(id, &record, EndReason::Logout).await.unwrap());
+    assert!(!store.note_end(id, &record, EndReason::IdleTimeout).await.unwrap());
+    assert_eq!(end_user(&store, "acme", "7", EndReason::LogoutAll).await, 0);
+    assert_eq!(store.read(id).await.unwrap(), ended(EndReason::Replaced, &record, true));
+}
+
+pub(crate) async fn of_many_ends_at_once_exactly_one_counts(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    for _ in 0..10 {
+        let (id, record) = session(&store).await;
+        let ends = (0..16).map(|n| {
+            let (store, record) = (if n % 2 == 0 { &store } else { &other }.clone(), record.clone());
+            tokio::spawn(async move { store.end(id, &record, EndReason::Logout).await.unwrap() })
+        });
+        let mut counted = 0;
+        for end in ends.collect::<Vec<_>>() {
+            counted += u64::from(end.await.unwrap());
+        }
+        assert_eq!(counted, 1);
+    }
+}
+
+pub(crate) async fn ending_what_was_never_made_ends_nothing(bench: &mut impl Bench) {
+    let store = bench.store();
+    let (_, record) = session(&store).await;
+    let unknown = id();
+    assert!(!store.end(unknown, &record, EndReason::Logout).await.unwrap());
+    assert!(!store.note_end(unknown, &record, EndReason::IdleTimeout).await.unwrap());
+    assert_eq!(store.read(unknown).await.unwrap(), Standing::Absent);
+}
+
+pub(crate) async fn an_end_by_time_is_noted_by_the_first_alone(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    let new = NewSession { idle: idle(100), ..login(&store).await };
+    let (id, record) = (new.id, stored(&store, new).await);
+    bench.elapse(Duration::from_millis(105)).await;
+    assert_eq!(store.read(id).await.unwrap(), ended(EndReason::IdleTimeout, &record, false));
+    let notes = tokio::join!(
+        store.note_end(id, &record, EndReason::IdleTimeout),
+        other.note_end(id, &record, EndReason::IdleTimeout),
+        store.note_end(id, &record, EndReason::IdleTimeout),
+    );
+    let first = [notes.0, notes.1, notes.2].into_iter().filter(|note| *note.as_ref().unwrap()).count();
+    assert_eq!(first, 1);
+    assert_eq!(other.read(id).await.unwrap(), ended(EndReason::IdleTimeout, &record, true));
+}
+
+pub(crate) async fn what_time_has_ended_nobody_ends_again(bench: &mut impl Bench) {
+    let store = bench.store();
+    for (absolute, limit, reason) in [
+        (Duration::from_millis(200), idle(1_800_000), EndReason::Expired),
+        (8 * HOUR, idle(200), EndReason::IdleTimeout),
+    ] {
+        let new = NewSession { absolute, idle: limit, ..login(&store).await };
+        let (id, record) = (new.id, stored(&store, new).await);
+        bench.elapse(Duration::from_millis(210)).await;
+        assert!(!store.end(id, &record, EndReason::Logout).await.unwrap(), "{reason:?}");
+        assert_eq!(end_user(&store, "acme", "7", EndReason::LogoutAll).await, 0, "{reason:?}");
+        assert!(store.note_end(id, &record, reason).await.unwrap(), "{reason:?}");
+        assert_eq!(store.read(id).await.unwrap(), ended(reason, &record, true));
+    }
+}
+
+pub(crate) async fn ending_a_user_ends_all_and_only_their_sessions(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    let mut theirs = Vec::new();
+    for _ in 0..3 {
+        theirs.push(session(&store).await);
+    }
+    let neighbour = session_of(&store, "acme", "8").await;
+    let namesake = session_of(&store, "other", "7").await;
+    assert_eq!(end_user(&other, "acme", "7", EndReason::LogoutAll).await, 3);
+    for (id, record) in &theirs {
+        assert_eq!(store.read(*id).await.unwrap(), ended(EndReason::LogoutAll, record, true));
+    }
+    live(&store, neighbour.0).await;
+    live(&store, namesake.0).await;
+    bench.elapse(Duration::from_millis(1)).await;
+    let (new, record) = session(&store).await;
+    assert_ne!(record.generations.user, Generation::NONE);
+    live(&other, new).await;
+}
+
+pub(crate) async fn ending_a_user_counts_what_was_live_however_many(bench: &mut impl Bench) {
+    let store = bench.store();
+    let mut ids = HashSet::new();
+    for n in 0..450 {
+        let (id, record) = session(&store).await;
+        ids.insert(id);
+        if n % 10 == 0 {
+            assert!(store.end(id, &record, EndReason::Logout).await.unwrap());
+        }
+    }
+    assert_eq!(end_user(&store, "acme", "7", EndReason::UserRevoked).await, 405);
+    for id in ids {
+        assert!(matches!(store.read(id).await.unwrap(), Standing::Ended(_)));
+    }
+}
+
+pub(crate) async fn ending_a_user_again_counts_nothing(bench: &mut impl Bench) {
+    let store = bench.store();
+    assert_eq!(end_user(&store, "acme", "nobody", EndReason::LogoutAll).await, 0);
+    let (id, record) = session(&store).await;
+    assert_eq!(end_user(&store, "acme", "7", EndReason::LogoutAll).await, 1);
+    assert_eq!(end_user(&store, "acme", "7", EndReason::UserRevoked).await, 0);
+    assert_eq!(store.read(id).await.unwrap(), ended(EndReason::LogoutAll, &record, true));
+}
+
+pub(crate) async fn each_session_is_counted_once_while_sessions_come_and_go(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut logins = Vec::new();
+    for n in 0..4 {
+        let (store, stop) = (if n % 2 == 0 { &store } else { &other }.clone(), Arc::clone(&stop));
+        logins.push(tokio::spawn(async move {
+            let mut made: Vec<SessionId> = Vec::new();
+            let mut ended_here = 0;
+            while !stop.load(Ordering::SeqCst) {
+                let new = login(&store).await;
+                let id = new.id;
+                if let Creation::Stored(record) = store.create(new).await.unwrap() {
+                    made.push(id);
+                    if made.len().is_multiple_of(3) {
+                        ended_here += u64::from(store.end(id, &record, EndReason::Logout).await.unwrap());
+                    }
+                } else {
+                    assert!(!matches!(store.read(id).await.unwrap(), Standing::Live(_)));
+                }
+            }
+            (made, ended_here)
+        }));
+    }
+    let mut counted = 0;
+    for n in 0..12 {
+        bench.elapse(Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let (store, other) = (store.clone(), other.clone());
+        let (one, two) = tokio::join!(end_user(&store, "acme", "7", EndReason::LogoutAll), async {
+            if n % 3 == 0 { end_user(&other, "acme", "7", EndReason::UserRevoked).await } else { 0 }
+        },);
+        counted += one + two;
+    }
+    stop.store(true, Ordering::SeqCst);
+    let mut made = Vec::new();
+    for login in logins {
+        let (theirs, ended_here) = login.await.unwrap();
+        made.extend(theirs);
+        counted += ended_here;
+    }
+    let mut still_live = 0;
+    for id in &made {
+        still_live += u64::from(matches!(store.read(*id).await.unwrap(), Standing::Live(_)));
+    }
+    assert!(made.len() > 12, "only {} sessions were made", made.len());
+    assert_eq!(counted + still_live, u64::try_from(made.len()).unwrap());
+    assert_eq!(end_user(&store, "acme", "7", EndReason::LogoutAll).await, still_live);
+}
+
+pub(crate) async fn a_login_that_began_before_a_revocation_makes_no_session(bench: &mut impl Bench) {
+    let store = bench.store();
+    let new = login(&store).await;
+    bench.elapse(Duration::from_millis(2)).await;
+    end_user(&store, "acme", "7", EndReason::UserRevoked).await;
+    let id = new.id;
+    assert_eq!(store.create(new).await.unwrap(), Creation::Superseded);
+    assert_eq!(store.read(id).await.unwrap(), Standing::Absent);
+    bench.elapse(Duration::from_millis(2)).await;
+    let (id, _) = session(&store).await;
+    live(&store, id).await;
+}
+
+pub(crate) async fn a_suspended_or_deleted_tenant_gets_no_session_and_loses_the_old_ones(bench: &mut impl Bench) {
+    let (old, record) = session(&bench.store()).await;
+    for status in [TenantStatus::Suspended, TenantStatus::Deleted] {
+        bench.set_tenant(&record.principal.tenant, TenantStanding { status, ..TenantStanding::default() }).await;
+        let store = bench.store();
+        let new = login(&store).await;
+        let id = new.id;
+        assert_eq!(store.create(new).await.unwrap(), Creation::TenantRefused(status));
+        assert_eq!(store.read(id).await.unwrap(), Standing::Absent);
+        assert_eq!(store.read(old).await.unwrap(), ended(EndReason::TenantRevoked, &record, true));
+        session_of(&store, "other", "7").await;
+    }
+}
+
+pub(crate) async fn tightening_sets_lower_limits_exactly(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    let (id, record) = session(&store).await;
+    let lower = SessionRecord { deadline: record.created.after(2 * HOUR), idle: idle(60_000), ..record.clone() };
+    let deadline = in_millis(record.created.after(Duration::from_secs(62)));
+    assert!(store.tighten(id, &lower, deadline).await.unwrap());
+    let now = live(&other, id).await;
+    assert_eq!((now.record, now.touch_deadline), (lower.clone(), deadline));
+    assert!(store.end(id, &lower, EndReason::Logout).await.unwrap());
+}
+
+pub(crate) async fn tightening_neither_revives_nor_makes_a_session(bench: &mut impl Bench) {
+    let store = bench.store();
+    let (id_of_ended, record) = session(&store).await;
+    let deadline = record.created.after(HOUR);
+    store.end(id_of_ended, &record, EndReason::Logout).await.unwrap();
+    assert!(!store.tighten(id_of_ended, &record, deadline).await.unwrap());
+    assert_eq!(store.read(id_of_ended).await.unwrap(), ended(EndReason::Logout, &record, true));
+    let unknown = id();
+    assert!(!store.tighten(unknown, &record, deadline).await.unwrap());
+    assert_eq!(store.read(unknown).await.unwrap(), Standing::Absent);
+    let new = NewSession { idle: idle(100), principal: principal("acme", "9"), ..login(&store).await };
+    let (unused, record) = (new.id, stored(&store, new).await);
+    bench.elapse(Duration::from_millis(105)).await;
+    assert!(!store.tighten(unused, &record, deadline).await.unwrap());
+    assert_eq!(store.read(unused).await.unwrap(), ended(EndReason::IdleTimeout, &record, false));
+}
+
+pub(crate) async fn the_stores_time_never_steps_back(bench: &mut impl Bench) {
+    let store = bench.store();
+    let (id, _) = session(&store).await;
+    let mut last = store.now().await.unwrap();
+    for _ in 0..50 {
+        let seen = live(&store, id).await.now;
+        let now = store.now().await.unwrap();
+        assert!(last <= seen && seen <= now);
+        last = now;
+        bench.elapse(Duration::from_micros(100)).await;
+    }
+}
+
+pub(crate) async fn a_store_that_works_says_so(bench: &mut impl Bench) {
+    bench.store().check().await.unwrap();
+}

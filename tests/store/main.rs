@@ -1,0 +1,65 @@
+//! The session stores: one contract suite for both, and what is special about each.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod bench;
+mod contract;
+mod embedded;
+mod redis;
+mod redis_server;
+mod touch_queue;
+
+/// Every sentence of the contract, on every store.
+macro_rules! contract {
+    ($($sentence:ident),* $(,)?) => {
+        mod on_redis {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $sentence() {
+                crate::contract::$sentence(&mut crate::redis::RedisBench::start().await).await;
+            })*
+        }
+        mod on_embedded {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $sentence() {
+                crate::contract::$sentence(&mut crate::embedded::EmbeddedBench::start()).await;
+            })*
+        }
+        /// The list above names each sentence of the suite.
+        #[test]
+        fn no_sentence_of_the_contract_is_left_out() {
+            let listed: &[&str] = &[$(stringify!($sentence)),*];
+            let written = include_str!("contract.rs").lines().filter_map(|line| line.strip_prefix("pub(crate) async fn "));
+            let written: Vec<&str> = written.filter_map(|line| line.split('(').next()).collect();
+            assert_eq!(written, listed);
+        }
+    };
+}
+
+contract! {
+    what_was_never_made_is_absent,
+    a_session_is_live_on_every_instance_once_it_was_stored,
+    a_session_is_made_at_the_stores_time_with_exact_deadlines,
+    with_idle_off_a_session_lives_to_its_absolute_deadline,
+    a_touch_moves_the_deadline_forward_and_never_back,
+    touches_are_answered_in_order,
+    a_touch_in_flight_cannot_resurrect_an_ended_session,
+    a_touch_cannot_resurrect_a_session_that_timed_out,
+    a_touch_makes_no_session,
+    a_session_is_live_before_its_touch_deadline_and_over_from_it_on,
+    the_absolute_deadline_passes_despite_use,
+    an_ended_session_is_over_for_every_instance_and_says_why_and_whose_it_was,
+    only_the_first_end_counts_and_its_reason_stays,
+    of_many_ends_at_once_exactly_one_counts,
+    ending_what_was_never_made_ends_nothing,
+    an_end_by_time_is_noted_by_the_first_alone,
+    what_time_has_ended_nobody_ends_again,
+    ending_a_user_ends_all_and_only_their_sessions,
+    ending_a_user_counts_what_was_live_however_many,
+    ending_a_user_again_counts_nothing,
+    each_session_is_counted_once_while_sessions_come_and_go,
+    a_login_that_began_before_a_revocation_makes_no_session,
+    a_suspended_or_deleted_tenant_gets_no_session_and_loses_the_old_ones,
+    tightening_sets_lower_limits_exactly,
+    tightening_neither_revives_nor_makes_a_session,
+    the_stores_time_never_steps_back,
+    a_store_that_works_says_so,
+}

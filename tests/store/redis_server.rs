@@ -1,0 +1,122 @@
+//! A `redis-server` of a test's own.
+
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use session_gateway::secret::Secret;
+use session_gateway::store::redis::RedisSettings;
+use tempfile::TempDir;
+
+/// A server that is stopped with the test.
+pub(crate) struct RedisServer {
+    folder: TempDir,
+    port: u16,
+    arguments: Vec<String>,
+    process: Option<Child>,
+}
+
+impl RedisServer {
+    /// A server with these further settings.
+    pub(crate) async fn start(arguments: &[&str]) -> Self {
+        let mut server = Self::stopped(arguments);
+        server.run().await;
+        server
+    }
+
+    /// A server that does not run yet.
+    pub(crate) fn stopped(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Self { folder, port: free_port(), arguments, process: None }
+    }
+
+    pub(crate) async fn run(&mut self) {
+        self.run_until_answering(&[]).await;
+    }
+
+    async fn run_until_answering(&mut self, more: &[&str]) {
+        self.launch(more);
+        for _ in 0..500 {
+            if std::os::unix::net::UnixStream::connect(self.socket()).is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("redis-server did not start");
+    }
+
+    pub(crate) fn launch(&mut self, more: &[&str]) {
+        let _ = std::fs::remove_file(self.socket());
+        let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
+        let process = Command::new("redis-server")
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--unixsocket"])
+            .arg(self.socket())
+            .arg("--dir")
+            .arg(self.folder.path())
+            .args(["--save", "", "--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no"])
+            .args(&self.arguments)
+            .args(more)
+            .stdout(Stdio::from(log))
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed");
+        self.process = Some(process);
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("redis.sock")
+    }
+
+    pub(crate) fn tcp(&self) -> RedisSettings {
+        settings(&format!("redis://127.0.0.1:{}/0", self.port))
+    }
+
+    pub(crate) fn unix(&self) -> RedisSettings {
+        settings(&format!("redis+unix:{}", self.socket().display()))
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.process.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+
+    /// Runs `redis-cli` as the default user, which has no password.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> String {
+        let output = Command::new("redis-cli").arg("-s").arg(self.socket()).args(arguments).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap().trim_end().to_owned();
+        assert!(output.status.success() && !text.starts_with("ERR"), "{arguments:?}: {text}");
+        text
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+pub(crate) fn settings(url: &str) -> RedisSettings {
+    RedisSettings::new(&Secret::new(url), None, "sg:", None).unwrap()
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
