@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod entropy;
+pub mod http;
 pub mod secret;
 pub mod session;
 pub mod store;
