@@ -5,15 +5,19 @@
 //! backend behind us would repair it in another way (security.md lists how 44 of them did).
 //!
 //! The order in which the request path uses it: [`RequestFraming`] (bytes) → [`check_method`], [`Target`],
-//! [`RequestHost`] → [`client_address`] → [`OriginPolicy`] → [`take_gateway_cookie`] → [`RequestFilter`]; then, for
-//! answers, [`identity`](LoginIdentity), [`RequestFilter::strip_response`] and [`drop_gateway_set_cookie`].
+//! [`request_host`] → [`client_address`] → [`take_gateway_cookie`] → [`OriginPolicy`] → [`RequestFilter`]; then, for
+//! answers, [`LoginIdentity`], [`RequestFilter::strip_response`] and [`drop_gateway_set_cookie`].
 
 mod framing;
+mod host;
 mod method;
 mod printable;
 mod refusal;
+mod target;
 
 pub use framing::{HeadLimits, Phase, RequestFraming};
+pub use host::{AllowedHosts, HostPatternError, RequestHost, request_host};
 pub use method::{check_method, is_safe};
 pub use printable::printable;
 pub use refusal::Refusal;
+pub use target::Target;
