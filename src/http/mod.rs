@@ -9,6 +9,7 @@
 //! answers, [`LoginIdentity`], [`RequestFilter::strip_response`] and [`drop_gateway_set_cookie`].
 
 mod framing;
+mod headers;
 mod host;
 mod method;
 mod printable;
@@ -16,6 +17,7 @@ mod refusal;
 mod target;
 
 pub use framing::{HeadLimits, Phase, RequestFraming};
+pub use headers::{ClaimedValue, Claims, IdentityHeaders, ProtectedHeaders, ProtectedNames, RequestFilter, Stripped};
 pub use host::{AllowedHosts, HostPatternError, RequestHost, request_host};
 pub use method::{check_method, is_safe};
 pub use printable::printable;

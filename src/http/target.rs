@@ -121,9 +121,8 @@ fn is_plain(path: &str) -> bool {
     let mut previous = 0;
     for byte in path.bytes() {
         let plain = match byte {
-            b'/' => previous != b'/',
-            // A dot that begins a segment needs the longer look; so do `;`, `%` and all that is not listed.
-            b'.' => previous != b'/',
+            // An empty segment or a dot that begins one needs the longer look; so do `;`, `%` and all not listed.
+            b'/' | b'.' => previous != b'/',
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' | b'@' | b':' | b'+' | b',' | b'=' => true,
             _ => false,
         };
