@@ -8,6 +8,7 @@
 //! [`request_host`] → [`client_address`] → [`take_gateway_cookie`] → [`OriginPolicy`] → [`RequestFilter`]; then, for
 //! answers, [`LoginIdentity`], [`RequestFilter::strip_response`] and [`drop_gateway_set_cookie`].
 
+mod cookie;
 mod framing;
 mod headers;
 mod host;
@@ -16,6 +17,10 @@ mod printable;
 mod refusal;
 mod target;
 
+pub use cookie::{
+    CookieAttributes, CookieNameError, GatewayCookieName, Presented, SameSite, drop_gateway_set_cookie,
+    expire_backend_cookie, expire_set_cookie, session_set_cookie, take_gateway_cookie,
+};
 pub use framing::{HeadLimits, Phase, RequestFraming};
 pub use headers::{ClaimedValue, Claims, IdentityHeaders, ProtectedHeaders, ProtectedNames, RequestFilter, Stripped};
 pub use host::{AllowedHosts, HostPatternError, RequestHost, request_host};
