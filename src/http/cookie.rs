@@ -1,0 +1,262 @@
+//! The gateway's own cookie: found, taken out, set and expired.
+//!
+//! One rule both parses and strips, so that no reading exists in which a session was accepted from bytes that were then
+//! forwarded: a Cookie header is split at every `;`, quotes mean nothing, and a name ends at the first `=`. Only the
+//! exact bytes `name=token` are the session. What a laxer reader could take for our cookie is neither the session nor
+//! forwarded: it is removed. All other cookies stay byte for byte as they were.
+
+use std::fmt;
+use std::time::Duration;
+
+use ::http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
+
+use crate::session::SessionToken;
+
+#[cfg(test)]
+mod tests;
+
+/// The longest cookie name; browsers take 4096 bytes for name and value together.
+const LONGEST_NAME: usize = 64;
+
+/// A name for the gateway's cookie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayCookieName(Box<str>);
+
+/// A text that cannot name the gateway's cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not 1 to {LONGEST_NAME} letters, digits, `-`, `_` or `.`")]
+pub struct CookieNameError;
+
+impl GatewayCookieName {
+    /// Checks a configured name.
+    ///
+    /// # Errors
+    /// For a name that cookie parsers are known to disagree about.
+    pub fn parse(text: &str) -> Result<Self, CookieNameError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if text.is_empty() || text.len() > LONGEST_NAME || !text.bytes().all(plain) {
+            return Err(CookieNameError);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether browsers keep a cookie of this name only with Secure, Path=/ and no Domain.
+    #[must_use]
+    pub fn has_host_prefix(&self) -> bool {
+        self.0.get(..7).is_some_and(|prefix| prefix.eq_ignore_ascii_case("__Host-"))
+    }
+
+    /// What a piece of a Cookie header, or the first part of a Set-Cookie line, is to us.
+    fn read<'a>(&self, piece: &'a [u8]) -> Piece<'a> {
+        let bare = piece.strip_prefix(b" ").unwrap_or(piece);
+        if let Some(value) = bare.strip_prefix(self.0.as_bytes()).and_then(|rest| rest.strip_prefix(b"=")) {
+            return Piece::Own(value);
+        }
+        if self.is_imitated_by(piece) { Piece::Imitation } else { Piece::Other }
+    }
+
+    /// Whether some reader could take the piece for our cookie: in any case, in quotes, without a name
+    /// (`=__Host-session=v` is stored under no name and comes back as `__Host-session=v`), or with white space or
+    /// other bytes around the name that a `strip()` or a wrong decoding takes away.
+    fn is_imitated_by(&self, piece: &[u8]) -> bool {
+        let is_noise = |byte: &u8| !byte.is_ascii_graphic() || matches!(byte, b'"' | b'\'' | b'\\' | b'=' | b',');
+        let start = piece.iter().position(|byte| !is_noise(byte)).unwrap_or(piece.len());
+        let core = piece.get(start..).unwrap_or_default();
+        let name = core.split(|byte| *byte == b'=').next().unwrap_or_default();
+        let end = name.iter().rposition(|byte| !is_noise(byte)).map_or(0, |last| last + 1);
+        name.get(..end).unwrap_or_default().eq_ignore_ascii_case(self.0.as_bytes())
+    }
+}
+
+impl fmt::Display for GatewayCookieName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+enum Piece<'a> {
+    /// Exactly our name; the value.
+    Own(&'a [u8]),
+    /// Could be taken for ours.
+    Imitation,
+    Other,
+}
+
+/// What a request presented as its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presented {
+    /// No gateway cookie.
+    None,
+    /// One token (the same one several times counts as one).
+    One(SessionToken),
+    /// A gateway cookie whose value cannot be a token: nothing to look up.
+    NotAToken,
+    /// Gateway cookies with different values: one of them may have been planted, so none counts.
+    Conflicting,
+}
+
+/// Takes the gateway's cookie out of all Cookie lines and says what it was.
+///
+/// The other cookies stay byte for byte. Several Cookie lines become one, joined with `; ` (backends join them with a
+/// comma, which ends up in a value); a line with nothing left is dropped.
+pub fn take_gateway_cookie(headers: &mut HeaderMap, name: &GatewayCookieName) -> Presented {
+    let mut presented: Option<&[u8]> = None;
+    let mut conflicting = false;
+    let mut taken = false;
+    let mut lines = 0;
+    for line in headers.get_all(COOKIE) {
+        lines += 1;
+        for piece in line.as_bytes().split(|byte| *byte == b';') {
+            match name.read(piece) {
+                Piece::Own(value) => {
+                    conflicting |= presented.is_some_and(|other| other != value);
+                    presented = Some(value);
+                    taken = true;
+                }
+                Piece::Imitation => taken = true,
+                Piece::Other => {}
+            }
+        }
+    }
+    let outcome = match presented {
+        None => Presented::None,
+        Some(_) if conflicting => Presented::Conflicting,
+        Some(value) => SessionToken::parse(value).map_or(Presented::NotAToken, Presented::One),
+    };
+    if taken || lines > 1 {
+        match others(headers, name) {
+            Some(others) => {
+                headers.insert(COOKIE, others);
+            }
+            None => {
+                headers.remove(COOKIE);
+            }
+        }
+    }
+    outcome
+}
+
+/// The cookies that are not ours, as one line. `None` when there are none.
+fn others(headers: &HeaderMap, name: &GatewayCookieName) -> Option<HeaderValue> {
+    let mut kept = Vec::with_capacity(headers.get_all(COOKIE).iter().map(|line| line.len() + 2).sum());
+    for line in headers.get_all(COOKIE) {
+        let mut first_of_line = true;
+        for piece in line.as_bytes().split(|byte| *byte == b';') {
+            if !matches!(name.read(piece), Piece::Other) {
+                continue;
+            }
+            if first_of_line {
+                let piece = piece.trim_ascii_start();
+                if !kept.is_empty() && !piece.is_empty() {
+                    kept.extend_from_slice(b"; ");
+                }
+                kept.extend_from_slice(piece);
+                first_of_line = piece.is_empty();
+            } else {
+                kept.push(b';');
+                kept.extend_from_slice(piece);
+            }
+        }
+    }
+    if kept.iter().all(|byte| matches!(byte, b';' | b' ' | b'\t')) {
+        return None;
+    }
+    // Pieces of valid values are a valid value; were they not, no cookie is better than a broken line.
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(kept)).ok()
+}
+
+/// Drops the backend's Set-Cookie lines that set, or could be taken to set, the gateway's cookie. The others pass, one
+/// line each. Returns how many were dropped.
+pub fn drop_gateway_set_cookie(headers: &mut HeaderMap, name: &GatewayCookieName) -> usize {
+    let is_ours = |line: &HeaderValue| {
+        let pair = line.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+        !matches!(name.read(pair), Piece::Other)
+    };
+    let dropped = headers.get_all(SET_COOKIE).iter().filter(|line| is_ours(line)).count();
+    if dropped > 0 {
+        let kept: Vec<_> = headers.get_all(SET_COOKIE).iter().filter(|line| !is_ours(line)).cloned().collect();
+        headers.remove(SET_COOKIE);
+        for line in kept {
+            headers.append(SET_COOKIE, line);
+        }
+    }
+    dropped
+}
+
+/// `cookie.same_site`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SameSite {
+    /// Never sent with requests that another site causes, not even with links.
+    Strict,
+    /// Sent with links from other sites, not with their forms and fetches.
+    #[default]
+    Lax,
+    /// Sent always. Browsers ask for Secure.
+    None,
+}
+
+/// How the gateway's cookie is set. It always has Path=/ and HttpOnly and never a Domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CookieAttributes {
+    /// Its name.
+    pub name: GatewayCookieName,
+    /// When browsers send it.
+    pub same_site: SameSite,
+    /// Whether it is for TLS only; false in development over http only.
+    pub secure: bool,
+}
+
+impl CookieAttributes {
+    fn line(&self, value: &str, end: &str) -> HeaderValue {
+        let same_site = match self.same_site {
+            SameSite::Strict => "Strict",
+            SameSite::Lax => "Lax",
+            SameSite::None => "None",
+        };
+        let secure = if self.secure { "; Secure" } else { "" };
+        let mut line =
+            header_value(format!("{}={value}; Path=/; HttpOnly; SameSite={same_site}{secure}{end}", self.name));
+        line.set_sensitive(true);
+        line
+    }
+}
+
+/// The Set-Cookie line that gives a browser its session. `max_age` only when the login asked to be remembered; without
+/// it the cookie ends with the browser.
+#[must_use]
+pub fn session_set_cookie(
+    attributes: &CookieAttributes,
+    token: &SessionToken,
+    max_age: Option<Duration>,
+) -> HeaderValue {
+    let end = max_age.map(|age| format!("; Max-Age={}", age.as_secs())).unwrap_or_default();
+    attributes.line(token.expose_secret(), &end)
+}
+
+/// The Set-Cookie line that takes the session's cookie away: the same attributes, or browsers keep it.
+#[must_use]
+pub fn expire_set_cookie(attributes: &CookieAttributes) -> HeaderValue {
+    attributes.line("", EXPIRED)
+}
+
+/// The Set-Cookie line that takes a backend's cookie (`clear_cookies`) away.
+#[must_use]
+pub fn expire_backend_cookie(name: &str, secure: bool) -> HeaderValue {
+    let secure = if secure { "; Secure" } else { "" };
+    header_value(format!("{name}=; Path=/{secure}{EXPIRED}"))
+}
+
+/// Both, because old clients know only Expires.
+const EXPIRED: &str = "; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+
+/// Names and tokens are visible ASCII by their types and the rest is written above, so this always succeeds; were it
+/// otherwise, an empty line sets nothing.
+fn header_value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}

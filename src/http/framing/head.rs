@@ -1,0 +1,158 @@
+//! One line of a request head after the other, as RFC 9112 sections 3 to 6 allow it and no wider.
+
+use super::super::Refusal;
+
+/// The longest body that a Content-Length may announce: what a signed 64-bit number holds, because backends use one.
+const LONGEST_BODY: u64 = i64::MAX as u64;
+
+/// How the body after a head is delimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyKind {
+    None,
+    Length(u64),
+    Chunked,
+}
+
+/// What has been learnt from the lines of one head so far.
+#[derive(Debug)]
+pub(super) struct Head {
+    bytes: usize,
+    headers: usize,
+    is_http_11: bool,
+    content_length: Option<u64>,
+    chunked: bool,
+}
+
+impl Head {
+    /// Reads `method SP target SP HTTP/1.x`.
+    pub(super) fn of_request_line(line: &[u8], length: usize) -> Result<Self, Refusal> {
+        let malformed = Refusal::BadRequest("The request line is not `method target HTTP/1.1` with single spaces.");
+        let mut parts = line.split(|byte| *byte == b' ');
+        let (Some(method), Some(target), Some(version), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(malformed);
+        };
+        if !is_token(method) || target.is_empty() {
+            return Err(malformed);
+        }
+        if !target.iter().all(u8::is_ascii_graphic) {
+            return Err(Refusal::BadRequest("The request target has a byte that must be percent-encoded."));
+        }
+        if memchr::memchr(b'#', target).is_some() {
+            return Err(Refusal::BadRequest("The request target has a fragment."));
+        }
+        let is_http_11 = match version {
+            b"HTTP/1.1" => true,
+            b"HTTP/1.0" => false,
+            _ => return Err(Refusal::BadRequest("The protocol version is not HTTP/1.1 or HTTP/1.0.")),
+        };
+        Ok(Self { bytes: length, headers: 0, is_http_11, content_length: None, chunked: false })
+    }
+
+    /// Reads one header line; `length` counts its line end too.
+    pub(super) fn header_line(&mut self, line: &[u8], length: usize, most: usize) -> Result<(), Refusal> {
+        self.bytes += length;
+        self.headers += 1;
+        if self.headers > most {
+            return Err(Refusal::HeadersTooLarge("There are more headers than this server allows."));
+        }
+        let (name, value) = split_field(line)?;
+        // Lengths first: for nearly every header this is the whole comparison.
+        if name.len() == b"content-length".len() && name.eq_ignore_ascii_case(b"content-length") {
+            if self.content_length.is_some() {
+                return Err(Refusal::BadRequest("There is more than one Content-Length."));
+            }
+            self.content_length = Some(content_length(value)?);
+        } else if name.len() == b"transfer-encoding".len() && name.eq_ignore_ascii_case(b"transfer-encoding") {
+            if !self.is_http_11 {
+                return Err(Refusal::BadRequest("Transfer-Encoding is not part of HTTP/1.0."));
+            }
+            if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                return Err(Refusal::BadRequest("The only Transfer-Encoding understood is one single `chunked`."));
+            }
+            self.chunked = true;
+        }
+        if self.chunked && self.content_length.is_some() {
+            return Err(Refusal::BadRequest("There is a Content-Length beside a Transfer-Encoding."));
+        }
+        Ok(())
+    }
+
+    /// What follows the empty line.
+    pub(super) const fn end(&self) -> BodyKind {
+        match self.content_length {
+            _ if self.chunked => BodyKind::Chunked,
+            None | Some(0) => BodyKind::None,
+            Some(length) => BodyKind::Length(length),
+        }
+    }
+
+    /// Bytes of this head so far.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// Takes the CRLF off. A bare LF is refused; a bare CR is left in and refused by whoever reads the line.
+pub(super) fn without_line_end(line: &[u8]) -> Result<&[u8], Refusal> {
+    line.strip_suffix(b"\r\n").ok_or(Refusal::BadRequest("A line ends in a bare LF in place of CRLF."))
+}
+
+/// Splits `name: value`, with the white space around the value taken off. Used for trailers as well.
+pub(super) fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
+    if matches!(line.first(), Some(b' ' | b'\t')) {
+        return Err(Refusal::BadRequest("A header line begins with white space (folded lines are not accepted)."));
+    }
+    let (name, value) = memchr::memchr(b':', line)
+        .and_then(|colon| Some((line.get(..colon)?, line.get(colon + 1..)?)))
+        .ok_or(Refusal::BadRequest("A header line has no colon."))?;
+    if !is_token(name) {
+        return Err(Refusal::BadRequest("A header name has a character that names cannot have (a space, perhaps)."));
+    }
+    // Without an early exit, so that the compiler can look at many bytes at once.
+    let control = value.iter().fold(false, |seen, &byte| seen | ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f));
+    if control {
+        return Err(Refusal::BadRequest("A header value has a control character."));
+    }
+    Ok((name, trim(value)))
+}
+
+fn trim(value: &[u8]) -> &[u8] {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = value.iter().position(|byte| !is_space(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !is_space(byte)).map_or(start, |last| last + 1);
+    value.get(start..end).unwrap_or_default()
+}
+
+/// Digits only: no sign, no list, no leading zero (octal to some), no overflow.
+fn content_length(value: &[u8]) -> Result<u64, Refusal> {
+    let odd = Refusal::BadRequest("The Content-Length is not one plain decimal number.");
+    if value.is_empty() || (value.len() > 1 && value.first() == Some(&b'0')) {
+        return Err(odd);
+    }
+    let length = value.iter().try_fold(0_u64, |sum, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        sum.checked_mul(10)?.checked_add(digit)
+    });
+    length.filter(|length| *length <= LONGEST_BODY).ok_or(odd)
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(|byte| TOKEN.get(usize::from(*byte)).copied().unwrap_or(false))
+}
+
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128_u8 {
+        table[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+            );
+        byte += 1;
+    }
+    table
+};

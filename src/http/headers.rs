@@ -1,0 +1,404 @@
+//! Which headers cross the gateway (contract §3, steps 1, 2 and 5).
+//!
+//! Backends rename what they get: `_` and `.` become `-` in WSGI's environ, duplicates are joined with commas or the
+//! last one wins (security.md). So a protected name is removed under every spelling that could become it, and every
+//! other odd name with it. What the gateway itself sets is set afterwards, so nothing that a client writes, `Connection`
+//! included, can remove it again.
+
+use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use super::printable;
+
+/// The longest client value that is kept for comparison and audit.
+const LONGEST_CLAIM: usize = 128;
+
+/// Connection-specific fields (RFC 9110 section 7.6.1), and what only the next hop may hear.
+const HOP_BY_HOP: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authorization",
+    "proxy-authenticate",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// What some framework or server believes about method, path, user or address. `server.allow_headers` can let one through.
+const ALWAYS_REMOVED: [&str; 13] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-script-name",
+    "x-scheme",
+    "remote-user",
+    "x-remote-user",
+    "x-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "proxy",
+];
+
+/// What `Connection` cannot nominate. RFC 9110 section 7.6.1 forbids senders to nominate what is meant for all
+/// recipients; an attacker who does it anyway wants a check or the message's meaning to vanish on the way. The
+/// nomination is ignored and the header stays.
+const NEVER_NOMINATED: [&str; 19] = [
+    "host",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "content-range",
+    "content-disposition",
+    "cookie",
+    "set-cookie",
+    "authorization",
+    "origin",
+    "referer",
+    "user-agent",
+    "expect",
+    "range",
+    "cache-control",
+    "location",
+    "vary",
+    "date",
+    "x-requested-with",
+];
+
+/// The names under which the backend is told who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityHeaders {
+    /// `X-Customer-ID`.
+    pub tenant: HeaderName,
+    /// `X-User-ID`.
+    pub user: HeaderName,
+    /// `X-User-Role`.
+    pub role: HeaderName,
+    /// `X-Session-ID`.
+    pub session: HeaderName,
+}
+
+/// A protected name, in the form that [`aliases`] compares with.
+type Canonical = Box<[u8]>;
+
+/// The names that no client and no backend may set: the four identity headers, `identity.strip` and `X-Session-*`.
+#[derive(Clone, Debug)]
+pub struct ProtectedNames {
+    tenant: Canonical,
+    user: Canonical,
+    role: Canonical,
+    session: Canonical,
+    further: Vec<Canonical>,
+}
+
+/// What a protected name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    Tenant,
+    User,
+    Role,
+    Session,
+    Other,
+}
+
+impl ProtectedNames {
+    /// From the configured names.
+    #[must_use]
+    pub fn new(identity: &IdentityHeaders, strip: &[HeaderName]) -> Self {
+        Self {
+            tenant: canonical(&identity.tenant),
+            user: canonical(&identity.user),
+            role: canonical(&identity.role),
+            session: canonical(&identity.session),
+            further: strip.iter().map(canonical).collect(),
+        }
+    }
+
+    /// Whether a backend could read `name` as a protected one: each character other than a letter or digit counts as
+    /// `-`.
+    #[must_use]
+    pub fn is_protected(&self, name: &HeaderName) -> bool {
+        self.meaning(name).is_some()
+    }
+
+    fn meaning(&self, name: &HeaderName) -> Option<Meaning> {
+        let name = name.as_str().as_bytes();
+        if aliases(name, &self.tenant) {
+            Some(Meaning::Tenant)
+        } else if aliases(name, &self.user) {
+            Some(Meaning::User)
+        } else if aliases(name, &self.role) {
+            Some(Meaning::Role)
+        } else if aliases(name, &self.session) {
+            Some(Meaning::Session)
+        } else if self.further.iter().any(|protected| aliases(name, protected))
+            || name.get(..SESSION_PREFIX.len()).is_some_and(|start| aliases(start, SESSION_PREFIX))
+        {
+            Some(Meaning::Other)
+        } else {
+            None
+        }
+    }
+}
+
+const SESSION_PREFIX: &[u8] = b"x-session-";
+
+fn canonical(name: &HeaderName) -> Canonical {
+    name.as_str().bytes().map(as_backends_read).collect()
+}
+
+/// Whether `name` (in lower case, as `HeaderName` holds it) reads as `canonical`.
+fn aliases(name: &[u8], canonical: &[u8]) -> bool {
+    name.len() == canonical.len()
+        && name.iter().zip(canonical).all(|(byte, protected)| as_backends_read(*byte) == *protected)
+}
+
+const fn as_backends_read(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte } else { b'-' }
+}
+
+/// What a client said about itself in one protected header, under whatever spelling.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ClaimedValue {
+    /// Nothing.
+    #[default]
+    Absent,
+    /// One value of up to 128 visible ASCII characters; it may be empty.
+    One(String),
+    /// One value that could not be an identity value, made printable.
+    Unusable(String),
+    /// More than one line, equal or not: backends join them or take either.
+    Several,
+}
+
+impl ClaimedValue {
+    /// Whether the client claimed something, and something other than `value`.
+    #[must_use]
+    pub fn contradicts(&self, value: Option<&str>) -> bool {
+        match self {
+            Self::Absent => false,
+            Self::One(claimed) => value != Some(claimed),
+            Self::Unusable(_) | Self::Several => true,
+        }
+    }
+
+    /// A text for audit lines; `None` when nothing was claimed.
+    #[must_use]
+    pub fn shown(&self) -> Option<&str> {
+        match self {
+            Self::Absent => None,
+            Self::One(text) | Self::Unusable(text) => Some(text),
+            Self::Several => Some("(several)"),
+        }
+    }
+
+    fn add(&mut self, value: &HeaderValue) {
+        *self = match self {
+            Self::Absent => {
+                let bytes = value.as_bytes();
+                match value.to_str() {
+                    Ok(text) if bytes.len() <= LONGEST_CLAIM && !bytes.contains(&b'\t') => Self::One(text.to_owned()),
+                    _ => Self::Unusable(printable(bytes, LONGEST_CLAIM)),
+                }
+            }
+            _ => Self::Several,
+        };
+    }
+}
+
+/// What a client claimed in protected headers. Never believed; for the audit event `identity.spoofed` and
+/// `identity.client_value = "match"`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claims {
+    /// In the tenant header.
+    pub tenant: ClaimedValue,
+    /// In the user header.
+    pub user: ClaimedValue,
+    /// In the role header.
+    pub role: ClaimedValue,
+    /// In the session header.
+    pub session: ClaimedValue,
+    /// Whether any other protected header was there.
+    pub others: bool,
+}
+
+impl Claims {
+    /// Whether the client sent no protected header at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn add(&mut self, meaning: Meaning, value: &HeaderValue) {
+        match meaning {
+            Meaning::Tenant => self.tenant.add(value),
+            Meaning::User => self.user.add(value),
+            Meaning::Role => self.role.add(value),
+            Meaning::Session => self.session.add(value),
+            Meaning::Other => self.others = true,
+        }
+    }
+}
+
+/// What [`RequestFilter::strip_request`] took out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stripped {
+    /// What protected headers said.
+    pub claims: Claims,
+    /// How many distinct names were removed.
+    pub names: usize,
+}
+
+/// What happens to protected headers of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProtectedHeaders {
+    /// They are removed: `identity.mode = "enforce"`.
+    Remove,
+    /// The client's own reach the backend: `observe`, and `compat` where it has to. Every tenant's data is then open
+    /// to whoever asks for it, as before the gateway came.
+    LetClientsChooseTheirTenant,
+}
+
+/// Removes from messages what must not cross the gateway.
+#[derive(Clone, Debug)]
+pub struct RequestFilter {
+    protected: ProtectedNames,
+    allow: Vec<HeaderName>,
+}
+
+impl RequestFilter {
+    /// `allow` is `server.allow_headers`: names that pass although they would always be removed. A protected name never
+    /// passes.
+    #[must_use]
+    pub const fn new(protected: ProtectedNames, allow: Vec<HeaderName>) -> Self {
+        Self { protected, allow }
+    }
+
+    /// The names that are protected.
+    #[must_use]
+    pub const fn protected(&self) -> &ProtectedNames {
+        &self.protected
+    }
+
+    /// Removes what no client may tell a backend: hop-by-hop headers and those that `Connection` names, overrides,
+    /// protected names with all their aliases, odd names, and every word about forwarding.
+    ///
+    /// To be called after the client's address was read from `X-Forwarded-For`, and before anything is injected.
+    pub fn strip_request(&self, headers: &mut HeaderMap) -> Stripped {
+        self.strip_request_but(headers, ProtectedHeaders::Remove)
+    }
+
+    /// [`strip_request`](Self::strip_request) with a choice about protected headers. The claims are told either way.
+    pub fn strip_request_but(&self, headers: &mut HeaderMap, protected: ProtectedHeaders) -> Stripped {
+        let mut claims = Claims::default();
+        let mut doomed = Doomed::nominated_in(headers);
+        for name in headers.keys() {
+            if let Some(meaning) = self.protected.meaning(name) {
+                for value in headers.get_all(name) {
+                    claims.add(meaning, value);
+                }
+                match protected {
+                    ProtectedHeaders::Remove => doomed.add(name),
+                    ProtectedHeaders::LetClientsChooseTheirTenant => doomed.spare(name),
+                }
+            } else if is_hop_by_hop(name) || is_about_forwarding(name) || self.is_unwanted(name) {
+                doomed.add(name);
+            }
+        }
+        Stripped { claims, names: doomed.remove_from(headers) }
+    }
+
+    /// Removes what no backend may tell a client: hop-by-hop headers and those that `Connection` names, and protected
+    /// names. Works for final and for 1xx answers.
+    pub fn strip_response(&self, headers: &mut HeaderMap) {
+        let mut doomed = Doomed::nominated_in(headers);
+        for name in headers.keys() {
+            if is_hop_by_hop(name) || self.protected.is_protected(name) {
+                doomed.add(name);
+            }
+        }
+        doomed.remove_from(headers);
+    }
+
+    /// Removes from an answer's trailers, besides that, what only a head may say (RFC 9110 section 6.5.1).
+    pub fn strip_trailers(&self, trailers: &mut HeaderMap) {
+        let mut doomed = Doomed::default();
+        for name in trailers.keys() {
+            let only_in_heads = matches!(
+                name.as_str(),
+                "content-length" | "content-type" | "content-encoding" | "host" | "set-cookie" | "cookie" | "location"
+            );
+            if only_in_heads || is_hop_by_hop(name) || is_odd(name) || self.protected.is_protected(name) {
+                doomed.add(name);
+            }
+        }
+        doomed.remove_from(trailers);
+    }
+
+    fn is_unwanted(&self, name: &HeaderName) -> bool {
+        (is_odd(name) || ALWAYS_REMOVED.contains(&name.as_str())) && !self.allow.contains(name)
+    }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(&name.as_str())
+}
+
+/// The gateway says by itself who asked, how and for which host.
+fn is_about_forwarding(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("x-forwarded-") || matches!(name, "x-forwarded" | "forwarded" | "x-real-ip")
+}
+
+/// A character that some server reads as `-`, or as the end of the name.
+fn is_odd(name: &HeaderName) -> bool {
+    !name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// Names to be removed. Empty, and not allocated, for a message that needs nothing removed.
+#[derive(Default)]
+struct Doomed(Vec<HeaderName>);
+
+impl Doomed {
+    /// What `Connection` names, without what it cannot name.
+    fn nominated_in(headers: &HeaderMap) -> Self {
+        let mut doomed = Self::default();
+        for line in headers.get_all(header::CONNECTION) {
+            for option in line.as_bytes().split(|byte| *byte == b',') {
+                let option = option.trim_ascii();
+                let is_usual = [&b""[..], b"close", b"keep-alive", b"upgrade"]
+                    .iter()
+                    .any(|usual| option.eq_ignore_ascii_case(usual));
+                if is_usual {
+                    continue;
+                }
+                // What is no name nominates nothing.
+                if let Ok(name) = HeaderName::from_bytes(option)
+                    && headers.contains_key(&name)
+                    && !NEVER_NOMINATED.contains(&name.as_str())
+                    && !name.as_str().starts_with("sec-")
+                {
+                    doomed.add(&name);
+                }
+            }
+        }
+        doomed
+    }
+
+    fn add(&mut self, name: &HeaderName) {
+        self.0.push(name.clone());
+    }
+
+    fn spare(&mut self, name: &HeaderName) {
+        self.0.retain(|doomed| doomed != name);
+    }
+
+    fn remove_from(self, headers: &mut HeaderMap) -> usize {
+        self.0.iter().filter(|name| headers.remove(*name).is_some()).count()
+    }
+}
+
+#[cfg(test)]
+mod tests;

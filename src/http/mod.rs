@@ -1,0 +1,30 @@
+//! What a client or a backend sent, turned into what may be believed, or into a refusal.
+//!
+//! Pure: the `http` crate's types and bytes in, values and decisions out. Knows no socket, no runtime, no store, no
+//! clock and no configuration; its tests are tables. Nothing here repairs what is ambiguous: it is refused, because a
+//! backend behind us would repair it in another way (security.md lists how 44 of them did).
+//!
+//! The order in which the request path uses it: [`RequestFraming`] (bytes) → [`check_method`], [`Target`],
+//! [`request_host`] → [`client_address`] → [`take_gateway_cookie`] → [`OriginPolicy`] → [`RequestFilter`]; then, for
+//! answers, [`LoginIdentity`], [`RequestFilter::strip_response`] and [`drop_gateway_set_cookie`].
+
+mod cookie;
+mod framing;
+mod headers;
+mod host;
+mod method;
+mod printable;
+mod refusal;
+mod target;
+
+pub use cookie::{
+    CookieAttributes, CookieNameError, GatewayCookieName, Presented, SameSite, drop_gateway_set_cookie,
+    expire_backend_cookie, expire_set_cookie, session_set_cookie, take_gateway_cookie,
+};
+pub use framing::{HeadLimits, Phase, RequestFraming};
+pub use headers::{ClaimedValue, Claims, IdentityHeaders, ProtectedHeaders, ProtectedNames, RequestFilter, Stripped};
+pub use host::{AllowedHosts, HostPatternError, RequestHost, request_host};
+pub use method::{check_method, is_safe};
+pub use printable::printable;
+pub use refusal::Refusal;
+pub use target::Target;
