@@ -9,10 +9,13 @@
 //! answers, [`LoginIdentity`], [`RequestFilter::strip_response`] and [`drop_gateway_set_cookie`].
 
 mod cookie;
+mod forwarded;
 mod framing;
 mod headers;
 mod host;
 mod method;
+mod navigation;
+mod origin;
 mod printable;
 mod refusal;
 mod target;
@@ -21,10 +24,13 @@ pub use cookie::{
     CookieAttributes, CookieNameError, GatewayCookieName, Presented, SameSite, drop_gateway_set_cookie,
     expire_backend_cookie, expire_set_cookie, session_set_cookie, take_gateway_cookie,
 };
+pub use forwarded::{client_address, forwarded_proto};
 pub use framing::{HeadLimits, Phase, RequestFraming};
 pub use headers::{ClaimedValue, Claims, IdentityHeaders, ProtectedHeaders, ProtectedNames, RequestFilter, Stripped};
 pub use host::{AllowedHosts, HostPatternError, RequestHost, request_host};
 pub use method::{check_method, is_safe};
+pub use navigation::{is_navigation, login_redirect, safe_next};
+pub use origin::{Origin, OriginPolicy, Scheme};
 pub use printable::printable;
 pub use refusal::Refusal;
 pub use target::Target;

@@ -82,8 +82,10 @@ impl Target {
     }
 }
 
+/// The `http` crate's own idea of a target is narrower still; hyper would have refused such a request before.
 fn parse_normal(text: String) -> Result<PathAndQuery, Refusal> {
-    PathAndQuery::try_from(text).map_err(|_| Refusal::BadPath("The path has a character that must be percent-encoded."))
+    PathAndQuery::try_from(text)
+        .map_err(|_| Refusal::BadRequest("The request target has a character that must be percent-encoded."))
 }
 
 /// Checks a target. `None` when it is normal already, else its normal form.

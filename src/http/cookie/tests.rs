@@ -14,7 +14,7 @@ fn token(text: &str) -> SessionToken {
     SessionToken::parse(text.as_bytes()).expect("43 characters")
 }
 
-fn map(name: HeaderName, lines: &[&[u8]]) -> HeaderMap {
+fn map(name: &HeaderName, lines: &[&[u8]]) -> HeaderMap {
     lines.iter().map(|line| (name.clone(), HeaderValue::from_bytes(line).expect("a header value"))).collect()
 }
 
@@ -24,7 +24,7 @@ fn lines(headers: &HeaderMap, name: HeaderName) -> Vec<Vec<u8>> {
 
 /// What was presented, and the Cookie lines that the backend gets.
 fn take(cookies: &[&[u8]]) -> (Presented, Vec<Vec<u8>>) {
-    let mut headers = map(COOKIE, cookies);
+    let mut headers = map(&COOKIE, cookies);
     let presented = take_gateway_cookie(&mut headers, &name());
     (presented, lines(&headers, COOKIE))
 }
@@ -171,7 +171,7 @@ fn the_backends_cookies_of_our_name_are_dropped_and_its_others_pass_one_line_eac
         ("", false),
     ] {
         let mut headers =
-            map(SET_COOKIE, &[b"first=1; Path=/", line.as_bytes(), b"last=\xff; Expires=Thu, 01 Jan 2099"]);
+            map(&SET_COOKIE, &[b"first=1; Path=/", line.as_bytes(), b"last=\xff; Expires=Thu, 01 Jan 2099"]);
         assert_eq!(drop_gateway_set_cookie(&mut headers, &name()), usize::from(dropped), "{line:?}");
         let left = lines(&headers, SET_COOKIE);
         assert_eq!(left.len(), if dropped { 2 } else { 3 }, "{line:?}");
