@@ -168,11 +168,7 @@ fn bind_one(address: SocketAddr) -> Result<TcpListener, StartError> {
     bind(address).map_err(|source| StartError::Bind { address, source })
 }
 
-async fn open_store(
-    config: &Config,
-    clock: SharedClock,
-    observer: SharedObserver,
-) -> Result<SharedStore, StartError> {
+async fn open_store(config: &Config, clock: SharedClock, observer: SharedObserver) -> Result<SharedStore, StartError> {
     Ok(match &config.store.kind {
         StoreKind::Embedded { path } => EmbeddedStore::open(path, clock, observer)?,
         StoreKind::Redis { url, password } => {

@@ -1,12 +1,21 @@
-//! `session-gateway serve`: runs the gateway.
+//! `serve`: the gateway itself.
 
-use crate::app;
-use crate::config::Config;
+use std::process::ExitCode;
 
-/// Runs the gateway until it is told to stop.
+use super::{ConfigOption, FAILED, complain};
+use crate::config::StoreConfig;
+
+/// Serves until SIGTERM.
+#[must_use]
+pub fn serve(_: &ConfigOption) -> ExitCode {
+    complain("not wired");
+    ExitCode::from(FAILED)
+}
+
+/// Connects to a store and says what is wrong, for `check --connect`.
 ///
 /// # Errors
-/// When it cannot start; the text is for standard error.
-pub fn serve(config: Config) -> Result<(), String> {
-    app::run(config).map_err(|error| error.to_string())
+/// When the store does not answer.
+pub fn try_store(_: &StoreConfig) -> Result<(), String> {
+    Err(String::from("not wired"))
 }

@@ -33,18 +33,23 @@ pub enum TenantClaim {
     Foreign,
 }
 
-/// Decides on a request whose route is known.
+/// Decides on a request whose route is known. `mode` is the route's at this time ([`IdentityMode::at`]).
 ///
 /// # Errors
 /// The reason why the request may not go on.
-pub fn decide(route: &Route, session: SessionFacts<'_>, claim: TenantClaim) -> Result<Permit, Denial> {
+pub fn decide(
+    route: &Route,
+    mode: IdentityMode,
+    session: SessionFacts<'_>,
+    claim: TenantClaim,
+) -> Result<Permit, Denial> {
     let identity = match (route.auth, session) {
         // No look-up was made and none would count.
-        (Auth::Public, SessionFacts::NoCookie) => without_cookie(route.mode),
-        (Auth::Public, _) => without_session(route.mode),
+        (Auth::Public, SessionFacts::NoCookie) => without_cookie(mode),
+        (Auth::Public, _) => without_session(mode),
 
         (Auth::Required | Auth::Optional, SessionFacts::Live { id, principal }) => {
-            let enforced = route.mode != IdentityMode::Observe;
+            let enforced = mode != IdentityMode::Observe;
             if enforced && !role_allows(route, principal) {
                 return Err(Denial::ForbiddenRole);
             }
@@ -57,22 +62,22 @@ pub fn decide(route: &Route, session: SessionFacts<'_>, claim: TenantClaim) -> R
         // A store that cannot say is never read as "no session".
         (Auth::Required | Auth::Optional, SessionFacts::Unavailable) => return Err(Denial::StoreUnavailable),
 
-        (Auth::Optional, SessionFacts::NoCookie) => without_cookie(route.mode),
+        (Auth::Optional, SessionFacts::NoCookie) => without_cookie(mode),
         // Nobody, then; and a session that was ended on purpose leaves nobody's claim standing in any mode.
         (Auth::Optional, SessionFacts::Ended(reason)) if !is_expiry(reason) => Identity::Anonymous,
-        (Auth::Optional, SessionFacts::Unknown | SessionFacts::Ended(_)) => without_session(route.mode),
+        (Auth::Optional, SessionFacts::Unknown | SessionFacts::Ended(_)) => without_session(mode),
 
         // What was ended on purpose is refused in every mode; what merely ran out is reported in observe.
-        (Auth::Required, SessionFacts::Ended(reason)) => match route.mode {
+        (Auth::Required, SessionFacts::Ended(reason)) => match mode {
             IdentityMode::Observe if is_expiry(reason) => Identity::AsClaimed,
             _ => return Err(Denial::SessionEnded(reason)),
         },
-        (Auth::Required, SessionFacts::Unknown) => match route.mode {
+        (Auth::Required, SessionFacts::Unknown) => match mode {
             IdentityMode::Observe => Identity::AsClaimed,
-            IdentityMode::Compat | IdentityMode::Enforce => return Err(Denial::SessionRequired),
+            IdentityMode::Compat { .. } | IdentityMode::Enforce => return Err(Denial::SessionRequired),
         },
-        (Auth::Required, SessionFacts::NoCookie) => match route.mode {
-            IdentityMode::Observe | IdentityMode::Compat => Identity::AsClaimed,
+        (Auth::Required, SessionFacts::NoCookie) => match mode {
+            IdentityMode::Observe | IdentityMode::Compat { .. } => Identity::AsClaimed,
             IdentityMode::Enforce => return Err(Denial::SessionRequired),
         },
     };
@@ -82,7 +87,7 @@ pub fn decide(route: &Route, session: SessionFacts<'_>, claim: TenantClaim) -> R
 /// Where there is no gateway cookie at all, both migration modes let the client's claim through.
 const fn without_cookie(mode: IdentityMode) -> Identity {
     match mode {
-        IdentityMode::Observe | IdentityMode::Compat => Identity::AsClaimed,
+        IdentityMode::Observe | IdentityMode::Compat { .. } => Identity::AsClaimed,
         IdentityMode::Enforce => Identity::Anonymous,
     }
 }
@@ -91,7 +96,7 @@ const fn without_cookie(mode: IdentityMode) -> Identity {
 const fn without_session(mode: IdentityMode) -> Identity {
     match mode {
         IdentityMode::Observe => Identity::AsClaimed,
-        IdentityMode::Compat | IdentityMode::Enforce => Identity::Anonymous,
+        IdentityMode::Compat { .. } | IdentityMode::Enforce => Identity::Anonymous,
     }
 }
 
@@ -135,7 +140,7 @@ mod tests {
     }
 
     fn outcome(route: &Route, session: SessionFacts<'_>) -> Result<&'static str, Denial> {
-        decide(route, session, TenantClaim::Harmless).map(|permit| match permit.identity() {
+        decide(route, route.mode, session, TenantClaim::Harmless).map(|permit| match permit.identity() {
             Identity::Verified(_) => "verified",
             Identity::Anonymous => "anonymous",
             Identity::AsClaimed => "claimed",
@@ -145,7 +150,8 @@ mod tests {
     #[test]
     fn every_combination_of_route_mode_and_session_has_its_answer() {
         use Auth::{Optional, Public, Required};
-        use IdentityMode::{Compat, Enforce, Observe};
+        use IdentityMode::{Enforce, Observe};
+        let compat = IdentityMode::Compat { until: None };
         let person = principal(None);
         let none = SessionFacts::NoCookie;
         let unknown = SessionFacts::Unknown;
@@ -160,13 +166,13 @@ mod tests {
         let (verified, anonymous, claimed) = (Ok("verified"), Ok("anonymous"), Ok("claimed"));
         for (auth, mode, answers) in [
             (Required, Enforce, [required, required, ended, timed_out, unavailable, verified]),
-            (Required, Compat, [claimed, required, ended, timed_out, unavailable, verified]),
+            (Required, compat, [claimed, required, ended, timed_out, unavailable, verified]),
             (Required, Observe, [claimed, claimed, ended, claimed, unavailable, claimed]),
             (Optional, Enforce, [anonymous, anonymous, anonymous, anonymous, unavailable, verified]),
-            (Optional, Compat, [claimed, anonymous, anonymous, anonymous, unavailable, verified]),
+            (Optional, compat, [claimed, anonymous, anonymous, anonymous, unavailable, verified]),
             (Optional, Observe, [claimed, claimed, anonymous, claimed, unavailable, claimed]),
             (Public, Enforce, [anonymous; 6]),
-            (Public, Compat, [claimed, anonymous, anonymous, anonymous, anonymous, anonymous]),
+            (Public, compat, [claimed, anonymous, anonymous, anonymous, anonymous, anonymous]),
             (Public, Observe, [claimed; 6]),
         ] {
             let route = route(auth, mode);
@@ -196,8 +202,8 @@ mod tests {
         let person = principal(None);
         let live = SessionFacts::Live { id: id(), principal: &person };
         let enforced = route(Auth::Required, IdentityMode::Enforce);
-        assert!(matches!(decide(&enforced, live, TenantClaim::Foreign), Err(Denial::TenantMismatch)));
+        assert!(matches!(decide(&enforced, enforced.mode, live, TenantClaim::Foreign), Err(Denial::TenantMismatch)));
         let observed = route(Auth::Required, IdentityMode::Observe);
-        assert!(decide(&observed, live, TenantClaim::Foreign).is_ok());
+        assert!(decide(&observed, observed.mode, live, TenantClaim::Foreign).is_ok());
     }
 }

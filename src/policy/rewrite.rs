@@ -1,22 +1,10 @@
 //! From a permit to header edits: exactly one of each identity header, or none.
 
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 use super::permit::{Identity, Permit, VerifiedIdentity};
 use super::route::Authorization;
-
-/// The names under which the backend reads who is asking.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdentityHeaders {
-    /// The tenant's.
-    pub tenant: HeaderName,
-    /// The user's.
-    pub user: HeaderName,
-    /// The role's.
-    pub role: HeaderName,
-    /// The session id's.
-    pub session: HeaderName,
-}
+use crate::http::IdentityHeaders;
 
 /// An identity that cannot be written as a header. Identity values are checked when a session is made, so this is a
 /// broken store; the request must not go on.

@@ -11,8 +11,9 @@ use crate::upstream::UpstreamBody;
 /// An error that ends an answer early: the client must not take it for a whole one.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What is done when the answer is over, however it ends. Gets the number of body bytes that were handed on.
-pub(super) type AtEnd = Box<dyn FnOnce(u64) + Send + Sync>;
+/// What is done when the answer is over, however it ends. Gets the number of body bytes that were handed on, and
+/// whether that was all of them.
+pub(super) type AtEnd = Box<dyn FnOnce(u64, bool) + Send + Sync>;
 
 enum Content {
     Whole(Option<Bytes>),
@@ -23,6 +24,7 @@ enum Content {
 pub struct AnswerBody {
     content: Content,
     sent: u64,
+    complete: bool,
     at_end: Option<AtEnd>,
 }
 
@@ -30,20 +32,25 @@ impl AnswerBody {
     /// No body.
     #[must_use]
     pub const fn empty() -> Self {
-        Self { content: Content::Whole(None), sent: 0, at_end: None }
+        Self { content: Content::Whole(None), sent: 0, complete: true, at_end: None }
     }
 
     /// A body that is all there.
     #[must_use]
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self { content: Content::Whole((!bytes.is_empty()).then_some(bytes)), sent: 0, at_end: None }
+        Self {
+            complete: bytes.is_empty(),
+            content: Content::Whole((!bytes.is_empty()).then_some(bytes)),
+            sent: 0,
+            at_end: None,
+        }
     }
 
     /// A body that streams from the backend.
     #[must_use]
     pub const fn streamed(body: UpstreamBody) -> Self {
-        Self { content: Content::Upstream(body), sent: 0, at_end: None }
+        Self { complete: false, content: Content::Upstream(body), sent: 0, at_end: None }
     }
 
     /// Calls `at_end` when the answer is over: sent, or given up. Dropping the body is where a request is accounted,
@@ -57,7 +64,7 @@ impl AnswerBody {
 impl Drop for AnswerBody {
     fn drop(&mut self) {
         if let Some(at_end) = self.at_end.take() {
-            at_end(self.sent);
+            at_end(self.sent, self.complete);
         }
     }
 }
@@ -78,6 +85,10 @@ impl Body for AnswerBody {
             && let Some(data) = frame.data_ref()
         {
             self.sent += data.len() as u64;
+        }
+        // An answer with a length is not asked for its end.
+        if matches!(&frame, Poll::Ready(None)) || self.is_end_stream() {
+            self.complete = true;
         }
         frame
     }

@@ -94,7 +94,8 @@ pub(super) async fn login(
 
 /// The whole of a successful login answer, readable.
 async fn readable(headers: &HeaderMap, body: UpstreamBody, max: usize) -> Result<Bytes, Failure> {
-    let encoded = headers.get(CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let encoded =
+        headers.get(CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
     if encoded {
         return Err(Failure::BadIdentity("it is compressed although `Accept-Encoding: identity` was sent"));
     }

@@ -12,34 +12,19 @@ use crate::session::{EndReason, Principal, SessionId, SessionRecord};
 #[derive(Debug)]
 pub(super) enum Effect {
     /// A login made a session.
-    SessionCreated {
-        id: SessionId,
-        record: SessionRecord,
-    },
+    SessionCreated { id: SessionId, record: SessionRecord },
     /// A session is over.
-    SessionEnded {
-        id: SessionId,
-        record: SessionRecord,
-        reason: EndReason,
-    },
+    SessionEnded { id: SessionId, record: SessionRecord, reason: EndReason },
     /// All sessions of a user are over.
-    UserSessionsEnded {
-        principal: Principal,
-        reason: EndReason,
-        count: u64,
-    },
+    UserSessionsEnded { principal: Principal, reason: EndReason, count: u64 },
     /// An ended session was used.
     SessionRejected(EndedUse),
     /// A login failed.
-    LoginFailed {
-        status: StatusCode,
-    },
+    LoginFailed { status: StatusCode },
     /// A login was answered, and nobody is logged in.
     LoginWithoutSession,
     /// A client sent identity headers that are not its session's.
-    IdentitySpoofed {
-        headers: u64,
-    },
+    IdentitySpoofed { headers: u64 },
 }
 
 impl Gateway {

@@ -143,10 +143,7 @@ pub(super) async fn logout(
     let permit = match lookup {
         Lookup::Unavailable(unavailable) => return Err(Failure::Store(unavailable.clone())),
         Lookup::Live(live) => {
-            gateway
-                .end_session(exchange, live.id, &live.record, EndReason::Logout)
-                .await
-                .map_err(Failure::Store)?;
+            gateway.end_session(exchange, live.id, &live.record, EndReason::Logout).await.map_err(Failure::Store)?;
             // The backend is told who logs out: it was true when the request came.
             Permit::parting(route, live.id, &live.record.principal)
         }
@@ -154,7 +151,9 @@ pub(super) async fn logout(
     };
     let mut response = match forward(gateway, exchange, &permit, cleared).await {
         Ok(answer) => answer.map(AnswerBody::streamed),
-        Err(Failure::Upstream(error @ (UpstreamError::Unreachable { .. } | UpstreamError::Timeout { .. } | UpstreamError::Broken { .. }))) => {
+        Err(Failure::Upstream(
+            error @ (UpstreamError::Unreachable { .. } | UpstreamError::Timeout { .. } | UpstreamError::Broken { .. }),
+        )) => {
             let request_id = exchange.id.as_str();
             tracing::warn!(request_id, %error, "the backend did not answer a logout; the session ended all the same");
             gateway.metrics().upstream_error(error.kind());

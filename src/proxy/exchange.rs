@@ -76,14 +76,16 @@ pub(super) struct Exchange {
     pub(super) path: String,
     pub(super) user_agent: Option<HeaderValue>,
     pub(super) started: Monotonic,
-    /// Whether a person's browser asks for a page, who is then shown the login page rather than an error.
-    pub(super) navigation: bool,
+    /// Where a person's browser that asks for a page is sent when it has to log in first.
+    pub(super) login_redirect: Option<HeaderValue>,
     /// The pattern of the route.
     pub(super) route: Arc<str>,
     pub(super) session: Option<SessionId>,
     pub(super) principal: Option<Principal>,
     /// The error code that the client was given.
     pub(super) code: Option<&'static str>,
-    /// How long the backend took, from the first byte sent to the answer's head.
-    pub(super) upstream: Duration,
+    /// How long the backend took from the first byte sent to the answer's head; `None` when it was not asked.
+    pub(super) upstream: Option<Duration>,
+    /// The gateway's own share of the time to the answer's head.
+    pub(super) added: Option<Duration>,
 }

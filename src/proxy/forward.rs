@@ -1,7 +1,9 @@
 //! Forwarding: the cleared request, the permit's identity, one upstream; the answer streams back.
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, VARY};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, VARY,
+};
 use http::{Method, Request, Response, Uri};
 use hyper::body::{Body as _, Incoming};
 
@@ -94,7 +96,8 @@ pub(super) async fn send(
         Some(query) => format!("{}?{query}", target.path()),
         None => target.path_and_query().into_owned(),
     };
-    let uri = Uri::try_from(path).map_err(|error| Failure::Internal(format!("a normalised path is no URI: {error}")))?;
+    let uri =
+        Uri::try_from(path).map_err(|error| Failure::Internal(format!("a normalised path is no URI: {error}")))?;
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = uri;

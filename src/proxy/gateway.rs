@@ -44,6 +44,8 @@ struct Admitted {
     claims: Claims,
     endpoint: Option<Endpoint>,
     route: Arc<Route>,
+    /// The route's mode at this time.
+    mode: IdentityMode,
     /// Whether a use of this path keeps a session alive.
     touches: bool,
 }
@@ -51,7 +53,7 @@ struct Admitted {
 /// What the first look at a request comes to.
 enum Admission {
     /// A health check, which needs nothing else.
-    Health(health::Answer),
+    Health(health::HealthAnswer),
     /// It goes on.
     Admitted(Box<Admitted>),
 }
@@ -100,6 +102,7 @@ impl Gateway {
             principal: None,
             code: None,
             upstream: None,
+            added: None,
         }
     }
 
@@ -141,7 +144,7 @@ impl Gateway {
         let touches = self.config().session.no_touch.find(&segments, slash).is_empty();
         exchange.route = route.pattern.clone();
         if is_navigation(&parts.method, &headers) && !self.is_login_page(&target) {
-            exchange.login_redirect = login_redirect(&self.config().login.login_url, &target);
+            exchange.login_redirect = Some(login_redirect(&self.config().login.login_url, &target));
         }
         drop(segments);
 
@@ -155,14 +158,15 @@ impl Gateway {
         //    is being migrated may still need the claim; step 12 decides.
         let scheme =
             forwarded_proto(peer, &server.trusted_proxies, &headers).unwrap_or_else(|| server.public_url.scheme());
-        let protected = match (route.mode, endpoint) {
+        let mode = route.mode.at(|| self.clock().wall());
+        let protected = match (mode, endpoint) {
             (IdentityMode::Compat { .. } | IdentityMode::Observe, None) => ProtectedHeaders::Keep,
             _ => ProtectedHeaders::Remove,
         };
         let claims = self.filter().strip_request_but(&mut headers, protected).claims;
         let cleared =
             Cleared { method: parts.method, target, host, scheme, headers, content: Content::Client(incoming) };
-        Ok(Admission::Admitted(Box::new(Admitted { cleared, presented, claims, endpoint, route, touches })))
+        Ok(Admission::Admitted(Box::new(Admitted { cleared, presented, claims, endpoint, route, mode, touches })))
     }
 
     /// Refuses what another site made the browser send (contract §3, "Cross-origin").
@@ -203,7 +207,7 @@ impl Gateway {
     }
 
     async fn dispatch(&self, exchange: &mut Exchange, admitted: Admitted) -> Result<Response<AnswerBody>, Failure> {
-        let Admitted { mut cleared, presented, claims, endpoint, route, touches } = admitted;
+        let Admitted { mut cleared, presented, claims, endpoint, route, mode, touches } = admitted;
 
         // 8. A login needs no session, and makes one from the backend's own answer.
         if endpoint == Some(Endpoint::Login) {
@@ -229,16 +233,16 @@ impl Gateway {
         }
 
         // 11. The decision. Nothing is forwarded without its permit.
-        self.tell_of_claims(exchange, &route, &claims, &lookup);
+        self.tell_of_claims(exchange, &route, mode, &claims, &lookup);
         let permit = if preflight {
             Permit::anonymous(&route)
         } else {
             let claim = self.compare_claims(&cleared, &claims, &lookup);
-            decide(&route, lookup.facts(), claim).map_err(|denial| lookup.failure(denial))?
+            decide(&route, mode, lookup.facts(), claim).map_err(|denial| lookup.failure(denial))?
         };
 
         // 12. Unless the permit says so, no claim that step 7 may have left goes any further.
-        if *permit.identity() != Identity::AsClaimed && route.mode != IdentityMode::Enforce {
+        if *permit.identity() != Identity::AsClaimed && mode != IdentityMode::Enforce {
             self.filter().strip_request(&mut cleared.headers);
         }
 
@@ -290,16 +294,17 @@ impl Gateway {
         let identity = &self.config().identity;
         let tenant = &live.record.principal.tenant;
         let same = |claim: &str| identity.rules.canonical_tenant(claim).is_ok_and(|claim| claim == *tenant);
-        let foreign_header = identity.client_value == ClientValue::Match
-            && claims.tenant.shown().is_some_and(|claim| !same(claim));
-        let foreign_query = cleared.target.query().is_some_and(|query| {
-            rewrite_query(query, &identity.query, Some(tenant), |claim, _| same(claim)).is_err()
-        });
+        let foreign_header =
+            identity.client_value == ClientValue::Match && claims.tenant.shown().is_some_and(|claim| !same(claim));
+        let foreign_query = cleared
+            .target
+            .query()
+            .is_some_and(|query| rewrite_query(query, &identity.query, Some(tenant), |claim, _| same(claim)).is_err());
         if foreign_header || foreign_query { TenantClaim::Foreign } else { TenantClaim::Harmless }
     }
 
     /// Tells of identity headers that are not the session's own.
-    fn tell_of_claims(&self, exchange: &Exchange, route: &Route, claims: &Claims, lookup: &Lookup) {
+    fn tell_of_claims(&self, exchange: &Exchange, route: &Route, mode: IdentityMode, claims: &Claims, lookup: &Lookup) {
         let principal = match lookup {
             Lookup::Live(live) => Some((live.id, &live.record.principal)),
             _ => None,
@@ -308,12 +313,14 @@ impl Gateway {
         let contradicting = [
             claims.tenant.contradicts(tenant),
             claims.user.contradicts(principal.map(|(_, principal)| principal.user.as_str())),
-            claims.role.contradicts(principal.and_then(|(_, principal)| principal.role.as_ref()).map(|role| role.as_str())),
+            claims
+                .role
+                .contradicts(principal.and_then(|(_, principal)| principal.role.as_ref()).map(|role| role.as_str())),
             claims.session.contradicts(principal.as_ref().map(|(id, _)| id.as_str())),
             claims.others,
         ];
         let headers = contradicting.into_iter().filter(|contradicts| *contradicts).count() as u64;
-        if route.mode == IdentityMode::Observe {
+        if mode == IdentityMode::Observe {
             let observed = match (tenant, claims.tenant.shown()) {
                 (Some(_), Some(_)) if claims.tenant.contradicts(tenant) => "mismatch",
                 (Some(_), Some(_)) => "match",
@@ -354,8 +361,11 @@ impl Gateway {
     /// The answer to a failure. An ended session's cookies go, but for a replaced one: its successor's may be in the
     /// browser already. A store that cannot say never costs anyone their cookie.
     fn refuse(&self, exchange: &mut Exchange, failure: &Failure) -> Response<AnswerBody> {
-        if let Failure::Upstream(error) = failure {
-            self.metrics().upstream_error(error.kind());
+        match failure {
+            Failure::Upstream(error) => self.metrics().upstream_error(error.kind()),
+            // Load balancers should hear of it before the next probe.
+            Failure::Store(_) => self.readiness().store_seen(false),
+            _ => {}
         }
         let redirect = exchange.login_redirect.take();
         let mut response = respond::failure(exchange, failure, &self.config().login.login_url, redirect);
@@ -377,10 +387,13 @@ impl Gateway {
     /// Names the exchange in its answer, and accounts for it once the answer is over, sent or cut.
     fn finish(
         self: &Arc<Self>,
-        exchange: Exchange,
+        mut exchange: Exchange,
         mut response: Response<AnswerBody>,
         guard: ExchangeGuard,
     ) -> Response<AnswerBody> {
+        // The gateway's own share: what the answer's head took, less the backend's part of it.
+        let until_head = self.clock().monotonic().since(exchange.started);
+        exchange.added = Some(until_head.saturating_sub(exchange.upstream.unwrap_or_default()));
         response.headers_mut().insert(X_REQUEST_ID, exchange.id.header_value().clone());
         let status = response.status().as_u16();
         let gateway = self.clone();
@@ -394,8 +407,9 @@ impl Gateway {
 
     fn account(&self, exchange: &Exchange, status: u16, bytes_sent: u64, complete: bool) {
         let duration = self.clock().monotonic().since(exchange.started);
-        let added = duration.saturating_sub(exchange.upstream.unwrap_or_default());
-        self.metrics().route(&exchange.route).finished(status, duration, Some(added));
+        if let Some(metrics) = self.route_metrics(&exchange.route) {
+            metrics.finished(status, duration, exchange.added);
+        }
         self.log().access(&AccessLine {
             request_id: exchange.id.as_str(),
             method: exchange.method.as_str(),
@@ -408,7 +422,7 @@ impl Gateway {
             address: Some(exchange.client),
             duration,
             upstream: exchange.upstream,
-            added: Some(added),
+            added: exchange.added,
             bytes_received: 0,
             bytes_sent,
             complete,

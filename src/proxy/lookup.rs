@@ -1,10 +1,9 @@
 //! From a presented cookie to a session: absent, ended, live, or a store that cannot say.
 
+use super::respond::Failure;
 use crate::http::Presented;
-use crate::policy::SessionFacts;
-use crate::session::{
-    EndReason, Limits, LiveSession, SessionId, SessionRecord, Standing, StoreTime, TouchPlan,
-};
+use crate::policy::{Denial, SessionFacts};
+use crate::session::{EndReason, Limits, LiveSession, SessionId, SessionRecord, Standing, StoreTime, TouchPlan};
 use crate::store::{SessionStore, Touch, Unavailable};
 
 /// What a look-up found.
@@ -47,6 +46,22 @@ pub(super) struct LiveUse {
 }
 
 impl Lookup {
+    /// For a request that needs no look-up.
+    pub(super) const fn not_asked(presented: &Presented) -> Self {
+        match presented {
+            Presented::None => Self::NoCookie,
+            _ => Self::Unknown(None),
+        }
+    }
+
+    /// A denial as a failure, with the cause where the store is at fault.
+    pub(super) fn failure(&self, denial: Denial) -> Failure {
+        match (denial, self) {
+            (Denial::StoreUnavailable, Self::Unavailable(cause)) => Failure::Store(cause.clone()),
+            _ => Failure::Denied(denial),
+        }
+    }
+
     /// What the policy needs to know.
     pub(super) fn facts(&self) -> SessionFacts<'_> {
         match self {
@@ -88,7 +103,13 @@ fn hold_to_limits(id: SessionId, live: LiveSession, limits: &Limits) -> Lookup {
         return ended(EndReason::Expired, record);
     }
     let Some(idle) = lower.idle else {
-        return Lookup::Live(Box::new(LiveUse { id, touch_deadline: lower.deadline, record: lower, now, tightened: true }));
+        return Lookup::Live(Box::new(LiveUse {
+            id,
+            touch_deadline: lower.deadline,
+            record: lower,
+            now,
+            tightened: true,
+        }));
     };
     // A session without an idle time-out recorded no uses: this one is its first.
     let used = record.idle.map_or(now, |own| own.use_recorded_by(touch_deadline));

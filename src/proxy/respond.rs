@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::body::AnswerBody;
 use super::exchange::Exchange;
+use crate::health::HealthAnswer;
 use crate::http::Refusal;
 use crate::policy::Denial;
 use crate::session::EndReason;
@@ -107,18 +108,14 @@ impl Failure {
                 ),
                 Denial::SessionEnded(_) => SESSION_REVOKED,
                 Denial::StoreUnavailable => STORE_UNAVAILABLE,
-                Denial::ForbiddenRole => {
-                    told(StatusCode::FORBIDDEN, "forbidden_role", "Your role may not call this.")
-                }
+                Denial::ForbiddenRole => told(StatusCode::FORBIDDEN, "forbidden_role", "Your role may not call this."),
                 Denial::TenantMismatch => told(
                     StatusCode::FORBIDDEN,
                     "tenant_mismatch",
                     "The request names another tenant than the session's.",
                 ),
             },
-            Self::TenantRefused => {
-                told(StatusCode::FORBIDDEN, "tenant_suspended", "This account is suspended.")
-            }
+            Self::TenantRefused => told(StatusCode::FORBIDDEN, "tenant_suspended", "This account is suspended."),
             Self::Superseded => SESSION_REVOKED,
             Self::Store(_) => STORE_UNAVAILABLE,
             Self::TenantUnverified(_) => told(
@@ -126,21 +123,18 @@ impl Failure {
                 "tenant_unverified",
                 "Your account could not be verified just now. Please try again.",
             ),
-            Self::BadIdentity(_) => told(
-                StatusCode::BAD_GATEWAY,
-                "bad_identity",
-                "The application's login answer could not be understood.",
-            ),
+            Self::BadIdentity(_) => {
+                told(StatusCode::BAD_GATEWAY, "bad_identity", "The application's login answer could not be understood.")
+            }
             Self::Upstream(UpstreamError::ClientBody(fault)) => Self::Body(*fault).told(),
+            Self::Upstream(UpstreamError::Spool { .. }) => INTERNAL_ERROR,
             Self::Upstream(UpstreamError::Timeout { .. }) => {
                 told(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", "The application took too long to answer.")
             }
             Self::Upstream(UpstreamError::Unreachable { .. } | UpstreamError::Broken { .. }) => {
                 told(StatusCode::BAD_GATEWAY, "upstream_unreachable", "The application could not be reached.")
             }
-            Self::Internal(_) => {
-                told(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong in the gateway.")
-            }
+            Self::Internal(_) => INTERNAL_ERROR,
         }
     }
 
@@ -190,6 +184,8 @@ impl Failure {
     }
 }
 
+const INTERNAL_ERROR: Told =
+    told(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong in the gateway.");
 const BODY_TOO_LARGE: Told =
     told(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The request's body is larger than allowed.");
 const SESSION_REVOKED: Told =
@@ -263,6 +259,32 @@ pub(super) fn json(status: StatusCode, document: &impl Serialize) -> Response<An
     let mut response = Response::new(AnswerBody::whole(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// The answer to a health check.
+pub(super) fn health(answer: &HealthAnswer) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::whole(answer.body));
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if answer.status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}
+
+/// The answer when the task of an exchange panicked. The panic itself is in the log.
+pub(super) fn after_panic() -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::empty());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     response
 }
 

@@ -256,4 +256,3 @@ fn endpoints(config: &Config) -> PatternTree<Endpoint> {
     }
     tree
 }
-
