@@ -6,7 +6,9 @@
 pub mod access;
 pub mod log;
 pub mod metrics;
+pub mod store;
 
 pub use access::AccessLine;
 pub use log::{Log, LogFormat, LogLevel, LogSettings};
 pub use metrics::{Metrics, RouteMetrics};
+pub use store::StoreTelemetry;

@@ -55,7 +55,18 @@ impl RedisServer {
             .arg(self.socket())
             .arg("--dir")
             .arg(self.folder.path())
-            .args(["--save", "", "--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no"])
+            .args([
+                "--save",
+                "",
+                "--appendonly",
+                "yes",
+                "--appendfsync",
+                "always",
+                "--daemonize",
+                "no",
+                "--enable-debug-command",
+                "local",
+            ])
             .args(&self.arguments)
             .args(more)
             .stdout(Stdio::from(log))
@@ -63,6 +74,11 @@ impl RedisServer {
             .spawn()
             .expect("redis-server is installed");
         self.process = Some(process);
+    }
+
+    /// Adds settings before it runs.
+    pub(crate) fn add(&mut self, arguments: &[&str]) {
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
     }
 
     pub(crate) fn folder(&self) -> &Path {
