@@ -13,9 +13,11 @@ mod forwarded;
 mod framing;
 mod headers;
 mod host;
+mod identity;
 mod method;
 mod navigation;
 mod origin;
+mod pointer;
 mod printable;
 mod refusal;
 mod target;
@@ -28,9 +30,14 @@ pub use forwarded::{client_address, forwarded_proto};
 pub use framing::{HeadLimits, Phase, RequestFraming};
 pub use headers::{ClaimedValue, Claims, IdentityHeaders, ProtectedHeaders, ProtectedNames, RequestFilter, Stripped};
 pub use host::{AllowedHosts, HostPatternError, RequestHost, request_host};
+pub use identity::{
+    Encode, IdentityPointers, IdentityRules, LoginHeaders, LoginIdentity, TenantError, TenantFormat,
+    body_says_not_logged_in, is_unfinished, json_says_failure, remembered,
+};
 pub use method::{check_method, is_safe};
 pub use navigation::{is_navigation, login_redirect, safe_next};
 pub use origin::{Origin, OriginPolicy, Scheme};
+pub use pointer::{JsonPointer, JsonPointerError};
 pub use printable::printable;
 pub use refusal::Refusal;
 pub use target::Target;
