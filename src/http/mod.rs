@@ -9,11 +9,13 @@
 //! answers, [`LoginIdentity`], [`RequestFilter::strip_response`] and [`drop_gateway_set_cookie`].
 
 mod cookie;
+mod expectation;
 mod forwarded;
 mod framing;
 mod headers;
 mod host;
 mod identity;
+mod jar;
 mod method;
 mod navigation;
 mod origin;
@@ -26,6 +28,7 @@ pub use cookie::{
     CookieAttributes, CookieNameError, GatewayCookieName, Presented, SameSite, drop_gateway_set_cookie,
     expire_backend_cookie, expire_set_cookie, session_set_cookie, take_gateway_cookie,
 };
+pub use expectation::check_expectation;
 pub use forwarded::{client_address, forwarded_proto};
 pub use framing::{HeadLimits, Phase, RequestFraming};
 pub use headers::{ClaimedValue, Claims, IdentityHeaders, ProtectedHeaders, ProtectedNames, RequestFilter, Stripped};
@@ -34,6 +37,7 @@ pub use identity::{
     Encode, IdentityPointers, IdentityRules, LoginHeaders, LoginIdentity, TenantError, TenantFormat,
     body_says_not_logged_in, is_unfinished, json_says_failure, remembered,
 };
+pub use jar::BrowserJar;
 pub use method::{check_method, is_safe};
 pub use navigation::{is_navigation, login_redirect, safe_next};
 pub use origin::{Origin, OriginPolicy, Scheme};
