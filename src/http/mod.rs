@@ -2,7 +2,7 @@
 //!
 //! Pure: the `http` crate's types and bytes in, values and decisions out. Knows no socket, no runtime, no store, no
 //! clock and no configuration; its tests are tables. Nothing here repairs what is ambiguous: it is refused, because a
-//! backend behind us would repair it in another way (security.md lists how 44 of them did).
+//! backend behind us would repair it in another way (44 server builds were tried; hardly two agreed).
 //!
 //! The order in which the request path uses it: [`RequestFraming`] (bytes) → [`check_method`], [`Target`],
 //! [`request_host`] → [`client_address`] → [`take_gateway_cookie`] → [`OriginPolicy`] → [`RequestFilter`]; then, for
