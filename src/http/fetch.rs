@@ -1,7 +1,7 @@
 //! What a browser says about why it asks.
 
-use http::Method;
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, ORIGIN};
+use ::http::Method;
+use ::http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, ORIGIN};
 
 /// Whether the request is a CORS preflight (Fetch standard, "CORS-preflight request"). It carries no credentials and
 /// asks for nothing but permission.

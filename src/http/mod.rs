@@ -2,7 +2,7 @@
 //!
 //! Pure: the `http` crate's types and bytes in, values and decisions out. Knows no socket, no runtime, no store, no
 //! clock and no configuration; its tests are tables. Nothing here repairs what is ambiguous: it is refused, because a
-//! backend behind us would repair it in another way (security.md lists how 44 of them did).
+//! backend behind us would repair it in another way (44 server builds were tried; hardly two agreed).
 //!
 //! The order in which the request path uses it: [`RequestFraming`] (bytes) → [`check_method`], [`Target`],
 //! [`request_host`] → [`client_address`] → [`take_gateway_cookie`] → [`OriginPolicy`] → [`RequestFilter`]; then, for
@@ -16,6 +16,7 @@ mod framing;
 mod headers;
 mod host;
 mod identity;
+mod jar;
 mod method;
 mod navigation;
 mod origin;
@@ -38,6 +39,7 @@ pub use identity::{
     Encode, IdentityPointers, IdentityRules, LoginHeaders, LoginIdentity, TenantError, TenantFormat,
     body_says_not_logged_in, is_unfinished, json_says_failure, remembered,
 };
+pub use jar::BrowserJar;
 pub use method::{check_method, is_safe};
 pub use navigation::{is_navigation, login_redirect, safe_next};
 pub use origin::{Origin, OriginPolicy, Scheme};

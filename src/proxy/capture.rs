@@ -4,27 +4,28 @@
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION,
-    SET_COOKIE,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, ETAG, LAST_MODIFIED,
+    LOCATION, SET_COOKIE,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, response};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::Value;
 
 use super::body::AnswerBody;
 use super::effects::Effect;
 use super::exchange::Exchange;
 use super::forward::{Cleared, Content, clean_answer, own_question, send};
-use super::gateway::Gateway;
+use super::services::Gateway;
 use super::respond::Failure;
 use crate::config::Capture;
 use crate::http::{
-    BrowserJar, IdentityPointers, LoginIdentity, Presented, RequestHost, Scheme, Target, expire_backend_cookie,
-    json_says_failure, session_set_cookie,
+    BrowserJar, IdentityPointers, LoginIdentity, Presented, RequestHost, Scheme, Target, is_unfinished,
+    json_says_failure, remembered, session_set_cookie,
 };
 use crate::policy::{Permit, Route};
-use crate::session::{EndReason, Principal, SessionRecord, SessionToken, Standing, StoreTime, UserAgentHash};
+use crate::session::{EndReason, Principal, SessionToken, Standing, StoreTime, UserAgentHash};
 use crate::store::{Creation, NewSession};
-use crate::upstream::{UpstreamBody, read_whole};
+use crate::upstream::{UpstreamBody, UpstreamError};
 
 /// The largest answer to a question of the gateway's own.
 const OWN_ANSWER_MAX: usize = 64 * 1024;
@@ -54,26 +55,28 @@ pub(super) async fn login(
     let began = gateway.store().now().await.map_err(Failure::Store)?;
     let settings = &gateway.config().login;
     let body = cleared.content.buffer(gateway, settings.max_body).await?;
-    let content_type = cleared.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let remembered = crate::http::remembered(content_type, &body, &gateway.config().session.remember_field);
+    let content_type = cleared.headers.get(CONTENT_TYPE);
+    let remembered = remembered(content_type, &body, &gateway.config().session.remember_field);
     // What is compressed could not be read.
     cleared.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    let backend = Backend { permit: Permit::anonymous(route), like: Likeness::of(&cleared) };
+    let backend = Backend::of(route, &cleared);
     let (mut parts, upstream_body) = send(gateway, exchange, &backend.permit, cleared).await?.into_parts();
     let said = parts.headers.clone();
     clean_answer(gateway, exchange, &mut parts.headers);
 
     if !settings.is_success(parts.status) {
         let failed = parts.status.is_client_error() || settings.failure.contains(&parts.status.as_u16());
-        gateway.run(exchange, if failed { Effect::LoginFailed } else { Effect::LoginWithoutSession });
+        let effect =
+            if failed { Effect::LoginFailed { status: parts.status } } else { Effect::LoginUndecided };
+        gateway.run(exchange, effect);
         return Ok(Response::from_parts(parts, AnswerBody::streamed(upstream_body)));
     }
     let body = readable(&parts.headers, upstream_body, settings.max_body).await?;
     match judge(gateway, exchange, &backend, &said, &body).await? {
-        Verdict::Failed => gateway.run(exchange, Effect::LoginFailed),
-        Verdict::Nobody => gateway.run(exchange, Effect::LoginWithoutSession),
+        Verdict::Failed => gateway.run(exchange, Effect::LoginFailed { status: parts.status }),
+        Verdict::Nobody => gateway.run(exchange, Effect::LoginUndecided),
         Verdict::NamedBefore => {
-            gateway.run(exchange, Effect::LoginWithoutSession);
+            gateway.run(exchange, Effect::LoginRefused);
             return Ok(start_over(gateway));
         }
         Verdict::LoggedIn(principal) => {
@@ -99,8 +102,11 @@ async fn readable(headers: &HeaderMap, body: UpstreamBody, max: usize) -> Result
     if encoded {
         return Err(Failure::BadIdentity("it is compressed although `Accept-Encoding: identity` was sent"));
     }
-    let whole = read_whole(body, max).await.map_err(Failure::Upstream)?;
-    whole.ok_or(Failure::BadIdentity("it is larger than `login.max_body`"))
+    match Limited::new(body, max).collect().await {
+        Ok(whole) => Ok(whole.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Failure::BadIdentity("it is larger than the limit")),
+        Err(error) => Err(Failure::Upstream(UpstreamError::Broken { cause: error.to_string() })),
+    }
 }
 
 /// What a login answer with a successful status says. `said` are the backend's headers as they came.
@@ -117,25 +123,23 @@ async fn judge(
         if json_says_failure(document) {
             return Ok(Verdict::Failed);
         }
-        if config.login.unless.iter().any(|pointer| pointer.is_truthy(document)) {
+        if is_unfinished(document, &config.login.unless) {
             return Ok(Verdict::Nobody);
         }
     }
     match &config.login.capture {
-        Capture::Json(pointers) => document.map_or(Ok(Verdict::Nobody), |document| {
-            named(crate::http::from_json(&document, pointers, &config.identity.rules))
-        }),
-        Capture::Header(names) => named(crate::http::from_headers(said, names, &config.identity.rules)),
+        Capture::Json(pointers) => named(LoginIdentity::from_json(body, pointers, &[], &config.identity.rules)),
+        Capture::Header(names) => named(LoginIdentity::from_headers(said, names, &config.identity.rules)),
         Capture::Whoami { target, pointers } => {
             if !said.contains_key(SET_COOKIE) {
                 return Ok(Verdict::Nobody);
             }
             // Were the request's own cookies enough, this login need not have succeeded for them to be enough now.
-            let before = backend.whoami(gateway, exchange, target, pointers, &backend.like.jar).await?;
-            if before != LoginIdentity::None {
+            if backend.whoami(gateway, exchange, target, pointers, &backend.jar).await? != LoginIdentity::None {
                 return Ok(Verdict::NamedBefore);
             }
-            let jar = backend.like.jar.after(said, &backend.like.host, &backend.like.path);
+            let mut jar = backend.jar.clone();
+            jar.receive(said, &backend.path, gateway.clock().wall().as_micros() / 1_000_000);
             named(backend.whoami(gateway, exchange, target, pointers, &jar).await?)
         }
     }
@@ -149,8 +153,9 @@ fn named(identity: LoginIdentity) -> Result<Verdict, Failure> {
     }
 }
 
-/// The login request, as far as questions to the backend must resemble it.
-struct Likeness {
+/// The backend that a login went to, for questions of the gateway's own, and what these must have of the login.
+struct Backend {
+    permit: Permit,
     headers: HeaderMap,
     host: RequestHost,
     scheme: Scheme,
@@ -158,25 +163,18 @@ struct Likeness {
     jar: BrowserJar,
 }
 
-impl Likeness {
-    fn of(cleared: &Cleared) -> Self {
+impl Backend {
+    fn of(route: &Route, login: &Cleared) -> Self {
         Self {
-            headers: own_question(&cleared.headers),
-            host: cleared.host.clone(),
-            scheme: cleared.scheme,
-            path: cleared.target.path().to_owned(),
-            jar: BrowserJar::from_request(&cleared.headers),
+            permit: Permit::anonymous(route),
+            headers: own_question(&login.headers),
+            host: login.host.clone(),
+            scheme: login.scheme,
+            path: login.target.path().to_owned(),
+            jar: BrowserJar::of_request(&login.headers, login.host.host()),
         }
     }
-}
 
-/// The backend that a login went to, for questions of the gateway's own.
-struct Backend {
-    permit: Permit,
-    like: Likeness,
-}
-
-impl Backend {
     /// Who the backend takes the holder of these cookies for.
     async fn whoami(
         &self,
@@ -187,14 +185,13 @@ impl Backend {
         jar: &BrowserJar,
     ) -> Result<LoginIdentity, Failure> {
         let Some(cookies) = jar.cookie_header(target.path()) else { return Ok(LoginIdentity::None) };
-        let mut headers = self.like.headers.clone();
-        headers.insert(http::header::COOKIE, cookies);
+        let mut headers = self.headers.clone();
+        headers.insert(COOKIE, cookies);
         let question = Cleared {
             method: Method::GET,
             target: target.clone(),
-            query: None,
-            host: self.like.host.clone(),
-            scheme: self.like.scheme,
+            host: self.host.clone(),
+            scheme: self.scheme,
             headers,
             content: Content::Whole(Bytes::new()),
         };
@@ -206,10 +203,7 @@ impl Backend {
             return Ok(LoginIdentity::None);
         }
         let body = readable(&parts.headers, body, OWN_ANSWER_MAX).await?;
-        let document: Option<Value> = serde_json::from_slice(&body).ok();
-        Ok(document.map_or(LoginIdentity::None, |document| {
-            crate::http::from_json(&document, pointers, &gateway.config().identity.rules)
-        }))
+        Ok(LoginIdentity::from_json(&body, pointers, &[], &gateway.config().identity.rules))
     }
 }
 
@@ -241,11 +235,11 @@ async fn make_session(
             Ok(token)
         }
         Creation::Superseded => {
-            gateway.run(exchange, Effect::LoginWithoutSession);
+            gateway.run(exchange, Effect::LoginRefused);
             Err(Failure::Superseded)
         }
         Creation::TenantRefused(_) => {
-            gateway.run(exchange, Effect::LoginFailed);
+            gateway.run(exchange, Effect::LoginRefused);
             Err(Failure::TenantRefused)
         }
     }
@@ -278,7 +272,7 @@ fn start_over(gateway: &Gateway) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::empty());
     *response.status_mut() = StatusCode::FOUND;
     let headers = response.headers_mut();
-    headers.insert(LOCATION, gateway.config().login.login_url.header_value());
+    headers.insert(LOCATION, gateway.config().login.login_url.clone());
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     gateway.expire_backend_cookies(headers);
     response

@@ -3,9 +3,10 @@
 use http::StatusCode;
 
 use super::exchange::Exchange;
-use super::gateway::Gateway;
+use super::services::Gateway;
 use super::lookup::EndedUse;
 use crate::audit::{Actor, AuditEvent, AuditType, Details, Outcome};
+use crate::telemetry::metrics::{LoginOutcome, RevocationScope};
 use crate::session::{EndReason, Principal, SessionId, SessionRecord};
 
 /// Something that happened and must be told.
@@ -21,8 +22,10 @@ pub(super) enum Effect {
     SessionRejected(EndedUse),
     /// A login failed.
     LoginFailed { status: StatusCode },
-    /// A login was answered, and nobody is logged in.
-    LoginWithoutSession,
+    /// A login was answered, and nobody is logged in yet: a second factor is due, or the backend is unwell.
+    LoginUndecided,
+    /// The backend accepted a login, and the gateway did not.
+    LoginRefused,
     /// A client sent identity headers that are not its session's.
     IdentitySpoofed { headers: u64 },
 }
@@ -41,7 +44,7 @@ impl Gateway {
         match effect {
             Effect::SessionCreated { id, record } => {
                 self.metrics().session_created();
-                self.metrics().login("success");
+                self.metrics().login(LoginOutcome::Success);
                 let details = Details::none().flag("remembered", record.remembered);
                 self.audit().record(
                     event(AuditType::SessionCreated, Outcome::Success, Actor::User)
@@ -51,7 +54,7 @@ impl Gateway {
                 );
             }
             Effect::SessionEnded { id, record, reason } => {
-                self.metrics().session_ended(reason);
+                self.metrics().sessions_ended(reason, 1);
                 let actor = match reason {
                     EndReason::IdleTimeout | EndReason::Expired => Actor::Gateway,
                     _ => Actor::User,
@@ -65,7 +68,7 @@ impl Gateway {
             }
             Effect::UserSessionsEnded { principal, reason, count } => {
                 self.metrics().sessions_ended(reason, count);
-                self.metrics().revocation("user");
+                self.metrics().revocation(RevocationScope::User);
                 self.audit().record(
                     event(AuditType::SessionEnded, Outcome::Success, Actor::User)
                         .of_principal(&principal)
@@ -83,13 +86,14 @@ impl Gateway {
                 });
             }
             Effect::LoginFailed { status } => {
-                self.metrics().login("failure");
+                self.metrics().login(LoginOutcome::Failed);
                 self.audit().record(
                     event(AuditType::LoginFailed, Outcome::Failure, Actor::User)
                         .with_details(Details::none().count("status", u64::from(status.as_u16()))),
                 );
             }
-            Effect::LoginWithoutSession => self.metrics().login("no_session"),
+            Effect::LoginUndecided => self.metrics().login(LoginOutcome::Pending),
+            Effect::LoginRefused => self.metrics().login(LoginOutcome::Refused),
             Effect::IdentitySpoofed { headers } => {
                 self.metrics().spoofed_headers(headers);
                 let spoofed = event(AuditType::IdentitySpoofed, Outcome::Denied, Actor::User)

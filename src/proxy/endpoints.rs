@@ -1,16 +1,15 @@
 //! The gateway's own endpoints: session status and refresh, logout, logout everywhere.
 
-use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, SET_COOKIE};
+use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
 use serde::Serialize;
 
 use super::body::AnswerBody;
 use super::exchange::Exchange;
 use super::forward::{Cleared, forward};
-use super::gateway::Gateway;
+use super::services::Gateway;
 use super::lookup::{LiveUse, Lookup, Recorded};
 use super::respond::{Failure, json};
-use crate::http::expire_set_cookie;
 use crate::policy::{Denial, Permit, Route, SessionFacts};
 use crate::session::EndReason;
 use crate::upstream::UpstreamError;
@@ -41,16 +40,6 @@ impl Endpoint {
         matches!(self, Self::Login | Self::Logout | Self::LogoutAll)
     }
 
-    /// The name in logs and metrics.
-    pub(super) const fn route_name(self) -> &'static str {
-        match self {
-            Self::Login => "login",
-            Self::Logout => "logout",
-            Self::LogoutAll => "logout_all",
-            Self::Status => "session_status",
-            Self::Refresh => "session_refresh",
-        }
-    }
 }
 
 #[derive(Serialize)]
@@ -76,14 +65,21 @@ struct LoggedOutEverywhere {
 }
 
 /// `GET` status: what the session is. Never touches it.
-pub(super) fn status(method: &Method, lookup: &Lookup) -> Result<Response<AnswerBody>, Failure> {
+pub(super) fn status(gateway: &Gateway, method: &Method, lookup: &Lookup) -> Result<Response<AnswerBody>, Failure> {
     if *method != Method::GET && *method != Method::HEAD {
         return Err(Failure::MethodNotAllowed("GET, HEAD"));
     }
     match lookup {
         Lookup::Live(live) => Ok(session_document(live)),
         Lookup::Unavailable(unavailable) => Err(Failure::Store(unavailable.clone())),
-        Lookup::NoCookie | Lookup::Unknown(_) | Lookup::Ended(_) => Ok(no_session()),
+        Lookup::NoCookie | Lookup::Unknown(_) => Ok(no_session()),
+        Lookup::Ended(ended) => {
+            let mut response = no_session();
+            if ended.reason != EndReason::Replaced {
+                gateway.expire_cookies(response.headers_mut());
+            }
+            Ok(response)
+        }
     }
 }
 
@@ -102,7 +98,7 @@ pub(super) async fn refresh(
             Recorded::SessionGone => Ok(no_session()),
         };
     }
-    status(&Method::GET, lookup)
+    status(gateway, &Method::GET, lookup)
 }
 
 fn session_document(live: &LiveUse) -> Response<AnswerBody> {
@@ -188,8 +184,7 @@ pub(super) async fn logout_all(
 
 /// The headers of every answer to a logout: the cookies go, and so does what the browser cached.
 fn logged_out(gateway: &Gateway, headers: &mut HeaderMap) {
-    headers.append(SET_COOKIE, expire_set_cookie(&gateway.config().cookie));
-    gateway.expire_backend_cookies(headers);
+    gateway.expire_cookies(headers);
     headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }

@@ -2,18 +2,20 @@
 
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, VARY,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName,
+    HeaderValue, USER_AGENT, VARY,
 };
 use http::{Method, Request, Response, Uri};
 use hyper::body::{Body as _, Incoming};
 
 use super::exchange::Exchange;
-use super::gateway::Gateway;
+use super::services::{BoundUpstream, Gateway};
 use super::respond::Failure;
-use crate::config::{HostHeader, RequestBodyMode};
+use crate::config::{CacheControl, HostHeader, RequestBody as BodyMode};
 use crate::http::{RequestHost, Scheme, Target};
-use crate::policy::{Identity, Permit, rewrite};
-use crate::upstream::{BodyLimits, RequestBody, SpoolError, UpstreamBody, spool};
+use crate::policy::{Denial, ForeignClaim, Identity, Permit, rewrite, rewrite_query};
+use crate::session::TenantId;
+use crate::upstream::{BodyError, BodyLimits, RequestBody, SpoolSettings, UpstreamBody, spool};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -24,8 +26,6 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) struct Cleared {
     pub(super) method: Method,
     pub(super) target: Target,
-    /// The query as the backend is to see it, where it differs from the client's.
-    pub(super) query: Option<String>,
     pub(super) host: RequestHost,
     pub(super) scheme: Scheme,
     /// Without hop-by-hop, overriding, identity and forwarding headers, and without the gateway's own cookie.
@@ -47,8 +47,13 @@ impl Content {
         let whole = match std::mem::replace(self, Self::Whole(Bytes::new())) {
             Self::Whole(bytes) => bytes,
             Self::Client(incoming) => {
-                let limits = BodyLimits { bytes: max as u64, ..gateway.body_limits() };
-                RequestBody::client(incoming, limits).collect_whole().await.map_err(Failure::Body)?
+                let limits = BodyLimits { max_body: max as u64, ..gateway.body_limits() };
+                // Kept in memory up to the limit, so that it never meets the disk.
+                let memory = SpoolSettings { dir: std::env::temp_dir(), above: max };
+                match spool(incoming, &memory, limits).await.map_err(body_failure)? {
+                    RequestBody::Full(bytes) => bytes,
+                    RequestBody::Empty | RequestBody::Client(_) | RequestBody::Spooled(_) => Bytes::new(),
+                }
             }
         };
         *self = Self::Whole(whole.clone());
@@ -64,7 +69,7 @@ pub(super) async fn send(
     permit: &Permit,
     cleared: Cleared,
 ) -> Result<Response<UpstreamBody>, Failure> {
-    let Cleared { method, target, query, host, scheme, mut headers, content } = cleared;
+    let Cleared { method, target, host, scheme, mut headers, content } = cleared;
     let upstream = gateway.upstream(permit)?;
     let config = gateway.config();
 
@@ -105,7 +110,8 @@ pub(super) async fn send(
 
     let sent = gateway.clock().monotonic();
     let answer = upstream.peers.send(request).await;
-    exchange.upstream += gateway.clock().monotonic().since(sent);
+    let took = gateway.clock().monotonic().since(sent);
+    exchange.upstream = Some(exchange.upstream.unwrap_or_default() + took);
     answer.map_err(Failure::Upstream)
 }
 
@@ -119,7 +125,7 @@ pub(super) async fn forward(
     let mut answer = send(gateway, exchange, permit, cleared).await?;
     clean_answer(gateway, exchange, answer.headers_mut());
     if let Identity::Verified(_) = permit.identity()
-        && gateway.config().session.cache == crate::config::CacheControl::Private
+        && gateway.config().session.cache == CacheControl::Private
     {
         keep_private(answer.headers_mut());
     }
@@ -128,7 +134,7 @@ pub(super) async fn forward(
 
 /// Removes from a backend's answer what only the gateway may say.
 pub(super) fn clean_answer(gateway: &Gateway, exchange: &Exchange, headers: &mut HeaderMap) {
-    gateway.request_filter().strip_response(headers);
+    gateway.filter().strip_response(headers);
     let dropped = crate::http::drop_gateway_set_cookie(headers, &gateway.config().cookie.name);
     if dropped > 0 {
         let request_id = exchange.id.as_str();
@@ -136,9 +142,24 @@ pub(super) fn clean_answer(gateway: &Gateway, exchange: &Exchange, headers: &mut
     }
 }
 
-/// Methods whose requests say how long their body is even when there is none (RFC 9110 §8.6).
-fn announces_length(method: &Method) -> bool {
-    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+/// The target as the backend is to see it: a tenant in the query is the permit's, or gone.
+fn uri(gateway: &Gateway, permit: &Permit, target: &Target) -> Result<Uri, Failure> {
+    let identity = &gateway.config().identity;
+    let tenant = match permit.identity() {
+        Identity::Verified(verified) => Some(&verified.principal().tenant),
+        Identity::Anonymous => None,
+        Identity::AsClaimed => return Ok(Uri::from(target.path_and_query().clone())),
+    };
+    let Some(query) = target.query() else { return Ok(Uri::from(target.path_and_query().clone())) };
+    let same = |claim: &str, tenant: &TenantId| identity.rules.canonical_tenant(claim).is_ok_and(|claim| claim == *tenant);
+    match rewrite_query(query, &identity.query, tenant, same) {
+        Ok(None) => Ok(Uri::from(target.path_and_query().clone())),
+        Ok(Some(query)) => {
+            let text = if query.is_empty() { target.path().to_owned() } else { format!("{}?{query}", target.path()) };
+            Uri::try_from(text).map_err(|error| Failure::Internal(format!("a rewritten query is no URI: {error}")))
+        }
+        Err(ForeignClaim) => Err(Failure::Denied(Denial::TenantMismatch)),
+    }
 }
 
 fn address_value(exchange: &Exchange) -> Result<HeaderValue, Failure> {
@@ -146,20 +167,23 @@ fn address_value(exchange: &Exchange) -> Result<HeaderValue, Failure> {
 }
 
 /// A client's body as the upstream wants it: with a length, or as it comes.
-async fn client_body(gateway: &Gateway, incoming: Incoming, mode: RequestBodyMode) -> Result<RequestBody, Failure> {
+async fn client_body(
+    gateway: &Gateway,
+    incoming: Incoming,
+    upstream: &BoundUpstream,
+) -> Result<RequestBody, Failure> {
     let limits = gateway.body_limits();
-    let known = incoming.size_hint().exact();
-    if known.is_some_and(|length| length > limits.bytes) {
-        return Err(Failure::Body(crate::upstream::BodyFault::TooLarge));
+    if incoming.size_hint().exact().is_some() || upstream.body == BodyMode::Stream {
+        return RequestBody::client(incoming, limits).map_err(Failure::Body);
     }
-    let body = RequestBody::client(incoming, limits);
-    if known.is_some() || mode == RequestBodyMode::Stream {
-        return Ok(body);
+    spool(incoming, &upstream.spool, limits).await.map_err(body_failure)
+}
+
+fn body_failure(error: BodyError) -> Failure {
+    match error {
+        BodyError::Client(fault) => Failure::Body(fault),
+        BodyError::Spool(error) => Failure::Internal(format!("a request body cannot be spooled: {error}")),
     }
-    spool(body, gateway.spool_settings()).await.map_err(|error| match error {
-        SpoolError::Client(fault) => Failure::Body(fault),
-        SpoolError::Io(error) => Failure::Internal(format!("a request body cannot be spooled: {error}")),
-    })
 }
 
 /// Answers made for a session must not be kept by caches that others share (contract §5). What is stricter stays.
@@ -199,17 +223,14 @@ fn keep_private(headers: &mut HeaderMap) {
 
 /// A question of the gateway's own to the backend, asked as the client would: its address and user agent stay, for
 /// backends bind their sessions to them.
-pub(super) fn own_question(like: &HeaderMap, cookies: Option<&HeaderValue>) -> HeaderMap {
+pub(super) fn own_question(like: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    for name in [http::header::USER_AGENT, http::header::ACCEPT_LANGUAGE] {
+    for name in [USER_AGENT, ACCEPT_LANGUAGE] {
         if let Some(value) = like.get(&name) {
             headers.insert(name, value.clone());
         }
     }
-    headers.insert(http::header::ACCEPT, HeaderValue::from_static("application/json"));
-    headers.insert(http::header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    if let Some(cookies) = cookies {
-        headers.insert(COOKIE, cookies.clone());
-    }
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers
 }

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use super::gateway::Gateway;
+use super::services::Gateway;
 use super::io::{ClientIo, ConnectionState, ConnectionTimeouts};
 use crate::http::HeadLimits;
 

@@ -13,7 +13,7 @@ use super::lookup::{LiveUse, Recorded};
 use super::respond::Failure;
 use crate::audit::AuditLog;
 use crate::clock::{Clock, SharedClock};
-use crate::config::{Config, HostHeader, RequestBodyMode};
+use crate::config::{Config, HostHeader, RequestBody as BodyMode};
 use crate::entropy::{Entropy, EntropyError, SharedEntropy};
 use crate::health::Readiness;
 use crate::http::{OriginPolicy, RequestFilter, expire_backend_cookie};
@@ -31,9 +31,9 @@ pub struct Services {
     /// Where sessions live.
     pub store: SharedStore,
     /// Where touches wait that need not be written at once.
-    pub touches: TouchQueue,
+    pub touches: Arc<TouchQueue>,
     /// The audit log.
-    pub audit: AuditLog,
+    pub audit: Arc<AuditLog>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The log.
@@ -64,7 +64,7 @@ pub struct Gateway {
 pub(super) struct BoundUpstream {
     pub(super) peers: Upstream,
     pub(super) host: HostHeader,
-    pub(super) body: RequestBodyMode,
+    pub(super) body: BodyMode,
     pub(super) spool: SpoolSettings,
 }
 

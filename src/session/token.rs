@@ -136,6 +136,6 @@ mod tests {
     #[test]
     fn debug_shows_nothing_of_the_token() {
         let token = SessionToken::generate(&SystemEntropy).expect("the system has entropy");
-        assert!(!format!("{token:?}").contains(&token.expose_secret()[..4]));
+        assert_eq!(format!("{token:?}"), "SessionToken([redacted])");
     }
 }
