@@ -15,8 +15,8 @@ use super::body::AnswerBody;
 use super::effects::Effect;
 use super::exchange::Exchange;
 use super::forward::{Cleared, Content, clean_answer, own_question, send};
-use super::services::Gateway;
 use super::respond::Failure;
+use super::services::Gateway;
 use crate::config::Capture;
 use crate::http::{
     BrowserJar, IdentityPointers, LoginIdentity, Presented, RequestHost, Scheme, Target, is_unfinished,
@@ -66,8 +66,7 @@ pub(super) async fn login(
 
     if !settings.is_success(parts.status) {
         let failed = parts.status.is_client_error() || settings.failure.contains(&parts.status.as_u16());
-        let effect =
-            if failed { Effect::LoginFailed { status: parts.status } } else { Effect::LoginUndecided };
+        let effect = if failed { Effect::LoginFailed { status: parts.status } } else { Effect::LoginUndecided };
         gateway.run(exchange, effect);
         return Ok(Response::from_parts(parts, AnswerBody::streamed(upstream_body)));
     }

@@ -3,11 +3,11 @@
 use http::StatusCode;
 
 use super::exchange::Exchange;
-use super::services::Gateway;
 use super::lookup::EndedUse;
+use super::services::Gateway;
 use crate::audit::{Actor, AuditEvent, AuditType, Details, Outcome};
-use crate::telemetry::metrics::{LoginOutcome, RevocationScope};
 use crate::session::{EndReason, Principal, SessionId, SessionRecord};
+use crate::telemetry::metrics::{LoginOutcome, RevocationScope};
 
 /// Something that happened and must be told.
 #[derive(Debug)]

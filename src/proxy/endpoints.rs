@@ -7,9 +7,9 @@ use serde::Serialize;
 use super::body::AnswerBody;
 use super::exchange::Exchange;
 use super::forward::{Cleared, forward};
-use super::services::Gateway;
 use super::lookup::{LiveUse, Lookup, Recorded};
 use super::respond::{Failure, json};
+use super::services::Gateway;
 use crate::policy::{Denial, Permit, Route, SessionFacts};
 use crate::session::EndReason;
 use crate::upstream::UpstreamError;
@@ -39,7 +39,6 @@ impl Endpoint {
     pub(super) const fn runs_to_its_end(self) -> bool {
         matches!(self, Self::Login | Self::Logout | Self::LogoutAll)
     }
-
 }
 
 #[derive(Serialize)]

@@ -9,8 +9,8 @@ use http::{Method, Request, Response, Uri};
 use hyper::body::{Body as _, Incoming};
 
 use super::exchange::Exchange;
-use super::services::{BoundUpstream, Gateway};
 use super::respond::Failure;
+use super::services::{BoundUpstream, Gateway};
 use crate::config::{CacheControl, HostHeader, RequestBody as BodyMode};
 use crate::http::{RequestHost, Scheme, Target};
 use crate::policy::{Denial, ForeignClaim, Identity, Permit, rewrite, rewrite_query};
@@ -151,7 +151,8 @@ fn uri(gateway: &Gateway, permit: &Permit, target: &Target) -> Result<Uri, Failu
         Identity::AsClaimed => return Ok(Uri::from(target.path_and_query().clone())),
     };
     let Some(query) = target.query() else { return Ok(Uri::from(target.path_and_query().clone())) };
-    let same = |claim: &str, tenant: &TenantId| identity.rules.canonical_tenant(claim).is_ok_and(|claim| claim == *tenant);
+    let same =
+        |claim: &str, tenant: &TenantId| identity.rules.canonical_tenant(claim).is_ok_and(|claim| claim == *tenant);
     match rewrite_query(query, &identity.query, tenant, same) {
         Ok(None) => Ok(Uri::from(target.path_and_query().clone())),
         Ok(Some(query)) => {
@@ -167,11 +168,7 @@ fn address_value(exchange: &Exchange) -> Result<HeaderValue, Failure> {
 }
 
 /// A client's body as the upstream wants it: with a length, or as it comes.
-async fn client_body(
-    gateway: &Gateway,
-    incoming: Incoming,
-    upstream: &BoundUpstream,
-) -> Result<RequestBody, Failure> {
+async fn client_body(gateway: &Gateway, incoming: Incoming, upstream: &BoundUpstream) -> Result<RequestBody, Failure> {
     let limits = gateway.body_limits();
     if incoming.size_hint().exact().is_some() || upstream.body == BodyMode::Stream {
         return RequestBody::client(incoming, limits).map_err(Failure::Body);

@@ -18,8 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use super::services::Gateway;
 use super::io::{ClientIo, ConnectionState, ConnectionTimeouts};
+use super::services::Gateway;
 use crate::http::HeadLimits;
 
 /// hyper's smallest permitted read buffer.
