@@ -12,21 +12,22 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{AdminServer, AdminSettings};
+use crate::admin::{AdminServer, AdminSettings, AdminState};
 use crate::audit::{AuditLog, AuditOpenError};
 use crate::clock::{SharedClock, SystemClock};
-use crate::config::{Config, ServerConfig, StoreKind};
+use crate::config::{Config, ServerConfig, StoreConfig, StoreKind};
 use crate::entropy::{EntropyError, SharedEntropy, SystemEntropy};
 use crate::health::{Readiness, probe_store};
 use crate::http::HeadLimits;
 use crate::proxy::listener::{ListenerLimits, Slots, Stage, accept, bind};
 use crate::proxy::{ConnectionTimeouts, Gateway, Services};
-use crate::store::SharedStore;
 use crate::store::embedded::{EmbeddedStore, OpenError};
-use crate::store::observe::SharedObserver;
+use crate::store::observe::{SharedObserver, Unobserved};
 use crate::store::redis::{RedisSettings, RedisStore, SettingsError, Unfit};
 use crate::store::touch_queue::{DEFAULT_CAPACITY, TouchQueue};
-use crate::telemetry::{Log, LogError, LogSettings, Metrics};
+use crate::store::{SharedStore, Unavailable};
+use crate::telemetry::log::LogError;
+use crate::telemetry::{Log, LogSettings, Metrics, StoreTelemetry};
 
 /// How long the audit log and the log may take to write their last lines.
 const LAST_LINES: Duration = Duration::from_secs(5);
@@ -51,6 +52,9 @@ pub enum StartError {
     /// The Redis server.
     #[error("the Redis server cannot be used: {0}")]
     Redis(#[from] Unfit),
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] Unavailable),
     /// The audit log.
     #[error(transparent)]
     Audit(#[from] AuditOpenError),
@@ -85,6 +89,19 @@ pub fn run(config: Config) -> Result<(), StartError> {
     result
 }
 
+/// Whether the store of a configuration can be opened and answers, for `check --connect`.
+///
+/// # Errors
+/// Why not.
+pub fn try_store(config: &StoreConfig) -> Result<(), StartError> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let store = open_store(config, Arc::new(SystemClock), Arc::new(Unobserved)).await?;
+        Ok(store.check().await?)
+    })
+}
+
 async fn serve(config: Config, clock: SharedClock, metrics: Arc<Metrics>, log: Log) -> Result<(), StartError> {
     let config = Arc::new(config);
     let entropy: SharedEntropy = Arc::new(SystemEntropy);
@@ -94,10 +111,14 @@ async fn serve(config: Config, clock: SharedClock, metrics: Arc<Metrics>, log: L
     }
     // Sockets first: a port in use is the most likely mistake, and nothing has been opened yet.
     let listeners = listen(&config.server.listen)?;
-    let admin = bind_one(config.admin.listen)?;
-    let audit = AuditLog::open(config.audit.file.clone(), clock.clone(), metrics.audit())?;
-    let store = open_store(&config, clock.clone(), metrics.clone()).await?;
-    let touches = Arc::new(TouchQueue::start(store.clone(), metrics.clone(), DEFAULT_CAPACITY));
+    let admin_state = AdminState { readiness: readiness.clone(), metrics: metrics.clone() };
+    let admin = AdminServer::bind(AdminSettings::at(config.admin.listen), admin_state)
+        .await
+        .map_err(|source| StartError::Bind { address: config.admin.listen, source })?;
+    let audit = Arc::new(AuditLog::open(config.audit.file.clone(), clock.clone(), metrics.audit())?);
+    let observer: SharedObserver = Arc::new(StoreTelemetry { metrics: metrics.clone(), readiness: readiness.clone() });
+    let store = open_store(&config.store, clock.clone(), observer.clone()).await?;
+    let touches = Arc::new(TouchQueue::start(store.clone(), observer, DEFAULT_CAPACITY));
     let exchanges = TaskTracker::new();
     let gateway = Arc::new(Gateway::new(Services {
         config: config.clone(),
@@ -114,11 +135,18 @@ async fn serve(config: Config, clock: SharedClock, metrics: Arc<Metrics>, log: L
 
     let mut background = JoinSet::new();
     background.spawn({
-        let (readiness, metrics) = (readiness.clone(), metrics.clone());
-        async move { probe_store(store, &readiness, |up| metrics.store_state(up)).await }
+        let (readiness, audit) = (readiness.clone(), audit.clone());
+        async move {
+            let seen = |up| {
+                metrics.store_state(up);
+                let warning = audit.is_failing().then(|| String::from("audit lines cannot be written; they are kept"));
+                readiness.warn("audit", warning);
+            };
+            probe_store(store, &readiness, seen).await;
+        }
     });
-    let admin_settings = AdminSettings { token: config.admin.token.clone() };
-    background.spawn(AdminServer::new(admin_settings, readiness.clone(), metrics).serve(admin));
+    // Ends with the program, so that a draining gateway can still be asked how it is.
+    background.spawn(admin.serve(std::future::pending()));
 
     let (stage, _) = watch::channel(Stage::Serving);
     let limits = Arc::new(listener_limits(&config.server));
@@ -153,7 +181,8 @@ async fn serve(config: Config, clock: SharedClock, metrics: Arc<Metrics>, log: L
     }
     touches.flush().await;
     background.shutdown().await;
-    if !audit.shutdown(LAST_LINES) {
+    let written = tokio::task::spawn_blocking(move || audit.shutdown(LAST_LINES)).await;
+    if !matches!(written, Ok(true)) {
         tracing::error!("the audit log could not be written to its end");
     }
     tracing::info!("stopped");
@@ -168,11 +197,15 @@ fn bind_one(address: SocketAddr) -> Result<TcpListener, StartError> {
     bind(address).map_err(|source| StartError::Bind { address, source })
 }
 
-async fn open_store(config: &Config, clock: SharedClock, observer: SharedObserver) -> Result<SharedStore, StartError> {
-    Ok(match &config.store.kind {
+async fn open_store(
+    config: &StoreConfig,
+    clock: SharedClock,
+    observer: SharedObserver,
+) -> Result<SharedStore, StartError> {
+    Ok(match &config.kind {
         StoreKind::Embedded { path } => EmbeddedStore::open(path, clock, observer)?,
         StoreKind::Redis { url, password } => {
-            let settings = RedisSettings::new(url, password.as_ref(), &config.store.prefix)?;
+            let settings = RedisSettings::new(url, password.as_ref(), &config.prefix, None)?;
             RedisStore::connect(settings, observer).await?
         }
     })

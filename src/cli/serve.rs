@@ -2,20 +2,34 @@
 
 use std::process::ExitCode;
 
-use super::{ConfigOption, FAILED, complain};
-use crate::config::StoreConfig;
+use super::{BAD_CONFIGURATION, ConfigOption, FAILED, complain};
+use crate::app;
+use crate::config::{Config, StoreConfig, locate, process_environment};
 
 /// Serves until SIGTERM.
 #[must_use]
-pub fn serve(_: &ConfigOption) -> ExitCode {
-    complain("not wired");
-    ExitCode::from(FAILED)
+pub fn serve(option: &ConfigOption) -> ExitCode {
+    let file = locate(option.config.clone(), process_environment);
+    let config = match Config::load(&file, &process_environment) {
+        Ok(config) => config,
+        Err(errors) => {
+            complain(errors);
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    match app::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(format_args!("session-gateway: {error}"));
+            ExitCode::from(FAILED)
+        }
+    }
 }
 
 /// Connects to a store and says what is wrong, for `check --connect`.
 ///
 /// # Errors
 /// When the store does not answer.
-pub fn try_store(_: &StoreConfig) -> Result<(), String> {
-    Err(String::from("not wired"))
+pub fn try_store(config: &StoreConfig) -> Result<(), String> {
+    app::try_store(config).map_err(|error| error.to_string())
 }

@@ -61,6 +61,14 @@ impl RequestHost {
         &self.sent
     }
 
+    /// As a header's value.
+    ///
+    /// # Errors
+    /// Never for a host that was parsed: it is visible ASCII.
+    pub fn header_value(&self) -> Result<::http::HeaderValue, ::http::header::InvalidHeaderValue> {
+        ::http::HeaderValue::from_str(self.as_str())
+    }
+
     /// The host in lower case, without its port; an IPv6 address keeps its brackets.
     #[must_use]
     pub fn host(&self) -> &str {

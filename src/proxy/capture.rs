@@ -271,7 +271,9 @@ fn start_over(gateway: &Gateway) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::empty());
     *response.status_mut() = StatusCode::FOUND;
     let headers = response.headers_mut();
-    headers.insert(LOCATION, gateway.config().login.login_url.clone());
+    // Checked when it was configured.
+    let login_url = HeaderValue::from_str(&gateway.config().login.login_url);
+    headers.insert(LOCATION, login_url.unwrap_or(HeaderValue::from_static("/")));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     gateway.expire_backend_cookies(headers);
     response

@@ -86,14 +86,14 @@ impl Gateway {
                 });
             }
             Effect::LoginFailed { status } => {
-                self.metrics().login(LoginOutcome::Failed);
+                self.metrics().login(LoginOutcome::Failure);
                 self.audit().record(
                     event(AuditType::LoginFailed, Outcome::Failure, Actor::User)
                         .with_details(Details::none().count("status", u64::from(status.as_u16()))),
                 );
             }
-            Effect::LoginUndecided => self.metrics().login(LoginOutcome::Pending),
-            Effect::LoginRefused => self.metrics().login(LoginOutcome::Refused),
+            Effect::LoginUndecided => self.metrics().login(LoginOutcome::Incomplete),
+            Effect::LoginRefused => self.metrics().login(LoginOutcome::Denied),
             Effect::IdentitySpoofed { headers } => {
                 self.metrics().spoofed_headers(headers);
                 let spoofed = event(AuditType::IdentitySpoofed, Outcome::Denied, Actor::User)

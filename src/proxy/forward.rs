@@ -76,33 +76,31 @@ pub(super) async fn send(
     // The identity goes in last, after everything of that name went out.
     rewrite(&mut headers, permit, &config.identity.headers, config.identity.anonymous.as_ref())
         .map_err(|unwritable| Failure::Internal(unwritable.to_string()))?;
+    let forwarded_host = host.header_value().map_err(|error| Failure::Internal(error.to_string()))?;
     let host_value = match &upstream.host {
-        HostHeader::Preserve => host.header_value(),
+        HostHeader::Preserve => forwarded_host.clone(),
         HostHeader::Fixed(value) => value.clone(),
     };
     headers.insert(HOST, host_value);
     headers.insert(X_FORWARDED_FOR, address_value(exchange)?);
-    headers.insert(X_FORWARDED_HOST, host.header_value());
+    headers.insert(X_FORWARDED_HOST, forwarded_host);
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme.as_str()));
     headers.insert(X_REQUEST_ID, exchange.id.header_value().clone());
     // Expectations are met here, and the body's length is the body's own.
     headers.remove(EXPECT);
     headers.remove(CONTENT_LENGTH);
 
+    let uri = uri(gateway, permit, &target)?;
     let body = match content {
-        Content::Whole(bytes) if bytes.is_empty() && !announces_length(&method) => RequestBody::Empty,
+        Content::Whole(bytes) if bytes.is_empty() => RequestBody::Empty,
         Content::Whole(bytes) => RequestBody::Full(bytes),
-        Content::Client(incoming) if incoming.is_end_stream() && !announces_length(&method) => RequestBody::Empty,
-        Content::Client(incoming) if incoming.is_end_stream() => RequestBody::Full(Bytes::new()),
-        Content::Client(incoming) => client_body(gateway, incoming, upstream.body_mode).await?,
+        Content::Client(incoming) if incoming.is_end_stream() => RequestBody::Empty,
+        Content::Client(incoming) => client_body(gateway, incoming, upstream).await?,
     };
-    let path = match query.as_deref() {
-        Some("") => target.path().to_owned(),
-        Some(query) => format!("{}?{query}", target.path()),
-        None => target.path_and_query().into_owned(),
-    };
-    let uri =
-        Uri::try_from(path).map_err(|error| Failure::Internal(format!("a normalised path is no URI: {error}")))?;
+    // RFC 9110 §8.6: a method that usually has a body says so when it has none.
+    if body.is_end_stream() && matches!(method, Method::POST | Method::PUT | Method::PATCH) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
+    }
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = uri;

@@ -160,7 +160,9 @@ impl Gateway {
             forwarded_proto(peer, &server.trusted_proxies, &headers).unwrap_or_else(|| server.public_url.scheme());
         let mode = route.mode.at(|| self.clock().wall());
         let protected = match (mode, endpoint) {
-            (IdentityMode::Compat { .. } | IdentityMode::Observe, None) => ProtectedHeaders::Keep,
+            (IdentityMode::Compat { .. } | IdentityMode::Observe, None) => {
+                ProtectedHeaders::LetClientsChooseTheirTenant
+            }
             _ => ProtectedHeaders::Remove,
         };
         let claims = self.filter().strip_request_but(&mut headers, protected).claims;
@@ -403,6 +405,19 @@ impl Gateway {
                 gateway.account(&exchange, status, sent, complete);
             }))
         })
+    }
+
+    /// Tells of a connection that ended with an error. What hyper refused by itself never reached the pipeline, and is
+    /// counted and logged here.
+    pub(super) fn connection_failed(&self, peer: IpAddr, error: &hyper::Error) {
+        if let Some(status) = respond::refused_while_parsing(error) {
+            if let Some(metrics) = self.route_metrics(&self.names().refused) {
+                metrics.finished(status.as_u16(), Duration::ZERO, None);
+            }
+            tracing::info!(client = %peer, status = status.as_u16(), %error, "a request was refused while it was parsed");
+        } else {
+            tracing::debug!(client = %peer, %error, "a connection ended early");
+        }
     }
 
     fn account(&self, exchange: &Exchange, status: u16, bytes_sent: u64, complete: bool) {

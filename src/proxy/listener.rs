@@ -21,6 +21,8 @@ use tokio_util::task::TaskTracker;
 use super::io::{ClientIo, ConnectionState, ConnectionTimeouts};
 use super::services::Gateway;
 use crate::http::HeadLimits;
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::OpenConnection;
 
 /// hyper's smallest permitted read buffer.
 const SMALLEST_BUFFER: usize = 8192;
@@ -87,7 +89,7 @@ pub async fn accept(
         match accepted {
             Ok((stream, peer)) => {
                 let peer = peer.ip().to_canonical();
-                let Some(slot) = Slots::take(&slots, peer, &limits) else {
+                let Some(slot) = Slots::take(&slots, peer, &limits, gateway.metrics()) else {
                     gateway.metrics().connection_refused();
                     continue;
                 };
@@ -159,11 +161,12 @@ struct Taken {
 struct Slot {
     slots: Arc<Slots>,
     address: IpAddr,
+    _counted: OpenConnection,
 }
 
 impl Slots {
     /// Takes a slot for a connection from `address`; `None` when there is none left.
-    fn take(slots: &Arc<Self>, address: IpAddr, limits: &ListenerLimits) -> Option<Slot> {
+    fn take(slots: &Arc<Self>, address: IpAddr, limits: &ListenerLimits, metrics: &Metrics) -> Option<Slot> {
         let exempt = limits.trusted_proxies.iter().any(|network| network.contains(&address));
         let mut taken = slots.taken.lock();
         if taken.in_all >= limits.connections {
@@ -176,13 +179,7 @@ impl Slots {
         *count += 1;
         taken.in_all += 1;
         drop(taken);
-        Some(Slot { slots: slots.clone(), address })
-    }
-
-    /// The number of connections.
-    #[must_use]
-    pub fn in_all(&self) -> usize {
-        self.taken.lock().in_all
+        Some(Slot { slots: slots.clone(), address, _counted: metrics.connection_opened() })
     }
 }
 

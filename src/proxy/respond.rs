@@ -3,8 +3,6 @@
 //! What the client is told and what the log is told are two things: the answer names the code and a sentence for the
 //! client's developer, the log gets the cause.
 
-use std::net::IpAddr;
-
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
@@ -288,7 +286,7 @@ pub(super) fn after_panic() -> Response<AnswerBody> {
     response
 }
 
-/// The log's line about a connection that ended with an error, where it is the client's doing that hyper alone saw.
+/// The status of a request that hyper refused by itself, which is all that is known of it.
 pub(super) fn refused_while_parsing(error: &hyper::Error) -> Option<StatusCode> {
     if error.is_parse_too_large() {
         Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
@@ -297,9 +295,4 @@ pub(super) fn refused_while_parsing(error: &hyper::Error) -> Option<StatusCode> 
     } else {
         None
     }
-}
-
-/// Tells the log of a request that never reached the pipeline.
-pub(super) fn log_refused_while_parsing(peer: IpAddr, status: StatusCode, error: &hyper::Error) {
-    tracing::info!(client = %peer, status = status.as_u16(), %error, "a request was refused while it was parsed");
 }

@@ -110,7 +110,11 @@ impl Gateway {
             .collect();
         Ok(Self {
             filter: RequestFilter::new(config.identity.protected_names(), config.server.allow_headers.clone()),
-            origins: OriginPolicy::new(config.server.public_url.clone(), config.server.trusted_origins.clone()),
+            origins: OriginPolicy::new(
+                config.server.public_url.clone(),
+                config.server.trusted_origins.clone(),
+                config.server.hosts.clone(),
+            ),
             endpoints: endpoints(config),
             upstreams,
             request_ids: RequestIds::new(&*services.entropy)?,

@@ -61,6 +61,12 @@ struct CommandLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ObservedLabels {
+    route: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
     outcome: &'static str,
 }
@@ -143,6 +149,8 @@ pub struct Metrics {
     logins: Family<OutcomeLabel, Counter>,
     upstream_errors: Family<KindLabel, Counter>,
     connections: Gauge,
+    connections_refused: Counter,
+    identity_observed: Family<ObservedLabels, Counter>,
     config_reloads: Family<OutcomeLabel, Counter>,
     audit: AuditMetrics,
     log_lines_dropped: Counter,
@@ -198,6 +206,16 @@ impl Metrics {
                 Family::default(),
             ),
             connections: metrics.add("connections", "Open client connections", Gauge::default()),
+            connections_refused: metrics.add(
+                "connections_refused",
+                "Client connections beyond the configured limits",
+                Counter::default(),
+            ),
+            identity_observed: metrics.add(
+                "identity_observed",
+                "Requests on routes in mode observe, by what the client claimed beside its session",
+                Family::default(),
+            ),
             config_reloads: metrics.add(
                 "config_reloads",
                 "Reloads of the configuration, by outcome",
@@ -312,6 +330,16 @@ impl Metrics {
     pub fn connection_opened(&self) -> OpenConnection {
         self.connections.inc();
         OpenConnection(self.connections.clone())
+    }
+
+    /// A client connection was refused, for there were too many.
+    pub fn connection_refused(&self) {
+        self.connections_refused.inc();
+    }
+
+    /// A request on a route in mode `observe` came with this combination of claim and session.
+    pub fn identity_observed(&self, route: &str, outcome: &'static str) {
+        self.identity_observed.get_or_create(&ObservedLabels { route: route.to_owned(), outcome }).inc();
     }
 
     /// The configuration was read again, or could not be.
