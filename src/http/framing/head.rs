@@ -108,7 +108,7 @@ pub(super) fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     let (name, rest) = line.split_at_checked(end).unwrap_or((line, &[]));
     let Some(value) = rest.strip_prefix(b":").filter(|_| !name.is_empty()) else {
         return Err(Refusal::BadRequest(
-            "A header line is not a name of letters, digits and `-`, directly followed by a colon.",
+            "A header line does not begin with a valid name that is directly followed by a colon.",
         ));
     };
     if has_control(value) {
