@@ -2,6 +2,8 @@
 //! for what it refuses a verdict must be ready whenever hyper calls the service. Were they ever out of step, a verdict
 //! on one request would be taken for another.
 
+#![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
@@ -50,8 +52,7 @@ fn hyper_sees(bytes: &[u8]) -> Seen {
             .serve_connection(TokioIo::new(server), service)
             .await;
     });
-    let seen = seen.lock().expect("not poisoned").clone();
-    seen
+    seen.lock().expect("not poisoned").clone()
 }
 
 fn verdicts(bytes: &[u8]) -> (Vec<Result<(), Refusal>>, Phase, bool) {
