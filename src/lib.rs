@@ -9,7 +9,7 @@ pub mod config;
 pub mod entropy;
 pub mod health;
 pub mod http;
-mod json_line;
+pub mod json_line;
 pub mod policy;
 pub mod proxy;
 mod queue;

@@ -1,7 +1,6 @@
 //! `[upstream]` and `[upstreams.name]`: the backends.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 

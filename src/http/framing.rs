@@ -127,6 +127,12 @@ impl RequestFraming {
         self.refusal.take().map(Err)
     }
 
+    /// Whether a verdict waits to be taken.
+    #[must_use]
+    pub const fn has_verdict(&self) -> bool {
+        self.accepted > 0 || self.refusal.is_some()
+    }
+
     /// Where the connection stands.
     #[must_use]
     pub fn phase(&self) -> Phase {

@@ -120,7 +120,10 @@ impl Gateway {
         exchange.path = printable(parts.uri.path().as_bytes(), LONGEST_LOGGED_PATH);
 
         // 1. Framing first: of a head that can be read in two ways, nothing else can be believed either.
-        verdict?;
+        if let Err(refusal) = verdict {
+            exchange.path = String::from("-");
+            return Err(refusal.into());
+        }
 
         // 2. Method, host and path in their one normal form, which the backend will get, too.
         check_method(&parts.method)?;

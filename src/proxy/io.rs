@@ -3,6 +3,9 @@
 //! hyper has one read time-out for everything and hides what RFC 9112 calls ambiguous. So the bytes pass
 //! [`RequestFraming`] first, which knows where a head begins and ends, and the wait for a head, the head itself, and
 //! the wait for the next one each have a deadline of their own. Bodies are bounded where they are read.
+//!
+//! hyper gets a head when it is whole and was accepted. In place of a refused one it gets [`STAND_IN`], a request that
+//! stands for it, so that every refusal is answered, counted and logged by the one pipeline.
 
 use std::io;
 use std::pin::Pin;
@@ -10,11 +13,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use crate::http::{HeadLimits, Phase, Refusal, RequestFraming};
+
+/// What hyper is given in place of a head that was refused. The verdict goes with it, so it is answered with an error
+/// and the connection is closed.
+const STAND_IN: &[u8] = b"REFUSED /refused HTTP/1.1\r\nhost: refused\r\n\r\n";
 
 /// How long each wait on a client's connection may last.
 #[derive(Clone, Copy, Debug)]
@@ -84,11 +92,23 @@ enum Waiting {
     Exchange,
 }
 
+/// What became of bytes that were just read.
+enum Delivery {
+    /// hyper gets them.
+    Done,
+    /// It gets something else, or nothing yet.
+    ReadOn,
+}
+
 /// A client's byte stream, watched.
 pub(super) struct ClientIo<S> {
     stream: S,
     state: ConnectionState,
     timeouts: ConnectionTimeouts,
+    /// The beginning of a head whose end has not come.
+    withheld: Vec<u8>,
+    /// What hyper is to read next, before the stream.
+    ready: Bytes,
     waiting: Option<Waiting>,
     read_deadline: Pin<Box<Sleep>>,
     write_deadline: Option<Pin<Box<Sleep>>>,
@@ -97,7 +117,49 @@ pub(super) struct ClientIo<S> {
 impl<S> ClientIo<S> {
     pub(super) fn new(stream: S, state: ConnectionState, timeouts: ConnectionTimeouts) -> Self {
         let read_deadline = Box::pin(tokio::time::sleep(timeouts.header));
-        Self { stream, state, timeouts, waiting: None, read_deadline, write_deadline: None }
+        Self {
+            stream,
+            state,
+            timeouts,
+            withheld: Vec::new(),
+            ready: Bytes::new(),
+            waiting: None,
+            read_deadline,
+            write_deadline: None,
+        }
+    }
+
+    /// Judges what was just read into `buffer` behind its first `before` bytes, and decides what hyper sees of it.
+    fn judge(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> io::Result<Delivery> {
+        let read = buffer.filled().get(before..).unwrap_or_default();
+        if read.is_empty() {
+            return Ok(Delivery::Done);
+        }
+        let mut shared = self.state.0.lock();
+        let framing = &mut shared.framing;
+        // Earlier requests in the same bytes would have to be cut off first. They are not: hyper then reads on as far
+        // as it can, and the verdicts keep their order.
+        let alone = !framing.has_verdict() && framing.phase() != Phase::Body;
+        framing.feed(read);
+        if framing.broken_body() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "broken chunk framing"));
+        }
+        let (phase, judged) = (framing.phase(), framing.has_verdict());
+        drop(shared);
+        match phase {
+            Phase::Refused if alone => {
+                self.withheld = Vec::new();
+                self.ready = if judged { Bytes::from_static(STAND_IN) } else { Bytes::new() };
+            }
+            Phase::Head if alone && !judged => self.withheld.extend_from_slice(read),
+            _ if self.withheld.is_empty() => return Ok(Delivery::Done),
+            _ => {
+                self.withheld.extend_from_slice(read);
+                self.ready = Bytes::from(std::mem::take(&mut self.withheld));
+            }
+        }
+        buffer.set_filled(before);
+        Ok(Delivery::ReadOn)
     }
 
     /// Ready once the present wait has lasted too long.
@@ -139,15 +201,22 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        if let Poll::Ready(result) = Pin::new(&mut self.stream).poll_read(context, buffer) {
-            result?;
-            let mut shared = self.state.0.lock();
-            shared.framing.feed(buffer.filled().get(before..).unwrap_or_default());
-            if shared.framing.broken_body() {
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "broken chunk framing")));
+        loop {
+            if !self.ready.is_empty() {
+                let fits = self.ready.len().min(buffer.remaining());
+                let piece = self.ready.split_to(fits);
+                buffer.put_slice(&piece);
+                return Poll::Ready(Ok(()));
             }
-            return Poll::Ready(Ok(()));
+            let before = buffer.filled().len();
+            match Pin::new(&mut self.stream).poll_read(context, buffer) {
+                Poll::Ready(Ok(())) => match self.judge(buffer, before)? {
+                    Delivery::Done => return Poll::Ready(Ok(())),
+                    Delivery::ReadOn => {}
+                },
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => break,
+            }
         }
         ready!(self.poll_read_deadline(context));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client took too long to send a request")))

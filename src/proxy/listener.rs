@@ -83,7 +83,7 @@ pub async fn accept(
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = stage.wait_for(|stage| *stage == Stage::Closing) => return,
+            () = closing(&mut stage) => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -106,6 +106,12 @@ pub async fn accept(
             }
         }
     }
+}
+
+/// Ready when no new requests are to be taken.
+async fn closing(stage: &mut watch::Receiver<Stage>) {
+    // An error means that nobody can say so any more, which is the same.
+    let _ = stage.wait_for(|stage| *stage == Stage::Closing).await;
 }
 
 async fn serve(
@@ -136,7 +142,7 @@ async fn serve(
     let result = tokio::select! {
         biased;
         result = connection.as_mut() => result,
-        _ = stage.wait_for(|stage| *stage == Stage::Closing) => {
+        () = closing(&mut stage) => {
             connection.as_mut().graceful_shutdown();
             connection.as_mut().await
         }
