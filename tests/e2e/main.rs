@@ -12,4 +12,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "nothing here is seen from outside this binary")]
 
 mod harness;
+mod identity;
+mod login;
+mod sessions;
 mod support;
