@@ -11,8 +11,15 @@
 )]
 #![allow(missing_docs, unreachable_pub, reason = "nothing here is seen from outside this binary")]
 
+mod errors;
+mod forwarding;
 mod harness;
 mod identity;
+mod lifetime;
 mod login;
+mod logout;
+mod operation;
+mod paths;
 mod sessions;
+mod store_outage;
 mod support;

@@ -17,11 +17,11 @@ use super::ports::{free_port, local};
 use super::process::lock;
 use super::wait::wait_until;
 
+const KEPT: usize = 1 << 20;
+
 /// A request as the backend got it.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// Which connection it came on, counted from zero.
-    pub connection: usize,
     /// The method.
     pub method: String,
     /// The target, query included.
@@ -30,8 +30,10 @@ pub struct Seen {
     pub headers: Headers,
     /// The head, byte for byte.
     pub raw: Vec<u8>,
-    /// The body so far, its transfer coding removed.
+    /// The body so far, its transfer coding removed; only the first MiB is kept.
     pub body: Vec<u8>,
+    /// How many bytes of body came so far.
+    pub received: usize,
     /// The trailer lines.
     pub trailers: Headers,
     /// Whether the whole body came.
@@ -42,6 +44,12 @@ impl Seen {
     /// The value of a header; fails when it came several times.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)
+    }
+
+    fn take(&mut self, part: &[u8]) {
+        self.received += part.len();
+        let room = KEPT.saturating_sub(self.body.len());
+        self.body.extend_from_slice(&part[..part.len().min(room)]);
     }
 
     /// The path, without the query.
@@ -55,6 +63,8 @@ impl Seen {
 pub enum Step {
     /// Send these bytes.
     Send(Vec<u8>),
+    /// Send these bytes so many times.
+    Repeat(Vec<u8>, usize),
     /// Read the request's body (done before the first step unless the script was set with `on_head`).
     ReadBody,
     /// Wait a while.
@@ -140,8 +150,8 @@ pub fn echo() -> Echo {
                 return;
             }
             let (Ok(stream), state) = (stream, Arc::clone(&shared)) else { continue };
-            let number = state.connections.fetch_add(1, Ordering::SeqCst);
-            std::thread::spawn(move || Connection { stream, buffer: Vec::new(), number, state }.serve());
+            state.connections.fetch_add(1, Ordering::SeqCst);
+            std::thread::spawn(move || Connection { stream, buffer: Vec::new(), state }.serve());
         }
     });
     Echo { address, state }
@@ -215,7 +225,6 @@ impl Drop for Echo {
 struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
-    number: usize,
     state: Arc<State>,
 }
 
@@ -227,7 +236,6 @@ impl Connection {
             let line = String::from_utf8_lossy(line).into_owned();
             let mut words = line.split(' ').map(str::to_owned);
             let seen = Seen {
-                connection: self.number,
                 method: words.next().unwrap_or_default(),
                 target: words.next().unwrap_or_default(),
                 headers: Headers::parse(lines),
@@ -267,6 +275,7 @@ impl Connection {
     fn run(&mut self, step: Step, at: usize) -> Option<()> {
         match step {
             Step::Send(bytes) => self.stream.write_all(&bytes).ok()?,
+            Step::Repeat(bytes, times) => (0..times).try_for_each(|_| self.stream.write_all(&bytes).ok())?,
             Step::ReadBody => self.read_body(at)?,
             Step::Pause(time) => std::thread::sleep(time),
             Step::Await(gate) => gate.pass(&self.state.stopping),
@@ -300,7 +309,7 @@ impl Connection {
                 }
                 let part: Vec<u8> = self.buffer.drain(..left.min(self.buffer.len())).collect();
                 left -= part.len();
-                self.note(at, |seen| seen.body.extend(part));
+                self.note(at, |seen| seen.take(&part));
             }
         }
         self.note(at, |seen| seen.complete = true);
@@ -320,7 +329,7 @@ impl Connection {
             }
             let mut chunk: Vec<u8> = self.buffer.drain(..size + 2).collect();
             chunk.truncate(size);
-            self.note(at, |seen| seen.body.extend(chunk));
+            self.note(at, |seen| seen.take(&chunk));
         }
         loop {
             let line = self.until(b"\r\n")?;
@@ -371,7 +380,7 @@ fn unscripted(seen: &Seen) -> Vec<Step> {
         "target": seen.target,
         "headers": seen.headers.0,
         "body": String::from_utf8_lossy(&seen.body),
-        "body_bytes": seen.body.len(),
+        "body_bytes": seen.received,
     });
     let step = answer_json(&mirror);
     match (seen.method.as_str(), step) {

@@ -1,7 +1,7 @@
 //! A raw HTTP/1.1 client: exact bytes out, the whole answer in, nothing repaired on the way.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -179,11 +179,6 @@ impl Wire {
     /// Sends exactly these bytes, or says why not.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.write_all(bytes.as_ref())
-    }
-
-    /// Ends the sending side.
-    pub fn finish(&mut self) {
-        let _gone_already = self.stream.shutdown(Shutdown::Write);
     }
 
     /// The next answer, to a request that was not HEAD.

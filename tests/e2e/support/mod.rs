@@ -15,9 +15,9 @@ pub mod wait;
 
 pub use backend::Backend;
 pub use browser::{Browser, SESSION_COOKIE};
-pub use echo::{Echo, Gate, Seen, Step, answer, answer_json, echo, send};
+pub use echo::{Gate, Step, answer, answer_json, echo, send};
 pub use gateway::{Gateway, gateway};
-pub use http::{Response, Wire, exchange};
+pub use http::{Wire, exchange};
 pub use python::{django, flask};
 pub use redis::RedisServer;
 pub use store::Store;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::wait::{poll, wait_until};
+use super::wait::poll;
 
 /// A running program, its output collected line by line.
 pub struct Process {
@@ -88,11 +88,6 @@ impl Process {
             assert!(begin.elapsed() < Duration::from_secs(20), "{what} is not ready:\n{}", self.lines().join("\n"));
             std::thread::sleep(Duration::from_millis(10));
         }
-    }
-
-    /// Waits until a printed line contains `text`, and returns that line.
-    pub fn wait_line(&self, text: &str) -> String {
-        wait_until(&format!("a line with {text:?}"), || self.lines().into_iter().find(|line| line.contains(text)))
     }
 }
 
