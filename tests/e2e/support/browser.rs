@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
-use super::http::{Response, Wire};
+use super::http::{Response, SetCookie, Wire};
 
 /// The gateway's cookie in development mode.
 pub const SESSION_COOKIE: &str = "session-gateway";
@@ -90,12 +90,11 @@ impl Browser {
     }
 
     fn keep(&mut self, response: &Response) {
-        for line in response.headers.all("set-cookie") {
-            let name = line.split(['=', ';']).next().unwrap_or_default().trim().to_owned();
-            let Some(cookie) = response.set_cookie(&name) else { continue };
-            self.cookies.retain(|(key, _)| *key != name);
+        // In order, the last line of a name wins, as in a real browser.
+        for cookie in response.headers.all("set-cookie").into_iter().map(SetCookie::parse) {
+            self.cookies.retain(|(name, _)| *name != cookie.name);
             if !cookie.expires_it() {
-                self.cookies.push((name, cookie.value));
+                self.cookies.push((cookie.name, cookie.value));
             }
         }
     }

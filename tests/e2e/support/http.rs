@@ -119,7 +119,8 @@ pub struct SetCookie {
 }
 
 impl SetCookie {
-    fn parse(line: &str) -> Self {
+    /// Parses the value of one line.
+    pub fn parse(line: &str) -> Self {
         let mut parts = line.split(';').map(str::trim);
         let pair = parts.next().unwrap_or_default();
         let split = |part: &str| match part.split_once('=') {
