@@ -1,0 +1,114 @@
+//! How a session is ended on purpose (contract §5).
+
+use serde_json::json;
+
+use crate::on_both_stores;
+use crate::support::{SESSION_COOKIE, Step, Store, answer, echo, flask, gateway, wait_until};
+
+on_both_stores!(a_logout_at_flask_ends_the_session_even_for_a_copied_cookie, |store| {
+    let gateway = gateway(store).with_backend(flask()).start();
+    let mut browser = gateway.browser();
+    browser.log_in_to_flask("bob");
+    let mut stolen = browser.clone();
+    let logout = browser.post("/api/logout").expect(200);
+    assert_eq!(logout.json(), json!({"success": true}), "the backend's answer goes on");
+    assert!(logout.set_cookie(SESSION_COOKIE).is_some_and(|cookie| cookie.expires_it()));
+    assert_eq!(logout.header("clear-site-data"), Some("\"cache\""));
+    stolen.get("/api/invoices").expect_refusal(401, "session_revoked");
+    gateway.wait_audit("session.ended", |event| event["reason"] == "logout" && event["tenant"] == "77");
+});
+
+on_both_stores!(the_session_ends_whatever_the_backend_answers, |store| {
+    let backend = echo();
+    let gateway = gateway(store)
+        .with_backend(&backend)
+        .set("upstream.response_timeout", "1s")
+        .set("logout.clear_cookies", vec!["session"])
+        .start();
+    for (steps, status) in [
+        (vec![answer("200 OK", &[], "bye")], 200),
+        (vec![answer("302 Found", &[("Location", "/login")], "")], 302),
+        (vec![answer("401 Unauthorized", &[], "")], 401),
+        (vec![answer("500 Oops", &[], "")], 500),
+        (vec![Step::Close], 204),
+        (vec![Step::Hang], 204),
+    ] {
+        backend.on("/api/logout", steps);
+        let mut browser = gateway.logged_in("42", "7");
+        browser.set_cookie("session", "backend");
+        let mut stolen = browser.clone();
+        browser.post("/api/logout").expect(status);
+        assert!(!browser.has_session_cookie() && browser.cookie("session").is_none(), "{status}");
+        stolen.get("/x").expect_refusal(401, "session_revoked");
+    }
+});
+
+on_both_stores!(the_backend_hears_of_the_logout_with_the_sessions_identity, |store| {
+    let backend = echo();
+    let gateway = gateway(store).with_backend(&backend).start();
+    for method in ["POST", "GET", "DELETE"] {
+        let mut browser = gateway.logged_in("42", "7");
+        browser.request(method, "/api/logout").header("X-Customer-ID", "77").send().expect(200);
+        assert_eq!(backend.last().identity(), (Some("42"), Some("7")), "{method}");
+        assert!(!browser.has_session_cookie());
+    }
+});
+
+#[test]
+fn a_logout_without_a_session_passes_without_identity_and_ends_nothing() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let mut other = gateway.logged_in("42", "7");
+    gateway.browser().request("POST", "/api/logout").header("X-Customer-ID", "42").send().expect(200);
+    backend.last().assert_anonymous();
+    other.get("/x").expect(200);
+}
+
+on_both_stores!(logging_out_everywhere_ends_all_of_the_users_sessions_and_nobody_elses, |store| {
+    let backend = echo();
+    let gateway = gateway(store).with_backend(&backend).start();
+    let mut mine: Vec<_> = (0..3).map(|_| gateway.logged_in("42", "7")).collect();
+    let mut others = [gateway.logged_in("42", "8"), gateway.logged_in("77", "7")];
+    let asked = backend.seen().len();
+    let answer = mine[0].clone().post("/api/auth/revoke-all-tokens").expect(200);
+    assert_eq!(answer.json(), json!({"success": true, "invalidated_sessions": 3}));
+    assert!(answer.set_cookie(SESSION_COOKIE).is_some_and(|cookie| cookie.expires_it()));
+    assert_eq!(backend.seen().len(), asked, "the gateway answers itself");
+    mine.iter_mut().for_each(|browser| drop(browser.get("/x").expect_refusal(401, "session_revoked")));
+    others.iter_mut().for_each(|browser| drop(browser.get("/x").expect(200)));
+    gateway.logged_in("42", "7").get("/x").expect(200);
+    gateway.wait_audit("session.ended", |event| event["reason"] == "logout_all");
+});
+
+#[test]
+fn logging_out_everywhere_takes_a_session_a_post_and_our_own_page() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    gateway.browser().post("/api/auth/revoke-all-tokens").expect_refusal(401, "session_required");
+    let mut browser = gateway.logged_in("42", "7");
+    let foreign = browser.request("POST", "/api/auth/revoke-all-tokens").header("Origin", "https://evil.example");
+    foreign.send().expect_refusal(403, "csrf_failed");
+    browser.get("/api/auth/revoke-all-tokens");
+    browser.get("/x").expect(200);
+}
+
+on_both_stores!(a_logout_runs_to_its_end_when_the_client_hangs_up, |store| {
+    let backend = echo();
+    let gate = crate::support::Gate::closed();
+    backend.on("/api/logout", [Step::Await(gate.clone()), answer("200 OK", &[], "bye")]);
+    let gateway = gateway(store).with_backend(&backend).start();
+    let mut browser = gateway.logged_in("42", "7");
+    browser.request("POST", "/api/logout").send_and_hang_up();
+    backend.wait_for("/api/logout");
+    gate.open();
+    wait_until("the end of the session", || (browser.clone().get("/x").status == 401).then_some(()));
+});
+
+#[test]
+fn ended_sessions_are_counted_by_reason() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    gateway.logged_in("42", "7").post("/api/logout").expect(200);
+    assert_eq!(gateway.metric("sessions_ended_total", "reason=\"logout\""), 1.0);
+    assert_eq!(gateway.metric("sessions_created_total", ""), 1.0);
+}

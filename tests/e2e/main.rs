@@ -1,0 +1,25 @@
+//! End-to-end tests: the real gateway binary in front of real backends on real stores, seen from outside only.
+//!
+//! One binary, because each would link the same; a module per topic. `support` is the harness.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and waits for other processes in real time"
+)]
+#![allow(missing_docs, unreachable_pub, reason = "nothing here is seen from outside this binary")]
+
+mod errors;
+mod forwarding;
+mod harness;
+mod identity;
+mod lifetime;
+mod login;
+mod logout;
+mod operation;
+mod paths;
+mod sessions;
+mod store_outage;
+mod support;

@@ -1,0 +1,320 @@
+//! What the people who run the gateway see: health, logs, metrics, audit, exit codes.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::on_both_stores;
+use crate::support::gateway::program;
+use crate::support::{Gate, RedisServer, Step, Store, answer, echo, gateway, let_pass, scratch, wait_until};
+
+on_both_stores!(health_is_answered_on_both_ports_and_touches_nothing, |store| {
+    let backend = echo();
+    let gateway = gateway(store).with_backend(&backend).start();
+    for path in ["/healthz", "/readyz", "/startupz"] {
+        gateway.browser().get(path).expect(200);
+        gateway.admin_get(path).expect(200);
+    }
+    assert!(backend.seen().is_empty());
+});
+
+on_both_stores!(a_drain_lets_requests_in_flight_finish_and_ends_with_0, |store| {
+    let backend = echo();
+    let gate = Gate::closed();
+    backend.on("/slow", [Step::Await(gate.clone()), answer("200 OK", &[], "done")]);
+    let mut gateway = gateway(store)
+        .with_backend(&backend)
+        .set("server.drain_delay", "1s")
+        .set("server.drain_timeout", "10s")
+        .start();
+    let mut browser = gateway.logged_in("42", "7");
+    let mut other = browser.clone();
+    let in_flight = std::thread::spawn(move || browser.get("/slow"));
+    backend.wait_for("/slow");
+    gateway.terminate();
+    gateway.wait_unready();
+    other.get("/x").expect(200);
+    let address = gateway.address();
+    wait_until("a closed door", || std::net::TcpStream::connect(address).err());
+    assert!(gateway.process().ended().is_none(), "it waits for the request in flight");
+    gate.open();
+    assert_eq!(in_flight.join().expect("a whole answer").expect(200).text(), "done");
+    let status = gateway.process().wait(Duration::from_secs(10)).expect("it ends");
+    assert_eq!(status.code(), Some(0));
+});
+
+#[test]
+fn a_drain_ends_in_time_even_with_a_request_that_never_does() {
+    let backend = echo();
+    backend.on("/public/hang", [Step::Hang]);
+    let mut gateway = gateway(Store::Embedded).with_backend(&backend).set("server.drain_timeout", "1s").start();
+    gateway.browser().request("GET", "/public/hang").send_and_hang_up();
+    let mut wire = gateway.wire();
+    wire.send(format!("GET /public/hang HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.address()));
+    backend.wait_for("/public/hang");
+    gateway.terminate();
+    assert!(gateway.process().wait(Duration::from_secs(5)).is_some());
+}
+
+on_both_stores!(each_request_is_one_log_line_that_never_holds_the_token, |store| {
+    let backend = echo();
+    let gateway = gateway(store).with_backend(&backend).set("telemetry.level", "debug").start();
+    let mut browser = gateway.logged_in("tenant-42", "user-7");
+    browser.get("/orders/1?password=hunter2").expect(200);
+    let seen = backend.last();
+    let (request, session) = (seen.header("x-request-id").expect("an id"), seen.header("x-session-id").expect("an id"));
+    let line = gateway.wait_log(&[request, "tenant-42"]);
+    let text = line.to_string();
+    for part in ["user-7", session, "200", "GET"] {
+        assert!(text.contains(part), "{part} is missing: {text}");
+    }
+    let token = browser.token();
+    browser.post("/api/logout").expect(200);
+    let_pass(Duration::from_millis(200));
+    let lines = gateway.log();
+    let about = lines.iter().filter(|line| line.contains(request) && line.contains("tenant-42")).count();
+    assert_eq!(about, 1, "one line a request");
+    assert!(!lines.iter().any(|line| line.contains(&token)), "a token was logged");
+    assert!(!gateway.audit().iter().any(|event| event.to_string().contains(&token)), "a token was audited");
+});
+
+#[test]
+fn a_request_id_is_made_here_and_is_new_each_time() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let mut ids: Vec<_> = (0..5)
+        .map(|_| {
+            gateway.get_with_lines("/public/x", &[]).expect(200);
+            backend.last().header("x-request-id").expect("an id").to_owned()
+        })
+        .collect();
+    ids.dedup();
+    assert_eq!(ids.len(), 5);
+}
+
+#[test]
+fn metrics_count_what_happened() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    gateway.logged_in("42", "7").get("/x").expect(200);
+    gateway.browser().get("/x").expect(401);
+    let mut spoofer = gateway.logged_in("42", "8");
+    spoofer.request("GET", "/x").header("X-Customer-ID", "77").send().expect(200);
+    wait_until("the counts", || (gateway.metric("requests_total", "") >= 5.0).then_some(()));
+    assert_eq!(gateway.metric("sessions_created_total", ""), 2.0);
+    assert_eq!(gateway.metric("logins_total", ""), 2.0);
+    assert_eq!(gateway.metric("sessions_rejected_total", "session_required"), 1.0);
+    assert_eq!(gateway.metric("spoofed_headers_total", ""), 1.0);
+    assert!(gateway.metric("request_seconds_count", "") >= 5.0);
+    assert!(gateway.metric("added_seconds_count", "") >= 1.0);
+    let text = gateway.admin_get("/metrics").text();
+    for name in ["store_up", "connections", "store_commands_total"] {
+        assert!(text.contains(&format!("session_gateway_{name}")), "{name} in {text}");
+    }
+}
+
+#[test]
+fn metrics_are_not_on_the_traffic_port_and_unknown_paths_make_no_new_series() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    gateway.browser().get("/metrics").expect(401);
+    let series =
+        || gateway.admin_get("/metrics").text().lines().filter(|line| line.contains("requests_total{")).count();
+    let before = series();
+    for n in 0..50 {
+        gateway.get_with_lines(&format!("/unheard-of/{n}"), &[]).expect(401);
+    }
+    assert!(series() <= before + 2, "a client must not grow the metrics");
+}
+
+on_both_stores!(audit_events_are_whole_lines_with_who_what_and_why, |store| {
+    let backend = echo();
+    let gateway = gateway(store).with_backend(&backend).start();
+    let mut browser = gateway.logged_in("42", "7").with_header("User-Agent", "e2e/1");
+    browser.post("/api/logout").expect(200);
+    let ended = gateway.wait_audit("session.ended", |_| true);
+    for (key, value) in
+        [("tenant", "42"), ("user", "7"), ("reason", "logout"), ("address", "127.0.0.1"), ("user_agent", "e2e/1")]
+    {
+        assert_eq!(ended[key], value, "{ended}");
+    }
+    let created = gateway.wait_audit("session.created", |_| true);
+    assert_eq!(created["session_id"], ended["session_id"]);
+    for event in [&created, &ended] {
+        for key in ["time", "outcome", "request_id"] {
+            assert!(event[key].as_str().is_some_and(|text| !text.is_empty()), "{key}: {event}");
+        }
+    }
+});
+
+#[test]
+fn the_audit_file_survives_a_rotation() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    gateway.logged_in("before", "7");
+    gateway.wait_audit("session.created", |event| event["tenant"] == "before");
+    std::fs::rename(gateway.file("audit.jsonl"), gateway.file("audit.jsonl.1")).expect("it can be moved");
+    wait_until("an event in a new file", || {
+        gateway.logged_in("after", "7");
+        gateway.audit().into_iter().find(|event| event["tenant"] == "after")
+    });
+}
+
+#[test]
+fn a_second_gateway_on_the_same_embedded_file_says_so() {
+    let backend = echo();
+    let first = gateway(Store::Embedded).with_backend(&backend).start();
+    let file = first.file("sessions.redb").display().to_string();
+    let (status, said) = gateway(Store::Embedded).with_backend(&backend).set("store.embedded", file).refused();
+    assert!(matches!(status.code(), Some(1 | 2)), "{status}");
+    assert!(said.contains("in use"), "{said}");
+}
+
+#[test]
+fn check_says_fine_with_0() {
+    let backend = echo();
+    let output = gateway(Store::Embedded).with_backend(&backend).check(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn check_connect_asks_the_store() {
+    let backend = echo();
+    let mut redis = RedisServer::start();
+    let store = Store::on(&redis);
+    let output = gateway(store.clone()).with_backend(&backend).check(&["--connect"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    redis.kill();
+    assert_eq!(gateway(store).with_backend(&backend).check(&["--connect"]).status.code(), Some(1));
+}
+
+#[test]
+fn all_configuration_errors_are_told_at_once_each_with_its_place() {
+    let directory = scratch();
+    let text = [
+        "[server]",
+        "mode = \"development\"",
+        "listen = \"nonsense\"",
+        "public_url = \"http://localhost:8080\"",
+        "[upstream]",
+        "url = \"gopher://x\"",
+        "[store]",
+        "embedded = \"s.redb\"",
+        "[session]",
+        "idel = \"30m\"",
+        "absolute = \"soon\"",
+        "[login]",
+        "path = \"/api/login\"",
+        "tenant = [\"no-slash\"]",
+    ]
+    .join("\n");
+    let file = directory.path().join("bad.toml");
+    std::fs::write(&file, text).expect("it can be written");
+    for command in ["check", "serve"] {
+        let output = program(&directory).args([command, "--config"]).arg(&file).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(2), "{command}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        for (line, key) in [
+            (3, "server.listen"),
+            (6, "upstream.url"),
+            (10, "session.idel"),
+            (11, "session.absolute"),
+            (14, "login.tenant"),
+        ] {
+            assert!(said.contains(&format!("bad.toml:{line}: {key}")), "line {line}, {key}: {said}");
+        }
+        assert!(said.contains("did you mean") && said.contains("idle"), "{said}");
+    }
+}
+
+#[test]
+fn a_missing_file_a_bad_flag_and_an_unset_variable_are_exit_code_2() {
+    let directory = scratch();
+    let run = |arguments: &[&str]| program(&directory).args(arguments).output().expect("it runs");
+    assert_eq!(run(&["serve", "--config", "nowhere.toml"]).status.code(), Some(2));
+    assert_eq!(run(&["serve", "--nonsense"]).status.code(), Some(2));
+    assert_eq!(run(&["nonsense"]).status.code(), Some(2));
+    assert_eq!(run(&["--help"]).status.code(), Some(0));
+    let backend = echo();
+    let output = gateway(Store::Embedded).with_backend(&backend).set("upstream.url", "${E2E_NOT_SET}").check(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("E2E_NOT_SET"));
+}
+
+#[test]
+fn keygen_prints_a_new_key_each_time() {
+    let directory = scratch();
+    let key = || {
+        let output = program(&directory).arg("keygen").output().expect("it runs");
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    };
+    let (one, two) = (key(), key());
+    assert!(one.len() >= 32 && one != two, "{one}");
+}
+
+#[test]
+fn production_refuses_http_and_says_how_to_mend_it() {
+    let backend = echo();
+    let output = gateway(Store::Embedded).with_backend(&backend).set("server.mode", "production").check(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("server.public_url") && said.contains("https"), "{said}");
+}
+
+#[test]
+fn in_production_the_cookie_has_the_host_prefix_and_is_secure() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded)
+        .with_backend(&backend)
+        .set("server.mode", "production")
+        .set("server.public_url", "https://app.example.com")
+        .set("server.hosts", vec!["app.example.com", "127.0.0.1"])
+        .start();
+    let mut browser = gateway.browser();
+    let login = browser.log_in_with(&crate::support::logins::identity(42, 7)).expect(200);
+    let cookie = login.set_cookie("__Host-session").expect("a session cookie");
+    assert_eq!((cookie.attribute("secure"), cookie.attribute("path")), (Some(""), Some("/")));
+    assert_eq!(cookie.attribute("domain"), None);
+    browser.get("/x").expect(200);
+    let token = browser.cookie("__Host-session").expect("kept").to_owned();
+    for name in ["__host-session", "__HOST-Session"] {
+        gateway.get_with_lines("/x", &[&format!("Cookie: {name}={token}")]).expect(401);
+    }
+}
+
+#[test]
+fn the_configuration_files_that_are_shipped_are_fine() {
+    let directory = scratch();
+    for file in ["minimal.toml", "gateway.toml"] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(file);
+        let output = program(&directory).args(["check", "--config"]).arg(&path).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(0), "{file}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn the_configuration_is_found_by_the_environment_and_serve_is_the_default() {
+    let backend = echo();
+    let running = gateway(Store::Embedded).with_backend(&backend).start();
+    let text = std::fs::read_to_string(running.config()).expect("it is there");
+    drop(running);
+    let directory = scratch();
+    let file = directory.path().join("elsewhere.toml");
+    std::fs::write(&file, &text).expect("it can be written");
+    let mut command = program(&directory);
+    let mut process = crate::support::process::Process::spawn(command.env("SESSION_GATEWAY_CONFIG", &file));
+    let config: toml::Table = text.parse().expect("TOML");
+    let address = config["server"]["listen"].as_str().and_then(|text| text.parse().ok()).expect("an address");
+    process.wait_ready("the gateway", || crate::support::Wire::try_connect(address).is_ok());
+}
+
+#[test]
+fn development_says_that_it_is_development() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    wait_until("the word", || gateway.log().into_iter().find(|line| line.contains("development")));
+    for line in gateway.log() {
+        serde_json::from_str::<Value>(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    }
+}

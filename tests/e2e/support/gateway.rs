@@ -1,0 +1,296 @@
+//! The real gateway binary: configured, started, watched and stopped.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+use toml::{Table, Value as Toml};
+
+use super::backend::Backend;
+use super::browser::Browser;
+use super::http::{Response, Wire, exchange};
+use super::ports::{free_port, local};
+use super::process::Process;
+use super::scratch;
+use super::store::Store;
+use super::wait::wait_until;
+
+/// The program under test: the one that cargo just built, or another build of it that the environment names.
+fn path() -> PathBuf {
+    std::env::var_os("SESSION_GATEWAY_TEST_BIN")
+        .map_or_else(|| env!("CARGO_BIN_EXE_session-gateway").into(), PathBuf::from)
+}
+
+/// A gateway being described.
+pub struct Builder {
+    config: Table,
+    address: SocketAddr,
+    admin: SocketAddr,
+    scratch: TempDir,
+}
+
+/// Describes a gateway on the given store, with everything else as in development.
+pub fn gateway(store: Store) -> Builder {
+    let (address, admin, scratch) = (local(free_port()), local(free_port()), scratch());
+    let mut builder = Builder { config: Table::new(), address, admin, scratch }
+        .set("server.mode", "development")
+        .set("server.listen", address.to_string())
+        .set("server.public_url", format!("http://{address}"))
+        .set("server.hosts", vec!["127.0.0.1", "localhost"])
+        .set("server.drain_delay", "0s")
+        .set("server.drain_timeout", "3s")
+        .set("admin.listen", admin.to_string())
+        .set("audit.file", "audit.jsonl")
+        .set("telemetry.log", "json");
+    builder = match store {
+        Store::Embedded => builder.set("store.embedded", "sessions.redb"),
+        Store::Redis { url, prefix } => builder.set("store.redis", url).set("store.prefix", prefix),
+    };
+    builder
+}
+
+impl Builder {
+    /// Stands in front of this backend, configured as suits it.
+    pub fn with_backend(self, backend: &impl Backend) -> Self {
+        self.set("upstream.url", backend.url()).settings(backend.settings())
+    }
+
+    /// The idle time-out.
+    pub fn idle(self, limit: &str) -> Self {
+        self.set("session.idle", limit)
+    }
+
+    /// The absolute lifetime.
+    pub fn absolute(self, limit: &str) -> Self {
+        self.set("session.absolute", limit)
+    }
+
+    /// Sets one key, named as in `section.key`.
+    pub fn set(mut self, key: &str, value: impl Into<Toml>) -> Self {
+        let (section, key) = key.split_once('.').expect("section.key");
+        let section = self.config.entry(section).or_insert_with(|| Toml::Table(Table::new()));
+        section.as_table_mut().expect("a section").insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Removes one key or, named alone, a whole section.
+    pub fn without(mut self, key: &str) -> Self {
+        match key.split_once('.') {
+            None => drop(self.config.remove(key)),
+            Some((section, key)) => {
+                let section = self.config.get_mut(section).and_then(Toml::as_table_mut);
+                section.map(|section| section.remove(key));
+            }
+        }
+        self
+    }
+
+    /// Adds TOML: keys replace, lists of tables grow.
+    pub fn settings(mut self, text: &str) -> Self {
+        merge(&mut self.config, text.parse().unwrap_or_else(|error| panic!("{error} in {text}")));
+        self
+    }
+
+    /// Starts it and waits until it is ready.
+    pub fn start(self) -> Gateway {
+        let mut gateway = self.start_without_waiting();
+        gateway.wait_ready();
+        gateway
+    }
+
+    /// Starts it; it may not become ready.
+    pub fn start_without_waiting(self) -> Gateway {
+        let config = self.write();
+        let process = serve(&config, &self.scratch);
+        Gateway { address: self.address, admin: self.admin, process, config, scratch: self.scratch }
+    }
+
+    /// Runs `session-gateway check` on the configuration.
+    pub fn check(self, more: &[&str]) -> Output {
+        let config = self.write();
+        let mut command = program(&self.scratch);
+        command.arg("check").arg("--config").arg(config).args(more).output().expect("the program runs")
+    }
+
+    /// Runs the gateway, which must refuse to start, and returns what it said.
+    pub fn refused(self) -> (ExitStatus, String) {
+        let mut gateway = self.start_without_waiting();
+        let status = gateway.process.wait(Duration::from_secs(10)).expect("it ends by itself");
+        (status, gateway.process.lines().join("\n"))
+    }
+
+    fn write(&self) -> PathBuf {
+        let path = self.scratch.path().join("gateway.toml");
+        std::fs::write(&path, self.config.to_string()).expect("the scratch directory takes a file");
+        path
+    }
+}
+
+fn merge(into: &mut Table, from: Table) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Toml::Table(old)), Toml::Table(new)) => merge(old, new),
+            (Some(Toml::Array(old)), Toml::Array(new)) if new.iter().all(Toml::is_table) => old.extend(new),
+            (_, value) => drop(into.insert(key, value)),
+        }
+    }
+}
+
+/// The program, with no configuration from this process's own environment.
+pub fn program(directory: &TempDir) -> Command {
+    let mut command = Command::new(path());
+    command.current_dir(directory.path()).env_remove("SESSION_GATEWAY_CONFIG");
+    command
+}
+
+fn serve(config: &Path, directory: &TempDir) -> Process {
+    let mut command = program(directory);
+    command.arg("serve").arg("--config").arg(config);
+    Process::spawn(&mut command)
+}
+
+/// A running gateway.
+pub struct Gateway {
+    address: SocketAddr,
+    admin: SocketAddr,
+    process: Process,
+    config: PathBuf,
+    scratch: TempDir,
+}
+
+impl Gateway {
+    /// Where clients come in.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A fresh browser.
+    pub fn browser(&self) -> Browser {
+        Browser::new(self.address)
+    }
+
+    /// A raw connection.
+    pub fn wire(&self) -> Wire {
+        Wire::connect(self.address)
+    }
+
+    /// Sends exact bytes on a connection of their own and reads one answer.
+    pub fn exchange(&self, bytes: impl AsRef<[u8]>) -> Response {
+        exchange(self.address, bytes)
+    }
+
+    /// A request of these header lines (each without its end), after the request line and Host.
+    pub fn get_with_lines(&self, target: &str, lines: &[&str]) -> Response {
+        let mut bytes = format!("GET {target} HTTP/1.1\r\nHost: {}\r\n", self.address);
+        lines.iter().for_each(|line| bytes.push_str(&format!("{line}\r\n")));
+        bytes.push_str("\r\n");
+        self.exchange(bytes.chars().map(|c| u8::try_from(u32::from(c)).expect("Latin-1")).collect::<Vec<_>>())
+    }
+
+    /// `GET` on the admin listener.
+    pub fn admin_get(&self, path: &str) -> Response {
+        Browser::new(self.admin).get(path)
+    }
+
+    /// A metric's value: the sum over its series whose labels contain `labels`.
+    pub fn metric(&self, name: &str, labels: &str) -> f64 {
+        let text = self.admin_get("/metrics").expect(200).text();
+        let series = text.lines().filter_map(|line| line.strip_prefix("session_gateway_")?.strip_prefix(name));
+        let series = series.filter(|rest| rest.starts_with(['{', ' ']) && rest.contains(labels));
+        series.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// Waits until `/readyz` says yes.
+    pub fn wait_ready(&mut self) {
+        let address = self.address;
+        self.process.wait_ready("the gateway", || ready(address) == Some(200));
+    }
+
+    /// Waits until `/readyz` says no, or nothing.
+    pub fn wait_unready(&self) {
+        wait_until("an unready gateway", || (ready(self.address) != Some(200)).then_some(()));
+    }
+
+    /// Every line it printed.
+    pub fn log(&self) -> Vec<String> {
+        self.process.lines()
+    }
+
+    /// Waits for a log line with all of these texts and returns it, parsed.
+    pub fn wait_log(&self, texts: &[&str]) -> Value {
+        let line = wait_until(&format!("a log line with {texts:?}"), || {
+            self.log().into_iter().find(|line| texts.iter().all(|text| line.contains(text)))
+        });
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
+    /// The audit events so far.
+    pub fn audit(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.scratch.path().join("audit.jsonl")).unwrap_or_default();
+        // The last line may be half written.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+        whole.lines().map(parse).collect()
+    }
+
+    /// Waits for an audit event of this type for which `fits` holds.
+    pub fn wait_audit(&self, kind: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        wait_until(&format!("an audit event {kind}; there are {:#?}", self.audit()), || {
+            self.audit().into_iter().find(|event| event["type"] == kind && fits(event))
+        })
+    }
+
+    /// A file in its working directory.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> &PathBuf {
+        &self.config
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Starts to drain it.
+    pub fn terminate(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
+    /// Ends it as `kill -9` does, and starts it again on the same files.
+    pub fn crash_and_restart(&mut self) {
+        self.process.kill();
+        self.restart();
+    }
+
+    /// Changes one key, then ends it gently and starts it again on the same files.
+    pub fn restart_with(&mut self, key: &str, value: impl Into<Toml>) {
+        let text = std::fs::read_to_string(&self.config).expect("its configuration is there");
+        let mut config: Table = text.parse().expect("it was written by a serialiser");
+        let (section, key) = key.split_once('.').expect("section.key");
+        let section = config.entry(section).or_insert_with(|| Toml::Table(Table::new()));
+        section.as_table_mut().expect("a section").insert(key.to_owned(), value.into());
+        std::fs::write(&self.config, config.to_string()).expect("it can be written");
+        self.process.stop();
+        self.restart();
+    }
+
+    fn restart(&mut self) {
+        self.process = serve(&self.config, &self.scratch);
+        self.wait_ready();
+    }
+}
+
+fn ready(address: SocketAddr) -> Option<u16> {
+    let mut wire = Wire::try_connect(address).ok()?;
+    wire.patience(Duration::from_secs(2));
+    wire.try_send(format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")).ok()?;
+    wire.try_receive("GET").ok().map(|response| response.status)
+}

@@ -1,0 +1,34 @@
+//! The harness: real gateways, backends, stores and clients, each started in a line and stopped by itself.
+
+pub mod backend;
+pub mod browser;
+pub mod echo;
+pub mod gateway;
+pub mod http;
+pub mod logins;
+pub mod ports;
+pub mod process;
+pub mod python;
+pub mod redis;
+pub mod store;
+pub mod wait;
+
+pub use backend::Backend;
+pub use browser::{Browser, SESSION_COOKIE};
+pub use echo::{Gate, Step, answer, answer_json, echo, send};
+pub use gateway::{Gateway, gateway};
+pub use http::{Wire, exchange};
+pub use python::{django, flask};
+pub use redis::RedisServer;
+pub use store::Store;
+pub use wait::{let_pass, poll, wait_until};
+
+use tempfile::TempDir;
+
+/// A directory that goes when its owner does.
+pub fn scratch() -> TempDir {
+    tempfile::Builder::new()
+        .prefix("e2e-")
+        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+        .expect("the target directory is writable")
+}

@@ -1,0 +1,110 @@
+//! The demo's Flask and Django apps under a real gunicorn, one of each for the whole test binary.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::backend::{Backend, JSON_LOGIN};
+use super::http::Wire;
+use super::ports::{free_port, local};
+use super::process::Process;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// For the Django app: a form login, captured by asking the app who came in.
+const FORM_LOGIN: &str = r#"
+    [login]
+    path = "/accounts/login/"
+    capture = "whoami"
+    whoami = { path = "/api/me", tenant = "/org/id", user = "/id" }
+    failure = ["200"]
+    login_url = "/accounts/login/"
+    [logout]
+    path = "/accounts/logout/"
+    clear_cookies = ["sessionid"]
+    [[routes]]
+    match = ["/api/health"]
+    auth = "public"
+"#;
+
+/// A Python app under gunicorn.
+pub struct App {
+    address: SocketAddr,
+    settings: &'static str,
+    _process: Process,
+}
+
+impl App {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Backend for App {
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    fn settings(&self) -> &'static str {
+        self.settings
+    }
+}
+
+/// The legacy Flask app.
+pub fn flask() -> &'static App {
+    static APP: OnceLock<App> = OnceLock::new();
+    APP.get_or_init(|| start("demo.flask_app:app", JSON_LOGIN, Path::new("")))
+}
+
+/// The legacy Django app, with a database of its own.
+pub fn django() -> &'static App {
+    static APP: OnceLock<App> = OnceLock::new();
+    APP.get_or_init(|| {
+        let database = Path::new(env!("CARGO_TARGET_TMPDIR")).join("django.sqlite3");
+        let _first_run = std::fs::remove_file(&database);
+        let made = Command::new(python("python"))
+            .args(["-m", "demo.django_app.prepare"])
+            .current_dir(ROOT)
+            .env("DEMO_DJANGO_DB", &database)
+            .output()
+            .expect("python starts");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        start("demo.django_app.wsgi:application", FORM_LOGIN, &database)
+    })
+}
+
+fn python(tool: &str) -> PathBuf {
+    let venv =
+        std::env::var_os("SESSION_GATEWAY_TEST_VENV").map_or_else(|| Path::new(ROOT).join(".venv"), PathBuf::from);
+    let tool = venv.join("bin").join(tool);
+    assert!(tool.exists(), "{} is missing: run scripts/setup test", tool.display());
+    tool
+}
+
+fn start(app: &str, settings: &'static str, database: &Path) -> App {
+    let address = local(free_port());
+    let mut process = Process::spawn(
+        Command::new(python("gunicorn"))
+            .args([
+                "--worker-class",
+                "sync",
+                "--workers",
+                "2",
+                "--no-control-socket",
+                "--bind",
+                &address.to_string(),
+                app,
+            ])
+            .current_dir(ROOT)
+            .env("DEMO_DJANGO_DB", database),
+    );
+    process.wait_ready(app, || {
+        let request = "GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        Wire::try_connect(address)
+            .and_then(|mut wire| wire.try_send(request).and_then(|()| wire.try_receive("GET")))
+            .is_ok_and(|response| response.status == 200)
+    });
+    App { address, settings, _process: process }
+}

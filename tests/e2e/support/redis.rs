@@ -1,0 +1,114 @@
+//! A real `redis-server`, which can be killed, frozen and started again, and a client for a look inside.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::ports::{free_port, local};
+use super::process::Process;
+use super::scratch;
+
+/// A server of its own, its data in a directory that goes with it.
+pub struct RedisServer {
+    address: SocketAddr,
+    directory: TempDir,
+    process: Process,
+}
+
+impl RedisServer {
+    /// Starts one that writes every command to its log, so that it survives a kill.
+    pub fn start() -> Self {
+        let directory = scratch();
+        let address = local(free_port());
+        let process = launch(address, &directory);
+        Self { address, directory, process }
+    }
+
+    /// For `store.redis`.
+    pub fn url(&self) -> String {
+        format!("redis://{}/0", self.address)
+    }
+
+    /// Ends it as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again after a kill, with the data it had.
+    pub fn start_again(&mut self) {
+        self.process = launch(self.address, &self.directory);
+    }
+
+    /// Stops it from answering while its connections stay open.
+    pub fn freeze(&self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.process.signal(Signal::CONT);
+    }
+
+    /// Runs one command and returns the raw reply.
+    pub fn command(&self, words: &[&str]) -> String {
+        command(self.address, words).expect("redis answers")
+    }
+
+    /// All keys.
+    pub fn keys(&self) -> Vec<String> {
+        self.command(&["KEYS", "*"]).lines().filter(|line| !line.starts_with(['*', '$'])).map(str::to_owned).collect()
+    }
+
+    /// Commands processed so far, this look included.
+    pub fn commands_processed(&self) -> u64 {
+        let info = self.command(&["INFO", "stats"]);
+        let line = info.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
+        line.and_then(|count| count.trim().parse().ok()).expect("INFO says it")
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.thaw();
+        self.kill();
+    }
+}
+
+fn launch(address: SocketAddr, directory: &TempDir) -> Process {
+    let mut process = Process::spawn(
+        Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--save", ""])
+            .args(["--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no"])
+            .arg("--dir")
+            .arg(directory.path()),
+    );
+    process.wait_ready("redis-server", || command(address, &["PING"]).is_ok_and(|reply| reply == "+PONG\r\n"));
+    process
+}
+
+fn command(address: SocketAddr, words: &[&str]) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    }
+    stream.write_all(request.as_bytes())?;
+    let mut reader = BufReader::new(stream);
+    let mut reply = String::new();
+    reader.read_line(&mut reply)?;
+    if let Some(length) = reply.strip_prefix('$').and_then(|length| length.trim().parse::<usize>().ok()) {
+        let mut text = vec![0; length + 2];
+        reader.read_exact(&mut text)?;
+        reply = String::from_utf8_lossy(&text).into_owned();
+    } else if let Some(count) = reply.strip_prefix('*').and_then(|count| count.trim().parse::<usize>().ok()) {
+        for _ in 0..count * 2 {
+            reader.read_line(&mut reply)?;
+        }
+    }
+    Ok(reply)
+}
