@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::task::yield_now;
+
 use super::address::PeerAddress;
 use super::dial::{Connection, dial};
 use super::pool::Pool;
@@ -43,9 +45,21 @@ impl Peer {
         self.now() < self.rests_until.load(Ordering::Relaxed)
     }
 
-    /// An idle connection, if there is one.
-    pub(super) fn idle_connection(&self) -> Option<Connection> {
-        self.pool.as_ref()?.take()
+    /// An idle connection, if there is one. For a request that must not be repeated a closing that the kernel knows
+    /// of is looked for first: one turn of the runtime lets the connections' tasks see it, and costs less than an
+    /// order that may or may not have arrived.
+    pub(super) async fn idle_connection(&self, repeatable: bool) -> Option<Connection> {
+        let pool = self.pool.as_ref()?;
+        loop {
+            let connection = pool.take()?;
+            if repeatable {
+                return Some(connection);
+            }
+            yield_now().await;
+            if connection.sender.is_ready() {
+                return Some(connection);
+            }
+        }
     }
 
     /// A new connection.
