@@ -205,6 +205,24 @@ async fn an_early_answer_is_delivered_although_the_upload_breaks() {
 }
 
 #[tokio::test]
+async fn an_answer_that_has_arrived_is_read_to_its_end_although_our_bytes_run_into_a_reset() {
+    const LENGTH: usize = 100_000;
+    let backend = Backend::start().await;
+    let upstream = upstream(vec![backend.address()]);
+    let body = RequestBody::client(Endless(Arc::default()), NO_LIMITS).unwrap();
+    let script = async {
+        let mut call = backend.accept().await;
+        call.answer(&format!("HTTP/1.1 413 Too Large\r\nContent-Length: {LENGTH}\r\n\r\n{}", "x".repeat(LENGTH))).await;
+        // Closed with the upload unread: the kernel answers our bytes with a reset.
+        drop(call);
+    };
+    let (answer, ()) = tokio::join!(upstream.send(request(Method::POST, "/", body)), script);
+    let answer = answer.unwrap();
+    tokio::time::sleep(SECOND / 20).await;
+    assert_eq!(text(answer).await.len(), LENGTH);
+}
+
+#[tokio::test]
 async fn a_body_that_is_not_read_holds_the_backend_back() {
     let backend = Backend::start().await;
     let upstream = upstream(vec![backend.address()]);

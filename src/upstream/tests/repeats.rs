@@ -76,6 +76,31 @@ async fn a_safe_request_is_sent_once_more_when_a_used_connection_ends_without_a_
     }
 }
 
+#[tokio::test]
+async fn a_repetition_has_a_fresh_connection_and_not_another_idle_one() {
+    let backend = Backend::start().await;
+    let upstream = upstream_with_keepalive(&backend);
+    let script = async {
+        let (mut first, mut second) = (backend.accept().await, backend.accept().await);
+        first.answer(OK).await;
+        second.answer(OK).await;
+        (first, second)
+    };
+    let (a, b, (mut first, mut second)) = tokio::join!(upstream.send(get("/")), upstream.send(get("/")), script);
+    let (a, b) = (a.unwrap(), b.unwrap());
+    assert_eq!((text(a).await, text(b).await), ("ok".to_owned(), "ok".to_owned()));
+    let script = async {
+        second.head().await.unwrap();
+        drop(second);
+        tokio::select! {
+            mut call = backend.accept() => { call.answer(OK).await; }
+            head = first.head() => panic!("used the other idle one: {head:?}"),
+        }
+    };
+    let (answer, ()) = tokio::join!(upstream.send(get("/")), script);
+    assert_eq!(text(answer.unwrap()).await, "ok");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_safe_request_is_not_sent_a_third_time() {
     let backend = Backend::start().await;

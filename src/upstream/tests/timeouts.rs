@@ -65,6 +65,25 @@ async fn a_slow_but_steady_upload_is_not_cut() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_backend_that_reads_slowly_but_steadily_is_not_cut() {
+    const LENGTH: usize = 24 << 20;
+    let backend = Backend::start().await;
+    let upstream = upstream(vec![backend.address()]);
+    let body = RequestBody::Full(vec![b'x'; LENGTH].into());
+    let script = async {
+        let mut call = backend.accept().await;
+        call.head().await.unwrap();
+        for _ in 0..6 {
+            sleep(40 * SECOND).await;
+            call.body(LENGTH / 6).await;
+        }
+        call.say(OK).await;
+    };
+    let (answer, ()) = tokio::join!(upstream.send(request(Method::PUT, "/", body)), script);
+    assert_eq!(answer.unwrap().status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_backends_time_begins_when_the_upload_is_complete() {
     let backend = Backend::start().await;
     let upstream = upstream(vec![backend.address()]);
