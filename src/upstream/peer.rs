@@ -10,6 +10,7 @@ use tokio::task::yield_now;
 use super::address::PeerAddress;
 use super::dial::{Connection, dial};
 use super::pool::Pool;
+use super::resolve::Addresses;
 use crate::clock::{Monotonic, SharedClock, micros};
 
 /// How long a peer that could not be connected is tried last.
@@ -22,13 +23,21 @@ pub(super) struct Peer {
     /// Microseconds on the clock until which it is tried last; 0 when it never failed.
     rests_until: AtomicU64,
     origin: Monotonic,
+    names: Addresses,
     pool: Option<Arc<Pool>>,
 }
 
 impl Peer {
     pub(super) fn new(address: PeerAddress, keepalive: Option<Duration>, clock: SharedClock) -> Self {
         let pool = keepalive.map(|keepalive| Arc::new(Pool::new(keepalive, Arc::clone(&clock))));
-        Self { address, origin: clock.monotonic(), clock, rests_until: AtomicU64::new(0), pool }
+        Self {
+            address,
+            origin: clock.monotonic(),
+            names: Addresses::new(Arc::clone(&clock)),
+            clock,
+            rests_until: AtomicU64::new(0),
+            pool,
+        }
     }
 
     pub(super) const fn address(&self) -> &PeerAddress {
@@ -64,7 +73,7 @@ impl Peer {
 
     /// A new connection.
     pub(super) async fn fresh_connection(&self, limit: Duration) -> io::Result<Connection> {
-        let dialled = dial(&self.address, limit).await;
+        let dialled = dial(&self.address, &self.names, limit).await;
         let rests_until = if dialled.is_ok() { 0 } else { self.now() + micros(REST) };
         self.rests_until.store(rests_until, Ordering::Relaxed);
         dialled
