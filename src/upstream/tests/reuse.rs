@@ -219,3 +219,15 @@ async fn a_dropped_request_drops_the_clients_body_too() {
     }
     timeout(5 * SECOND, sender.closed()).await.unwrap();
 }
+
+#[test]
+fn an_upstream_and_its_answers_can_go_to_any_task() {
+    fn any_task<T: Send + 'static>(value: T) -> T {
+        value
+    }
+    let upstream = Arc::new(upstream(Vec::new()));
+    drop(any_task(async move { upstream.send(get("/")).await }));
+    drop(any_task(async move {
+        spool(Pieces::of_length(1).1, &SpoolSettings { dir: "/".into(), above: 0 }, NO_LIMITS).await
+    }));
+}
