@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::address::PeerAddress;
+use super::resolve::Addresses;
 use super::wire::{Outgoing, Socket, Wire, WireStream};
 
 /// The most bytes an answer's head may have, and with it the buffers of a connection.
@@ -39,15 +40,15 @@ impl Drop for AbortOnDrop {
 }
 
 /// Connects within `limit`, look-up included.
-pub(super) async fn dial(address: &PeerAddress, limit: Duration) -> io::Result<Connection> {
+pub(super) async fn dial(address: &PeerAddress, names: &Addresses, limit: Duration) -> io::Result<Connection> {
     let deadline = Instant::now() + limit;
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "connecting took too long");
     let socket = match address {
         PeerAddress::Unix(path) => Socket::Unix(timeout_at(deadline, UnixStream::connect(path)).await.map_err(late)??),
         PeerAddress::Tcp { host, port } => {
-            let found = timeout_at(deadline, lookup_host((host.as_str(), *port))).await.map_err(late)??;
-            let addresses: Vec<SocketAddr> = found.collect();
-            Socket::Tcp(connect_to_any(&addresses, deadline).await?)
+            let found = timeout_at(deadline, names.of(host, *port)).await.map_err(late)??;
+            let connected = connect_to_any(&found, deadline).await;
+            Socket::Tcp(connected.inspect_err(|_| names.forget())?)
         }
     };
     handshake(socket).await

@@ -8,7 +8,7 @@
 //! that frame the message (`Connection`, `Content-Length`, `Transfer-Encoding`).
 //!
 //! One request, in the order of the files: [`address`](PeerAddress) names a peer, `peer` finds an idle connection
-//! (`pool`) or dials one (`dial`), `wire` carries bytes and keeps the facts that decide what went wrong, `body` and
+//! (`pool`) or dials one (`resolve`, `dial`), `wire` carries bytes and keeps the facts that decide what went wrong, `body` and
 //! `spool` are the request's body, `send` walks through it all, `answer` is the body that streams back.
 
 mod address;
@@ -18,6 +18,7 @@ mod dial;
 mod error;
 mod peer;
 mod pool;
+mod resolve;
 mod send;
 mod spool;
 mod wire;

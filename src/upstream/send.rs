@@ -77,8 +77,9 @@ impl Upstream {
         let mut request = self.framed(request);
         let mut fresh = false;
         for _ in 0..MAX_ATTEMPTS {
-            let (lease, reused) = self.connection(fresh).await?;
-            let spare = if reused { copy_if_repeatable(&request) } else { None };
+            let repeatable = is_repeatable(&request);
+            let (lease, reused) = self.connection(fresh, repeatable).await?;
+            let spare = (reused && repeatable).then(|| copy(&request));
             match self.exchange(lease, request).await {
                 Ok(response) => return Ok(response),
                 Err(Failure::Unsent(unsent)) => request = *unsent,
@@ -115,11 +116,11 @@ impl Upstream {
     }
 
     /// A connection to the peer whose turn it is, or to the next that can be connected; whether it was used before.
-    async fn connection(&self, fresh: bool) -> Result<(Lease, bool), UpstreamError> {
+    async fn connection(&self, fresh: bool, repeatable: bool) -> Result<(Lease, bool), UpstreamError> {
         let mut cause = String::from("there is no peer");
         for peer in self.peers_in_turn() {
             let home = peer.pool().cloned();
-            if !fresh && let Some(connection) = peer.idle_connection() {
+            if !fresh && let Some(connection) = peer.idle_connection(repeatable).await {
                 return Ok((Lease { connection, home }, true));
             }
             match peer.fresh_connection(self.connect_timeout).await {
@@ -209,19 +210,21 @@ fn judge(mut error: TrySendError<Request<Outgoing>>, wire: &Wire) -> Failure {
     if wire.answered() { Failure::Final(broken) } else { Failure::Unanswered(broken) }
 }
 
-/// A copy of a request that may be sent a second time though it may have been processed: a safe method (RFC 9110,
-/// 9.2.1), without a body.
-fn copy_if_repeatable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+/// Whether a request may be sent a second time though it may have been processed: a safe method (RFC 9110, 9.2.1),
+/// without a body.
+fn is_repeatable(request: &Request<RequestBody>) -> bool {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if !safe || !request.body().is_end_stream() {
-        return None;
-    }
+    safe && request.body().is_end_stream()
+}
+
+/// A copy of a request without a body.
+fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
     let mut copy = Request::new(RequestBody::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
     *copy.version_mut() = request.version();
     copy.headers_mut().clone_from(request.headers());
-    Some(copy)
+    copy
 }
 
 /// Whether a request of this method says that its body is empty (RFC 9110, 8.6).
@@ -233,5 +236,45 @@ fn expects_a_body(method: &Method) -> bool {
 fn use_origin_form(head: &mut Parts) {
     if head.uri.authority().is_some() {
         head.uri = head.uri.path_and_query().cloned().map_or_else(|| Uri::from_static("/"), Uri::from);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::BodyExt;
+    use hyper::client::conn::http1::handshake;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    fn order() -> Request<RequestBody> {
+        Request::post("/order").body(RequestBody::Full(Bytes::from_static(b"order"))).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_request_that_never_reached_the_wire_comes_back_whole() {
+        let wire = Arc::new(Wire::new());
+        let (near, _far) = tokio::io::duplex(1024);
+        let (mut sender, connection) = handshake(TokioIo::new(near)).await.unwrap();
+        let answer = sender.try_send_request(order().map(|body| Outgoing::new(body, Arc::clone(&wire))));
+        // The connection ends before its task took the request.
+        drop(connection);
+        let Failure::Unsent(request) = judge(answer.await.unwrap_err(), &wire) else { panic!("it was not sent") };
+        assert_eq!(request.uri(), "/order");
+        assert_eq!(request.into_body().collect().await.unwrap().to_bytes(), "order");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_reached_the_wire_does_not_come_back() {
+        let wire = Arc::new(Wire::new());
+        let (near, mut far) = tokio::io::duplex(1024);
+        let (mut sender, connection) = handshake(TokioIo::new(near)).await.unwrap();
+        tokio::spawn(connection);
+        let answer = sender.try_send_request(order().map(|body| Outgoing::new(body, Arc::clone(&wire))));
+        far.read_u8().await.unwrap();
+        drop(far);
+        assert!(matches!(judge(answer.await.unwrap_err(), &wire), Failure::Unanswered(_)));
     }
 }

@@ -1,0 +1,252 @@
+//! The request's body: framing, limits, faults, spooling.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+
+fn limits(max_body: u64) -> BodyLimits {
+    BodyLimits { max_body, ..NO_LIMITS }
+}
+
+/// The head and the rest of what a backend gets for `request`.
+async fn as_received(request: Request<RequestBody>) -> (String, String) {
+    let backend = Backend::start().await;
+    let upstream = upstream(vec![backend.address()]);
+    let script = async {
+        let mut call = backend.accept().await;
+        let head = call.head().await.unwrap();
+        let mut rest = Vec::new();
+        while let Ok(Ok(byte)) = timeout(SECOND / 10, call.0.read_u8()).await {
+            rest.push(byte);
+        }
+        call.say(OK).await;
+        (head, String::from_utf8(rest).unwrap())
+    };
+    let (answer, received) = tokio::join!(upstream.send(request), script);
+    answer.unwrap();
+    received
+}
+
+/// The lines of a head that frame its body.
+fn framing(head: &str) -> Vec<&str> {
+    head.split("\r\n").filter(|line| line.starts_with("content-length") || line.starts_with("transfer")).collect()
+}
+
+#[tokio::test]
+async fn the_framing_follows_from_the_body_and_never_from_the_headers() {
+    let streaming = |length: Option<u64>| {
+        let (sender, body) = length.map_or_else(Pieces::of_unknown_length, Pieces::of_length);
+        tokio::spawn(async move { sender.send(piece("abc")).await });
+        RequestBody::client(body, NO_LIMITS).unwrap()
+    };
+    let full = || RequestBody::Full(Bytes::from_static(b"abc"));
+    for (name, method, body, lines, bytes) in [
+        ("GET without", Method::GET, RequestBody::Empty, vec![], ""),
+        ("DELETE without", Method::DELETE, RequestBody::Empty, vec![], ""),
+        ("POST without", Method::POST, RequestBody::Empty, vec!["content-length: 0"], ""),
+        ("PUT in memory", Method::PUT, full(), vec!["content-length: 3"], "abc"),
+        ("GET in memory", Method::GET, full(), vec!["content-length: 3"], "abc"),
+        ("POST with a length", Method::POST, streaming(Some(3)), vec!["content-length: 3"], "abc"),
+        (
+            "POST without a length",
+            Method::POST,
+            streaming(None),
+            vec!["transfer-encoding: chunked"],
+            "3\r\nabc\r\n0\r\n\r\n",
+        ),
+        (
+            "GET without a length",
+            Method::GET,
+            streaming(None),
+            vec!["transfer-encoding: chunked"],
+            "3\r\nabc\r\n0\r\n\r\n",
+        ),
+    ] {
+        let mut request = request(method, "/", body);
+        // What a careless caller may have left.
+        request.headers_mut().insert("content-length", "7".parse().unwrap());
+        request.headers_mut().insert("transfer-encoding", "gzip".parse().unwrap());
+        request.headers_mut().insert("connection", "keep-alive, upgrade".parse().unwrap());
+        let (head, rest) = as_received(request).await;
+        assert_eq!(framing(&head), lines, "{name}");
+        assert_eq!(rest, bytes, "{name}");
+        assert!(head.ends_with("connection: close"), "{name}: {head}");
+    }
+}
+
+#[tokio::test]
+async fn trailers_of_a_client_never_reach_the_backend() {
+    let (sender, body) = Pieces::of_unknown_length();
+    tokio::spawn(async move {
+        for piece in [piece("abc"), trailer()] {
+            sender.send(piece).await.unwrap();
+        }
+    });
+    let mut request = request(Method::POST, "/", RequestBody::client(body, NO_LIMITS).unwrap());
+    request.headers_mut().insert("trailer", "x-user-id".parse().unwrap());
+    let (_, rest) = as_received(request).await;
+    assert_eq!(rest, "3\r\nabc\r\n0\r\n\r\n");
+}
+
+#[test]
+fn a_body_that_says_it_is_too_large_is_refused_before_anything_is_sent() {
+    let (_sender, body) = Pieces::of_length(11);
+    assert_eq!(RequestBody::client(body, limits(10)).unwrap_err(), BodyFault::TooLarge);
+    let (_sender, body) = Pieces::of_length(10);
+    assert!(RequestBody::client(body, limits(10)).is_ok());
+}
+
+#[tokio::test]
+async fn a_fault_of_the_clients_body_is_the_clients_and_the_backend_never_gets_a_whole_request() {
+    for (name, pieces, fault) in [
+        ("too large", vec![piece("12345"), piece("678901")], BodyFault::TooLarge),
+        ("broken off", vec![piece("12345"), Err("reset")], BodyFault::Broken),
+    ] {
+        let backend = Backend::start().await;
+        let upstream = upstream_with_keepalive(&backend);
+        let (sender, body) = Pieces::of_unknown_length();
+        tokio::spawn(async move {
+            for piece in pieces {
+                sender.send(piece).await.unwrap();
+            }
+        });
+        let body = RequestBody::client(body, limits(10)).unwrap();
+        let script = async {
+            let mut call = backend.accept().await;
+            call.head().await;
+            call.rest().await
+        };
+        let (answer, received) = tokio::join!(upstream.send(request(Method::POST, "/", body)), script);
+        let error = answer.unwrap_err();
+        assert!(matches!(error, UpstreamError::ClientBody(found) if found == fault), "{name}: {error}");
+        assert!(!received.ends_with(b"0\r\n\r\n"), "{name}: the backend got a complete body");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_fails_after_an_early_answer_does_not_take_the_answer_with_it() {
+    let backend = Backend::start().await;
+    let upstream = upstream_with_keepalive(&backend);
+    let (sender, body) = Pieces::of_length(1000);
+    let body = RequestBody::client(body, NO_LIMITS).unwrap();
+    let (see, seen) = tokio::sync::oneshot::channel();
+    let script = async {
+        let mut call = backend.accept().await;
+        call.answer("HTTP/1.1 413 Too Large\r\nContent-Length: 8\r\n\r\ntoo ").await;
+        seen.await.unwrap();
+        sender.send(Err("the client stopped sending")).await.unwrap();
+        // The backend learns that no more of the body will come, and ends its answer.
+        assert_eq!(call.rest().await, b"");
+        call.say("much").await;
+    };
+    let client = async {
+        let answer = upstream.send(request(Method::POST, "/", body)).await.unwrap();
+        see.send(()).unwrap();
+        assert_eq!(text(answer).await, "too much");
+    };
+    tokio::join!(client, script);
+}
+
+#[tokio::test]
+async fn a_backend_that_does_not_read_holds_the_client_back() {
+    let backend = Backend::start().await;
+    let upstream = upstream(vec![backend.address()]);
+    let taken = Arc::new(AtomicU64::new(0));
+    let body = RequestBody::client(Endless(Arc::clone(&taken)), NO_LIMITS).unwrap();
+    let script = async {
+        let _call = backend.accept().await;
+        tokio::time::sleep(SECOND / 2).await;
+    };
+    tokio::select! {
+        answer = upstream.send(request(Method::POST, "/", body)) => panic!("{answer:?}"),
+        () = script => {}
+    }
+    let taken = taken.load(Ordering::SeqCst);
+    assert!(taken < 16 << 20, "{taken} bytes were taken though nobody read them");
+}
+
+async fn spooled(length: usize, above: usize) -> RequestBody {
+    let (sender, body) = Pieces::of_unknown_length();
+    tokio::spawn(async move {
+        let whole: Bytes = (0..length).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        for piece in whole.chunks(1000) {
+            sender.send(Ok(Frame::data(Bytes::copy_from_slice(piece)))).await.unwrap();
+        }
+        let _ = sender.send(trailer()).await;
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let settings = SpoolSettings { dir: dir.path().to_owned(), above };
+    let body = spool(body, &settings, NO_LIMITS).await.unwrap();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the file has no name");
+    body
+}
+
+#[tokio::test]
+async fn a_spooled_body_is_whole_has_its_length_and_goes_to_a_file_only_above_the_limit() {
+    for (length, above, in_file) in [
+        (0, 1000, false),
+        (999, 1000, false),
+        (1000, 1000, false),
+        (1001, 1000, true),
+        (200_000, 1000, true),
+        (10, 0, true),
+    ] {
+        let body = spooled(length, above).await;
+        assert_eq!(matches!(body, RequestBody::Spooled(_)), in_file, "{length} above {above}");
+        assert_eq!(body.size_hint().exact(), Some(length as u64));
+        let whole = body.collect().await.unwrap();
+        assert!(whole.trailers().is_none());
+        let whole = whole.to_bytes();
+        assert_eq!(whole.len(), length);
+        assert!(whole.iter().enumerate().all(|(at, byte)| usize::from(*byte) == at % 251), "{length} above {above}");
+    }
+}
+
+#[tokio::test]
+async fn a_spooled_body_reaches_the_backend_with_its_length() {
+    let backend = Backend::start().await;
+    let upstream = upstream(vec![backend.address()]);
+    let request = request(Method::POST, "/", spooled(300_000, 1000).await);
+    let script = async {
+        let mut call = backend.accept().await;
+        let head = call.head().await.unwrap();
+        assert_eq!(framing(&head), ["content-length: 300000"]);
+        let body = call.body(300_000).await;
+        call.say(OK).await;
+        body
+    };
+    let (answer, body) = tokio::join!(upstream.send(request), script);
+    answer.unwrap();
+    assert!(body.iter().enumerate().all(|(at, byte)| usize::from(*byte) == at % 251));
+}
+
+#[tokio::test]
+async fn spooling_keeps_to_the_limit_in_memory_and_in_the_file() {
+    for above in [0, 3, 100] {
+        let (sender, body) = Pieces::of_unknown_length();
+        tokio::spawn(async move { while sender.send(piece("1234")).await.is_ok() {} });
+        let settings = SpoolSettings { dir: std::env::temp_dir(), above };
+        let error = spool(body, &settings, limits(10)).await.unwrap_err();
+        assert!(matches!(error, BodyError::Client(BodyFault::TooLarge)), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_our_fault_and_not_the_clients() {
+    let (sender, body) = Pieces::of_unknown_length();
+    tokio::spawn(async move { sender.send(piece("1234")).await });
+    let settings = SpoolSettings { dir: "/nowhere/at/all".into(), above: 0 };
+    let error = spool(body, &settings, NO_LIMITS).await.unwrap_err();
+    assert!(matches!(error, BodyError::Spool(_)), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn spooling_gives_up_on_a_client_that_stalls() {
+    let (_sender, body) = Pieces::of_unknown_length();
+    let settings = SpoolSettings { dir: std::env::temp_dir(), above: 0 };
+    let began = tokio::time::Instant::now();
+    let limits = BodyLimits { body_timeout: 30 * SECOND, ..NO_LIMITS };
+    let error = spool(body, &settings, limits).await.unwrap_err();
+    assert!(matches!(error, BodyError::Client(BodyFault::Stalled)), "{error}");
+    assert_eq!(began.elapsed().as_secs(), 30);
+}
