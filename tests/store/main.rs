@@ -4,7 +4,6 @@
 mod bench;
 mod contract;
 mod embedded;
-mod log;
 mod redis;
 mod redis_server;
 mod touch_queue;

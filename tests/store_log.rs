@@ -1,4 +1,15 @@
 //! What the Redis store logs: each change once, and never a secret.
+//!
+//! A process of its own: while one thread alone captures the log, another thread's first use of a line turns that line
+//! off for all.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+#[allow(dead_code, reason = "shared with the tests of the stores")]
+#[path = "store/bench.rs"]
+mod bench;
+#[allow(dead_code, reason = "shared with the tests of the stores")]
+#[path = "store/redis_server.rs"]
+mod redis_server;
 
 use std::io;
 use std::sync::Arc;
