@@ -304,9 +304,8 @@ pub(crate) async fn each_session_is_counted_once_while_sessions_come_and_go(benc
         }));
     }
     let mut counted = 0;
-    for n in 0..12 {
+    for n in 0..200 {
         bench.elapse(Duration::from_millis(1)).await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
         let (store, other) = (store.clone(), other.clone());
         let (one, two) = tokio::join!(end_user(&store, "acme", "7", EndReason::LogoutAll), async {
             if n % 3 == 0 { end_user(&other, "acme", "7", EndReason::UserRevoked).await } else { 0 }
@@ -324,7 +323,7 @@ pub(crate) async fn each_session_is_counted_once_while_sessions_come_and_go(benc
     for id in &made {
         still_live += u64::from(matches!(store.read(*id).await.unwrap(), Standing::Live(_)));
     }
-    assert!(made.len() > 12, "only {} sessions were made", made.len());
+    assert!(made.len() > 100, "only {} sessions were made", made.len());
     assert_eq!(counted + still_live, u64::try_from(made.len()).unwrap());
     assert_eq!(end_user(&store, "acme", "7", EndReason::LogoutAll).await, still_live);
 }

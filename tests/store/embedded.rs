@@ -1,14 +1,16 @@
 //! What is special about the embedded store.
 
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use redb::{Database, ReadableDatabase as _, ReadableTableMetadata as _, TableDefinition};
 use session_gateway::clock::{ManualClock, WallTime};
-use session_gateway::session::{EndReason, Standing, TenantId, TenantStanding};
+use session_gateway::session::{EndReason, SessionId, Standing, TenantId, TenantStanding};
 use session_gateway::store::SharedStore;
 use session_gateway::store::embedded::{EmbeddedStore, OpenError, OpenErrorKind};
 use session_gateway::store::observe::Unobserved;
@@ -291,5 +293,48 @@ async fn writes_that_come_together_share_a_commit() {
     for login in logins {
         let (id, record) = login.await.unwrap();
         assert_eq!(live(&store, id).await.record, record);
+    }
+}
+
+/// Not a test: what the next one kills.
+#[tokio::test]
+#[ignore = "run by another test, as a process of its own"]
+async fn child_that_makes_sessions_until_it_is_killed() {
+    let Ok(path) = std::env::var("STORE_OF_CHILD") else { return };
+    let clock = Arc::new(ManualClock::starting_at(START));
+    let store: SharedStore = open(Path::new(&path), &clock).unwrap();
+    for n in 0_u64.. {
+        let (id, record) = session(&store).await;
+        let ended = n % 2 == 1;
+        if ended {
+            assert!(store.end(id, &record, EndReason::Logout).await.unwrap());
+        }
+        println!("session {id} {ended}");
+    }
+}
+
+#[tokio::test]
+async fn kill_9_takes_back_nothing_that_was_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sessions.redb");
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "embedded::child_that_makes_sessions_until_it_is_killed", "--ignored", "--nocapture"])
+        .env("STORE_OF_CHILD", &path)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let answered = lines.filter(|line| line.starts_with("session ")).take(101);
+    let mut answered: Vec<String> = answered.collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(answered.len(), 101, "the child did not get going");
+    answered.pop(); // may be cut off
+    let store: SharedStore = open(&path, &Arc::new(ManualClock::starting_at(START))).unwrap();
+    for line in answered {
+        let parts: Vec<&str> = line.split(' ').collect();
+        let id = SessionId::parse(parts[1].as_bytes()).unwrap();
+        assert_eq!(matches!(store.read(id).await.unwrap(), Standing::Ended(_)), parts[2] == "true", "{line}");
+        assert_ne!(store.read(id).await.unwrap(), Standing::Absent, "{line}");
     }
 }

@@ -6,6 +6,8 @@
 mod commit;
 mod file;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod time;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -4,6 +4,8 @@ use std::fmt;
 
 use redis::io::tcp::TcpSettings;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, TlsCertificates};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
 use crate::secret::Secret;
 
@@ -82,8 +84,8 @@ impl RedisSettings {
         let info = self.client.get_connection_info();
         let database = info.redis_settings().db();
         match info.addr() {
-            ConnectionAddr::Tcp(host, port) => format!("redis://{host}:{port}/{database}"),
-            ConnectionAddr::TcpTls { host, port, .. } => format!("rediss://{host}:{port}/{database}"),
+            ConnectionAddr::Tcp(host, port) => format!("redis://{}:{port}/{database}", bracketed(host)),
+            ConnectionAddr::TcpTls { host, port, .. } => format!("rediss://{}:{port}/{database}", bracketed(host)),
             ConnectionAddr::Unix(path) => format!("redis+unix:{}?db={database}", path.display()),
             _ => String::from("redis"),
         }
@@ -97,6 +99,10 @@ impl fmt::Debug for RedisSettings {
     }
 }
 
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
 fn client(info: ConnectionInfo, authorities: Option<&[u8]>) -> Result<redis::Client, SettingsError> {
     let Some(authorities) = authorities else {
         return redis::Client::open(info).map_err(|error| SettingsError::Url(reason(&error)));
@@ -104,9 +110,14 @@ fn client(info: ConnectionInfo, authorities: Option<&[u8]>) -> Result<redis::Cli
     if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
         return Err(SettingsError::Authority("a certificate authority is given, but the URL is not rediss://"));
     }
+    let wrong = SettingsError::Authority("the certificate authority is not a PEM file of certificates");
+    // The client would take a file without any, and then trust nobody.
+    let mut certificates = CertificateDer::pem_slice_iter(authorities).peekable();
+    if certificates.peek().is_none() || !certificates.all(|certificate| certificate.is_ok()) {
+        return Err(wrong);
+    }
     let certificates = TlsCertificates { client_tls: None, root_cert: Some(authorities.to_vec()) };
-    redis::Client::build_with_tls(info, certificates)
-        .map_err(|_| SettingsError::Authority("the certificate authority is not a PEM file of certificates"))
+    redis::Client::build_with_tls(info, certificates).map_err(|_| wrong)
 }
 
 /// What the parser says, in words that cannot hold a part of the URL.
@@ -131,7 +142,7 @@ mod tests {
         for (url, address) in [
             ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
             ("redis://redis.internal", "redis://redis.internal:6379/0"),
-            ("redis://gateway:pa%23ss@[::1]:7000/3", "redis://::1:7000/3"),
+            ("redis://gateway:pa%23ss@[::1]:7000/3", "redis://[::1]:7000/3"),
             ("rediss://:secret@redis.internal:6380/1", "rediss://redis.internal:6380/1"),
             ("redis+unix:/run/redis.sock", "redis+unix:/run/redis.sock?db=0"),
             ("redis+unix:///run/redis.sock?db=2&user=gateway&pass=secret", "redis+unix:/run/redis.sock?db=2"),
