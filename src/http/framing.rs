@@ -22,7 +22,8 @@ use super::Refusal;
 /// after a POST).
 const MOST_EMPTY_LINES: u8 = 4;
 
-/// How large a head may be.
+/// How large a head may be. hyper's own limits on the same connection must not be lower: what this machine accepts, the
+/// service has to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
     /// Bytes from the first byte of the request line to the last of the empty line; for trailers, all of them.

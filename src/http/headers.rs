@@ -1,7 +1,7 @@
 //! Which headers cross the gateway (contract §3, steps 1, 2 and 5).
 //!
 //! Backends rename what they get: `_` and `.` become `-` in WSGI's environ, duplicates are joined with commas or the
-//! last one wins (security.md). So a protected name is removed under every spelling that could become it, and every
+//! last one wins. So a protected name is removed under every spelling that could become it, and every
 //! other odd name with it. What the gateway itself sets is set afterwards, so nothing that a client writes, `Connection`
 //! included, can remove it again.
 

@@ -1,7 +1,7 @@
 //! Which host a request is for, and whether it is one of ours.
 //!
 //! Exactly one valid Host, and an absolute-form target that agrees with it: 26 of 44 servers took the first or the last
-//! of two, 25 believed a foreign absolute-form target (security.md). A wrong host poisons links, caches and redirects.
+//! of two, 25 believed a foreign absolute-form target. A wrong host poisons links, caches and redirects.
 
 use std::fmt;
 use std::net::Ipv6Addr;

@@ -2,20 +2,24 @@
 //!
 //! Pure: the `http` crate's types and bytes in, values and decisions out. Knows no socket, no runtime, no store, no
 //! clock and no configuration; its tests are tables. Nothing here repairs what is ambiguous: it is refused, because a
-//! backend behind us would repair it in another way (security.md lists how 44 of them did).
+//! backend behind us would repair it in another way (44 server builds were tried; hardly two agreed).
 //!
 //! The order in which the request path uses it: [`RequestFraming`] (bytes) → [`check_method`], [`Target`],
 //! [`request_host`] → [`client_address`] → [`take_gateway_cookie`] → [`OriginPolicy`] → [`RequestFilter`]; then, for
 //! answers, [`LoginIdentity`], [`RequestFilter::strip_response`] and [`drop_gateway_set_cookie`].
 
 mod cookie;
+mod expectation;
 mod forwarded;
 mod framing;
 mod headers;
 mod host;
+mod identity;
+mod jar;
 mod method;
 mod navigation;
 mod origin;
+mod pointer;
 mod printable;
 mod refusal;
 mod target;
@@ -24,13 +28,20 @@ pub use cookie::{
     CookieAttributes, CookieNameError, GatewayCookieName, Presented, SameSite, drop_gateway_set_cookie,
     expire_backend_cookie, expire_set_cookie, session_set_cookie, take_gateway_cookie,
 };
+pub use expectation::check_expectation;
 pub use forwarded::{client_address, forwarded_proto};
 pub use framing::{HeadLimits, Phase, RequestFraming};
 pub use headers::{ClaimedValue, Claims, IdentityHeaders, ProtectedHeaders, ProtectedNames, RequestFilter, Stripped};
 pub use host::{AllowedHosts, HostPatternError, RequestHost, request_host};
+pub use identity::{
+    Encode, IdentityPointers, IdentityRules, LoginHeaders, LoginIdentity, TenantError, TenantFormat,
+    body_says_not_logged_in, is_unfinished, json_says_failure, remembered,
+};
+pub use jar::BrowserJar;
 pub use method::{check_method, is_safe};
 pub use navigation::{is_navigation, login_redirect, safe_next};
 pub use origin::{Origin, OriginPolicy, Scheme};
+pub use pointer::{JsonPointer, JsonPointerError};
 pub use printable::printable;
 pub use refusal::Refusal;
 pub use target::Target;

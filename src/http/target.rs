@@ -1,6 +1,6 @@
 //! The request target, normalised to the one form that policy judges and the backend gets.
 //!
-//! 44 server builds were asked for `/admin/secret` under other spellings, and most of them answered (security.md): a
+//! 44 server builds were asked for `/admin/secret` under other spellings, and most of them answered: a
 //! guard that matches one spelling and forwards another guards nothing. So the path is brought to one form first, and
 //! where servers are known to disagree about the form it is refused.
 //!
@@ -305,6 +305,8 @@ mod tests {
     fn absolute_form_gives_its_path_and_forms_without_a_path_are_refused() {
         for (uri, path) in [
             ("/a//b", Some("/a/b")),
+            ("//a/b", Some("/a/b")),
+            ("//app.example.com/../b", None),
             ("http://app.example.com/a?b", Some("/a")),
             ("https://app.example.com", Some("/")),
             ("http://app.example.com?b", None),

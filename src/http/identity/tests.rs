@@ -1,0 +1,279 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn pointers(texts: &[&str]) -> Vec<JsonPointer> {
+    texts.iter().map(|text| JsonPointer::parse(text).expect(text)).collect()
+}
+
+fn usual() -> IdentityPointers {
+    IdentityPointers {
+        tenant: pointers(&["/user/customer_id", "/customer_id"]),
+        user: pointers(&["/user/user_id", "/user_id"]),
+        role: pointers(&["/user/role", "/role"]),
+    }
+}
+
+fn read_with(rules: IdentityRules, body: &str) -> LoginIdentity {
+    LoginIdentity::from_json(body.as_bytes(), &usual(), &pointers(&["/mfa_required", "/requires_2fa"]), &rules)
+}
+
+fn read(body: &str) -> LoginIdentity {
+    read_with(IdentityRules::default(), body)
+}
+
+fn principal(tenant: &str, user: &str, role: Option<&str>) -> LoginIdentity {
+    LoginIdentity::Principal(Principal {
+        tenant: TenantId::parse(tenant).expect(tenant),
+        user: UserId::parse(user).expect(user),
+        role: role.map(|role| Role::parse(role).expect(role)),
+    })
+}
+
+const PERCENT: IdentityRules = IdentityRules { tenant_format: TenantFormat::Exact, encode: Encode::Percent };
+
+#[test]
+fn a_successful_answer_names_its_principal() {
+    for (body, tenant, user, role) in [
+        (r#"{"customer_id":"acme","user_id":"u1"}"#, "acme", "u1", None),
+        (r#"{"success":true,"user":{"customer_id":7,"user_id":42,"role":"admin"}}"#, "7", "42", Some("admin")),
+        (r#"{"customer_id":"outer","user":{"customer_id":"inner","user_id":"u"}}"#, "inner", "u", None),
+        // null, missing and empty are not there: the next pointer is tried.
+        (r#"{"customer_id":"outer","user":{"customer_id":null,"user_id":""},"user_id":"u"}"#, "outer", "u", None),
+        (r#"{"customer_id":18446744073709551617,"user_id":-3}"#, "18446744073709551617", "-3", None),
+        (r#"{"customer_id":0,"user_id":-0}"#, "0", "0", None),
+        (r#"{"customer_id":"007","user_id":"1e3","role":null}"#, "007", "1e3", None),
+        (r#"{"customer_id":"a","user_id":"u","role":3}"#, "a", "u", Some("3")),
+        (r#"{"customer_id":"a","user_id":"u","mfa_required":false,"requires_2fa":0}"#, "a", "u", None),
+        // A key twice: the last counts, as for the backend's other clients.
+        (r#"{"customer_id":"first","customer_id":"last","user_id":"u"}"#, "last", "u", None),
+        (r#"{"customer_id":"\u0061","user_id":"u"}"#, "a", "u", None),
+        (r#"{"ok":null,"success":"false","customer_id":"a","user_id":"u"}"#, "a", "u", None),
+    ] {
+        assert_eq!(read(body), principal(tenant, user, role), "{body}");
+    }
+}
+
+#[test]
+fn an_answer_that_names_nobody_passes_without_a_session() {
+    let deep = format!("{}1{}", "[".repeat(500), "]".repeat(500));
+    for body in [
+        "",
+        "<html>",
+        "null",
+        "[]",
+        "7",
+        "{",
+        &deep,
+        r#"{"customer_id":"a"}"#,
+        r#"{"user_id":"u"}"#,
+        r#"{"customer_id":null,"user_id":"u"}"#,
+        r#"{"customer_id":"","user_id":"u"}"#,
+        r#"{"customer_id":"a","user_id":"u"} x"#,
+        r#"{"success":false,"customer_id":"a","user_id":"u"}"#,
+        r#"{"ok":false,"customer_id":"a","user_id":"u"}"#,
+        r#"{"mfa_required":true,"customer_id":"a","user_id":"u"}"#,
+        r#"{"requires_2fa":"totp","customer_id":"a","user_id":"u"}"#,
+        r#"{"requires_2fa":[],"customer_id":"a","user_id":"u"}"#,
+        r#"{"requires_2fa":{},"customer_id":"a","user_id":"u"}"#,
+        r#"{"requires_2fa":0.1,"customer_id":"a","user_id":"u"}"#,
+        // Not even looked at: there is no user yet.
+        r#"{"customer_id":{"id":1},"user_id":null}"#,
+    ] {
+        assert_eq!(read(body), LoginIdentity::None, "{body}");
+    }
+}
+
+#[test]
+fn a_tenant_value_with_cr_lf_nul_comma_non_ascii_or_500_characters_makes_no_session() {
+    let long = "x".repeat(500);
+    let texts = ["a\r\nX-User-ID: 1", "a\nb", "a\0b", "a,b", "\u{e4}", "a b", " a", "a\t", "\u{2028}", "\u{7f}", &long];
+    let strings = texts.iter().map(|text| json!(text));
+    let others = [json!(true), json!(false), json!([]), json!(["a"]), json!({}), json!({"id": 1}), json!(1.5)];
+    for value in strings.chain(others) {
+        for key in ["customer_id", "user_id", "role"] {
+            let mut answer = json!({"customer_id": "a", "user_id": "u"});
+            answer[key] = value.clone();
+            assert!(matches!(read(&answer.to_string()), LoginIdentity::Bad(_)), "{answer}");
+        }
+    }
+    for number in ["1.0", "1e3", "1E0", "-1.5", "0.0", "1e-1"] {
+        let body = format!(r#"{{"customer_id":{number},"user_id":"u"}}"#);
+        assert!(matches!(read(&body), LoginIdentity::Bad(_)), "{body}");
+    }
+    let too_long = format!(r#"{{"customer_id":1{},"user_id":"u"}}"#, "0".repeat(128));
+    assert!(matches!(read(&too_long), LoginIdentity::Bad(_)));
+    // The first pointer that finds something counts, also when it cannot be used.
+    assert!(matches!(read(r#"{"user":{"customer_id":{}},"customer_id":"a","user_id":"u"}"#), LoginIdentity::Bad(_)));
+}
+
+#[test]
+fn percent_encoding_keeps_different_values_different_and_counts_after_encoding() {
+    for (value, expected) in [
+        ("a b", "a%20b"),
+        ("M\u{fc}ller, GmbH", "M%C3%BCller%2C%20GmbH"),
+        ("100%", "100%25"),
+        ("100%25", "100%2525"),
+        ("a\r\nb\0", "a%0D%0Ab%00"),
+        ("~!\"#", "~!\"#"),
+    ] {
+        let body = json!({"customer_id": value, "user_id": value, "role": value}).to_string();
+        assert_eq!(read_with(PERCENT, &body), principal(expected, expected, Some(expected)));
+    }
+    let fits = json!({"customer_id": "\u{e4}".repeat(21), "user_id": "u"}).to_string();
+    assert!(matches!(read_with(PERCENT, &fits), LoginIdentity::Principal(_)));
+    let too_long = json!({"customer_id": "\u{e4}".repeat(22), "user_id": "u"}).to_string();
+    assert!(matches!(read_with(PERCENT, &too_long), LoginIdentity::Bad(_)));
+    assert_eq!(read_with(PERCENT, r#"{"customer_id":"","user_id":"u"}"#), LoginIdentity::None);
+}
+
+#[test]
+fn a_tenant_has_one_spelling_in_its_format() {
+    let rules = |tenant_format| IdentityRules { tenant_format, encode: Encode::Refuse };
+    let id = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
+    for (format, raw, expected) in [
+        (TenantFormat::Exact, "007", Ok("007")),
+        (TenantFormat::Exact, "a b", Err(TenantError::Value(IdentityValueError::Character))),
+        (TenantFormat::Exact, "", Err(TenantError::Value(IdentityValueError::Empty))),
+        (TenantFormat::Int, "007", Ok("7")),
+        (TenantFormat::Int, "7", Ok("7")),
+        (TenantFormat::Int, "-07", Ok("-7")),
+        (TenantFormat::Int, "000", Ok("0")),
+        (TenantFormat::Int, "-0", Ok("0")),
+        (TenantFormat::Int, "99999999999999999999999", Ok("99999999999999999999999")),
+        (TenantFormat::Int, "+7", Err(TenantError::NotAnInteger)),
+        (TenantFormat::Int, " 7", Err(TenantError::NotAnInteger)),
+        (TenantFormat::Int, "7.0", Err(TenantError::NotAnInteger)),
+        (TenantFormat::Int, "", Err(TenantError::NotAnInteger)),
+        (TenantFormat::Int, "-", Err(TenantError::NotAnInteger)),
+        (TenantFormat::Int, "\u{667}", Err(TenantError::NotAnInteger)),
+        (TenantFormat::Uuid, "0F1E2D3C-4B5A-6978-8796-A5B4C3D2E1F0", Ok(id)),
+        (TenantFormat::Uuid, "0f1e2d3c4b5a69788796a5b4c3d2e1f0", Ok(id)),
+        (TenantFormat::Uuid, "0f1e2d3c4-b5a-6978-8796-a5b4c3d2e1f0", Err(TenantError::NotAUuid)),
+        (TenantFormat::Uuid, "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1-0", Err(TenantError::NotAUuid)),
+        (TenantFormat::Uuid, "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1fg", Err(TenantError::NotAUuid)),
+        (TenantFormat::Uuid, "7", Err(TenantError::NotAUuid)),
+    ] {
+        let tenant = rules(format).canonical_tenant(raw);
+        assert_eq!(tenant.as_ref().map(TenantId::as_str).map_err(|error| *error), expected, "{format:?} {raw:?}");
+        assert_eq!(rules(format).shown_tenant(raw), tenant);
+        if let Ok(tenant) = tenant {
+            assert_eq!(rules(format).canonical_tenant(tenant.as_str()), Ok(tenant), "stable");
+        }
+    }
+    // What the gateway shows is encoded already.
+    assert_eq!(PERCENT.shown_tenant("a%20b"), PERCENT.canonical_tenant("a b"));
+    let body = json!({"customer_id": 7, "user_id": "u"}).to_string();
+    assert!(matches!(read_with(rules(TenantFormat::Uuid), &body), LoginIdentity::Bad(_)));
+}
+
+#[test]
+fn headers_can_name_the_principal_once_each() {
+    let names = LoginHeaders {
+        tenant: HeaderName::from_static("x-session-tenant"),
+        user: HeaderName::from_static("x-session-user"),
+        role: Some(HeaderName::from_static("x-session-role")),
+    };
+    let (tenant, user, role) = ("x-session-tenant", "x-session-user", "x-session-role");
+    let bad = || LoginIdentity::Bad("");
+    for (lines, expected) in [
+        (&[(tenant, &b"a"[..]), (user, b"u")][..], principal("a", "u", None)),
+        (&[(tenant, b"a"), (user, b"u"), (role, b"r")], principal("a", "u", Some("r"))),
+        (&[(tenant, b"a"), (user, b"u"), (role, b"")], principal("a", "u", None)),
+        (&[(tenant, b"a")], LoginIdentity::None),
+        (&[(user, b"u")], LoginIdentity::None),
+        (&[(tenant, b""), (user, b"u")], LoginIdentity::None),
+        (&[(tenant, b"a"), (tenant, b"a"), (user, b"u")], bad()),
+        (&[(tenant, b"a"), (user, b"u"), (user, b"v")], bad()),
+        (&[(tenant, b"a"), (user, b"u"), (role, b"r"), (role, b"s")], bad()),
+        (&[(tenant, b"a, b"), (user, b"u")], bad()),
+        (&[(tenant, b"\xe4"), (user, b"u")], bad()),
+        (&[(tenant, b"a"), (user, b"\xe4")], bad()),
+    ] {
+        let headers: HeaderMap = lines
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_bytes(value).expect("a value")))
+            .collect();
+        let got = LoginIdentity::from_headers(&headers, &names, &IdentityRules::default());
+        match (&got, &expected) {
+            (LoginIdentity::Bad(_), LoginIdentity::Bad(_)) => {}
+            _ => assert_eq!(got, expected, "{lines:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_body_beside_header_capture_can_still_say_that_it_is_no_login() {
+    let unless = pointers(&["/mfa_required"]);
+    for (body, expected) in [
+        (r#"{"success":false}"#, true),
+        (r#"{"mfa_required":1}"#, true),
+        (r#"{"success":true}"#, false),
+        ("<html>", false),
+        ("", false),
+    ] {
+        assert_eq!(body_says_not_logged_in(body.as_bytes(), &unless), expected, "{body}");
+    }
+}
+
+#[test]
+fn asked_to_be_remembered_is_one_of_six_words() {
+    let json = "application/json; charset=utf-8";
+    let form = "application/x-www-form-urlencoded";
+    let nested = "/options/remember";
+    for (kind, body, field, expected) in [
+        (json, r#"{"remember":true}"#, "/remember", true),
+        (json, r#"{"remember":1}"#, "/remember", true),
+        (json, r#"{"remember":"1"}"#, "/remember", true),
+        (json, r#"{"remember":"on"}"#, "/remember", true),
+        (json, r#"{"remember":"true"}"#, "/remember", true),
+        (json, r#"{"remember":"yes"}"#, "/remember", true),
+        (json, r#"{"remember":false}"#, "/remember", false),
+        (json, r#"{"remember":0}"#, "/remember", false),
+        (json, r#"{"remember":2}"#, "/remember", false),
+        (json, r#"{"remember":1.0}"#, "/remember", false),
+        (json, r#"{"remember":"no"}"#, "/remember", false),
+        (json, r#"{"remember":[true]}"#, "/remember", false),
+        (json, r#"{"remember":null}"#, "/remember", false),
+        (json, "{}", "/remember", false),
+        (json, "not json", "/remember", false),
+        (json, r#"{"options":{"remember":true}}"#, nested, true),
+        ("", r#"{"remember":true}"#, "/remember", true),
+        ("text/plain", r#"{"remember":true}"#, "/remember", true),
+        (form, "user=a&remember=on", "/remember", true),
+        (form, "user=a&remember=yes", nested, true),
+        (form, "user=a&rem%65mber=1", "/remember", true),
+        (form, "remember=0&remember=1", "/remember", true),
+        (form, "remember=0", "/remember", false),
+        (form, "remember", "/remember", false),
+        (form, "remember_me=1", "/remember", false),
+        (form, r#"{"remember":true}"#, "/remember", false),
+        ("multipart/form-data; boundary=x", "--x", "/remember", false),
+    ] {
+        let kind = (!kind.is_empty()).then(|| HeaderValue::from_static(kind));
+        let field = JsonPointer::parse(field).expect(field);
+        assert_eq!(remembered(kind.as_ref(), body.as_bytes(), &field), expected, "{kind:?} {body}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_backend_answers_the_principal_is_safe_in_a_header(
+        tenant in any::<String>(), user in any::<String>(), encode in any::<bool>(),
+    ) {
+        let rules = IdentityRules { encode: if encode { Encode::Percent } else { Encode::Refuse }, ..Default::default() };
+        let body = json!({"customer_id": tenant, "user_id": user}).to_string();
+        if let LoginIdentity::Principal(principal) = read_with(rules, &body) {
+            for value in [principal.tenant.as_str(), principal.user.as_str()] {
+                prop_assert!(value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b','));
+            }
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(body in proptest::collection::vec(any::<u8>(), 0..60)) {
+        let _ = LoginIdentity::from_json(&body, &usual(), &[], &PERCENT);
+        let _ = remembered(None, &body, &JsonPointer::of_field("remember"));
+    }
+}
