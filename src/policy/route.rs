@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::pattern::{PathPattern, PatternTree};
+use crate::clock::WallTime;
 use crate::session::Role;
 
 /// Who may call a route.
@@ -33,7 +34,10 @@ pub enum IdentityMode {
     /// Report what would happen; forward what the client sent.
     Observe,
     /// Inject where there is a session; let the client's value through where there is no gateway cookie at all.
-    Compat,
+    Compat {
+        /// When it ends and becomes [`Enforce`](Self::Enforce); `None`: never, which production refuses.
+        until: Option<WallTime>,
+    },
     /// Inject or refuse.
     Enforce,
 }
@@ -112,13 +116,14 @@ pub struct Overlap {
 pub struct RouteTable {
     tree: PatternTree<Entry>,
     default: Arc<Route>,
+    explicit: usize,
 }
 
 impl RouteTable {
     /// A table in which every path takes `default`.
     #[must_use]
     pub fn new(default: Route) -> Self {
-        Self { tree: PatternTree::default(), default: Arc::new(default) }
+        Self { tree: PatternTree::default(), default: Arc::new(default), explicit: 0 }
     }
 
     /// Adds a route of the configuration. It replaces implicit ones of an equal pattern.
@@ -132,7 +137,14 @@ impl RouteTable {
             return Err(Overlap { other: entry.route.pattern.clone() });
         }
         entries.push(Entry::new(methods, route, false));
+        self.explicit += 1;
         Ok(())
+    }
+
+    /// How many patterns the configuration itself has routes for, a pattern once for each set of methods.
+    #[must_use]
+    pub const fn explicit_count(&self) -> usize {
+        self.explicit
     }
 
     /// Adds a route that follows from another setting, unless the configuration has one of an equal pattern.
