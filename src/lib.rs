@@ -1,6 +1,7 @@
 //! A session gateway in front of legacy web apps.
 
 pub mod clock;
+pub mod config;
 pub mod entropy;
 pub mod http;
 pub mod policy;

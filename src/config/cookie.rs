@@ -1,0 +1,44 @@
+//! `[cookie]`: the session cookie's name and attributes.
+
+use super::error::Problems;
+use super::raw::RawCookie;
+use super::value::{Parsed, choice, quoted};
+use crate::http::{CookieAttributes, GatewayCookieName, SameSite};
+
+/// Browsers take these names only from https, whatever their case.
+const PREFIXES: [&str; 2] = ["__host-", "__secure-"];
+
+/// `secure`: whether `server.public_url` is https.
+pub(super) fn cookie(raw: &RawCookie, secure: bool, problems: &mut Problems) -> Option<CookieAttributes> {
+    let default = if secure { "__Host-session" } else { "session-gateway" };
+    let name = raw.name.parse_or(String::from(default), problems, |text| name(text, secure));
+    if raw.name.is_given() && secure && !name.to_ascii_lowercase().starts_with("__host-") {
+        problems.warn(
+            raw.name.place(),
+            "does not start with `__Host-`, so that a site on a neighbouring domain can plant a cookie of this name",
+        );
+    }
+    let words = &[("strict", SameSite::Strict), ("lax", SameSite::Lax), ("none", SameSite::None)];
+    let same_site = raw.same_site.parse_or(SameSite::Lax, problems, choice(words));
+    if same_site == SameSite::None && !secure {
+        problems.error(
+            raw.same_site.place(),
+            "\"none\" needs a Secure cookie, and so an https `server.public_url`; use \"lax\" or \"strict\" over http",
+        );
+    }
+    let name = GatewayCookieName::parse(&name).ok()?;
+    Some(CookieAttributes { name, same_site, secure })
+}
+
+fn name(text: &str, secure: bool) -> Parsed<String> {
+    GatewayCookieName::parse(text).map_err(|error| format!("{} {error}", quoted(text)))?;
+    let lower = text.to_ascii_lowercase();
+    match PREFIXES.iter().find(|prefix| lower.starts_with(**prefix)) {
+        Some(_) if !secure => Err(format!(
+            "{} would be dropped by browsers: they take such a name only over https; use an https `server.public_url` \
+             or another name",
+            quoted(text)
+        )),
+        _ => Ok(text.to_owned()),
+    }
+}

@@ -1,0 +1,216 @@
+//! `[login]` and `[logout]`: which requests begin and end a session, and how a login names its user.
+
+use http::HeaderName;
+
+use super::error::Problems;
+use super::raw::{RawLogin, RawLoginHeader, RawLogout, RawWhoami};
+use super::reader::{Field, OneOrMany, Spot, StatusText};
+use super::server::{each, each_of};
+use super::session::{endpoint_or_off, pattern, pointer};
+use super::tenants::request_path;
+use super::value::{Parsed, choice, header_name, memory_within, quoted};
+use crate::http::{IdentityPointers, JsonPointer, LoginHeaders};
+use crate::policy::PathPattern;
+
+/// Which requests are logins, and how their answers name a user.
+#[derive(Clone, Debug)]
+pub struct LoginConfig {
+    /// The paths of logins, by POST. Never empty.
+    pub paths: Vec<PathPattern>,
+    /// Where the identity is read.
+    pub capture: Capture,
+    /// Statuses that are a failed login although they look like success.
+    pub failure: Vec<u16>,
+    /// Where an answer says that something is still due before the user is logged in.
+    pub unless: Vec<JsonPointer>,
+    /// The largest answer to a login, in bytes.
+    pub max_body: usize,
+    /// Where a browser without a session is sent: a path, perhaps with a query.
+    pub login_url: String,
+}
+
+/// Where a login's identity is read.
+#[derive(Clone, Debug)]
+pub enum Capture {
+    /// In the JSON body of the answer.
+    Json(IdentityPointers),
+    /// In headers of the answer.
+    Header(LoginHeaders),
+    /// In the answer to a second request, made with the cookies that the login set.
+    Whoami {
+        /// The path that is asked.
+        path: String,
+        /// Where its JSON answer names the user.
+        pointers: IdentityPointers,
+    },
+}
+
+/// Which requests end sessions.
+#[derive(Clone, Debug)]
+pub struct LogoutConfig {
+    /// The path of the backend's log-out; `None`: off.
+    pub path: Option<PathPattern>,
+    /// The gateway's own endpoint that ends all sessions of a user; `None`: off.
+    pub all_path: Option<PathPattern>,
+    /// Cookies of the backend that are expired when a session ends.
+    pub clear_cookies: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum CaptureWord {
+    Json,
+    Header,
+    Whoami,
+}
+
+pub(super) fn login(raw: RawLogin, problems: &mut Problems) -> Option<LoginConfig> {
+    let max_body = raw.max_body.parse_or(1 << 20, problems, memory_within(1 << 10..=64 << 20));
+    let login_url = raw.login_url.parse_or(String::from("/login"), problems, |text| login_url(text));
+    let paths = paths(&raw.path, problems);
+    let unless = if raw.unless.is_given() {
+        pointers(&raw.unless, &[], problems)
+    } else {
+        defaults(&["/mfa_required", "/requires_2fa"])
+    };
+    let failure = failure(&raw.failure, problems);
+    let capture = capture(raw, problems)?;
+    Some(LoginConfig { paths, capture, failure, unless, max_body, login_url })
+}
+
+fn paths(field: &Field<OneOrMany>, problems: &mut Problems) -> Vec<PathPattern> {
+    let Some(OneOrMany(list)) = field.get() else {
+        return PathPattern::parse("/api/login").into_iter().collect();
+    };
+    if list.is_empty() {
+        problems.error(field.place(), "is empty; write the path that logins are sent to");
+    }
+    each_of(list, problems, pattern)
+}
+
+fn defaults(pointers: &[&str]) -> Vec<JsonPointer> {
+    pointers.iter().filter_map(|text| JsonPointer::parse(text).ok()).collect()
+}
+
+fn pointers(field: &Field<OneOrMany>, default: &[&str], problems: &mut Problems) -> Vec<JsonPointer> {
+    field.get().map_or_else(|| defaults(default), |OneOrMany(list)| each_of(list, problems, pointer))
+}
+
+fn needed_pointers(field: &Field<OneOrMany>, default: &[&str], problems: &mut Problems) -> Vec<JsonPointer> {
+    let found = pointers(field, default, problems);
+    if field.get().is_some_and(|OneOrMany(list)| list.is_empty()) {
+        problems.error(field.place(), "is empty; write where the answer names it, as in \"/user/id\"");
+    }
+    found
+}
+
+fn failure(field: &Field<Vec<Spot<StatusText>>>, problems: &mut Problems) -> Vec<u16> {
+    let mut statuses = Vec::new();
+    for spot in field.get().into_iter().flatten() {
+        let StatusText(text) = &spot.value;
+        match text.parse().ok().filter(|status| (200..400).contains(status)) {
+            Some(status) => statuses.push(status),
+            None => problems.error(
+                &spot.place,
+                format!("{} is not a status that could be a success; write one from \"200\" to \"399\"", quoted(text)),
+            ),
+        }
+    }
+    statuses
+}
+
+fn capture(raw: RawLogin, problems: &mut Problems) -> Option<Capture> {
+    let word = raw.capture.parse_or(CaptureWord::Json, problems, |text| capture_word(text));
+    warn_of_unread(&raw, word, problems);
+    match word {
+        CaptureWord::Json => Some(Capture::Json(IdentityPointers {
+            tenant: needed_pointers(&raw.tenant, &["/customer_id"], problems),
+            user: needed_pointers(&raw.user, &["/user_id"], problems),
+            role: pointers(&raw.role, &[], problems),
+        })),
+        CaptureWord::Header => Some(Capture::Header(headers(&raw.header.table(), problems))),
+        CaptureWord::Whoami => {
+            if !raw.whoami.is_given() {
+                let example = "whoami = { path = \"/api/me\", tenant = \"/org/id\", user = \"/id\" }";
+                problems.error(raw.whoami.place(), format!("is missing; add `{example}`"));
+                return None;
+            }
+            whoami(&raw.whoami.table(), problems)
+        }
+    }
+}
+
+fn capture_word(text: &str) -> Parsed<CaptureWord> {
+    if text == "jwt" {
+        return Err(String::from("\"jwt\" is not supported by this version; remove it"));
+    }
+    choice(&[("json", CaptureWord::Json), ("header", CaptureWord::Header), ("whoami", CaptureWord::Whoami)])(
+        &text.to_owned(),
+    )
+}
+
+fn warn_of_unread(raw: &RawLogin, word: CaptureWord, problems: &mut Problems) {
+    let json = word == CaptureWord::Json;
+    for (read, given, place) in [
+        (json, raw.tenant.is_given(), raw.tenant.place()),
+        (json, raw.user.is_given(), raw.user.place()),
+        (json, raw.role.is_given(), raw.role.place()),
+        (word == CaptureWord::Header, raw.header.is_given(), raw.header.place()),
+        (word == CaptureWord::Whoami, raw.whoami.is_given(), raw.whoami.place()),
+    ] {
+        if given && !read {
+            problems.warn(place, "is not read with this `login.capture`; remove it or change `login.capture`");
+        }
+    }
+}
+
+fn headers(raw: &RawLoginHeader, problems: &mut Problems) -> LoginHeaders {
+    let parse = |text: &String| header_name(text);
+    LoginHeaders {
+        tenant: raw.tenant.parse_or(HeaderName::from_static("x-session-tenant"), problems, parse),
+        user: raw.user.parse_or(HeaderName::from_static("x-session-user"), problems, parse),
+        role: raw.role.parse_or(Some(HeaderName::from_static("x-session-role")), problems, |text| {
+            if text == "off" { Ok(None) } else { header_name(text).map(Some) }
+        }),
+    }
+}
+
+fn whoami(raw: &RawWhoami, problems: &mut Problems) -> Option<Capture> {
+    let path = raw.path.require(problems, "path = \"/api/me\"", |text| request_path(text));
+    let pointers = IdentityPointers {
+        tenant: required_pointers(&raw.tenant, "tenant = \"/org/id\"", problems),
+        user: required_pointers(&raw.user, "user = \"/id\"", problems),
+        role: pointers(&raw.role, &[], problems),
+    };
+    Some(Capture::Whoami { path: path?, pointers })
+}
+
+fn required_pointers(field: &Field<OneOrMany>, example: &str, problems: &mut Problems) -> Vec<JsonPointer> {
+    field.require(problems, example, |_| Ok(()));
+    needed_pointers(field, &[], problems)
+}
+
+/// A path on this host: anything else would send browsers, with their `next=`, somewhere else.
+fn login_url(text: &str) -> Parsed<String> {
+    let url = request_path(text)?;
+    let path = url.split('?').next().unwrap_or("");
+    super::session::endpoint(path)?;
+    Ok(url)
+}
+
+pub(super) fn logout(raw: &RawLogout, problems: &mut Problems) -> LogoutConfig {
+    LogoutConfig {
+        path: endpoint_or_off(&raw.path, "/api/logout", problems),
+        all_path: endpoint_or_off(&raw.all_path, "/api/auth/revoke-all-tokens", problems),
+        clear_cookies: each(&raw.clear_cookies, problems, cookie_name),
+    }
+}
+
+/// The name of one of the backend's cookies: a token (RFC 6265), so that it can stand in a `Set-Cookie` line.
+fn cookie_name(text: &str) -> Parsed<String> {
+    let token = |byte: u8| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte);
+    if (1..=256).contains(&text.len()) && text.bytes().all(token) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{} is not the name of a cookie", quoted(text)))
+    }
+}

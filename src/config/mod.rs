@@ -1,0 +1,218 @@
+//! Configuration: one TOML file, turned into domain types that cannot be wrong.
+//!
+//! `raw` mirrors the file; each section turns its raw part into the types below and reports every error it finds, so
+//! that an operator sees all of them at once. What the file means is decided here and nowhere else: whoever holds a
+//! [`Config`] need not check it again.
+//!
+//! It reads the file and the secret files that it names. It must never open a socket, and never show a secret.
+
+mod admin;
+mod cookie;
+mod error;
+mod identity;
+mod login;
+mod paths;
+mod raw;
+mod reader;
+mod routes;
+mod secrets;
+mod server;
+mod session;
+mod store;
+mod telemetry;
+mod tenants;
+mod upstream;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use toml::de::DeTable;
+
+pub use admin::AdminConfig;
+pub use error::{ConfigError, ConfigErrors};
+pub use identity::{ClientValue, IdentityConfig, QueryRule};
+pub use login::{Capture, LoginConfig, LogoutConfig};
+pub use secrets::SecretsConfig;
+pub use server::{Mode, ServerConfig};
+pub use session::{CacheControl, SessionConfig};
+pub use store::{StoreConfig, StoreKind};
+pub use telemetry::{AuditConfig, AuditTarget, Level, LogFormat, TelemetryConfig};
+pub use tenants::TenantsConfig;
+pub use upstream::{HostHeader, PeerAddress, RequestBody, SpoolConfig, UpstreamConfig};
+
+use crate::http::{CookieAttributes, Scheme};
+use crate::policy::RouteTable;
+use error::{Place, Problems};
+use paths::Places;
+use raw::RawConfig;
+use reader::{DateText, Reader, read_table};
+use routes::Defaults;
+
+/// A complete, valid configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the gateway listens, what it is called, and how much it takes.
+    pub server: ServerConfig,
+    /// The backends by name; the `[upstream]` table is `default`.
+    pub upstreams: BTreeMap<Arc<str>, UpstreamConfig>,
+    /// Where sessions are kept.
+    pub store: StoreConfig,
+    /// How long sessions live.
+    pub session: SessionConfig,
+    /// The session cookie.
+    pub cookie: CookieAttributes,
+    /// What the backend is told of a session.
+    pub identity: IdentityConfig,
+    /// Which requests are logins.
+    pub login: LoginConfig,
+    /// Which requests end sessions.
+    pub logout: LogoutConfig,
+    /// Who may call what; the routes of login and logout included.
+    pub routes: RouteTable,
+    /// How the backend is asked about a tenant at login; `None`: it is not.
+    pub tenants: Option<TenantsConfig>,
+    /// The listener for operators.
+    pub admin: AdminConfig,
+    /// Where audit events go.
+    pub audit: AuditConfig,
+    /// How the gateway logs.
+    pub telemetry: TelemetryConfig,
+    /// Secrets that are used by what signs or encrypts.
+    pub secrets: SecretsConfig,
+    /// Things that are allowed but that an operator should know: logged at start, shown by `check`.
+    pub warnings: Vec<String>,
+}
+
+/// The file that is read when the command line names none and the environment neither.
+const DEFAULT_FILE: &str = "config/gateway.toml";
+/// The environment variable that names the file.
+const FILE_VARIABLE: &str = "SESSION_GATEWAY_CONFIG";
+/// A larger file is not a configuration.
+const LARGEST_FILE: u64 = 1 << 20;
+
+/// The file to read: the one the command line names, else `$SESSION_GATEWAY_CONFIG`, else `config/gateway.toml`.
+#[must_use]
+pub fn locate(named: Option<PathBuf>, variable: impl Fn(&str) -> Option<String>) -> PathBuf {
+    let from_environment = || variable(FILE_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+    named.or_else(from_environment).unwrap_or_else(|| PathBuf::from(DEFAULT_FILE))
+}
+
+/// The process's environment, for [`Config::load`].
+#[must_use]
+pub fn process_environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+impl Config {
+    /// Reads and checks a file. `variable` looks up environment variables.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(file: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
+        let name = file.display().to_string();
+        let text = read(file).map_err(|message| ConfigError::of_file(&name, message))?;
+        Self::parse(&name, &text, variable)
+    }
+
+    /// Checks a file's text; `name` is the file's name in errors.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(name: &str, text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
+        let mut reader = Reader::new(text, variable);
+        let (document, faults) = DeTable::parse_recoverable(text);
+        for fault in &faults {
+            let offset = fault.span().map_or(0, |span| span.start);
+            let place = reader.place(String::new(), offset);
+            reader.problems.error(&place, format!("is not TOML: {}", fault.message().replace('\n', ", ")));
+        }
+        if !faults.is_empty() {
+            // What was recovered of a broken file would give errors that are none.
+            return Err(reader.problems.into_errors(name));
+        }
+        let file = reader.place(String::new(), 0);
+        let raw: RawConfig = read_table(document.get_ref(), file.clone(), &mut reader);
+        let mut problems = reader.problems;
+        match assemble(raw, &file, &mut problems) {
+            Some(config) if problems.no_errors() => Ok(Self { warnings: problems.into_warnings(name), ..config }),
+            _ => Err(problems.into_errors(name)),
+        }
+    }
+}
+
+fn read(file: &Path) -> Result<String, String> {
+    let unreadable = |error: std::io::Error| format!("cannot be read: {error}; name another file with --config");
+    let mut bytes = Vec::new();
+    File::open(file).map_err(unreadable)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > LARGEST_FILE {
+        return Err(String::from("is larger than 1 MiB; is it the right file?"));
+    }
+    String::from_utf8(bytes).map_err(|_| String::from("is not UTF-8; save it as UTF-8"))
+}
+
+/// Every section in turn, whatever is wrong with the others. `None` only when something was reported.
+fn assemble(raw: RawConfig, file: &Place, problems: &mut Problems) -> Option<Config> {
+    let raw_server = raw.server.table();
+    let mode = server::mode(&raw_server, problems);
+    let server = server::server(&raw_server, mode, problems);
+    let upstreams = upstream::upstreams(raw.upstream, &raw.upstreams, file, problems);
+    let store = store::store(&raw.store.table(), problems);
+    let raw_session = raw.session.table();
+    let session = session::session(&raw_session, problems);
+    let secure = server.as_ref().is_none_or(|server| server.public_url.scheme() == Scheme::Https);
+    let cookie = cookie::cookie(&raw.cookie.table(), secure, problems);
+    let raw_identity = raw.identity.table();
+    let identity = identity::identity(&raw_identity, mode, problems);
+    if let Some(server) = &server {
+        identity::report_allowed(&raw_server.allow_headers, &server.allow_headers, &identity, problems);
+    }
+    let raw_login = raw.login.table();
+    let raw_logout = raw.logout.table();
+    let places = Places {
+        login_path: raw_login.path.place().clone(),
+        login_url: raw_login.login_url.place().clone(),
+        logout_path: raw_logout.path.place().clone(),
+        all_path: raw_logout.all_path.place().clone(),
+        status_path: raw_session.status_path.place().clone(),
+        refresh_path: raw_session.refresh_path.place().clone(),
+    };
+    let login = login::login(raw_login, problems);
+    let logout = login::logout(&raw_logout, problems);
+    let own_paths = paths::own_paths(&session, login.as_ref(), &logout, &places);
+    paths::report_conflicts(&own_paths, problems);
+    // A wrong date has been reported by its own section.
+    let compat_until = raw_identity.compat_until.get().and_then(|DateText(text)| identity::date(text).ok());
+    let defaults = Defaults { mode, identity: identity.mode, compat_until };
+    let raw_routes = raw.routes.get().map_or(&[][..], Vec::as_slice);
+    let routes = routes::routes(raw_routes, &own_paths, &defaults, &upstreams, problems);
+    let tenants = if raw.tenants.is_given() { tenants::tenants(&raw.tenants.table(), problems) } else { None };
+    let traffic = server.as_ref().map_or(&[][..], |server| &server.listen);
+    let admin = admin::admin(&raw.admin.table(), mode, traffic, problems);
+    let audit = telemetry::audit(&raw.audit.table(), problems);
+    let telemetry = telemetry::telemetry(&raw.telemetry.table(), problems);
+    let secrets = secrets::secrets(&raw.secrets.table(), mode, problems);
+    Some(Config {
+        server: server?,
+        upstreams: upstreams.into_map(),
+        store: store?,
+        session,
+        cookie: cookie?,
+        identity,
+        login: login?,
+        logout,
+        routes,
+        tenants,
+        admin,
+        audit,
+        telemetry,
+        secrets,
+        warnings: Vec::new(),
+    })
+}

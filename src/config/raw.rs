@@ -1,0 +1,204 @@
+//! The file as it is written: every table and key that the format knows, with its type. What is not here is an
+//! unknown key.
+//!
+//! No defaults and no rules: those are the sections' (one file each). Keys listed as `unbuilt` belong to the format but
+//! not to this version.
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::error::Place;
+use super::reader::{DateText, Field, Fields, Named, OneOrMany, Read, Reader, Spot, StatusText, Table, key_of, tables};
+use crate::secret::Secret;
+
+type List = Vec<Spot<String>>;
+
+tables! {
+    /// The whole file.
+    struct RawConfig {
+        server: RawServer,
+        upstream: RawUpstream,
+        upstreams: Named<RawUpstream>,
+        store: RawStore,
+        session: RawSession,
+        cookie: RawCookie,
+        identity: RawIdentity,
+        login: RawLogin,
+        logout: RawLogout,
+        routes: Vec<Spot<RawRoute>>,
+        tenants: RawTenants,
+        admin: RawAdmin,
+        audit: RawAudit,
+        telemetry: RawTelemetry,
+        secrets: RawSecrets,
+    } unbuilt ["events", "monitor", "alerts", "cors", "bearer", "oidc"]
+
+    /// `[server]`
+    struct RawServer {
+        mode: String,
+        listen: OneOrMany,
+        public_url: String,
+        hosts: List,
+        trusted_origins: List,
+        trusted_proxies: List,
+        allow_headers: List,
+        max_body: String,
+        max_header: String,
+        max_headers: u64,
+        header_timeout: String,
+        body_timeout: String,
+        write_timeout: String,
+        client_keepalive: String,
+        drain_delay: String,
+        drain_timeout: String,
+        workers: u64,
+        max_connections: u64,
+        max_connections_per_address: u64,
+    } unbuilt ["proxy_protocol", "tls"]
+
+    /// `[upstream]` and each of `[upstreams]`
+    struct RawUpstream {
+        url: String,
+        urls: List,
+        keepalive: String,
+        host: String,
+        connect_timeout: String,
+        response_timeout: String,
+        request_body: String,
+        spool: RawSpool,
+        balance: String,
+    } unbuilt ["health_path", "eject", "ca"]
+
+    /// `upstream.spool`
+    struct RawSpool {
+        dir: String,
+        above: String,
+    }
+
+    /// `[store]`
+    struct RawStore {
+        redis: Secret,
+        embedded: String,
+        password: Secret,
+        password_file: String,
+        prefix: String,
+        on_error: String,
+    } unbuilt ["cache_entries"]
+
+    /// `[session]`
+    struct RawSession {
+        idle: String,
+        absolute: String,
+        remember: String,
+        remember_idle: String,
+        remember_field: String,
+        no_touch: List,
+        status_path: String,
+        refresh_path: String,
+        cache: String,
+        expose: bool,
+    } unbuilt ["max_per_user"]
+
+    /// `[cookie]`
+    struct RawCookie {
+        name: String,
+        same_site: String,
+    }
+
+    /// `[identity]`
+    struct RawIdentity {
+        mode: String,
+        compat_until: DateText,
+        client_value: String,
+        tenant_format: String,
+        encode: String,
+        tenant_header: String,
+        user_header: String,
+        role_header: String,
+        session_header: String,
+        strip: List,
+        query: Named<String>,
+        anonymous: String,
+    }
+
+    /// `[login]`
+    struct RawLogin {
+        path: OneOrMany,
+        capture: String,
+        tenant: OneOrMany,
+        user: OneOrMany,
+        role: OneOrMany,
+        header: RawLoginHeader,
+        whoami: RawWhoami,
+        failure: Vec<Spot<StatusText>>,
+        unless: OneOrMany,
+        max_body: String,
+        login_url: String,
+    }
+
+    /// `login.header`
+    struct RawLoginHeader {
+        tenant: String,
+        user: String,
+        role: String,
+    }
+
+    /// `login.whoami`
+    struct RawWhoami {
+        path: String,
+        tenant: OneOrMany,
+        user: OneOrMany,
+        role: OneOrMany,
+    }
+
+    /// `[logout]`
+    struct RawLogout {
+        path: String,
+        all_path: String,
+        clear_cookies: List,
+    }
+
+    /// `[[routes]]`
+    struct RawRoute {
+        pattern ("match"): OneOrMany,
+        methods: List,
+        auth: String,
+        roles: List,
+        csrf: String,
+        authorization: String,
+        upstream: String,
+        mode: String,
+        compat_until: DateText,
+    }
+
+    /// `[tenants]`
+    struct RawTenants {
+        verify: String,
+        attempts: u64,
+        backoff: String,
+    }
+
+    /// `[admin]`
+    struct RawAdmin {
+        listen: String,
+        token: Secret,
+        token_file: String,
+    } unbuilt ["tokens"]
+
+    /// `[audit]`
+    struct RawAudit {
+        file: String,
+    }
+
+    /// `[telemetry]`
+    struct RawTelemetry {
+        log: String,
+        level: String,
+    }
+
+    /// `[secrets]`
+    struct RawSecrets {
+        key: Secret,
+        key_file: String,
+    }
+}

@@ -1,0 +1,231 @@
+//! `[[routes]]`: who may call what, and the table that a request's route is picked from.
+
+use std::sync::Arc;
+
+use super::Mode;
+use super::error::{Place, Problems};
+use super::identity::{Until, identity_mode};
+use super::paths::OwnPath;
+use super::raw::RawRoute;
+use super::reader::{DateText, Field, OneOrMany, Spot};
+use super::server::each;
+use super::session::pattern;
+use super::upstream::Upstreams;
+use super::value::{Parsed, choice, did_you_mean, quoted};
+use crate::clock::WallTime;
+use crate::policy::{Auth, Authorization, IdentityMode, MethodSet, PathPattern, PatternTree, Route, RouteTable};
+use crate::session::Role;
+
+/// What holds for a route that does not say otherwise.
+pub(super) struct Defaults {
+    pub(super) mode: Mode,
+    pub(super) identity: IdentityMode,
+    /// `identity.compat_until`
+    pub(super) compat_until: Option<WallTime>,
+}
+
+/// The name of the route that a request takes when no pattern matches.
+const UNMATCHED: &str = "default";
+const CATCH_ALL: &str = "/*";
+
+struct Explicit {
+    patterns: Vec<Spot<PathPattern>>,
+    methods: MethodSet,
+    /// With the pattern left empty.
+    route: Route,
+}
+
+pub(super) fn routes(
+    raw: &[Spot<RawRoute>],
+    own_paths: &[OwnPath],
+    defaults: &Defaults,
+    upstreams: &Upstreams,
+    problems: &mut Problems,
+) -> RouteTable {
+    let explicit: Vec<Explicit> = raw.iter().map(|spot| route(spot, defaults, upstreams, problems)).collect();
+    report_overlaps(&explicit, problems);
+    let mut table = RouteTable::new(unmatched(&explicit, defaults, upstreams, problems));
+    for Explicit { patterns, methods, route } in &explicit {
+        for Spot { value: pattern, .. } in patterns {
+            // An overlap has been reported with both lines already.
+            let _ = table.add(pattern, *methods, Route { pattern: pattern.as_str().into(), ..route.clone() });
+        }
+    }
+    add_implicit(&mut table, own_paths);
+    report_unreachable(&table, own_paths, problems);
+    report_shadowed(&explicit, own_paths, problems);
+    table
+}
+
+fn route(spot: &Spot<RawRoute>, defaults: &Defaults, upstreams: &Upstreams, problems: &mut Problems) -> Explicit {
+    let raw = &spot.value;
+    let words = [("required", Auth::Required), ("optional", Auth::Optional), ("public", Auth::Public)];
+    let auth = raw.auth.parse_or(Auth::Required, problems, choice(&words));
+    let roles = each(&raw.roles, problems, role);
+    if !roles.is_empty() && auth != Auth::Required {
+        problems.error(raw.roles.place(), "needs `auth = \"required\"`: without a session there is no role to check");
+    }
+    let passing = [("pass", Authorization::Pass), ("drop", Authorization::Drop)];
+    let authorization = raw.authorization.parse_or(Authorization::Pass, problems, choice(&passing));
+    let csrf = raw.csrf.parse_or(true, problems, choice(&[("on", true), ("off", false)]));
+    let until = Until { field: &raw.compat_until, inherited: defaults.compat_until };
+    let mode = identity_mode(&raw.mode, defaults.identity, &until, defaults.mode, problems);
+    report_useless_date(&raw.compat_until, mode, problems);
+    let upstream = upstream(&raw.upstream, spot, upstreams, problems);
+    Explicit {
+        patterns: patterns(raw, problems),
+        methods: methods(&raw.methods, problems),
+        route: Route { pattern: Arc::from(""), auth, roles, csrf, authorization, upstream, mode },
+    }
+}
+
+fn report_useless_date(field: &Field<DateText>, mode: IdentityMode, problems: &mut Problems) {
+    if field.is_given() && !matches!(mode, IdentityMode::Compat { .. }) {
+        problems.error(field.place(), "has no effect without `mode = \"compat\"`; remove it");
+    }
+}
+
+fn patterns(raw: &RawRoute, problems: &mut Problems) -> Vec<Spot<PathPattern>> {
+    raw.pattern.require(problems, "match = \"/static/*\"", |OneOrMany(list)| {
+        if list.is_empty() { Err(String::from("is empty; write at least one pattern")) } else { Ok(()) }
+    });
+    let mut patterns = Vec::new();
+    for Spot { place, value } in raw.pattern.get().into_iter().flat_map(|OneOrMany(list)| list) {
+        match pattern(value) {
+            Ok(value) => patterns.push(Spot { place: place.clone(), value }),
+            Err(message) => problems.error(place, message),
+        }
+    }
+    patterns
+}
+
+fn methods(field: &Field<Vec<Spot<String>>>, problems: &mut Problems) -> MethodSet {
+    let parsed = each(field, problems, |text| {
+        MethodSet::NONE.with(text).map(|_| text.to_owned()).ok_or_else(|| {
+            let known = "GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS";
+            format!("{} is not a method that is forwarded; write {known}", quoted(text))
+        })
+    });
+    if parsed.is_empty() {
+        return MethodSet::ALL;
+    }
+    parsed.iter().fold(MethodSet::NONE, |set, name| set.with(name).unwrap_or(set))
+}
+
+fn role(text: &str) -> Parsed<Role> {
+    Role::parse(text).map_err(|error| format!("{} {error}", quoted(text)))
+}
+
+fn upstream(field: &Field<String>, spot: &Spot<RawRoute>, upstreams: &Upstreams, problems: &mut Problems) -> Arc<str> {
+    if !field.is_given() {
+        if upstreams.fallback().is_none() && !upstreams.names().is_empty() {
+            let names = upstreams.names().join("`, `");
+            let message =
+                format!("names no upstream, and there is no `[upstream]`; add `upstream = …`, one of `{names}`");
+            problems.error(&spot.place, message);
+        }
+        return upstreams.fallback().unwrap_or_default();
+    }
+    let known = field.parse(problems, |name| {
+        if upstreams.names().contains(name) {
+            return Ok(Arc::from(name.as_str()));
+        }
+        let hint = did_you_mean(name, upstreams.names().iter().map(String::as_str));
+        let advice =
+            hint.map_or_else(|| String::from("add it to `[upstreams]`"), |near| format!("did you mean `{near}`?"));
+        Err(format!("there is no upstream {}; {advice}", quoted(name)))
+    });
+    known.unwrap_or_default()
+}
+
+/// The route of what no pattern matches. Without a default upstream its requests go where those of `/*` go, which must
+/// then be there.
+fn unmatched(explicit: &[Explicit], defaults: &Defaults, upstreams: &Upstreams, problems: &mut Problems) -> Route {
+    let catches_all = |route: &&Explicit| route.patterns.iter().any(|spot| spot.value.as_str() == CATCH_ALL);
+    let catch_all = explicit.iter().find(catches_all).map(|explicit| explicit.route.upstream.clone());
+    if upstreams.fallback().is_none() && catch_all.is_none() && !upstreams.names().is_empty() {
+        let message = "has several upstreams and none is the default; call one `[upstream]`, or add a route that \
+                       matches \"/*\"";
+        problems.error(upstreams.place(), message);
+    }
+    Route {
+        pattern: UNMATCHED.into(),
+        auth: Auth::Required,
+        roles: Vec::new(),
+        csrf: true,
+        authorization: Authorization::Pass,
+        upstream: upstreams.fallback().or(catch_all).unwrap_or_default(),
+        mode: defaults.identity,
+    }
+}
+
+fn report_overlaps(explicit: &[Explicit], problems: &mut Problems) {
+    let mut seen: PatternTree<(MethodSet, Place)> = PatternTree::default();
+    for Explicit { patterns, methods, .. } in explicit {
+        for Spot { place, value: pattern } in patterns {
+            let entries = seen.entry(pattern);
+            if let Some((_, other)) = entries.iter().find(|(other, _)| other.overlaps(*methods)) {
+                let message = format!(
+                    "\"{pattern}\" is the same as `{}` in line {}, for the same methods; merge the two routes or give \
+                     each its own methods",
+                    other.key, other.line
+                );
+                problems.error(place, message);
+            }
+            entries.push((*methods, place.clone()));
+        }
+    }
+}
+
+/// Adds the routes of login and logout. They are public, and go where an explicit route that covers them would send
+/// them.
+fn add_implicit(table: &mut RouteTable, own_paths: &[OwnPath]) {
+    let implicit: Vec<(&PathPattern, Route)> = own_paths
+        .iter()
+        .filter(|own| own.is_public())
+        .map(|own| {
+            let covering = table.pick(&http::Method::POST, &own.segments(), own.ends_in_slash());
+            let route = Route {
+                pattern: own.pattern.as_str().into(),
+                auth: Auth::Public,
+                roles: Vec::new(),
+                csrf: true,
+                ..covering.as_ref().clone()
+            };
+            (&own.pattern, route)
+        })
+        .collect();
+    for (pattern, route) in implicit {
+        table.add_implicit(pattern, route);
+    }
+}
+
+/// An explicit route may take the way to the login away.
+fn report_unreachable(table: &RouteTable, own_paths: &[OwnPath], problems: &mut Problems) {
+    for own in own_paths {
+        let Some(method) = own.needed_without_session() else { continue };
+        let route = table.pick(&method, &own.segments(), own.ends_in_slash());
+        if route.auth == Auth::Required {
+            let message = format!(
+                "\"{}\" needs a session for {method} by a route of that pattern, so nobody could log in; make that \
+                 route `auth = \"public\"` for {method} too, or remove it",
+                own.pattern
+            );
+            problems.error(&own.place, message);
+        }
+    }
+}
+
+fn report_shadowed(explicit: &[Explicit], own_paths: &[OwnPath], problems: &mut Problems) {
+    let mut answered: PatternTree<&OwnPath> = PatternTree::default();
+    for own in own_paths.iter().filter(|own| own.is_answered_by_gateway()) {
+        answered.insert(&own.pattern, own);
+    }
+    for Spot { place, value: pattern } in explicit.iter().flat_map(|route| &route.patterns) {
+        if let Some(own) = answered.entry(pattern).first() {
+            let message =
+                format!("\"{pattern}\" is `{}`, which the gateway answers itself; this has no effect", own.setting);
+            problems.warn(place, message);
+        }
+    }
+}

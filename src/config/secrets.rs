@@ -1,0 +1,138 @@
+//! Secrets: given in place or in a file of their own, and strong enough for production.
+//!
+//! No message of this file shows a secret.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use super::Mode;
+use super::error::Problems;
+use super::raw::RawSecrets;
+use super::reader::{Field, Spot};
+use super::value::{Parsed, quoted};
+use crate::secret::Secret;
+
+/// Secrets that are used by what signs or encrypts.
+#[derive(Clone, Debug)]
+pub struct SecretsConfig {
+    /// The key; needed by nothing in this version.
+    pub key: Option<Secret>,
+}
+
+/// The fewest bytes of a strong secret.
+const STRONG: usize = 32;
+/// The most bytes of a secret file.
+const LONGEST_FILE: u64 = 64 * 1024;
+/// Anyone may read it.
+const WORLD_READABLE: u32 = 0o004;
+
+const WELL_KNOWN: [&str; 16] = [
+    "admin",
+    "changeit",
+    "changeme",
+    "default",
+    "dev",
+    "development",
+    "example",
+    "insecure",
+    "key",
+    "letmein",
+    "password",
+    "replaceme",
+    "secret",
+    "secretkey",
+    "test",
+    "token",
+];
+
+pub(super) fn secrets(raw: &RawSecrets, mode: Mode, problems: &mut Problems) -> SecretsConfig {
+    let key = secret_or_file(&raw.key, &raw.key_file, problems);
+    if let Some(key) = &key {
+        demand_strength(key, mode, problems);
+    }
+    SecretsConfig { key: key.map(|key| key.value) }
+}
+
+/// The secret of `field`, or of the file that its twin names.
+pub(super) fn secret_or_file(
+    field: &Field<Secret>,
+    file: &Field<String>,
+    problems: &mut Problems,
+) -> Option<Spot<Secret>> {
+    if field.is_given() && file.is_given() {
+        problems.error(file.place(), format!("stands beside `{}`; keep one of the two", field.place().key));
+        return None;
+    }
+    let from_file = file.parse(problems, |path| read_secret(Path::new(path)));
+    if let Some((secret, permissions)) = from_file {
+        if permissions & WORLD_READABLE != 0 {
+            problems.warn(file.place(), "is readable by everyone on this machine; run `chmod o-r` on it");
+        }
+        return Some(Spot { place: file.place().clone(), value: secret });
+    }
+    let value = field.parse(problems, |secret| {
+        if secret.expose_secret().is_empty() { Err(String::from("is empty")) } else { Ok(secret.clone()) }
+    })?;
+    Some(Spot { place: field.place().clone(), value })
+}
+
+fn read_secret(path: &Path) -> Parsed<(Secret, u32)> {
+    let shown = quoted(&path.to_string_lossy());
+    let unreadable = |error: std::io::Error| format!("{shown} cannot be read: {error}");
+    let file = File::open(path).map_err(unreadable)?;
+    let permissions = file.metadata().map_err(unreadable)?.permissions().mode();
+    let mut bytes = Vec::new();
+    file.take(LONGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > LONGEST_FILE {
+        return Err(format!("{shown} is larger than 64 KiB; is it the right file?"));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| format!("{shown} is not text; write the secret as text"))?;
+    let secret = text.trim_end_matches(['\r', '\n']);
+    if secret.is_empty() { Err(format!("{shown} is empty")) } else { Ok((Secret::new(secret), permissions)) }
+}
+
+/// Refuses a weak secret in production, and warns of one in development.
+pub(super) fn demand_strength(secret: &Spot<Secret>, mode: Mode, problems: &mut Problems) {
+    let Some(weakness) = weakness(secret.value.expose_secret()) else { return };
+    let message = format!("{weakness}; make a strong one with `session-gateway keygen`");
+    match mode {
+        Mode::Production => problems.error(&secret.place, message),
+        Mode::Development => problems.warn(&secret.place, format!("{message} before production")),
+    }
+}
+
+fn weakness(secret: &str) -> Option<&'static str> {
+    let plain: String = secret.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    let mut characters = secret.chars();
+    if characters.next().is_some_and(|first| characters.all(|c| c == first)) {
+        Some("is one repeated character")
+    } else if WELL_KNOWN.iter().any(|word| plain.replace(word, "").is_empty()) {
+        Some("is a well-known word")
+    } else if secret.len() < STRONG {
+        Some("is shorter than 32 bytes")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_well_known_or_monotonous_secret_is_weak() {
+        for (secret, expected) in [
+            ("a", Some("is one repeated character")),
+            ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", Some("is one repeated character")),
+            ("Change-Me", Some("is a well-known word")),
+            ("changeme-changeme-changeme-changeme-changeme", Some("is a well-known word")),
+            ("3q2+7wABCDEFGHIJKLMNOPQRSTUVWXY", Some("is shorter than 32 bytes")),
+            ("3q2+7wABCDEFGHIJKLMNOPQRSTUVWXYZ", None),
+            ("my-password-is-secret-and-long-enough-1", None),
+        ] {
+            assert_eq!(weakness(secret), expected, "{secret}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! `[server]`: where the gateway listens, what it is called, and how much it takes.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use http::HeaderName;
+use ipnet::IpNet;
+
+use super::admin::collide;
+use super::error::Problems;
+use super::raw::RawServer;
+use super::reader::{Field, OneOrMany, Spot};
+use super::value::{Parsed, choice, count_within, duration_within, header_name, memory_within, quoted, size_within};
+use crate::http::{AllowedHosts, Origin, Scheme};
+
+/// How strict the gateway is with its configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Refuses what is unsafe.
+    Production,
+    /// Allows http and weak secrets, and says so.
+    Development,
+}
+
+/// Where the gateway listens, what it is called, and how much it takes.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// How strict it is with its configuration.
+    pub mode: Mode,
+    /// The addresses of the traffic listener. Never empty.
+    pub listen: Vec<SocketAddr>,
+    /// What browsers call it; decides Secure and what counts as its own origin.
+    pub public_url: Origin,
+    /// The hosts it answers for.
+    pub hosts: AllowedHosts,
+    /// Further origins that may make unsafe calls.
+    pub trusted_origins: Vec<Origin>,
+    /// Proxies in front whose `X-Forwarded-For` is believed. Single addresses are nets of one.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Headers that are let through although they are on the list of those always removed.
+    pub allow_headers: Vec<HeaderName>,
+    /// The largest request body, in bytes.
+    pub max_body: u64,
+    /// The largest request head, in bytes.
+    pub max_header: usize,
+    /// The most header lines of a request.
+    pub max_headers: usize,
+    /// The longest time to send a request head.
+    pub header_timeout: Duration,
+    /// The longest gap between two pieces of a request body.
+    pub body_timeout: Duration,
+    /// The longest time for which a client may take nothing of an answer.
+    pub write_timeout: Duration,
+    /// How long an idle client connection is kept.
+    pub client_keepalive: Duration,
+    /// How long traffic is still served after SIGTERM, for load balancers to notice.
+    pub drain_delay: Duration,
+    /// How long requests in flight may then take.
+    pub drain_timeout: Duration,
+    /// Worker threads; 0: one per core.
+    pub workers: usize,
+    /// The most client connections.
+    pub max_connections: usize,
+    /// The most client connections of one address.
+    pub max_connections_per_address: usize,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const EXAMPLE: &str = "public_url = \"https://app.example.com\"";
+
+pub(super) fn mode(raw: &RawServer, problems: &mut Problems) -> Mode {
+    let words = &[("production", Mode::Production), ("development", Mode::Development)];
+    raw.mode.parse_or(Mode::Production, problems, choice(words))
+}
+
+pub(super) fn server(raw: &RawServer, mode: Mode, problems: &mut Problems) -> Option<ServerConfig> {
+    let listen = listen(&raw.listen, problems);
+    let public_url = public_url(&raw.public_url, mode, problems);
+    let hosts = hosts(&raw.hosts, public_url.as_ref(), mode, problems);
+    let trusted_origins = each(&raw.trusted_origins, problems, origin);
+    let trusted_proxies = trusted_proxies(&raw.trusted_proxies, problems);
+    let allow_headers = each(&raw.allow_headers, problems, header_name);
+    let max_connections = raw.max_connections.parse_or(20_000, problems, count_within(1..=1_000_000));
+    let per_address = raw.max_connections_per_address.parse_or(512, problems, count_within(1..=1_000_000));
+    let client_keepalive = raw.client_keepalive.parse_or(SECOND * 75, problems, duration_within(SECOND..=HOUR));
+    Some(ServerConfig {
+        mode,
+        listen,
+        max_body: raw.max_body.parse_or(16 << 20, problems, size_within(1 << 10..=1 << 40)),
+        max_header: raw.max_header.parse_or(32 << 10, problems, memory_within(1 << 10..=1 << 20)),
+        max_headers: raw.max_headers.parse_or(100, problems, count_within(8..=1000)),
+        header_timeout: raw.header_timeout.parse_or(SECOND * 10, problems, duration_within(SECOND / 10..=SECOND * 300)),
+        body_timeout: raw.body_timeout.parse_or(SECOND * 60, problems, duration_within(SECOND / 10..=HOUR)),
+        write_timeout: raw.write_timeout.parse_or(SECOND * 60, problems, duration_within(SECOND / 10..=HOUR)),
+        client_keepalive,
+        drain_delay: raw.drain_delay.parse_or(SECOND * 5, problems, duration_within(Duration::ZERO..=SECOND * 600)),
+        drain_timeout: raw.drain_timeout.parse_or(SECOND * 30, problems, duration_within(Duration::ZERO..=HOUR)),
+        workers: raw.workers.parse_or(0, problems, count_within(0..=1024)),
+        max_connections,
+        max_connections_per_address: per_address,
+        trusted_origins,
+        trusted_proxies,
+        allow_headers,
+        public_url: public_url?,
+        hosts: hosts?,
+    })
+}
+
+/// What `parse` makes of each element; what is wrong is reported and left out.
+pub(super) fn each<T>(
+    field: &Field<Vec<Spot<String>>>,
+    problems: &mut Problems,
+    parse: impl Fn(&str) -> Parsed<T>,
+) -> Vec<T> {
+    field.get().map_or_else(Vec::new, |list| each_of(list, problems, parse))
+}
+
+/// What `parse` makes of each element; what is wrong is reported and left out.
+pub(super) fn each_of<T>(list: &[Spot<String>], problems: &mut Problems, parse: impl Fn(&str) -> Parsed<T>) -> Vec<T> {
+    let mut parsed = Vec::with_capacity(list.len());
+    for spot in list {
+        match parse(&spot.value) {
+            Ok(value) => parsed.push(value),
+            Err(message) => problems.error(&spot.place, message),
+        }
+    }
+    parsed
+}
+
+/// An address to listen on.
+pub(super) fn socket_address(text: &str) -> Parsed<SocketAddr> {
+    text.parse().map_err(|_| {
+        format!("{} is not an address and port; write it as \"127.0.0.1:8080\" or \"[::]:8080\"", quoted(text))
+    })
+}
+
+fn listen(field: &Field<OneOrMany>, problems: &mut Problems) -> Vec<SocketAddr> {
+    let Some(OneOrMany(list)) = field.get() else { return vec![SocketAddr::from(([127, 0, 0, 1], 8080))] };
+    if list.is_empty() {
+        problems.error(field.place(), "is empty; write at least one address as \"127.0.0.1:8080\"");
+    }
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for spot in list {
+        match socket_address(&spot.value) {
+            Ok(address) if addresses.iter().any(|other| collide(*other, address)) => {
+                problems.error(&spot.place, format!("{address} collides with an earlier address; remove one"));
+            }
+            Ok(address) => addresses.push(address),
+            Err(message) => problems.error(&spot.place, message),
+        }
+    }
+    addresses
+}
+
+fn origin(text: &str) -> Parsed<Origin> {
+    Origin::parse(text.strip_suffix('/').unwrap_or(text)).ok_or_else(|| {
+        format!(
+            "{} is not an origin; write scheme, host and port alone, as in \"https://app.example.com\"",
+            quoted(text)
+        )
+    })
+}
+
+fn public_url(field: &Field<String>, mode: Mode, problems: &mut Problems) -> Option<Origin> {
+    let origin = field.require(problems, EXAMPLE, |text| origin(text))?;
+    if origin.scheme() != Scheme::Https && mode == Mode::Production {
+        problems.error(
+            field.place(),
+            "is not https, so that browsers would get a cookie that is not Secure; use an https URL, or set \
+             `server.mode = \"development\"`",
+        );
+    }
+    Some(origin)
+}
+
+/// Without a list, the gateway answers for its own name alone.
+fn hosts(
+    field: &Field<Vec<Spot<String>>>,
+    public_url: Option<&Origin>,
+    mode: Mode,
+    problems: &mut Problems,
+) -> Option<AllowedHosts> {
+    if field.get().is_none_or(Vec::is_empty) {
+        return public_url.and_then(|origin| AllowedHosts::parse([origin.host()]).ok());
+    }
+    let patterns = each(field, problems, |text| {
+        AllowedHosts::parse([text]).map_err(|error| format!("{} {error}", quoted(text)))?;
+        Ok(text.to_owned())
+    });
+    if patterns.iter().any(|pattern| pattern == "*") && mode == Mode::Production {
+        problems.warn(field.place(), "answers for every host; list the hosts that are yours");
+    }
+    AllowedHosts::parse(patterns.iter().map(String::as_str)).ok()
+}
+
+fn trusted_proxies(field: &Field<Vec<Spot<String>>>, problems: &mut Problems) -> Vec<IpNet> {
+    let nets = each(field, problems, |text| {
+        let address = text.parse::<IpAddr>().map(IpNet::from);
+        text.parse::<IpNet>().ok().or(address.ok()).map(|net| net.trunc()).ok_or_else(|| {
+            format!("{} is neither a network nor an address; write it as \"10.0.0.0/8\" or \"10.1.2.3\"", quoted(text))
+        })
+    });
+    if nets.iter().any(|net| net.prefix_len() == 0) {
+        problems.warn(field.place(), "trusts every address, so that any client can claim any address");
+    }
+    nets
+}

@@ -1,0 +1,146 @@
+//! `[session]`: how long sessions live, and the gateway's own endpoints for them.
+
+use std::time::Duration;
+
+use super::error::{Place, Problems};
+use super::raw::RawSession;
+use super::reader::Field;
+use super::server::each;
+use super::value::{Parsed, choice, duration_within, or_off, quoted, show_duration};
+use crate::http::JsonPointer;
+use crate::policy::{PathPattern, PatternTree};
+use crate::session::{IdleLimit, Limits};
+
+/// How long sessions live, and the gateway's own endpoints for them.
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    /// Idle time-outs and absolute lifetimes.
+    pub limits: Limits,
+    /// Where a login request says that it wants to be remembered.
+    pub remember_field: JsonPointer,
+    /// Paths whose requests do not count as a use.
+    pub no_touch: PatternTree<()>,
+    /// The status endpoint; `None`: off.
+    pub status_path: Option<PathPattern>,
+    /// The refresh endpoint; `None`: off.
+    pub refresh_path: Option<PathPattern>,
+    /// What happens to `Cache-Control` of answers made for a session.
+    pub cache: CacheControl,
+    /// Whether answers tell the seconds that a session still has.
+    pub expose: bool,
+}
+
+/// What happens to `Cache-Control` of answers made for a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheControl {
+    /// `private` where there is none or it says `public`.
+    Private,
+    /// The backend's own.
+    Leave,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+/// Browsers keep no cookie longer.
+const LONGEST: Duration = Duration::from_secs(400 * 86_400);
+
+pub(super) fn session(raw: &RawSession, problems: &mut Problems) -> SessionConfig {
+    SessionConfig {
+        limits: limits(raw, problems),
+        remember_field: raw
+            .remember_field
+            .parse_or(JsonPointer::of_field("remember"), problems, |text| remember_field(text)),
+        no_touch: no_touch(raw, problems),
+        status_path: endpoint_or_off(&raw.status_path, "/api/session/status", problems),
+        refresh_path: endpoint_or_off(&raw.refresh_path, "/api/session/refresh", problems),
+        cache: raw.cache.parse_or(
+            CacheControl::Private,
+            problems,
+            choice(&[("private", CacheControl::Private), ("leave", CacheControl::Leave)]),
+        ),
+        expose: raw.expose.get().copied().unwrap_or(false),
+    }
+}
+
+fn limits(raw: &RawSession, problems: &mut Problems) -> Limits {
+    let lifetime = || duration_within(SECOND..=LONGEST);
+    let idle = raw.idle.parse_or(Some(SECOND * 1800), problems, or_off(lifetime()));
+    let absolute = raw.absolute.parse_or(SECOND * 28_800, problems, lifetime());
+    let remember_idle = raw.remember_idle.parse_or(None, problems, or_off(lifetime()));
+    let remember = raw.remember.parse_or(DAY * 7, problems, lifetime());
+    never_reached(&raw.idle, idle, &raw.absolute, absolute, problems);
+    never_reached(&raw.remember_idle, remember_idle, &raw.remember, remember, problems);
+    if remember < absolute {
+        let place = later(raw.remember.place(), raw.absolute.place());
+        problems.warn(place, "a remembered session ends before another one; raise `session.remember`");
+    }
+    Limits { idle: idle.map(IdleLimit::new), absolute, remember_idle: remember_idle.map(IdleLimit::new), remember }
+}
+
+fn never_reached(
+    idle_field: &Field<String>,
+    idle: Option<Duration>,
+    absolute_field: &Field<String>,
+    absolute: Duration,
+    problems: &mut Problems,
+) {
+    if let Some(idle) = idle.filter(|idle| *idle > absolute) {
+        let (idle, absolute) = (show_duration(idle), show_duration(absolute));
+        let name = &absolute_field.place().key;
+        problems.warn(
+            later(idle_field.place(), absolute_field.place()),
+            format!("an idle time-out of {idle} is never reached: `{name}` is {absolute}"),
+        );
+    }
+}
+
+/// The place that is further down: that of the key which is in the file, when only one is.
+fn later<'a>(one: &'a Place, other: &'a Place) -> &'a Place {
+    if one.offset >= other.offset { one } else { other }
+}
+
+/// A JSON pointer, or the bare name of a field.
+fn remember_field(text: &str) -> Parsed<JsonPointer> {
+    if text.is_empty() {
+        return Err(String::from("is empty; write a JSON pointer as \"/remember\" or the name of a form's field"));
+    }
+    if text.starts_with('/') { pointer(text) } else { Ok(JsonPointer::of_field(text)) }
+}
+
+/// A JSON pointer.
+pub(super) fn pointer(text: &str) -> Parsed<JsonPointer> {
+    JsonPointer::parse(text).map_err(|error| format!("{} {error}", quoted(text)))
+}
+
+fn no_touch(raw: &RawSession, problems: &mut Problems) -> PatternTree<()> {
+    let patterns = if raw.no_touch.is_given() {
+        each(&raw.no_touch, problems, pattern)
+    } else {
+        PathPattern::parse("/api/sessions/activity").into_iter().collect()
+    };
+    let mut tree = PatternTree::default();
+    for pattern in &patterns {
+        tree.insert(pattern, ());
+    }
+    tree
+}
+
+/// A path pattern.
+pub(super) fn pattern(text: &str) -> Parsed<PathPattern> {
+    PathPattern::parse(text).map_err(|error| format!("{} {error}", quoted(text)))
+}
+
+/// A path that the gateway itself answers: literal, so that nobody is surprised what else it covers.
+pub(super) fn endpoint(text: &str) -> Parsed<PathPattern> {
+    let pattern = pattern(text)?;
+    if text.contains(['{', '*']) {
+        return Err(format!("{} is a pattern; write one path", quoted(text)));
+    }
+    Ok(pattern)
+}
+
+/// An endpoint of the gateway, `None` for `"off"`.
+pub(super) fn endpoint_or_off(field: &Field<String>, default: &str, problems: &mut Problems) -> Option<PathPattern> {
+    let default = PathPattern::parse(default).ok();
+    field.parse_or(default, problems, or_off(|text| endpoint(text)))
+}

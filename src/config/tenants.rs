@@ -1,0 +1,56 @@
+//! `[tenants]`: asking the backend at login whether a user may use the tenant.
+
+use std::time::Duration;
+
+use super::error::Problems;
+use super::raw::RawTenants;
+use super::value::{Parsed, count_within, duration_within, quoted};
+
+/// How the backend is asked about a tenant at login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantsConfig {
+    /// The path that is asked, with `{user_id}` and `{tenant}` to be filled in.
+    pub verify: String,
+    /// How often it is asked before the login is refused.
+    pub attempts: u32,
+    /// How long is waited between two attempts, times the attempt's number.
+    pub backoff: Duration,
+}
+
+const NAMES: [&str; 2] = ["user_id", "tenant"];
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+
+pub(super) fn tenants(raw: &RawTenants, problems: &mut Problems) -> Option<TenantsConfig> {
+    let verify = raw.verify.require(problems, "verify = \"/api/tenants/verify/{user_id}\"", |text| template(text));
+    let attempts = raw.attempts.parse_or(3, problems, count_within(1..=10));
+    let backoff =
+        raw.backoff.parse_or(Duration::from_secs(2), problems, duration_within(Duration::ZERO..=LONGEST_BACKOFF));
+    Some(TenantsConfig { verify: verify?, attempts, backoff })
+}
+
+fn template(text: &str) -> Parsed<String> {
+    let mut rest = text;
+    let mut names = 0;
+    while let Some((_, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}').ok_or("has a `{` without `}`")?;
+        if !NAMES.contains(&name) {
+            return Err(format!("{{{name}}} is not known; use {{user_id}} and {{tenant}}"));
+        }
+        names += 1;
+        rest = after;
+    }
+    if rest.contains('}') || names == 0 {
+        return Err(format!("{} has no {{user_id}} or {{tenant}}; write where they stand", quoted(text)));
+    }
+    request_path(text)
+}
+
+/// A path on the backend, with an optional query, as it is sent.
+pub(super) fn request_path(text: &str) -> Parsed<String> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#' && byte != b'\\');
+    if text.starts_with('/') && !text.starts_with("//") && plain && text.len() <= 2048 {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{} is not a path; start it with one `/` and write it percent-encoded", quoted(text)))
+    }
+}

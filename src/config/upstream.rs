@@ -1,0 +1,271 @@
+//! `[upstream]` and `[upstreams.name]`: the backends.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::error::{Place, Problems};
+use super::raw::RawUpstream;
+use super::reader::{Field, Named};
+use super::store::file_path;
+use super::value::{Parsed, choice, duration_within, header_value, memory_within, or_off, quoted};
+use crate::http::RequestHost;
+
+/// One backend and how it is talked to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamConfig {
+    /// Its processes, taken in turn. Never empty.
+    pub peers: Vec<PeerAddress>,
+    /// The `Host` that it gets.
+    pub host: HostHeader,
+    /// How long an idle connection is kept; `None`: off, each request has its own.
+    pub keepalive: Option<Duration>,
+    /// The longest time to connect.
+    pub connect_timeout: Duration,
+    /// The longest time from the end of the request to the head of the answer, and between two pieces of its body.
+    pub response_timeout: Duration,
+    /// How a request body without length is sent.
+    pub request_body: RequestBody,
+    /// Where request bodies wait for their length to be known.
+    pub spool: SpoolConfig,
+}
+
+/// Where a backend listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerAddress {
+    /// A TCP port.
+    Tcp {
+        /// A name or an address, an IPv6 address without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(formatter, "http://[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(formatter, "http://{host}:{port}"),
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The `Host` header that a backend gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostHeader {
+    /// The client's.
+    Preserve,
+    /// Always this one.
+    Fixed(HeaderValue),
+}
+
+/// How a request body that comes without a length is sent to the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestBody {
+    /// Spooled first, then sent with a `Content-Length`: many WSGI servers read nothing of a chunked body.
+    ContentLength,
+    /// Passed through as it comes.
+    Stream,
+}
+
+/// Where request bodies wait for their length to be known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpoolConfig {
+    /// The folder for bodies that are too large for memory.
+    pub dir: PathBuf,
+    /// Bodies up to this many bytes stay in memory.
+    pub above: usize,
+}
+
+/// The name of the `[upstream]` table.
+pub(super) const DEFAULT: &str = "default";
+const EXAMPLE: &str = "url = \"http://127.0.0.1:5000\"";
+const MOST_PEERS: usize = 64;
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The upstreams of the file.
+pub(super) struct Upstreams {
+    valid: BTreeMap<Arc<str>, UpstreamConfig>,
+    /// Also of those that are wrong: a route may name them without a second error.
+    names: Vec<String>,
+    place: Place,
+}
+
+impl Upstreams {
+    /// All names, in alphabetical order.
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Where they stand in the file.
+    pub(super) const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The upstream of routes that name none: `default`, or the only one.
+    pub(super) fn fallback(&self) -> Option<Arc<str>> {
+        let default = self.names.iter().find(|name| *name == DEFAULT);
+        let only = || if let [only] = self.names.as_slice() { Some(only) } else { None };
+        default.or_else(only).map(|name| Arc::from(name.as_str()))
+    }
+
+    /// By name.
+    pub(super) fn into_map(self) -> BTreeMap<Arc<str>, UpstreamConfig> {
+        self.valid
+    }
+}
+
+pub(super) fn upstreams(
+    single: Field<RawUpstream>,
+    named: &Field<Named<RawUpstream>>,
+    file: &Place,
+    problems: &mut Problems,
+) -> Upstreams {
+    if !single.is_given() && named.get().is_none_or(|Named(named)| named.is_empty()) {
+        let place = if named.is_given() { named.place().clone() } else { file.child("upstream") };
+        problems.error(&place, format!("is missing; add `[upstream]` with `{EXAMPLE}`"));
+    }
+    let mut upstreams = Upstreams { valid: BTreeMap::new(), names: Vec::new(), place: named.place().clone() };
+    if single.is_given() {
+        upstreams.names.push(String::from(DEFAULT));
+        upstreams.valid.extend(upstream(&single.table(), problems).map(|upstream| (Arc::from(DEFAULT), upstream)));
+    }
+    for (name, spot) in named.get().into_iter().flat_map(|Named(named)| named) {
+        if !is_name(name) {
+            problems.error(&spot.place, "is not a name; use up to 64 letters, digits, `-` or `_`");
+        }
+        if upstreams.names.contains(name) {
+            problems.error(&spot.place, "is the same as `[upstream]`; keep one of the two");
+            continue;
+        }
+        upstreams.names.push(name.clone());
+        upstreams.valid.extend(upstream(&spot.value, problems).map(|upstream| (Arc::from(name.as_str()), upstream)));
+    }
+    upstreams.names.sort();
+    upstreams
+}
+
+fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=64).contains(&name.len()) && name.bytes().all(plain)
+}
+
+fn upstream(raw: &RawUpstream, problems: &mut Problems) -> Option<UpstreamConfig> {
+    raw.balance.parse(problems, |text| balance(text));
+    let host = raw.host.parse_or(HostHeader::Preserve, problems, |text| host_header(text));
+    let keepalive = raw.keepalive.parse_or(None, problems, or_off(duration_within(SECOND / 10..=SECOND * 600)));
+    let connect_timeout =
+        raw.connect_timeout.parse_or(SECOND * 2, problems, duration_within(SECOND / 100..=SECOND * 60));
+    let response_timeout = raw.response_timeout.parse_or(SECOND * 120, problems, duration_within(SECOND / 10..=HOUR));
+    let request_body = raw.request_body.parse_or(
+        RequestBody::ContentLength,
+        problems,
+        choice(&[("content-length", RequestBody::ContentLength), ("stream", RequestBody::Stream)]),
+    );
+    let spool = spool(raw, problems);
+    Some(UpstreamConfig {
+        peers: peers(raw, problems)?,
+        host,
+        keepalive,
+        connect_timeout,
+        response_timeout,
+        request_body,
+        spool,
+    })
+}
+
+fn spool(raw: &RawUpstream, problems: &mut Problems) -> SpoolConfig {
+    let default = SpoolConfig { dir: std::env::temp_dir(), above: 256 << 10 };
+    let Some(raw) = raw.spool.get() else { return default };
+    SpoolConfig {
+        dir: raw.dir.parse_or(default.dir, problems, |text| file_path(text.trim_end_matches('/'))),
+        above: raw.above.parse_or(default.above, problems, memory_within(0..=16 << 20)),
+    }
+}
+
+fn balance(text: &str) -> Parsed<()> {
+    match text {
+        "round-robin" => Ok(()),
+        "least-connections" | "hash-tenant" => {
+            Err(format!("{} is not supported by this version; remove it", quoted(text)))
+        }
+        _ => Err(format!("{} is not known; this version has \"round-robin\"", quoted(text))),
+    }
+}
+
+fn host_header(text: &str) -> Parsed<HostHeader> {
+    if text == "preserve" {
+        return Ok(HostHeader::Preserve);
+    }
+    let known = host_and_port(text, 80).is_some();
+    known.then(|| header_value(text)).transpose()?.map(HostHeader::Fixed).ok_or_else(|| {
+        format!(
+            "{} is neither \"preserve\" nor a host; write it as \"app.internal\" or \"app.internal:8000\"",
+            quoted(text)
+        )
+    })
+}
+
+fn peers(raw: &RawUpstream, problems: &mut Problems) -> Option<Vec<PeerAddress>> {
+    if raw.url.is_given() && raw.urls.is_given() {
+        problems.error(raw.urls.place(), "stands beside `url`; keep one of the two");
+    }
+    if !raw.urls.is_given() {
+        return raw.url.require(problems, EXAMPLE, |url| peer(url)).map(|peer| vec![peer]);
+    }
+    let list = raw.urls.get()?;
+    if list.is_empty() || list.len() > MOST_PEERS {
+        problems.error(raw.urls.place(), format!("has {} addresses; write 1 to {MOST_PEERS}", list.len()));
+    }
+    let mut peers = Vec::with_capacity(list.len());
+    for url in list {
+        match peer(&url.value) {
+            Ok(peer) if peers.contains(&peer) => problems.error(&url.place, "is in the list twice; remove one"),
+            Ok(peer) => peers.push(peer),
+            Err(message) => problems.error(&url.place, message),
+        }
+    }
+    Some(peers)
+}
+
+/// Reads a backend's address. Messages do not quote it when it may hold a password.
+fn peer(url: &str) -> Parsed<PeerAddress> {
+    if let Some(path) = url.strip_prefix("unix:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        return file_path(path).map(PeerAddress::Unix);
+    }
+    if url.starts_with("https://") {
+        return Err(String::from("an https upstream is not supported by this version; use http:// or unix:"));
+    }
+    let Some(rest) = url.strip_prefix("http://") else {
+        return Err(String::from(
+            "is not a backend's address; write it as \"http://127.0.0.1:5000\" or \"unix:/run/app.sock\"",
+        ));
+    };
+    if rest.contains('@') {
+        return Err(String::from("holds a user or password, which no backend is sent; remove it"));
+    }
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    if authority.contains(['/', '?', '#']) {
+        return Err(format!("{} has a path; backends get the client's path, so end it after the port", quoted(url)));
+    }
+    host_and_port(authority, 80)
+        .map(|(host, port)| PeerAddress::Tcp { host, port })
+        .ok_or_else(|| format!("{} has no valid host and port; write it as \"http://127.0.0.1:5000\"", quoted(url)))
+}
+
+/// Splits `host`, `host:port`, `[v6]` or `[v6]:port`. `None` when it is none of these.
+pub(super) fn host_and_port(text: &str, default_port: u16) -> Option<(String, u16)> {
+    let parsed = RequestHost::parse(text)?;
+    let host = parsed.host().trim_start_matches('[').trim_end_matches(']');
+    Some((host.to_owned(), parsed.port().unwrap_or(default_port)))
+}
