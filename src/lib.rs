@@ -1,5 +1,6 @@
 //! A session gateway in front of legacy web apps.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod entropy;

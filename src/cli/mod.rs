@@ -1,0 +1,103 @@
+//! The command line: what was asked, and which file does it.
+//!
+//! Exit codes: 0 fine, 1 failed while running, 2 bad usage or bad configuration.
+
+pub mod check;
+pub mod keygen;
+pub mod serve;
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Failed while running.
+pub const FAILED: u8 = 1;
+/// Bad usage or bad configuration.
+pub const BAD_CONFIGURATION: u8 = 2;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "session-gateway", version, about, args_conflicts_with_subcommands = true)]
+pub struct CommandLine {
+    /// What to do; to serve when nothing is named.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Options of `serve`, when no command is named.
+    #[command(flatten)]
+    pub config: ConfigOption,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve until SIGTERM (the default)
+    Serve(ConfigOption),
+    /// Check a configuration and show what it means
+    Check(CheckOptions),
+    /// Print a new strong secret
+    Keygen,
+}
+
+/// Which configuration.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ConfigOption {
+    /// The configuration file [default: $SESSION_GATEWAY_CONFIG, else config/gateway.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Options of `check`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CheckOptions {
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigOption,
+    /// Also connect to the upstreams and the store
+    #[arg(long)]
+    pub connect: bool,
+}
+
+impl CommandLine {
+    /// Does what was asked.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        match self.command {
+            None => serve::serve(&self.config),
+            Some(Command::Serve(config)) => serve::serve(&config),
+            Some(Command::Check(options)) => check::check(&options, &serve::try_store),
+            Some(Command::Keygen) => keygen::keygen(&crate::entropy::SystemEntropy),
+        }
+    }
+}
+
+/// Writes a line to standard output. A reader that has gone away is no failure.
+fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// Writes a line to standard error.
+fn complain(line: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_serves_by_default() {
+        use clap::CommandFactory as _;
+        CommandLine::command().debug_assert();
+        let parsed = CommandLine::try_parse_from(["session-gateway", "--config", "x.toml"]).expect("valid");
+        assert!(parsed.command.is_none());
+        assert_eq!(parsed.config.config, Some(PathBuf::from("x.toml")));
+        let parsed = CommandLine::try_parse_from(["session-gateway", "check", "--connect"]).expect("valid");
+        assert!(matches!(parsed.command, Some(Command::Check(CheckOptions { connect: true, .. }))));
+        for bad in [&["session-gateway", "serv"][..], &["session-gateway", "keygen", "--config", "x"]] {
+            assert_eq!(CommandLine::try_parse_from(bad).expect_err("bad usage").exit_code(), 2);
+        }
+    }
+}
