@@ -53,7 +53,8 @@ pub enum QueryRule {
 }
 
 /// Headers with a meaning of their own for HTTP or for what the gateway sets: never identity, never stripped.
-const TAKEN: [&str; 19] = [
+const TAKEN: [&str; 23] = [
+    "accept",
     "accept-encoding",
     "authorization",
     "connection",
@@ -65,11 +66,14 @@ const TAKEN: [&str; 19] = [
     "keep-alive",
     "origin",
     "range",
+    "referer",
     "set-cookie",
     "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "user-agent",
+    "vary",
     "via",
     "x-real-ip",
     "x-request-id",

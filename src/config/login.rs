@@ -8,7 +8,7 @@ use super::reader::{Field, OneOrMany, Spot, StatusText};
 use super::server::{each, each_of};
 use super::session::{endpoint_or_off, pattern, pointer};
 use super::tenants::request_path;
-use super::value::{Parsed, choice, header_name, memory_within, quoted};
+use super::value::{Parsed, choice, header_name, memory_within, or_off, quoted};
 use crate::http::{IdentityPointers, JsonPointer, LoginHeaders};
 use crate::policy::PathPattern;
 
@@ -199,9 +199,16 @@ fn login_url(text: &str) -> Parsed<String> {
 
 pub(super) fn logout(raw: &RawLogout, problems: &mut Problems) -> LogoutConfig {
     LogoutConfig {
-        path: endpoint_or_off(&raw.path, "/api/logout", problems),
+        path: raw.path.parse_or(PathPattern::parse("/api/logout").ok(), problems, or_off(|text| pattern(text))),
         all_path: endpoint_or_off(&raw.all_path, "/api/auth/revoke-all-tokens", problems),
         clear_cookies: each(&raw.clear_cookies, problems, cookie_name),
+    }
+}
+
+/// The gateway expires its own cookie itself, and not whenever a backend's is.
+pub(super) fn report_own_cookie(raw: &RawLogout, own: &str, problems: &mut Problems) {
+    for spot in raw.clear_cookies.get().into_iter().flatten().filter(|spot| spot.value == own) {
+        problems.error(&spot.place, "is the gateway's own cookie; name only the backend's");
     }
 }
 

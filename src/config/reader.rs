@@ -212,7 +212,7 @@ impl<T: Read> Read for Named<T> {
         }
         let mut named = BTreeMap::new();
         for (name, value) in table {
-            let place = reader.place(place.child(name.get_ref()).key, name.span().start);
+            let place = reader.place(place.child(&printable(name.get_ref())).key, name.span().start);
             if let Some(value) = T::read(value, &place, reader) {
                 named.insert(name.get_ref().to_string(), Spot { place, value });
             }
@@ -232,6 +232,13 @@ enum Given<T> {
     Value(T),
 }
 
+/// Where a key stands, and whether it is in the file or a default.
+#[derive(Clone)]
+pub(super) struct Setting {
+    pub(super) place: Place,
+    pub(super) given: bool,
+}
+
 /// What stands at one key of a table.
 pub(super) struct Field<T> {
     place: Place,
@@ -247,6 +254,11 @@ impl<T> Field<T> {
     /// Whether the key is in the file, even with a wrong value.
     pub(super) const fn is_given(&self) -> bool {
         !matches!(self.given, Given::Absent)
+    }
+
+    /// Where it stands, and whether it does.
+    pub(super) fn setting(&self) -> Setting {
+        Setting { place: self.place.clone(), given: self.is_given() }
     }
 
     /// The value as read.
@@ -359,11 +371,9 @@ pub(super) fn read_table<T: Table>(table: &DeTable<'_>, place: Place, reader: &m
             let place = reader.place(place.child(text).key, name.span().start);
             read_unbuilt(value.get_ref(), &place, &mut reader.problems);
         } else {
-            let unknown = reader.place(place.child(text).key, name.span().start);
+            let place = reader.place(place.child(&printable(text)).key, name.span().start);
             let hint = did_you_mean(text, T::KEYS.iter().chain(T::UNBUILT).copied());
             let advice = hint.map_or_else(|| String::from("remove it"), |known| format!("did you mean `{known}`?"));
-            // The key itself is the operator's text, so it is quoted like any other.
-            let place = Place { key: place.child(&printable(text)).key, ..unknown };
             reader.problems.error(&place, format!("is not a known key; {advice}"));
         }
     }
@@ -371,6 +381,7 @@ pub(super) fn read_table<T: Table>(table: &DeTable<'_>, place: Place, reader: &m
     T::from_fields(&mut fields)
 }
 
+/// A key as it can stand in a key path: quoted when TOML would quote it.
 fn printable(key: &str) -> String {
     let bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if !key.is_empty() && key.len() <= 60 && key.bytes().all(bare) { key.to_owned() } else { quoted(key) }
