@@ -65,6 +65,9 @@ impl GatewayCookieName {
     /// (`=__Host-session=v` is stored under no name and comes back as `__Host-session=v`), or with white space or
     /// other bytes around the name that a `strip()` or a wrong decoding takes away.
     fn is_imitated_by(&self, piece: &[u8]) -> bool {
+        if piece.len() < self.0.len() {
+            return false;
+        }
         let is_noise = |byte: &u8| !byte.is_ascii_graphic() || matches!(byte, b'"' | b'\'' | b'\\' | b'=' | b',');
         let start = piece.iter().position(|byte| !is_noise(byte)).unwrap_or(piece.len());
         let core = piece.get(start..).unwrap_or_default();

@@ -63,12 +63,12 @@ impl Head {
             if self.content_length.is_some() {
                 return Err(Refusal::BadRequest("There is more than one Content-Length."));
             }
-            self.content_length = Some(content_length(value)?);
+            self.content_length = Some(content_length(trim(value))?);
         } else if name.len() == b"transfer-encoding".len() && name.eq_ignore_ascii_case(b"transfer-encoding") {
             if !self.is_http_11 {
                 return Err(Refusal::BadRequest("Transfer-Encoding is not part of HTTP/1.0."));
             }
-            if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+            if self.chunked || !trim(value).eq_ignore_ascii_case(b"chunked") {
                 return Err(Refusal::BadRequest("The only Transfer-Encoding understood is one single `chunked`."));
             }
             self.chunked = true;
@@ -99,23 +99,35 @@ pub(super) fn without_line_end(line: &[u8]) -> Result<&[u8], Refusal> {
     line.strip_suffix(b"\r\n").ok_or(Refusal::BadRequest("A line ends in a bare LF in place of CRLF."))
 }
 
-/// Splits `name: value`, with the white space around the value taken off. Used for trailers as well.
+/// Splits `name: value`; the white space around the value stays. Used for trailers as well.
 pub(super) fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err(Refusal::BadRequest("A header line begins with white space (folded lines are not accepted)."));
     }
-    let (name, value) = memchr::memchr(b':', line)
-        .and_then(|colon| Some((line.get(..colon)?, line.get(colon + 1..)?)))
-        .ok_or(Refusal::BadRequest("A header line has no colon."))?;
-    if !is_token(name) {
-        return Err(Refusal::BadRequest("A header name has a character that names cannot have (a space, perhaps)."));
-    }
-    // Without an early exit, so that the compiler can look at many bytes at once.
-    let control = value.iter().fold(false, |seen, &byte| seen | ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f));
-    if control {
+    let end = line.iter().position(|byte| !is_token_byte(*byte)).unwrap_or(line.len());
+    let (name, rest) = line.split_at_checked(end).unwrap_or((line, &[]));
+    let Some(value) = rest.strip_prefix(b":").filter(|_| !name.is_empty()) else {
+        return Err(Refusal::BadRequest(
+            "A header line does not begin with a valid name that is directly followed by a colon.",
+        ));
+    };
+    if has_control(value) {
         return Err(Refusal::BadRequest("A header value has a control character."));
     }
-    Ok((name, trim(value)))
+    Ok((name, value))
+}
+
+/// Whether there is a control character other than the tab. Looks at all bytes of a block before it decides, so that
+/// the compiler can compare many at once.
+fn has_control(value: &[u8]) -> bool {
+    let in_block = |block: &[u8]| {
+        block
+            .iter()
+            .fold(0, |seen, &byte| seen | (u8::from(byte < b' ') & u8::from(byte != b'\t')) | u8::from(byte == 0x7f))
+            != 0
+    };
+    let (blocks, rest) = value.as_chunks::<16>();
+    blocks.iter().any(|block| in_block(block)) || in_block(rest)
 }
 
 fn trim(value: &[u8]) -> &[u8] {
@@ -140,7 +152,11 @@ fn content_length(value: &[u8]) -> Result<u64, Refusal> {
 
 /// RFC 9110 section 5.6.2.
 fn is_token(name: &[u8]) -> bool {
-    !name.is_empty() && name.iter().all(|byte| TOKEN.get(usize::from(*byte)).copied().unwrap_or(false))
+    !name.is_empty() && name.iter().all(|byte| is_token_byte(*byte))
+}
+
+fn is_token_byte(byte: u8) -> bool {
+    TOKEN.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
 const TOKEN: [bool; 256] = {
