@@ -4,9 +4,10 @@ use http::HeaderName;
 
 use super::error::Problems;
 use super::raw::{RawLogin, RawLoginHeader, RawLogout, RawWhoami};
-use super::reader::{Field, OneOrMany, Spot, StatusText};
+use super::reader::{OneOrMany, Spot, StatusText};
 use super::server::{each, each_of};
 use super::session::{endpoint_or_off, pattern, pointer};
+use super::table::Field;
 use super::tenants::request_path;
 use super::value::{Parsed, choice, header_name, memory_within, or_off, quoted};
 use crate::http::{IdentityPointers, JsonPointer, LoginHeaders};

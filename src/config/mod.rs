@@ -19,6 +19,7 @@ mod secrets;
 mod server;
 mod session;
 mod store;
+mod table;
 mod telemetry;
 mod tenants;
 mod upstream;
@@ -52,8 +53,9 @@ use crate::policy::RouteTable;
 use error::{Place, Problems};
 use paths::Settings;
 use raw::RawConfig;
-use reader::{DateText, Reader, read_table};
+use reader::{DateText, Reader};
 use routes::Defaults;
+use table::read_table;
 
 /// A complete, valid configuration.
 #[derive(Clone, Debug)]
@@ -175,14 +177,7 @@ fn assemble(raw: RawConfig, file: &Place, problems: &mut Problems) -> Option<Con
     }
     let raw_login = raw.login.table();
     let raw_logout = raw.logout.table();
-    let settings = Settings {
-        login_path: raw_login.path.setting(),
-        login_url: raw_login.login_url.setting(),
-        logout_path: raw_logout.path.setting(),
-        all_path: raw_logout.all_path.setting(),
-        status_path: raw_session.status_path.setting(),
-        refresh_path: raw_session.refresh_path.setting(),
-    };
+    let settings = Settings::of(&raw_session, &raw_login, &raw_logout);
     let login = login::login(raw_login, problems);
     let logout = login::logout(&raw_logout, problems);
     if let Some(cookie) = &cookie {

@@ -4,8 +4,9 @@ use http::Method;
 
 use super::error::Problems;
 use super::login::{LoginConfig, LogoutConfig};
-use super::reader::Setting;
+use super::raw::{RawLogin, RawLogout, RawSession};
 use super::session::SessionConfig;
+use super::table::Setting;
 use crate::policy::{PathPattern, PatternTree};
 
 /// What such a path is for.
@@ -38,6 +39,20 @@ pub(super) struct Settings {
     pub(super) all_path: Setting,
     pub(super) status_path: Setting,
     pub(super) refresh_path: Setting,
+}
+
+impl Settings {
+    /// Of the tables that hold them.
+    pub(super) fn of(session: &RawSession, login: &RawLogin, logout: &RawLogout) -> Self {
+        Self {
+            login_path: login.path.setting(),
+            login_url: login.login_url.setting(),
+            logout_path: logout.path.setting(),
+            all_path: logout.all_path.setting(),
+            status_path: session.status_path.setting(),
+            refresh_path: session.refresh_path.setting(),
+        }
+    }
 }
 
 impl OwnPath {

@@ -10,7 +10,8 @@ use std::path::Path;
 use super::Mode;
 use super::error::Problems;
 use super::raw::RawSecrets;
-use super::reader::{Field, Spot};
+use super::reader::Spot;
+use super::table::Field;
 use super::value::{Parsed, quoted};
 use crate::secret::Secret;
 

@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use super::admin::collide;
 use super::error::Problems;
 use super::raw::RawServer;
-use super::reader::{Field, OneOrMany, Spot};
+use super::reader::{OneOrMany, Spot};
+use super::table::Field;
 use super::value::{Parsed, choice, count_within, duration_within, header_name, memory_within, quoted, size_within};
 use crate::http::{AllowedHosts, Origin, RequestHost, Scheme};
 

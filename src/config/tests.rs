@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::Method;
 
 use super::{Capture, Config, PeerAddress, StoreKind};
-use crate::http::SameSite;
+use crate::http::{JsonPointer, SameSite};
 use crate::policy::{Auth, IdentityMode, PathPattern};
 
 const MINIMAL: &str = include_str!("../../config/minimal.toml");
@@ -60,7 +60,7 @@ fn the_eleven_lines_are_enough() {
     assert_eq!(url.expose_secret(), "redis://127.0.0.1:6379/0");
     let Capture::Json(pointers) = &config.login.capture else { panic!("{:?}", config.login.capture) };
     assert_eq!(
-        pointers.tenant.iter().map(|one| one.as_str()).collect::<Vec<_>>(),
+        pointers.tenant.iter().map(JsonPointer::as_str).collect::<Vec<_>>(),
         ["/user/customer_id", "/customer_id"]
     );
     assert_eq!(config.cookie.name.as_str(), "__Host-session");

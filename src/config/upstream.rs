@@ -10,8 +10,9 @@ use http::HeaderValue;
 
 use super::error::{Place, Problems};
 use super::raw::RawUpstream;
-use super::reader::{Field, Named};
+use super::reader::Named;
 use super::store::file_path;
+use super::table::Field;
 use super::value::{Parsed, choice, duration_within, header_value, memory_within, or_off, quoted};
 use crate::http::RequestHost;
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use http::{HeaderValue, Method};
 
 use super::{BASE, LOCAL, auth, errors, valid};
+use crate::clock::WallTime;
 use crate::config::{AuditTarget, Capture, Config, HostHeader, PeerAddress, QueryRule, RequestBody, StoreKind, locate};
 use crate::http::{RequestHost, SameSite};
 use crate::policy::{Auth, IdentityMode};
@@ -167,7 +168,7 @@ fn compat_ends_with_its_own_date_else_with_the_common_one() {
          [[routes]]\nmatch = \"/b\"\nmode = \"compat\"\ncompat_until = 2027-12-31",
     );
     let end = |segment: &str| match config.routes.pick(&Method::GET, &[segment], false).mode {
-        IdentityMode::Compat { until } => until.map(|until| until.rfc3339()),
+        IdentityMode::Compat { until } => until.map(WallTime::rfc3339),
         other => panic!("{other:?}"),
     };
     assert_eq!(end("a").as_deref(), Some("2027-03-31T00:00:00.000Z"));

@@ -8,7 +8,8 @@ use toml::de::{DeTable, DeValue};
 use super::{environment, valid};
 use crate::config::Config;
 use crate::config::raw::RawConfig;
-use crate::config::reader::{Read as _, Reader, read_table};
+use crate::config::reader::{Read as _, Reader};
+use crate::config::table::read_table;
 
 const COMPLETE: &str = include_str!("../../../config/gateway.toml");
 

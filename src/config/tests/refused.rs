@@ -334,3 +334,11 @@ fn without_a_default_upstream_every_route_and_all_else_must_have_one() {
     );
     assert_eq!(errors(&format!("{base}[[routes]]\nmatch = [\"/*\"]\nupstream = \"two\"\n")), Vec::<String>::new());
 }
+
+#[test]
+fn a_hostile_depth_is_an_error_and_not_an_overflow() {
+    for deep in ["[", "{a=", "[[", "a."] {
+        assert!(!errors(&format!("x = {}", deep.repeat(100_000))).is_empty());
+        assert!(!errors(&deep.repeat(100_000)).is_empty());
+    }
+}
