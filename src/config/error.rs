@@ -98,12 +98,12 @@ pub(super) struct Problems {
 impl Problems {
     /// Something that makes the configuration invalid.
     pub(super) fn error(&mut self, place: &Place, message: impl Into<String>) {
-        self.errors.push((place.clone(), message.into()));
+        self.errors.push((place.clone(), one_line(message.into())));
     }
 
     /// Something that is allowed, but that an operator should know.
     pub(super) fn warn(&mut self, place: &Place, message: impl Into<String>) {
-        self.warnings.push((place.clone(), message.into()));
+        self.warnings.push((place.clone(), one_line(message.into())));
     }
 
     /// Whether nothing makes the configuration invalid so far.
@@ -120,6 +120,21 @@ impl Problems {
     pub(super) fn into_warnings(self, file: &str) -> Vec<String> {
         located(self.warnings, file).iter().map(ToString::to_string).collect()
     }
+}
+
+/// A file's text in a message cannot forge a line or move a terminal's cursor.
+fn one_line(message: String) -> String {
+    if !message.contains(char::is_control) {
+        return message;
+    }
+    message.chars().fold(String::new(), |mut line, c| {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+        line
+    })
 }
 
 fn located(mut found: Vec<(Place, String)>, file: &str) -> Vec<ConfigError> {

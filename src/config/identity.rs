@@ -5,12 +5,13 @@ use http::{HeaderName, HeaderValue};
 use super::Mode;
 use super::error::{Place, Problems};
 use super::raw::RawIdentity;
-use super::reader::{DateText, Field, Spot};
+use super::reader::{DateText, Spot};
 use super::server::each;
+use super::table::Field;
 use super::value::{Parsed, choice, header_name, quoted};
 use crate::clock::WallTime;
 use crate::http::{Encode, IdentityHeaders, IdentityRules, ProtectedNames, TenantFormat};
-use crate::policy::{IdentityMode, QueryRule, QueryRules};
+use crate::policy::IdentityMode;
 use crate::session::TenantId;
 
 /// What the backend is told of a session, and what of the client's own claims is removed.
@@ -27,17 +28,9 @@ pub struct IdentityConfig {
     /// Further headers that are removed from requests.
     pub strip: Vec<HeaderName>,
     /// Query parameters that hold a tenant, by name.
-    pub query: QueryRules,
+    pub query: Vec<(String, QueryRule)>,
     /// The tenant header's value where there is no session; `None`: no header.
     pub anonymous: Option<HeaderValue>,
-}
-
-impl IdentityConfig {
-    /// The names that clients may never send.
-    #[must_use]
-    pub fn protected_names(&self) -> ProtectedNames {
-        ProtectedNames::new(&self.headers, &self.strip)
-    }
 }
 
 /// What happens to a client's own identity header.
@@ -49,8 +42,20 @@ pub enum ClientValue {
     Match,
 }
 
+/// What happens to a query parameter that holds a tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryRule {
+    /// Set to the session's tenant.
+    Overwrite,
+    /// Removed.
+    Drop,
+    /// Refused unless it is the session's.
+    Match,
+}
+
 /// Headers with a meaning of their own for HTTP or for what the gateway sets: never identity, never stripped.
-const TAKEN: [&str; 19] = [
+const TAKEN: [&str; 23] = [
+    "accept",
     "accept-encoding",
     "authorization",
     "connection",
@@ -62,11 +67,14 @@ const TAKEN: [&str; 19] = [
     "keep-alive",
     "origin",
     "range",
+    "referer",
     "set-cookie",
     "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "user-agent",
+    "vary",
     "via",
     "x-real-ip",
     "x-request-id",
@@ -140,7 +148,9 @@ pub(super) fn identity_mode(
 /// A date (to its end, in UTC) or a time with its zone.
 pub(super) fn date(text: &str) -> Parsed<WallTime> {
     let at = text.parse::<jiff::Timestamp>().ok().or_else(|| {
-        let next_day = text.parse::<jiff::civil::Date>().ok()?.tomorrow().ok()?;
+        // A time without a zone would be read as its date alone.
+        let date_alone = (text.len() == "2027-03-31".len()).then_some(text)?;
+        let next_day = date_alone.parse::<jiff::civil::Date>().ok()?.tomorrow().ok()?;
         jiff::tz::TimeZone::UTC.to_timestamp(next_day.to_datetime(jiff::civil::Time::midnight())).ok()
     });
     at.and_then(|at| u64::try_from(at.as_microsecond()).ok()).map(WallTime::from_micros).ok_or_else(|| {
@@ -197,14 +207,14 @@ pub(super) fn report_allowed(
     identity: &IdentityConfig,
     problems: &mut Problems,
 ) {
-    let protected = identity.protected_names();
+    let protected = ProtectedNames::new(&identity.headers, &identity.strip);
     for name in allowed.iter().filter(|name| protected.is_protected(name)) {
         problems.error(field.place(), format!("\"{name}\" is protected; clients may never send it, so remove it"));
     }
 }
 
-fn query(raw: &RawIdentity, problems: &mut Problems) -> QueryRules {
-    let Some(named) = raw.query.get() else { return QueryRules::default() };
+fn query(raw: &RawIdentity, problems: &mut Problems) -> Vec<(String, QueryRule)> {
+    let Some(named) = raw.query.get() else { return Vec::new() };
     let parse = choice(&[("overwrite", QueryRule::Overwrite), ("drop", QueryRule::Drop), ("match", QueryRule::Match)]);
     let mut rules = Vec::with_capacity(named.0.len());
     for (name, spot) in &named.0 {
@@ -216,7 +226,7 @@ fn query(raw: &RawIdentity, problems: &mut Problems) -> QueryRules {
             Err(message) => problems.error(&spot.place, message),
         }
     }
-    QueryRules::new(rules)
+    rules
 }
 
 fn anonymous(text: &str) -> Parsed<Option<HeaderValue>> {

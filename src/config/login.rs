@@ -1,15 +1,16 @@
 //! `[login]` and `[logout]`: which requests begin and end a session, and how a login names its user.
 
-use http::{HeaderName, StatusCode};
+use http::HeaderName;
 
 use super::error::Problems;
 use super::raw::{RawLogin, RawLoginHeader, RawLogout, RawWhoami};
-use super::reader::{Field, OneOrMany, Spot, StatusText};
+use super::reader::{OneOrMany, Spot, StatusText};
 use super::server::{each, each_of};
 use super::session::{endpoint_or_off, pattern, pointer};
+use super::table::Field;
 use super::tenants::request_path;
-use super::value::{Parsed, choice, header_name, memory_within, quoted};
-use crate::http::{IdentityPointers, JsonPointer, LoginHeaders, Target};
+use super::value::{Parsed, choice, header_name, memory_within, or_off, quoted};
+use crate::http::{IdentityPointers, JsonPointer, LoginHeaders};
 use crate::policy::PathPattern;
 
 /// Which requests are logins, and how their answers name a user.
@@ -29,18 +30,6 @@ pub struct LoginConfig {
     pub login_url: String,
 }
 
-impl LoginConfig {
-    /// Whether an answer of this status may be a successful login: 2xx, and 3xx where the identity is not in the body.
-    /// Never 304, which has nothing to do with this login.
-    #[must_use]
-    pub fn is_success(&self, status: StatusCode) -> bool {
-        let redirects = !matches!(self.capture, Capture::Json(_));
-        let plausible =
-            status.is_success() || (redirects && status.is_redirection() && status != StatusCode::NOT_MODIFIED);
-        plausible && !self.failure.contains(&status.as_u16())
-    }
-}
-
 /// Where a login's identity is read.
 #[derive(Clone, Debug)]
 pub enum Capture {
@@ -50,8 +39,8 @@ pub enum Capture {
     Header(LoginHeaders),
     /// In the answer to a second request, made with the cookies that the login set.
     Whoami {
-        /// What is asked: a path, perhaps with a query.
-        target: Target,
+        /// The path that is asked.
+        path: String,
         /// Where its JSON answer names the user.
         pointers: IdentityPointers,
     },
@@ -187,18 +176,13 @@ fn headers(raw: &RawLoginHeader, problems: &mut Problems) -> LoginHeaders {
 }
 
 fn whoami(raw: &RawWhoami, problems: &mut Problems) -> Option<Capture> {
-    let path = raw.path.require(problems, "path = \"/api/me\"", |text| whoami_target(text));
+    let path = raw.path.require(problems, "path = \"/api/me\"", |text| request_path(text));
     let pointers = IdentityPointers {
         tenant: required_pointers(&raw.tenant, "tenant = \"/org/id\"", problems),
         user: required_pointers(&raw.user, "user = \"/id\"", problems),
         role: pointers(&raw.role, &[], problems),
     };
-    Some(Capture::Whoami { target: path?, pointers })
-}
-
-fn whoami_target(text: &str) -> Parsed<Target> {
-    let path = request_path(text)?;
-    Target::parse(&path).map_err(|_| format!("{} is not a path that the gateway would forward", quoted(text)))
+    Some(Capture::Whoami { path: path?, pointers })
 }
 
 fn required_pointers(field: &Field<OneOrMany>, example: &str, problems: &mut Problems) -> Vec<JsonPointer> {
@@ -216,9 +200,16 @@ fn login_url(text: &str) -> Parsed<String> {
 
 pub(super) fn logout(raw: &RawLogout, problems: &mut Problems) -> LogoutConfig {
     LogoutConfig {
-        path: endpoint_or_off(&raw.path, "/api/logout", problems),
+        path: raw.path.parse_or(PathPattern::parse("/api/logout").ok(), problems, or_off(|text| pattern(text))),
         all_path: endpoint_or_off(&raw.all_path, "/api/auth/revoke-all-tokens", problems),
         clear_cookies: each(&raw.clear_cookies, problems, cookie_name),
+    }
+}
+
+/// The gateway expires its own cookie itself, and not whenever a backend's is.
+pub(super) fn report_own_cookie(raw: &RawLogout, own: &str, problems: &mut Problems) {
+    for spot in raw.clear_cookies.get().into_iter().flatten().filter(|spot| spot.value == own) {
+        problems.error(&spot.place, "is the gateway's own cookie; name only the backend's");
     }
 }
 

@@ -19,6 +19,7 @@ mod secrets;
 mod server;
 mod session;
 mod store;
+mod table;
 mod telemetry;
 mod tenants;
 mod upstream;
@@ -37,23 +38,24 @@ use toml::de::DeTable;
 
 pub use admin::AdminConfig;
 pub use error::{ConfigError, ConfigErrors};
-pub use identity::{ClientValue, IdentityConfig};
+pub use identity::{ClientValue, IdentityConfig, QueryRule};
 pub use login::{Capture, LoginConfig, LogoutConfig};
 pub use secrets::SecretsConfig;
 pub use server::{Mode, ServerConfig};
 pub use session::{CacheControl, SessionConfig};
 pub use store::{StoreConfig, StoreKind};
-pub use telemetry::{AuditConfig, TelemetryConfig};
+pub use telemetry::{AuditConfig, AuditTarget, Level, LogFormat, TelemetryConfig};
 pub use tenants::TenantsConfig;
-pub use upstream::{HostHeader, RequestBody, UpstreamConfig};
+pub use upstream::{HostHeader, PeerAddress, RequestBody, SpoolConfig, UpstreamConfig};
 
 use crate::http::{CookieAttributes, Scheme};
 use crate::policy::RouteTable;
 use error::{Place, Problems};
-use paths::Places;
+use paths::Settings;
 use raw::RawConfig;
-use reader::{DateText, Reader, read_table};
+use reader::{DateText, Reader};
 use routes::Defaults;
+use table::read_table;
 
 /// A complete, valid configuration.
 #[derive(Clone, Debug)]
@@ -131,7 +133,7 @@ impl Config {
         for fault in &faults {
             let offset = fault.span().map_or(0, |span| span.start);
             let place = reader.place(String::new(), offset);
-            reader.problems.error(&place, format!("is not TOML: {}", fault.message().replace('\n', ", ")));
+            reader.problems.error(&place, format!("is not TOML: {}", fault.message()));
         }
         if !faults.is_empty() {
             // What was recovered of a broken file would give errors that are none.
@@ -175,17 +177,13 @@ fn assemble(raw: RawConfig, file: &Place, problems: &mut Problems) -> Option<Con
     }
     let raw_login = raw.login.table();
     let raw_logout = raw.logout.table();
-    let places = Places {
-        login_path: raw_login.path.place().clone(),
-        login_url: raw_login.login_url.place().clone(),
-        logout_path: raw_logout.path.place().clone(),
-        all_path: raw_logout.all_path.place().clone(),
-        status_path: raw_session.status_path.place().clone(),
-        refresh_path: raw_session.refresh_path.place().clone(),
-    };
+    let settings = Settings::of(&raw_session, &raw_login, &raw_logout);
     let login = login::login(raw_login, problems);
     let logout = login::logout(&raw_logout, problems);
-    let own_paths = paths::own_paths(&session, login.as_ref(), &logout, &places);
+    if let Some(cookie) = &cookie {
+        login::report_own_cookie(&raw_logout, cookie.name.as_str(), problems);
+    }
+    let own_paths = paths::own_paths(&session, login.as_ref(), &logout, &settings);
     paths::report_conflicts(&own_paths, problems);
     // A wrong date has been reported by its own section.
     let compat_until = raw_identity.compat_until.get().and_then(|DateText(text)| identity::date(text).ok());

@@ -2,9 +2,11 @@
 
 use http::Method;
 
-use super::error::{Place, Problems};
+use super::error::Problems;
 use super::login::{LoginConfig, LogoutConfig};
+use super::raw::{RawLogin, RawLogout, RawSession};
 use super::session::SessionConfig;
+use super::table::Setting;
 use crate::policy::{PathPattern, PatternTree};
 
 /// What such a path is for.
@@ -24,21 +26,33 @@ enum Use {
 
 /// A path that the gateway has a meaning of its own for.
 pub(super) struct OwnPath {
-    /// The key that sets it.
-    pub(super) setting: &'static str,
-    pub(super) place: Place,
+    pub(super) setting: Setting,
     pub(super) pattern: PathPattern,
     purpose: Use,
 }
 
 /// Where the settings stand.
-pub(super) struct Places {
-    pub(super) login_path: Place,
-    pub(super) login_url: Place,
-    pub(super) logout_path: Place,
-    pub(super) all_path: Place,
-    pub(super) status_path: Place,
-    pub(super) refresh_path: Place,
+pub(super) struct Settings {
+    pub(super) login_path: Setting,
+    pub(super) login_url: Setting,
+    pub(super) logout_path: Setting,
+    pub(super) all_path: Setting,
+    pub(super) status_path: Setting,
+    pub(super) refresh_path: Setting,
+}
+
+impl Settings {
+    /// Of the tables that hold them.
+    pub(super) fn of(session: &RawSession, login: &RawLogin, logout: &RawLogout) -> Self {
+        Self {
+            login_path: login.path.setting(),
+            login_url: login.login_url.setting(),
+            logout_path: logout.path.setting(),
+            all_path: logout.all_path.setting(),
+            status_path: session.status_path.setting(),
+            refresh_path: session.refresh_path.setting(),
+        }
+    }
 }
 
 impl OwnPath {
@@ -77,26 +91,22 @@ pub(super) fn own_paths(
     session: &SessionConfig,
     login: Option<&LoginConfig>,
     logout: &LogoutConfig,
-    places: &Places,
+    settings: &Settings,
 ) -> Vec<OwnPath> {
     let mut paths = Vec::new();
-    let mut add = |setting, place: &Place, pattern: Option<&PathPattern>, purpose| {
-        paths.extend(pattern.map(|pattern| OwnPath {
-            setting,
-            place: place.clone(),
-            pattern: pattern.clone(),
-            purpose,
-        }));
+    let mut add = |setting: &Setting, pattern: Option<&PathPattern>, purpose| {
+        let own = |pattern: &PathPattern| OwnPath { setting: setting.clone(), pattern: pattern.clone(), purpose };
+        paths.extend(pattern.map(own));
     };
     for path in login.iter().flat_map(|login| &login.paths) {
-        add("login.path", &places.login_path, Some(path), Use::Login);
+        add(&settings.login_path, Some(path), Use::Login);
     }
     let page = login.and_then(|login| PathPattern::parse(login.login_url.split('?').next()?).ok());
-    add("login.login_url", &places.login_url, page.as_ref(), Use::LoginPage);
-    add("logout.path", &places.logout_path, logout.path.as_ref(), Use::Logout);
-    add("logout.all_path", &places.all_path, logout.all_path.as_ref(), Use::LogoutAll);
-    add("session.status_path", &places.status_path, session.status_path.as_ref(), Use::Endpoint);
-    add("session.refresh_path", &places.refresh_path, session.refresh_path.as_ref(), Use::Endpoint);
+    add(&settings.login_url, page.as_ref(), Use::LoginPage);
+    add(&settings.logout_path, logout.path.as_ref(), Use::Logout);
+    add(&settings.all_path, logout.all_path.as_ref(), Use::LogoutAll);
+    add(&settings.status_path, session.status_path.as_ref(), Use::Endpoint);
+    add(&settings.refresh_path, session.refresh_path.as_ref(), Use::Endpoint);
     paths
 }
 
@@ -107,18 +117,25 @@ pub(super) fn report_conflicts(paths: &[OwnPath], problems: &mut Problems) {
     let mut seen: PatternTree<&OwnPath> = PatternTree::default();
     for path in paths {
         if HEALTH.contains(&path.pattern.as_str().trim_end_matches('/')) {
-            problems.error(&path.place, format!("\"{}\" is a health endpoint; choose another path", path.pattern));
+            let message = format!("\"{}\" is a health endpoint; choose another path", path.pattern);
+            problems.error(&path.setting.place, message);
         }
         let entries = seen.entry(&path.pattern);
         let clash = entries.iter().find(|other| (other.purpose, path.purpose) != (Use::Login, Use::LoginPage));
         if let Some(other) = clash {
-            let (first, second) = if other.place.offset <= path.place.offset { (*other, path) } else { (path, *other) };
-            let message = format!(
-                "\"{}\" is also `{}` (line {}); give each a path of its own",
-                second.pattern, first.setting, first.place.line
-            );
-            problems.error(&second.place, message);
+            report_clash(other, path, problems);
         }
         entries.push(path);
     }
+}
+
+/// Reports at the setting that is in the file; at the later one when both are.
+fn report_clash(one: &OwnPath, other: &OwnPath, problems: &mut Problems) {
+    let rank = |path: &OwnPath| (path.setting.given, path.setting.place.offset);
+    let (first, second) = if rank(one) <= rank(other) { (one, other) } else { (other, one) };
+    let whose =
+        if first.setting.given { format!("in line {}", first.setting.place.line) } else { String::from("by default") };
+    let (pattern, key) = (&second.pattern, &first.setting.place.key);
+    let message = format!("\"{pattern}\" is also `{key}` {whose}; give each a path of its own");
+    problems.error(&second.setting.place, message);
 }

@@ -8,7 +8,8 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::error::Place;
-use super::reader::{DateText, Field, Fields, Named, OneOrMany, Read, Reader, Spot, StatusText, Table, key_of, tables};
+use super::reader::{DateText, Named, OneOrMany, Read, Reader, Spot, StatusText};
+use super::table::{Field, Fields, Table, key_of, tables};
 use crate::secret::Secret;
 
 type List = Vec<Spot<String>>;

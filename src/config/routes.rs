@@ -7,9 +7,10 @@ use super::error::{Place, Problems};
 use super::identity::{Until, identity_mode};
 use super::paths::OwnPath;
 use super::raw::RawRoute;
-use super::reader::{DateText, Field, OneOrMany, Spot};
+use super::reader::{DateText, OneOrMany, Spot};
 use super::server::each;
 use super::session::pattern;
+use super::table::Field;
 use super::upstream::Upstreams;
 use super::value::{Parsed, choice, did_you_mean, quoted};
 use crate::clock::WallTime;
@@ -52,7 +53,7 @@ pub(super) fn routes(
         }
     }
     add_implicit(&mut table, own_paths);
-    report_unreachable(&table, own_paths, problems);
+    report_unreachable(&table, &explicit, own_paths, problems);
     report_shadowed(&explicit, own_paths, problems);
     table
 }
@@ -62,9 +63,8 @@ fn route(spot: &Spot<RawRoute>, defaults: &Defaults, upstreams: &Upstreams, prob
     let words = [("required", Auth::Required), ("optional", Auth::Optional), ("public", Auth::Public)];
     let auth = raw.auth.parse_or(Auth::Required, problems, choice(&words));
     let roles = each(&raw.roles, problems, role);
-    if !roles.is_empty() && auth != Auth::Required {
-        problems.error(raw.roles.place(), "needs `auth = \"required\"`: without a session there is no role to check");
-    }
+    let methods = methods(&raw.methods, problems);
+    report_unchecked_roles(&raw.roles, auth, methods, problems);
     let passing = [("pass", Authorization::Pass), ("drop", Authorization::Drop)];
     let authorization = raw.authorization.parse_or(Authorization::Pass, problems, choice(&passing));
     let csrf = raw.csrf.parse_or(true, problems, choice(&[("on", true), ("off", false)]));
@@ -74,8 +74,26 @@ fn route(spot: &Spot<RawRoute>, defaults: &Defaults, upstreams: &Upstreams, prob
     let upstream = upstream(&raw.upstream, spot, upstreams, problems);
     Explicit {
         patterns: patterns(raw, problems),
-        methods: methods(&raw.methods, problems),
+        methods,
         route: Route { pattern: Arc::from(""), auth, roles, csrf, authorization, upstream, mode },
+    }
+}
+
+/// On a public route roles hold only for the methods that it does not list.
+fn report_unchecked_roles(field: &Field<Vec<Spot<String>>>, auth: Auth, methods: MethodSet, problems: &mut Problems) {
+    if field.get().is_none_or(Vec::is_empty) {
+        return;
+    }
+    match auth {
+        Auth::Public if methods == MethodSet::ALL => {
+            let message = "needs `auth = \"required\"`: nobody's role is checked on a public route";
+            problems.error(field.place(), message);
+        }
+        Auth::Public => {
+            problems.warn(field.place(), "is checked only for methods that this public route does not list");
+        }
+        Auth::Optional => problems.warn(field.place(), "is not checked for requests without a session"),
+        Auth::Required => {}
     }
 }
 
@@ -201,18 +219,24 @@ fn add_implicit(table: &mut RouteTable, own_paths: &[OwnPath]) {
 }
 
 /// An explicit route may take the way to the login away.
-fn report_unreachable(table: &RouteTable, own_paths: &[OwnPath], problems: &mut Problems) {
+fn report_unreachable(table: &RouteTable, explicit: &[Explicit], own_paths: &[OwnPath], problems: &mut Problems) {
+    let mut places: PatternTree<&Place> = PatternTree::default();
+    for Spot { place, value: pattern } in explicit.iter().flat_map(|route| &route.patterns) {
+        places.insert(pattern, place);
+    }
     for own in own_paths {
         let Some(method) = own.needed_without_session() else { continue };
-        let route = table.pick(&method, &own.segments(), own.ends_in_slash());
-        if route.auth == Auth::Required {
-            let message = format!(
-                "\"{}\" needs a session for {method} by a route of that pattern, so nobody could log in; make that \
-                 route `auth = \"public\"` for {method} too, or remove it",
-                own.pattern
-            );
-            problems.error(&own.place, message);
+        if table.pick(&method, &own.segments(), own.ends_in_slash()).auth != Auth::Required {
+            continue;
         }
+        // Only an explicit route of the same pattern can have replaced the implicit, public one.
+        let place = places.entry(&own.pattern).first().map_or(&own.setting.place, |place| *place);
+        let message = format!(
+            "\"{}\" is `{}` and would need a session for {method}, so nobody could log in; let a route with \
+             `auth = \"public\"` have it",
+            own.pattern, own.setting.place.key
+        );
+        problems.error(place, message);
     }
 }
 
@@ -223,9 +247,11 @@ fn report_shadowed(explicit: &[Explicit], own_paths: &[OwnPath], problems: &mut 
     }
     for Spot { place, value: pattern } in explicit.iter().flat_map(|route| &route.patterns) {
         if let Some(own) = answered.entry(pattern).first() {
-            let message =
-                format!("\"{pattern}\" is `{}`, which the gateway answers itself; this has no effect", own.setting);
-            problems.warn(place, message);
+            let key = &own.setting.place.key;
+            problems.warn(
+                place,
+                format!("\"{pattern}\" is `{key}`, which the gateway answers itself; it has no effect here"),
+            );
         }
     }
 }

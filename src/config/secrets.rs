@@ -10,7 +10,8 @@ use std::path::Path;
 use super::Mode;
 use super::error::Problems;
 use super::raw::RawSecrets;
-use super::reader::{Field, Spot};
+use super::reader::Spot;
+use super::table::Field;
 use super::value::{Parsed, quoted};
 use crate::secret::Secret;
 
@@ -63,6 +64,7 @@ pub(super) fn secret_or_file(
 ) -> Option<Spot<Secret>> {
     if field.is_given() && file.is_given() {
         problems.error(file.place(), format!("stands beside `{}`; keep one of the two", field.place().key));
+        return None;
     }
     let from_file = file.parse(problems, |path| read_secret(Path::new(path)));
     if let Some((secret, permissions)) = from_file {

@@ -9,9 +9,10 @@ use ipnet::IpNet;
 use super::admin::collide;
 use super::error::Problems;
 use super::raw::RawServer;
-use super::reader::{Field, OneOrMany, Spot};
+use super::reader::{OneOrMany, Spot};
+use super::table::Field;
 use super::value::{Parsed, choice, count_within, duration_within, header_name, memory_within, quoted, size_within};
-use crate::http::{AllowedHosts, Origin, Scheme};
+use crate::http::{AllowedHosts, Origin, RequestHost, Scheme};
 
 /// How strict the gateway is with its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,7 +192,12 @@ fn hosts(
     if patterns.iter().any(|pattern| pattern == "*") && mode == Mode::Production {
         problems.warn(field.place(), "answers for every host; list the hosts that are yours");
     }
-    AllowedHosts::parse(patterns.iter().map(String::as_str)).ok()
+    let allowed = AllowedHosts::parse(patterns.iter().map(String::as_str)).ok()?;
+    let public_host = public_url.and_then(|origin| RequestHost::parse(origin.host()));
+    if public_host.is_some_and(|host| !allowed.allows(&host)) {
+        problems.warn(field.place(), "lacks the host of `server.public_url`, which is then answered with 421; add it");
+    }
+    Some(allowed)
 }
 
 fn trusted_proxies(field: &Field<Vec<Spot<String>>>, problems: &mut Problems) -> Vec<IpNet> {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::error::{Place, Problems};
 use super::raw::RawSession;
-use super::reader::Field;
 use super::server::each;
+use super::table::Field;
 use super::value::{Parsed, choice, duration_within, or_off, quoted, show_duration};
 use crate::http::JsonPointer;
 use crate::policy::{PathPattern, PatternTree};

@@ -1,6 +1,8 @@
 //! `[upstream]` and `[upstreams.name]`: the backends.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,14 +10,14 @@ use http::HeaderValue;
 
 use super::error::{Place, Problems};
 use super::raw::RawUpstream;
-use super::reader::{Field, Named};
+use super::reader::Named;
 use super::store::file_path;
+use super::table::Field;
 use super::value::{Parsed, choice, duration_within, header_value, memory_within, or_off, quoted};
 use crate::http::RequestHost;
-use crate::upstream::{PeerAddress, SpoolSettings};
 
 /// One backend and how it is talked to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamConfig {
     /// Its processes, taken in turn. Never empty.
     pub peers: Vec<PeerAddress>,
@@ -30,7 +32,31 @@ pub struct UpstreamConfig {
     /// How a request body without length is sent.
     pub request_body: RequestBody,
     /// Where request bodies wait for their length to be known.
-    pub spool: SpoolSettings,
+    pub spool: SpoolConfig,
+}
+
+/// Where a backend listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerAddress {
+    /// A TCP port.
+    Tcp {
+        /// A name or an address, an IPv6 address without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(formatter, "http://[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(formatter, "http://{host}:{port}"),
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// The `Host` header that a backend gets.
@@ -49,6 +75,15 @@ pub enum RequestBody {
     ContentLength,
     /// Passed through as it comes.
     Stream,
+}
+
+/// Where request bodies wait for their length to be known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpoolConfig {
+    /// The folder for bodies that are too large for memory.
+    pub dir: PathBuf,
+    /// Bodies up to this many bytes stay in memory.
+    pub above: usize,
 }
 
 /// The name of the `[upstream]` table.
@@ -149,10 +184,10 @@ fn upstream(raw: &RawUpstream, problems: &mut Problems) -> Option<UpstreamConfig
     })
 }
 
-fn spool(raw: &RawUpstream, problems: &mut Problems) -> SpoolSettings {
-    let default = SpoolSettings { dir: std::env::temp_dir(), above: 256 << 10 };
+fn spool(raw: &RawUpstream, problems: &mut Problems) -> SpoolConfig {
+    let default = SpoolConfig { dir: std::env::temp_dir(), above: 256 << 10 };
     let Some(raw) = raw.spool.get() else { return default };
-    SpoolSettings {
+    SpoolConfig {
         dir: raw.dir.parse_or(default.dir, problems, |text| file_path(text.trim_end_matches('/'))),
         above: raw.above.parse_or(default.above, problems, memory_within(0..=16 << 20)),
     }

@@ -1,0 +1,344 @@
+//! Every bad value with the line that an operator reads.
+
+use super::{BASE, LOCAL, errors};
+
+/// Added to [`BASE`], so that the first added line is line 4.
+#[test]
+fn each_bad_value_is_refused_with_what_to_do() {
+    for (added, expected) in [
+        (
+            "server.listen = \"8080\"",
+            "t.toml:4: server.listen: \"8080\" is not an address and port; write it as \"127.0.0.1:8080\" or \"[::]:8080\"",
+        ),
+        ("server.listen = []", "t.toml:4: server.listen: is empty; write at least one address as \"127.0.0.1:8080\""),
+        (
+            "server.listen = [\"0.0.0.0:1\", \"127.0.0.1:1\"]",
+            "t.toml:4: server.listen[1]: 127.0.0.1:1 collides with an earlier address; remove one",
+        ),
+        (
+            "server.max_header = \"2MiB\"",
+            "t.toml:4: server.max_header: \"2MiB\" is out of bounds; choose from \"1KiB\" to \"1MiB\"",
+        ),
+        ("server.max_headers = 7", "t.toml:4: server.max_headers: 7 is out of bounds; choose from 8 to 1000"),
+        ("server.max_headers = -1", "t.toml:4: server.max_headers: is negative or too large; write a whole number"),
+        (
+            "server.header_timeout = \"10\"",
+            "t.toml:4: server.header_timeout: \"10\" is not a duration; write one as \"500ms\", \"30s\", \"1h30m\" or \"7d\"",
+        ),
+        (
+            "server.hosts = [\"a.test:80\"]",
+            "t.toml:4: server.hosts[0]: \"a.test:80\" is not a host name or address without port, \"*.\" and a name, or \"*\"",
+        ),
+        (
+            "server.trusted_proxies = [\"10.0.0.0/33\"]",
+            "t.toml:4: server.trusted_proxies[0]: \"10.0.0.0/33\" is neither a network nor an address; write it as \"10.0.0.0/8\" or \"10.1.2.3\"",
+        ),
+        (
+            "server.allow_headers = [\"x_user_id\"]",
+            "t.toml:4: server.allow_headers: \"x_user_id\" is protected; clients may never send it, so remove it",
+        ),
+        (
+            "server.proxy_protocol = \"optional\"",
+            "t.toml:4: server.proxy_protocol: is not supported by this version; remove it",
+        ),
+        (
+            "server.tls = { cert = \"a\", key = \"b\" }",
+            "t.toml:4: server.tls: is not supported by this version; remove it",
+        ),
+        (
+            "upstream.health_path = \"/x\"",
+            "t.toml:4: upstream.health_path: is not supported by this version; remove it",
+        ),
+        (
+            "upstream.balance = \"hash-tenant\"",
+            "t.toml:4: upstream.balance: \"hash-tenant\" is not supported by this version; remove it",
+        ),
+        ("upstream.urls = [\"http://a\"]", "t.toml:4: upstream.urls: stands beside `url`; keep one of the two"),
+        (
+            "upstreams.x.url = \"http://a/b\"",
+            "t.toml:4: upstreams.x.url: \"http://a/b\" has a path; backends get the client's path, so end it after the port",
+        ),
+        (
+            "upstreams.x.url = \"http://me:hidden@a\"",
+            "t.toml:4: upstreams.x.url: holds a user or password, which no backend is sent; remove it",
+        ),
+        ("upstreams.x.urls = []", "t.toml:4: upstreams.x.urls: has 0 addresses; write 1 to 64"),
+        (
+            "upstreams.default.url = \"http://a\"",
+            "t.toml:4: upstreams.default: is the same as `[upstream]`; keep one of the two",
+        ),
+        ("store.redis = \"redis://a\"", "t.toml:3: store.embedded: stands beside `store.redis`; keep one of the two"),
+        ("store.password = \"hidden\"", "t.toml:4: store.password: belongs to `store.redis`; remove it"),
+        ("store.on_error = \"allow\"", "t.toml:4: store.on_error: \"allow\" is not known; choose one of \"deny\""),
+        ("store.cache_entries = 5", "t.toml:4: store.cache_entries: is not supported by this version; remove it"),
+        (
+            "store.prefix = \"a{b}\"",
+            "t.toml:4: store.prefix: \"a{b}\" cannot be a prefix; use up to 64 letters, digits, `:`, `-`, `_` or `.`",
+        ),
+        (
+            "session.idle = \"100ms\"",
+            "t.toml:4: session.idle: \"100ms\" is out of bounds; choose from \"1s\" to \"400d\"",
+        ),
+        (
+            "session.absolute = \"off\"",
+            "t.toml:4: session.absolute: \"off\" is not a duration; write one as \"500ms\", \"30s\", \"1h30m\" or \"7d\"",
+        ),
+        (
+            "session.max_per_user = { count = 3 }",
+            "t.toml:4: session.max_per_user: is not supported by this version; remove it",
+        ),
+        (
+            "session.no_touch = [\"/a/*/b\"]",
+            "t.toml:4: session.no_touch[0]: \"/a/*/b\" has a `*` that is not the whole last segment",
+        ),
+        ("session.status_path = \"/s/{x}\"", "t.toml:4: session.status_path: \"/s/{x}\" is a pattern; write one path"),
+        ("session.expose = \"yes\"", "t.toml:4: session.expose: is a string; write true or false"),
+        ("cookie.name = \"a b\"", "t.toml:4: cookie.name: \"a b\" is not 1 to 64 letters, digits, `-`, `_` or `.`"),
+        (
+            "cookie.same_site = \"None\"",
+            "t.toml:4: cookie.same_site: \"None\" is not known; choose one of \"strict\", \"lax\", \"none\"",
+        ),
+        (
+            "identity.user_header = \"x-customer-id\"",
+            "t.toml:4: identity.user_header: is the same header as `identity.tenant_header`; give each its own",
+        ),
+        (
+            "identity.tenant_header = \"X-User-Id\"",
+            "t.toml:4: identity.tenant_header: is the same header as `identity.user_header`; give each its own",
+        ),
+        (
+            "identity.user_header = \"Host\"",
+            "t.toml:4: identity.user_header: \"Host\" has a meaning of its own in HTTP or is set by the gateway; choose another",
+        ),
+        (
+            "identity.user_header = \"X_User\"",
+            "t.toml:4: identity.user_header: \"X_User\" cannot be told apart by every backend; use up to 64 letters, digits and `-`",
+        ),
+        (
+            "identity.strip = [\"Content-Type\"]",
+            "t.toml:4: identity.strip[0]: \"Content-Type\" has a meaning of its own in HTTP or is set by the gateway; choose another",
+        ),
+        (
+            "identity.query = { a = \"keep\" }",
+            "t.toml:4: identity.query.a: \"keep\" is not known; choose one of \"overwrite\", \"drop\", \"match\"",
+        ),
+        (
+            "identity.anonymous = \"a,b\"",
+            "t.toml:4: identity.anonymous: \"a,b\" has a character other than visible ASCII without comma; write \"omit\" or a tenant",
+        ),
+        (
+            "identity.mode = \"compat\"",
+            "t.toml:4: identity.mode: \"compat\" needs an end in production; add `compat_until = \"2027-03-31\"`",
+        ),
+        (
+            "identity = { mode = \"compat\", compat_until = \"soon\" }",
+            "t.toml:4: identity.compat_until: \"soon\" is not a date; write it as \"2027-03-31\" or \"2027-03-31T18:00:00Z\"",
+        ),
+        ("login.path = []", "t.toml:4: login.path: is empty; write the path that logins are sent to"),
+        ("login.path = \"login\"", "t.toml:4: login.path: \"login\" does not start with `/`"),
+        ("login.capture = \"jwt\"", "t.toml:4: login.capture: \"jwt\" is not supported by this version; remove it"),
+        (
+            "login.capture = \"whoami\"",
+            "t.toml:4: login.whoami: is missing; add `whoami = { path = \"/api/me\", tenant = \"/org/id\", user = \"/id\" }`",
+        ),
+        (
+            "login = { capture = \"whoami\", whoami = { path = \"/me\", tenant = \"/t\" } }",
+            "t.toml:4: login.whoami.user: is missing; add `user = \"/id\"`",
+        ),
+        (
+            "login.tenant = \"customer_id\"",
+            "t.toml:4: login.tenant: \"customer_id\" does not begin with a slash, as in \"/user/id\"",
+        ),
+        ("login.user = []", "t.toml:4: login.user: is empty; write where the answer names it, as in \"/user/id\""),
+        (
+            "login.failure = [\"401\"]",
+            "t.toml:4: login.failure[0]: \"401\" is not a status that could be a success; write one from \"200\" to \"399\"",
+        ),
+        (
+            "login.login_url = \"https://sso.test/\"",
+            "t.toml:4: login.login_url: \"https://sso.test/\" is not a path; start it with one `/` and write it percent-encoded",
+        ),
+        (
+            "login.login_url = \"//sso.test\"",
+            "t.toml:4: login.login_url: \"//sso.test\" is not a path; start it with one `/` and write it percent-encoded",
+        ),
+        (
+            "logout.path = \"/api/login\"",
+            "t.toml:4: logout.path: \"/api/login\" is also `login.path` by default; give each a path of its own",
+        ),
+        (
+            "logout = { path = \"/bye\", all_path = \"/bye/\" }",
+            "t.toml:4: logout.all_path: \"/bye/\" is also `logout.path` in line 4; give each a path of its own",
+        ),
+        (
+            "login.path = [\"/l\", \"/l/\"]",
+            "t.toml:4: login.path: \"/l/\" is also `login.path` in line 4; give each a path of its own",
+        ),
+        (
+            "session.status_path = \"/healthz\"",
+            "t.toml:4: session.status_path: \"/healthz\" is a health endpoint; choose another path",
+        ),
+        ("logout.clear_cookies = [\"a;b\"]", "t.toml:4: logout.clear_cookies[0]: \"a;b\" is not the name of a cookie"),
+        (
+            "tenants.attempts = 3",
+            "t.toml:4: tenants.verify: is missing; add `verify = \"/api/tenants/verify/{user_id}\"`",
+        ),
+        ("tenants.verify = \"/t/{user}\"", "t.toml:4: tenants.verify: {user} is not known; use {user_id} and {tenant}"),
+        (
+            "tenants.verify = \"/t\"",
+            "t.toml:4: tenants.verify: \"/t\" has no {user_id} or {tenant}; write where they stand",
+        ),
+        (
+            "admin.listen = \"0.0.0.0:8080\"",
+            "t.toml:4: admin.listen: 0.0.0.0:8080 collides with 127.0.0.1:8080 of `server.listen`; give operators an address of their own",
+        ),
+        (
+            "admin.token = \"hidden\"",
+            "t.toml:4: admin.token: is shorter than 32 bytes; make a strong one with `session-gateway keygen`",
+        ),
+        (
+            "admin.token = \"changeme\"",
+            "t.toml:4: admin.token: is a well-known word; make a strong one with `session-gateway keygen`",
+        ),
+        (
+            "admin.token_file = \"/nowhere/at/all\"",
+            "t.toml:4: admin.token_file: \"/nowhere/at/all\" cannot be read: No such file or directory (os error 2)",
+        ),
+        (
+            "admin = { token = \"${TOKEN}\", token_file = \"x\" }",
+            "t.toml:4: admin.token_file: stands beside `admin.token`; keep one of the two",
+        ),
+        ("admin.tokens = [{ name = \"a\" }]", "t.toml:4: admin.tokens: is not supported by this version; remove it"),
+        (
+            "secrets.key = \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"",
+            "t.toml:4: secrets.key: is one repeated character; make a strong one with `session-gateway keygen`",
+        ),
+        ("audit.file = \"\"", "t.toml:4: audit.file: \"\" is not a file's path"),
+        (
+            "telemetry.level = \"verbose\"",
+            "t.toml:4: telemetry.level: \"verbose\" is not known; choose one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
+        ),
+        (
+            "admin.listen = \"${UNSET}\"",
+            "t.toml:4: admin.listen: the environment variable UNSET is not set; set it, or write `$${` for a literal `${`",
+        ),
+        ("[[events]]\nmatch = \"DELETE /a/{tenant}\"", "t.toml:4: events: is not supported by this version; remove it"),
+        ("[monitor]", "t.toml:4: monitor: is not supported by this version; remove it"),
+        ("[cors]\norigins = []", "t.toml:4: cors: is not supported by this version; remove it"),
+        ("[[routes]]\nauth = \"public\"", "t.toml:4: routes[0].match: is missing; add `match = \"/static/*\"`"),
+        (
+            "[[routes]]\nmatch = \"/a\"\nauht = \"public\"",
+            "t.toml:6: routes[0].auht: is not a known key; did you mean `auth`?",
+        ),
+        (
+            "[[routes]]\nmatch = \"/a\"\nmethods = [\"get\"]",
+            "t.toml:6: routes[0].methods[0]: \"get\" is not a method that is forwarded; write GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS",
+        ),
+        (
+            "[[routes]]\nmatch = \"/a\"\nauth = \"public\"\nroles = [\"x\"]",
+            "t.toml:7: routes[0].roles: needs `auth = \"required\"`: nobody's role is checked on a public route",
+        ),
+        (
+            "[[routes]]\nmatch = \"/a\"\nupstream = \"defualt\"",
+            "t.toml:6: routes[0].upstream: there is no upstream \"defualt\"; did you mean `default`?",
+        ),
+        (
+            "[[routes]]\nmatch = \"/a\"\nmode = \"compat\"",
+            "t.toml:6: routes[0].mode: \"compat\" needs an end in production; add `compat_until = \"2027-03-31\"`",
+        ),
+        (
+            "[[routes]]\nmatch = \"/a\"\ncompat_until = 2027-03-31",
+            "t.toml:6: routes[0].compat_until: has no effect without `mode = \"compat\"`; remove it",
+        ),
+        (
+            "[[routes]]\nmatch = \"/a/{x}\"\n[[routes]]\nmatch = [\n\"/b\",\n\"/a/{y}\"]",
+            "t.toml:9: routes[1].match[1]: \"/a/{y}\" is the same as `routes[0].match` in line 5, for the same methods; merge the two routes or give each its own methods",
+        ),
+        (
+            "[[routes]]\nmatch = \"/login\"\nauth = \"required\"",
+            "t.toml:5: routes[0].match: \"/login\" is `login.login_url` and would need a session for GET, so nobody could log in; let a route with `auth = \"public\"` have it",
+        ),
+        (
+            "[[routes]]\nmatch = \"/api/login\"\nmethods = [\"GET\"]\nauth = \"public\"",
+            "t.toml:5: routes[0].match: \"/api/login\" is `login.path` and would need a session for POST, so nobody could log in; let a route with `auth = \"public\"` have it",
+        ),
+        ("\"a b\\n\" = 1", "t.toml:4: \"a b\\n\": is not a known key; remove it"),
+        ("routes = \"x\"", "t.toml:4: routes: is a string; write a list"),
+        ("login.header = 1", "t.toml:4: login.header: is an integer; write a table"),
+    ] {
+        assert_eq!(errors(&format!("{BASE}{added}\n")), [expected], "{added}");
+    }
+}
+
+#[test]
+fn over_http_what_browsers_would_drop_is_refused() {
+    for (added, expected) in [
+        (
+            "cookie.name = \"__Host-session\"",
+            "t.toml:4: cookie.name: \"__Host-session\" would be dropped by browsers: they take such a name only over https; use an https `server.public_url` or another name",
+        ),
+        (
+            "cookie.name = \"__secure-x\"",
+            "t.toml:4: cookie.name: \"__secure-x\" would be dropped by browsers: they take such a name only over https; use an https `server.public_url` or another name",
+        ),
+        (
+            "cookie.same_site = \"none\"",
+            "t.toml:4: cookie.same_site: \"none\" needs a Secure cookie, and so an https `server.public_url`; use \"lax\" or \"strict\" over http",
+        ),
+    ] {
+        assert_eq!(errors(&format!("{LOCAL}{added}\n")), [expected], "{added}");
+    }
+}
+
+#[test]
+fn production_refuses_http_and_says_how_to_mend_it() {
+    assert_eq!(
+        errors(&LOCAL.replace("development", "production")),
+        ["t.toml:1: server.public_url: is not https, so that browsers would get a cookie that is not Secure; use an \
+             https URL, or set `server.mode = \"development\"`"]
+    );
+}
+
+#[test]
+fn a_bad_store_address_is_refused_and_never_shown() {
+    for (url, expected) in [
+        (
+            "sentinel:[a:1]/hidden",
+            "a `sentinel:` or `cluster:` store is not supported by this version; name one server",
+        ),
+        ("cluster:[a:1]", "a `sentinel:` or `cluster:` store is not supported by this version; name one server"),
+        ("http://hidden@a", "is not a store's address; start it with `redis://`, `rediss://` or `redis+unix:`"),
+        ("redis://u:hidden@", "has no valid host and port; write it as \"redis://127.0.0.1:6379/0\""),
+        ("redis://u:hidden@a:0", "has no valid host and port; write it as \"redis://127.0.0.1:6379/0\""),
+        ("redis://u:hidden@a/x", "has a path that is not a database's number; end it with `/0`"),
+        ("rediss://u:hidden@a/#insecure", "has a `#`; write it as `%23` in a password, else remove it"),
+        ("redis://u:hid den@a", "has a space or a character outside ASCII; write it percent-encoded"),
+        ("redis+unix:run.sock", "names no socket; write it as \"redis+unix:///run/redis.sock\""),
+    ] {
+        let text = BASE.replace("store.embedded = \"s\"", &format!("store.redis = \"{url}\""));
+        assert_eq!(errors(&text), [format!("t.toml:3: store.redis: {expected}")], "{url}");
+    }
+}
+
+#[test]
+fn without_a_default_upstream_every_route_and_all_else_must_have_one() {
+    let base = "server.public_url = \"https://a.test\"\nstore.embedded = \"s\"\n\
+                upstreams = { one = { url = \"http://a\" }, two = { url = \"http://b\" } }\n";
+    assert_eq!(
+        errors(&format!("{base}[[routes]]\nmatch = \"/a\"\n")),
+        [
+            "t.toml:3: upstreams: has several upstreams and none is the default; call one `[upstream]`, or add a route \
+             that matches \"/*\"",
+            "t.toml:4: routes[0]: names no upstream, and there is no `[upstream]`; add `upstream = …`, one of `one`, `two`",
+        ]
+    );
+    assert_eq!(errors(&format!("{base}[[routes]]\nmatch = [\"/*\"]\nupstream = \"two\"\n")), Vec::<String>::new());
+}
+
+#[test]
+fn a_hostile_depth_is_an_error_and_not_an_overflow() {
+    for deep in ["[", "{a=", "[[", "a."] {
+        assert!(!errors(&format!("x = {}", deep.repeat(100_000))).is_empty());
+        assert!(!errors(&deep.repeat(100_000)).is_empty());
+    }
+}
