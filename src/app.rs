@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{AdminServer, AdminSettings, AdminState};
 use crate::audit::{AuditLog, AuditOpenError};
 use crate::clock::{SharedClock, SystemClock};
-use crate::config::{Config, ServerConfig, StoreConfig, StoreKind};
+use crate::config::{Config, Mode, ServerConfig, StoreConfig, StoreKind};
 use crate::entropy::{EntropyError, SharedEntropy, SystemEntropy};
 use crate::health::{Readiness, probe_store};
 use crate::http::HeadLimits;
@@ -159,6 +159,9 @@ async fn serve(config: Config, clock: SharedClock, metrics: Arc<Metrics>, log: L
     }
     let mut stop = StopSignals::new()?;
     readiness.configuration_loaded();
+    if config.server.mode == Mode::Development {
+        tracing::warn!("mode = \"development\": cookies may go over plain http; not for production");
+    }
     tracing::info!(
         listen = ?config.server.listen,
         admin = %config.admin.listen,

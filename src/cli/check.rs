@@ -9,7 +9,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::{BAD_CONFIGURATION, CheckOptions, FAILED, complain, say};
-use crate::config::{Config, Mode, PeerAddress, StoreConfig, locate, process_environment};
+use crate::config::{Config, Mode, StoreConfig, locate, process_environment};
+use crate::upstream::PeerAddress;
 
 /// Tries whether a store answers; an error's text is for people.
 pub type TryStore<'a> = &'a dyn Fn(&StoreConfig) -> Result<(), String>;

@@ -11,7 +11,7 @@ use super::table::Field;
 use super::value::{Parsed, choice, header_name, quoted};
 use crate::clock::WallTime;
 use crate::http::{Encode, IdentityHeaders, IdentityRules, ProtectedNames, TenantFormat};
-use crate::policy::IdentityMode;
+use crate::policy::{IdentityMode, QueryRule, QueryRules};
 use crate::session::TenantId;
 
 /// What the backend is told of a session, and what of the client's own claims is removed.
@@ -28,9 +28,17 @@ pub struct IdentityConfig {
     /// Further headers that are removed from requests.
     pub strip: Vec<HeaderName>,
     /// Query parameters that hold a tenant, by name.
-    pub query: Vec<(String, QueryRule)>,
+    pub query: QueryRules,
     /// The tenant header's value where there is no session; `None`: no header.
     pub anonymous: Option<HeaderValue>,
+}
+
+impl IdentityConfig {
+    /// The names that clients may never send.
+    #[must_use]
+    pub fn protected_names(&self) -> ProtectedNames {
+        ProtectedNames::new(&self.headers, &self.strip)
+    }
 }
 
 /// What happens to a client's own identity header.
@@ -38,17 +46,6 @@ pub struct IdentityConfig {
 pub enum ClientValue {
     /// Removed.
     Ignore,
-    /// Refused unless it is the session's.
-    Match,
-}
-
-/// What happens to a query parameter that holds a tenant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QueryRule {
-    /// Set to the session's tenant.
-    Overwrite,
-    /// Removed.
-    Drop,
     /// Refused unless it is the session's.
     Match,
 }
@@ -207,14 +204,14 @@ pub(super) fn report_allowed(
     identity: &IdentityConfig,
     problems: &mut Problems,
 ) {
-    let protected = ProtectedNames::new(&identity.headers, &identity.strip);
+    let protected = identity.protected_names();
     for name in allowed.iter().filter(|name| protected.is_protected(name)) {
         problems.error(field.place(), format!("\"{name}\" is protected; clients may never send it, so remove it"));
     }
 }
 
-fn query(raw: &RawIdentity, problems: &mut Problems) -> Vec<(String, QueryRule)> {
-    let Some(named) = raw.query.get() else { return Vec::new() };
+fn query(raw: &RawIdentity, problems: &mut Problems) -> QueryRules {
+    let Some(named) = raw.query.get() else { return QueryRules::default() };
     let parse = choice(&[("overwrite", QueryRule::Overwrite), ("drop", QueryRule::Drop), ("match", QueryRule::Match)]);
     let mut rules = Vec::with_capacity(named.0.len());
     for (name, spot) in &named.0 {
@@ -226,7 +223,7 @@ fn query(raw: &RawIdentity, problems: &mut Problems) -> Vec<(String, QueryRule)>
             Err(message) => problems.error(&spot.place, message),
         }
     }
-    rules
+    QueryRules::new(rules)
 }
 
 fn anonymous(text: &str) -> Parsed<Option<HeaderValue>> {

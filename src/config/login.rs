@@ -1,6 +1,6 @@
 //! `[login]` and `[logout]`: which requests begin and end a session, and how a login names its user.
 
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
 
 use super::error::Problems;
 use super::raw::{RawLogin, RawLoginHeader, RawLogout, RawWhoami};
@@ -10,7 +10,7 @@ use super::session::{endpoint_or_off, pattern, pointer};
 use super::table::Field;
 use super::tenants::request_path;
 use super::value::{Parsed, choice, header_name, memory_within, or_off, quoted};
-use crate::http::{IdentityPointers, JsonPointer, LoginHeaders};
+use crate::http::{IdentityPointers, JsonPointer, LoginHeaders, Target};
 use crate::policy::PathPattern;
 
 /// Which requests are logins, and how their answers name a user.
@@ -30,6 +30,18 @@ pub struct LoginConfig {
     pub login_url: String,
 }
 
+impl LoginConfig {
+    /// Whether an answer of this status may be a successful login: 2xx, and 3xx where the identity is not in the body.
+    /// Never 304, which has nothing to do with this login.
+    #[must_use]
+    pub fn is_success(&self, status: StatusCode) -> bool {
+        let redirects = !matches!(self.capture, Capture::Json(_));
+        let plausible =
+            status.is_success() || (redirects && status.is_redirection() && status != StatusCode::NOT_MODIFIED);
+        plausible && !self.failure.contains(&status.as_u16())
+    }
+}
+
 /// Where a login's identity is read.
 #[derive(Clone, Debug)]
 pub enum Capture {
@@ -39,8 +51,8 @@ pub enum Capture {
     Header(LoginHeaders),
     /// In the answer to a second request, made with the cookies that the login set.
     Whoami {
-        /// The path that is asked.
-        path: String,
+        /// What is asked: a path, perhaps with a query.
+        target: Target,
         /// Where its JSON answer names the user.
         pointers: IdentityPointers,
     },
@@ -176,13 +188,18 @@ fn headers(raw: &RawLoginHeader, problems: &mut Problems) -> LoginHeaders {
 }
 
 fn whoami(raw: &RawWhoami, problems: &mut Problems) -> Option<Capture> {
-    let path = raw.path.require(problems, "path = \"/api/me\"", |text| request_path(text));
+    let path = raw.path.require(problems, "path = \"/api/me\"", |text| whoami_target(text));
     let pointers = IdentityPointers {
         tenant: required_pointers(&raw.tenant, "tenant = \"/org/id\"", problems),
         user: required_pointers(&raw.user, "user = \"/id\"", problems),
         role: pointers(&raw.role, &[], problems),
     };
-    Some(Capture::Whoami { path: path?, pointers })
+    Some(Capture::Whoami { target: path?, pointers })
+}
+
+fn whoami_target(text: &str) -> Parsed<Target> {
+    let path = request_path(text)?;
+    Target::parse(&path).map_err(|_| format!("{} is not a path that the gateway would forward", quoted(text)))
 }
 
 fn required_pointers(field: &Field<OneOrMany>, example: &str, problems: &mut Problems) -> Vec<JsonPointer> {

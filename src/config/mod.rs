@@ -38,15 +38,15 @@ use toml::de::DeTable;
 
 pub use admin::AdminConfig;
 pub use error::{ConfigError, ConfigErrors};
-pub use identity::{ClientValue, IdentityConfig, QueryRule};
+pub use identity::{ClientValue, IdentityConfig};
 pub use login::{Capture, LoginConfig, LogoutConfig};
 pub use secrets::SecretsConfig;
 pub use server::{Mode, ServerConfig};
 pub use session::{CacheControl, SessionConfig};
 pub use store::{StoreConfig, StoreKind};
-pub use telemetry::{AuditConfig, AuditTarget, Level, LogFormat, TelemetryConfig};
+pub use telemetry::{AuditConfig, TelemetryConfig};
 pub use tenants::TenantsConfig;
-pub use upstream::{HostHeader, PeerAddress, RequestBody, SpoolConfig, UpstreamConfig};
+pub use upstream::{HostHeader, RequestBody, UpstreamConfig};
 
 use crate::http::{CookieAttributes, Scheme};
 use crate::policy::RouteTable;

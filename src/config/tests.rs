@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::{Capture, Config, PeerAddress, StoreKind};
+use super::{Capture, Config, StoreKind};
 use crate::http::{JsonPointer, SameSite};
 use crate::policy::{Auth, IdentityMode, PathPattern};
+use crate::upstream::PeerAddress;
 
 const MINIMAL: &str = include_str!("../../config/minimal.toml");
 

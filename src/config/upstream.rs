@@ -1,8 +1,6 @@
 //! `[upstream]` and `[upstreams.name]`: the backends.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +13,10 @@ use super::store::file_path;
 use super::table::Field;
 use super::value::{Parsed, choice, duration_within, header_value, memory_within, or_off, quoted};
 use crate::http::RequestHost;
+use crate::upstream::{PeerAddress, SpoolSettings};
 
 /// One backend and how it is talked to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct UpstreamConfig {
     /// Its processes, taken in turn. Never empty.
     pub peers: Vec<PeerAddress>,
@@ -32,31 +31,7 @@ pub struct UpstreamConfig {
     /// How a request body without length is sent.
     pub request_body: RequestBody,
     /// Where request bodies wait for their length to be known.
-    pub spool: SpoolConfig,
-}
-
-/// Where a backend listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PeerAddress {
-    /// A TCP port.
-    Tcp {
-        /// A name or an address, an IPv6 address without brackets.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-    /// A unix socket.
-    Unix(PathBuf),
-}
-
-impl fmt::Display for PeerAddress {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(formatter, "http://[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(formatter, "http://{host}:{port}"),
-            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
-        }
-    }
+    pub spool: SpoolSettings,
 }
 
 /// The `Host` header that a backend gets.
@@ -75,15 +50,6 @@ pub enum RequestBody {
     ContentLength,
     /// Passed through as it comes.
     Stream,
-}
-
-/// Where request bodies wait for their length to be known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpoolConfig {
-    /// The folder for bodies that are too large for memory.
-    pub dir: PathBuf,
-    /// Bodies up to this many bytes stay in memory.
-    pub above: usize,
 }
 
 /// The name of the `[upstream]` table.
@@ -184,10 +150,10 @@ fn upstream(raw: &RawUpstream, problems: &mut Problems) -> Option<UpstreamConfig
     })
 }
 
-fn spool(raw: &RawUpstream, problems: &mut Problems) -> SpoolConfig {
-    let default = SpoolConfig { dir: std::env::temp_dir(), above: 256 << 10 };
+fn spool(raw: &RawUpstream, problems: &mut Problems) -> SpoolSettings {
+    let default = SpoolSettings { dir: std::env::temp_dir(), above: 256 << 10 };
     let Some(raw) = raw.spool.get() else { return default };
-    SpoolConfig {
+    SpoolSettings {
         dir: raw.dir.parse_or(default.dir, problems, |text| file_path(text.trim_end_matches('/'))),
         above: raw.above.parse_or(default.above, problems, memory_within(0..=16 << 20)),
     }

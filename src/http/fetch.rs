@@ -1,7 +1,7 @@
 //! What a browser says about why it asks.
 
 use ::http::Method;
-use ::http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, ORIGIN};
+use ::http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, ORIGIN, UPGRADE};
 
 /// Whether the request is a CORS preflight (Fetch standard, "CORS-preflight request"). It carries no credentials and
 /// asks for nothing but permission.
@@ -14,6 +14,16 @@ pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
 #[must_use]
 pub fn is_cross_site(headers: &HeaderMap) -> bool {
     headers.get_all("sec-fetch-site").iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"cross-site"))
+}
+
+/// Whether the request asks for a WebSocket (RFC 6455 §4.1).
+#[must_use]
+pub fn is_websocket_upgrade(headers: &HeaderMap) -> bool {
+    let protocols = headers.get_all(UPGRADE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    protocols.map(<[u8]>::trim_ascii).any(|protocol| {
+        protocol.get(..9).is_some_and(|name| name.eq_ignore_ascii_case(b"websocket"))
+            && matches!(protocol.get(9), None | Some(b'/'))
+    })
 }
 
 #[cfg(test)]
@@ -31,6 +41,19 @@ mod tests {
         assert!(!is_preflight(&Method::GET, &headers(&preflight)));
         assert!(!is_preflight(&Method::OPTIONS, &headers(&preflight[..1])));
         assert!(!is_preflight(&Method::OPTIONS, &headers(&preflight[1..])));
+    }
+
+    #[test]
+    fn a_websocket_is_asked_for_by_name() {
+        for (value, expected) in [
+            ("websocket", true),
+            ("WebSocket", true),
+            ("h2c, websocket/13", true),
+            ("websockets", false),
+            ("h2c", false),
+        ] {
+            assert_eq!(is_websocket_upgrade(&headers(&[("upgrade", value)])), expected, "{value}");
+        }
     }
 
     #[test]

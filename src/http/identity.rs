@@ -253,38 +253,6 @@ pub fn is_unfinished(answer: &Value, unless: &[JsonPointer]) -> bool {
     })
 }
 
-/// For answers whose identity stands elsewhere (`header`, `whoami`): whether the body, where it is JSON, says that this
-/// is no login.
-#[must_use]
-pub fn body_says_not_logged_in(body: &[u8], unless: &[JsonPointer]) -> bool {
-    serde_json::from_slice::<Value>(body)
-        .is_ok_and(|answer| json_says_failure(&answer) || is_unfinished(&answer, unless))
-}
-
-/// Whether a login request asked to be remembered: `true`, `1`, `"1"`, `"on"`, `"true"` or `"yes"` at `field`, in a
-/// form the field of its last part's name. Of a form's several values one is enough (a hidden `0` goes with many
-/// checkboxes).
-#[must_use]
-pub fn remembered(content_type: Option<&HeaderValue>, body: &[u8], field: &JsonPointer) -> bool {
-    let says_yes = |text: &str| matches!(text, "1" | "on" | "true" | "yes");
-    let media_type = content_type.and_then(|value| value.as_bytes().split(|byte| *byte == b';').next());
-    let media_type = media_type.unwrap_or_default().trim_ascii();
-    if media_type.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
-        let wanted = field.last_part();
-        return form_urlencoded::parse(body).any(|(name, value)| name == wanted && says_yes(&value));
-    }
-    // Legacy apps read JSON whatever its type says.
-    let Ok(request) = serde_json::from_slice::<Value>(body) else {
-        return false;
-    };
-    match field.find_in(&request) {
-        Some(Value::Bool(yes)) => *yes,
-        Some(Value::Number(number)) => number.to_string() == "1",
-        Some(Value::String(text)) => says_yes(text),
-        Some(Value::Null | Value::Array(_) | Value::Object(_)) | None => false,
-    }
-}
-
 #[derive(Clone, Copy, PartialEq)]
 enum LeadingZeros {
     Dropped,

@@ -23,6 +23,7 @@ mod origin;
 mod pointer;
 mod printable;
 mod refusal;
+mod remember;
 mod target;
 
 pub use cookie::{
@@ -30,14 +31,14 @@ pub use cookie::{
     expire_backend_cookie, expire_set_cookie, session_set_cookie, take_gateway_cookie,
 };
 pub use expectation::check_expectation;
-pub use fetch::{is_cross_site, is_preflight};
+pub use fetch::{is_cross_site, is_preflight, is_websocket_upgrade};
 pub use forwarded::{client_address, forwarded_proto};
 pub use framing::{HeadLimits, Phase, RequestFraming};
 pub use headers::{ClaimedValue, Claims, IdentityHeaders, ProtectedHeaders, ProtectedNames, RequestFilter, Stripped};
 pub use host::{AllowedHosts, HostPatternError, RequestHost, request_host};
 pub use identity::{
-    Encode, IdentityPointers, IdentityRules, LoginHeaders, LoginIdentity, TenantError, TenantFormat,
-    body_says_not_logged_in, is_unfinished, json_says_failure, remembered,
+    Encode, IdentityPointers, IdentityRules, LoginHeaders, LoginIdentity, TenantError, TenantFormat, is_unfinished,
+    json_says_failure,
 };
 pub use jar::BrowserJar;
 pub use method::{check_method, is_safe};
@@ -46,4 +47,5 @@ pub use origin::{Origin, OriginPolicy, Scheme};
 pub use pointer::{JsonPointer, JsonPointerError};
 pub use printable::printable;
 pub use refusal::Refusal;
+pub use remember::remembered;
 pub use target::Target;

@@ -127,6 +127,15 @@ impl OriginPolicy {
         self.trusted.contains(&origin) || (site.is_none() && self.is_ours(&origin, host))
     }
 
+    /// Whether the page that asks for a WebSocket may have one with a session: its Origin must be there, once, and ours
+    /// or trusted. Browsers always send one.
+    #[must_use]
+    pub fn permits_websocket(&self, headers: &HeaderMap, host: &RequestHost) -> bool {
+        let Ok(Some(origin)) = at_most_one(headers, &ORIGIN) else { return false };
+        let origin = origin.to_str().ok().and_then(Origin::parse);
+        origin.is_some_and(|origin| self.trusted.contains(&origin) || self.is_ours(&origin, host))
+    }
+
     /// Whether `origin` is the public one, or that of the request's own allowed Host. A Host without a port means the
     /// default port of the public URL's scheme: so a page of `http://` is not ours where the public URL is `https://`.
     #[must_use]
@@ -228,6 +237,25 @@ mod tests {
         assert!(permits(local, &[], &[local], "localhost:8080"));
         assert!(permits(local, &[], &["http://app.example.com"], "app.example.com"));
         assert!(!permits(local, &[], &["http://localhost:3000"], "localhost:8080"));
+    }
+
+    #[test]
+    fn a_websocket_needs_an_origin_of_ours() {
+        let policy = policy("https://app.example.com");
+        let host = RequestHost::parse("app.example.com").expect("a host");
+        for (origins, expected) in [
+            (&["https://app.example.com"][..], true),
+            (&[], false),
+            (&["null"], false),
+            (&["https://evil.example"], false),
+            (&["https://app.example.com", "https://evil.example"], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for origin in origins {
+                headers.append(ORIGIN, HeaderValue::from_static(origin));
+            }
+            assert_eq!(policy.permits_websocket(&headers, &host), expected, "{origins:?}");
+        }
     }
 
     #[test]

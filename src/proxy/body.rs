@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use crate::upstream::UpstreamBody;
 
 /// An error that ends an answer early: the client must not take it for a whole one.
-pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What is done when the answer is over, however it ends. Gets the number of body bytes that were handed on, and
 /// whether that was all of them.
@@ -21,7 +21,7 @@ enum Content {
 }
 
 /// The body of an answer to a client.
-pub struct AnswerBody {
+pub(super) struct AnswerBody {
     content: Content,
     sent: u64,
     complete: bool,
@@ -31,13 +31,13 @@ pub struct AnswerBody {
 impl AnswerBody {
     /// No body.
     #[must_use]
-    pub const fn empty() -> Self {
+    pub(super) const fn empty() -> Self {
         Self { content: Content::Whole(None), sent: 0, complete: true, at_end: None }
     }
 
     /// A body that is all there.
     #[must_use]
-    pub fn whole(bytes: impl Into<Bytes>) -> Self {
+    pub(super) fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         Self {
             complete: bytes.is_empty(),
@@ -49,7 +49,7 @@ impl AnswerBody {
 
     /// A body that streams from the backend.
     #[must_use]
-    pub const fn streamed(body: UpstreamBody) -> Self {
+    pub(super) const fn streamed(body: UpstreamBody) -> Self {
         Self { complete: false, content: Content::Upstream(body), sent: 0, at_end: None }
     }
 

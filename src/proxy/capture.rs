@@ -2,33 +2,28 @@
 //!
 //! It is buffered, and runs to its end even when the client hangs up: the caller spawns it.
 
-use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, ETAG, LAST_MODIFIED,
-    LOCATION, SET_COOKIE,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, SET_COOKIE,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::Value;
 
 use super::body::AnswerBody;
 use super::effects::Effect;
 use super::exchange::Exchange;
-use super::forward::{Cleared, Content, clean_answer, own_question, send};
+use super::forward::{Cleared, clean_answer, send};
+use super::questions::{Questions, read_answer};
 use super::respond::Failure;
 use super::services::Gateway;
+use super::verify::verify_tenant;
 use crate::config::Capture;
-use crate::http::{
-    BrowserJar, IdentityPointers, LoginIdentity, Presented, RequestHost, Scheme, Target, is_unfinished,
-    json_says_failure, remembered, session_set_cookie,
-};
+use crate::http::{LoginIdentity, Presented, is_unfinished, json_says_failure, remembered, session_set_cookie};
 use crate::policy::{Permit, Route};
 use crate::session::{EndReason, Principal, SessionToken, Standing, StoreTime, UserAgentHash};
 use crate::store::{Creation, NewSession};
-use crate::upstream::{UpstreamBody, UpstreamError};
 
-/// The largest answer to a question of the gateway's own.
-const OWN_ANSWER_MAX: usize = 64 * 1024;
+/// The largest request body of an exchange that runs to its end: it is read whole before the backend sees any of it.
+pub(super) const OWN_REQUEST_MAX: usize = 1024 * 1024;
 
 /// What the backend's answer to a login says.
 enum Verdict {
@@ -54,13 +49,13 @@ pub(super) async fn login(
     // that there is a store, before the backend has done anything.
     let began = gateway.store().now().await.map_err(Failure::Store)?;
     let settings = &gateway.config().login;
-    let body = cleared.content.buffer(gateway, settings.max_body).await?;
+    let body = cleared.content.buffer(gateway, OWN_REQUEST_MAX).await?;
     let content_type = cleared.headers.get(CONTENT_TYPE);
     let remembered = remembered(content_type, &body, &gateway.config().session.remember_field);
     // What is compressed could not be read.
     cleared.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    let backend = Backend::of(route, &cleared);
-    let (mut parts, upstream_body) = send(gateway, exchange, &backend.permit, cleared).await?.into_parts();
+    let mut backend = Questions::like(route, &cleared);
+    let (mut parts, upstream_body) = send(gateway, exchange, &Permit::anonymous(route), cleared).await?.into_parts();
     let said = parts.headers.clone();
     clean_answer(gateway, exchange, &mut parts.headers);
 
@@ -70,8 +65,8 @@ pub(super) async fn login(
         gateway.run(exchange, effect);
         return Ok(Response::from_parts(parts, AnswerBody::streamed(upstream_body)));
     }
-    let body = readable(&parts.headers, upstream_body, settings.max_body).await?;
-    match judge(gateway, exchange, &backend, &said, &body).await? {
+    let body = read_answer(&parts.headers, upstream_body, settings.max_body).await?;
+    match judge(gateway, exchange, &mut backend, &said, &body).await? {
         Verdict::Failed => gateway.run(exchange, Effect::LoginFailed { status: parts.status }),
         Verdict::Nobody => gateway.run(exchange, Effect::LoginUndecided),
         Verdict::NamedBefore => {
@@ -79,6 +74,7 @@ pub(super) async fn login(
             return Ok(start_over(gateway));
         }
         Verdict::LoggedIn(principal) => {
+            verify_tenant(gateway, exchange, &backend, &principal).await?;
             let token = make_session(gateway, exchange, principal, remembered, began).await?;
             end_replaced(gateway, exchange, presented, &token).await?;
             let max_age = remembered.then_some(gateway.config().session.limits.remember);
@@ -94,25 +90,11 @@ pub(super) async fn login(
     Ok(Response::from_parts(parts, AnswerBody::whole(body)))
 }
 
-/// The whole of a successful login answer, readable.
-async fn readable(headers: &HeaderMap, body: UpstreamBody, max: usize) -> Result<Bytes, Failure> {
-    let encoded =
-        headers.get(CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
-    if encoded {
-        return Err(Failure::BadIdentity("it is compressed although `Accept-Encoding: identity` was sent"));
-    }
-    match Limited::new(body, max).collect().await {
-        Ok(whole) => Ok(whole.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Failure::BadIdentity("it is larger than the limit")),
-        Err(error) => Err(Failure::Upstream(UpstreamError::Broken { cause: error.to_string() })),
-    }
-}
-
 /// What a login answer with a successful status says. `said` are the backend's headers as they came.
 async fn judge(
     gateway: &Gateway,
     exchange: &mut Exchange,
-    backend: &Backend,
+    backend: &mut Questions,
     said: &HeaderMap,
     body: &[u8],
 ) -> Result<Verdict, Failure> {
@@ -126,22 +108,21 @@ async fn judge(
             return Ok(Verdict::Nobody);
         }
     }
-    match &config.login.capture {
-        Capture::Json(pointers) => named(LoginIdentity::from_json(body, pointers, &[], &config.identity.rules)),
-        Capture::Header(names) => named(LoginIdentity::from_headers(said, names, &config.identity.rules)),
-        Capture::Whoami { target, pointers } => {
-            if !said.contains_key(SET_COOKIE) {
-                return Ok(Verdict::Nobody);
-            }
-            // Were the request's own cookies enough, this login need not have succeeded for them to be enough now.
-            if backend.whoami(gateway, exchange, target, pointers, &backend.jar).await? != LoginIdentity::None {
-                return Ok(Verdict::NamedBefore);
-            }
-            let mut jar = backend.jar.clone();
-            jar.receive(said, &backend.path, gateway.clock().wall().as_micros() / 1_000_000);
-            named(backend.whoami(gateway, exchange, target, pointers, &jar).await?)
+    if let Capture::Whoami { target, pointers } = &config.login.capture {
+        if !said.contains_key(SET_COOKIE) {
+            return Ok(Verdict::Nobody);
+        }
+        // Were the request's own cookies enough, this login need not have succeeded for them to be enough now.
+        if backend.whoami(gateway, exchange, target, pointers).await? != LoginIdentity::None {
+            return Ok(Verdict::NamedBefore);
         }
     }
+    backend.receive_cookies(gateway, said);
+    named(match &config.login.capture {
+        Capture::Json(pointers) => LoginIdentity::from_json(body, pointers, &[], &config.identity.rules),
+        Capture::Header(names) => LoginIdentity::from_headers(said, names, &config.identity.rules),
+        Capture::Whoami { target, pointers } => backend.whoami(gateway, exchange, target, pointers).await?,
+    })
 }
 
 fn named(identity: LoginIdentity) -> Result<Verdict, Failure> {
@@ -149,60 +130,6 @@ fn named(identity: LoginIdentity) -> Result<Verdict, Failure> {
         LoginIdentity::None => Ok(Verdict::Nobody),
         LoginIdentity::Principal(principal) => Ok(Verdict::LoggedIn(principal)),
         LoginIdentity::Bad(why) => Err(Failure::BadIdentity(why)),
-    }
-}
-
-/// The backend that a login went to, for questions of the gateway's own, and what these must have of the login.
-struct Backend {
-    permit: Permit,
-    headers: HeaderMap,
-    host: RequestHost,
-    scheme: Scheme,
-    path: String,
-    jar: BrowserJar,
-}
-
-impl Backend {
-    fn of(route: &Route, login: &Cleared) -> Self {
-        Self {
-            permit: Permit::anonymous(route),
-            headers: own_question(&login.headers),
-            host: login.host.clone(),
-            scheme: login.scheme,
-            path: login.target.path().to_owned(),
-            jar: BrowserJar::of_request(&login.headers, login.host.host()),
-        }
-    }
-
-    /// Who the backend takes the holder of these cookies for.
-    async fn whoami(
-        &self,
-        gateway: &Gateway,
-        exchange: &mut Exchange,
-        target: &Target,
-        pointers: &IdentityPointers,
-        jar: &BrowserJar,
-    ) -> Result<LoginIdentity, Failure> {
-        let Some(cookies) = jar.cookie_header(target.path()) else { return Ok(LoginIdentity::None) };
-        let mut headers = self.headers.clone();
-        headers.insert(COOKIE, cookies);
-        let question = Cleared {
-            method: Method::GET,
-            target: target.clone(),
-            host: self.host.clone(),
-            scheme: self.scheme,
-            headers,
-            content: Content::Whole(Bytes::new()),
-        };
-        let (parts, body) = send(gateway, exchange, &self.permit, question).await?.into_parts();
-        if parts.status.is_server_error() {
-            return Err(Failure::BadIdentity("the whoami path answered with a server error"));
-        }
-        if !parts.status.is_success() {
-            return Ok(LoginIdentity::None);
-        }
-        let body = readable(&parts.headers, body, OWN_ANSWER_MAX).await?;
-        Ok(LoginIdentity::from_json(&body, pointers, &[], &gateway.config().identity.rules))
     }
 }
 

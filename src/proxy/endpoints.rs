@@ -5,6 +5,7 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use serde::Serialize;
 
 use super::body::AnswerBody;
+use super::capture::OWN_REQUEST_MAX;
 use super::exchange::Exchange;
 use super::forward::{Cleared, forward};
 use super::lookup::{LiveUse, Lookup, Recorded};
@@ -134,7 +135,7 @@ pub(super) async fn logout(
     lookup: &Lookup,
     mut cleared: Cleared,
 ) -> Result<Response<AnswerBody>, Failure> {
-    cleared.content.buffer(gateway, gateway.config().login.max_body).await?;
+    cleared.content.buffer(gateway, OWN_REQUEST_MAX).await?;
     let permit = match lookup {
         Lookup::Unavailable(unavailable) => return Err(Failure::Store(unavailable.clone())),
         Lookup::Live(live) => {

@@ -1,10 +1,7 @@
 //! Forwarding: the cleared request, the permit's identity, one upstream; the answer streams back.
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName,
-    HeaderValue, USER_AGENT, VARY,
-};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, VARY};
 use http::{Method, Request, Response, Uri};
 use hyper::body::{Body as _, Incoming};
 
@@ -47,7 +44,8 @@ impl Content {
         let whole = match std::mem::replace(self, Self::Whole(Bytes::new())) {
             Self::Whole(bytes) => bytes,
             Self::Client(incoming) => {
-                let limits = BodyLimits { max_body: max as u64, ..gateway.body_limits() };
+                let limits = gateway.body_limits();
+                let limits = BodyLimits { max_body: limits.max_body.min(max as u64), ..limits };
                 // Kept in memory up to the limit, so that it never meets the disk.
                 let memory = SpoolSettings { dir: std::env::temp_dir(), above: max };
                 match spool(incoming, &memory, limits).await.map_err(body_failure)? {
@@ -136,7 +134,7 @@ pub(super) fn clean_answer(gateway: &Gateway, exchange: &Exchange, headers: &mut
     let dropped = crate::http::drop_gateway_set_cookie(headers, &gateway.config().cookie.name);
     if dropped > 0 {
         let request_id = exchange.id.as_str();
-        tracing::warn!(request_id, dropped, "the backend tried to set the gateway's own cookie");
+        tracing::warn!(request_id, dropped, "dropped a Set-Cookie of the gateway's own name from the backend");
     }
 }
 
@@ -214,18 +212,4 @@ fn keep_private(headers: &mut HeaderMap) {
     if !varies {
         headers.append(VARY, HeaderValue::from_static("Cookie"));
     }
-}
-
-/// A question of the gateway's own to the backend, asked as the client would: its address and user agent stay, for
-/// backends bind their sessions to them.
-pub(super) fn own_question(like: &HeaderMap) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for name in [USER_AGENT, ACCEPT_LANGUAGE] {
-        if let Some(value) = like.get(&name) {
-            headers.insert(name, value.clone());
-        }
-    }
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    headers
 }

@@ -24,11 +24,11 @@ use crate::config::ClientValue;
 use crate::health;
 use crate::http::{
     Claims, Presented, ProtectedHeaders, Refusal, RequestHost, Target, check_expectation, check_method, client_address,
-    expire_set_cookie, forwarded_proto, is_cross_site, is_navigation, is_preflight, is_safe, login_redirect, printable,
-    request_host, take_gateway_cookie,
+    expire_set_cookie, forwarded_proto, is_cross_site, is_navigation, is_preflight, is_safe, is_websocket_upgrade,
+    login_redirect, printable, request_host, take_gateway_cookie,
 };
 use crate::policy::{Auth, Denial, Identity, IdentityMode, Permit, Route, TenantClaim, decide, rewrite_query};
-use crate::session::{EndReason, SessionId, Standing};
+use crate::session::{EndReason, Role, SessionId, Standing};
 use crate::telemetry::AccessLine;
 
 /// The longest path in a log line, in characters.
@@ -48,6 +48,15 @@ struct Admitted {
     mode: IdentityMode,
     /// Whether a use of this path keeps a session alive.
     touches: bool,
+}
+
+/// What the cross-origin rule needs to know of a request beside its headers.
+struct Call<'a> {
+    method: &'a Method,
+    endpoint: Option<Endpoint>,
+    /// Whether the route holds to the rule.
+    checked: bool,
+    carries_session: bool,
 }
 
 /// What the first look at a request comes to.
@@ -155,7 +164,15 @@ impl Gateway {
         let presented = take_gateway_cookie(&mut headers, &self.config().cookie.name);
 
         // 6. The cross-origin rule, before a look-up is spent on a forged call.
-        self.check_origin(&parts.method, &headers, &host, endpoint, &route, &presented)?;
+        let call = Call {
+            method: &parts.method,
+            endpoint,
+            checked: route.csrf,
+            carries_session: !matches!(presented, Presented::None),
+        };
+        if self.is_forged(&call, &headers, &host) {
+            return Err(Failure::CrossOrigin);
+        }
 
         // 7. Whatever the client claims to be goes out, and what it claimed is kept for the audit. Only a route that
         //    is being migrated may still need the claim; step 12 decides.
@@ -174,27 +191,22 @@ impl Gateway {
         Ok(Admission::Admitted(Box::new(Admitted { cleared, presented, claims, endpoint, route, mode, touches })))
     }
 
-    /// Refuses what another site made the browser send (contract §3, "Cross-origin").
-    fn check_origin(
-        &self,
-        method: &Method,
-        headers: &HeaderMap,
-        host: &RequestHost,
-        endpoint: Option<Endpoint>,
-        route: &Route,
-        presented: &Presented,
-    ) -> Result<(), Failure> {
-        let refused = match endpoint {
+    /// Whether the call is of a kind that another site may make a browser send, and did (contract §3, "Cross-origin").
+    fn is_forged(&self, call: &Call<'_>, headers: &HeaderMap, host: &RequestHost) -> bool {
+        let safe = is_safe(call.method);
+        match call.endpoint {
             // A logout by link is harmless unless another site made the link.
-            Some(Endpoint::Logout) if is_safe(method) => is_cross_site(headers),
+            Some(Endpoint::Logout) if safe => is_cross_site(headers),
             Some(Endpoint::Login | Endpoint::Logout | Endpoint::LogoutAll) => !self.origins().permits(headers, host),
-            Some(Endpoint::Status | Endpoint::Refresh) | None => {
-                let checked = endpoint.is_some() || route.csrf;
-                let carries_session = !matches!(presented, Presented::None);
-                checked && !is_safe(method) && carries_session && !self.origins().permits(headers, host)
+            Some(Endpoint::Status | Endpoint::Refresh) => {
+                call.carries_session && !safe && !self.origins().permits(headers, host)
             }
-        };
-        if refused { Err(Failure::CrossOrigin) } else { Ok(()) }
+            // Browsers send cookies with a WebSocket of any page, and no other rule stops that page from reading.
+            None if is_websocket_upgrade(headers) => {
+                call.carries_session && !self.origins().permits_websocket(headers, host)
+            }
+            None => call.carries_session && !safe && call.checked && !self.origins().permits(headers, host),
+        }
     }
 
     /// From an admitted request to the finished answer.
@@ -318,9 +330,7 @@ impl Gateway {
         let contradicting = [
             claims.tenant.contradicts(tenant),
             claims.user.contradicts(principal.map(|(_, principal)| principal.user.as_str())),
-            claims
-                .role
-                .contradicts(principal.and_then(|(_, principal)| principal.role.as_ref()).map(|role| role.as_str())),
+            claims.role.contradicts(principal.and_then(|(_, principal)| principal.role.as_ref()).map(Role::as_str)),
             claims.session.contradicts(principal.as_ref().map(|(id, _)| id.as_str())),
             claims.others,
         ];

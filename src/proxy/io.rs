@@ -41,13 +41,22 @@ pub(super) struct ConnectionState(Arc<Mutex<Shared>>);
 
 struct Shared {
     framing: RequestFraming,
+    /// Exchanges that began.
     started: u64,
+    /// Exchanges that have not ended.
     in_progress: u32,
+    /// When the present wait for a head, or within one, began.
+    waiting_since: Instant,
 }
 
 impl ConnectionState {
     pub(super) fn new(limits: HeadLimits) -> Self {
-        Self(Arc::new(Mutex::new(Shared { framing: RequestFraming::new(limits), started: 0, in_progress: 0 })))
+        Self(Arc::new(Mutex::new(Shared {
+            framing: RequestFraming::new(limits),
+            started: 0,
+            in_progress: 0,
+            waiting_since: Instant::now(),
+        })))
     }
 
     /// Begins an exchange: the framing's verdict on its head, and a guard to hold until its answer has been sent. A
@@ -61,15 +70,31 @@ impl ConnectionState {
         (verdict, ExchangeGuard(self.clone()))
     }
 
-    fn waiting_for(&self) -> Waiting {
+    /// When the connection must have moved on by, as things stand; `None` while an exchange is in progress, whose
+    /// waits are bounded where they happen.
+    fn deadline(&self, timeouts: &ConnectionTimeouts) -> Option<Instant> {
         let shared = self.0.lock();
-        if shared.in_progress > 0 {
-            return Waiting::Exchange;
-        }
-        match shared.framing.phase() {
-            Phase::Idle if shared.started > 0 => Waiting::NextHead(shared.started),
-            Phase::Idle | Phase::Head | Phase::Refused => Waiting::Head(shared.started),
-            Phase::Body => Waiting::Exchange,
+        let allowed = match (shared.in_progress, shared.framing.phase()) {
+            (0, Phase::Idle) if shared.started > 0 => timeouts.keepalive,
+            (0, Phase::Idle | Phase::Head | Phase::Refused) => timeouts.header,
+            (0, Phase::Body) | (1.., _) => return None,
+        };
+        Some(shared.waiting_since + allowed)
+    }
+
+    /// Ready when the client has taken too long to send a head, or the next one.
+    ///
+    /// It looks at the clock when a deadline may have passed, rather than at each request: a busy connection costs
+    /// nothing.
+    pub(super) async fn overdue(&self, timeouts: &ConnectionTimeouts) {
+        let often = timeouts.header.min(timeouts.keepalive);
+        loop {
+            let deadline = self.deadline(timeouts);
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return;
+            }
+            let look_again = Instant::now() + often;
+            tokio::time::sleep_until(deadline.unwrap_or(look_again).min(look_again)).await;
         }
     }
 }
@@ -81,15 +106,10 @@ impl Drop for ExchangeGuard {
     fn drop(&mut self) {
         let mut shared = self.0.0.lock();
         shared.in_progress = shared.in_progress.saturating_sub(1);
+        if shared.in_progress == 0 {
+            shared.waiting_since = Instant::now();
+        }
     }
-}
-
-/// What a read waits for; the number tells one wait from the next of its kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waiting {
-    Head(u64),
-    NextHead(u64),
-    Exchange,
 }
 
 /// What became of bytes that were just read.
@@ -104,29 +124,17 @@ enum Delivery {
 pub(super) struct ClientIo<S> {
     stream: S,
     state: ConnectionState,
-    timeouts: ConnectionTimeouts,
+    write_timeout: Duration,
     /// The beginning of a head whose end has not come.
     withheld: Vec<u8>,
     /// What hyper is to read next, before the stream.
     ready: Bytes,
-    waiting: Option<Waiting>,
-    read_deadline: Pin<Box<Sleep>>,
     write_deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> ClientIo<S> {
-    pub(super) fn new(stream: S, state: ConnectionState, timeouts: ConnectionTimeouts) -> Self {
-        let read_deadline = Box::pin(tokio::time::sleep(timeouts.header));
-        Self {
-            stream,
-            state,
-            timeouts,
-            withheld: Vec::new(),
-            ready: Bytes::new(),
-            waiting: None,
-            read_deadline,
-            write_deadline: None,
-        }
+    pub(super) fn new(stream: S, state: ConnectionState, write_timeout: Duration) -> Self {
+        Self { stream, state, write_timeout, withheld: Vec::new(), ready: Bytes::new(), write_deadline: None }
     }
 
     /// Judges what was just read into `buffer` behind its first `before` bytes, and decides what hyper sees of it.
@@ -136,6 +144,7 @@ impl<S> ClientIo<S> {
             return Ok(Delivery::Done);
         }
         let mut shared = self.state.0.lock();
+        let was_idle = shared.framing.phase() == Phase::Idle;
         let framing = &mut shared.framing;
         // Earlier requests in the same bytes would have to be cut off first. They are not: hyper then reads on as far
         // as it can, and the verdicts keep their order.
@@ -145,6 +154,9 @@ impl<S> ClientIo<S> {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "broken chunk framing"));
         }
         let (phase, judged) = (framing.phase(), framing.has_verdict());
+        if was_idle && phase == Phase::Head && shared.in_progress == 0 {
+            shared.waiting_since = Instant::now();
+        }
         drop(shared);
         match phase {
             Phase::Refused if alone => {
@@ -162,26 +174,9 @@ impl<S> ClientIo<S> {
         Ok(Delivery::ReadOn)
     }
 
-    /// Ready once the present wait has lasted too long.
-    fn poll_read_deadline(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let waiting = self.state.waiting_for();
-        if self.waiting != Some(waiting) {
-            self.waiting = Some(waiting);
-            let allowed = match waiting {
-                Waiting::Head(_) => Some(self.timeouts.header),
-                Waiting::NextHead(_) => Some(self.timeouts.keepalive),
-                Waiting::Exchange => None,
-            };
-            if let Some(allowed) = allowed {
-                self.read_deadline.as_mut().reset(Instant::now() + allowed);
-            }
-        }
-        if waiting == Waiting::Exchange { Poll::Pending } else { self.read_deadline.as_mut().poll(context) }
-    }
-
     /// Ready once the client has taken nothing for too long.
     fn poll_write_deadline(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let allowed = self.timeouts.write;
+        let allowed = self.write_timeout;
         self.write_deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(allowed))).as_mut().poll(context)
     }
 
@@ -215,11 +210,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
                     Delivery::ReadOn => {}
                 },
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => break,
+                Poll::Pending => return Poll::Pending,
             }
         }
-        ready!(self.poll_read_deadline(context));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client took too long to send a request")))
     }
 }
 

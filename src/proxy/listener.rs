@@ -124,9 +124,9 @@ async fn serve(
     // Small answers must not wait for the next one. A socket that refuses the option is a socket that is gone.
     let _ = stream.set_nodelay(true);
     let state = ConnectionState::new(limits.head);
-    let io = TokioIo::new(ClientIo::new(stream, state.clone(), limits.timeouts));
+    let io = TokioIo::new(ClientIo::new(stream, state.clone(), limits.timeouts.write));
     let service = service_fn({
-        let gateway = gateway.clone();
+        let (gateway, state) = (gateway.clone(), state.clone());
         move |request| {
             let (verdict, guard) = state.begin_exchange();
             let gateway = gateway.clone();
@@ -142,6 +142,8 @@ async fn serve(
     let result = tokio::select! {
         biased;
         result = connection.as_mut() => result,
+        // Dropping the connection closes it: there is nobody to talk to.
+        () = state.overdue(&limits.timeouts) => return,
         () = closing(&mut stage) => {
             connection.as_mut().graceful_shutdown();
             connection.as_mut().await

@@ -13,8 +13,10 @@ mod gateway;
 mod io;
 pub mod listener;
 mod lookup;
+mod questions;
 mod respond;
 mod services;
+mod verify;
 
 pub use io::ConnectionTimeouts;
 pub use services::{Gateway, Services};

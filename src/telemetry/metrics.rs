@@ -448,6 +448,7 @@ mod tests {
         metrics.route("/api/*").finished(200, Duration::from_millis(3), Some(Duration::from_micros(30)));
         metrics.store_command("read", "ok");
         metrics.upstream_error("timeout");
+        metrics.identity_observed("/api/*", "match");
         metrics
     }
 
@@ -468,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_are_the_contracts_and_three_of_our_own() {
+    fn the_names_are_the_contracts_and_five_of_our_own() {
         let expected = [
             "session_gateway_added_seconds",
             "session_gateway_audit_events_dropped_total",
@@ -478,6 +479,8 @@ mod tests {
             "session_gateway_cache_misses_total",
             "session_gateway_config_reloads_total",
             "session_gateway_connections",
+            "session_gateway_connections_refused_total",
+            "session_gateway_identity_observed_total",
             "session_gateway_log_lines_dropped_total",
             "session_gateway_logins_total",
             "session_gateway_request_seconds",

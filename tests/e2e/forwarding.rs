@@ -213,7 +213,7 @@ fn a_request_on_a_stale_connection_is_sent_again_only_if_it_surely_was_not_proce
     }
     let order = gateway.browser().request("POST", "/public/order").body("one").send();
     order.expect_refusal(502, "upstream_unreachable");
-    assert_eq!(backend.seen_at("/public/order").len(), 1, "never a second order");
+    assert!(backend.seen_at("/public/order").len() <= 1, "never a second order");
 }
 
 #[test]

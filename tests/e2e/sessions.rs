@@ -279,8 +279,8 @@ on_both_stores!(a_touch_in_flight_cannot_resurrect_an_ended_session, |store| {
         let_pass(Duration::from_millis(30));
         browser.post("/api/logout");
         users.into_iter().for_each(|user| user.join().expect("every answer was whole"));
-        let mut late = racing.clone();
         for _ in 0..5 {
+            let mut late = racing.clone();
             late.get("/x").expect_refusal(401, "session_revoked");
             let_pass(Duration::from_millis(20));
         }

@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use http::{HeaderValue, Method};
 
 use super::{BASE, LOCAL, auth, errors, valid};
+use crate::audit::AuditTarget;
 use crate::clock::WallTime;
-use crate::config::{AuditTarget, Capture, Config, HostHeader, PeerAddress, QueryRule, RequestBody, StoreKind, locate};
+use crate::config::{Capture, Config, HostHeader, RequestBody, StoreKind, locate};
 use crate::http::{RequestHost, SameSite};
 use crate::policy::{Auth, IdentityMode};
+use crate::policy::{QueryRule, QueryRules};
+use crate::upstream::PeerAddress;
 
 fn with(added: &str) -> Config {
     valid(&format!("{BASE}{added}\n"))
@@ -186,8 +189,8 @@ fn each_capture_reads_its_own_table() {
     let config = with(
         "login = { capture = \"whoami\", whoami = { path = \"/me?full=1\", tenant = \"/t\", user = [\"/u\", \"/v\"] } }",
     );
-    let Capture::Whoami { path, pointers } = config.login.capture else { panic!("{:?}", config.login.capture) };
-    assert_eq!((path.as_str(), pointers.user.len(), pointers.role.len()), ("/me?full=1", 2, 0));
+    let Capture::Whoami { target, pointers } = config.login.capture else { panic!("{:?}", config.login.capture) };
+    assert_eq!((target.as_str(), pointers.user.len(), pointers.role.len()), ("/me?full=1", 2, 0));
 }
 
 #[test]
@@ -202,7 +205,7 @@ fn words_of_several_sections_are_understood() {
     assert!(config.session.status_path.is_none());
     assert_eq!(config.session.remember_field.as_str(), "/stay");
     assert_eq!(config.identity.anonymous, Some(HeaderValue::from_static("1")));
-    assert_eq!(config.identity.query, [(String::from("tenant"), QueryRule::Drop)]);
+    assert_eq!(config.identity.query, QueryRules::new(vec![(String::from("tenant"), QueryRule::Drop)]));
     assert_eq!(config.login.failure, [200, 302]);
     assert!(config.server.hosts.allows(&RequestHost::parse("a.test").expect("a host")));
 }

@@ -203,60 +203,6 @@ fn headers_can_name_the_principal_once_each() {
     }
 }
 
-#[test]
-fn a_body_beside_header_capture_can_still_say_that_it_is_no_login() {
-    let unless = pointers(&["/mfa_required"]);
-    for (body, expected) in [
-        (r#"{"success":false}"#, true),
-        (r#"{"mfa_required":1}"#, true),
-        (r#"{"success":true}"#, false),
-        ("<html>", false),
-        ("", false),
-    ] {
-        assert_eq!(body_says_not_logged_in(body.as_bytes(), &unless), expected, "{body}");
-    }
-}
-
-#[test]
-fn asked_to_be_remembered_is_one_of_six_words() {
-    let json = "application/json; charset=utf-8";
-    let form = "application/x-www-form-urlencoded";
-    let nested = "/options/remember";
-    for (kind, body, field, expected) in [
-        (json, r#"{"remember":true}"#, "/remember", true),
-        (json, r#"{"remember":1}"#, "/remember", true),
-        (json, r#"{"remember":"1"}"#, "/remember", true),
-        (json, r#"{"remember":"on"}"#, "/remember", true),
-        (json, r#"{"remember":"true"}"#, "/remember", true),
-        (json, r#"{"remember":"yes"}"#, "/remember", true),
-        (json, r#"{"remember":false}"#, "/remember", false),
-        (json, r#"{"remember":0}"#, "/remember", false),
-        (json, r#"{"remember":2}"#, "/remember", false),
-        (json, r#"{"remember":1.0}"#, "/remember", false),
-        (json, r#"{"remember":"no"}"#, "/remember", false),
-        (json, r#"{"remember":[true]}"#, "/remember", false),
-        (json, r#"{"remember":null}"#, "/remember", false),
-        (json, "{}", "/remember", false),
-        (json, "not json", "/remember", false),
-        (json, r#"{"options":{"remember":true}}"#, nested, true),
-        ("", r#"{"remember":true}"#, "/remember", true),
-        ("text/plain", r#"{"remember":true}"#, "/remember", true),
-        (form, "user=a&remember=on", "/remember", true),
-        (form, "user=a&remember=yes", nested, true),
-        (form, "user=a&rem%65mber=1", "/remember", true),
-        (form, "remember=0&remember=1", "/remember", true),
-        (form, "remember=0", "/remember", false),
-        (form, "remember", "/remember", false),
-        (form, "remember_me=1", "/remember", false),
-        (form, r#"{"remember":true}"#, "/remember", false),
-        ("multipart/form-data; boundary=x", "--x", "/remember", false),
-    ] {
-        let kind = (!kind.is_empty()).then(|| HeaderValue::from_static(kind));
-        let field = JsonPointer::parse(field).expect(field);
-        assert_eq!(remembered(kind.as_ref(), body.as_bytes(), &field), expected, "{kind:?} {body}");
-    }
-}
-
 proptest! {
     #[test]
     fn whatever_a_backend_answers_the_principal_is_safe_in_a_header(
@@ -274,6 +220,5 @@ proptest! {
     #[test]
     fn no_bytes_make_it_panic(body in proptest::collection::vec(any::<u8>(), 0..60)) {
         let _ = LoginIdentity::from_json(&body, &usual(), &[], &PERCENT);
-        let _ = remembered(None, &body, &JsonPointer::of_field("remember"));
     }
 }
