@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use session_gateway::secret::Secret;
-use session_gateway::session::{EndReason, SessionRecord, Standing, TenantId, TenantStanding, UserId};
+use session_gateway::session::{EndReason, SessionRecord, Standing, TenantId, TenantStanding, TenantStatus, UserId};
 use session_gateway::store::observe::Unobserved;
 use session_gateway::store::redis::{RedisSettings, RedisStore};
 use session_gateway::store::{Creation, NewSession, SharedStore, StoreResult, Touch};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 use crate::bench::{Bench, HOUR, idle, in_millis, live, login, session, stored};
 use crate::redis_server::{RedisServer, settings};
@@ -631,4 +632,86 @@ async fn a_creation_whose_answer_is_lost_leaves_nothing_that_a_user_could_see() 
     store.end_user(&tenant, &user, EndReason::LogoutAll).await.unwrap();
     assert_eq!(store.end_user(&tenant, &user, EndReason::LogoutAll).await.unwrap(), 0);
     assert!(matches!(store.create(login(&store).await).await.unwrap(), Creation::Stored(_)));
+}
+
+/// A way to a server that stops the first thing said that contains `words`, until it is released.
+struct Barrier {
+    port: u16,
+    reached: Arc<Notify>,
+    release: Arc<Notify>,
+}
+
+impl Barrier {
+    async fn before(server: &RedisServer, words: &'static [u8]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let barrier = Self {
+            port: listener.local_addr().unwrap().port(),
+            reached: Arc::new(Notify::new()),
+            release: Arc::new(Notify::new()),
+        };
+        let (reached, release, to) = (barrier.reached.clone(), barrier.release.clone(), server.port());
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (mut from_client, mut to_client) = client.into_split();
+                let server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+                let (mut from_server, mut to_server) = server.into_split();
+                let (reached, release) = (reached.clone(), release.clone());
+                tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+                tokio::spawn(async move {
+                    let mut buffer = [0; 16_384];
+                    while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
+                        let said = &buffer[..length];
+                        if said.windows(words.len()).any(|window| window == words) {
+                            reached.notify_one();
+                            release.notified().await;
+                        }
+                        to_server.write_all(said).await.unwrap();
+                    }
+                });
+            }
+        });
+        barrier
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_between_the_reading_of_generations_and_the_storing_wins() {
+    let server = RedisServer::start(&[]).await;
+    let direct = shared(server.tcp()).await;
+    let suspended = TenantStanding { status: TenantStatus::Suspended, ..TenantStanding::default() };
+    for (suspend, expected) in [(false, Creation::Superseded), (true, Creation::TenantRefused(TenantStatus::Suspended))]
+    {
+        let barrier = Barrier::before(&server, b"MULTI").await;
+        let store = shared(settings(&format!("redis://127.0.0.1:{}", barrier.port))).await;
+        let new = login(&direct).await;
+        let id = new.id;
+        let login = tokio::spawn(async move { store.create(new).await.unwrap() });
+        barrier.reached.notified().await;
+        if suspend {
+            server.cli(&["SET", &format!("sg:n:{{{}}}", hash(&["acme"])), &suspended.encode()]);
+        } else {
+            let (tenant, user) = acme_7();
+            assert_eq!(direct.end_user(&tenant, &user, EndReason::UserRevoked).await.unwrap(), 0);
+        }
+        barrier.release.notify_one();
+        assert_eq!(login.await.unwrap(), expected);
+        assert_eq!(direct.read(id).await.unwrap(), Standing::Absent);
+        assert_eq!(server.cli(&["ZCARD", &format!("sg:ui:{{{}}}", hash(&["acme", "7"]))]), "0");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_touch_that_arrives_after_the_end_revives_nothing() {
+    let server = RedisServer::start(&[]).await;
+    let direct = shared(server.tcp()).await;
+    let barrier = Barrier::before(&server, b"PEXPIREAT").await;
+    let store = shared(settings(&format!("redis://127.0.0.1:{}", barrier.port))).await;
+    let (id, record) = session(&direct).await;
+    let touch = Touch { id, deadline: record.created.after(HOUR) };
+    let touching = tokio::spawn(async move { store.touch(&[touch]).await.unwrap() });
+    barrier.reached.notified().await;
+    assert!(direct.end(id, &record, EndReason::Logout).await.unwrap());
+    barrier.release.notify_one();
+    assert_eq!(touching.await.unwrap(), [false]);
+    assert!(matches!(direct.read(id).await.unwrap(), Standing::Ended(_)));
 }
