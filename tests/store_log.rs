@@ -111,6 +111,14 @@ async fn each_change_of_state_is_logged_once_and_never_with_the_password() {
     }
     assert_eq!(lines.count("takes the command again"), 1, "{}", lines.text());
 
+    let (id, _) = session(&store).await;
+    server.cli(&["SET", &format!("sg:s:{{{id}}}"), "garbage"]);
+    for _ in 0..5 {
+        assert!(store.read(id).await.is_err());
+        session(&store).await;
+    }
+    assert_eq!(lines.count("cannot be read"), 1, "{}", lines.text());
+
     server.kill();
     until(&lines, "Connection refused", 1).await;
     for _ in 0..20 {

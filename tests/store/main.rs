@@ -5,6 +5,7 @@ mod bench;
 mod contract;
 mod embedded;
 mod redis;
+mod redis_outages;
 mod redis_server;
 mod touch_queue;
 

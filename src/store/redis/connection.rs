@@ -126,13 +126,13 @@ impl Link {
                 return Ok(answer);
             }
             Ok(Err(fault)) => fault,
-            Err(_) => Fault::Timeout,
+            Err(_) => Fault::Slow,
         };
         self.observer.command(command, fault.outcome());
         if fault.breaks_connection() {
             self.lost(epoch, &fault);
         } else {
-            self.troubles.noticed(command, &fault);
+            self.troubles.noticed(command, epoch, &fault);
         }
         Err(fault.into())
     }
@@ -151,8 +151,13 @@ impl Link {
                     continue;
                 }
                 match timeout(ROUND_TRIP_TIMEOUT, self.probe(&lanes)).await {
-                    Ok(Ok(())) => backoff = FIRST_BACKOFF,
-                    Ok(Err(fault)) if fault.is_refused_write() => self.troubles.noticed("heartbeat", &fault),
+                    Ok(Ok(())) => {
+                        self.troubles.over("heartbeat");
+                        backoff = FIRST_BACKOFF;
+                    }
+                    Ok(Err(fault)) if fault.is_refused_write() => {
+                        self.troubles.noticed("heartbeat", lanes.epoch, &fault);
+                    }
                     Ok(Err(fault)) => self.lost(lanes.epoch, &fault),
                     Err(_) => self.lost(lanes.epoch, &Fault::Timeout),
                 }
@@ -266,19 +271,23 @@ impl Link {
 struct Troubles {
     open: AtomicUsize,
     by_command: Mutex<HashMap<&'static str, String>>,
+    /// The last connection, counted from 1, on which something unreadable was logged.
+    unreadable_on: AtomicU64,
 }
 
 impl Troubles {
-    fn noticed(&self, command: &'static str, fault: &Fault) {
-        // A garbled answer is about one session; its text differs from one to the next.
-        let kind = match fault {
-            Fault::Refused { code, .. } => code.clone(),
-            other => other.outcome().as_str().to_owned(),
+    fn noticed(&self, command: &'static str, epoch: u64, fault: &Fault) {
+        let Some(trouble) = fault.trouble() else {
+            // About one session, which a client could ask for again and again: once per connection.
+            if self.unreadable_on.swap(epoch + 1, Ordering::Relaxed) != epoch + 1 {
+                tracing::warn!(command, cause = %fault, "the session store holds something that cannot be read");
+            }
+            return;
         };
         let mut troubles = self.by_command.lock();
-        if troubles.get(command) != Some(&kind) {
+        if troubles.get(command).is_none_or(|known| known != trouble) {
             tracing::warn!(command, cause = %fault, "the session store refuses a command");
-            troubles.insert(command, kind);
+            troubles.insert(command, trouble.to_owned());
             self.open.store(troubles.len(), Ordering::Relaxed);
         }
     }

@@ -11,8 +11,10 @@ const LONGEST: usize = 160;
 /// Why a call has no answer. Each of them means "unavailable" to the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// No answer in time.
+    /// No answer to a command in time.
     Timeout,
+    /// Each command was answered in time, but all of them together took too long.
+    Slow,
     /// The connection broke or could not be made.
     Lost(String),
     /// The server answered by an error of this code.
@@ -30,7 +32,7 @@ impl Fault {
 
     pub(super) const fn outcome(&self) -> Outcome {
         match self {
-            Self::Timeout => Outcome::Timeout,
+            Self::Timeout | Self::Slow => Outcome::Timeout,
             Self::Lost(_) => Outcome::Lost,
             Self::Refused { .. } => Outcome::Refused,
             Self::Garbled(_) => Outcome::Garbled,
@@ -43,10 +45,19 @@ impl Fault {
     pub(super) fn breaks_connection(&self) -> bool {
         match self {
             Self::Timeout | Self::Lost(_) | Self::Unfit(_) => true,
-            Self::Garbled(_) => false,
+            Self::Garbled(_) | Self::Slow => false,
             Self::Refused { code, .. } => {
                 matches!(code.as_str(), "LOADING" | "MASTERDOWN" | "READONLY" | "NOAUTH" | "WRONGPASS" | "CLUSTERDOWN")
             }
+        }
+    }
+
+    /// What kind of trouble it is for the calls of that name, where it is none of a single session's.
+    pub(super) fn trouble(&self) -> Option<&str> {
+        match self {
+            Self::Refused { code, .. } => Some(code),
+            Self::Slow | Self::Timeout => Some("slow"),
+            Self::Lost(_) | Self::Garbled(_) | Self::Unfit(_) => None,
         }
     }
 
@@ -107,6 +118,7 @@ impl std::fmt::Display for Fault {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Timeout => formatter.write_str("no answer in time"),
+            Self::Slow => formatter.write_str("too slow: not all done in time"),
             Self::Lost(cause) => write!(formatter, "the connection failed: {cause}"),
             Self::Garbled(cause) => write!(formatter, "not a sensible answer: {cause}"),
             Self::Unfit(cause) => formatter.write_str(cause),
@@ -197,5 +209,7 @@ mod tests {
         ] {
             assert_eq!(refused(code).breaks_connection(), breaks, "{code}");
         }
+        assert!(Fault::Timeout.breaks_connection());
+        assert!(!Fault::Slow.breaks_connection(), "one user with many sessions must not cut off everybody");
     }
 }
