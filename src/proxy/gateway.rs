@@ -134,17 +134,17 @@ impl Gateway {
             return Err(refusal.into());
         }
 
-        // 2. Method, host and path in their one normal form, which the backend will get, too.
+        // 2. Method and path in their one normal form, which the backend will get, too.
         check_method(&parts.method)?;
-        let host = request_host(&headers, &parts.uri)?;
         let target = Target::of_uri(&parts.uri)?;
         exchange.path = printable(target.path().as_bytes(), LONGEST_LOGGED_PATH);
 
-        // 3. Health, before the host is checked: a load balancer asks by address.
+        // 3. Health, before the host is looked at: load balancers ask by address, and some in HTTP/1.0 without a Host.
         if let Some(answer) = health::answer(&parts.method, target.path(), self.readiness()) {
             exchange.route = self.names().health.clone();
             return Ok(Admission::Health(answer));
         }
+        let host = request_host(&headers, &parts.uri)?;
         server.hosts.check(&host)?;
         check_expectation(&headers)?;
 
@@ -451,7 +451,6 @@ impl Gateway {
             duration,
             upstream: exchange.upstream,
             added: exchange.added,
-            bytes_received: 0,
             bytes_sent,
             complete,
             code: exchange.code,

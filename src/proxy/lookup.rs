@@ -164,3 +164,86 @@ impl LiveUse {
         Ok(Recorded::Yes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::entropy::SystemEntropy;
+    use crate::session::{Generations, IdleLimit, Principal, SessionToken, TenantId, UserAgentHash, UserId};
+
+    const LOGIN: StoreTime = StoreTime::from_micros(1_700_000_000_000_000);
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn limits(idle: Option<u32>, absolute: u32) -> Limits {
+        let idle = idle.map(|minutes| IdleLimit::new(MINUTE * minutes));
+        Limits { idle, absolute: MINUTE * absolute, remember_idle: None, remember: MINUTE * 10_000 }
+    }
+
+    /// A session made under `own`, last used after `used` minutes, looked at after `now` minutes.
+    fn session(own: &Limits, used: u32, now: u32) -> LiveSession {
+        let record = SessionRecord {
+            principal: Principal {
+                tenant: TenantId::parse("42").expect("a tenant"),
+                user: UserId::parse("7").expect("a user"),
+                role: None,
+            },
+            created: LOGIN,
+            deadline: LOGIN.after(own.absolute),
+            idle: own.idle,
+            remembered: false,
+            generations: Generations::default(),
+            address: None,
+            user_agent: UserAgentHash::default(),
+        };
+        let used = LOGIN.after(MINUTE * used);
+        let touch_deadline = own.idle.map_or(record.deadline, |idle| idle.deadline_of_use_at(used));
+        LiveSession { record, touch_deadline, now: LOGIN.after(MINUTE * now) }
+    }
+
+    fn looked_up(session: LiveSession, present: &Limits) -> Result<Box<LiveUse>, EndReason> {
+        let id = SessionToken::generate(&SystemEntropy).expect("entropy").id();
+        match hold_to_limits(id, session, present) {
+            Lookup::Live(live) => Ok(live),
+            Lookup::Ended(ended) => Err(ended.reason),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_lower_limit_holds_live_sessions_at_their_next_use() {
+        let own = limits(Some(30), 480);
+        for (used, now, present, expected) in [
+            (0, 10, limits(Some(30), 480), Ok(false)),
+            (0, 10, limits(Some(60), 900), Ok(false)),
+            (0, 10, limits(None, 480), Ok(false)),
+            (0, 10, limits(Some(15), 480), Ok(true)),
+            (0, 16, limits(Some(15), 480), Err(EndReason::IdleTimeout)),
+            (50, 59, limits(Some(15), 480), Ok(true)),
+            (50, 59, limits(Some(30), 60), Ok(true)),
+            (50, 60, limits(Some(30), 60), Err(EndReason::Expired)),
+        ] {
+            let found = looked_up(session(&own, used, now), &present).map(|live| live.tightened);
+            assert_eq!(found, expected, "used {used}, now {now}, {present:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_without_idle_limit_starts_its_first_one_now() {
+        let live = looked_up(session(&limits(None, 480), 0, 300), &limits(Some(15), 480)).expect("live");
+        assert!(live.tightened);
+        assert_eq!(live.idle_expiry(), Some(LOGIN.after(MINUTE * 315)));
+    }
+
+    #[test]
+    fn the_idle_expiry_counts_from_the_recorded_use_and_never_passes_the_deadline() {
+        let own = limits(Some(30), 480);
+        let live = looked_up(session(&own, 10, 12), &own).expect("live");
+        assert_eq!(live.idle_expiry(), Some(LOGIN.after(MINUTE * 40)));
+        let live = looked_up(session(&own, 470, 475), &own).expect("live");
+        assert_eq!(live.idle_expiry(), Some(LOGIN.after(MINUTE * 480)));
+        let never = limits(None, 480);
+        assert_eq!(looked_up(session(&never, 0, 1), &never).expect("live").idle_expiry(), None);
+    }
+}

@@ -25,8 +25,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::session::{
-    EndReason, IdleLimit, Principal, SessionId, SessionRecord, Standing, StoreTime, TenantId, TenantStatus,
-    UserAgentHash, UserId,
+    EndReason, Generations, IdleLimit, Principal, SessionId, SessionRecord, Standing, StoreTime, TenantId,
+    TenantStatus, UserAgentHash, UserId,
 };
 
 /// How long after its absolute deadline the reason of a session's end is still known.
@@ -69,6 +69,23 @@ pub struct NewSession {
     pub user_agent: UserAgentHash,
     /// The store's time before the login request was sent to the backend.
     pub began: StoreTime,
+}
+
+impl NewSession {
+    /// The record of this session, made at `now` under `generations`.
+    #[must_use]
+    pub fn record(self, now: StoreTime, generations: Generations) -> SessionRecord {
+        SessionRecord {
+            principal: self.principal,
+            created: now,
+            deadline: now.after(self.absolute),
+            idle: self.idle,
+            remembered: self.remembered,
+            generations,
+            address: self.address,
+            user_agent: self.user_agent,
+        }
+    }
 }
 
 /// What became of a session to be made.

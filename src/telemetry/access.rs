@@ -43,8 +43,6 @@ pub struct AccessLine<'a> {
     pub upstream: Option<Duration>,
     /// The gateway's own share of the duration, where it is known.
     pub added: Option<Duration>,
-    /// Bytes of the request's body.
-    pub bytes_received: u64,
     /// Bytes of the answer's body.
     pub bytes_sent: u64,
     /// Whether the answer was sent to its end.
@@ -77,7 +75,6 @@ impl AccessLine<'_> {
                 None => line.null(key),
             }
         }
-        line.number("bytes_received", self.bytes_received);
         line.number("bytes_sent", self.bytes_sent);
         line.flag("complete", self.complete);
         line.close();
@@ -110,7 +107,7 @@ impl AccessLine<'_> {
                 append(out, format_args!(" {key}={}", Millis(share)));
             }
         }
-        append(out, format_args!(" bytes_received={} bytes_sent={}", self.bytes_received, self.bytes_sent));
+        append(out, format_args!(" bytes_sent={}", self.bytes_sent));
         append(out, format_args!(" complete={}\n", self.complete));
     }
 
@@ -150,7 +147,6 @@ mod tests {
             duration: Duration::from_micros(12_345),
             upstream: Some(Duration::from_millis(12)),
             added: Some(Duration::from_micros(345)),
-            bytes_received: 0,
             bytes_sent: 17,
             complete: true,
             code: None,
@@ -181,13 +177,13 @@ mod tests {
              \"request_id\":\"r-1\",\"method\":\"GET\",\"route\":\"/api/*\",\"path\":\"/api/orders\",\"status\":200,\
              \"code\":null,\"tenant\":\"acme\",\"user\":\"7\",\"session_id\":\"aaaaaaaaaaaaaaaaaaaaaa\",\
              \"address\":\"192.0.2.1\",\"duration_ms\":12.345,\"upstream_ms\":12.000,\"added_ms\":0.345,\
-             \"bytes_received\":0,\"bytes_sent\":17,\"complete\":true}\n"
+             \"bytes_sent\":17,\"complete\":true}\n"
         );
         assert_eq!(
             text(&line),
             "2023-11-14T22:13:20.000Z  INFO access: request_id=r-1 method=GET route=/api/* path=/api/orders \
              status=200 tenant=acme user=7 session_id=aaaaaaaaaaaaaaaaaaaaaa address=192.0.2.1 duration_ms=12.345 \
-             upstream_ms=12.000 added_ms=0.345 bytes_received=0 bytes_sent=17 complete=true\n"
+             upstream_ms=12.000 added_ms=0.345 bytes_sent=17 complete=true\n"
         );
     }
 

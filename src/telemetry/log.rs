@@ -398,7 +398,6 @@ mod tests {
             duration: Duration::ZERO,
             upstream: None,
             added: None,
-            bytes_received: 0,
             bytes_sent: 0,
             complete: true,
             code: None,

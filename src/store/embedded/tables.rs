@@ -152,18 +152,10 @@ impl<'txn> Tables<'txn> {
         if generations.newer_than(new.began) {
             return Ok(Creation::Superseded);
         }
-        let record = SessionRecord {
-            principal: new.principal,
-            created: now,
-            deadline: now.after(new.absolute),
-            idle: new.idle,
-            remembered: new.remembered,
-            generations,
-            address: new.address,
-            user_agent: new.user_agent,
-        };
+        let id = new.id;
+        let record = new.record(now, generations);
         let touch_deadline = record.idle.map_or(record.deadline, |idle| idle.deadline_of_use_at(now));
-        let id = new.id.as_str();
+        let id = id.as_str();
         let bytes = codec::encode(&record).map_err(garbled)?;
         let (tenant, user) = (record.principal.tenant.as_str(), record.principal.user.as_str());
         self.sessions.insert(id, bytes.as_slice())?;

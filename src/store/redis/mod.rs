@@ -121,26 +121,18 @@ impl RedisStore {
         if generations.newer_than(new.began) {
             return Ok(Creation::Superseded);
         }
-        let record = SessionRecord {
-            principal: new.principal,
-            created: now,
-            deadline: now.after(new.absolute),
-            idle: new.idle,
-            remembered: new.remembered,
-            generations,
-            address: new.address,
-            user_agent: new.user_agent,
-        };
-        self.index(lane, &new.id, &record).await?;
-        let (tenant_after, user_after) = self.store(lane, &new.id, &record).await?;
+        let id = new.id;
+        let record = new.record(now, generations);
+        self.index(lane, &id, &record).await?;
+        let (tenant_after, user_after) = self.store(lane, &id, &record).await?;
         if tenant_after == tenant && user_after == user {
             return Ok(Creation::Stored(record));
         }
         // Revoked while it was made. If the revocation already found, ended and counted it, it did exist for a moment:
         // then it is stored, and dead. Either way each session is counted by one call only.
         let mut discard = redis::pipe();
-        discard.add_command(eval(scripts::DISCARD, &[self.keys().touch(&new.id), self.keys().record(&new.id)]));
-        self.add_unindex(&mut discard, &new.id, &record.principal);
+        discard.add_command(eval(scripts::DISCARD, &[self.keys().touch(&id), self.keys().record(&id)]));
+        self.add_unindex(&mut discard, &id, &record.principal);
         let [discarded, _, _] = exactly(lane.ask_each(&mut discard).await?)?;
         match (number(&discarded)?, tenant_after.status) {
             (0, _) => Ok(Creation::Stored(record)),
