@@ -133,6 +133,12 @@ impl RequestFraming {
         self.accepted > 0 || self.refusal.is_some()
     }
 
+    /// Whether the next verdict is a refusal.
+    #[must_use]
+    pub const fn refuses_next(&self) -> bool {
+        self.accepted == 0 && self.refusal.is_some()
+    }
+
     /// Where the connection stands.
     #[must_use]
     pub fn phase(&self) -> Phase {

@@ -153,16 +153,18 @@ impl<S> ClientIo<S> {
         if framing.broken_body() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "broken chunk framing"));
         }
-        let (phase, judged) = (framing.phase(), framing.has_verdict());
+        let (phase, judged, refuses_next) = (framing.phase(), framing.has_verdict(), framing.refuses_next());
         if was_idle && phase == Phase::Head && shared.in_progress == 0 {
             shared.waiting_since = Instant::now();
         }
         drop(shared);
         match phase {
-            Phase::Refused if alone => {
+            Phase::Refused if alone && refuses_next => {
                 self.withheld = Vec::new();
-                self.ready = if judged { Bytes::from_static(STAND_IN) } else { Bytes::new() };
+                self.ready = Bytes::from_static(STAND_IN);
             }
+            // What follows a refused head is nobody's.
+            Phase::Refused if alone && !judged => self.withheld = Vec::new(),
             Phase::Head if alone && !judged => self.withheld.extend_from_slice(read),
             _ if self.withheld.is_empty() => return Ok(Delivery::Done),
             _ => {

@@ -297,3 +297,28 @@ fn a_preflight_passes_to_the_backend_without_identity() {
     gateway.exchange(preflight).expect(200);
     backend.last().assert_anonymous();
 }
+
+#[test]
+fn of_pipelined_requests_the_good_one_is_answered_and_the_ambiguous_one_refused() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let host = gateway.address();
+    let good = format!("GET /public/good HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let bad =
+        format!("GET /public/bad HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for together in [true, false] {
+        let mut wire = gateway.wire();
+        if together {
+            wire.send(format!("{good}{bad}0\r\n\r\n{good}"));
+        } else {
+            wire.send(&good).send(&bad[..30]);
+            let_pass(Duration::from_millis(20));
+            wire.send(format!("{}0\r\n\r\n{good}", &bad[30..]));
+        }
+        wire.receive().expect(200);
+        assert_eq!(wire.receive().status, 400);
+        assert!(wire.is_closed(), "nothing after an ambiguous head is answered");
+    }
+    assert!(backend.seen_at("/public/bad").is_empty());
+    assert_eq!(backend.seen_at("/public/good").len(), 2);
+}
