@@ -89,9 +89,12 @@ fn bad_usage_is_2_and_help_is_0() {
 
 #[test]
 fn a_peer_that_does_not_answer_fails_the_check_with_1() {
-    let unreachable = file(
-        "[server]\npublic_url = \"https://a.test\"\n[upstream]\nurl = \"unix:/nowhere/app.sock\"\n[store]\nembedded = \"s\"\n",
-    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let unreachable = file(&format!(
+        "[server]\npublic_url = \"https://a.test\"\n[upstream]\nurl = \"unix:/nowhere/app.sock\"\n\
+         [store]\nembedded = \"{}\"\n",
+        folder.path().join("s").display()
+    ));
     let output = run(&["check", "--connect", "--config", &unreachable.path().display().to_string()], &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("upstream default at unix:/nowhere/app.sock: No such file"));
