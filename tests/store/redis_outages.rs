@@ -1,6 +1,7 @@
 //! What the Redis store does when Redis fails: unavailable within a second, and back by itself.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use session_gateway::secret::Secret;
@@ -30,7 +31,7 @@ async fn fails_within_a_second<T: std::fmt::Debug>(call: impl Future<Output = St
 }
 
 async fn recovers(store: &SharedStore) {
-    for _ in 0..400 {
+    for _ in 0..1000 {
         if store.check().await.is_ok() {
             return;
         }
@@ -42,7 +43,7 @@ async fn recovers(store: &SharedStore) {
 /// Waits until the store has noticed, and answers why it is unavailable.
 async fn becomes_unavailable(store: &SharedStore, saying: &str) {
     let mut cause = String::new();
-    for _ in 0..400 {
+    for _ in 0..1000 {
         match store.check().await {
             Err(error) if error.cause.contains(saying) => return,
             Err(error) => cause = error.cause,
@@ -93,7 +94,7 @@ async fn a_frozen_server_is_answered_for_within_a_second_then_at_once_and_recove
     let server = RedisServer::start(&[]).await;
     let store = shared(server.tcp()).await;
     let (id, record) = session(&store).await;
-    server.signal("-STOP");
+    server.freeze();
     let (read, ended) = tokio::join!(
         fails_within_a_second(store.read(id)),
         fails_within_a_second(store.end(id, &record, EndReason::Logout)),
@@ -103,8 +104,9 @@ async fn a_frozen_server_is_answered_for_within_a_second_then_at_once_and_recove
     for _ in 0..100 {
         assert!(store.read(id).await.is_err());
     }
-    assert!(asked.elapsed() < Duration::from_millis(100), "known to be down, yet asked for {:?}", asked.elapsed());
-    server.signal("-CONT");
+    // Asked of the server each would take most of a second.
+    assert!(asked.elapsed() < Duration::from_secs(1), "known to be down, yet asked for {:?}", asked.elapsed());
+    server.thaw();
     recovers(&store).await;
     // The end was answered by "unavailable": it may have come through or not, and both are sound.
     assert!(!matches!(store.read(id).await.unwrap(), Standing::Absent));
@@ -127,12 +129,13 @@ async fn under_load_a_restart_logs_nobody_out() {
     let mut server = RedisServer::start(&[]).await;
     let store = shared(server.tcp()).await;
     let (id, _) = session(&store).await;
+    let over = Arc::new(AtomicBool::new(false));
     let mut readers = Vec::new();
     for _ in 0..8 {
-        let store = store.clone();
+        let (store, over) = (store.clone(), over.clone());
         readers.push(tokio::spawn(async move {
             let (mut live, mut unavailable) = (0, 0);
-            for _ in 0..400 {
+            while !over.load(Ordering::SeqCst) {
                 match store.read(id).await {
                     Ok(Standing::Live(_)) => live += 1,
                     Ok(other) => panic!("logged out: {other:?}"),
@@ -145,7 +148,10 @@ async fn under_load_a_restart_logs_nobody_out() {
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
     server.kill();
+    tokio::time::sleep(Duration::from_millis(200)).await;
     server.run().await;
+    recovers(&store).await;
+    over.store(true, Ordering::SeqCst);
     for reader in readers {
         let (live, unavailable) = reader.await.unwrap();
         assert!(live > 0 && unavailable > 0, "{live} {unavailable}");
@@ -415,9 +421,9 @@ async fn a_creation_whose_answer_is_lost_leaves_nothing_that_a_user_could_see() 
     let server = RedisServer::start(&[]).await;
     let store = shared(server.tcp()).await;
     let new = login(&store).await;
-    server.signal("-STOP");
+    server.freeze();
     fails_within_a_second(store.create(new)).await;
-    server.signal("-CONT");
+    server.thaw();
     recovers(&store).await;
     let (tenant, user) = acme_7();
     // Whether it came to be or not, logging out everywhere leaves none.

@@ -1,20 +1,34 @@
 //! A `redis-server` of a test's own.
 
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use session_gateway::secret::Secret;
 use session_gateway::store::redis::RedisSettings;
 use tempfile::TempDir;
+
+use self::process::Process;
+
+#[allow(dead_code, unreachable_pub, clippy::disallowed_methods, reason = "shared with the end-to-end tests")]
+#[path = "../e2e/support/ports.rs"]
+mod ports;
+#[allow(dead_code, unreachable_pub, clippy::disallowed_methods, reason = "shared with the end-to-end tests")]
+#[path = "../e2e/support/process.rs"]
+mod process;
+#[allow(dead_code, unreachable_pub, clippy::disallowed_methods, reason = "shared with the end-to-end tests")]
+#[path = "../e2e/support/wait.rs"]
+mod wait;
+
+pub(crate) use self::ports::free_port;
 
 /// A server that is stopped with the test.
 pub(crate) struct RedisServer {
     folder: TempDir,
     port: u16,
     arguments: Vec<String>,
-    process: Option<Child>,
+    process: Option<Process>,
 }
 
 impl RedisServer {
@@ -49,8 +63,8 @@ impl RedisServer {
 
     pub(crate) fn launch(&mut self, more: &[&str]) {
         let _ = std::fs::remove_file(self.socket());
-        let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
-        let process = Command::new("redis-server")
+        let mut command = Command::new("redis-server");
+        command
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--unixsocket"])
             .arg(self.socket())
             .arg("--dir")
@@ -68,12 +82,8 @@ impl RedisServer {
                 "local",
             ])
             .args(&self.arguments)
-            .args(more)
-            .stdout(Stdio::from(log))
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed");
-        self.process = Some(process);
+            .args(more);
+        self.process = Some(Process::spawn(&mut command));
     }
 
     /// Adds settings before it runs.
@@ -104,14 +114,18 @@ impl RedisServer {
     /// `kill -9`.
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
-            process.kill().unwrap();
-            process.wait().unwrap();
+            process.kill();
         }
     }
 
-    pub(crate) fn signal(&self, name: &str) {
-        let id = self.process.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    /// Stops it from answering while its connections stay open.
+    pub(crate) fn freeze(&self) {
+        self.process.as_ref().unwrap().signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.process.as_ref().unwrap().signal(Signal::CONT);
     }
 
     /// Runs `redis-cli` as the default user, which has no password.
@@ -131,8 +145,4 @@ impl Drop for RedisServer {
 
 pub(crate) fn settings(url: &str) -> RedisSettings {
     RedisSettings::new(&Secret::new(url), None, "sg:", None).unwrap()
-}
-
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }

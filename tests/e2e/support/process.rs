@@ -1,12 +1,13 @@
-//! A child process that never outlives the tests: stopped on drop, also by a panic; killed by a watchdog should the
-//! test process itself be killed, or end with the child in a static.
+//! A child process that never outlives the tests, nor do the workers that it starts: stopped on drop, also by a panic;
+//! killed by a watchdog should the test process itself be killed, or end with the child in a static.
 
 use std::io::{BufRead as _, BufReader, Read};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::wait::poll;
 
@@ -20,7 +21,9 @@ pub struct Process {
 impl Process {
     /// Starts `command` with its output captured.
     pub fn spawn(command: &mut Command) -> Self {
+        // A group of its own holds its workers too, and a Ctrl-C does not reach it: ending it is left to this type.
         let mut child = command
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -28,7 +31,8 @@ impl Process {
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         // It reads from a pipe that only this process holds, so the read ends when this process does.
         let watchdog = Command::new("sh")
-            .args(["-c", r#"read -r _; kill -KILL "$1" 2>/dev/null"#, "watchdog", &child.id().to_string()])
+            .args(["-c", r#"read -r _; kill -KILL -- "-$1" 2>/dev/null"#, "watchdog", &child.id().to_string()])
+            .process_group(0)
             .stdin(Stdio::piped())
             .spawn()
             .expect("a shell starts");
@@ -64,9 +68,12 @@ impl Process {
         poll(limit, || self.ended())
     }
 
-    /// Ends it at once, as `kill -9` does.
+    /// Ends it and its workers at once, as `kill -9` does.
     pub fn kill(&mut self) {
-        let _gone_already = self.child.kill();
+        if self.ended().is_none() {
+            // Not reaped yet, so the number is still that of its group.
+            let _gone_already = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        }
         let _reaped = self.child.wait();
     }
 
