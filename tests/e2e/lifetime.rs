@@ -5,17 +5,39 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::on_both_stores;
+use crate::support::http::Response;
 use crate::support::logins::identity;
-use crate::support::{RedisServer, SESSION_COOKIE, Store, echo, gateway, let_pass};
+use crate::support::{Browser, RedisServer, SESSION_COOKIE, Store, echo, gateway, let_pass};
+
+/// Logs in and uses the session so many times, each time before an idle limit of two seconds is over: each must be
+/// answered by 200. Where the machine was too slow for that the answers show nothing, and it begins anew.
+fn used_in_time(
+    times: usize,
+    log_in: impl Fn() -> Browser,
+    mut use_it: impl FnMut(&mut Browser, usize) -> Response,
+) -> Browser {
+    'attempt: for _ in 0..10 {
+        let mut last = Instant::now();
+        let mut browser = log_in();
+        for turn in 0..times {
+            let_pass(Duration::from_millis(1200));
+            let sent = Instant::now();
+            let response = use_it(&mut browser, turn);
+            if last.elapsed() >= Duration::from_secs(2) {
+                continue 'attempt;
+            }
+            response.expect(200);
+            last = sent;
+        }
+        return browser;
+    }
+    panic!("this machine is too slow to use a session every two seconds")
+}
 
 on_both_stores!(a_session_ends_when_it_is_idle_and_not_before, |store| {
     let backend = echo();
     let gateway = gateway(store).with_backend(&backend).idle("2s").start();
-    let mut browser = gateway.logged_in("42", "7");
-    for _ in 0..4 {
-        let_pass(Duration::from_millis(1200));
-        browser.get("/x").expect(200);
-    }
+    let mut browser = used_in_time(4, || gateway.logged_in("42", "7"), |browser, _| browser.get("/x"));
     // I + g is 2 s and a fifteenth of a second.
     let_pass(Duration::from_millis(2150));
     browser.get("/x").expect_refusal(401, "session_idle_timeout");
@@ -25,6 +47,7 @@ on_both_stores!(a_session_ends_when_it_is_idle_and_not_before, |store| {
 on_both_stores!(the_absolute_limit_holds_however_busy_the_session_is, |store| {
     let backend = echo();
     let gateway = gateway(store).with_backend(&backend).absolute("2s").start();
+    let before = Instant::now();
     let mut browser = gateway.logged_in("42", "7");
     let begin = Instant::now();
     loop {
@@ -32,7 +55,7 @@ on_both_stores!(the_absolute_limit_holds_however_busy_the_session_is, |store| {
         let response = browser.clone().get("/x");
         if response.status != 200 {
             response.expect_refusal(401, "session_expired");
-            assert!(begin.elapsed() >= Duration::from_millis(1800), "not before its time");
+            assert!(before.elapsed() >= Duration::from_secs(2), "not before its time");
             break;
         }
         assert!(sent < Duration::from_millis(2100), "never later than 100 ms after its time");
@@ -88,14 +111,21 @@ on_both_stores!(status_says_what_the_session_is_and_never_touches, |store| {
 on_both_stores!(refresh_touches_and_answers_as_status_does, |store| {
     let backend = echo();
     let gateway = gateway(store).with_backend(&backend).idle("2s").start();
-    let mut browser = gateway.logged_in("42", "7");
-    let before = browser.get("/api/session/status").expect(200).at("/idle_expires_at");
-    for _ in 0..3 {
-        let_pass(Duration::from_millis(1200));
-        let refreshed = browser.post("/api/session/refresh").expect(200);
-        assert_eq!(refreshed.at("/tenant"), "42");
-        assert!(refreshed.at("/idle_expires_at") > before);
-    }
+    let mut told = String::new();
+    let mut browser = used_in_time(
+        3,
+        || gateway.logged_in("42", "7"),
+        |browser, _| {
+            let refreshed = browser.post("/api/session/refresh");
+            if refreshed.status == 200 {
+                assert_eq!(refreshed.at("/tenant"), "42");
+                let until = refreshed.at("/idle_expires_at");
+                assert!(until > told);
+                told = until;
+            }
+            refreshed
+        },
+    );
     let refused = browser.request("POST", "/api/session/refresh").header("Sec-Fetch-Site", "cross-site").send();
     refused.expect_refusal(403, "csrf_failed");
     gateway.browser().post("/api/session/refresh").expect(401);
@@ -156,13 +186,15 @@ fn what_one_gateway_accepts_keeps_the_session_alive_on_another() {
     let store = Store::on(&redis);
     let one = gateway(store.clone()).with_backend(&backend).idle("2s").start();
     let two = gateway(store).with_backend(&backend).idle("2s").start();
-    let on_one = one.logged_in("42", "7");
+    let on_one = used_in_time(
+        4,
+        || one.logged_in("42", "7"),
+        |browser, turn| {
+            let gateway = if turn % 2 == 0 { &one } else { &two };
+            browser.at(gateway.address()).get("/x")
+        },
+    );
     let on_two = on_one.at(two.address());
-    for turn in 0..6 {
-        let_pass(Duration::from_millis(900));
-        let mut browser = if turn % 2 == 0 { on_one.clone() } else { on_two.clone() };
-        browser.get("/x").expect(200);
-    }
     on_one.clone().post("/api/logout");
     on_two.clone().get("/x").expect_refusal(401, "session_revoked");
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::on_both_stores;
 use crate::support::gateway::program;
-use crate::support::{Gate, RedisServer, Step, Store, answer, echo, gateway, let_pass, scratch, wait_until};
+use crate::support::{Gate, RedisServer, Step, Store, answer, echo, gateway, scratch, wait_until};
 
 on_both_stores!(health_is_answered_on_both_ports_and_touches_nothing, |store| {
     let backend = echo();
@@ -70,7 +70,7 @@ on_both_stores!(each_request_is_one_log_line_that_never_holds_the_token, |store|
     }
     let token = browser.token();
     browser.post("/api/logout").expect(200);
-    let_pass(Duration::from_millis(200));
+    gateway.wait_log(&["/api/logout"]);
     let lines = gateway.log();
     let about = lines.iter().filter(|line| line.contains(request) && line.contains("tenant-42")).count();
     assert_eq!(about, 1, "one line a request");

@@ -13,13 +13,18 @@ use session_gateway::store::{Creation, NewSession, SharedStore};
 
 /// A store under test.
 #[async_trait]
-pub(crate) trait Bench: Send {
+pub(crate) trait Bench: Send + Sync {
     /// The store.
     fn store(&self) -> SharedStore;
     /// Another gateway's view of it.
     async fn other_instance(&self) -> SharedStore;
     /// Lets time pass: moves the clock, or waits.
     async fn elapse(&self, time: Duration);
+    /// Lets time pass until the store's clock shows `time`. A wait that follows from the clock leaves a slow machine
+    /// its time before, and costs a fast one none.
+    async fn elapse_until(&self, time: StoreTime) {
+        self.elapse(time.since(self.store().now().await.unwrap())).await;
+    }
     /// Sets a tenant's standing, as the admin API will.
     async fn set_tenant(&mut self, tenant: &TenantId, standing: TenantStanding);
 }

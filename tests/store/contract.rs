@@ -6,11 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use session_gateway::session::{
-    EndReason, Ended, Generation, SessionId, SessionRecord, Standing, TenantId, TenantStanding, TenantStatus, UserId,
+    EndReason, Ended, Generation, IdleLimit, SessionId, SessionRecord, Standing, TenantId, TenantStanding,
+    TenantStatus, UserId,
 };
 use session_gateway::store::{Creation, NewSession, SharedStore, Touch};
 
 use crate::bench::{Bench, HOUR, id, idle, in_millis, live, login, principal, session, session_of, stored};
+
+/// The lifetime of a session that must be used before its end: short, and yet long for a busy machine.
+const SHORT: Duration = Duration::from_secs(2);
 
 fn ended(reason: EndReason, record: &SessionRecord, noted: bool) -> Standing {
     Standing::Ended(Ended { reason, record: Some(record.clone()), noted })
@@ -53,10 +57,10 @@ pub(crate) async fn a_session_is_made_at_the_stores_time_with_exact_deadlines(be
 
 pub(crate) async fn with_idle_off_a_session_lives_to_its_absolute_deadline(bench: &mut impl Bench) {
     let store = bench.store();
-    let new = NewSession { idle: None, absolute: Duration::from_millis(400), ..login(&store).await };
+    let new = NewSession { idle: None, absolute: SHORT, ..login(&store).await };
     let (id, record) = (new.id, stored(&store, new).await);
     assert_eq!(in_millis(live(&store, id).await.touch_deadline), in_millis(record.deadline));
-    bench.elapse(Duration::from_millis(401)).await;
+    bench.elapse_until(record.deadline.after(Duration::from_millis(1))).await;
     assert_eq!(store.read(id).await.unwrap(), ended(EndReason::Expired, &record, false));
 }
 
@@ -120,10 +124,10 @@ pub(crate) async fn a_touch_makes_no_session(bench: &mut impl Bench) {
 
 pub(crate) async fn a_session_is_live_before_its_touch_deadline_and_over_from_it_on(bench: &mut impl Bench) {
     let store = bench.store();
-    let new = NewSession { idle: idle(300), ..login(&store).await };
+    let new = NewSession { idle: Some(IdleLimit::new(SHORT)), ..login(&store).await };
     let (id, record) = (new.id, stored(&store, new).await);
     let deadline = live(&store, id).await.touch_deadline;
-    bench.elapse(Duration::from_millis(290)).await;
+    bench.elapse_until(deadline.before(Duration::from_millis(10))).await;
     loop {
         let before = store.now().await.unwrap();
         let standing = store.read(id).await.unwrap();
@@ -142,9 +146,10 @@ pub(crate) async fn a_session_is_live_before_its_touch_deadline_and_over_from_it
 
 pub(crate) async fn the_absolute_deadline_passes_despite_use(bench: &mut impl Bench) {
     let store = bench.store();
-    let new = NewSession { absolute: Duration::from_millis(300), ..login(&store).await };
+    let new = NewSession { absolute: SHORT, ..login(&store).await };
     let (id, record) = (new.id, stored(&store, new).await);
     assert!(touch(&store, Touch { id, deadline: record.created.after(HOUR) }).await);
+    bench.elapse_until(record.deadline.before(Duration::from_millis(10))).await;
     loop {
         let before = store.now().await.unwrap();
         let standing = store.read(id).await.unwrap();

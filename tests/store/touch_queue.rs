@@ -90,7 +90,7 @@ fn touch(id: SessionId, millis: u64) -> Touch {
 }
 
 async fn until(condition: impl Fn() -> bool) {
-    for _ in 0..200 {
+    for _ in 0..1000 {
         if condition() {
             return;
         }
