@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod keygen;
+pub mod probe_login;
 pub mod serve;
 
 use std::fmt::Display;
@@ -39,6 +40,8 @@ pub enum Command {
     Check(CheckOptions),
     /// Print a new strong secret
     Keygen,
+    /// Send one login to the backend and show what the gateway would conclude
+    ProbeLogin(probe_login::ProbeOptions),
 }
 
 /// Which configuration.
@@ -69,6 +72,7 @@ impl CommandLine {
             Some(Command::Serve(config)) => serve::serve(&config),
             Some(Command::Check(options)) => check::check(&options, &serve::try_store),
             Some(Command::Keygen) => keygen::keygen(&crate::entropy::SystemEntropy),
+            Some(Command::ProbeLogin(options)) => probe_login::probe_login(&options),
         }
     }
 }

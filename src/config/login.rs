@@ -1,6 +1,8 @@
 //! `[login]` and `[logout]`: which requests begin and end a session, and how a login names its user.
 
-use http::{HeaderName, StatusCode};
+use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderName, StatusCode};
+use serde_json::Value;
 
 use super::error::Problems;
 use super::raw::{RawLogin, RawLoginHeader, RawLogout, RawWhoami};
@@ -10,7 +12,9 @@ use super::session::{endpoint_or_off, pattern, pointer};
 use super::table::Field;
 use super::tenants::request_path;
 use super::value::{Parsed, choice, header_name, memory_within, or_off, quoted};
-use crate::http::{IdentityPointers, JsonPointer, LoginHeaders, Target};
+use crate::http::{
+    IdentityPointers, IdentityRules, JsonPointer, LoginHeaders, LoginIdentity, Target, is_unfinished, json_says_failure,
+};
 use crate::policy::PathPattern;
 
 /// Which requests are logins, and how their answers name a user.
@@ -40,6 +44,47 @@ impl LoginConfig {
             status.is_success() || (redirects && status.is_redirection() && status != StatusCode::NOT_MODIFIED);
         plausible && !self.failure.contains(&status.as_u16())
     }
+
+    /// What an answer of such a status says. `headers` are the backend's as they came.
+    #[must_use]
+    pub fn read(&self, headers: &HeaderMap, body: &[u8], rules: &IdentityRules) -> LoginReading<'_> {
+        let document: Option<Value> = serde_json::from_slice(body).ok();
+        if let Some(document) = &document {
+            if json_says_failure(document) {
+                return LoginReading::Failed;
+            }
+            if is_unfinished(document, &self.unless) {
+                return LoginReading::Unfinished;
+            }
+        }
+        match &self.capture {
+            Capture::Json(pointers) => LoginReading::Names(LoginIdentity::from_json(body, pointers, &[], rules)),
+            Capture::Header(names) => LoginReading::Names(LoginIdentity::from_headers(headers, names, rules)),
+            Capture::Whoami { .. } if !headers.contains_key(SET_COOKIE) => LoginReading::NoCookie,
+            Capture::Whoami { target, pointers } => LoginReading::Ask { target, pointers },
+        }
+    }
+}
+
+/// What the answer to a login says by itself.
+#[derive(Debug)]
+pub enum LoginReading<'a> {
+    /// That the login failed.
+    Failed,
+    /// That something is still due before the user is logged in (`login.unless`).
+    Unfinished,
+    /// Nothing, and it set no cookie with which the backend could be asked.
+    NoCookie,
+    /// Who logged in, or that nobody did.
+    Names(LoginIdentity),
+    /// Nothing: the backend is to be asked, first with the request's own cookies, then with those of the answer. Were
+    /// the request's own enough, this login need not have succeeded for them to be enough now.
+    Ask {
+        /// What is asked.
+        target: &'a Target,
+        /// Where the answer names the user.
+        pointers: &'a IdentityPointers,
+    },
 }
 
 /// Where a login's identity is read.

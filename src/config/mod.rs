@@ -39,7 +39,7 @@ use toml::de::DeTable;
 pub use admin::AdminConfig;
 pub use error::{ConfigError, ConfigErrors};
 pub use identity::{ClientValue, IdentityConfig};
-pub use login::{Capture, LoginConfig, LogoutConfig};
+pub use login::{Capture, LoginConfig, LoginReading, LogoutConfig};
 pub use secrets::SecretsConfig;
 pub use server::{Mode, ServerConfig};
 pub use session::{CacheControl, SessionConfig};

@@ -9,6 +9,7 @@
 
 use std::borrow::Cow;
 
+use ::http::StatusCode;
 use ::http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
@@ -159,6 +160,18 @@ impl LoginIdentity {
             find(&answer, &pointers.role),
             rules,
         )
+    }
+
+    /// Reads the answer to the question who is logged in. A refusal names nobody.
+    #[must_use]
+    pub fn from_whoami(status: StatusCode, body: &[u8], pointers: &IdentityPointers, rules: &IdentityRules) -> Self {
+        if status.is_server_error() {
+            return Self::Bad("the whoami path answered with a server error");
+        }
+        if !status.is_success() {
+            return Self::None;
+        }
+        Self::from_json(body, pointers, &[], rules)
     }
 
     /// Reads an answer's headers. An absent or empty one is no identity; two of one name are not believed.

@@ -6,7 +6,6 @@ use http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, SET_COOKIE,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use serde_json::Value;
 
 use super::body::AnswerBody;
 use super::effects::Effect;
@@ -16,8 +15,8 @@ use super::questions::{Questions, read_answer};
 use super::respond::Failure;
 use super::services::Gateway;
 use super::verify::verify_tenant;
-use crate::config::Capture;
-use crate::http::{LoginIdentity, Presented, is_unfinished, json_says_failure, remembered, session_set_cookie};
+use crate::config::LoginReading;
+use crate::http::{LoginIdentity, Presented, remembered, session_set_cookie};
 use crate::policy::{Permit, Route};
 use crate::session::{EndReason, Principal, SessionToken, Standing, StoreTime, UserAgentHash};
 use crate::store::{Creation, NewSession};
@@ -99,30 +98,22 @@ async fn judge(
     body: &[u8],
 ) -> Result<Verdict, Failure> {
     let config = gateway.config();
-    let document: Option<Value> = serde_json::from_slice(body).ok();
-    if let Some(document) = &document {
-        if json_says_failure(document) {
-            return Ok(Verdict::Failed);
+    let identity = match config.login.read(said, body, &config.identity.rules) {
+        LoginReading::Failed => return Ok(Verdict::Failed),
+        LoginReading::Unfinished | LoginReading::NoCookie => return Ok(Verdict::Nobody),
+        LoginReading::Names(identity) => {
+            backend.receive_cookies(gateway, said);
+            identity
         }
-        if is_unfinished(document, &config.login.unless) {
-            return Ok(Verdict::Nobody);
+        LoginReading::Ask { target, pointers } => {
+            if backend.whoami(gateway, exchange, target, pointers).await? != LoginIdentity::None {
+                return Ok(Verdict::NamedBefore);
+            }
+            backend.receive_cookies(gateway, said);
+            backend.whoami(gateway, exchange, target, pointers).await?
         }
-    }
-    if let Capture::Whoami { target, pointers } = &config.login.capture {
-        if !said.contains_key(SET_COOKIE) {
-            return Ok(Verdict::Nobody);
-        }
-        // Were the request's own cookies enough, this login need not have succeeded for them to be enough now.
-        if backend.whoami(gateway, exchange, target, pointers).await? != LoginIdentity::None {
-            return Ok(Verdict::NamedBefore);
-        }
-    }
-    backend.receive_cookies(gateway, said);
-    named(match &config.login.capture {
-        Capture::Json(pointers) => LoginIdentity::from_json(body, pointers, &[], &config.identity.rules),
-        Capture::Header(names) => LoginIdentity::from_headers(said, names, &config.identity.rules),
-        Capture::Whoami { target, pointers } => backend.whoami(gateway, exchange, target, pointers).await?,
-    })
+    };
+    named(identity)
 }
 
 fn named(identity: LoginIdentity) -> Result<Verdict, Failure> {

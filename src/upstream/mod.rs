@@ -9,7 +9,7 @@
 //!
 //! One request, in the order of the files: [`address`](PeerAddress) names a peer, `peer` finds an idle connection
 //! (`pool`) or dials one (`resolve`, `dial`), `wire` carries bytes and keeps the facts that decide what went wrong, `body` and
-//! `spool` are the request's body, `send` walks through it all, `answer` is the body that streams back.
+//! `spool` are the request's body, `send` walks through it all, `answer` is the body that streams back, `whole` reads one that is not streamed.
 
 mod address;
 mod answer;
@@ -21,6 +21,7 @@ mod pool;
 mod resolve;
 mod send;
 mod spool;
+mod whole;
 mod wire;
 
 #[cfg(test)]
@@ -32,3 +33,4 @@ pub use body::{BodyLimits, ClientBody, RequestBody, SpooledBody};
 pub use error::{BodyError, BodyFault, UpstreamError};
 pub use send::{Upstream, UpstreamSettings};
 pub use spool::{SpoolSettings, spool};
+pub use whole::{Unreadable, read_whole};

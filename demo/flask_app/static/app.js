@@ -4,6 +4,7 @@
 // change that header in the browser's console, which is what the red button does.
 
 const NAMES = { 42: "Northwind", 77: "Fabrikam" };
+const COLUMNS = ["number", "customer", "amount", "status"];
 const $ = (selector) => document.querySelector(selector);
 const user = () => JSON.parse(localStorage.getItem("user") || "null");
 const other = () => (String(user()?.customer_id) === "77" ? "42" : "77");
@@ -21,6 +22,10 @@ async function call(method, path, claimed, body) {
   $("#sent").textContent = claimed ? `X-Customer-ID: ${claimed}` : "no X-Customer-ID";
   $("#received").textContent = json?.believed
     ? `X-Customer-ID: ${json.believed.customer_id ?? "absent"}` : "was not asked, or did not say";
+  const told = json?.believed?.customer_id;
+  const spoofed = Boolean(claimed) && String(claimed) !== String(user()?.customer_id);
+  $("#sent").className = spoofed ? "bad" : "";
+  $("#received").className = !spoofed || told === undefined ? "" : told === String(claimed) ? "bad" : "good";
   $("#raw").textContent = `${method} ${path}\n`
     + Object.entries(headers).map(([name, value]) => `${name}: ${value}\n`).join("")
     + `\n${response.status} ${response.statusText}\n\n${json ? JSON.stringify(json, null, 2) : text.slice(0, 2000)}`;
@@ -37,13 +42,13 @@ function show({ status, json }) {
     cell.textContent = json?.believed?.[cell.dataset.id] ?? "absent";
   }
   const rows = json?.invoices
-    ?? json?.customers?.map((one) => ({ number: one.customer_id, customer: one.company, amount: "", status: "" }));
+    ?? json?.customers?.map((one) => ({ number: one.customer_id, customer: one.company }));
   $("#company").textContent = json?.company ? `Invoices of ${json.company}` : "Data";
   $("#invoices tbody").replaceChildren(...(rows ?? [{ number: `${status}: no data` }]).map((row) => {
     const line = document.createElement("tr");
-    for (const [name, value] of Object.entries(row)) {
+    for (const name of COLUMNS.filter((column) => column in row)) {
       const cell = document.createElement("td");
-      cell.textContent = value;
+      cell.textContent = row[name];
       if (name === "amount") cell.className = "amount";
       line.append(cell);
     }
