@@ -219,6 +219,7 @@ fn listener_limits(server: &ServerConfig) -> ListenerLimits {
         connections: server.max_connections,
         connections_per_address: server.max_connections_per_address,
         trusted_proxies: server.trusted_proxies.clone(),
+        proxy_protocol: server.proxy_protocol,
         head: HeadLimits { bytes: server.max_header, count: server.max_headers },
         timeouts: ConnectionTimeouts {
             header: server.header_timeout,

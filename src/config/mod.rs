@@ -41,7 +41,7 @@ pub use error::{ConfigError, ConfigErrors};
 pub use identity::{ClientValue, IdentityConfig};
 pub use login::{Capture, LoginConfig, LogoutConfig};
 pub use secrets::SecretsConfig;
-pub use server::{Mode, ServerConfig};
+pub use server::{Mode, ProxyProtocol, ServerConfig};
 pub use session::{CacheControl, SessionConfig};
 pub use store::{StoreConfig, StoreKind};
 pub use telemetry::{AuditConfig, TelemetryConfig};

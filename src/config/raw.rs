@@ -42,6 +42,7 @@ tables! {
         hosts: List,
         trusted_origins: List,
         trusted_proxies: List,
+        proxy_protocol: String,
         allow_headers: List,
         max_body: String,
         max_header: String,
@@ -55,7 +56,7 @@ tables! {
         workers: u64,
         max_connections: u64,
         max_connections_per_address: u64,
-    } unbuilt ["proxy_protocol", "tls"]
+    } unbuilt ["tls"]
 
     /// `[upstream]` and each of `[upstreams]`
     struct RawUpstream {

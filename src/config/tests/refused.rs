@@ -39,7 +39,11 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         (
             "server.proxy_protocol = \"optional\"",
-            "t.toml:4: server.proxy_protocol: is not supported by this version; remove it",
+            "t.toml:4: server.proxy_protocol: is believed from `server.trusted_proxies` only, and there are none; add yours",
+        ),
+        (
+            "server.proxy_protocol = \"v2\"",
+            "t.toml:4: server.proxy_protocol: \"v2\" is not known; choose one of \"off\", \"optional\", \"required\"",
         ),
         (
             "server.tls = { cert = \"a\", key = \"b\" }",

@@ -204,9 +204,9 @@ impl Gateway {
         series.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
-    /// Waits until `/readyz` says yes.
+    /// Waits until `/readyz` says yes; on the admin listener, for the traffic port may want more than plain HTTP.
     pub fn wait_ready(&mut self) {
-        let address = self.address;
+        let address = self.admin;
         self.process.wait_ready("the gateway", || ready(address) == Some(200));
     }
 
