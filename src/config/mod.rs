@@ -22,6 +22,7 @@ mod store;
 mod table;
 mod telemetry;
 mod tenants;
+mod tls;
 mod upstream;
 mod value;
 
@@ -46,6 +47,7 @@ pub use session::{CacheControl, SessionConfig};
 pub use store::{StoreConfig, StoreKind};
 pub use telemetry::{AuditConfig, TelemetryConfig};
 pub use tenants::TenantsConfig;
+pub use tls::TlsConfig;
 pub use upstream::{HostHeader, RequestBody, UpstreamConfig};
 
 use crate::http::{CookieAttributes, Scheme};

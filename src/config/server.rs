@@ -11,6 +11,7 @@ use super::error::Problems;
 use super::raw::RawServer;
 use super::reader::{OneOrMany, Spot};
 use super::table::Field;
+use super::tls::{TlsConfig, tls};
 use super::value::{Parsed, choice, count_within, duration_within, header_name, memory_within, quoted, size_within};
 use crate::http::{AllowedHosts, Origin, RequestHost, Scheme};
 
@@ -51,6 +52,8 @@ pub struct ServerConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// Whether those proxies tell of their clients by the PROXY protocol.
     pub proxy_protocol: ProxyProtocol,
+    /// The certificates of the listener; `None`: it speaks plain HTTP.
+    pub tls: Option<TlsConfig>,
     /// Headers that are let through although they are on the list of those always removed.
     pub allow_headers: Vec<HeaderName>,
     /// The largest request body, in bytes.
@@ -117,6 +120,7 @@ pub(super) fn server(raw: &RawServer, mode: Mode, problems: &mut Problems) -> Op
         trusted_origins,
         trusted_proxies,
         proxy_protocol,
+        tls: tls(&raw.tls, problems),
         allow_headers,
         public_url: public_url?,
         hosts: hosts?,

@@ -265,7 +265,7 @@ mod tests {
             Just(v2(0x21, 0x11, &FOUR)),
             Just(v2(0x21, 0x21, &[7; 60])),
             prop::collection::vec(any::<u8>(), 0..300),
-            prop::collection::vec(any::<u8>(), 0..300).prop_map(|rest| [&V1[..], &rest].concat()),
+            prop::collection::vec(any::<u8>(), 0..300).prop_map(|rest| [V1, &rest].concat()),
             prop::collection::vec(any::<u8>(), 0..300).prop_map(|rest| [&V2[..], &rest].concat()),
         ];
         (whole, prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3), any::<prop::sample::Index>())

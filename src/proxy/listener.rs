@@ -17,8 +17,11 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::task::TaskTracker;
 
+use super::exchange::{Downstream, Transport};
 use super::io::{ClientIo, ConnectionState, ConnectionTimeouts};
 use super::proxy_protocol::{Prefixed, read_header};
 use super::services::Gateway;
@@ -34,8 +37,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// Connections that the kernel may hold before they are accepted.
 const BACKLOG: i32 = 4096;
 
-/// The bounds of a listener.
-#[derive(Clone, Debug)]
+/// The bounds of a listener, and what its connections speak before HTTP.
+#[derive(Clone)]
 pub struct ListenerLimits {
     /// Connections in all.
     pub connections: usize,
@@ -47,6 +50,8 @@ pub struct ListenerLimits {
     pub proxy_protocol: ProxyProtocol,
     /// Bounds of a request's head.
     pub head: HeadLimits,
+    /// How handshakes are made; `None`: the listener speaks plain HTTP.
+    pub tls: Option<TlsAcceptor>,
     /// Deadlines of a connection.
     pub timeouts: ConnectionTimeouts,
 }
@@ -117,9 +122,13 @@ async fn closing(stage: &mut watch::Receiver<Stage>) {
 
 /// What is to be known of a connection before its first request.
 struct Opened {
-    stream: Prefixed<TcpStream>,
-    /// The connection's own other end, or the client that a trusted proxy names.
-    peer: IpAddr,
+    stream: ClientStream,
+    downstream: Downstream,
+}
+
+enum ClientStream {
+    Plain(Prefixed<TcpStream>),
+    Tls(Box<TlsStream<Prefixed<TcpStream>>>),
 }
 
 /// Reads what comes before HTTP. `None`: the connection is to be closed, and why was told.
@@ -130,17 +139,30 @@ async fn open(
     gateway: &Gateway,
     limits: &ListenerLimits,
 ) -> Option<Opened> {
-    match read_header(stream, peer, limits.proxy_protocol, &limits.trusted_proxies).await {
-        Ok((client, stream)) => {
-            if client != peer && !slot.move_to(client, limits) {
-                gateway.metrics().connection_refused();
-                return None;
-            }
-            Some(Opened { stream, peer: client })
-        }
+    let (client, stream) = match read_header(stream, peer, limits.proxy_protocol, &limits.trusted_proxies).await {
+        Ok(read) => read,
         Err(error) => {
             gateway.metrics().connection_failed("proxy_header");
             tracing::debug!(%peer, %error, "a connection was closed");
+            return None;
+        }
+    };
+    if client != peer && !slot.move_to(client, limits) {
+        gateway.metrics().connection_refused();
+        return None;
+    }
+    let Some(tls) = &limits.tls else {
+        let downstream = Downstream { peer: client, transport: Transport::Plain };
+        return Some(Opened { stream: ClientStream::Plain(stream), downstream });
+    };
+    match tls.accept(stream).await {
+        Ok(stream) => {
+            let downstream = Downstream { peer: client, transport: Transport::Tls };
+            Some(Opened { stream: ClientStream::Tls(Box::new(stream)), downstream })
+        }
+        Err(error) => {
+            gateway.metrics().connection_failed("tls_handshake");
+            tracing::debug!(%client, %error, "a TLS handshake failed");
             None
         }
     }
@@ -163,7 +185,12 @@ async fn serve(
         () = closing(&mut stage) => return,
     };
     match opened {
-        Ok(Some(Opened { stream, peer })) => serve_http1(stream, peer, gateway, limits, stage).await,
+        Ok(Some(Opened { stream: ClientStream::Plain(stream), downstream })) => {
+            serve_http1(stream, downstream, gateway, limits, stage).await;
+        }
+        Ok(Some(Opened { stream: ClientStream::Tls(stream), downstream })) => {
+            serve_http1(stream, downstream, gateway, limits, stage).await;
+        }
         Ok(None) => {}
         Err(_) => {
             gateway.metrics().connection_failed("opening_timeout");
@@ -175,7 +202,7 @@ async fn serve(
 
 async fn serve_http1(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    peer: IpAddr,
+    downstream: Downstream,
     gateway: Arc<Gateway>,
     limits: Arc<ListenerLimits>,
     mut stage: watch::Receiver<Stage>,
@@ -187,7 +214,7 @@ async fn serve_http1(
         move |request| {
             let (verdict, guard) = state.begin_exchange();
             let gateway = gateway.clone();
-            async move { Ok::<_, Infallible>(gateway.handle(request, peer, verdict, guard).await) }
+            async move { Ok::<_, Infallible>(gateway.handle(request, downstream, verdict, guard).await) }
         }
     });
     let connection = http1::Builder::new()
@@ -207,7 +234,7 @@ async fn serve_http1(
         }
     };
     if let Err(error) = result {
-        gateway.connection_failed(peer, &error);
+        gateway.connection_failed(downstream.peer, &error);
     }
 }
 

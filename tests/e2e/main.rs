@@ -24,3 +24,4 @@ mod proxy_protocol;
 mod sessions;
 mod store_outage;
 mod support;
+mod tls;
