@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{AdminServer, AdminSettings, AdminState};
@@ -28,6 +29,7 @@ use crate::store::touch_queue::{DEFAULT_CAPACITY, TouchQueue};
 use crate::store::{SharedStore, Unavailable};
 use crate::telemetry::log::LogError;
 use crate::telemetry::{Log, LogSettings, Metrics, StoreTelemetry};
+use crate::tls::{self, CertificateResolver, reload_when_changed};
 
 /// How long the audit log and the log may take to write their last lines.
 const LAST_LINES: Duration = Duration::from_secs(5);
@@ -64,6 +66,9 @@ pub enum StartError {
     /// Randomness.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
+    /// TLS on the listener.
+    #[error("server.tls: {0}")]
+    Tls(#[from] rustls::Error),
     /// Threads or signals.
     #[error("the runtime cannot be started: {0}")]
     Runtime(#[from] io::Error),
@@ -149,7 +154,17 @@ async fn serve(config: Config, clock: SharedClock, metrics: Arc<Metrics>, log: L
     background.spawn(admin.serve(std::future::pending()));
 
     let (stage, _) = watch::channel(Stage::Serving);
-    let limits = Arc::new(listener_limits(&config.server));
+    let tls = match &config.server.tls {
+        None => None,
+        Some(tls) => {
+            let resolver = Arc::new(CertificateResolver::new(tls.certificates.clone()));
+            let readiness = readiness.clone();
+            let told = move |warning| readiness.warn("tls", warning);
+            background.spawn(reload_when_changed(tls.files.clone(), resolver.clone(), told));
+            Some(TlsAcceptor::from(Arc::new(tls::server_config(resolver)?)))
+        }
+    };
+    let limits = Arc::new(listener_limits(&config.server, tls));
     let slots = Arc::new(Slots::default());
     let connections = TaskTracker::new();
     for listener in listeners {
@@ -214,11 +229,13 @@ async fn open_store(
     })
 }
 
-fn listener_limits(server: &ServerConfig) -> ListenerLimits {
+fn listener_limits(server: &ServerConfig, tls: Option<TlsAcceptor>) -> ListenerLimits {
     ListenerLimits {
         connections: server.max_connections,
         connections_per_address: server.max_connections_per_address,
         trusted_proxies: server.trusted_proxies.clone(),
+        proxy_protocol: server.proxy_protocol,
+        tls,
         head: HeadLimits { bytes: server.max_header, count: server.max_headers },
         timeouts: ConnectionTimeouts {
             header: server.header_timeout,

@@ -22,6 +22,7 @@ mod store;
 mod table;
 mod telemetry;
 mod tenants;
+mod tls;
 mod upstream;
 mod value;
 
@@ -41,11 +42,12 @@ pub use error::{ConfigError, ConfigErrors};
 pub use identity::{ClientValue, IdentityConfig};
 pub use login::{Capture, LoginConfig, LoginReading, LogoutConfig};
 pub use secrets::SecretsConfig;
-pub use server::{Mode, ServerConfig};
+pub use server::{Mode, ProxyProtocol, ServerConfig};
 pub use session::{CacheControl, SessionConfig};
 pub use store::{StoreConfig, StoreKind};
 pub use telemetry::{AuditConfig, TelemetryConfig};
 pub use tenants::TenantsConfig;
+pub use tls::TlsConfig;
 pub use upstream::{HostHeader, RequestBody, UpstreamConfig};
 
 use crate::http::{CookieAttributes, Scheme};

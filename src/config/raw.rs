@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::error::Place;
-use super::reader::{DateText, Named, OneOrMany, Read, Reader, Spot, StatusText};
+use super::reader::{DateText, Named, OneOrMany, Read, Reader, Spot, StatusText, TableOrList};
 use super::table::{Field, Fields, Table, key_of, tables};
 use crate::secret::Secret;
 
@@ -42,6 +42,8 @@ tables! {
         hosts: List,
         trusted_origins: List,
         trusted_proxies: List,
+        proxy_protocol: String,
+        tls: TableOrList<RawCertificate>,
         allow_headers: List,
         max_body: String,
         max_header: String,
@@ -55,7 +57,13 @@ tables! {
         workers: u64,
         max_connections: u64,
         max_connections_per_address: u64,
-    } unbuilt ["proxy_protocol", "tls"]
+    }
+
+    /// `server.tls`, or each of it
+    struct RawCertificate {
+        cert: String,
+        key: String,
+    }
 
     /// `[upstream]` and each of `[upstreams]`
     struct RawUpstream {

@@ -189,6 +189,30 @@ impl Read for OneOrMany {
     }
 }
 
+/// One table, or a list of them.
+pub(super) struct TableOrList<T>(pub(super) Vec<Spot<T>>);
+
+impl<T: Read> Read for TableOrList<T> {
+    const EXPECTED: &'static str = "a table or a list of tables";
+
+    fn read(value: &Spanned<DeValue<'_>>, place: &Place, reader: &mut Reader<'_>) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::Table(_) => {
+                let place = place.clone();
+                let value = T::read(value, &place, reader)?;
+                Some(Self(vec![Spot { place, value }]))
+            }
+            DeValue::Array(_) => Vec::read(value, place, reader).map(Self),
+            _ => reader.wrong_type(value, place),
+        }
+    }
+
+    #[cfg(test)]
+    fn describe(path: &str, known: &mut Vec<String>) {
+        T::describe(path, known);
+    }
+}
+
 /// A table whose keys are names that the operator chooses, in alphabetical order.
 pub(super) struct Named<T>(pub(super) BTreeMap<String, Spot<T>>);
 

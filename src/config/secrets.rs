@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::Mode;
-use super::error::Problems;
+use super::error::{Place, Problems};
 use super::raw::RawSecrets;
 use super::reader::Spot;
 use super::table::Field;
@@ -77,6 +77,13 @@ pub(super) fn secret_or_file(
         if secret.expose_secret().is_empty() { Err(String::from("is empty")) } else { Ok(secret.clone()) }
     })?;
     Some(Spot { place: field.place().clone(), value })
+}
+
+/// Warns of a private file that others can read. That it cannot be looked at is for its reader to tell.
+pub(super) fn warn_of_readers(path: &Path, place: &Place, problems: &mut Problems) {
+    if std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & WORLD_READABLE != 0) {
+        problems.warn(place, "is readable by everyone on this machine; run `chmod o-r` on it");
+    }
 }
 
 fn read_secret(path: &Path) -> Parsed<(Secret, u32)> {

@@ -11,6 +11,7 @@ use super::error::Problems;
 use super::raw::RawServer;
 use super::reader::{OneOrMany, Spot};
 use super::table::Field;
+use super::tls::{TlsConfig, tls};
 use super::value::{Parsed, choice, count_within, duration_within, header_name, memory_within, quoted, size_within};
 use crate::http::{AllowedHosts, Origin, RequestHost, Scheme};
 
@@ -21,6 +22,17 @@ pub enum Mode {
     Production,
     /// Allows http and weak secrets, and says so.
     Development,
+}
+
+/// Whether trusted proxies tell of their clients by the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// No header is looked for.
+    Off,
+    /// A trusted proxy may send one.
+    Optional,
+    /// A trusted proxy must send one, and nobody else is served.
+    Required,
 }
 
 /// Where the gateway listens, what it is called, and how much it takes.
@@ -38,6 +50,10 @@ pub struct ServerConfig {
     pub trusted_origins: Vec<Origin>,
     /// Proxies in front whose `X-Forwarded-For` is believed. Single addresses are nets of one.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether those proxies tell of their clients by the PROXY protocol.
+    pub proxy_protocol: ProxyProtocol,
+    /// The certificates of the listener; `None`: it speaks plain HTTP.
+    pub tls: Option<TlsConfig>,
     /// Headers that are let through although they are on the list of those always removed.
     pub allow_headers: Vec<HeaderName>,
     /// The largest request body, in bytes.
@@ -81,6 +97,7 @@ pub(super) fn server(raw: &RawServer, mode: Mode, problems: &mut Problems) -> Op
     let hosts = hosts(&raw.hosts, public_url.as_ref(), mode, problems);
     let trusted_origins = each(&raw.trusted_origins, problems, origin);
     let trusted_proxies = trusted_proxies(&raw.trusted_proxies, problems);
+    let proxy_protocol = proxy_protocol(&raw.proxy_protocol, &raw.trusted_proxies, problems);
     let allow_headers = each(&raw.allow_headers, problems, header_name);
     let max_connections = raw.max_connections.parse_or(20_000, problems, count_within(1..=1_000_000));
     let per_address = raw.max_connections_per_address.parse_or(512, problems, count_within(1..=1_000_000));
@@ -102,6 +119,8 @@ pub(super) fn server(raw: &RawServer, mode: Mode, problems: &mut Problems) -> Op
         max_connections_per_address: per_address,
         trusted_origins,
         trusted_proxies,
+        proxy_protocol,
+        tls: tls(&raw.tls, problems),
         allow_headers,
         public_url: public_url?,
         hosts: hosts?,
@@ -211,4 +230,18 @@ fn trusted_proxies(field: &Field<Vec<Spot<String>>>, problems: &mut Problems) ->
         problems.warn(field.place(), "trusts every address, so that any client can claim any address");
     }
     nets
+}
+
+fn proxy_protocol(
+    field: &Field<String>,
+    trusted_proxies: &Field<Vec<Spot<String>>>,
+    problems: &mut Problems,
+) -> ProxyProtocol {
+    let words =
+        &[("off", ProxyProtocol::Off), ("optional", ProxyProtocol::Optional), ("required", ProxyProtocol::Required)];
+    let mode = field.parse_or(ProxyProtocol::Off, problems, choice(words));
+    if mode != ProxyProtocol::Off && trusted_proxies.get().is_none_or(Vec::is_empty) {
+        problems.error(field.place(), "is believed from `server.trusted_proxies` only, and there are none; add yours");
+    }
+    mode
 }

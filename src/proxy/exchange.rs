@@ -11,7 +11,25 @@ use http::{HeaderMap, Method};
 
 use crate::clock::Monotonic;
 use crate::entropy::{Entropy, EntropyError};
+use crate::http::Scheme;
 use crate::session::{Principal, SessionId};
+
+/// How the bytes of a connection travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    /// As they are.
+    Plain,
+    /// In TLS that ends here.
+    Tls,
+}
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Downstream {
+    /// Its address, or the one that a trusted proxy names by the PROXY protocol.
+    pub(super) peer: IpAddr,
+    pub(super) transport: Transport,
+}
 
 /// The longest request id that is taken over from a trusted proxy.
 const LONGEST_REQUEST_ID: usize = 64;
@@ -71,6 +89,8 @@ pub(super) struct Exchange {
     pub(super) id: RequestId,
     /// The client's verified address.
     pub(super) client: IpAddr,
+    /// How the client reached the first of the proxies, or the gateway.
+    pub(super) scheme: Scheme,
     pub(super) method: Method,
     /// The normalised path, or what could be read of a refused one; never the query.
     pub(super) path: String,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE, USER_AGENT};
+use http::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE, STRICT_TRANSPORT_SECURITY, USER_AGENT};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 
@@ -14,18 +14,18 @@ use super::body::AnswerBody;
 use super::capture;
 use super::effects::Effect;
 use super::endpoints::{self, Endpoint};
-use super::exchange::{Exchange, RequestId};
+use super::exchange::{Downstream, Exchange, RequestId, Transport};
 use super::forward::{Cleared, Content, forward};
 use super::io::ExchangeGuard;
 use super::lookup::{EndedUse, Lookup, Recorded, look_up};
 use super::respond::{self, Failure};
 use super::services::Gateway;
-use crate::config::ClientValue;
+use crate::config::{ClientValue, Mode};
 use crate::health;
 use crate::http::{
-    Claims, Presented, ProtectedHeaders, Refusal, RequestHost, Target, check_expectation, check_method, client_address,
-    expire_set_cookie, forwarded_proto, is_cross_site, is_navigation, is_preflight, is_safe, is_websocket_upgrade,
-    login_redirect, printable, request_host, take_gateway_cookie,
+    Claims, Presented, ProtectedHeaders, Refusal, RequestHost, Scheme, Target, check_expectation, check_method,
+    client_address, expire_set_cookie, forwarded_proto, is_cross_site, is_navigation, is_preflight, is_safe,
+    is_websocket_upgrade, login_redirect, printable, request_host, take_gateway_cookie,
 };
 use crate::policy::{Auth, Denial, Identity, IdentityMode, Permit, Route, TenantClaim, decide, rewrite_query};
 use crate::session::{EndReason, Role, SessionId, Standing};
@@ -35,6 +35,8 @@ use crate::telemetry::AccessLine;
 const LONGEST_LOGGED_PATH: usize = 1024;
 const EXPIRES_IN: HeaderName = HeaderName::from_static("x-session-expires-in");
 const IDLE_EXPIRES_IN: HeaderName = HeaderName::from_static("x-session-idle-expires-in");
+/// Subdomains are the operator's own business.
+const ONE_YEAR_OF_TLS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A request that may be looked at: everything that cannot be believed was refused or removed.
@@ -72,12 +74,12 @@ impl Gateway {
     pub(super) async fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
-        peer: IpAddr,
+        downstream: Downstream,
         verdict: Result<(), Refusal>,
         guard: ExchangeGuard,
     ) -> Response<AnswerBody> {
-        let mut exchange = self.begin(&request, peer);
-        match self.admit(&mut exchange, request, verdict, peer) {
+        let mut exchange = self.begin(&request, downstream);
+        match self.admit(&mut exchange, request, verdict) {
             Err(failure) => {
                 let response = self.refuse(&mut exchange, &failure);
                 self.finish(exchange, response, guard)
@@ -93,14 +95,20 @@ impl Gateway {
     }
 
     /// The facts of the exchange that are known before anything is believed.
-    fn begin(&self, request: &Request<Incoming>, peer: IpAddr) -> Exchange {
+    fn begin(&self, request: &Request<Incoming>, downstream: Downstream) -> Exchange {
         let headers = request.headers();
-        let proxies = &self.config().server.trusted_proxies;
-        let from_proxy = proxies.iter().any(|network| network.contains(&peer));
+        let server = &self.config().server;
+        let proxies = &server.trusted_proxies;
+        let from_proxy = proxies.iter().any(|network| network.contains(&downstream.peer));
         let given = if from_proxy { RequestId::from_proxy(headers) } else { None };
         Exchange {
             id: given.unwrap_or_else(|| self.request_ids().next()),
-            client: client_address(peer, proxies, headers),
+            client: client_address(downstream.peer, proxies, headers),
+            scheme: forwarded_proto(downstream.peer, proxies, headers).unwrap_or(match downstream.transport {
+                Transport::Tls => Scheme::Https,
+                // The proxy that ends TLS in front need not say so.
+                Transport::Plain => server.public_url.scheme(),
+            }),
             method: request.method().clone(),
             path: String::new(),
             user_agent: headers.get(USER_AGENT).cloned(),
@@ -121,7 +129,6 @@ impl Gateway {
         exchange: &mut Exchange,
         request: Request<Incoming>,
         verdict: Result<(), Refusal>,
-        peer: IpAddr,
     ) -> Result<Admission, Failure> {
         let (parts, incoming) = request.into_parts();
         let mut headers = parts.headers;
@@ -176,8 +183,6 @@ impl Gateway {
 
         // 7. Whatever the client claims to be goes out, and what it claimed is kept for the audit. Only a route that
         //    is being migrated may still need the claim; step 12 decides.
-        let scheme =
-            forwarded_proto(peer, &server.trusted_proxies, &headers).unwrap_or_else(|| server.public_url.scheme());
         let mode = route.mode.at(|| self.clock().wall());
         let protected = match (mode, endpoint) {
             (IdentityMode::Compat { .. } | IdentityMode::Observe, None) => {
@@ -186,8 +191,14 @@ impl Gateway {
             _ => ProtectedHeaders::Remove,
         };
         let claims = self.filter().strip_request_but(&mut headers, protected).claims;
-        let cleared =
-            Cleared { method: parts.method, target, host, scheme, headers, content: Content::Client(incoming) };
+        let cleared = Cleared {
+            method: parts.method,
+            target,
+            host,
+            scheme: exchange.scheme,
+            headers,
+            content: Content::Client(incoming),
+        };
         Ok(Admission::Admitted(Box::new(Admitted { cleared, presented, claims, endpoint, route, mode, touches })))
     }
 
@@ -399,6 +410,16 @@ impl Gateway {
         self.expire_backend_cookies(headers);
     }
 
+    /// Tells browsers to come by TLS only (ASVS 3.4.1), where that is how they came. What the backend says of it by
+    /// itself stays: it may go further.
+    fn demand_tls(&self, exchange: &Exchange, headers: &mut HeaderMap) {
+        let server = &self.config().server;
+        let wanted = server.mode == Mode::Production && server.public_url.scheme() == Scheme::Https;
+        if wanted && exchange.scheme == Scheme::Https {
+            headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(ONE_YEAR_OF_TLS);
+        }
+    }
+
     /// Names the exchange in its answer, and accounts for it once the answer is over, sent or cut.
     fn finish(
         self: &Arc<Self>,
@@ -409,7 +430,9 @@ impl Gateway {
         // The gateway's own share: what the answer's head took, less the backend's part of it.
         let until_head = self.clock().monotonic().since(exchange.started);
         exchange.added = Some(until_head.saturating_sub(exchange.upstream.unwrap_or_default()));
-        response.headers_mut().insert(X_REQUEST_ID, exchange.id.header_value().clone());
+        let headers = response.headers_mut();
+        headers.insert(X_REQUEST_ID, exchange.id.header_value().clone());
+        self.demand_tls(&exchange, headers);
         let status = response.status().as_u16();
         let gateway = self.clone();
         response.map(|body| {

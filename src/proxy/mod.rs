@@ -13,6 +13,7 @@ mod gateway;
 mod io;
 pub mod listener;
 mod lookup;
+mod proxy_protocol;
 mod questions;
 mod respond;
 mod services;

@@ -150,6 +150,7 @@ pub struct Metrics {
     upstream_errors: Family<KindLabel, Counter>,
     connections: Gauge,
     connections_refused: Counter,
+    connections_failed: Family<KindLabel, Counter>,
     identity_observed: Family<ObservedLabels, Counter>,
     config_reloads: Family<OutcomeLabel, Counter>,
     audit: AuditMetrics,
@@ -210,6 +211,11 @@ impl Metrics {
                 "connections_refused",
                 "Client connections beyond the configured limits",
                 Counter::default(),
+            ),
+            connections_failed: metrics.add(
+                "connections_failed",
+                "Client connections that ended before a request could be read, by what failed",
+                Family::default(),
             ),
             identity_observed: metrics.add(
                 "identity_observed",
@@ -335,6 +341,11 @@ impl Metrics {
     /// A client connection was refused, for there were too many.
     pub fn connection_refused(&self) {
         self.connections_refused.inc();
+    }
+
+    /// A client connection ended before a request could be read; `kind` is one of the program's own words.
+    pub fn connection_failed(&self, kind: &'static str) {
+        self.connections_failed.get_or_create(&KindLabel { kind }).inc();
     }
 
     /// A request on a route in mode `observe` came with this combination of claim and session.

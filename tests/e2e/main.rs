@@ -20,6 +20,8 @@ mod login;
 mod logout;
 mod operation;
 mod paths;
+mod proxy_protocol;
 mod sessions;
 mod store_outage;
 mod support;
+mod tls;

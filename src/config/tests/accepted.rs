@@ -9,7 +9,7 @@ use http::{HeaderValue, Method};
 use super::{BASE, LOCAL, auth, errors, valid};
 use crate::audit::AuditTarget;
 use crate::clock::WallTime;
-use crate::config::{Capture, Config, HostHeader, RequestBody, StoreKind, locate};
+use crate::config::{Capture, Config, HostHeader, ProxyProtocol, RequestBody, StoreKind, locate};
 use crate::http::{RequestHost, SameSite};
 use crate::policy::{Auth, IdentityMode};
 use crate::policy::{QueryRule, QueryRules};
@@ -198,9 +198,11 @@ fn words_of_several_sections_are_understood() {
     let config = with(
         "audit.file = \"-\"\nsession = { idle = \"off\", status_path = \"off\", remember_field = \"stay\" }\n\
          identity = { anonymous = \"1\", query = { tenant = \"drop\" } }\nlogin.failure = [200, \"302\"]\n\
-         server.hosts = [\"*.test\"]\nevents = []\nserver.proxy_protocol = \"off\"\nadmin.tokens = []",
+         server.hosts = [\"*.test\"]\nevents = []\nserver.proxy_protocol = \"required\"\n\
+         server.trusted_proxies = [\"10.0.0.1\"]\nadmin.tokens = []",
     );
     assert_eq!(config.audit.file, AuditTarget::Stdout);
+    assert_eq!(config.server.proxy_protocol, ProxyProtocol::Required);
     assert_eq!(config.session.limits.idle, None);
     assert!(config.session.status_path.is_none());
     assert_eq!(config.session.remember_field.as_str(), "/stay");

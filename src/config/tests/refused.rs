@@ -39,12 +39,19 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         (
             "server.proxy_protocol = \"optional\"",
-            "t.toml:4: server.proxy_protocol: is not supported by this version; remove it",
+            "t.toml:4: server.proxy_protocol: is believed from `server.trusted_proxies` only, and there are none; add yours",
+        ),
+        (
+            "server.proxy_protocol = \"v2\"",
+            "t.toml:4: server.proxy_protocol: \"v2\" is not known; choose one of \"off\", \"optional\", \"required\"",
         ),
         (
             "server.tls = { cert = \"a\", key = \"b\" }",
-            "t.toml:4: server.tls: is not supported by this version; remove it",
+            "t.toml:4: server.tls.cert: \"a\" cannot be read: No such file or directory (os error 2)",
         ),
+        ("server.tls = [{ cert = \"c\" }]", "t.toml:4: server.tls[0].key: is missing; add `key = \"tls.key\"`"),
+        ("server.tls = []", "t.toml:4: server.tls: is empty; name a certificate and its key, or remove it"),
+        ("server.tls = \"tls.crt\"", "t.toml:4: server.tls: is a string; write a table or a list of tables"),
         (
             "upstream.health_path = \"/x\"",
             "t.toml:4: upstream.health_path: is not supported by this version; remove it",

@@ -59,6 +59,18 @@ impl Builder {
         self.set("upstream.url", backend.url()).settings(backend.settings())
     }
 
+    /// Speaks TLS as these names, the first of which it is called by.
+    pub fn over_tls(self, names: &[&str]) -> Self {
+        write_certificate(self.directory(), "tls", names);
+        let url = format!("https://{}:{}", names[0], self.address.port());
+        self.set("server.public_url", url).settings("server.tls = { cert = \"tls.crt\", key = \"tls.key\" }")
+    }
+
+    /// Its working directory.
+    pub fn directory(&self) -> &Path {
+        self.scratch.path()
+    }
+
     /// The idle time-out.
     pub fn idle(self, limit: &str) -> Self {
         self.set("session.idle", limit)
@@ -127,6 +139,18 @@ impl Builder {
         let path = self.scratch.path().join("gateway.toml");
         std::fs::write(&path, self.config.to_string()).expect("the scratch directory takes a file");
         path
+    }
+}
+
+/// Makes a self-signed certificate for these names: `name.crt` and `name.key`.
+pub fn write_certificate(directory: &Path, name: &str, names: &[&str]) {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+    for (ending, text) in [("crt", made.cert.pem()), ("key", made.signing_key.serialize_pem())] {
+        let path = directory.join(format!("{name}.{ending}"));
+        std::fs::write(&path, text).expect("the scratch directory takes a file");
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&path, private).expect("it is ours");
     }
 }
 
@@ -204,9 +228,9 @@ impl Gateway {
         series.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
-    /// Waits until `/readyz` says yes.
+    /// Waits until `/readyz` says yes; on the admin listener, for the traffic port may want more than plain HTTP.
     pub fn wait_ready(&mut self) {
-        let address = self.address;
+        let address = self.admin;
         self.process.wait_ready("the gateway", || ready(address) == Some(200));
     }
 
@@ -247,6 +271,11 @@ impl Gateway {
     /// A file in its working directory.
     pub fn file(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
+    }
+
+    /// Its working directory.
+    pub fn directory(&self) -> &Path {
+        self.scratch.path()
     }
 
     /// Its configuration file.

@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod browser;
+pub mod curl;
 pub mod echo;
 pub mod gateway;
 pub mod http;
@@ -15,6 +16,7 @@ pub mod wait;
 
 pub use backend::Backend;
 pub use browser::{Browser, SESSION_COOKIE};
+pub use curl::curl;
 pub use echo::{Gate, Step, answer, answer_json, echo, send};
 pub use gateway::{Gateway, gateway};
 pub use http::{Wire, exchange};

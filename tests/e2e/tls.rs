@@ -1,0 +1,181 @@
+//! TLS on the listener: certificates, their choice and renewal, and what the backend and the browser are told.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::gateway::{Builder, write_certificate};
+use crate::support::logins::identity;
+use crate::support::{Gateway, Store, curl, echo, gateway, wait_until};
+
+fn over_tls() -> Builder {
+    gateway(Store::Embedded).over_tls(&["localhost"])
+}
+
+/// Logs in at the echo backend over TLS and returns the cookie's pair.
+fn log_in(gateway: &Gateway, options: &[&str]) -> String {
+    let body = json!({"answer": identity("42", "7")}).to_string();
+    let login = curl(gateway)
+        .with(options)
+        .header("Content-Type", "application/json")
+        .with(&["--data", &body])
+        .get("/api/login")
+        .expect(200);
+    let line = login.header("set-cookie").expect("a session");
+    assert!(line.starts_with("__Host-session=") && line.contains("; Secure"), "{line}");
+    line.split(';').next().expect("a pair").to_owned()
+}
+
+#[test]
+fn a_session_works_over_tls_1_2_and_1_3_and_the_backend_hears_of_https() {
+    let backend = echo();
+    let gateway = over_tls().with_backend(&backend).start();
+    for version in ["1.2", "1.3"] {
+        let options = [&format!("--tlsv{version}"), "--tls-max", version, "--http1.1"];
+        let cookie = log_in(&gateway, &options);
+        let call = curl(&gateway).with(&options).header("Cookie", &cookie).header("X-Customer-ID", "77");
+        let (protocol, response) = call.header("X-Forwarded-Proto", "http").send("/api/x");
+        response.expect(200);
+        assert_eq!(protocol, "HTTP/1.1", "{version}");
+        assert_eq!(backend.last().identity(), (Some("42"), Some("7")));
+        assert_eq!(backend.last().headers.all("x-forwarded-proto"), ["https"]);
+    }
+    curl(&gateway).with(&["--tls-max", "1.1"]).try_send("/api/x").expect_err("an old protocol");
+}
+
+#[test]
+fn the_certificate_is_chosen_by_the_name_that_the_client_asks_for() {
+    let backend = echo();
+    let builder = gateway(Store::Embedded).set("server.hosts", vec!["*"]).with_backend(&backend);
+    for (name, host) in [("first", "first.test"), ("wild", "*.app.test"), ("tls", "localhost")] {
+        write_certificate(builder.directory(), name, &[host]);
+    }
+    let gateway = builder
+        .settings(
+            "[server]\ntls = [{ cert = \"first.crt\", key = \"first.key\" }, \
+             { cert = \"wild.crt\", key = \"wild.key\" }, { cert = \"tls.crt\", key = \"tls.key\" }]",
+        )
+        .start();
+    for (host, file) in [("first.test", "first.crt"), ("a.app.test", "wild.crt"), ("localhost", "tls.crt")] {
+        curl(&gateway).trusting(&gateway, file).host(host).get("/public/x").expect(200);
+    }
+    // The first is for all others, and is then not theirs.
+    let error = curl(&gateway).trusting(&gateway, "first.crt").host("other.test").try_send("/public/x");
+    assert!(error.expect_err("another name").contains("other.test"));
+}
+
+#[test]
+fn a_renewed_certificate_is_taken_over_and_a_bad_one_is_not() {
+    let backend = echo();
+    let gateway = over_tls().with_backend(&backend).start();
+    std::fs::copy(gateway.file("tls.crt"), gateway.file("old.crt")).expect("a copy");
+    let old_works = || curl(&gateway).trusting(&gateway, "old.crt").try_send("/public/x").is_ok();
+    assert!(old_works());
+
+    std::fs::write(gateway.file("tls.key"), "no key").expect("it can be written");
+    gateway.wait_log(&["the changed certificates cannot be used"]);
+    assert!(old_works());
+    assert!(gateway.admin_get("/readyz").expect(200).text().contains("changed certificates cannot be used"));
+
+    write_certificate(gateway.directory(), "tls", &["localhost"]);
+    gateway.wait_log(&["new certificates are in force"]);
+    assert!(!old_works());
+    curl(&gateway).get("/public/x").expect(200);
+    wait_until("a warning that is withdrawn", || {
+        (!gateway.admin_get("/readyz").expect(200).text().contains("cannot be used")).then_some(())
+    });
+}
+
+#[test]
+fn what_is_no_tls_is_closed_and_counted_and_so_is_silence() {
+    let backend = echo();
+    let gateway = over_tls().set("server.header_timeout", "300ms").with_backend(&backend).start();
+    let mut plain = gateway.wire();
+    plain.send(format!("GET /public/x HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.address()));
+    let mut answer = Vec::new();
+    while let Ok(byte) = plain.exactly(1) {
+        answer.extend(byte);
+    }
+    assert!(answer.len() <= 7, "an alert at most: {answer:?}");
+    wait_until("a count", || (gateway.metric("connections_failed_total", "tls_handshake") >= 1.0).then_some(()));
+
+    assert!(gateway.wire().is_closed(), "silence");
+    let mut half = gateway.wire();
+    half.send([0x16, 3, 1, 2, 0, 1]);
+    assert!(half.is_closed(), "half a hello");
+    wait_until("a count", || (gateway.metric("connections_failed_total", "opening_timeout") >= 2.0).then_some(()));
+    curl(&gateway).get("/public/x").expect(200);
+    assert_eq!(backend.seen().len(), 1);
+}
+
+#[test]
+fn a_client_that_asks_for_another_protocol_gets_no_connection() {
+    let backend = echo();
+    let gateway = over_tls().with_backend(&backend).start();
+    let output = std::process::Command::new("openssl")
+        .args(["s_client", "-alpn", "imap", "-connect", &gateway.address().to_string()])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("openssl is installed");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("no application protocol"), "{said}");
+}
+
+#[test]
+fn the_proxy_header_comes_before_the_handshake() {
+    let backend = echo();
+    let gateway = over_tls()
+        .set("server.proxy_protocol", "required")
+        .set("server.trusted_proxies", vec!["127.0.0.0/8"])
+        .with_backend(&backend)
+        .start();
+    curl(&gateway).with(&["--haproxy-protocol"]).get("/public/x").expect(200);
+    curl(&gateway).try_send("/public/x").expect_err("no header");
+}
+
+#[test]
+fn in_production_browsers_are_told_to_come_by_tls_only_unless_the_app_says_more() {
+    let backend = echo();
+    let gateway = over_tls().set("server.mode", "production").with_backend(&backend).start();
+    let year = Some("max-age=31536000");
+    for (path, status) in [("/public/x", 200), ("/api/x", 401), ("/public/%2f", 400), ("/healthz", 200)] {
+        let response = curl(&gateway).get(path).expect(status);
+        assert_eq!(response.header("strict-transport-security"), year, "{path}");
+    }
+    let own = "max-age=63072000; includeSubDomains; preload";
+    backend.on("/public/own", [crate::support::answer("200 OK", &[("Strict-Transport-Security", own)], "")]);
+    let response = curl(&gateway).get("/public/own").expect(200);
+    assert_eq!(response.header("strict-transport-security"), Some(own));
+
+    let development = over_tls().with_backend(&backend).start();
+    assert!(!curl(&development).get("/public/x").expect(200).headers.has("strict-transport-security"));
+}
+
+#[test]
+fn a_check_names_the_line_of_a_file_that_is_missing_or_no_match() {
+    let builder = over_tls();
+    write_certificate(builder.directory(), "other", &["localhost"]);
+    std::fs::copy(builder.directory().join("other.key"), builder.directory().join("tls.key")).expect("a copy");
+    let (status, said) = builder.refused();
+    assert_eq!(status.code(), Some(2));
+    assert!(
+        said.contains(r#"server.tls.key: "tls.key" is not the key of the first certificate in "tls.crt""#),
+        "{said}"
+    );
+
+    let builder = over_tls();
+    std::fs::remove_file(builder.directory().join("tls.crt")).expect("it was there");
+    let output = builder.with_backend(&echo()).check(&[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains(r#"server.tls.cert: "tls.crt" cannot be read: No such file"#), "{said}");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_drain_ends_an_idle_connection() {
+    let backend = echo();
+    let mut gateway = over_tls().with_backend(&backend).start();
+    curl(&gateway).get("/public/x").expect(200);
+    gateway.terminate();
+    assert_eq!(gateway.process().wait(Duration::from_secs(10)).expect("it ends").code(), Some(0));
+}
