@@ -107,8 +107,7 @@ impl RequestFraming {
                         after
                     }
                     Err(chunked::BrokenChunk) => {
-                        self.broken_body = true;
-                        self.stop();
+                        self.break_body();
                         return;
                     }
                 },
@@ -150,8 +149,8 @@ impl RequestFraming {
         }
     }
 
-    /// Whether the body of an accepted head turned out to be malformed. Its verdict was `Ok`, so the reader of the body
-    /// must be given an error in place of the bytes that were just fed.
+    /// Whether the body of a head whose verdict was taken turned out to be malformed. That verdict was `Ok`, so the
+    /// reader of the body must be given an early end in place of the bytes that were just fed.
     #[must_use]
     pub const fn broken_body(&self) -> bool {
         self.broken_body
@@ -220,6 +219,17 @@ impl RequestFraming {
             State::Length(_) | State::Chunked(_) | State::Refused => {}
         }
         Ok(())
+    }
+
+    /// A body whose head nobody has acted on yet is refused with it.
+    fn break_body(&mut self) {
+        if let Some(others) = self.accepted.checked_sub(1) {
+            self.accepted = others;
+            self.refuse(Refusal::BadRequest("The chunks of the body are malformed."));
+        } else {
+            self.broken_body = true;
+            self.stop();
+        }
     }
 
     fn refuse(&mut self, refusal: Refusal) {

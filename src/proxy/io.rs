@@ -151,7 +151,9 @@ impl<S> ClientIo<S> {
         let alone = !framing.has_verdict() && framing.phase() != Phase::Body;
         framing.feed(read);
         if framing.broken_body() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "broken chunk framing"));
+            // An end in the middle of a body: hyper reads no further, and can still answer.
+            buffer.set_filled(before);
+            return Ok(Delivery::Done);
         }
         let (phase, judged, refuses_next) = (framing.phase(), framing.has_verdict(), framing.refuses_next());
         if was_idle && phase == Phase::Head && shared.in_progress == 0 {

@@ -186,8 +186,10 @@ fn bad_chunk_framing_breaks_the_body_and_hides_what_follows() {
         let mut bytes = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
         bytes.extend_from_slice(body.as_bytes());
         bytes.extend_from_slice(b"GET /smuggled HTTP/1.1\r\n\r\n");
-        assert_eq!(whole(&bytes), (vec![Ok(())], Phase::Refused, true), "{body:?}");
-        assert_eq!(run(bytes.chunks(1)), (vec![Ok(())], Phase::Refused, true), "{body:?}");
+        let (verdicts, phase, broken) = whole(&bytes);
+        assert!(matches!(verdicts[..], [Err(Refusal::BadRequest(_))]), "{body:?}: {verdicts:?}");
+        assert_eq!((phase, broken), (Phase::Refused, false), "{body:?}");
+        assert_eq!(run(bytes.chunks(1)).0, verdicts, "{body:?}");
     }
 }
 
@@ -225,8 +227,24 @@ fn everything_a_client_can_make_long_is_bounded() {
     let long_trailer = [&b"0\r\nA: "[..], &[b'a'; 4096]].concat();
     for body in [&extensions.repeat(100)[..], &trailers, &long_trailer] {
         let (verdicts, phase, broken) = run([&chunked[..], body]);
-        assert_eq!((verdicts, phase, broken), (vec![Ok(())], Phase::Refused, true));
+        assert!(matches!(verdicts[..], [Err(Refusal::BadRequest(_))]), "{verdicts:?}");
+        assert_eq!((phase, broken), (Phase::Refused, false));
     }
+}
+
+#[test]
+fn a_broken_body_refuses_its_own_head_and_no_other() {
+    let good = "GET / HTTP/1.1\r\n\r\n";
+    let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let (verdicts, ..) = whole(format!("{good}{chunked}zz\r\n").as_bytes());
+    assert!(matches!(verdicts[..], [Ok(()), Err(Refusal::BadRequest(_))]), "{verdicts:?}");
+
+    // Where the verdict was taken, the reader of the body has to be told.
+    let mut framing = RequestFraming::new(LIMITS);
+    framing.feed(chunked.as_bytes());
+    assert_eq!(framing.take_verdict(), Some(Ok(())));
+    framing.feed(b"zz\r\n");
+    assert_eq!((framing.take_verdict(), framing.phase(), framing.broken_body()), (None, Phase::Refused, true));
 }
 
 #[test]
