@@ -158,7 +158,10 @@ impl Gateway {
         // 4. Which endpoint or route it is for, decided on the path that the backend will see.
         let segments: Vec<Cow<'_, str>> = target.segments().collect();
         let slash = target.path().ends_with('/');
-        let endpoint = self.endpoint(&segments, slash).filter(|endpoint| endpoint.takes(&parts.method));
+        // A preflight asks the backend whether a page may call; it is no call of the endpoint itself.
+        let preflight = is_preflight(&parts.method, &headers);
+        let takes = |endpoint: &Endpoint| endpoint.takes(&parts.method) && !preflight;
+        let endpoint = self.endpoint(&segments, slash).filter(takes);
         let route = self.config().routes.pick(&parts.method, &segments, slash).clone();
         let touches = self.config().session.no_touch.find(&segments, slash).is_empty();
         exchange.route = route.pattern.clone();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{SESSION_COOKIE, Store, echo, gateway, let_pass};
+use crate::support::{Store, echo, gateway, let_pass};
 
 #[test]
 fn the_backend_gets_the_normalised_path_and_the_query_byte_for_byte() {
@@ -286,16 +286,46 @@ fn connections_of_one_address_are_bounded() {
 }
 
 #[test]
-fn a_preflight_passes_to_the_backend_without_identity() {
+fn a_preflight_passes_to_the_backend_without_identity_and_calls_no_endpoint() {
     let backend = echo();
     let gateway = gateway(Store::Embedded).with_backend(&backend).start();
-    let cookie = format!("Cookie: {SESSION_COOKIE}={}", gateway.logged_in("42", "7").token());
-    let host = gateway.address();
-    let preflight = format!(
-        "OPTIONS /x HTTP/1.1\r\nHost: {host}\r\n{cookie}\r\nOrigin: https://a.example\r\nAccess-Control-Request-Method: PUT\r\n\r\n"
-    );
-    gateway.exchange(preflight).expect(200);
-    backend.last().assert_anonymous();
+    let mut browser = gateway.logged_in("42", "7");
+    for path in ["/x", "/api/login", "/api/logout", "/api/auth/revoke-all-tokens", "/api/session/status"] {
+        let answer = browser
+            .request("OPTIONS", path)
+            .header("Origin", "https://a.example")
+            .header("Access-Control-Request-Method", "POST")
+            .header("Sec-Fetch-Site", "cross-site")
+            .send()
+            .expect(200);
+        assert!(!answer.headers.has("set-cookie") && !answer.headers.has("clear-site-data"), "{path}");
+        assert_eq!(backend.last().path(), path);
+        backend.last().assert_anonymous();
+    }
+    browser.get("/x").expect(200);
+}
+
+#[test]
+fn a_broken_chunked_body_is_a_bad_request_whenever_it_breaks() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let head = format!("POST /public/x HTTP/1.1\r\nHost: {}\r\nTransfer-Encoding: chunked\r\n\r\n", gateway.address());
+    for body in ["zz\r\nabc\r\n0\r\n\r\n", "3\nabc\n0\n\n", "3\r\nabcX\r\n0\r\n\r\n", "3\r\nabc\r\n0\r\nX A: b\r\n\r\n"]
+    {
+        for pause in [false, true] {
+            let mut wire = gateway.wire();
+            if pause {
+                wire.send(&head);
+                let_pass(Duration::from_millis(50));
+                wire.send(body);
+            } else {
+                wire.send(format!("{head}{body}"));
+            }
+            wire.receive().expect_refusal(400, "bad_request");
+            assert!(wire.is_closed(), "{body:?}");
+        }
+    }
+    assert!(backend.seen().is_empty());
 }
 
 #[test]
