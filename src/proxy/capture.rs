@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use super::body::AnswerBody;
 use super::effects::Effect;
 use super::exchange::Exchange;
-use super::forward::{Cleared, clean_answer, send};
+use super::forward::{Cleared, ask_for_all, clean_answer, send};
 use super::questions::{Questions, read_answer};
 use super::respond::Failure;
 use super::services::Gateway;
@@ -51,6 +51,7 @@ pub(super) async fn login(
     let body = cleared.content.buffer(gateway, OWN_REQUEST_MAX).await?;
     let content_type = cleared.headers.get(CONTENT_TYPE);
     let remembered = remembered(content_type, &body, &gateway.config().session.remember_field);
+    ask_for_all(&mut cleared.headers);
     // What is compressed could not be read.
     cleared.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let mut backend = Questions::like(route, &cleared);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::body::AnswerBody;
 use super::capture::OWN_REQUEST_MAX;
 use super::exchange::Exchange;
-use super::forward::{Cleared, forward};
+use super::forward::{Cleared, ask_for_all, forward};
 use super::lookup::{LiveUse, Lookup, Recorded};
 use super::respond::{Failure, json};
 use super::services::Gateway;
@@ -136,6 +136,7 @@ pub(super) async fn logout(
     mut cleared: Cleared,
 ) -> Result<Response<AnswerBody>, Failure> {
     cleared.content.buffer(gateway, OWN_REQUEST_MAX).await?;
+    ask_for_all(&mut cleared.headers);
     let permit = match lookup {
         Lookup::Unavailable(unavailable) => return Err(Failure::Store(unavailable.clone())),
         Lookup::Live(live) => {

@@ -1,7 +1,10 @@
 //! Forwarding: the cleared request, the permit's identity, one upstream; the answer streams back.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, VARY};
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    IF_RANGE, RANGE, VARY,
+};
 use http::{Method, Request, Response, Uri};
 use hyper::body::{Body as _, Incoming};
 
@@ -56,6 +59,14 @@ impl Content {
         };
         *self = Self::Whole(whole.clone());
         Ok(whole)
+    }
+}
+
+/// Makes a request unconditional and for the whole answer: what is answered with a cookie of ours must not be a 304, nor
+/// a part.
+pub(super) fn ask_for_all(headers: &mut HeaderMap) {
+    for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
+        headers.remove(name);
     }
 }
 

@@ -112,3 +112,19 @@ fn ended_sessions_are_counted_by_reason() {
     assert_eq!(gateway.metric("sessions_ended_total", "reason=\"logout\""), 1.0);
     assert_eq!(gateway.metric("sessions_created_total", ""), 1.0);
 }
+
+#[test]
+fn a_logout_is_answered_whole_whatever_the_browser_has_cached() {
+    let backend = echo();
+    backend.on_call("/api/logout", |seen| {
+        let conditional = ["if-none-match", "if-modified-since", "if-range", "range"];
+        let status = if conditional.iter().any(|name| seen.headers.has(name)) { "304 Not Modified" } else { "200 OK" };
+        vec![answer(status, &[("ETag", "\"a\"")], "")]
+    });
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    for (name, value) in [("If-None-Match", "\"a\""), ("Range", "bytes=0-1")] {
+        let mut browser = gateway.logged_in("42", "7");
+        let answer = browser.request("GET", "/api/logout").header(name, value).send().expect(200);
+        assert!(answer.set_cookie(SESSION_COOKIE).is_some_and(|cookie| cookie.expires_it()), "{name}");
+    }
+}
