@@ -26,7 +26,7 @@ use crate::store::embedded::{EmbeddedStore, OpenError};
 use crate::store::observe::{SharedObserver, Unobserved};
 use crate::store::redis::{RedisSettings, RedisStore, SettingsError, Unfit};
 use crate::store::touch_queue::{DEFAULT_CAPACITY, TouchQueue};
-use crate::store::{SharedStore, Unavailable};
+use crate::store::{Condition, SharedStore, Unavailable};
 use crate::telemetry::log::LogError;
 use crate::telemetry::{Log, LogSettings, Metrics, StoreTelemetry};
 use crate::tls::{self, CertificateResolver, reload_when_changed};
@@ -103,7 +103,11 @@ pub fn try_store(config: &StoreConfig) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let store = open_store(config, Arc::new(SystemClock), Arc::new(Unobserved)).await?;
-        Ok(store.check().await?)
+        match store.check().await? {
+            Condition::Good => Ok(()),
+            // Nobody could log in.
+            Condition::TakesNoSessions(cause) => Err(Unavailable::because(cause).into()),
+        }
     })
 }
 
@@ -133,17 +137,18 @@ async fn serve(config: Config, clock: SharedClock, metrics: Arc<Metrics>, log: L
         metrics: metrics.clone(),
         log,
         readiness: readiness.clone(),
-        clock,
+        clock: clock.clone(),
         entropy,
         tasks: exchanges.clone(),
     })?);
 
     let mut background = JoinSet::new();
     background.spawn({
-        let (readiness, audit) = (readiness.clone(), audit.clone());
+        let (readiness, audit, config) = (readiness.clone(), audit.clone(), config.clone());
         async move {
             let seen = |up| {
                 metrics.store_state(up);
+                readiness.warn("identity", config.routes.migration_warning(clock.wall()));
                 let warning = audit.is_failing().then(|| String::from("audit lines cannot be written; they are kept"));
                 readiness.warn("audit", warning);
             };

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use parking_lot::Mutex;
 
-use crate::store::SharedStore;
+use crate::store::{Condition, SharedStore};
 
 /// How often the store is asked, and how long it may take.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
@@ -182,10 +182,16 @@ pub async fn probe_store(store: SharedStore, readiness: &Readiness, seen: impl F
     loop {
         turns.tick().await;
         let answer = tokio::time::timeout(PROBE_EVERY, store.check()).await;
-        let reachable = matches!(answer, Ok(Ok(())));
-        if let Ok(Err(unavailable)) = answer {
-            tracing::debug!(%unavailable, "the session store did not answer the probe");
-        }
+        let reachable = matches!(answer, Ok(Ok(_)));
+        let warning = match answer {
+            Ok(Ok(Condition::TakesNoSessions(cause))) => Some(format!("logins fail, live sessions go on: {cause}")),
+            Ok(Err(unavailable)) => {
+                tracing::debug!(%unavailable, "the session store did not answer the probe");
+                None
+            }
+            Ok(Ok(Condition::Good)) | Err(_) => None,
+        };
+        readiness.warn("store", warning);
         readiness.store_seen(reachable);
         seen(reachable);
     }
@@ -199,7 +205,7 @@ mod tests {
 
     use super::*;
     use crate::session::{EndReason, SessionId, SessionRecord, Standing, StoreTime, TenantId, UserId};
-    use crate::store::{Creation, NewSession, SessionStore, StoreResult, Touch, Unavailable};
+    use crate::store::{Condition, Creation, NewSession, SessionStore, StoreResult, Touch, Unavailable};
 
     fn ready() -> Readiness {
         let readiness = Readiness::new();
@@ -260,7 +266,7 @@ mod tests {
     }
 
     /// A store of which only `check` is asked.
-    struct Checked(StoreResult<()>);
+    struct Checked(StoreResult<Condition>);
 
     #[async_trait]
     impl SessionStore for Checked {
@@ -288,14 +294,18 @@ mod tests {
         async fn end_user(&self, _: &TenantId, _: &UserId, _: EndReason) -> StoreResult<u64> {
             unreachable!()
         }
-        async fn check(&self) -> StoreResult<()> {
+        async fn check(&self) -> StoreResult<Condition> {
             self.0.clone()
         }
     }
 
     #[tokio::test]
     async fn the_probe_tells_what_the_store_answered() {
-        for (answer, reachable) in [(Ok(()), true), (Err(Unavailable::because("it is gone")), false)] {
+        for (answer, reachable, warned) in [
+            (Ok(Condition::Good), true, false),
+            (Ok(Condition::TakesNoSessions("it is full".into())), true, true),
+            (Err(Unavailable::because("it is gone")), false, false),
+        ] {
             let readiness = Readiness::new();
             readiness.configuration_loaded();
             let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
@@ -306,6 +316,7 @@ mod tests {
             };
             assert_eq!(first, Some(reachable));
             assert_eq!(readiness.ready().is_ok(), reachable);
+            assert_eq!(readiness.warnings().iter().any(|(_, warning)| warning.contains("it is full")), warned);
         }
     }
 

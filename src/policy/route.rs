@@ -8,6 +8,9 @@ use super::pattern::{PathPattern, PatternTree};
 use crate::clock::WallTime;
 use crate::session::Role;
 
+/// The most patterns that a warning names.
+const MOST_NAMED: usize = 8;
+
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auth {
@@ -166,6 +169,25 @@ impl RouteTable {
         }
     }
 
+    /// The patterns of the routes that do not enforce identities at that time; some more than once.
+    fn unenforced(&self, now: WallTime) -> impl Iterator<Item = &Arc<str>> {
+        let routes = self.tree.values().map(|entry| &*entry.route).chain([&*self.default]);
+        routes.filter(move |route| route.mode.at(|| now) != IdentityMode::Enforce).map(|route| &route.pattern)
+    }
+
+    /// What an operator must know for as long as clients' own claims reach a backend; `None` once nothing is left of it.
+    #[must_use]
+    pub fn migration_warning(&self, now: WallTime) -> Option<String> {
+        let mut patterns: Vec<&str> = self.unenforced(now).map(|pattern| &**pattern).collect();
+        patterns.sort_unstable();
+        patterns.dedup();
+        let count = patterns.len();
+        patterns.truncate(MOST_NAMED);
+        let named = patterns.join(", ");
+        let more = if count > MOST_NAMED { ", …" } else { "" };
+        (count > 0).then(|| format!("clients' own identity headers reach the backend on {count} routes: {named}{more}"))
+    }
+
     /// The name of every route, as in logs and metrics; some more than once.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.tree.values().map(|entry| &entry.route.pattern).chain([&self.default.pattern])
@@ -215,6 +237,24 @@ mod tests {
     fn what_no_pattern_matches_is_required() {
         let table = RouteTable::new(route("default", Auth::Required));
         assert_eq!(table.pick(&Method::GET, &["x"], false).auth, Auth::Required);
+    }
+
+    #[test]
+    fn a_route_in_compat_enforces_from_its_end_on() {
+        let mut table = RouteTable::new(route("default", Auth::Required));
+        let until = Some(WallTime::from_micros(1000));
+        let compat = Route { mode: IdentityMode::Compat { until }, ..route("/c", Auth::Required) };
+        let observe = Route { mode: IdentityMode::Observe, ..route("/o", Auth::Required) };
+        table.add(&pattern("/c"), MethodSet::ALL, compat).expect("no overlap");
+        table.add(&pattern("/o"), MethodSet::ALL, observe).expect("no overlap");
+        for (now, count) in [(999, 2), (1000, 1)] {
+            let unenforced: Vec<_> = table.unenforced(WallTime::from_micros(now)).collect();
+            assert_eq!(unenforced.len(), count, "{unenforced:?}");
+            assert!(unenforced.iter().any(|pattern| &***pattern == "/o"));
+        }
+        let warning = table.migration_warning(WallTime::from_micros(1000)).expect("a warning");
+        assert!(warning.ends_with("on 1 routes: /o"), "{warning}");
+        assert_eq!(RouteTable::new(route("default", Auth::Required)).migration_warning(WallTime::from_micros(0)), None);
     }
 
     #[test]

@@ -390,11 +390,8 @@ impl Gateway {
     /// The answer to a failure. An ended session's cookies go, but for a replaced one: its successor's may be in the
     /// browser already. A store that cannot say never costs anyone their cookie.
     fn refuse(&self, exchange: &mut Exchange, failure: &Failure) -> Response<AnswerBody> {
-        match failure {
-            Failure::Upstream(error) => self.metrics().upstream_error(error.kind()),
-            // Load balancers should hear of it before the next probe.
-            Failure::Store(_) => self.readiness().store_seen(false),
-            _ => {}
+        if let Failure::Upstream(error) = failure {
+            self.metrics().upstream_error(error.kind());
         }
         let redirect = exchange.login_redirect.take();
         let mut response = respond::failure(exchange, failure, &self.config().login.login_url, redirect);

@@ -99,6 +99,15 @@ pub enum Creation {
     TenantRefused(TenantStatus),
 }
 
+/// What a store that answers can be used for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// For everything.
+    Good,
+    /// Its sessions can be used and ended, but it takes no new ones. Holds the cause, for the operator.
+    TakesNoSessions(String),
+}
+
 /// One touch: the session's touch deadline is to be at least this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Touch {
@@ -139,8 +148,8 @@ pub trait SessionStore: Send + Sync + 'static {
     /// by one call only.
     async fn end_user(&self, tenant: &TenantId, user: &UserId, reason: EndReason) -> StoreResult<u64>;
 
-    /// Whether the store answers and takes writes, for `/readyz`.
-    async fn check(&self) -> StoreResult<()>;
+    /// Whether the store answers and takes writes, for `/readyz`. One that is merely full is not unavailable.
+    async fn check(&self) -> StoreResult<Condition>;
 }
 
 /// A shared store.

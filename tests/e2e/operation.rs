@@ -318,3 +318,13 @@ fn development_says_that_it_is_development() {
         serde_json::from_str::<Value>(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
     }
 }
+
+#[test]
+fn operators_are_reminded_of_routes_that_enforce_nothing_until_they_do() {
+    let backend = echo();
+    let mut gateway = gateway(Store::Embedded).with_backend(&backend).set("identity.mode", "observe").start();
+    wait_until("the warning", || gateway.admin_get("/readyz").text().contains("identity headers reach").then_some(()));
+    assert_eq!(gateway.browser().get("/readyz").expect(200).text(), "ok\n", "reasons are for the admin port only");
+    gateway.restart_with("identity.mode", "enforce");
+    assert!(gateway.admin_get("/readyz").text().contains("\"warnings\":[]"));
+}

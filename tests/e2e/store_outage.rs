@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::logins::identity;
 use crate::support::{RedisServer, Store, echo, gateway, let_pass, wait_until};
 
 #[test]
@@ -149,4 +150,18 @@ fn a_gateway_started_before_its_redis_becomes_ready_by_itself() {
     redis.start_again();
     gateway.wait_ready();
     gateway.logged_in("42", "7").get("/x").expect(200);
+}
+
+#[test]
+fn a_full_redis_fails_logins_and_nothing_else() {
+    let backend = echo();
+    let redis = RedisServer::start();
+    let gateway = gateway(Store::on(&redis)).with_backend(&backend).start();
+    let mut browser = gateway.logged_in("42", "7");
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    gateway.browser().log_in_with(&identity("42", "8")).expect_refusal(503, "store_unavailable");
+    wait_until("the warning", || gateway.admin_get("/readyz").text().contains("logins fail").then_some(()));
+    assert_eq!(gateway.browser().get("/readyz").status, 200, "or every gateway would leave service at once");
+    browser.get("/x").expect(200);
+    browser.post("/api/logout").expect(200);
 }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use session_gateway::session::{EndReason, SessionId, SessionRecord, Standing, StoreTime, TenantId, UserId};
 use session_gateway::store::observe::{Outcome, StoreObserver};
 use session_gateway::store::touch_queue::{Queued, TouchQueue};
-use session_gateway::store::{Creation, NewSession, SessionStore, StoreResult, Touch, Unavailable};
+use session_gateway::store::{Condition, Creation, NewSession, SessionStore, StoreResult, Touch, Unavailable};
 use tokio::sync::Semaphore;
 
 use crate::bench::id;
@@ -80,7 +80,7 @@ impl SessionStore for Recorder {
     async fn end_user(&self, _: &TenantId, _: &UserId, _: EndReason) -> StoreResult<u64> {
         unimplemented!()
     }
-    async fn check(&self) -> StoreResult<()> {
+    async fn check(&self) -> StoreResult<Condition> {
         unimplemented!()
     }
 }

@@ -28,7 +28,7 @@ use self::commit::{Committer, Job, Opener};
 use self::tables::{Fault, Tables};
 use self::time::StoreClock;
 use super::observe::{Outcome, SharedObserver};
-use super::{Creation, NewSession, SessionStore, StoreResult, Touch, Unavailable};
+use super::{Condition, Creation, NewSession, SessionStore, StoreResult, Touch, Unavailable};
 use crate::clock::SharedClock;
 use crate::session::{EndReason, SessionId, SessionRecord, Standing, StoreTime, TenantId, UserId};
 
@@ -185,8 +185,8 @@ impl SessionStore for EmbeddedStore {
         self.write("end_user", move |tables, now| tables.end_user(&tenant, &user, reason, now)).await
     }
 
-    async fn check(&self) -> StoreResult<()> {
-        self.write("check", |_, _| Ok(())).await
+    async fn check(&self) -> StoreResult<Condition> {
+        self.write("check", |_, _| Ok(Condition::Good)).await
     }
 }
 

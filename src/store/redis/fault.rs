@@ -61,6 +61,11 @@ impl Fault {
         }
     }
 
+    /// Whether the server only has no room for more.
+    pub(super) fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == "OOM")
+    }
+
     /// Whether the server answers but takes no writes for now. Reads go on.
     pub(super) fn is_refused_write(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if matches!(code.as_str(), "OOM" | "MISCONF" | "NOREPLICAS"))

@@ -28,7 +28,7 @@ use self::connection::{CALL_TIMEOUT, Lane, Lanes, Link};
 use self::fault::{Fault, number, text, unexpected};
 use self::keys::Keys;
 use super::observe::SharedObserver;
-use super::{Creation, NewSession, REASON_KEPT, SessionStore, StoreResult, Touch, Unavailable, codec};
+use super::{Condition, Creation, NewSession, REASON_KEPT, SessionStore, StoreResult, Touch, Unavailable, codec};
 use crate::session::{
     EndReason, Generation, Generations, IdleLimit, Observation, Principal, SessionId, SessionRecord, Standing,
     StoreTime, TenantId, TenantStanding, TenantStatus, UserId, judge,
@@ -342,8 +342,16 @@ impl SessionStore for RedisStore {
         self.link.call("end_user", WALK_TIMEOUT, work).await
     }
 
-    async fn check(&self) -> StoreResult<()> {
-        let work = |lanes: Arc<Lanes>| async move { self.link.probe(&lanes).await };
+    async fn check(&self) -> StoreResult<Condition> {
+        let work = |lanes: Arc<Lanes>| async move {
+            match self.link.probe(&lanes).await {
+                Ok(()) => Ok(Condition::Good),
+                // Touches and ends are still taken. Were this unavailable, a full server would take every gateway out
+                // of service at once, and with them everybody who is logged in.
+                Err(fault) if fault.is_out_of_memory() => Ok(Condition::TakesNoSessions(fault.to_string())),
+                Err(fault) => Err(fault),
+            }
+        };
         self.link.call("check", CALL_TIMEOUT, work).await
     }
 }
