@@ -31,7 +31,7 @@ impl Process {
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         // It reads from a pipe that only this process holds, so the read ends when this process does.
         let watchdog = Command::new("sh")
-            .args(["-c", r#"read -r _; kill -KILL -- "-$1" 2>/dev/null"#, "watchdog", &child.id().to_string()])
+            .args(["-c", r#"read -r _; kill -s KILL -- "-$1" 2>/dev/null"#, "watchdog", &child.id().to_string()])
             .process_group(0)
             .stdin(Stdio::piped())
             .spawn()
