@@ -20,6 +20,7 @@ mod login;
 mod logout;
 mod operation;
 mod paths;
+mod probe_login;
 mod proxy_protocol;
 mod sessions;
 mod store_outage;

@@ -135,6 +135,12 @@ impl Builder {
         (status, gateway.process.lines().join("\n"))
     }
 
+    /// A command of the program, in a directory of its own that holds `gateway.toml`.
+    pub fn command(self) -> (Command, TempDir) {
+        self.write();
+        (program(&self.scratch), self.scratch)
+    }
+
     fn write(&self) -> PathBuf {
         let path = self.scratch.path().join("gateway.toml");
         std::fs::write(&path, self.config.to_string()).expect("the scratch directory takes a file");

@@ -1,0 +1,102 @@
+//! `session-gateway probe-login`: what an operator is shown of a login before anything is in front of anything.
+
+use std::io::Write as _;
+use std::process::{Output, Stdio};
+
+use crate::support::gateway::Builder;
+use crate::support::{Store, django, flask, gateway};
+
+const PASSWORD: &str = "demo";
+
+fn probe(builder: Builder, arguments: &[&str], password: &str) -> Output {
+    let (mut command, scratch) = builder.command();
+    let mut child = command
+        .arg("probe-login")
+        .args(["--config", "gateway.toml"])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    writeln!(child.stdin.take().expect("piped"), "{password}").expect("it reads the password");
+    let output = child.wait_with_output().expect("it ends");
+    drop(scratch);
+    output
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn probe_login_shows_who_would_be_logged_in_and_no_secret() {
+    let output = probe(gateway(Store::Embedded).with_backend(flask()), &["--field", "username=alice"], PASSWORD);
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    for part in [
+        "POST /api/login",
+        "status   200",
+        "/user/customer_id                42   <- tenant",
+        "/token                           text, 14 characters",
+        "A session for user 7 of tenant 42, with the role admin.",
+    ] {
+        assert!(said.contains(part), "{part:?} in\n{said}");
+    }
+    for secret in ["legacy-token", "demo\""] {
+        assert!(!said.contains(secret), "{secret:?} in\n{said}");
+    }
+}
+
+#[test]
+fn probe_login_suggests_pointers_when_the_configured_ones_miss() {
+    let builder =
+        gateway(Store::Embedded).with_backend(flask()).set("login.tenant", vec!["/tenant"]).set("login.user", vec!["/uid"]);
+    let output = probe(builder, &["--field", "username=alice"], PASSWORD);
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in [
+        "No session: the answer names nobody.",
+        "no tenant at /tenant; try `login.tenant = [\"/user/customer_id\"]`",
+        "no user at /uid; try `login.user = [\"/user/user_id\"]`",
+    ] {
+        assert!(said.contains(part), "{part:?} in\n{said}");
+    }
+}
+
+#[test]
+fn probe_login_tells_a_refused_login_and_an_absent_backend_apart() {
+    let refused = probe(gateway(Store::Embedded).with_backend(flask()), &["--field", "username=alice"], "wrong-password");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(said(&refused).contains("No session: 401 is no success here."), "{}", said(&refused));
+    assert!(!said(&refused).contains("wrong-password"));
+
+    let absent = gateway(Store::Embedded).with_backend(flask()).set("upstream.url", "http://127.0.0.1:1");
+    let absent = probe(absent, &["--field", "username=alice"], PASSWORD);
+    assert_eq!(absent.status.code(), Some(1));
+    assert!(said(&absent).contains("refused"), "{}", said(&absent));
+}
+
+#[test]
+fn probe_login_asks_whoami_with_the_cookies_of_a_form_login() {
+    let pair = "abcdefghijklmnopqrstuvwxyz012345";
+    let arguments = [
+        "--field",
+        "username=alice",
+        "--field",
+        &format!("csrfmiddlewaretoken={pair}"),
+        "--header",
+        &format!("Cookie: csrftoken={pair}"),
+    ];
+    let output = probe(gateway(Store::Embedded).with_backend(django()), &arguments, PASSWORD);
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    for part in ["status   302", "sessionid", "GET /api/me with the cookies that the login set", "user 7 of tenant 42"]
+    {
+        assert!(said.contains(part), "{part:?} in\n{said}");
+    }
+    assert!(!said.contains(pair), "{said}");
+
+    let wrong = probe(gateway(Store::Embedded).with_backend(django()), &arguments, "wrong-password");
+    assert_eq!(wrong.status.code(), Some(1), "a form that is shown again is no login");
+}
