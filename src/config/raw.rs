@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::error::Place;
-use super::reader::{DateText, Named, OneOrMany, Read, Reader, Spot, StatusText};
+use super::reader::{DateText, Named, OffOr, OneOrMany, Read, Reader, Spot, StatusText};
 use super::table::{Field, Fields, Table, key_of, tables};
 use crate::secret::Secret;
 
@@ -68,7 +68,15 @@ tables! {
         request_body: String,
         spool: RawSpool,
         balance: String,
-    } unbuilt ["health_path", "eject", "ca"]
+        health_path: String,
+        eject: OffOr<RawEject>,
+    } unbuilt ["ca"]
+
+    /// `upstream.eject`
+    struct RawEject {
+        failures: u64,
+        rest ("for"): String,
+    }
 
     /// `upstream.spool`
     struct RawSpool {

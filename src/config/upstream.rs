@@ -5,21 +5,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use http::uri::PathAndQuery;
 
 use super::error::{Place, Problems};
 use super::raw::RawUpstream;
-use super::reader::Named;
+use super::reader::{Named, OffOr};
 use super::store::file_path;
 use super::table::Field;
-use super::value::{Parsed, choice, duration_within, header_value, memory_within, or_off, quoted};
+use super::value::{Parsed, choice, count_within, duration_within, header_value, memory_within, or_off, quoted};
 use crate::http::RequestHost;
-use crate::upstream::{PeerAddress, SpoolSettings};
+use crate::upstream::{Balance, Ejection, PeerAddress, SpoolSettings};
 
 /// One backend and how it is talked to.
 #[derive(Clone, Debug)]
 pub struct UpstreamConfig {
-    /// Its processes, taken in turn. Never empty.
+    /// Its processes. Never empty.
     pub peers: Vec<PeerAddress>,
+    /// How one of them is chosen.
+    pub balance: Balance,
+    /// What each is asked to know whether it is healthy; `None`: nothing.
+    pub health_path: Option<PathAndQuery>,
+    /// When one that fails requests is tried last; `None`: never.
+    pub eject: Option<Ejection>,
     /// The `Host` that it gets.
     pub host: HostHeader,
     /// How long an idle connection is kept; `None`: off, each request has its own.
@@ -127,7 +134,17 @@ fn is_name(name: &str) -> bool {
 }
 
 fn upstream(raw: &RawUpstream, problems: &mut Problems) -> Option<UpstreamConfig> {
-    raw.balance.parse(problems, |text| balance(text));
+    let balance = raw.balance.parse_or(
+        Balance::RoundRobin,
+        problems,
+        choice(&[
+            ("round-robin", Balance::RoundRobin),
+            ("least-connections", Balance::LeastConnections),
+            ("hash-tenant", Balance::HashKey),
+        ]),
+    );
+    let health_path = raw.health_path.parse_or(None, problems, or_off(|path| health_path(path)));
+    let eject = eject(raw, problems);
     let host = raw.host.parse_or(HostHeader::Preserve, problems, |text| host_header(text));
     let keepalive = raw.keepalive.parse_or(None, problems, or_off(duration_within(SECOND / 10..=SECOND * 600)));
     let connect_timeout =
@@ -141,6 +158,9 @@ fn upstream(raw: &RawUpstream, problems: &mut Problems) -> Option<UpstreamConfig
     let spool = spool(raw, problems);
     Some(UpstreamConfig {
         peers: peers(raw, problems)?,
+        balance,
+        health_path,
+        eject,
         host,
         keepalive,
         connect_timeout,
@@ -159,14 +179,23 @@ fn spool(raw: &RawUpstream, problems: &mut Problems) -> SpoolSettings {
     }
 }
 
-fn balance(text: &str) -> Parsed<()> {
-    match text {
-        "round-robin" => Ok(()),
-        "least-connections" | "hash-tenant" => {
-            Err(format!("{} is not supported by this version; remove it", quoted(text)))
-        }
-        _ => Err(format!("{} is not known; this version has \"round-robin\"", quoted(text))),
-    }
+fn health_path(text: &str) -> Parsed<PathAndQuery> {
+    let known = text.starts_with('/') && !text.contains('#');
+    let path = if known { text.parse().ok() } else { None };
+    path.ok_or_else(|| format!("{} is not a path; write it as \"/api/health\"", quoted(text)))
+}
+
+fn eject(raw: &RawUpstream, problems: &mut Problems) -> Option<Ejection> {
+    let default = Ejection { failures: 5, rest: SECOND * 10 };
+    let raw = match raw.eject.get() {
+        None => return Some(default),
+        Some(OffOr::Off) => return None,
+        Some(OffOr::On(raw)) => raw,
+    };
+    Some(Ejection {
+        failures: raw.failures.parse_or(default.failures, problems, count_within(1..=1000)),
+        rest: raw.rest.parse_or(default.rest, problems, duration_within(SECOND / 10..=HOUR)),
+    })
 }
 
 fn host_header(text: &str) -> Parsed<HostHeader> {

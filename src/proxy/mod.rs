@@ -16,6 +16,7 @@ mod lookup;
 mod questions;
 mod respond;
 mod services;
+mod upstreams;
 mod verify;
 
 pub use io::ConnectionTimeouts;

@@ -46,12 +46,21 @@ fn each_bad_value_is_refused_with_what_to_do() {
             "t.toml:4: server.tls: is not supported by this version; remove it",
         ),
         (
-            "upstream.health_path = \"/x\"",
-            "t.toml:4: upstream.health_path: is not supported by this version; remove it",
+            "upstream.health_path = \"x\"",
+            "t.toml:4: upstream.health_path: \"x\" is not a path; write it as \"/api/health\"",
         ),
         (
-            "upstream.balance = \"hash-tenant\"",
-            "t.toml:4: upstream.balance: \"hash-tenant\" is not supported by this version; remove it",
+            "upstream.balance = \"random\"",
+            "t.toml:4: upstream.balance: \"random\" is not known; choose one of \"round-robin\", \"least-connections\", \"hash-tenant\"",
+        ),
+        ("upstream.eject = true", "t.toml:4: upstream.eject: is a boolean; write a table or \"off\""),
+        (
+            "upstream.eject = { failures = 0 }",
+            "t.toml:4: upstream.eject.failures: 0 is out of bounds; choose from 1 to 1000",
+        ),
+        (
+            "upstream.eject = { for = \"2h\" }",
+            "t.toml:4: upstream.eject.for: \"2h\" is out of bounds; choose from \"100ms\" to \"1h\"",
         ),
         ("upstream.urls = [\"http://a\"]", "t.toml:4: upstream.urls: stands beside `url`; keep one of the two"),
         (
