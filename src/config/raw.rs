@@ -52,6 +52,7 @@ tables! {
         client_keepalive: String,
         drain_delay: String,
         drain_timeout: String,
+        reuse_port: bool,
         workers: u64,
         max_connections: u64,
         max_connections_per_address: u64,

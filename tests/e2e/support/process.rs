@@ -20,8 +20,12 @@ pub struct Process {
 impl Process {
     /// Starts `command` with its output captured.
     pub fn spawn(command: &mut Command) -> Self {
+        Self::spawn_with_input(command.stdin(Stdio::null()))
+    }
+
+    /// Starts `command` with its output captured, and with the standard input that it was given.
+    pub fn spawn_with_input(command: &mut Command) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
