@@ -71,7 +71,8 @@ tables! {
         balance: String,
         health_path: String,
         eject: OffOr<RawEject>,
-    } unbuilt ["ca"]
+        ca: String,
+    }
 
     /// `upstream.eject`
     struct RawEject {

@@ -59,6 +59,7 @@ fn settings(name: &Arc<str>, upstream: &UpstreamConfig, config: &Config) -> Upst
         balance: upstream.balance,
         health: upstream.health_path.as_ref().map(|path| health_check(path, upstream, config)),
         eject: upstream.eject,
+        trust: upstream.trust.clone(),
         keepalive: upstream.keepalive,
         connect_timeout: upstream.connect_timeout,
         response_timeout: upstream.response_timeout,

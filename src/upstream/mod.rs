@@ -9,7 +9,7 @@
 //!
 //! One request, in the order of the files: [`address`](PeerAddress) names a peer, `balance` chooses among them by what
 //! `health` says of each, `peer` finds an idle connection
-//! (`pool`) or dials one (`resolve`, `dial`), `wire` carries bytes and keeps the facts that decide what went wrong, `body` and
+//! (`pool`) or dials one (`resolve`, `dial`, `tls`), `wire` carries bytes and keeps the facts that decide what went wrong, `body` and
 //! `spool` are the request's body, `send` walks through it all, `answer` is the body that streams back.
 
 mod address;
@@ -24,6 +24,7 @@ mod pool;
 mod resolve;
 mod send;
 mod spool;
+mod tls;
 mod wire;
 
 #[cfg(test)]
@@ -37,3 +38,4 @@ pub use error::{BodyError, BodyFault, UpstreamError};
 pub use health::{Ejection, HealthCheck};
 pub use send::{Upstream, UpstreamSettings};
 pub use spool::{SpoolSettings, spool};
+pub use tls::{Trust, TrustError};

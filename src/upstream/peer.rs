@@ -14,6 +14,8 @@ use super::dial::{Connection, dial};
 use super::health::{Ejection, Health, readmit_after};
 use super::pool::Pool;
 use super::resolve::Addresses;
+use super::send::UpstreamSettings;
+use super::tls::Trust;
 use crate::clock::{Monotonic, SharedClock, micros};
 use crate::telemetry::metrics::PeerMetric;
 
@@ -33,18 +35,20 @@ pub(super) struct Peer {
     /// Microseconds on the clock until which it is tried last; 0 when it never failed.
     rests_until: AtomicU64,
     origin: Monotonic,
-    names: Addresses,
+    names: Arc<Addresses>,
+    /// Who vouches for it, over TLS.
+    trust: Option<Trust>,
     pool: Option<Arc<Pool>>,
 }
 
 impl Peer {
     pub(super) fn new(
-        upstream: Arc<str>,
+        settings: &UpstreamSettings,
         address: PeerAddress,
-        keepalive: Option<Duration>,
         clock: SharedClock,
         metric: PeerMetric,
     ) -> Self {
+        let (upstream, keepalive, trust) = (Arc::clone(&settings.name), settings.keepalive, settings.trust.clone());
         let pool = keepalive.map(|keepalive| Arc::new(Pool::new(keepalive, Arc::clone(&clock))));
         metric.set(true);
         Self {
@@ -55,7 +59,8 @@ impl Peer {
             load: AtomicUsize::new(0),
             address,
             origin: clock.monotonic(),
-            names: Addresses::new(Arc::clone(&clock)),
+            names: Arc::new(Addresses::new(Arc::clone(&clock))),
+            trust,
             clock,
             rests_until: AtomicU64::new(0),
             pool,
@@ -146,6 +151,9 @@ impl Peer {
         let pool = self.pool.as_ref()?;
         loop {
             let connection = pool.take()?;
+            if !self.leads_here(&connection) {
+                continue;
+            }
             if repeatable {
                 return Some(connection);
             }
@@ -156,9 +164,20 @@ impl Peer {
         }
     }
 
+    /// Whether a connection still leads to where the peer's name does: a backend that moved is followed also by those
+    /// that keep their connections.
+    fn leads_here(&self, connection: &Connection) -> bool {
+        match (&self.address, connection.remote) {
+            (PeerAddress::Tcp { host, port } | PeerAddress::Tls { host, port }, Some(remote)) => {
+                self.names.still_have(remote, host, *port)
+            }
+            _ => true,
+        }
+    }
+
     /// A new connection.
     pub(super) async fn fresh_connection(&self, limit: Duration) -> io::Result<Connection> {
-        let dialled = dial(&self.address, &self.names, limit).await;
+        let dialled = dial(&self.address, &self.names, self.trust.as_ref(), limit).await;
         let rests_until = if dialled.is_ok() { 0 } else { self.now() + micros(REST) };
         self.rests_until.store(rests_until, Ordering::Relaxed);
         dialled

@@ -22,6 +22,7 @@ use super::body::RequestBody;
 use super::error::UpstreamError;
 use super::health::{Ejection, HealthCheck, watch};
 use super::peer::Peer;
+use super::tls::Trust;
 use super::wire::{Outgoing, Wire};
 use crate::clock::SharedClock;
 use crate::telemetry::Metrics;
@@ -43,6 +44,8 @@ pub struct UpstreamSettings {
     pub health: Option<HealthCheck>,
     /// When one is taken out for failing requests; `None`: never.
     pub eject: Option<Ejection>,
+    /// Who vouches for peers over TLS.
+    pub trust: Option<Trust>,
     /// How long an idle connection is kept; `None`: each request has its own, closed afterwards.
     pub keepalive: Option<Duration>,
     /// The time for one peer to be looked up and connected.
@@ -69,17 +72,16 @@ impl Upstream {
     /// request.
     #[must_use]
     pub fn new(settings: UpstreamSettings, clock: &SharedClock, metrics: &Metrics) -> Self {
-        let UpstreamSettings { name, peers, balance, health, eject, keepalive, connect_timeout, response_timeout } =
-            settings;
-        let peer = |address: PeerAddress| {
-            let metric = metrics.upstream_peer(&name, &address.to_string());
-            Arc::new(Peer::new(Arc::clone(&name), address, keepalive, Arc::clone(clock), metric))
+        let peer = |address: &PeerAddress| {
+            let metric = metrics.upstream_peer(&settings.name, &address.to_string());
+            Arc::new(Peer::new(&settings, address.clone(), Arc::clone(clock), metric))
         };
-        let peers: Vec<_> = peers.into_iter().map(peer).collect();
-        let checked = peers.iter().zip(health.iter().cycle());
+        let peers: Vec<_> = settings.peers.iter().map(peer).collect();
+        let checked = peers.iter().zip(settings.health.iter().cycle());
         let checks = checked
             .map(|(peer, check)| AbortOnDropHandle::new(tokio::spawn(watch(Arc::downgrade(peer), check.clone()))))
             .collect();
+        let UpstreamSettings { name, balance, eject, connect_timeout, response_timeout, .. } = settings;
         let turn = AtomicUsize::new(0);
         Self { name, peers, balance, eject, turn, connect_timeout, response_timeout, _checks: checks }
     }

@@ -7,6 +7,7 @@ mod peers;
 mod repeats;
 mod reuse;
 mod timeouts;
+mod tls;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -58,6 +59,7 @@ fn settings(peers: Vec<PeerAddress>) -> UpstreamSettings {
         balance: Balance::RoundRobin,
         health: None,
         eject: None,
+        trust: None,
         keepalive: None,
         connect_timeout: 2 * SECOND,
         response_timeout: 60 * SECOND,

@@ -20,6 +20,7 @@ mod login;
 mod logout;
 mod operation;
 mod paths;
+mod peers;
 mod reload;
 mod sessions;
 mod store_outage;

@@ -53,6 +53,18 @@ fn each_bad_value_is_refused_with_what_to_do() {
             "upstream.balance = \"random\"",
             "t.toml:4: upstream.balance: \"random\" is not known; choose one of \"round-robin\", \"least-connections\", \"hash-tenant\"",
         ),
+        (
+            "upstream.ca = \"ca.pem\"",
+            "t.toml:4: upstream.ca: is of no use without an https:// address; write one, or remove it",
+        ),
+        (
+            "upstreams.x = { url = \"https://a\", ca = \"/nowhere/ca.pem\" }",
+            "t.toml:4: upstreams.x.ca: \"/nowhere/ca.pem\" cannot be read: No such file or directory (os error 2)",
+        ),
+        (
+            "upstreams.x = { url = \"https://a\", ca = \"/dev/null\" }",
+            "t.toml:4: upstreams.x.ca: \"/dev/null\" holds no certificate in PEM form (\"-----BEGIN CERTIFICATE-----\")",
+        ),
         ("upstream.eject = true", "t.toml:4: upstream.eject: is a boolean; write a table or \"off\""),
         (
             "upstream.eject = { failures = 0 }",
