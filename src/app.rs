@@ -1,12 +1,15 @@
 //! The composition root: the only place that names concrete stores, opens files and sockets, and knows how it all
 //! starts and stops.
 
+mod reload;
+
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -20,8 +23,9 @@ use crate::config::{Config, Mode, ServerConfig, StoreConfig, StoreKind};
 use crate::entropy::{EntropyError, SharedEntropy, SystemEntropy};
 use crate::health::{Readiness, probe_store};
 use crate::http::HeadLimits;
-use crate::proxy::listener::{ListenerLimits, Slots, Stage, accept, bind};
+use crate::proxy::listener::{Current, InForce, ListenerLimits, Slots, Stage, accept};
 use crate::proxy::{ConnectionTimeouts, Gateway, Services};
+use crate::socket::{Bound, Sockets};
 use crate::store::embedded::{EmbeddedStore, OpenError};
 use crate::store::observe::{SharedObserver, Unobserved};
 use crate::store::redis::{RedisSettings, RedisStore, SettingsError, Unfit};
@@ -45,6 +49,14 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// A supervisor passed on what cannot be used.
+    #[error("the sockets that were passed on (LISTEN_FDS) cannot be used: {0}")]
+    Inherited(io::Error),
+    /// A supervisor passed on a socket that the configuration does not name.
+    #[error(
+        "a socket was passed on for {0}, which neither server.listen nor admin.listen names; name it or take it out"
+    )]
+    Unclaimed(SocketAddr),
     /// The embedded store.
     #[error(transparent)]
     Embedded(#[from] OpenError),
@@ -74,11 +86,11 @@ pub enum StartError {
     Runtime(#[from] io::Error),
 }
 
-/// Runs the gateway until it is told to stop.
+/// Runs the gateway until it is told to stop. `file` is where `config` was read, and where it is read again.
 ///
 /// # Errors
 /// When it cannot start. Once it serves, it ends well.
-pub fn run(config: Config) -> Result<(), StartError> {
+pub fn run(config: Config, file: PathBuf) -> Result<(), StartError> {
     // Fails only when a provider is there already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let clock: SharedClock = Arc::new(SystemClock);
@@ -89,7 +101,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     if config.server.workers > 0 {
         runtime.worker_threads(config.server.workers);
     }
-    let result = runtime.enable_all().build()?.block_on(serve(config, clock, metrics, log.clone()));
+    let result = runtime.enable_all().build()?.block_on(serve(config, file, clock, metrics, log.clone()));
     let _ = log.shutdown(LAST_LINES);
     result
 }
@@ -111,7 +123,16 @@ pub fn try_store(config: &StoreConfig) -> Result<(), StartError> {
     })
 }
 
-async fn serve(config: Config, clock: SharedClock, metrics: Arc<Metrics>, log: Log) -> Result<(), StartError> {
+async fn serve(
+    config: Config,
+    file: PathBuf,
+    clock: SharedClock,
+    metrics: Arc<Metrics>,
+    log: Log,
+) -> Result<(), StartError> {
+    // Before anything else: a signal that nobody handles ends the process at once.
+    let hang_ups = signal(SignalKind::hangup())?;
+    let mut stop = StopSignals::new()?;
     let config = Arc::new(config);
     let entropy: SharedEntropy = Arc::new(SystemEntropy);
     let readiness = Arc::new(Readiness::new());
@@ -119,11 +140,14 @@ async fn serve(config: Config, clock: SharedClock, metrics: Arc<Metrics>, log: L
         tracing::warn!("{warning}");
     }
     // Sockets first: a port in use is the most likely mistake, and nothing has been opened yet.
-    let listeners = listen(&config.server.listen)?;
+    let mut sockets = Sockets::from_environment(config.server.reuse_port).map_err(StartError::Inherited)?;
+    let bound = bind(&mut sockets, &config.server.listen)?;
     let admin_state = AdminState { readiness: readiness.clone(), metrics: metrics.clone() };
-    let admin = AdminServer::bind(AdminSettings::at(config.admin.listen), admin_state)
-        .await
+    let admin = AdminServer::bind(AdminSettings::at(config.admin.listen), admin_state, &mut sockets)
         .map_err(|source| StartError::Bind { address: config.admin.listen, source })?;
+    if let Some(unclaimed) = sockets.unclaimed().first() {
+        return Err(StartError::Unclaimed(*unclaimed));
+    }
     let audit = Arc::new(AuditLog::open(config.audit.file.clone(), clock.clone(), metrics.audit())?);
     let observer: SharedObserver = Arc::new(StoreTelemetry { metrics: metrics.clone(), readiness: readiness.clone() });
     let store = open_store(&config.store, clock.clone(), observer.clone()).await?;
@@ -143,18 +167,6 @@ async fn serve(config: Config, clock: SharedClock, metrics: Arc<Metrics>, log: L
     })?);
 
     let mut background = JoinSet::new();
-    background.spawn({
-        let (readiness, audit, config) = (readiness.clone(), audit.clone(), config.clone());
-        async move {
-            let seen = |up| {
-                metrics.store_state(up);
-                readiness.warn("identity", config.routes.migration_warning(clock.wall()));
-                let warning = audit.is_failing().then(|| String::from("audit lines cannot be written; they are kept"));
-                readiness.warn("audit", warning);
-            };
-            probe_store(store, &readiness, seen).await;
-        }
-    });
     // Ends with the program, so that a draining gateway can still be asked how it is.
     background.spawn(admin.serve(std::future::pending()));
 
@@ -170,14 +182,30 @@ async fn serve(config: Config, clock: SharedClock, metrics: Arc<Metrics>, log: L
         }
     };
     let limits = Arc::new(listener_limits(&config.server, tls));
+    let current = Arc::new(ArcSwap::from_pointee(InForce { gateway, limits }));
+    background.spawn({
+        let (readiness, audit, metrics) = (readiness.clone(), audit.clone(), metrics.clone());
+        let (current, clock) = (current.clone(), clock.clone());
+        async move {
+            let seen = |up| {
+                metrics.store_state(up);
+                let in_force = current.load();
+                readiness.warn("identity", in_force.gateway.config().routes.migration_warning(clock.wall()));
+                let warning = audit.is_failing().then(|| String::from("audit lines cannot be written; they are kept"));
+                readiness.warn("audit", warning);
+            };
+            probe_store(store, &readiness, seen).await;
+        }
+    });
     let slots = Arc::new(Slots::default());
     let connections = TaskTracker::new();
-    for listener in listeners {
-        let accepting =
-            accept(listener, gateway.clone(), limits.clone(), slots.clone(), connections.clone(), stage.subscribe());
-        background.spawn(accepting);
+    let mut accepting = JoinSet::new();
+    for (address, bound) in bound {
+        let listener = bound.listen().map_err(|source| StartError::Bind { address, source })?;
+        accepting.spawn(accept(listener, current.clone(), slots.clone(), connections.clone(), stage.subscribe()));
     }
-    let mut stop = StopSignals::new()?;
+    let reloader = reload::Reloader { file, current: current.clone(), audit: audit.clone(), metrics, clock };
+    background.spawn(reloader.run(hang_ups));
     readiness.configuration_loaded();
     if config.server.mode == Mode::Development {
         tracing::warn!("mode = \"development\": cookies may go over plain http; not for production");
@@ -190,16 +218,19 @@ async fn serve(config: Config, clock: SharedClock, metrics: Arc<Metrics>, log: L
         "serving"
     );
 
-    stop.drain(&config.server, &readiness).await;
+    stop.drain(&current, &readiness).await;
+    let drain_timeout = current.load().gateway.config().server.drain_timeout;
     // From here on there are no new connections; what is in flight finishes.
     stage.send_replace(Stage::Closing);
-    connections.close();
-    exchanges.close();
     let in_flight = async {
+        // The queues are emptied first: until then there may be further connections.
+        while accepting.join_next().await.is_some() {}
+        connections.close();
+        exchanges.close();
         connections.wait().await;
         exchanges.wait().await;
     };
-    if tokio::time::timeout(config.server.drain_timeout, in_flight).await.is_err() {
+    if tokio::time::timeout(drain_timeout, in_flight).await.is_err() {
         tracing::warn!(connections = connections.len(), "requests were still in flight at the end of drain_timeout");
     }
     touches.flush().await;
@@ -212,12 +243,12 @@ async fn serve(config: Config, clock: SharedClock, metrics: Arc<Metrics>, log: L
     Ok(())
 }
 
-fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
-    addresses.iter().map(|address| bind_one(*address)).collect()
-}
-
-fn bind_one(address: SocketAddr) -> Result<TcpListener, StartError> {
-    bind(address).map_err(|source| StartError::Bind { address, source })
+fn bind(sockets: &mut Sockets, addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, Bound)>, StartError> {
+    let mut bind = |address: &SocketAddr| match sockets.bind(*address) {
+        Ok(bound) => Ok((*address, bound)),
+        Err(source) => Err(StartError::Bind { address: *address, source }),
+    };
+    addresses.iter().map(&mut bind).collect()
 }
 
 async fn open_store(
@@ -263,12 +294,14 @@ impl StopSignals {
 
     /// Waits for a signal, and after SIGTERM for as long as load balancers need to notice that this instance is no
     /// longer ready. Ctrl-C does not wait: a person did it. A second signal ends the wait.
-    async fn drain(&mut self, server: &ServerConfig, readiness: &Readiness) {
+    async fn drain(&mut self, current: &Current, readiness: &Readiness) {
         let terminated = tokio::select! {
             _ = self.terminate.recv() => true,
             _ = self.interrupt.recv() => false,
         };
         readiness.begin_draining();
+        let in_force = current.load_full();
+        let server = &in_force.gateway.config().server;
         tracing::info!(delay = ?server.drain_delay, timeout = ?server.drain_timeout, "draining");
         if terminated {
             tokio::select! {

@@ -65,6 +65,7 @@ pub mod proxy;
 mod queue;
 pub mod secret;
 pub mod session;
+pub mod socket;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

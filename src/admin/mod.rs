@@ -15,10 +15,11 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::health::Readiness;
+use crate::socket::{Listening, Sockets};
 use crate::telemetry::Metrics;
 
 /// How the listener is bounded.
@@ -65,7 +66,7 @@ pub struct AdminState {
 /// The operator's listener, bound and not yet serving.
 #[derive(Debug)]
 pub struct AdminServer {
-    listener: TcpListener,
+    listener: Listening,
     settings: AdminSettings,
     state: AdminState,
 }
@@ -75,8 +76,8 @@ impl AdminServer {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn bind(settings: AdminSettings, state: AdminState) -> io::Result<Self> {
-        let listener = TcpListener::bind(settings.listen).await?;
+    pub fn bind(settings: AdminSettings, state: AdminState, sockets: &mut Sockets) -> io::Result<Self> {
+        let listener = sockets.bind(settings.listen)?.listen()?;
         Ok(Self { listener, settings, state })
     }
 
@@ -149,7 +150,8 @@ mod tests {
 
     async fn start(settings: AdminSettings) -> (SocketAddr, AdminState) {
         let state = AdminState { readiness: Arc::new(Readiness::new()), metrics: Arc::new(Metrics::new()) };
-        let server = AdminServer::bind(settings, state.clone()).await.expect("binds");
+        let mut sockets = Sockets::new(false);
+        let server = AdminServer::bind(settings, state.clone(), &mut sockets).expect("binds");
         let address = server.local_addr().expect("an address");
         tokio::spawn(server.serve(std::future::pending()));
         (address, state)

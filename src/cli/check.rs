@@ -95,7 +95,7 @@ fn connect(config: &Config, try_store: TryStore<'_>) -> Vec<Attempt> {
 fn reach(peer: &PeerAddress, timeout: Duration) -> io::Result<()> {
     match peer {
         PeerAddress::Unix(path) => UnixStream::connect(path).map(drop),
-        PeerAddress::Tcp { host, port } => {
+        PeerAddress::Tcp { host, port } | PeerAddress::Tls { host, port } => {
             let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
             for address in (host.as_str(), *port).to_socket_addrs()? {
                 match TcpStream::connect_timeout(&address, timeout) {

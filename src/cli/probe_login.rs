@@ -18,13 +18,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri}
 use self::report::{Conclusion, Hidden, Report};
 use self::request::{Encoding, encode, field, header};
 use super::{BAD_CONFIGURATION, ConfigOption, FAILED, complain, say};
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::{Clock as _, SharedClock, SystemClock};
 use crate::config::{Capture, Config, HostHeader, LoginReading, UpstreamConfig, locate, process_environment};
 use crate::http::{
     BrowserJar, IdentityPointers, LARGEST_ANSWER_TO_A_QUESTION, LoginIdentity, RequestFilter, RequestHost, Target,
     drop_gateway_set_cookie, question_headers, take_gateway_cookie,
 };
 use crate::policy::{Permit, Route, rewrite};
+use crate::telemetry::Metrics;
 use crate::upstream::{RequestBody, Upstream, UpstreamSettings, read_whole};
 
 /// The longest password, in bytes.
@@ -319,11 +320,16 @@ fn upstream(name: &Arc<str>, config: &UpstreamConfig) -> Upstream {
     let settings = UpstreamSettings {
         name: name.clone(),
         peers: config.peers.clone(),
+        balance: config.balance,
+        health: None,
+        eject: None,
+        trust: config.trust.clone(),
         keepalive: None,
         connect_timeout: config.connect_timeout,
         response_timeout: config.response_timeout,
     };
-    Upstream::new(settings, Arc::new(SystemClock))
+    let clock: SharedClock = Arc::new(SystemClock);
+    Upstream::new(settings, &clock, &Metrics::new())
 }
 
 /// The host that browsers send, of `server.public_url`.

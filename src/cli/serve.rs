@@ -17,7 +17,7 @@ pub fn serve(option: &ConfigOption) -> ExitCode {
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
-    match app::run(config) {
+    match app::run(config, file) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(format_args!("session-gateway: {error}"));

@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::error::Place;
-use super::reader::{DateText, Named, OneOrMany, Read, Reader, Spot, StatusText, TableOrList};
+use super::reader::{DateText, Named, OffOr, OneOrMany, Read, Reader, Spot, StatusText, TableOrList};
 use super::table::{Field, Fields, Table, key_of, tables};
 use crate::secret::Secret;
 
@@ -54,6 +54,7 @@ tables! {
         client_keepalive: String,
         drain_delay: String,
         drain_timeout: String,
+        reuse_port: bool,
         workers: u64,
         max_connections: u64,
         max_connections_per_address: u64,
@@ -76,7 +77,16 @@ tables! {
         request_body: String,
         spool: RawSpool,
         balance: String,
-    } unbuilt ["health_path", "eject", "ca"]
+        health_path: String,
+        eject: OffOr<RawEject>,
+        ca: String,
+    }
+
+    /// `upstream.eject`
+    struct RawEject {
+        failures: u64,
+        rest ("for"): String,
+    }
 
     /// `upstream.spool`
     struct RawSpool {

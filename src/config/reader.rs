@@ -139,6 +139,29 @@ impl Read for StatusText {
     }
 }
 
+/// A table that `"off"` can stand for.
+pub(super) enum OffOr<T> {
+    Off,
+    On(T),
+}
+
+impl<T: Read> Read for OffOr<T> {
+    const EXPECTED: &'static str = "a table or \"off\"";
+
+    fn read(value: &Spanned<DeValue<'_>>, place: &Place, reader: &mut Reader<'_>) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::Table(_) => T::read(value, place, reader).map(Self::On),
+            DeValue::String(text) if text == "off" => Some(Self::Off),
+            _ => reader.wrong_type(value, place),
+        }
+    }
+
+    #[cfg(test)]
+    fn describe(path: &str, known: &mut Vec<String>) {
+        T::describe(path, known);
+    }
+}
+
 /// A value with its place.
 pub(super) struct Spot<T> {
     pub(super) place: Place,

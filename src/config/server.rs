@@ -74,6 +74,8 @@ pub struct ServerConfig {
     pub drain_delay: Duration,
     /// How long requests in flight may then take.
     pub drain_timeout: Duration,
+    /// Whether another process of the same user may listen on the same addresses, to take over without a gap.
+    pub reuse_port: bool,
     /// Worker threads; 0: one per core.
     pub workers: usize,
     /// The most client connections.
@@ -114,6 +116,7 @@ pub(super) fn server(raw: &RawServer, mode: Mode, problems: &mut Problems) -> Op
         client_keepalive,
         drain_delay: raw.drain_delay.parse_or(SECOND * 5, problems, duration_within(Duration::ZERO..=SECOND * 600)),
         drain_timeout: raw.drain_timeout.parse_or(SECOND * 30, problems, duration_within(Duration::ZERO..=HOUR)),
+        reuse_port: raw.reuse_port.get().copied().unwrap_or(false),
         workers: raw.workers.parse_or(0, problems, count_within(0..=1024)),
         max_connections,
         max_connections_per_address: per_address,

@@ -9,7 +9,7 @@ use super::value::{Parsed, choice, quoted};
 use crate::secret::Secret;
 
 /// Where sessions are kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreConfig {
     /// Which store.
     pub kind: StoreKind,
@@ -18,7 +18,7 @@ pub struct StoreConfig {
 }
 
 /// Which store.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreKind {
     /// A Redis or Valkey server.
     Redis {

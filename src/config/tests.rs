@@ -99,7 +99,7 @@ fn an_empty_file_names_all_that_is_missing() {
 #[test]
 fn all_errors_are_told_together_in_the_order_of_the_file() {
     let text = "[session]\nidel = \"5m\"\nabsolute = 8\n[server]\nmode = \"prod\"\npublic_url = \"https://a.test/app\"\n\
-                [nonsense]\nx = 1\n[upstream]\nurl = \"https://b\"\n[store]\nembedded = \"s\"\n";
+                [nonsense]\nx = 1\n[upstream]\nurl = \"ftp://b\"\n[store]\nembedded = \"s\"\n";
     assert_eq!(
         errors(text),
         [
@@ -109,7 +109,8 @@ fn all_errors_are_told_together_in_the_order_of_the_file() {
             "t.toml:6: server.public_url: \"https://a.test/app\" is not an origin; write scheme, host and port alone, as \
              in \"https://app.example.com\"",
             "t.toml:7: nonsense: is not a known key; remove it",
-            "t.toml:10: upstream.url: an https upstream is not supported by this version; use http:// or unix:",
+            "t.toml:10: upstream.url: is not a backend's address; write it as \"http://127.0.0.1:5000\", \"https://app.internal\" or \
+             \"unix:/run/app.sock\"",
         ]
     );
 }

@@ -1,25 +1,36 @@
 //! `[upstream]` and `[upstreams.name]`: the backends.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use http::uri::PathAndQuery;
 
 use super::error::{Place, Problems};
 use super::raw::RawUpstream;
-use super::reader::Named;
+use super::reader::{Named, OffOr};
 use super::store::file_path;
 use super::table::Field;
-use super::value::{Parsed, choice, duration_within, header_value, memory_within, or_off, quoted};
+use super::value::{Parsed, choice, count_within, duration_within, header_value, memory_within, or_off, quoted};
 use crate::http::RequestHost;
-use crate::upstream::{PeerAddress, SpoolSettings};
+use crate::upstream::{Balance, Ejection, PeerAddress, SpoolSettings, Trust};
 
 /// One backend and how it is talked to.
 #[derive(Clone, Debug)]
 pub struct UpstreamConfig {
-    /// Its processes, taken in turn. Never empty.
+    /// Its processes. Never empty.
     pub peers: Vec<PeerAddress>,
+    /// How one of them is chosen.
+    pub balance: Balance,
+    /// What each is asked to know whether it is healthy; `None`: nothing.
+    pub health_path: Option<PathAndQuery>,
+    /// When one that fails requests is tried last; `None`: never.
+    pub eject: Option<Ejection>,
+    /// Who vouches for its processes over TLS; `None`: none of them speaks it.
+    pub trust: Option<Trust>,
     /// The `Host` that it gets.
     pub host: HostHeader,
     /// How long an idle connection is kept; `None`: off, each request has its own.
@@ -56,6 +67,8 @@ pub enum RequestBody {
 pub(super) const DEFAULT: &str = "default";
 const EXAMPLE: &str = "url = \"http://127.0.0.1:5000\"";
 const MOST_PEERS: usize = 64;
+/// The most bytes of a file of authorities.
+const LARGEST_CA: u64 = 4 << 20;
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -127,7 +140,17 @@ fn is_name(name: &str) -> bool {
 }
 
 fn upstream(raw: &RawUpstream, problems: &mut Problems) -> Option<UpstreamConfig> {
-    raw.balance.parse(problems, |text| balance(text));
+    let balance = raw.balance.parse_or(
+        Balance::RoundRobin,
+        problems,
+        choice(&[
+            ("round-robin", Balance::RoundRobin),
+            ("least-connections", Balance::LeastConnections),
+            ("hash-tenant", Balance::HashKey),
+        ]),
+    );
+    let health_path = raw.health_path.parse_or(None, problems, or_off(|path| health_path(path)));
+    let eject = eject(raw, problems);
     let host = raw.host.parse_or(HostHeader::Preserve, problems, |text| host_header(text));
     let keepalive = raw.keepalive.parse_or(None, problems, or_off(duration_within(SECOND / 10..=SECOND * 600)));
     let connect_timeout =
@@ -139,8 +162,14 @@ fn upstream(raw: &RawUpstream, problems: &mut Problems) -> Option<UpstreamConfig
         choice(&[("content-length", RequestBody::ContentLength), ("stream", RequestBody::Stream)]),
     );
     let spool = spool(raw, problems);
+    let peers = peers(raw, problems)?;
+    let trust = trust(raw, &peers, problems);
     Some(UpstreamConfig {
-        peers: peers(raw, problems)?,
+        peers,
+        trust,
+        balance,
+        health_path,
+        eject,
         host,
         keepalive,
         connect_timeout,
@@ -159,14 +188,52 @@ fn spool(raw: &RawUpstream, problems: &mut Problems) -> SpoolSettings {
     }
 }
 
-fn balance(text: &str) -> Parsed<()> {
-    match text {
-        "round-robin" => Ok(()),
-        "least-connections" | "hash-tenant" => {
-            Err(format!("{} is not supported by this version; remove it", quoted(text)))
-        }
-        _ => Err(format!("{} is not known; this version has \"round-robin\"", quoted(text))),
+fn health_path(text: &str) -> Parsed<PathAndQuery> {
+    let known = text.starts_with('/') && !text.contains('#');
+    let path = if known { text.parse().ok() } else { None };
+    path.ok_or_else(|| format!("{} is not a path; write it as \"/api/health\"", quoted(text)))
+}
+
+/// Whom to believe, if some peer speaks TLS.
+fn trust(raw: &RawUpstream, peers: &[PeerAddress], problems: &mut Problems) -> Option<Trust> {
+    let needed = peers.iter().any(|peer| matches!(peer, PeerAddress::Tls { .. }));
+    if raw.ca.is_given() && !needed {
+        problems.error(raw.ca.place(), "is of no use without an https:// address; write one, or remove it");
+        return None;
     }
+    if raw.ca.is_given() {
+        return raw.ca.parse(problems, |path| read_authorities(path));
+    }
+    if !needed {
+        return None;
+    }
+    let place = if raw.urls.is_given() { raw.urls.place() } else { raw.url.place() };
+    Trust::of_the_system().map_err(|error| problems.error(place, error.to_string())).ok()
+}
+
+fn read_authorities(path: &str) -> Parsed<Trust> {
+    let mut pem = Vec::new();
+    let file = File::open(file_path(path)?).map_err(|error| format!("{} cannot be read: {error}", quoted(path)))?;
+    file.take(LARGEST_CA + 1)
+        .read_to_end(&mut pem)
+        .map_err(|error| format!("{} cannot be read: {error}", quoted(path)))?;
+    if pem.len() as u64 > LARGEST_CA {
+        return Err(format!("{} is larger than 4 MiB; is it the right file?", quoted(path)));
+    }
+    Trust::in_pem(&pem).map_err(|error| format!("{} {error}", quoted(path)))
+}
+
+fn eject(raw: &RawUpstream, problems: &mut Problems) -> Option<Ejection> {
+    let default = Ejection { failures: 5, rest: SECOND * 10 };
+    let raw = match raw.eject.get() {
+        None => return Some(default),
+        Some(OffOr::Off) => return None,
+        Some(OffOr::On(raw)) => raw,
+    };
+    Some(Ejection {
+        failures: raw.failures.parse_or(default.failures, problems, count_within(1..=1000)),
+        rest: raw.rest.parse_or(default.rest, problems, duration_within(SECOND / 10..=HOUR)),
+    })
 }
 
 fn host_header(text: &str) -> Parsed<HostHeader> {
@@ -210,12 +277,11 @@ fn peer(url: &str) -> Parsed<PeerAddress> {
         let path = path.strip_prefix("//").unwrap_or(path);
         return file_path(path).map(PeerAddress::Unix);
     }
-    if url.starts_with("https://") {
-        return Err(String::from("an https upstream is not supported by this version; use http:// or unix:"));
-    }
-    let Some(rest) = url.strip_prefix("http://") else {
+    let tls = url.starts_with("https://");
+    let Some(rest) = url.strip_prefix(if tls { "https://" } else { "http://" }) else {
         return Err(String::from(
-            "is not a backend's address; write it as \"http://127.0.0.1:5000\" or \"unix:/run/app.sock\"",
+            "is not a backend's address; write it as \"http://127.0.0.1:5000\", \"https://app.internal\" or \
+             \"unix:/run/app.sock\"",
         ));
     };
     if rest.contains('@') {
@@ -225,8 +291,8 @@ fn peer(url: &str) -> Parsed<PeerAddress> {
     if authority.contains(['/', '?', '#']) {
         return Err(format!("{} has a path; backends get the client's path, so end it after the port", quoted(url)));
     }
-    host_and_port(authority, 80)
-        .map(|(host, port)| PeerAddress::Tcp { host, port })
+    host_and_port(authority, if tls { 443 } else { 80 })
+        .map(|(host, port)| if tls { PeerAddress::Tls { host, port } } else { PeerAddress::Tcp { host, port } })
         .ok_or_else(|| format!("{} has no valid host and port; write it as \"http://127.0.0.1:5000\"", quoted(url)))
 }
 

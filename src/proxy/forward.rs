@@ -10,7 +10,8 @@ use hyper::body::{Body as _, Incoming};
 
 use super::exchange::Exchange;
 use super::respond::Failure;
-use super::services::{BoundUpstream, Gateway};
+use super::services::Gateway;
+use super::upstreams::BoundUpstream;
 use crate::config::{CacheControl, HostHeader, RequestBody as BodyMode};
 use crate::http::{RequestHost, Scheme, Target};
 use crate::policy::{Denial, ForeignClaim, Identity, Permit, rewrite, rewrite_query};
@@ -116,10 +117,18 @@ pub(super) async fn send(
     *request.headers_mut() = headers;
 
     let sent = gateway.clock().monotonic();
-    let answer = upstream.peers.send(request).await;
+    let answer = upstream.peers.send_for(tenant_of(permit), request).await;
     let took = gateway.clock().monotonic().since(sent);
     exchange.upstream = Some(exchange.upstream.unwrap_or_default() + took);
     answer.map_err(Failure::Upstream)
+}
+
+/// The tenant whose requests may be meant to meet in one process.
+fn tenant_of(permit: &Permit) -> Option<&str> {
+    match permit.identity() {
+        Identity::Verified(verified) => Some(verified.principal().tenant.as_str()),
+        Identity::Anonymous | Identity::AsClaimed => None,
+    }
 }
 
 /// Sends a request to the permit's upstream; the answer is without anything that only the gateway may say.

@@ -1,22 +1,23 @@
 //! The accept loop: connection limits, deadlines, draining.
 //!
-//! Owns sockets and nothing else: what a request means is [`Gateway`]'s business.
+//! Owns sockets and nothing else: what a request means is [`Gateway`]'s business. After a reload a connection keeps the
+//! deadlines and bounds with which it was accepted; its next request gets the new gateway.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::TaskTracker;
@@ -27,6 +28,7 @@ use super::proxy_protocol::{Prefixed, read_header};
 use super::services::Gateway;
 use crate::config::ProxyProtocol;
 use crate::http::HeadLimits;
+use crate::socket::Listening;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::OpenConnection;
 
@@ -34,8 +36,9 @@ use crate::telemetry::metrics::OpenConnection;
 const SMALLEST_BUFFER: usize = 8192;
 /// How long to wait after an accept that failed for want of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
-/// Connections that the kernel may hold before they are accepted.
-const BACKLOG: i32 = 4096;
+
+/// How long a connection that was just accepted may take to begin its first request when the process ends.
+const FIRST_REQUEST: Duration = Duration::from_secs(2);
 
 /// The bounds of a listener, and what its connections speak before HTTP.
 #[derive(Clone)]
@@ -56,6 +59,17 @@ pub struct ListenerLimits {
     pub timeouts: ConnectionTimeouts,
 }
 
+/// The gateway that answers, and the bounds of new connections. A reload swaps both at once.
+pub struct InForce {
+    /// Answers requests.
+    pub gateway: Arc<Gateway>,
+    /// Bounds connections.
+    pub limits: Arc<ListenerLimits>,
+}
+
+/// What is in force now.
+pub type Current = Arc<ArcSwap<InForce>>;
+
 /// How far the end of the process has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
@@ -65,46 +79,33 @@ pub enum Stage {
     Closing,
 }
 
-/// Opens a listening socket.
-///
-/// # Errors
-/// When the address cannot be bound.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(address),
-        socket2::Type::STREAM.nonblocking(),
-        Some(socket2::Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
-
 /// Accepts connections until `stage` says otherwise, each served by a task that `connections` tracks.
 pub async fn accept(
-    listener: TcpListener,
-    gateway: Arc<Gateway>,
-    limits: Arc<ListenerLimits>,
+    listener: Listening,
+    current: Current,
     slots: Arc<Slots>,
     connections: TaskTracker,
     mut stage: watch::Receiver<Stage>,
 ) {
+    let stage_of_connections = stage.clone();
+    let take = |stream: TcpStream, peer: SocketAddr| {
+        let peer = peer.ip().to_canonical();
+        let in_force = current.load_full();
+        let Some(slot) = Slots::take(&slots, peer, &in_force.limits, in_force.gateway.metrics()) else {
+            in_force.gateway.metrics().connection_refused();
+            return;
+        };
+        let limits = in_force.limits.clone();
+        connections.spawn(serve(stream, peer, slot, current.clone(), limits, stage_of_connections.clone()));
+    };
     loop {
         let accepted = tokio::select! {
             biased;
-            () = closing(&mut stage) => return,
+            () = closing(&mut stage) => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let peer = peer.ip().to_canonical();
-                let Some(slot) = Slots::take(&slots, peer, &limits, gateway.metrics()) else {
-                    gateway.metrics().connection_refused();
-                    continue;
-                };
-                connections.spawn(serve(stream, peer, slot, gateway.clone(), limits.clone(), stage.clone()));
-            }
+            Ok((stream, peer)) => take(stream, peer),
             // One connection's failure (reset before it was accepted) or a want of descriptors: neither ends the loop.
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -112,6 +113,8 @@ pub async fn accept(
             }
         }
     }
+    // Whoever waits in the queue was promised a connection.
+    listener.close(take).await;
 }
 
 /// Ready when no new requests are to be taken.
@@ -168,28 +171,37 @@ async fn open(
     }
 }
 
+/// Ready when a connection is to end after the request it has. One that was accepted and has sent nothing yet is given a
+/// moment: its first request is on the way, and closing would lose it.
+async fn ending(stage: &mut watch::Receiver<Stage>, begun: &Notify) {
+    closing(stage).await;
+    let _ = tokio::time::timeout(FIRST_REQUEST, begun.notified()).await;
+}
+
 async fn serve(
     stream: TcpStream,
     peer: IpAddr,
     mut slot: Slot,
-    gateway: Arc<Gateway>,
+    current: Current,
     limits: Arc<ListenerLimits>,
     mut stage: watch::Receiver<Stage>,
 ) {
     // Small answers must not wait for the next one. A socket that refuses the option is a socket that is gone.
     let _ = stream.set_nodelay(true);
+    let gateway = current.load().gateway.clone();
     let opening = tokio::time::timeout(limits.timeouts.header, open(stream, peer, &mut slot, &gateway, &limits));
+    let nobody = Notify::new();
     let opened = tokio::select! {
         biased;
         opened = opening => opened,
-        () = closing(&mut stage) => return,
+        () = ending(&mut stage, &nobody) => return,
     };
     match opened {
         Ok(Some(Opened { stream: ClientStream::Plain(stream), downstream })) => {
-            serve_http1(stream, downstream, gateway, limits, stage).await;
+            serve_http1(stream, downstream, current, limits, stage).await;
         }
         Ok(Some(Opened { stream: ClientStream::Tls(stream), downstream })) => {
-            serve_http1(stream, downstream, gateway, limits, stage).await;
+            serve_http1(stream, downstream, current, limits, stage).await;
         }
         Ok(None) => {}
         Err(_) => {
@@ -203,17 +215,19 @@ async fn serve(
 async fn serve_http1(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     downstream: Downstream,
-    gateway: Arc<Gateway>,
+    current: Current,
     limits: Arc<ListenerLimits>,
     mut stage: watch::Receiver<Stage>,
 ) {
     let state = ConnectionState::new(limits.head);
     let io = TokioIo::new(ClientIo::new(stream, state.clone(), limits.timeouts.write));
+    let begun = Arc::new(Notify::new());
     let service = service_fn({
-        let (gateway, state) = (gateway.clone(), state.clone());
+        let (current, state, begun) = (current.clone(), state.clone(), begun.clone());
         move |request| {
+            begun.notify_one();
             let (verdict, guard) = state.begin_exchange();
-            let gateway = gateway.clone();
+            let gateway = current.load().gateway.clone();
             async move { Ok::<_, Infallible>(gateway.handle(request, downstream, verdict, guard).await) }
         }
     });
@@ -228,13 +242,13 @@ async fn serve_http1(
         result = connection.as_mut() => result,
         // Dropping the connection closes it: there is nobody to talk to.
         () = state.overdue(&limits.timeouts) => return,
-        () = closing(&mut stage) => {
+        () = ending(&mut stage, &begun) => {
             connection.as_mut().graceful_shutdown();
             connection.as_mut().await
         }
     };
     if let Err(error) = result {
-        gateway.connection_failed(downstream.peer, &error);
+        current.load().gateway.connection_failed(downstream.peer, &error);
     }
 }
 

@@ -17,6 +17,7 @@ mod proxy_protocol;
 mod questions;
 mod respond;
 mod services;
+mod upstreams;
 mod verify;
 
 pub use io::ConnectionTimeouts;

@@ -11,9 +11,10 @@ use super::endpoints::Endpoint;
 use super::exchange::{Exchange, RequestIds};
 use super::lookup::{LiveUse, Recorded};
 use super::respond::Failure;
+use super::upstreams::{BoundUpstream, Upstreams, upstreams};
 use crate::audit::AuditLog;
 use crate::clock::{Clock, SharedClock};
-use crate::config::{Config, HostHeader, RequestBody as BodyMode};
+use crate::config::Config;
 use crate::entropy::{Entropy, EntropyError, SharedEntropy};
 use crate::health::Readiness;
 use crate::http::{OriginPolicy, RequestFilter, expire_backend_cookie};
@@ -22,9 +23,10 @@ use crate::session::{EndReason, Principal, SessionId, SessionRecord};
 use crate::store::touch_queue::{Queued, TouchQueue};
 use crate::store::{SessionStore, SharedStore, StoreResult};
 use crate::telemetry::{Log, Metrics, RouteMetrics};
-use crate::upstream::{BodyLimits, SpoolSettings, Upstream, UpstreamSettings};
+use crate::upstream::BodyLimits;
 
 /// What a [`Gateway`] is made of; see [`Gateway::new`].
+#[derive(Clone)]
 pub struct Services {
     /// The configuration.
     pub config: Arc<Config>,
@@ -54,18 +56,10 @@ pub struct Gateway {
     filter: RequestFilter,
     origins: OriginPolicy,
     endpoints: PatternTree<Endpoint>,
-    upstreams: HashMap<Arc<str>, BoundUpstream>,
+    upstreams: Upstreams,
     request_ids: RequestIds,
     names: RouteNames,
     route_metrics: HashMap<Arc<str>, RouteMetrics>,
-}
-
-/// An upstream with what the configuration says of requests to it.
-pub(super) struct BoundUpstream {
-    pub(super) peers: Upstream,
-    pub(super) host: HostHeader,
-    pub(super) body: BodyMode,
-    pub(super) spool: SpoolSettings,
 }
 
 /// The names, in logs and metrics, of what is no route of the configuration.
@@ -80,27 +74,21 @@ impl Gateway {
     /// # Errors
     /// When the operating system has no randomness.
     pub fn new(services: Services) -> Result<Self, EntropyError> {
+        Self::assemble(services, None)
+    }
+
+    /// The same gateway under another configuration: a new one, which shares the services and every upstream that stays
+    /// as it is.
+    ///
+    /// # Errors
+    /// When the operating system has no randomness.
+    pub fn reconfigured(&self, config: Arc<Config>) -> Result<Self, EntropyError> {
+        Self::assemble(Services { config, ..self.services.clone() }, Some(&self.upstreams))
+    }
+
+    fn assemble(services: Services, before: Option<&Upstreams>) -> Result<Self, EntropyError> {
         let config = &services.config;
-        let upstreams = config
-            .upstreams
-            .iter()
-            .map(|(name, upstream)| {
-                let settings = UpstreamSettings {
-                    name: name.clone(),
-                    peers: upstream.peers.clone(),
-                    keepalive: upstream.keepalive,
-                    connect_timeout: upstream.connect_timeout,
-                    response_timeout: upstream.response_timeout,
-                };
-                let bound = BoundUpstream {
-                    peers: Upstream::new(settings, services.clock.clone()),
-                    host: upstream.host.clone(),
-                    body: upstream.request_body,
-                    spool: upstream.spool.clone(),
-                };
-                (name.clone(), bound)
-            })
-            .collect();
+        let upstreams = upstreams(config, before, &services.clock, &services.metrics);
         let names = RouteNames { refused: "refused".into(), health: "health".into() };
         let route_metrics = config
             .routes
@@ -124,7 +112,9 @@ impl Gateway {
         })
     }
 
-    pub(super) fn config(&self) -> &Config {
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> &Config {
         &self.services.config
     }
 

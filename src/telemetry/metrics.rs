@@ -4,9 +4,11 @@
 //! or a user can choose becomes a label. A request costs a few atomic additions: [`RouteMetrics`] is resolved when the
 //! routes are, not per request.
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -69,6 +71,12 @@ struct ObservedLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PeerLabels {
+    upstream: String,
+    peer: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -148,6 +156,7 @@ pub struct Metrics {
     spoofed_headers: Counter,
     logins: Family<OutcomeLabel, Counter>,
     upstream_errors: Family<KindLabel, Counter>,
+    upstream_peers: Peers,
     connections: Gauge,
     connections_refused: Counter,
     connections_failed: Family<KindLabel, Counter>,
@@ -206,6 +215,14 @@ impl Metrics {
                 "Failed exchanges with backends, by kind",
                 Family::default(),
             ),
+            upstream_peers: Peers {
+                up: metrics.add(
+                    "upstream_peer_up",
+                    "Whether a backend's process is in, by its checks and its answers: 1 or 0",
+                    Family::default(),
+                ),
+                uses: Arc::default(),
+            },
             connections: metrics.add("connections", "Open client connections", Gauge::default()),
             connections_refused: metrics.add(
                 "connections_refused",
@@ -331,6 +348,14 @@ impl Metrics {
         self.upstream_errors.get_or_create(&KindLabel { kind }).inc();
     }
 
+    /// The metric of one peer of an upstream; exposed for as long as one of its handles lives.
+    #[must_use]
+    pub fn upstream_peer(&self, upstream: &str, peer: &str) -> PeerMetric {
+        let labels = PeerLabels { upstream: upstream.to_owned(), peer: peer.to_owned() };
+        *self.upstream_peers.uses.lock().entry(labels.clone()).or_default() += 1;
+        PeerMetric { peers: self.upstream_peers.clone(), labels }
+    }
+
     /// A client connection was opened; it is counted until the answer is dropped.
     #[must_use]
     pub fn connection_opened(&self) -> OpenConnection {
@@ -419,6 +444,38 @@ impl Drop for OpenConnection {
     }
 }
 
+#[derive(Clone, Debug)]
+struct Peers {
+    up: Family<PeerLabels, Gauge>,
+    uses: Arc<Mutex<HashMap<PeerLabels, usize>>>,
+}
+
+/// Whether one peer of an upstream is in. A peer that a reload removed is exposed no longer: its handle was the last.
+#[derive(Debug)]
+pub struct PeerMetric {
+    peers: Peers,
+    labels: PeerLabels,
+}
+
+impl PeerMetric {
+    /// It is in, or out.
+    pub fn set(&self, up: bool) {
+        self.peers.up.get_or_create(&self.labels).set(i64::from(up));
+    }
+}
+
+impl Drop for PeerMetric {
+    fn drop(&mut self) {
+        let mut uses = self.peers.uses.lock();
+        let Some(count) = uses.get_mut(&self.labels) else { return };
+        *count -= 1;
+        if *count == 0 {
+            uses.remove(&self.labels);
+            self.peers.up.remove(&self.labels);
+        }
+    }
+}
+
 /// The metrics of one route, resolved beforehand.
 #[derive(Clone, Debug)]
 pub struct RouteMetrics {
@@ -459,6 +516,9 @@ mod tests {
         metrics.route("/api/*").finished(200, Duration::from_millis(3), Some(Duration::from_micros(30)));
         metrics.store_command("read", "ok");
         metrics.upstream_error("timeout");
+        // Kept for ever: what a dropped handle does has a test of its own.
+        let peer = Box::leak(Box::new(metrics.upstream_peer("default", "http://127.0.0.1:5059")));
+        peer.set(true);
         metrics.identity_observed("/api/*", "match");
         metrics
     }
@@ -480,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_are_the_contracts_and_five_of_our_own() {
+    fn the_names_are_the_contracts_and_six_of_our_own() {
         let expected = [
             "session_gateway_added_seconds",
             "session_gateway_audit_events_dropped_total",
@@ -505,6 +565,7 @@ mod tests {
             "session_gateway_store_errors_total",
             "session_gateway_store_up",
             "session_gateway_upstream_errors_total",
+            "session_gateway_upstream_peer_up",
         ];
         assert_eq!(exposed(&used().encode()), expected);
     }
@@ -530,6 +591,7 @@ mod tests {
             "session_gateway_store_up 1",
             "session_gateway_logins_total{outcome=\"success\"} 1",
             "session_gateway_upstream_errors_total{kind=\"timeout\"} 1",
+            "session_gateway_upstream_peer_up{upstream=\"default\",peer=\"http://127.0.0.1:5059\"} 1",
             "session_gateway_config_reloads_total{outcome=\"failure\"} 1",
             "session_gateway_request_seconds_bucket{le=\"0.005\"} 1",
             "session_gateway_added_seconds_bucket{le=\"0.00005\"} 1",
@@ -562,6 +624,19 @@ mod tests {
         metrics.store_command("read", "ok");
         metrics.store_command("read", "timeout");
         assert!(metrics.encode().contains("session_gateway_store_errors_total 1\n"));
+    }
+
+    #[test]
+    fn a_peer_is_exposed_until_nobody_holds_it() {
+        let metrics = Metrics::new();
+        let before_the_reload = metrics.upstream_peer("api", "http://a");
+        before_the_reload.set(false);
+        let after_it = metrics.upstream_peer("api", "http://a");
+        after_it.set(true);
+        drop(before_the_reload);
+        assert!(metrics.encode().contains("upstream_peer_up{upstream=\"api\",peer=\"http://a\"} 1\n"));
+        drop(after_it);
+        assert!(!metrics.encode().contains("upstream_peer_up{"));
     }
 
     #[test]

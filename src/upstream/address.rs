@@ -18,6 +18,13 @@ pub enum PeerAddress {
         /// Its port.
         port: u16,
     },
+    /// HTTP over TLS.
+    Tls {
+        /// A name or an IP address, by which the peer is verified; IPv6 without brackets.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
     /// HTTP over a Unix socket.
     Unix(PathBuf),
 }
@@ -25,12 +32,9 @@ pub enum PeerAddress {
 /// Why a text is no peer's address. The message says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// Neither `http://` nor `unix:`.
-    #[error("not a backend's address; write \"http://host:port\" or \"unix:/path/to/socket\"")]
+    /// Neither `http://`, `https://` nor `unix:`.
+    #[error("not a backend's address; write \"http://host:port\", \"https://host:port\" or \"unix:/path/to/socket\"")]
     Shape,
-    /// `https://`.
-    #[error("https to a backend is not supported by this version; use http:// on a private network, or unix:")]
-    Https,
     /// Something after the port.
     #[error("a backend's address has no path, query or fragment; end it after the port")]
     NotOnlyOrigin,
@@ -46,7 +50,7 @@ pub enum AddressError {
 }
 
 impl PeerAddress {
-    /// Reads `http://host:port` (port 80 if there is none) or `unix:/path`.
+    /// Reads `http://host:port` (port 80 if there is none), `https://host:port` (443) or `unix:/path`.
     ///
     /// # Errors
     /// When the text is something else; the message says what to write instead.
@@ -57,10 +61,8 @@ impl PeerAddress {
             }
             return Ok(Self::Unix(PathBuf::from(path)));
         }
-        if has_scheme(text, "https://") {
-            return Err(AddressError::Https);
-        }
-        if !has_scheme(text, "http://") {
+        let tls = has_scheme(text, "https://");
+        if !tls && !has_scheme(text, "http://") {
             return Err(AddressError::Shape);
         }
         if text.contains('#') {
@@ -77,6 +79,7 @@ impl PeerAddress {
         let host = authority.host();
         let written_port = authority.as_str().get(host.len()..).unwrap_or_default();
         let port = match written_port.strip_prefix(':') {
+            None if tls => 443,
             None => 80,
             Some(digits) => digits.parse().ok().filter(|&port| port != 0).ok_or(AddressError::Port)?,
         };
@@ -84,7 +87,8 @@ impl PeerAddress {
         if host.is_empty() {
             return Err(AddressError::Shape);
         }
-        Ok(Self::Tcp { host: host.to_owned(), port })
+        let host = host.to_owned();
+        Ok(if tls { Self::Tls { host, port } } else { Self::Tcp { host, port } })
     }
 }
 
@@ -95,10 +99,18 @@ fn has_scheme(text: &str, scheme: &str) -> bool {
 impl fmt::Display for PeerAddress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(formatter, "http://[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(formatter, "http://{host}:{port}"),
+            Self::Tcp { host, port } => write_origin(formatter, "http", host, *port),
+            Self::Tls { host, port } => write_origin(formatter, "https", host, *port),
             Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
         }
+    }
+}
+
+fn write_origin(formatter: &mut fmt::Formatter<'_>, scheme: &str, host: &str, port: u16) -> fmt::Result {
+    if host.contains(':') {
+        write!(formatter, "{scheme}://[{host}]:{port}")
+    } else {
+        write!(formatter, "{scheme}://{host}:{port}")
     }
 }
 
@@ -110,6 +122,10 @@ mod tests {
         PeerAddress::Tcp { host: host.to_owned(), port }
     }
 
+    fn tls(host: &str, port: u16) -> PeerAddress {
+        PeerAddress::Tls { host: host.to_owned(), port }
+    }
+
     #[test]
     fn an_address_is_read_and_printed_as_it_was_meant() {
         for (text, address, printed) in [
@@ -117,6 +133,9 @@ mod tests {
             ("http://127.0.0.1:5059/", tcp("127.0.0.1", 5059), "http://127.0.0.1:5059"),
             ("HTTP://app.internal:8000", tcp("app.internal", 8000), "http://app.internal:8000"),
             ("http://app", tcp("app", 80), "http://app:80"),
+            ("https://app.internal:8443", tls("app.internal", 8443), "https://app.internal:8443"),
+            ("HTTPS://app", tls("app", 443), "https://app:443"),
+            ("https://[::1]", tls("::1", 443), "https://[::1]:443"),
             ("http://[::1]:5059", tcp("::1", 5059), "http://[::1]:5059"),
             ("http://[::1]", tcp("::1", 80), "http://[::1]:80"),
             ("unix:/run/app.sock", PeerAddress::Unix("/run/app.sock".into()), "unix:/run/app.sock"),
@@ -133,8 +152,9 @@ mod tests {
     fn what_is_no_address_is_refused_with_its_own_reason() {
         let long = format!("unix:/{}", "x".repeat(MAX_SOCKET_PATH));
         for (text, reason) in [
-            ("https://app:443", AddressError::Https),
-            ("HTTPS://app", AddressError::Https),
+            ("https://", AddressError::Shape),
+            ("https://app:443/api", AddressError::NotOnlyOrigin),
+            ("https://user@app", AddressError::UserInfo),
             ("", AddressError::Shape),
             ("app:5059", AddressError::Shape),
             ("127.0.0.1:5059", AddressError::Shape),

@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::dial::Connection;
+use super::peer::Load;
 use super::pool::Pool;
 
 /// The answer's body broke off. Whoever passes it on must abort, never end cleanly: a part must not look like the
@@ -36,6 +37,8 @@ pub(super) struct Lease {
     pub(super) connection: Connection,
     /// Where it goes afterwards; `None` when it is to be closed.
     pub(super) home: Option<Arc<Pool>>,
+    /// Counts the request at its peer until the answer is over.
+    pub(super) load: Load,
 }
 
 impl Lease {

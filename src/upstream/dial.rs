@@ -1,4 +1,4 @@
-//! Makes a connection: look-up, connect, HTTP handshake, and the task that drives it.
+//! Makes a connection: look-up, connect, TLS, HTTP handshake, and the task that drives it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::address::PeerAddress;
 use super::resolve::Addresses;
+use super::tls::Trust;
 use super::wire::{Outgoing, Socket, Wire, WireStream};
 
 /// The most bytes an answer's head may have, and with it the buffers of a connection.
@@ -26,6 +27,8 @@ pub(super) const MAX_ANSWER_HEADERS: usize = 200;
 pub(super) struct Connection {
     pub(super) sender: http1::SendRequest<Outgoing>,
     pub(super) wire: Arc<Wire>,
+    /// Where it leads; `None` for a Unix socket.
+    pub(super) remote: Option<SocketAddr>,
     _task: AbortOnDrop,
 }
 
@@ -39,19 +42,31 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Connects within `limit`, look-up included.
-pub(super) async fn dial(address: &PeerAddress, names: &Addresses, limit: Duration) -> io::Result<Connection> {
+/// Connects within `limit`, look-up and TLS included.
+pub(super) async fn dial(
+    address: &PeerAddress,
+    names: &Addresses,
+    trust: Option<&Trust>,
+    limit: Duration,
+) -> io::Result<Connection> {
     let deadline = Instant::now() + limit;
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "connecting took too long");
     let socket = match address {
         PeerAddress::Unix(path) => Socket::Unix(timeout_at(deadline, UnixStream::connect(path)).await.map_err(late)??),
-        PeerAddress::Tcp { host, port } => {
-            let found = timeout_at(deadline, names.of(host, *port)).await.map_err(late)??;
-            let connected = connect_to_any(&found, deadline).await;
-            Socket::Tcp(connected.inspect_err(|_| names.forget())?)
+        PeerAddress::Tcp { host, port } => Socket::Tcp(connect(names, host, *port, deadline).await?),
+        PeerAddress::Tls { host, port } => {
+            let trust = trust.ok_or_else(|| io::Error::other("nobody is trusted, so nobody can be verified"))?;
+            let socket = connect(names, host, *port, deadline).await?;
+            Socket::Tls(Box::new(timeout_at(deadline, trust.connect(host, socket)).await.map_err(late)??))
         }
     };
     handshake(socket).await
+}
+
+async fn connect(names: &Addresses, host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the name's look-up took too long");
+    let found = timeout_at(deadline, names.of(host, port)).await.map_err(late)??;
+    connect_to_any(&found, deadline).await.inspect_err(|_| names.forget())
 }
 
 /// Tries the addresses in turn. Each gets its share of the time left, so that one that swallows packets (an IPv6
@@ -74,7 +89,7 @@ async fn connect_to_any(addresses: &[SocketAddr], deadline: Instant) -> io::Resu
 }
 
 async fn handshake(socket: Socket) -> io::Result<Connection> {
-    let wire = Arc::new(Wire::new());
+    let (wire, remote) = (Arc::new(Wire::new()), socket.remote());
     let stream = TokioIo::new(WireStream::new(socket, Arc::clone(&wire)));
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(MAX_ANSWER_HEAD)
@@ -88,5 +103,5 @@ async fn handshake(socket: Socket) -> io::Result<Connection> {
         // concerns nobody.
         let _ = connection.await;
     });
-    Ok(Connection { sender, wire, _task: AbortOnDrop(task.abort_handle()) })
+    Ok(Connection { sender, wire, remote, _task: AbortOnDrop(task.abort_handle()) })
 }

@@ -7,20 +7,24 @@
 //! It must never know sessions, policy, identity or the configuration file, and it never edits a header but those
 //! that frame the message (`Connection`, `Content-Length`, `Transfer-Encoding`).
 //!
-//! One request, in the order of the files: [`address`](PeerAddress) names a peer, `peer` finds an idle connection
-//! (`pool`) or dials one (`resolve`, `dial`), `wire` carries bytes and keeps the facts that decide what went wrong, `body` and
-//! `spool` are the request's body, `send` walks through it all, `answer` is the body that streams back, `whole` reads one that is not streamed.
+//! One request, in the order of the files: [`address`](PeerAddress) names a peer, `balance` chooses among them by what
+//! `health` says of each, `peer` finds an idle connection (`pool`) or dials one (`resolve`, `dial`, `tls`), `wire`
+//! carries bytes and keeps the facts that decide what went wrong, `body` and `spool` are the request's body, `send`
+//! walks through it all, `answer` is the body that streams back, `whole` reads one that is not streamed.
 
 mod address;
 mod answer;
+mod balance;
 mod body;
 mod dial;
 mod error;
+mod health;
 mod peer;
 mod pool;
 mod resolve;
 mod send;
 mod spool;
+mod tls;
 mod whole;
 mod wire;
 
@@ -29,8 +33,11 @@ mod tests;
 
 pub use address::{AddressError, PeerAddress};
 pub use answer::{AnswerCut, UpstreamBody};
+pub use balance::Balance;
 pub use body::{BodyLimits, ClientBody, RequestBody, SpooledBody};
 pub use error::{BodyError, BodyFault, UpstreamError};
+pub use health::{Ejection, HealthCheck};
 pub use send::{Upstream, UpstreamSettings};
 pub use spool::{SpoolSettings, spool};
+pub use tls::{Trust, TrustError};
 pub use whole::{Unreadable, read_whole};

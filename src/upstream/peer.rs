@@ -1,39 +1,66 @@
-//! One peer of an upstream: its address, its idle connections, and whether it failed just now.
+//! One peer of an upstream: its address, its idle connections, how much it has to do, and how it stands.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::task::yield_now;
 
 use super::address::PeerAddress;
+use super::balance::{Candidate, Standing, fingerprint};
 use super::dial::{Connection, dial};
+use super::health::{Ejection, Health, readmit_after};
 use super::pool::Pool;
 use super::resolve::Addresses;
+use super::send::UpstreamSettings;
+use super::tls::Trust;
 use crate::clock::{Monotonic, SharedClock, micros};
+use crate::telemetry::metrics::PeerMetric;
 
 /// How long a peer that could not be connected is tried last.
 const REST: Duration = Duration::from_secs(1);
 
 /// One peer.
 pub(super) struct Peer {
+    /// The upstream's name, for the log.
+    upstream: Arc<str>,
     address: PeerAddress,
+    fingerprint: u64,
+    health: Health,
+    metric: PeerMetric,
+    load: AtomicUsize,
     clock: SharedClock,
     /// Microseconds on the clock until which it is tried last; 0 when it never failed.
     rests_until: AtomicU64,
     origin: Monotonic,
-    names: Addresses,
+    names: Arc<Addresses>,
+    /// Who vouches for it, over TLS.
+    trust: Option<Trust>,
     pool: Option<Arc<Pool>>,
 }
 
 impl Peer {
-    pub(super) fn new(address: PeerAddress, keepalive: Option<Duration>, clock: SharedClock) -> Self {
+    pub(super) fn new(
+        settings: &UpstreamSettings,
+        address: PeerAddress,
+        clock: SharedClock,
+        metric: PeerMetric,
+    ) -> Self {
+        let (upstream, keepalive, trust) = (Arc::clone(&settings.name), settings.keepalive, settings.trust.clone());
         let pool = keepalive.map(|keepalive| Arc::new(Pool::new(keepalive, Arc::clone(&clock))));
+        metric.set(true);
         Self {
+            upstream,
+            fingerprint: fingerprint(&address.to_string()),
+            health: Health::default(),
+            metric,
+            load: AtomicUsize::new(0),
             address,
             origin: clock.monotonic(),
-            names: Addresses::new(Arc::clone(&clock)),
+            names: Arc::new(Addresses::new(Arc::clone(&clock))),
+            trust,
             clock,
             rests_until: AtomicU64::new(0),
             pool,
@@ -49,9 +76,72 @@ impl Peer {
         self.pool.as_ref()
     }
 
-    /// Whether it could not be connected just now.
-    pub(super) fn rests(&self) -> bool {
-        self.now() < self.rests_until.load(Ordering::Relaxed)
+    /// What the choice among peers needs to know.
+    pub(super) fn candidate(&self) -> Candidate {
+        let standing = if self.is_out() {
+            Standing::Out
+        } else if self.now() < self.rests_until.load(Ordering::Relaxed) {
+            Standing::Resting
+        } else {
+            Standing::In
+        };
+        Candidate { standing, load: self.load.load(Ordering::Relaxed), fingerprint: self.fingerprint }
+    }
+
+    /// Whether it is to be tried last.
+    pub(super) fn is_out(&self) -> bool {
+        self.health.is_out()
+    }
+
+    /// Counts a request until the answer is over.
+    pub(super) fn begin(self: &Arc<Self>) -> Load {
+        self.load.fetch_add(1, Ordering::Relaxed);
+        Load(Arc::clone(self))
+    }
+
+    /// A check was answered, or why not.
+    pub(super) fn note_check(&self, outcome: Result<(), String>) {
+        let changed = self.health.note_check(outcome.is_ok());
+        match outcome {
+            Ok(()) if changed => {
+                tracing::info!(upstream = &*self.upstream, peer = %self.address, "a backend is healthy again");
+            }
+            Err(cause) if changed => {
+                tracing::warn!(upstream = &*self.upstream, peer = %self.address, %cause, "a backend failed its checks and is tried last");
+            }
+            _ => {}
+        }
+        self.tell(changed);
+    }
+
+    /// A request was answered.
+    pub(super) fn note_answer(&self) {
+        self.health.note_answer();
+    }
+
+    /// A request failed at this peer. It is taken out when that was one too many, unless it is the `last` that is in.
+    pub(super) fn note_failure(self: &Arc<Self>, ejection: Option<Ejection>, last: impl FnOnce() -> bool) {
+        let Some(ejection) = ejection else { return };
+        if !self.health.note_failure(ejection) || last() || !self.health.eject() {
+            return;
+        }
+        let Ejection { failures, rest } = ejection;
+        tracing::warn!(upstream = &*self.upstream, peer = %self.address, failures, ?rest, "a backend failed requests in a row and is tried last");
+        self.tell(true);
+        tokio::spawn(readmit_after(rest, Arc::downgrade(self)));
+    }
+
+    /// The rest of an ejected peer is over.
+    pub(super) fn readmit(&self) {
+        self.health.readmit();
+        tracing::info!(upstream = &*self.upstream, peer = %self.address, "a backend has its turn again");
+        self.tell(true);
+    }
+
+    fn tell(&self, changed: bool) {
+        if changed {
+            self.metric.set(!self.health.is_out());
+        }
     }
 
     /// An idle connection, if there is one. For a request that must not be repeated a closing that the kernel knows
@@ -61,6 +151,9 @@ impl Peer {
         let pool = self.pool.as_ref()?;
         loop {
             let connection = pool.take()?;
+            if !self.leads_here(&connection) {
+                continue;
+            }
             if repeatable {
                 return Some(connection);
             }
@@ -71,9 +164,20 @@ impl Peer {
         }
     }
 
+    /// Whether a connection still leads to where the peer's name does: a backend that moved is followed also by those
+    /// that keep their connections.
+    fn leads_here(&self, connection: &Connection) -> bool {
+        match (&self.address, connection.remote) {
+            (PeerAddress::Tcp { host, port } | PeerAddress::Tls { host, port }, Some(remote)) => {
+                self.names.still_have(remote, host, *port)
+            }
+            _ => true,
+        }
+    }
+
     /// A new connection.
     pub(super) async fn fresh_connection(&self, limit: Duration) -> io::Result<Connection> {
-        let dialled = dial(&self.address, &self.names, limit).await;
+        let dialled = dial(&self.address, &self.names, self.trust.as_ref(), limit).await;
         let rests_until = if dialled.is_ok() { 0 } else { self.now() + micros(REST) };
         self.rests_until.store(rests_until, Ordering::Relaxed);
         dialled
@@ -81,5 +185,26 @@ impl Peer {
 
     fn now(&self) -> u64 {
         micros(self.clock.monotonic().since(self.origin))
+    }
+}
+
+/// A request under way at a peer, counted until it is dropped.
+pub(super) struct Load(Arc<Peer>);
+
+impl Load {
+    pub(super) const fn peer(&self) -> &Arc<Peer> {
+        &self.0
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.load.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Load {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Load").field(&self.0.address).finish()
     }
 }

@@ -13,26 +13,39 @@ use http::{HeaderValue, Method, Request, Response, Uri, Version};
 use http_body::Body;
 use hyper::client::conn::TrySendError;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::address::PeerAddress;
 use super::answer::{Lease, UpstreamBody, describe, receive};
+use super::balance::{Balance, Candidate, order};
 use super::body::RequestBody;
 use super::error::UpstreamError;
+use super::health::{Ejection, HealthCheck, watch};
 use super::peer::Peer;
+use super::tls::Trust;
 use super::wire::{Outgoing, Wire};
 use crate::clock::SharedClock;
+use crate::telemetry::Metrics;
 
 /// How often one request is put on a connection at most: an idle one that turns out closed, a fresh one, and one more
 /// when even that closed before it took anything.
 const MAX_ATTEMPTS: usize = 3;
 
 /// An upstream's settings.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamSettings {
     /// Its name in the configuration.
     pub name: Arc<str>,
-    /// Its peers, taken in turn.
+    /// Its peers.
     pub peers: Vec<PeerAddress>,
+    /// How one of them is chosen.
+    pub balance: Balance,
+    /// What they are asked every two seconds, if anything.
+    pub health: Option<HealthCheck>,
+    /// When one is taken out for failing requests; `None`: never.
+    pub eject: Option<Ejection>,
+    /// Who vouches for peers over TLS.
+    pub trust: Option<Trust>,
     /// How long an idle connection is kept; `None`: each request has its own, closed afterwards.
     pub keepalive: Option<Duration>,
     /// The time for one peer to be looked up and connected.
@@ -45,19 +58,32 @@ pub struct UpstreamSettings {
 pub struct Upstream {
     name: Arc<str>,
     peers: Vec<Arc<Peer>>,
+    balance: Balance,
+    eject: Option<Ejection>,
     turn: AtomicUsize,
     connect_timeout: Duration,
     response_timeout: Duration,
+    /// End with the upstream.
+    _checks: Vec<AbortOnDropHandle<()>>,
 }
 
 impl Upstream {
-    /// An upstream. Nothing is connected before the first request.
+    /// An upstream. Checks of its peers, where there are any, begin at once; nothing else is connected before the first
+    /// request.
     #[must_use]
-    pub fn new(settings: UpstreamSettings, clock: SharedClock) -> Self {
-        let UpstreamSettings { name, peers, keepalive, connect_timeout, response_timeout } = settings;
-        let peer = move |address| Arc::new(Peer::new(address, keepalive, Arc::clone(&clock)));
-        let peers = peers.into_iter().map(peer).collect();
-        Self { name, peers, turn: AtomicUsize::new(0), connect_timeout, response_timeout }
+    pub fn new(settings: UpstreamSettings, clock: &SharedClock, metrics: &Metrics) -> Self {
+        let peer = |address: &PeerAddress| {
+            let metric = metrics.upstream_peer(&settings.name, &address.to_string());
+            Arc::new(Peer::new(&settings, address.clone(), Arc::clone(clock), metric))
+        };
+        let peers: Vec<_> = settings.peers.iter().map(peer).collect();
+        let checked = peers.iter().zip(settings.health.iter().cycle());
+        let checks = checked
+            .map(|(peer, check)| AbortOnDropHandle::new(tokio::spawn(watch(Arc::downgrade(peer), check.clone()))))
+            .collect();
+        let UpstreamSettings { name, balance, eject, connect_timeout, response_timeout, .. } = settings;
+        let turn = AtomicUsize::new(0);
+        Self { name, peers, balance, eject, turn, connect_timeout, response_timeout, _checks: checks }
     }
 
     /// Its name in the configuration.
@@ -74,17 +100,41 @@ impl Upstream {
     /// See [`UpstreamError`]. After [`UpstreamError::Unreachable`] nothing was sent; after any other the backend may
     /// have seen the request.
     pub async fn send(&self, request: Request<RequestBody>) -> Result<Response<UpstreamBody>, UpstreamError> {
+        self.send_for(None, request).await
+    }
+
+    /// [`send`](Self::send), to the peer that [`Balance::HashKey`] gives this key.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_for(
+        &self,
+        key: Option<&str>,
+        request: Request<RequestBody>,
+    ) -> Result<Response<UpstreamBody>, UpstreamError> {
         let mut request = self.framed(request);
         let mut fresh = false;
         for _ in 0..MAX_ATTEMPTS {
             let repeatable = is_repeatable(&request);
-            let (lease, reused) = self.connection(fresh, repeatable).await?;
+            let (lease, reused) = self.connection(key, fresh, repeatable).await?;
             let spare = (reused && repeatable).then(|| copy(&request));
+            let peer = Arc::clone(lease.load.peer());
             match self.exchange(lease, request).await {
                 Ok(response) => return Ok(response),
                 Err(Failure::Unsent(unsent)) => request = *unsent,
-                Err(Failure::Unanswered(error)) => request = spare.ok_or(error)?,
-                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Unanswered(error)) => {
+                    // A connection that was idle may close at any time, which says nothing of its peer.
+                    if !reused {
+                        self.note_failure(&peer);
+                    }
+                    request = spare.ok_or(error)?;
+                }
+                Err(Failure::Final(error)) => {
+                    if matches!(error, UpstreamError::Broken { .. } | UpstreamError::Timeout { .. }) {
+                        self.note_failure(&peer);
+                    }
+                    return Err(error);
+                }
             }
             fresh = true;
         }
@@ -115,31 +165,41 @@ impl Upstream {
         Request::from_parts(head, body)
     }
 
-    /// A connection to the peer whose turn it is, or to the next that can be connected; whether it was used before.
-    async fn connection(&self, fresh: bool, repeatable: bool) -> Result<(Lease, bool), UpstreamError> {
+    /// A connection to the peer that is to have the request, or to the next that can be connected; whether it was used
+    /// before.
+    async fn connection(
+        &self,
+        key: Option<&str>,
+        fresh: bool,
+        repeatable: bool,
+    ) -> Result<(Lease, bool), UpstreamError> {
         let mut cause = String::from("there is no peer");
-        for peer in self.peers_in_turn() {
-            let home = peer.pool().cloned();
+        for peer in self.peers_to_try(key) {
+            let (home, load) = (peer.pool().cloned(), peer.begin());
             if !fresh && let Some(connection) = peer.idle_connection(repeatable).await {
-                return Ok((Lease { connection, home }, true));
+                return Ok((Lease { connection, home, load }, true));
             }
             match peer.fresh_connection(self.connect_timeout).await {
-                Ok(connection) => return Ok((Lease { connection, home }, false)),
-                Err(error) => cause = format!("{}: {error}", peer.address()),
+                Ok(connection) => return Ok((Lease { connection, home, load }, false)),
+                Err(error) => {
+                    self.note_failure(peer);
+                    cause = format!("{}: {error}", peer.address());
+                }
             }
         }
         Err(UpstreamError::Unreachable { cause })
     }
 
-    /// Every peer once, beginning with the next; those that failed just now at the end.
-    fn peers_in_turn(&self) -> Vec<&Arc<Peer>> {
-        let start = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(self.peers.len()).unwrap_or(0);
-        let (later, first) = self.peers.split_at(start);
-        let mut peers: Vec<_> = first.iter().chain(later).collect();
-        if peers.len() > 1 {
-            peers.sort_by_cached_key(|peer| peer.rests());
-        }
-        peers
+    /// Every peer once, in the order in which they are to be tried.
+    fn peers_to_try(&self, key: Option<&str>) -> impl Iterator<Item = &Arc<Peer>> {
+        let candidates: Vec<Candidate> = self.peers.iter().map(|peer| peer.candidate()).collect();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        order(self.balance, &candidates, turn, key).into_iter().filter_map(|position| self.peers.get(position))
+    }
+
+    /// A request failed at this peer. The last one that is in stays in, whatever it does.
+    fn note_failure(&self, peer: &Arc<Peer>) {
+        peer.note_failure(self.eject, || self.peers.iter().all(|other| Arc::ptr_eq(other, peer) || other.is_out()));
     }
 
     /// Sends the request on one connection.
@@ -152,8 +212,14 @@ impl Upstream {
         let request = request.map(|body| Outgoing::new(body, Arc::clone(&wire)));
         let answer = lease.connection.sender.try_send_request(request);
         match self.head_of(answer, &wire).await {
-            Some(Ok(response)) => receive(response, lease)
-                .map_err(|cause| Failure::Final(UpstreamError::Broken { cause: cause.to_owned() })),
+            Some(Ok(response)) => {
+                let peer = Arc::clone(lease.load.peer());
+                let received = receive(response, lease);
+                if received.is_ok() {
+                    peer.note_answer();
+                }
+                received.map_err(|cause| Failure::Final(UpstreamError::Broken { cause: cause.to_owned() }))
+            }
             Some(Err(error)) => Err(judge(error, &wire)),
             None => Err(Failure::Final(UpstreamError::Timeout { after: self.response_timeout })),
         }

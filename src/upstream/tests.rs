@@ -7,6 +7,7 @@ mod peers;
 mod repeats;
 mod reuse;
 mod timeouts;
+mod tls;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -25,6 +26,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::clock::{ManualClock, SharedClock, WallTime};
+use crate::telemetry::Metrics;
 
 const SECOND: Duration = Duration::from_secs(1);
 const NO_LIMITS: BodyLimits = BodyLimits { max_body: u64::MAX, body_timeout: Duration::from_secs(3600) };
@@ -37,19 +39,27 @@ fn clock() -> (Arc<ManualClock>, SharedClock) {
 
 /// An upstream of these peers with keep-alive off.
 fn upstream(peers: Vec<PeerAddress>) -> Upstream {
-    Upstream::new(settings(peers), clock().1)
+    upstream_of(settings(peers), &clock().1)
 }
 
 /// An upstream of this backend that keeps idle connections for ten seconds.
 fn upstream_with_keepalive(backend: &Backend) -> Upstream {
     let settings = UpstreamSettings { keepalive: Some(10 * SECOND), ..settings(vec![backend.address()]) };
-    Upstream::new(settings, clock().1)
+    upstream_of(settings, &clock().1)
+}
+
+fn upstream_of(settings: UpstreamSettings, clock: &SharedClock) -> Upstream {
+    Upstream::new(settings, clock, &Metrics::new())
 }
 
 fn settings(peers: Vec<PeerAddress>) -> UpstreamSettings {
     UpstreamSettings {
         name: "default".into(),
         peers,
+        balance: Balance::RoundRobin,
+        health: None,
+        eject: None,
+        trust: None,
         keepalive: None,
         connect_timeout: 2 * SECOND,
         response_timeout: 60 * SECOND,

@@ -5,6 +5,7 @@
 //! ([`Outgoing`]) in the connection's task, and the caller that waits for the answer.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,6 +18,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
 
 use super::body::RequestBody;
 use super::error::BodyError;
@@ -170,7 +172,19 @@ impl Body for Outgoing {
 #[derive(Debug)]
 pub(super) enum Socket {
     Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
+}
+
+impl Socket {
+    /// The other end's address, where it has one.
+    pub(super) fn remote(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(socket) => socket.peer_addr().ok(),
+            Self::Tls(stream) => stream.get_ref().0.peer_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 /// The socket under HTTP, noting what passes.
@@ -208,6 +222,7 @@ macro_rules! on_socket {
     ($stream:expr, $method:ident $(, $argument:expr)*) => {
         match &mut $stream.socket {
             Socket::Tcp(socket) => Pin::new(socket).$method($($argument),*),
+            Socket::Tls(stream) => Pin::new(stream.as_mut()).$method($($argument),*),
             Socket::Unix(socket) => Pin::new(socket).$method($($argument),*),
         }
     };

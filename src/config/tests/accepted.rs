@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Method};
 
 use super::{BASE, LOCAL, auth, errors, valid};
@@ -13,7 +14,7 @@ use crate::config::{Capture, Config, HostHeader, ProxyProtocol, RequestBody, Sto
 use crate::http::{RequestHost, SameSite};
 use crate::policy::{Auth, IdentityMode};
 use crate::policy::{QueryRule, QueryRules};
-use crate::upstream::PeerAddress;
+use crate::upstream::{Balance, PeerAddress};
 
 fn with(added: &str) -> Config {
     valid(&format!("{BASE}{added}\n"))
@@ -120,13 +121,16 @@ fn every_form_of_address_is_understood() {
 fn upstream_settings_are_taken_as_written() {
     let config = with(
         "[upstreams.api]\nurls = [\"http://a:1\", \"unix:/s\"]\nkeepalive = \"1s\"\nhost = \"api.internal:81\"\n\
-         request_body = \"stream\"\nbalance = \"round-robin\"\neject = \"off\"\nspool = { above = \"0B\" }",
+         request_body = \"stream\"\nbalance = \"hash-tenant\"\neject = \"off\"\n\
+         health_path = \"/up?quick=1\"\nspool = { above = \"0B\" }",
     );
     let api = config.upstreams.get("api").expect("an upstream");
     assert_eq!(
         api.peers,
         [PeerAddress::Tcp { host: String::from("a"), port: 1 }, PeerAddress::Unix(PathBuf::from("/s"))]
     );
+    assert_eq!((api.balance, api.eject), (Balance::HashKey, None));
+    assert_eq!(api.health_path.as_ref().map(PathAndQuery::as_str), Some("/up?quick=1"));
     assert_eq!(api.keepalive, Some(std::time::Duration::from_secs(1)));
     assert_eq!(api.host, HostHeader::Fixed(HeaderValue::from_static("api.internal:81")));
     assert_eq!((api.request_body, api.spool.above), (RequestBody::Stream, 0));

@@ -53,12 +53,33 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ("server.tls = []", "t.toml:4: server.tls: is empty; name a certificate and its key, or remove it"),
         ("server.tls = \"tls.crt\"", "t.toml:4: server.tls: is a string; write a table or a list of tables"),
         (
-            "upstream.health_path = \"/x\"",
-            "t.toml:4: upstream.health_path: is not supported by this version; remove it",
+            "upstream.health_path = \"x\"",
+            "t.toml:4: upstream.health_path: \"x\" is not a path; write it as \"/api/health\"",
         ),
         (
-            "upstream.balance = \"hash-tenant\"",
-            "t.toml:4: upstream.balance: \"hash-tenant\" is not supported by this version; remove it",
+            "upstream.balance = \"random\"",
+            "t.toml:4: upstream.balance: \"random\" is not known; choose one of \"round-robin\", \"least-connections\", \"hash-tenant\"",
+        ),
+        (
+            "upstream.ca = \"ca.pem\"",
+            "t.toml:4: upstream.ca: is of no use without an https:// address; write one, or remove it",
+        ),
+        (
+            "upstreams.x = { url = \"https://a\", ca = \"/nowhere/ca.pem\" }",
+            "t.toml:4: upstreams.x.ca: \"/nowhere/ca.pem\" cannot be read: No such file or directory (os error 2)",
+        ),
+        (
+            "upstreams.x = { url = \"https://a\", ca = \"/dev/null\" }",
+            "t.toml:4: upstreams.x.ca: \"/dev/null\" holds no certificate in PEM form (\"-----BEGIN CERTIFICATE-----\")",
+        ),
+        ("upstream.eject = true", "t.toml:4: upstream.eject: is a boolean; write a table or \"off\""),
+        (
+            "upstream.eject = { failures = 0 }",
+            "t.toml:4: upstream.eject.failures: 0 is out of bounds; choose from 1 to 1000",
+        ),
+        (
+            "upstream.eject = { for = \"2h\" }",
+            "t.toml:4: upstream.eject.for: \"2h\" is out of bounds; choose from \"100ms\" to \"1h\"",
         ),
         ("upstream.urls = [\"http://a\"]", "t.toml:4: upstream.urls: stands beside `url`; keep one of the two"),
         (

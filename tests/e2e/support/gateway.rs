@@ -1,8 +1,9 @@
 //! The real gateway binary: configured, started, watched and stopped.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Output};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -121,6 +122,17 @@ impl Builder {
         Gateway { address: self.address, admin: self.admin, process, config, scratch: self.scratch }
     }
 
+    /// Starts it with a socket that was opened before, as a supervisor does, and waits until it is ready.
+    pub fn start_on_socket(self) -> (Gateway, HeldSocket) {
+        let config = self.write();
+        let socket = HeldSocket(TcpListener::bind(self.address).expect("a free port"));
+        let process = socket.serve(&config, &self.scratch);
+        let (address, admin, scratch) = (self.address, self.admin, self.scratch);
+        let mut gateway = Gateway { address, admin, process, config, scratch };
+        gateway.wait_ready();
+        (gateway, socket)
+    }
+
     /// Runs `session-gateway check` on the configuration.
     pub fn check(self, more: &[&str]) -> Output {
         let config = self.write();
@@ -181,6 +193,22 @@ fn serve(config: &Path, directory: &TempDir) -> Process {
     let mut command = program(directory);
     command.arg("serve").arg("--config").arg(config);
     Process::spawn(&mut command)
+}
+
+/// A listening socket that is passed on to each gateway in turn (`LISTEN_FDS`), and outlives them.
+pub struct HeldSocket(TcpListener);
+
+impl HeldSocket {
+    fn serve(&self, config: &Path, directory: &TempDir) -> Process {
+        let socket: OwnedFd = self.0.try_clone().expect("a socket can be doubled").into();
+        let program = program(directory);
+        // The first passed socket is file descriptor 3, and the receiver's process id must be said.
+        let script = r#"LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&0 </dev/null"#;
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh"]).arg(program.get_program()).arg("serve").arg("--config").arg(config);
+        command.current_dir(directory.path()).env_remove("SESSION_GATEWAY_CONFIG").stdin(Stdio::from(socket));
+        Process::spawn_with_input(&mut command)
+    }
 }
 
 /// A running gateway.
@@ -305,16 +333,54 @@ impl Gateway {
         self.restart();
     }
 
+    /// Makes it read its configuration again, and waits until it has.
+    pub fn reload(&self) {
+        let before = self.metric("config_reloads_total", "");
+        self.process.signal(Signal::HUP);
+        wait_until("a reload", || (self.metric("config_reloads_total", "") > before).then_some(()));
+    }
+
+    /// Changes one key, and makes it read its configuration again.
+    pub fn reload_with(&self, key: &str, value: impl Into<Toml>) {
+        self.change(key, value);
+        self.reload();
+    }
+
+    /// Starts another process on the same files and port, and ends the old one when the new one serves.
+    pub fn hand_over(&mut self) {
+        let mut new = serve(&self.config, &self.scratch);
+        let serves = |lines: &[String]| lines.iter().any(|line| line.contains("\"serving\""));
+        wait_until("the new process", || serves(&new.lines()).then_some(()));
+        assert!(new.ended().is_none());
+        let mut old = std::mem::replace(&mut self.process, new);
+        old.signal(Signal::TERM);
+        let status = old.wait(Duration::from_secs(10)).expect("the old process ends");
+        assert_eq!(status.code(), Some(0));
+    }
+
+    /// Ends it and starts it again, on a socket that stays open meanwhile.
+    pub fn restart_on(&mut self, socket: &HeldSocket) {
+        self.terminate();
+        let status = self.process.wait(Duration::from_secs(10)).expect("it ends");
+        assert_eq!(status.code(), Some(0));
+        self.process = socket.serve(&self.config, &self.scratch);
+    }
+
     /// Changes one key, then ends it gently and starts it again on the same files.
     pub fn restart_with(&mut self, key: &str, value: impl Into<Toml>) {
+        self.change(key, value);
+        self.process.stop();
+        self.restart();
+    }
+
+    /// Changes one key of its configuration file.
+    pub fn change(&self, key: &str, value: impl Into<Toml>) {
         let text = std::fs::read_to_string(&self.config).expect("its configuration is there");
         let mut config: Table = text.parse().expect("it was written by a serialiser");
         let (section, key) = key.split_once('.').expect("section.key");
         let section = config.entry(section).or_insert_with(|| Toml::Table(Table::new()));
         section.as_table_mut().expect("a section").insert(key.to_owned(), value.into());
         std::fs::write(&self.config, config.to_string()).expect("it can be written");
-        self.process.stop();
-        self.restart();
     }
 
     fn restart(&mut self) {

@@ -21,10 +21,14 @@ pub struct Process {
 impl Process {
     /// Starts `command` with its output captured.
     pub fn spawn(command: &mut Command) -> Self {
+        Self::spawn_with_input(command.stdin(Stdio::null()))
+    }
+
+    /// Starts `command` with its output captured, and with the standard input that it was given.
+    pub fn spawn_with_input(command: &mut Command) -> Self {
         // A group of its own holds its workers too, and a Ctrl-C does not reach it: ending it is left to this type.
         let mut child = command
             .process_group(0)
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

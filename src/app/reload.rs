@@ -1,0 +1,138 @@
+//! SIGHUP: the configuration is read again, and takes over as a whole or not at all.
+//!
+//! A request that has begun ends under the configuration it began with; the next one, on whatever connection, gets the
+//! new one. What cannot change while the process runs (sockets, store, files) refuses the whole reload: half a
+//! configuration in force would be one that nobody wrote.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::signal::unix::Signal;
+
+use super::listener_limits;
+use crate::audit::{Actor, AuditEvent, AuditLog, AuditType, Details, Outcome};
+use crate::clock::SharedClock;
+use crate::config::{Config, process_environment};
+use crate::proxy::listener::{Current, InForce};
+use crate::telemetry::Metrics;
+use crate::tls::CertificateFiles;
+
+/// Reads the configuration again when it is told to.
+pub(super) struct Reloader {
+    /// The file.
+    pub(super) file: PathBuf,
+    /// What is in force.
+    pub(super) current: Current,
+    pub(super) audit: Arc<AuditLog>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: SharedClock,
+}
+
+/// Why everything stayed as it was.
+struct Refused {
+    reason: &'static str,
+    details: Details,
+}
+
+impl Reloader {
+    /// Reloads at each signal, one after the other, for ever.
+    pub(super) async fn run(self, mut hang_ups: Signal) {
+        while hang_ups.recv().await.is_some() {
+            let outcome = self.reload().await;
+            self.metrics.config_reload(outcome.is_ok());
+            let event =
+                |outcome| AuditEvent::new(self.clock.wall(), AuditType::ConfigReloaded, outcome, Actor::Gateway);
+            self.audit.record(match outcome {
+                Ok(()) => event(Outcome::Success),
+                Err(Refused { reason, details }) => event(Outcome::Failure).because(reason).with_details(details),
+            });
+        }
+    }
+
+    async fn reload(&self) -> Result<(), Refused> {
+        let file = self.file.clone();
+        // It reads files.
+        let read = tokio::task::spawn_blocking(move || Config::load(&file, &process_environment)).await;
+        let config = match read {
+            Ok(Ok(config)) => config,
+            Ok(Err(errors)) => {
+                for error in errors.all() {
+                    tracing::error!("the configuration was not reloaded: {error}");
+                }
+                let details = Details::none().count("errors", errors.all().len() as u64);
+                return Err(Refused { reason: "bad_configuration", details });
+            }
+            Err(error) => return Err(internal(&error)),
+        };
+        let before = self.current.load_full();
+        let fixed = fixed_keys(before.gateway.config(), &config);
+        if !fixed.is_empty() {
+            let keys = fixed.join(", ");
+            tracing::error!(keys, "the configuration was not reloaded: these keys need a restart; nothing was changed");
+            return Err(Refused { reason: "needs_restart", details: Details::none().text("keys", keys.as_str()) });
+        }
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        // Certificates are renewed in place, and with them goes their acceptor.
+        let limits = Arc::new(listener_limits(&config.server, before.limits.tls.clone()));
+        let gateway = before.gateway.reconfigured(Arc::new(config)).map_err(|error| internal(&error))?;
+        self.current.store(Arc::new(InForce { gateway: Arc::new(gateway), limits }));
+        tracing::info!(file = %self.file.display(), "the configuration was reloaded");
+        Ok(())
+    }
+}
+
+fn internal(error: &dyn std::error::Error) -> Refused {
+    tracing::error!(%error, "the configuration was not reloaded");
+    Refused { reason: "internal", details: Details::none() }
+}
+
+/// The keys that differ and that only a restart can change.
+fn fixed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
+    let differ = [
+        ("server.listen", old.server.listen != new.server.listen),
+        ("server.tls", tls_files(old) != tls_files(new)),
+        ("server.reuse_port", old.server.reuse_port != new.server.reuse_port),
+        ("server.workers", old.server.workers != new.server.workers),
+        ("store", old.store != new.store),
+        ("admin.listen", old.admin.listen != new.admin.listen),
+        ("audit.file", old.audit != new.audit),
+        ("telemetry", old.telemetry != new.telemetry),
+    ];
+    differ.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+}
+
+fn tls_files(config: &Config) -> Option<&[CertificateFiles]> {
+    config.server.tls.as_ref().map(|tls| tls.files.as_slice())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: &str = "server.public_url = \"https://a.test\"\nupstream.url = \"http://127.0.0.1:1\"\n";
+
+    fn config(store: &str, added: &str) -> Config {
+        let text = format!("{BASE}store.embedded = \"{store}\"\n{added}\n");
+        Config::parse("t.toml", &text, &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    #[test]
+    fn what_cannot_change_while_running_is_named_and_the_rest_is_free() {
+        let old = config("s", "");
+        for (store, added, expected) in [
+            ("s", "", &[][..]),
+            ("s", "session.idle = \"1m\"\nserver.max_body = \"1MiB\"\nidentity.mode = \"observe\"", &[]),
+            ("s", "upstreams.other.url = \"http://b\"\ncookie.name = \"__Host-x\"\nserver.drain_delay = \"1s\"", &[]),
+            ("t", "", &["store"]),
+            ("s", "store.prefix = \"x:\"", &["store"]),
+            ("s", "server.listen = \"127.0.0.1:1\"", &["server.listen"]),
+            ("s", "server.workers = 3\nserver.reuse_port = true", &["server.reuse_port", "server.workers"]),
+            ("s", "admin.listen = \"127.0.0.1:1\"\naudit.file = \"-\"", &["admin.listen", "audit.file"]),
+            ("s", "telemetry.level = \"debug\"", &["telemetry"]),
+        ] {
+            assert_eq!(fixed_keys(&old, &config(store, added)), expected, "{added}");
+        }
+    }
+}

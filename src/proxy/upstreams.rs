@@ -1,0 +1,80 @@
+//! The upstreams of a configuration, each with what the configuration says of requests to it.
+//!
+//! An upstream whose settings a reload left as they were is carried over, with its idle connections and with what is
+//! known of its peers. One that was changed or removed lives on for as long as requests under way hold it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::header::HeaderValue;
+use http::uri::PathAndQuery;
+
+use crate::clock::SharedClock;
+use crate::config::{Config, HostHeader, RequestBody as BodyMode, UpstreamConfig};
+use crate::telemetry::Metrics;
+use crate::upstream::{HealthCheck, SpoolSettings, Upstream, UpstreamSettings};
+
+/// Upstreams by name.
+pub(super) type Upstreams = HashMap<Arc<str>, BoundUpstream>;
+
+/// An upstream with what the configuration says of requests to it.
+pub(super) struct BoundUpstream {
+    settings: UpstreamSettings,
+    pub(super) peers: Arc<Upstream>,
+    pub(super) host: HostHeader,
+    pub(super) body: BodyMode,
+    pub(super) spool: SpoolSettings,
+}
+
+/// The upstreams of `config`; those that `before` has with the same settings are the same.
+pub(super) fn upstreams(
+    config: &Config,
+    before: Option<&Upstreams>,
+    clock: &SharedClock,
+    metrics: &Metrics,
+) -> Upstreams {
+    let bind = |(name, upstream): (&Arc<str>, &UpstreamConfig)| {
+        let settings = settings(name, upstream, config);
+        let same = before.and_then(|before| before.get(name)).filter(|before| before.settings == settings);
+        let peers = match same {
+            Some(same) => Arc::clone(&same.peers),
+            None => Arc::new(Upstream::new(settings.clone(), clock, metrics)),
+        };
+        let bound = BoundUpstream {
+            settings,
+            peers,
+            host: upstream.host.clone(),
+            body: upstream.request_body,
+            spool: upstream.spool.clone(),
+        };
+        (Arc::clone(name), bound)
+    };
+    config.upstreams.iter().map(bind).collect()
+}
+
+fn settings(name: &Arc<str>, upstream: &UpstreamConfig, config: &Config) -> UpstreamSettings {
+    UpstreamSettings {
+        name: Arc::clone(name),
+        peers: upstream.peers.clone(),
+        balance: upstream.balance,
+        health: upstream.health_path.as_ref().map(|path| health_check(path, upstream, config)),
+        eject: upstream.eject,
+        trust: upstream.trust.clone(),
+        keepalive: upstream.keepalive,
+        connect_timeout: upstream.connect_timeout,
+        response_timeout: upstream.response_timeout,
+    }
+}
+
+/// A check has no client whose `Host` could be preserved, so it asks as browsers would.
+fn health_check(path: &PathAndQuery, upstream: &UpstreamConfig, config: &Config) -> HealthCheck {
+    let host = match &upstream.host {
+        HostHeader::Fixed(host) => host.clone(),
+        HostHeader::Preserve => {
+            let url = config.server.public_url.to_string();
+            let authority = url.split_once("://").map_or("", |(_, authority)| authority);
+            HeaderValue::try_from(authority).unwrap_or(HeaderValue::from_static("localhost"))
+        }
+    };
+    HealthCheck { path: path.clone(), host }
+}
