@@ -70,7 +70,7 @@ pub(super) fn status(gateway: &Gateway, method: &Method, lookup: &Lookup) -> Res
         return Err(Failure::MethodNotAllowed("GET, HEAD"));
     }
     match lookup {
-        Lookup::Live(live) => Ok(session_document(live)),
+        Lookup::Live(live) => Ok(session_document(gateway, live)),
         Lookup::Unavailable(unavailable) => Err(Failure::Store(unavailable.clone())),
         Lookup::NoCookie | Lookup::Unknown(_) => Ok(no_session()),
         Lookup::Ended(ended) => {
@@ -94,17 +94,17 @@ pub(super) async fn refresh(
     }
     if let Lookup::Live(live) = lookup {
         return match gateway.record_use(live).await.map_err(Failure::Store)? {
-            Recorded::Yes => Ok(session_document(live)),
+            Recorded::Yes => Ok(session_document(gateway, live)),
             Recorded::SessionGone => Ok(no_session()),
         };
     }
     status(gateway, &Method::GET, lookup)
 }
 
-fn session_document(live: &LiveUse) -> Response<AnswerBody> {
+fn session_document(gateway: &Gateway, live: &LiveUse) -> Response<AnswerBody> {
     let record = &live.record;
     let principal = &record.principal;
-    no_store(json(
+    let mut response = no_store(json(
         StatusCode::OK,
         &SessionDocument {
             authenticated: true,
@@ -115,7 +115,9 @@ fn session_document(live: &LiveUse) -> Response<AnswerBody> {
             expires_at: record.deadline.rfc3339(),
             idle_expires_at: live.idle_expiry().map(crate::session::StoreTime::rfc3339),
         },
-    ))
+    ));
+    gateway.expose_lifetime(response.headers_mut(), live);
+    response
 }
 
 fn no_session() -> Response<AnswerBody> {

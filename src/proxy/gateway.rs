@@ -17,7 +17,7 @@ use super::endpoints::{self, Endpoint};
 use super::exchange::{Downstream, Exchange, RequestId, Transport};
 use super::forward::{Cleared, Content, forward};
 use super::io::ExchangeGuard;
-use super::lookup::{EndedUse, Lookup, Recorded, look_up};
+use super::lookup::{EndedUse, LiveUse, Lookup, Recorded, look_up};
 use super::respond::{self, Failure};
 use super::services::Gateway;
 use crate::config::{ClientValue, Mode};
@@ -289,7 +289,9 @@ impl Gateway {
 
         // 14. To the backend, and its answer back.
         let mut response = forward(self, exchange, &permit, cleared).await?.map(AnswerBody::streamed);
-        self.expose_lifetime(response.headers_mut(), &lookup);
+        if let Lookup::Live(live) = &lookup {
+            self.expose_lifetime(response.headers_mut(), live);
+        }
         Ok(response)
     }
 
@@ -379,8 +381,10 @@ impl Gateway {
     }
 
     /// Tells the page how long its session has, where that is wanted.
-    fn expose_lifetime(&self, headers: &mut HeaderMap, lookup: &Lookup) {
-        let (true, Lookup::Live(live)) = (self.config().session.expose, lookup) else { return };
+    pub(super) fn expose_lifetime(&self, headers: &mut HeaderMap, live: &LiveUse) {
+        if !self.config().session.expose {
+            return;
+        }
         headers.insert(EXPIRES_IN, HeaderValue::from(live.record.deadline.since(live.now).as_secs()));
         if let Some(expiry) = live.idle_expiry() {
             headers.insert(IDLE_EXPIRES_IN, HeaderValue::from(expiry.since(live.now).as_secs()));

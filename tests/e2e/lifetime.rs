@@ -206,8 +206,12 @@ fn remaining_times_are_told_only_when_asked_for() {
     let response = plain.logged_in("42", "7").get("/x").expect(200);
     assert!(!response.headers.has("x-session-expires-in") && !response.headers.has("x-session-idle-expires-in"));
     let told = gateway(Store::Embedded).with_backend(&backend).set("session.expose", true).start();
-    let response = told.logged_in("42", "7").get("/x").expect(200);
-    let seconds = |name: &str| response.header(name).and_then(|text| text.parse::<u64>().ok()).expect("seconds");
-    assert!((28_700..=28_800).contains(&seconds("x-session-expires-in")));
-    assert!((1_700..=1_860).contains(&seconds("x-session-idle-expires-in")));
+    let mut browser = told.logged_in("42", "7");
+    for (method, path) in [("GET", "/x"), ("GET", "/api/session/status"), ("POST", "/api/session/refresh")] {
+        let response = browser.request(method, path).send().expect(200);
+        let seconds = |name: &str| response.header(name).and_then(|text| text.parse::<u64>().ok()).expect("seconds");
+        assert!((28_700..=28_800).contains(&seconds("x-session-expires-in")), "{path}");
+        assert!((1_700..=1_860).contains(&seconds("x-session-idle-expires-in")), "{path}");
+    }
+    assert!(!told.browser().get("/api/session/status").headers.has("x-session-expires-in"));
 }
