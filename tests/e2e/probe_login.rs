@@ -50,8 +50,10 @@ fn probe_login_shows_who_would_be_logged_in_and_no_secret() {
 
 #[test]
 fn probe_login_suggests_pointers_when_the_configured_ones_miss() {
-    let builder =
-        gateway(Store::Embedded).with_backend(flask()).set("login.tenant", vec!["/tenant"]).set("login.user", vec!["/uid"]);
+    let builder = gateway(Store::Embedded)
+        .with_backend(flask())
+        .set("login.tenant", vec!["/tenant"])
+        .set("login.user", vec!["/uid"]);
     let output = probe(builder, &["--field", "username=alice"], PASSWORD);
     let said = said(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
@@ -66,7 +68,8 @@ fn probe_login_suggests_pointers_when_the_configured_ones_miss() {
 
 #[test]
 fn probe_login_tells_a_refused_login_and_an_absent_backend_apart() {
-    let refused = probe(gateway(Store::Embedded).with_backend(flask()), &["--field", "username=alice"], "wrong-password");
+    let refused =
+        probe(gateway(Store::Embedded).with_backend(flask()), &["--field", "username=alice"], "wrong-password");
     assert_eq!(refused.status.code(), Some(1));
     assert!(said(&refused).contains("No session: 401 is no success here."), "{}", said(&refused));
     assert!(!said(&refused).contains("wrong-password"));
