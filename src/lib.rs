@@ -10,13 +10,13 @@
 //! client
 //!   │  bytes
 //!   ▼
-//! proxy::listener      accepts: connections in all and per address are bounded
+//! proxy::listener      accepts: connections in all and per address are bounded; the PROXY protocol, then TLS
 //! proxy::io            watches the bytes: deadlines; http::RequestFraming refuses a head that reads two ways
 //!   │  request
 //!   ▼
 //! proxy::Gateway   1   the framing's verdict
-//!                  2   method, host and path in one normal form              http
-//!                  3   health                                                health
+//!                  2   method and path in one normal form                    http
+//!                  3   health, then the host                                  health, http
 //!                  4   which endpoint, which route                           policy
 //!                  5   the gateway's cookie out                              http
 //!                  6   cross-origin rule                                     http

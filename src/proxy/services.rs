@@ -50,7 +50,7 @@ pub struct Services {
     pub tasks: TaskTracker,
 }
 
-/// The gateway: turns a request into an answer. [`handle`](Gateway::handle) is the whole path.
+/// The gateway: turns a request into an answer. Its `handle` (gateway.rs) is the whole path.
 pub struct Gateway {
     services: Services,
     filter: RequestFilter,
