@@ -21,7 +21,7 @@ use crate::entropy::{EntropyError, SharedEntropy, SystemEntropy};
 use crate::health::{Readiness, probe_store};
 use crate::http::HeadLimits;
 use crate::proxy::listener::{ListenerLimits, Slots, Stage, accept, bind};
-use crate::proxy::{ConnectionTimeouts, Gateway, Services};
+use crate::proxy::{ConnectionTimeouts, Gateway, OpenStreams, Services};
 use crate::store::embedded::{EmbeddedStore, OpenError};
 use crate::store::observe::{SharedObserver, Unobserved};
 use crate::store::redis::{RedisSettings, RedisStore, SettingsError, Unfit};
@@ -135,6 +135,7 @@ async fn serve(config: Config, clock: SharedClock, metrics: Arc<Metrics>, log: L
         readiness: readiness.clone(),
         clock,
         entropy,
+        streams: Arc::new(OpenStreams::default()),
         tasks: exchanges.clone(),
     })?);
 
@@ -149,6 +150,10 @@ async fn serve(config: Config, clock: SharedClock, metrics: Arc<Metrics>, log: L
             };
             probe_store(store, &readiness, seen).await;
         }
+    });
+    background.spawn({
+        let gateway = gateway.clone();
+        async move { gateway.cut_ended_streams().await }
     });
     // Ends with the program, so that a draining gateway can still be asked how it is.
     background.spawn(admin.serve(std::future::pending()));

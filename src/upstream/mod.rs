@@ -21,6 +21,7 @@ mod pool;
 mod resolve;
 mod send;
 mod spool;
+mod switch;
 mod whole;
 mod wire;
 
@@ -33,4 +34,5 @@ pub use body::{BodyLimits, ClientBody, RequestBody, SpooledBody};
 pub use error::{BodyError, BodyFault, UpstreamError};
 pub use send::{Upstream, UpstreamSettings};
 pub use spool::{SpoolSettings, spool};
+pub use switch::{Switched, UpstreamTunnel};
 pub use whole::{Unreadable, read_whole};

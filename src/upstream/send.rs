@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
+use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, sleep_until};
 
 use super::address::PeerAddress;
@@ -19,6 +21,7 @@ use super::answer::{Lease, UpstreamBody, describe, receive};
 use super::body::RequestBody;
 use super::error::UpstreamError;
 use super::peer::Peer;
+use super::switch::{Switched, UpstreamTunnel};
 use super::wire::{Outgoing, Wire};
 use crate::clock::SharedClock;
 
@@ -91,6 +94,32 @@ impl Upstream {
         Err(UpstreamError::Broken { cause: "each connection was closed before it took the request".to_owned() })
     }
 
+    /// Sends a request whose headers ask for another protocol (`Upgrade`, and `upgrade` in `Connection`), and waits for
+    /// the head of its answer. A connection of its own carries it, and it is sent once.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_upgrade(&self, request: Request<RequestBody>) -> Result<Switched, UpstreamError> {
+        let protocol = request.headers().get(UPGRADE).cloned();
+        let mut request = self.framed(request);
+        ask_to_switch(request.headers_mut(), protocol);
+        let (mut lease, _) = self.connection(true, false).await?;
+        let response = match self.first_answer(&mut lease, request).await {
+            Ok(response) => response,
+            Err(Failure::Unanswered(error) | Failure::Final(error)) => return Err(error),
+            Err(Failure::Unsent(_)) => return Err(broken("it was closed before it took the request")),
+        };
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return receive(response, lease).map(Switched::No).map_err(broken);
+        }
+        let (head, body) = response.into_parts();
+        let mut response = Response::from_parts(head, ());
+        let io = hyper::upgrade::on(&mut response).await.map_err(|error| broken(&describe(&error)))?;
+        drop(body);
+        lease.connection.wire.switch();
+        Ok(Switched::Yes(response, UpstreamTunnel { io: TokioIo::new(io), _lease: lease }))
+    }
+
     /// The request as it goes on the wire.
     fn framed(&self, request: Request<RequestBody>) -> Request<RequestBody> {
         let (mut head, body) = request.into_parts();
@@ -148,12 +177,21 @@ impl Upstream {
         mut lease: Lease,
         request: Request<RequestBody>,
     ) -> Result<Response<UpstreamBody>, Failure> {
+        let response = self.first_answer(&mut lease, request).await?;
+        receive(response, lease).map_err(|cause| Failure::Final(broken(cause)))
+    }
+
+    /// Sends the request on one connection and waits for the head of the answer.
+    async fn first_answer(
+        &self,
+        lease: &mut Lease,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, Failure> {
         let wire = Arc::clone(&lease.connection.wire);
         let request = request.map(|body| Outgoing::new(body, Arc::clone(&wire)));
         let answer = lease.connection.sender.try_send_request(request);
         match self.head_of(answer, &wire).await {
-            Some(Ok(response)) => receive(response, lease)
-                .map_err(|cause| Failure::Final(UpstreamError::Broken { cause: cause.to_owned() })),
+            Some(Ok(response)) => Ok(response),
             Some(Err(error)) => Err(judge(error, &wire)),
             None => Err(Failure::Final(UpstreamError::Timeout { after: self.response_timeout })),
         }
@@ -196,6 +234,18 @@ enum Failure {
     Unanswered(UpstreamError),
     /// There is nothing to be done.
     Final(UpstreamError),
+}
+
+fn broken(cause: &str) -> UpstreamError {
+    UpstreamError::Broken { cause: cause.to_owned() }
+}
+
+/// Says on the wire that the sender wants another protocol.
+fn ask_to_switch(headers: &mut HeaderMap, protocol: Option<HeaderValue>) {
+    if let Some(protocol) = protocol {
+        headers.insert(UPGRADE, protocol);
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
 }
 
 /// What a failed exchange means. hyper hands a request back only if it never began to write it.

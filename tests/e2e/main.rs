@@ -23,5 +23,8 @@ mod paths;
 mod proxy_protocol;
 mod sessions;
 mod store_outage;
+mod streams;
 mod support;
 mod tls;
+mod tunnels;
+mod websockets;
