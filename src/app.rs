@@ -24,7 +24,7 @@ use crate::entropy::{EntropyError, SharedEntropy, SystemEntropy};
 use crate::health::{Readiness, probe_store};
 use crate::http::HeadLimits;
 use crate::proxy::listener::{Current, InForce, ListenerLimits, Slots, Stage, accept};
-use crate::proxy::{ConnectionTimeouts, Gateway, Services};
+use crate::proxy::{ConnectionTimeouts, Gateway, OpenStreams, Services};
 use crate::socket::{Bound, Sockets};
 use crate::store::embedded::{EmbeddedStore, OpenError};
 use crate::store::observe::{SharedObserver, Unobserved};
@@ -163,6 +163,7 @@ async fn serve(
         readiness: readiness.clone(),
         clock: clock.clone(),
         entropy,
+        streams: Arc::new(OpenStreams::default()),
         tasks: exchanges.clone(),
     })?);
 
@@ -195,6 +196,15 @@ async fn serve(
                 readiness.warn("audit", warning);
             };
             probe_store(store, &readiness, seen).await;
+        }
+    });
+    background.spawn({
+        let current = current.clone();
+        async move {
+            loop {
+                let gateway = current.load().gateway.clone();
+                gateway.cut_ended_streams().await;
+            }
         }
     });
     let slots = Arc::new(Slots::default());

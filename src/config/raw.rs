@@ -52,6 +52,7 @@ tables! {
         body_timeout: String,
         write_timeout: String,
         client_keepalive: String,
+        tunnel_idle: String,
         drain_delay: String,
         drain_timeout: String,
         reuse_port: bool,

@@ -70,6 +70,8 @@ pub struct ServerConfig {
     pub write_timeout: Duration,
     /// How long an idle client connection is kept.
     pub client_keepalive: Duration,
+    /// How long a tunnel (a WebSocket) is kept in which nothing passes.
+    pub tunnel_idle: Duration,
     /// How long traffic is still served after SIGTERM, for load balancers to notice.
     pub drain_delay: Duration,
     /// How long requests in flight may then take.
@@ -114,6 +116,7 @@ pub(super) fn server(raw: &RawServer, mode: Mode, problems: &mut Problems) -> Op
         body_timeout: raw.body_timeout.parse_or(SECOND * 60, problems, duration_within(SECOND / 10..=HOUR)),
         write_timeout: raw.write_timeout.parse_or(SECOND * 60, problems, duration_within(SECOND / 10..=HOUR)),
         client_keepalive,
+        tunnel_idle: raw.tunnel_idle.parse_or(HOUR, problems, duration_within(SECOND..=HOUR * 24 * 7)),
         drain_delay: raw.drain_delay.parse_or(SECOND * 5, problems, duration_within(Duration::ZERO..=SECOND * 600)),
         drain_timeout: raw.drain_timeout.parse_or(SECOND * 30, problems, duration_within(Duration::ZERO..=HOUR)),
         reuse_port: raw.reuse_port.get().copied().unwrap_or(false),

@@ -41,6 +41,9 @@ pub enum Phase {
     Head,
     /// A body has begun (or is due) and not ended.
     Body,
+    /// A request was accepted that asks for another protocol. Until its answer is known nothing is taken: what
+    /// follows may be no HTTP.
+    Held,
     /// A request was refused. What follows it on the connection has no meaning, so it is ignored; the connection is
     /// to be closed after the answer.
     Refused,
@@ -52,14 +55,16 @@ enum State {
     Head(Head),
     Length(u64),
     Chunked(ChunkedBody),
+    Held,
     Refused,
 }
 
 /// The state of one client connection. Feed it every byte that was read, in order, before hyper gets it; then hyper
 /// calls the service once for each head, and the service takes one verdict.
 ///
-/// No verdict where one is due means that the two disagree: the caller refuses and closes. After a protocol upgrade the
-/// bytes are no longer HTTP and must not be fed.
+/// No verdict where one is due means that the two disagree: the caller refuses and closes. After a request that asks for
+/// another protocol it takes nothing ([`Phase::Held`]) until [`resume`](Self::resume) says that the connection stayed
+/// HTTP; after a switch the bytes are none of its business.
 #[derive(Debug)]
 pub struct RequestFraming {
     limits: HeadLimits,
@@ -86,8 +91,8 @@ impl RequestFraming {
         }
     }
 
-    /// Takes the next bytes of the connection, cut anywhere.
-    pub fn feed(&mut self, bytes: &[u8]) {
+    /// Takes the next bytes of the connection, cut anywhere. What it returns was not taken: see [`Phase::Held`].
+    pub fn feed<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut rest = bytes;
         while !rest.is_empty() {
             rest = match &mut self.state {
@@ -101,18 +106,27 @@ impl RequestFraming {
                     rest.get(taken..).unwrap_or_default()
                 }
                 State::Chunked(body) => match body.feed(rest, &mut self.partial, self.limits) {
-                    Ok(chunked::Progress::NeedsMore) => return,
+                    Ok(chunked::Progress::NeedsMore) => return &[],
                     Ok(chunked::Progress::Ended(after)) => {
                         self.state = State::BeforeHead { empty_lines: 0 };
                         after
                     }
                     Err(chunked::BrokenChunk) => {
                         self.break_body();
-                        return;
+                        return &[];
                     }
                 },
-                State::Refused => return,
+                State::Held => return rest,
+                State::Refused => return &[],
             };
+        }
+        &[]
+    }
+
+    /// Goes on after [`Phase::Held`]: the answer was no switch, and what follows is the next request.
+    pub fn resume(&mut self) {
+        if matches!(self.state, State::Held) {
+            self.state = State::BeforeHead { empty_lines: 0 };
         }
     }
 
@@ -145,6 +159,7 @@ impl RequestFraming {
             State::BeforeHead { .. } if self.partial.is_empty() => Phase::Idle,
             State::BeforeHead { .. } | State::Head(_) => Phase::Head,
             State::Length(_) | State::Chunked(_) => Phase::Body,
+            State::Held => Phase::Held,
             State::Refused => Phase::Refused,
         }
     }
@@ -208,6 +223,7 @@ impl RequestFraming {
             State::BeforeHead { .. } => self.state = State::Head(Head::of_request_line(content, line.len())?),
             State::Head(head) if content.is_empty() => {
                 let next = match head.end() {
+                    BodyKind::None if head.may_switch() => State::Held,
                     BodyKind::None => State::BeforeHead { empty_lines: 0 },
                     BodyKind::Length(length) => State::Length(length),
                     BodyKind::Chunked => State::Chunked(ChunkedBody::new()),
@@ -216,7 +232,7 @@ impl RequestFraming {
                 self.accepted += 1;
             }
             State::Head(head) => head.header_line(content, line.len(), self.limits.count)?,
-            State::Length(_) | State::Chunked(_) | State::Refused => {}
+            State::Length(_) | State::Chunked(_) | State::Held | State::Refused => {}
         }
         Ok(())
     }

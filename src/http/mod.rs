@@ -27,6 +27,8 @@ mod question;
 mod refusal;
 mod remember;
 mod target;
+mod upgrade;
+mod websocket;
 
 pub use cookie::{
     CookieAttributes, CookieNameError, GatewayCookieName, Presented, SameSite, drop_gateway_set_cookie,
@@ -53,3 +55,5 @@ pub use question::{LARGEST_ANSWER_TO_A_QUESTION, question_headers};
 pub use refusal::Refusal;
 pub use remember::remembered;
 pub use target::Target;
+pub use upgrade::Upgrade;
+pub use websocket::{FrameKind, FrameTracker, Taken, close_frame};

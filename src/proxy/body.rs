@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::kill::{OpenStream, SessionOver};
+use super::tunnel::Tunnel;
 use crate::upstream::UpstreamBody;
 
 /// An error that ends an answer early: the client must not take it for a whole one.
@@ -25,6 +27,10 @@ pub(super) struct AnswerBody {
     content: Content,
     sent: u64,
     complete: bool,
+    /// What ends it early: the session for which it was made.
+    open: Option<OpenStream>,
+    /// What goes on after it, for a 101.
+    tunnel: Option<Box<Tunnel>>,
     at_end: Option<AtEnd>,
 }
 
@@ -32,25 +38,50 @@ impl AnswerBody {
     /// No body.
     #[must_use]
     pub(super) const fn empty() -> Self {
-        Self { content: Content::Whole(None), sent: 0, complete: true, at_end: None }
+        Self::of(Content::Whole(None), true)
     }
 
     /// A body that is all there.
     #[must_use]
     pub(super) fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self {
-            complete: bytes.is_empty(),
-            content: Content::Whole((!bytes.is_empty()).then_some(bytes)),
-            sent: 0,
-            at_end: None,
-        }
+        let empty = bytes.is_empty();
+        Self::of(Content::Whole((!empty).then_some(bytes)), empty)
     }
 
     /// A body that streams from the backend.
     #[must_use]
     pub(super) const fn streamed(body: UpstreamBody) -> Self {
-        Self { complete: false, content: Content::Upstream(body), sent: 0, at_end: None }
+        Self::of(Content::Upstream(body), false)
+    }
+
+    /// The end of HTTP: no body, and a tunnel after it.
+    #[must_use]
+    pub(super) fn tunnel(tunnel: Tunnel) -> Self {
+        let mut this = Self::empty();
+        this.tunnel = Some(Box::new(tunnel));
+        this
+    }
+
+    const fn of(content: Content, complete: bool) -> Self {
+        Self { content, sent: 0, complete, open: None, tunnel: None, at_end: None }
+    }
+
+    /// Breaks off when the session ends that `open` stands for.
+    #[must_use]
+    pub(super) fn cut_by(mut self, open: Option<OpenStream>) -> Self {
+        self.open = open;
+        self
+    }
+
+    /// What ends it early.
+    pub(super) const fn open(&self) -> Option<&OpenStream> {
+        self.open.as_ref()
+    }
+
+    /// What goes on after it.
+    pub(super) fn take_tunnel(&mut self) -> Option<Tunnel> {
+        self.tunnel.take().map(|tunnel| *tunnel)
     }
 
     /// Calls `at_end` when the answer is over: sent, or given up. Dropping the body is where a request is accounted,
@@ -77,6 +108,11 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(open) = &self.open
+            && open.poll(context).is_ready()
+        {
+            return Poll::Ready(Some(Err(SessionOver.into())));
+        }
         let frame = match &mut self.content {
             Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Content::Upstream(body) => Pin::new(body).poll_frame(context).map_err(Into::into),

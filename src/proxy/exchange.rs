@@ -109,3 +109,10 @@ pub(super) struct Exchange {
     /// The gateway's own share of the time to the answer's head.
     pub(super) added: Option<Duration>,
 }
+
+impl Exchange {
+    /// The backend took so long for an answer's head.
+    pub(super) fn upstream_took(&mut self, took: Duration) {
+        self.upstream = Some(self.upstream.unwrap_or_default() + took);
+    }
+}

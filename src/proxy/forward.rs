@@ -9,14 +9,15 @@ use http::{Method, Request, Response, Uri};
 use hyper::body::{Body as _, Incoming};
 
 use super::exchange::Exchange;
+use super::kill::{Cuttable, OpenStream};
 use super::respond::Failure;
 use super::services::Gateway;
 use super::upstreams::BoundUpstream;
 use crate::config::{CacheControl, HostHeader, RequestBody as BodyMode};
-use crate::http::{RequestHost, Scheme, Target};
+use crate::http::{RequestHost, Scheme, Target, Upgrade};
 use crate::policy::{Denial, ForeignClaim, Identity, Permit, rewrite, rewrite_query};
 use crate::session::TenantId;
-use crate::upstream::{BodyError, BodyLimits, RequestBody, SpoolSettings, UpstreamBody, spool};
+use crate::upstream::{BodyError, BodyLimits, RequestBody, SpoolSettings, Switched, UpstreamBody, spool};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -36,13 +37,27 @@ pub(super) struct Cleared {
 
 /// The body of a request on its way to the backend.
 pub(super) enum Content {
-    /// Still with the client.
-    Client(Incoming),
+    /// Still with the client; breaks off when its session ends.
+    Client(Cuttable<Incoming>),
     /// All there.
     Whole(Bytes),
 }
 
 impl Content {
+    /// A body that is still with the client.
+    pub(super) const fn of(incoming: Incoming) -> Self {
+        Self::Client(Cuttable::new(incoming, None))
+    }
+
+    /// Breaks off with the session that `open` stands for, if there is anything left to come.
+    pub(super) fn cut_by(&mut self, open: &OpenStream) {
+        if let Self::Client(body) = self
+            && !body.is_end_stream()
+        {
+            body.cut_by(open.another());
+        }
+    }
+
     /// All of it, at most `max` bytes.
     pub(super) async fn buffer(&mut self, gateway: &Gateway, max: usize) -> Result<Bytes, Failure> {
         let whole = match std::mem::replace(self, Self::Whole(Bytes::new())) {
@@ -79,6 +94,36 @@ pub(super) async fn send(
     permit: &Permit,
     cleared: Cleared,
 ) -> Result<Response<UpstreamBody>, Failure> {
+    let (request, upstream) = prepare(gateway, exchange, permit, cleared).await?;
+    let sent = gateway.clock().monotonic();
+    let answer = upstream.peers.send_for(tenant_of(permit), request).await;
+    exchange.upstream_took(gateway.clock().monotonic().since(sent));
+    answer.map_err(Failure::Upstream)
+}
+
+/// Sends a request for another protocol to the permit's upstream; the answer is as it came.
+pub(super) async fn send_upgrade(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    permit: &Permit,
+    cleared: Cleared,
+    upgrade: &Upgrade,
+) -> Result<Switched, Failure> {
+    let (mut request, upstream) = prepare(gateway, exchange, permit, cleared).await?;
+    upgrade.write(request.headers_mut());
+    let sent = gateway.clock().monotonic();
+    let answer = upstream.peers.send_upgrade(tenant_of(permit), request).await;
+    exchange.upstream_took(gateway.clock().monotonic().since(sent));
+    answer.map_err(Failure::Upstream)
+}
+
+/// The request as the permit's upstream is to get it.
+async fn prepare<'a>(
+    gateway: &'a Gateway,
+    exchange: &Exchange,
+    permit: &Permit,
+    cleared: Cleared,
+) -> Result<(Request<RequestBody>, &'a BoundUpstream), Failure> {
     let Cleared { method, target, host, scheme, mut headers, content } = cleared;
     let upstream = gateway.upstream(permit)?;
     let config = gateway.config();
@@ -115,12 +160,7 @@ pub(super) async fn send(
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
-
-    let sent = gateway.clock().monotonic();
-    let answer = upstream.peers.send_for(tenant_of(permit), request).await;
-    let took = gateway.clock().monotonic().since(sent);
-    exchange.upstream = Some(exchange.upstream.unwrap_or_default() + took);
-    answer.map_err(Failure::Upstream)
+    Ok((request, upstream))
 }
 
 /// The tenant whose requests may be meant to meet in one process.
@@ -139,13 +179,19 @@ pub(super) async fn forward(
     cleared: Cleared,
 ) -> Result<Response<UpstreamBody>, Failure> {
     let mut answer = send(gateway, exchange, permit, cleared).await?;
-    clean_answer(gateway, exchange, answer.headers_mut());
+    polish(gateway, exchange, permit, answer.headers_mut());
+    Ok(answer)
+}
+
+/// Makes a backend's answer one of the gateway's: without what only the gateway may say, and private where it was made
+/// for a session.
+pub(super) fn polish(gateway: &Gateway, exchange: &Exchange, permit: &Permit, headers: &mut HeaderMap) {
+    clean_answer(gateway, exchange, headers);
     if let Identity::Verified(_) = permit.identity()
         && gateway.config().session.cache == CacheControl::Private
     {
-        keep_private(answer.headers_mut());
+        keep_private(headers);
     }
-    Ok(answer)
 }
 
 /// Removes from a backend's answer what only the gateway may say.
@@ -184,7 +230,11 @@ fn address_value(exchange: &Exchange) -> Result<HeaderValue, Failure> {
 }
 
 /// A client's body as the upstream wants it: with a length, or as it comes.
-async fn client_body(gateway: &Gateway, incoming: Incoming, upstream: &BoundUpstream) -> Result<RequestBody, Failure> {
+async fn client_body(
+    gateway: &Gateway,
+    incoming: Cuttable<Incoming>,
+    upstream: &BoundUpstream,
+) -> Result<RequestBody, Failure> {
     let limits = gateway.body_limits();
     if incoming.size_hint().exact().is_some() || upstream.body == BodyMode::Stream {
         return RequestBody::client(incoming, limits).map_err(Failure::Body);

@@ -9,23 +9,26 @@ use std::time::Duration;
 use http::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE, STRICT_TRANSPORT_SECURITY, USER_AGENT};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 
-use super::body::AnswerBody;
+use super::body::{AnswerBody, AtEnd};
 use super::capture;
 use super::effects::Effect;
 use super::endpoints::{self, Endpoint};
 use super::exchange::{Downstream, Exchange, RequestId, Transport};
 use super::forward::{Cleared, Content, forward};
 use super::io::ExchangeGuard;
+use super::kill::{Cuts, OpenStream};
 use super::lookup::{EndedUse, LiveUse, Lookup, Recorded, look_up};
 use super::respond::{self, Failure};
 use super::services::Gateway;
+use super::tunnel::{self, TunnelSession};
 use crate::config::{ClientValue, Mode};
 use crate::health;
 use crate::http::{
-    Claims, Presented, ProtectedHeaders, Refusal, RequestHost, Scheme, Target, check_expectation, check_method,
-    client_address, expire_set_cookie, forwarded_proto, is_cross_site, is_navigation, is_preflight, is_safe,
-    is_websocket_upgrade, login_redirect, printable, request_host, take_gateway_cookie,
+    Claims, Presented, ProtectedHeaders, Refusal, RequestHost, Scheme, Target, Upgrade, check_expectation,
+    check_method, client_address, expire_set_cookie, forwarded_proto, is_cross_site, is_navigation, is_preflight,
+    is_safe, is_websocket_upgrade, login_redirect, printable, request_host, take_gateway_cookie,
 };
 use crate::policy::{Auth, Denial, Identity, IdentityMode, Permit, Route, TenantClaim, decide, rewrite_query};
 use crate::session::{EndReason, Role, SessionId, Standing};
@@ -50,6 +53,8 @@ struct Admitted {
     mode: IdentityMode,
     /// Whether a use of this path keeps a session alive.
     touches: bool,
+    /// The protocol that the client wants to switch to.
+    switch: Option<tunnel::Asked>,
 }
 
 /// What the cross-origin rule needs to know of a request beside its headers.
@@ -58,6 +63,8 @@ struct Call<'a> {
     endpoint: Option<Endpoint>,
     /// Whether the route holds to the rule.
     checked: bool,
+    /// Whether it asks to leave HTTP.
+    switches: bool,
     carries_session: bool,
 }
 
@@ -79,7 +86,7 @@ impl Gateway {
         guard: ExchangeGuard,
     ) -> Response<AnswerBody> {
         let mut exchange = self.begin(&request, downstream);
-        match self.admit(&mut exchange, request, verdict) {
+        match self.admit(&mut exchange, request, verdict, guard.may_switch()) {
             Err(failure) => {
                 let response = self.refuse(&mut exchange, &failure);
                 self.finish(exchange, response, guard)
@@ -129,8 +136,9 @@ impl Gateway {
         exchange: &mut Exchange,
         request: Request<Incoming>,
         verdict: Result<(), Refusal>,
+        may_switch: bool,
     ) -> Result<Admission, Failure> {
-        let (parts, incoming) = request.into_parts();
+        let (mut parts, incoming) = request.into_parts();
         let mut headers = parts.headers;
         let server = &self.config().server;
         exchange.path = printable(parts.uri.path().as_bytes(), LONGEST_LOGGED_PATH);
@@ -173,11 +181,21 @@ impl Gateway {
         // 5. The gateway's own cookie goes out, by the same rule that reads it.
         let presented = take_gateway_cookie(&mut headers, &self.config().cookie.name);
 
+        // A switch of protocols is asked for with headers that step 7 takes out.
+        let switch = match parts.extensions.remove::<OnUpgrade>() {
+            Some(client) if may_switch && endpoint.is_none() => {
+                let upgrade = Upgrade::asked_for(&parts.method, parts.version, &headers)?;
+                upgrade.map(|upgrade| tunnel::Asked { upgrade, client })
+            }
+            _ => None,
+        };
+
         // 6. The cross-origin rule, before a look-up is spent on a forged call.
         let call = Call {
             method: &parts.method,
             endpoint,
             checked: route.csrf,
+            switches: switch.is_some(),
             carries_session: !matches!(presented, Presented::None),
         };
         if self.is_forged(&call, &headers, &host) {
@@ -200,9 +218,18 @@ impl Gateway {
             host,
             scheme: exchange.scheme,
             headers,
-            content: Content::Client(incoming),
+            content: Content::of(incoming),
         };
-        Ok(Admission::Admitted(Box::new(Admitted { cleared, presented, claims, endpoint, route, mode, touches })))
+        Ok(Admission::Admitted(Box::new(Admitted {
+            cleared,
+            presented,
+            claims,
+            endpoint,
+            route,
+            mode,
+            touches,
+            switch,
+        })))
     }
 
     /// Whether the call is of a kind that another site may make a browser send, and did (contract §3, "Cross-origin").
@@ -219,6 +246,8 @@ impl Gateway {
             None if is_websocket_upgrade(headers) => {
                 call.carries_session && !self.origins().permits_websocket(headers, host)
             }
+            // Of another protocol nobody knows what it does.
+            None if call.switches => call.carries_session && !self.origins().permits(headers, host),
             None => call.carries_session && !safe && call.checked && !self.origins().permits(headers, host),
         }
     }
@@ -238,7 +267,7 @@ impl Gateway {
     }
 
     async fn dispatch(&self, exchange: &mut Exchange, admitted: Admitted) -> Result<Response<AnswerBody>, Failure> {
-        let Admitted { mut cleared, presented, claims, endpoint, route, mode, touches } = admitted;
+        let Admitted { mut cleared, presented, claims, endpoint, route, mode, touches, switch } = admitted;
 
         // 8. A login needs no session, and makes one from the backend's own answer.
         if endpoint == Some(Endpoint::Login) {
@@ -287,12 +316,46 @@ impl Gateway {
             return Err(Failure::Denied(Denial::SessionEnded(reason)));
         }
 
-        // 14. To the backend, and its answer back.
-        let mut response = forward(self, exchange, &permit, cleared).await?.map(AnswerBody::streamed);
+        // 14. To the backend, and its answer back. From here on the end of the session ends them, too.
+        let open = self.open_stream(&lookup, mode);
+        let mut response = match switch {
+            Some(asked) => {
+                let session = open.map(|open| TunnelSession { open, touches });
+                tunnel::open(self, exchange, &permit, cleared, asked, session).await?
+            }
+            None => self.pass_on(exchange, &permit, cleared, open).await?,
+        };
         if let Lookup::Live(live) = &lookup {
             self.expose_lifetime(response.headers_mut(), live);
         }
         Ok(response)
+    }
+
+    /// Sends a request to its backend, and the answer back, for as long as the session lives.
+    async fn pass_on(
+        &self,
+        exchange: &mut Exchange,
+        permit: &Permit,
+        mut cleared: Cleared,
+        open: Option<OpenStream>,
+    ) -> Result<Response<AnswerBody>, Failure> {
+        if let Some(open) = &open {
+            cleared.content.cut_by(open);
+        }
+        match (forward(self, exchange, permit, cleared).await, open) {
+            (Ok(answer), open) => Ok(answer.map(|body| AnswerBody::streamed(body).cut_by(open))),
+            (Err(failure), Some(open)) if failure.blames_the_body() => {
+                Err(open.reason().map_or(failure, |reason| Failure::Denied(Denial::SessionEnded(reason))))
+            }
+            (Err(failure), _) => Err(failure),
+        }
+    }
+
+    /// Registers what is about to be opened for a session.
+    fn open_stream(&self, lookup: &Lookup, mode: IdentityMode) -> Option<OpenStream> {
+        let Lookup::Live(live) = lookup else { return None };
+        let cuts = if mode == IdentityMode::Observe { Cuts::OnPurpose } else { Cuts::Always };
+        Some(self.streams().register(live.id, cuts))
     }
 
     /// Keeps what the look-up showed for log and audit, and writes down an end by time that is first noticed here.
@@ -438,13 +501,21 @@ impl Gateway {
         headers.insert(X_REQUEST_ID, exchange.id.header_value().clone());
         self.demand_tls(&exchange, headers);
         let status = response.status().as_u16();
+        if let Some(open) = response.body().open() {
+            guard.cut_by(open.kill());
+        }
+        let connection = guard.connection();
         let gateway = self.clone();
-        response.map(|body| {
-            body.on_end(Box::new(move |sent, complete| {
-                drop(guard);
-                gateway.account(&exchange, status, sent, complete);
-            }))
-        })
+        let at_end: AtEnd = Box::new(move |sent, complete| {
+            drop(guard);
+            gateway.account(&exchange, status, sent, complete);
+        });
+        // A tunnel is over when it is, not when its 101 has been sent.
+        if let Some(tunnel) = response.body_mut().take_tunnel() {
+            connection.switch(tunnel.when_switched(self.clone(), at_end));
+            return response;
+        }
+        response.map(|body| body.on_end(at_end))
     }
 
     /// Tells of a connection that ended with an error. What hyper refused by itself never reached the pipeline, and is

@@ -10,7 +10,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,11 +18,17 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::kill::Kill;
+use super::tunnel::Tunnelling;
 use crate::http::{HeadLimits, Phase, Refusal, RequestFraming};
 
 /// What hyper is given in place of a head that was refused. The verdict goes with it, so it is answered with an error
 /// and the connection is closed.
 const STAND_IN: &[u8] = b"REFUSED /refused HTTP/1.1\r\nhost: refused\r\n\r\n";
+
+/// The most bytes that a client can send after a request for another protocol, before it knows the answer. What is more
+/// stays in the socket.
+const MOST_EARLY_BYTES: usize = 16 * 1024;
 
 /// How long each wait on a client's connection may last.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +53,14 @@ struct Shared {
     in_progress: u32,
     /// When the present wait for a head, or within one, began.
     waiting_since: Instant,
+    /// The connection is no longer HTTP: bytes pass as they come.
+    switched: bool,
+    /// Whoever waits for the answer to a request for another protocol.
+    reader: Option<Waker>,
+    /// What goes on when HTTP has ended.
+    tunnel: Option<Tunnelling>,
+    /// The end of the session for which an answer is being written.
+    kill: Option<Arc<Kill>>,
 }
 
 impl ConnectionState {
@@ -56,6 +70,10 @@ impl ConnectionState {
             started: 0,
             in_progress: 0,
             waiting_since: Instant::now(),
+            switched: false,
+            reader: None,
+            tunnel: None,
+            kill: None,
         })))
     }
 
@@ -67,7 +85,9 @@ impl ConnectionState {
         shared.in_progress += 1;
         let disagreement = Refusal::BadRequest("the request's framing is ambiguous");
         let verdict = shared.framing.take_verdict().unwrap_or(Err(disagreement));
-        (verdict, ExchangeGuard(self.clone()))
+        // The head that the framing stopped after is the last that it accepted.
+        let may_switch = shared.framing.phase() == Phase::Held && !shared.framing.has_verdict();
+        (verdict, ExchangeGuard { connection: self.clone(), may_switch })
     }
 
     /// When the connection must have moved on by, as things stand; `None` while an exchange is in progress, whose
@@ -77,9 +97,40 @@ impl ConnectionState {
         let allowed = match (shared.in_progress, shared.framing.phase()) {
             (0, Phase::Idle) if shared.started > 0 => timeouts.keepalive,
             (0, Phase::Idle | Phase::Head | Phase::Refused) => timeouts.header,
-            (0, Phase::Body) | (1.., _) => return None,
+            (0, Phase::Body | Phase::Held) | (1.., _) => return None,
         };
         Some(shared.waiting_since + allowed)
+    }
+
+    /// Leaves HTTP when the answer, a 101, has been written: what `tunnel` says goes on.
+    pub(super) fn switch(&self, tunnel: Tunnelling) {
+        let mut shared = self.0.lock();
+        shared.switched = true;
+        shared.tunnel = Some(tunnel);
+        shared.wake_reader();
+    }
+
+    /// What goes on after HTTP, if anything does.
+    pub(super) fn take_tunnel(&self) -> Option<Tunnelling> {
+        self.0.lock().tunnel.take()
+    }
+
+    /// Ready when it is known whether the connection stays HTTP.
+    fn poll_switched(&self, context: &mut Context<'_>) -> Poll<bool> {
+        let mut shared = self.0.lock();
+        if shared.switched || shared.framing.phase() != Phase::Held {
+            return Poll::Ready(shared.switched);
+        }
+        shared.reader = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// Ready when the session has ended for which an answer is being written.
+    fn poll_killed(&self, context: &mut Context<'_>) -> Poll<()> {
+        match &self.0.lock().kill {
+            Some(kill) => kill.poll(context).map(|_| ()),
+            None => Poll::Pending,
+        }
     }
 
     /// Ready when the client has taken too long to send a head, or the next one.
@@ -99,12 +150,45 @@ impl ConnectionState {
     }
 }
 
+impl Shared {
+    fn wake_reader(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
 /// Held while an exchange of a connection is in progress.
-pub(super) struct ExchangeGuard(ConnectionState);
+pub(super) struct ExchangeGuard {
+    connection: ConnectionState,
+    may_switch: bool,
+}
+
+impl ExchangeGuard {
+    /// Whether nothing was read beyond the request, so that the connection can leave HTTP after it.
+    pub(super) const fn may_switch(&self) -> bool {
+        self.may_switch
+    }
+
+    /// The connection of the exchange.
+    pub(super) fn connection(&self) -> ConnectionState {
+        self.connection.clone()
+    }
+
+    /// Cuts the answer when this says so, even while the client takes nothing of it.
+    pub(super) fn cut_by(&self, kill: Arc<Kill>) {
+        self.connection.0.lock().kill = Some(kill);
+    }
+}
 
 impl Drop for ExchangeGuard {
     fn drop(&mut self) {
-        let mut shared = self.0.0.lock();
+        let mut shared = self.connection.0.lock();
+        shared.kill = None;
+        if self.may_switch && !shared.switched {
+            shared.framing.resume();
+            shared.wake_reader();
+        }
         shared.in_progress = shared.in_progress.saturating_sub(1);
         if shared.in_progress == 0 {
             shared.waiting_since = Instant::now();
@@ -114,10 +198,20 @@ impl Drop for ExchangeGuard {
 
 /// What became of bytes that were just read.
 enum Delivery {
-    /// hyper gets them.
-    Done,
+    /// hyper gets so many of them.
+    Pass(usize),
     /// It gets something else, or nothing yet.
     ReadOn,
+}
+
+/// What the bytes are that come next.
+enum Reading {
+    /// Requests.
+    Http,
+    /// Nobody knows yet: the answer to a request for another protocol is due. What came since that request.
+    Held(Vec<u8>),
+    /// Another protocol.
+    Switched,
 }
 
 /// A client's byte stream, watched.
@@ -129,19 +223,27 @@ pub(super) struct ClientIo<S> {
     withheld: Vec<u8>,
     /// What hyper is to read next, before the stream.
     ready: Bytes,
+    reading: Reading,
     write_deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> ClientIo<S> {
     pub(super) fn new(stream: S, state: ConnectionState, write_timeout: Duration) -> Self {
-        Self { stream, state, write_timeout, withheld: Vec::new(), ready: Bytes::new(), write_deadline: None }
+        Self {
+            stream,
+            state,
+            write_timeout,
+            withheld: Vec::new(),
+            ready: Bytes::new(),
+            reading: Reading::Http,
+            write_deadline: None,
+        }
     }
 
-    /// Judges what was just read into `buffer` behind its first `before` bytes, and decides what hyper sees of it.
-    fn judge(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> io::Result<Delivery> {
-        let read = buffer.filled().get(before..).unwrap_or_default();
+    /// Judges what was just read, and decides what hyper sees of it.
+    fn judge(&mut self, read: &[u8]) -> io::Result<Delivery> {
         if read.is_empty() {
-            return Ok(Delivery::Done);
+            return Ok(Delivery::Pass(0));
         }
         let mut shared = self.state.0.lock();
         let was_idle = shared.framing.phase() == Phase::Idle;
@@ -149,17 +251,20 @@ impl<S> ClientIo<S> {
         // Earlier requests in the same bytes would have to be cut off first. They are not: hyper then reads on as far
         // as it can, and the verdicts keep their order.
         let alone = !framing.has_verdict() && framing.phase() != Phase::Body;
-        framing.feed(read);
+        let rest = framing.feed(read);
+        let taken = read.get(..read.len() - rest.len()).unwrap_or_default();
         if framing.broken_body() {
             // An end in the middle of a body: hyper reads no further, and can still answer.
-            buffer.set_filled(before);
-            return Ok(Delivery::Done);
+            return Ok(Delivery::Pass(0));
         }
         let (phase, judged, refuses_next) = (framing.phase(), framing.has_verdict(), framing.refuses_next());
         if was_idle && phase == Phase::Head && shared.in_progress == 0 {
             shared.waiting_since = Instant::now();
         }
         drop(shared);
+        if phase == Phase::Held {
+            self.reading = Reading::Held(rest.to_vec());
+        }
         match phase {
             Phase::Refused if alone && refuses_next => {
                 self.withheld = Vec::new();
@@ -168,14 +273,29 @@ impl<S> ClientIo<S> {
             // What follows a refused head is nobody's.
             Phase::Refused if alone && !judged => self.withheld = Vec::new(),
             Phase::Head if alone && !judged => self.withheld.extend_from_slice(read),
-            _ if self.withheld.is_empty() => return Ok(Delivery::Done),
+            _ if self.withheld.is_empty() => return Ok(Delivery::Pass(taken.len())),
             _ => {
-                self.withheld.extend_from_slice(read);
+                self.withheld.extend_from_slice(taken);
                 self.ready = Bytes::from(std::mem::take(&mut self.withheld));
             }
         }
-        buffer.set_filled(before);
         Ok(Delivery::ReadOn)
+    }
+
+    /// What came while nobody knew what it was: requests, after all.
+    fn resume(&mut self) -> io::Result<()> {
+        let Reading::Held(early) = std::mem::replace(&mut self.reading, Reading::Http) else { return Ok(()) };
+        if let Delivery::Pass(count) = self.judge(&early)? {
+            self.ready = Bytes::from(early).slice(..count);
+        }
+        Ok(())
+    }
+
+    /// What came while nobody knew what it was: another protocol.
+    fn switch(&mut self) {
+        if let Reading::Held(early) = std::mem::replace(&mut self.reading, Reading::Switched) {
+            self.ready = Bytes::from(early);
+        }
     }
 
     /// Ready once the client has taken nothing for too long.
@@ -189,8 +309,30 @@ impl<S> ClientIo<S> {
             self.write_deadline = None;
             return polled;
         }
+        if self.state.poll_killed(context).is_ready() {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the session ended")));
+        }
         ready!(self.poll_write_deadline(context));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of its answer")))
+    }
+}
+
+impl<S: AsyncRead + Unpin> ClientIo<S> {
+    /// Reads on while the answer to a request for another protocol is due, so that a client that goes away is noticed.
+    /// Ready with the end of the stream alone.
+    fn poll_early(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Reading::Held(early) = &mut self.reading else { return Poll::Pending };
+        while early.len() < MOST_EARLY_BYTES {
+            let mut piece = [0_u8; 1024];
+            let mut buffer = ReadBuf::new(&mut piece);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            early.extend_from_slice(buffer.filled());
+        }
+        // The state holds the waker.
+        Poll::Pending
     }
 }
 
@@ -207,14 +349,26 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
                 buffer.put_slice(&piece);
                 return Poll::Ready(Ok(()));
             }
+            match self.reading {
+                Reading::Http => {}
+                Reading::Held(_) => {
+                    match self.state.poll_switched(context) {
+                        Poll::Ready(true) => self.switch(),
+                        Poll::Ready(false) => self.resume()?,
+                        Poll::Pending => return self.poll_early(context),
+                    }
+                    continue;
+                }
+                Reading::Switched => return Pin::new(&mut self.stream).poll_read(context, buffer),
+            }
             let before = buffer.filled().len();
-            match Pin::new(&mut self.stream).poll_read(context, buffer) {
-                Poll::Ready(Ok(())) => match self.judge(buffer, before)? {
-                    Delivery::Done => return Poll::Ready(Ok(())),
-                    Delivery::ReadOn => {}
-                },
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
+            ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+            match self.judge(buffer.filled().get(before..).unwrap_or_default())? {
+                Delivery::Pass(count) => {
+                    buffer.set_filled(before + count);
+                    return Poll::Ready(Ok(()));
+                }
+                Delivery::ReadOn => buffer.set_filled(before),
             }
         }
     }

@@ -235,7 +235,8 @@ async fn serve_http1(
         .max_buf_size(limits.head.bytes.max(SMALLEST_BUFFER))
         // The framing counts exactly; hyper must only not give up before it.
         .max_headers(limits.head.count.saturating_add(1))
-        .serve_connection(io, service);
+        .serve_connection(io, service)
+        .with_upgrades();
     tokio::pin!(connection);
     let result = tokio::select! {
         biased;
@@ -247,8 +248,12 @@ async fn serve_http1(
             connection.as_mut().await
         }
     };
-    if let Err(error) = result {
-        current.load().gateway.connection_failed(downstream.peer, &error);
+    // Taken in any case: it would keep the state alive that holds it.
+    let tunnel = state.take_tunnel();
+    match (result, tunnel) {
+        (Ok(()), Some(tunnel)) => tunnel(Box::pin(async move { closing(&mut stage).await })).await,
+        (Ok(()), None) => {}
+        (Err(error), _) => current.load().gateway.connection_failed(downstream.peer, &error),
     }
 }
 

@@ -62,6 +62,16 @@ impl Lookup {
         }
     }
 
+    /// Why what was begun for the session must not go on. A store that cannot say is no reason.
+    pub(super) fn over(&self) -> Option<EndReason> {
+        match self {
+            Self::Ended(ended) => Some(ended.reason),
+            // It was there once.
+            Self::NoCookie | Self::Unknown(_) => Some(EndReason::Revoked),
+            Self::Live(_) | Self::Unavailable(_) => None,
+        }
+    }
+
     /// What the policy needs to know.
     pub(super) fn facts(&self) -> SessionFacts<'_> {
         match self {
@@ -82,6 +92,11 @@ pub(super) async fn look_up(store: &dyn SessionStore, presented: &Presented, lim
         // Hashed first, then looked up: what the store compares is not the secret.
         Presented::One(token) => token.id(),
     };
+    look_at(store, id, limits).await
+}
+
+/// Looks a session up by its id: one whose cookie was seen before.
+pub(super) async fn look_at(store: &dyn SessionStore, id: SessionId, limits: &Limits) -> Lookup {
     match store.read(id).await {
         Err(unavailable) => Lookup::Unavailable(unavailable),
         Ok(Standing::Absent) => Lookup::Unknown(Some(id)),

@@ -11,14 +11,17 @@ mod exchange;
 mod forward;
 mod gateway;
 mod io;
+mod kill;
 pub mod listener;
 mod lookup;
 mod proxy_protocol;
 mod questions;
 mod respond;
 mod services;
+mod tunnel;
 mod upstreams;
 mod verify;
 
 pub use io::ConnectionTimeouts;
+pub use kill::OpenStreams;
 pub use services::{Gateway, Services};

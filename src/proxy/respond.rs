@@ -152,6 +152,11 @@ impl Failure {
         }
     }
 
+    /// Whether the client's body is what failed.
+    pub(super) const fn blames_the_body(&self) -> bool {
+        matches!(self, Self::Body(_) | Self::Upstream(UpstreamError::ClientBody(_)))
+    }
+
     /// Whether logging in would mend it.
     pub(super) const fn asks_for_login(&self) -> bool {
         matches!(self, Self::Denied(Denial::SessionRequired | Denial::SessionEnded(_)))

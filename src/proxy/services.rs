@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::effects::Effect;
 use super::endpoints::Endpoint;
 use super::exchange::{Exchange, RequestIds};
+use super::kill::OpenStreams;
 use super::lookup::{LiveUse, Recorded};
 use super::respond::Failure;
 use super::upstreams::{BoundUpstream, Upstreams, upstreams};
@@ -46,6 +47,8 @@ pub struct Services {
     pub clock: SharedClock,
     /// The machine's randomness.
     pub entropy: SharedEntropy,
+    /// What is open for sessions, and cut when they end.
+    pub streams: Arc<OpenStreams>,
     /// The exchanges that go on when their client hangs up; the drain waits for them.
     pub tasks: TaskTracker,
 }
@@ -155,6 +158,10 @@ impl Gateway {
         &self.services.tasks
     }
 
+    pub(super) const fn streams(&self) -> &Arc<OpenStreams> {
+        &self.services.streams
+    }
+
     pub(super) const fn filter(&self) -> &RequestFilter {
         &self.filter
     }
@@ -205,7 +212,8 @@ impl Gateway {
         live.record_use(self.store(), &|touch| self.services.touches.push(touch) == Queued::Yes).await
     }
 
-    /// Ends one session and tells of it. A session that was over already is not told of again.
+    /// Ends one session with all that is open for it, and tells of it. A session that was over already is not told of
+    /// again.
     pub(super) async fn end_session(
         &self,
         exchange: &Exchange,
@@ -216,6 +224,7 @@ impl Gateway {
         if self.store().end(id, record, reason).await? {
             self.run(exchange, Effect::SessionEnded { id, record: record.clone(), reason });
         }
+        self.cut_streams(id, reason);
         Ok(())
     }
 
@@ -228,6 +237,8 @@ impl Gateway {
     ) -> StoreResult<u64> {
         let count = self.store().end_user(&principal.tenant, &principal.user, reason).await?;
         self.run(exchange, Effect::UserSessionsEnded { principal: principal.clone(), reason, count });
+        // Which they were the store knows.
+        self.streams().ask_now();
         Ok(count)
     }
 }

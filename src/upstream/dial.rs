@@ -99,9 +99,9 @@ async fn handshake(socket: Socket) -> io::Result<Connection> {
         .await
         .map_err(io::Error::other)?;
     let task = tokio::spawn(async move {
-        // What went wrong is told to whoever waits for the answer or reads its body; an idle connection that ends
+        // It ends, too, when the peer has left HTTP: the bytes then belong to whoever asked for that. What went wrong is told to whoever waits for the answer or reads its body; an idle connection that ends
         // concerns nobody.
-        let _ = connection.await;
+        let _ = connection.with_upgrades().await;
     });
     Ok(Connection { sender, wire, remote, _task: AbortOnDrop(task.abort_handle()) })
 }

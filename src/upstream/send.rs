@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
+use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -22,6 +24,7 @@ use super::body::RequestBody;
 use super::error::UpstreamError;
 use super::health::{Ejection, HealthCheck, watch};
 use super::peer::Peer;
+use super::switch::{Switched, UpstreamTunnel};
 use super::tls::Trust;
 use super::wire::{Outgoing, Wire};
 use crate::clock::SharedClock;
@@ -141,6 +144,43 @@ impl Upstream {
         Err(UpstreamError::Broken { cause: "each connection was closed before it took the request".to_owned() })
     }
 
+    /// Sends a request whose headers ask for another protocol (`Upgrade`, and `upgrade` in `Connection`), and waits for
+    /// the head of its answer. A connection of its own carries it, and it is sent once.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_upgrade(
+        &self,
+        key: Option<&str>,
+        request: Request<RequestBody>,
+    ) -> Result<Switched, UpstreamError> {
+        let protocol = request.headers().get(UPGRADE).cloned();
+        let mut request = self.framed(request);
+        ask_to_switch(request.headers_mut(), protocol);
+        let (mut lease, _) = self.connection(key, true, false).await?;
+        let peer = Arc::clone(lease.load.peer());
+        let response = match self.first_answer(&mut lease, request).await {
+            Ok(response) => response,
+            Err(Failure::Unanswered(error) | Failure::Final(error)) => {
+                if matches!(error, UpstreamError::Broken { .. } | UpstreamError::Timeout { .. }) {
+                    self.note_failure(&peer);
+                }
+                return Err(error);
+            }
+            Err(Failure::Unsent(_)) => return Err(broken("it was closed before it took the request")),
+        };
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return receive(response, lease).map(Switched::No).map_err(broken);
+        }
+        peer.note_answer();
+        let (head, body) = response.into_parts();
+        let mut response = Response::from_parts(head, ());
+        let io = hyper::upgrade::on(&mut response).await.map_err(|error| broken(&describe(&error)))?;
+        drop(body);
+        lease.connection.wire.switch();
+        Ok(Switched::Yes(response, UpstreamTunnel { io: TokioIo::new(io), _lease: lease }))
+    }
+
     /// The request as it goes on the wire.
     fn framed(&self, request: Request<RequestBody>) -> Request<RequestBody> {
         let (mut head, body) = request.into_parts();
@@ -208,18 +248,24 @@ impl Upstream {
         mut lease: Lease,
         request: Request<RequestBody>,
     ) -> Result<Response<UpstreamBody>, Failure> {
+        let peer = Arc::clone(lease.load.peer());
+        let response = self.first_answer(&mut lease, request).await?;
+        let received = receive(response, lease).map_err(|cause| Failure::Final(broken(cause)))?;
+        peer.note_answer();
+        Ok(received)
+    }
+
+    /// Sends the request on one connection and waits for the head of the answer.
+    async fn first_answer(
+        &self,
+        lease: &mut Lease,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, Failure> {
         let wire = Arc::clone(&lease.connection.wire);
         let request = request.map(|body| Outgoing::new(body, Arc::clone(&wire)));
         let answer = lease.connection.sender.try_send_request(request);
         match self.head_of(answer, &wire).await {
-            Some(Ok(response)) => {
-                let peer = Arc::clone(lease.load.peer());
-                let received = receive(response, lease);
-                if received.is_ok() {
-                    peer.note_answer();
-                }
-                received.map_err(|cause| Failure::Final(UpstreamError::Broken { cause: cause.to_owned() }))
-            }
+            Some(Ok(response)) => Ok(response),
             Some(Err(error)) => Err(judge(error, &wire)),
             None => Err(Failure::Final(UpstreamError::Timeout { after: self.response_timeout })),
         }
@@ -262,6 +308,18 @@ enum Failure {
     Unanswered(UpstreamError),
     /// There is nothing to be done.
     Final(UpstreamError),
+}
+
+fn broken(cause: &str) -> UpstreamError {
+    UpstreamError::Broken { cause: cause.to_owned() }
+}
+
+/// Says on the wire that the sender wants another protocol.
+fn ask_to_switch(headers: &mut HeaderMap, protocol: Option<HeaderValue>) {
+    if let Some(protocol) = protocol {
+        headers.insert(UPGRADE, protocol);
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
 }
 
 /// What a failed exchange means. hyper hands a request back only if it never began to write it.

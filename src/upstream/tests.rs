@@ -6,6 +6,7 @@ mod bodies;
 mod peers;
 mod repeats;
 mod reuse;
+mod switch;
 mod timeouts;
 mod tls;
 

@@ -38,6 +38,8 @@ pub(super) struct Wire {
     uploaded: AtomicBool,
     /// The body failed when an answer had begun: no more of it is sent, the answer goes on.
     abandoned: AtomicBool,
+    /// The connection has left HTTP.
+    switched: AtomicBool,
     fault: Mutex<Option<BodyError>>,
 }
 
@@ -50,6 +52,7 @@ impl Wire {
             answered: AtomicBool::new(false),
             uploaded: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
+            switched: AtomicBool::new(false),
             fault: Mutex::new(None),
         }
     }
@@ -79,6 +82,11 @@ impl Wire {
 
     pub(super) fn uploaded(&self) -> bool {
         self.uploaded.load(Ordering::Acquire)
+    }
+
+    /// The connection has left HTTP: there is no answer left to wait for when a write fails.
+    pub(super) fn switch(&self) {
+        self.switched.store(true, Ordering::Release);
     }
 
     /// Why the body failed, if it did.
@@ -209,6 +217,7 @@ impl WireStream {
                 self.wire.note_movement();
                 Poll::Ready(Ok(count))
             }
+            Err(error) if self.wire.switched.load(Ordering::Acquire) => Poll::Ready(Err(error)),
             Err(_) => {
                 self.writable = false;
                 Poll::Pending

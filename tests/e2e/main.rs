@@ -26,5 +26,8 @@ mod proxy_protocol;
 mod reload;
 mod sessions;
 mod store_outage;
+mod streams;
 mod support;
 mod tls;
+mod tunnels;
+mod websockets;

@@ -21,6 +21,7 @@ pub(super) struct Head {
     is_http_11: bool,
     content_length: Option<u64>,
     chunked: bool,
+    asks_to_switch: bool,
 }
 
 impl Head {
@@ -47,7 +48,7 @@ impl Head {
             b"HTTP/1.0" => false,
             _ => return Err(Refusal::BadRequest("The protocol version is not HTTP/1.1 or HTTP/1.0.")),
         };
-        Ok(Self { bytes: length, headers: 0, is_http_11, content_length: None, chunked: false })
+        Ok(Self { bytes: length, headers: 0, is_http_11, content_length: None, chunked: false, asks_to_switch: false })
     }
 
     /// Reads one header line; `length` counts its line end too.
@@ -72,6 +73,9 @@ impl Head {
                 return Err(Refusal::BadRequest("The only Transfer-Encoding understood is one single `chunked`."));
             }
             self.chunked = true;
+        } else if name.len() == b"upgrade".len() && name.eq_ignore_ascii_case(b"upgrade") {
+            // Clients that could speak HTTP/2 offer it with ordinary requests; nobody here takes that up.
+            self.asks_to_switch |= self.is_http_11 && !trim(value).eq_ignore_ascii_case(b"h2c");
         }
         if self.chunked && self.content_length.is_some() {
             return Err(Refusal::BadRequest("There is a Content-Length beside a Transfer-Encoding."));
@@ -86,6 +90,11 @@ impl Head {
             None | Some(0) => BodyKind::None,
             Some(length) => BodyKind::Length(length),
         }
+    }
+
+    /// Whether what follows may be another protocol. A request with a body is never answered by a switch.
+    pub(super) const fn may_switch(&self) -> bool {
+        self.asks_to_switch && matches!(self.end(), BodyKind::None)
     }
 
     /// Bytes of this head so far.

@@ -261,6 +261,40 @@ fn verdicts_come_in_order_and_a_refusal_is_the_last() {
 }
 
 #[test]
+fn nothing_is_taken_after_a_request_for_another_protocol_until_the_connection_stays_http() {
+    let ask = b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n";
+    let rest = b"GET /2 HTTP/1.1\r\n\r\n";
+    for cut in 1..ask.len() {
+        let mut framing = RequestFraming::new(LIMITS);
+        assert!(framing.feed(&ask[..cut]).is_empty());
+        let bytes = [&ask[cut..], rest].concat();
+        assert_eq!(framing.feed(&bytes), rest, "cut at {cut}");
+        assert_eq!((framing.phase(), framing.take_verdict()), (Phase::Held, Some(Ok(()))));
+        assert_eq!(framing.feed(rest), rest, "still held");
+        assert_eq!(framing.take_verdict(), None);
+        framing.resume();
+        assert!(framing.feed(rest).is_empty());
+        assert_eq!((framing.phase(), framing.take_verdict()), (Phase::Idle, Some(Ok(()))));
+    }
+}
+
+#[test]
+fn a_request_that_cannot_be_answered_with_a_switch_holds_nothing_up() {
+    for head in [
+        "GET / HTTP/1.1\r\nUpgrade: h2c\r\n\r\n",
+        "GET / HTTP/1.0\r\nUpgrade: websocket\r\n\r\n",
+        "POST / HTTP/1.1\r\nUpgrade: websocket\r\nContent-Length: 1\r\n\r\nx",
+        "POST / HTTP/1.1\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ] {
+        let mut framing = RequestFraming::new(LIMITS);
+        assert!(framing.feed(head.as_bytes()).is_empty());
+        assert_eq!(framing.phase(), Phase::Idle, "{head}");
+        framing.resume();
+        assert_eq!(framing.phase(), Phase::Idle, "{head}");
+    }
+}
+
+#[test]
 fn a_head_that_comes_in_one_read_allocates_nothing() {
     let mut framing = RequestFraming::new(LIMITS);
     framing.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");

@@ -71,6 +71,8 @@ pub enum Step {
     Pause(Duration),
     /// Wait until the test opens the gate.
     Await(Arc<Gate>),
+    /// Keep every byte that comes in the request's body, and send it back if told to, until the client ends.
+    Raw { echo: bool },
     /// Never go on.
     Hang,
     /// Close the connection.
@@ -279,6 +281,7 @@ impl Connection {
             Step::ReadBody => self.read_body(at)?,
             Step::Pause(time) => std::thread::sleep(time),
             Step::Await(gate) => gate.pass(&self.state.stopping),
+            Step::Raw { echo } => self.raw(at, echo)?,
             Step::Hang => {
                 while !self.state.stopping.load(Ordering::SeqCst) {
                     std::thread::sleep(Duration::from_millis(50));
@@ -287,6 +290,20 @@ impl Connection {
             Step::Close => return None,
         }
         Some(())
+    }
+
+    fn raw(&mut self, at: usize, echo: bool) -> Option<()> {
+        loop {
+            let bytes = std::mem::take(&mut self.buffer);
+            self.note(at, |seen| seen.take(&bytes));
+            if echo {
+                self.stream.write_all(&bytes).ok()?;
+            }
+            if self.fill().is_none() {
+                self.note(at, |seen| seen.complete = true);
+                return Some(());
+            }
+        }
     }
 
     fn seen(&self, at: usize) -> Seen {

@@ -182,6 +182,25 @@ impl Wire {
         self.stream.write_all(bytes.as_ref())
     }
 
+    /// Ends the sending half.
+    pub fn finish(&mut self) -> &mut Self {
+        self.stream.shutdown(std::net::Shutdown::Write).expect("the connection is there");
+        self
+    }
+
+    /// Everything up to the end of the connection; an error other than a reset, which is an end too, fails.
+    pub fn rest(&mut self) -> Vec<u8> {
+        loop {
+            match self.fill() {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
+                Err(error) => panic!("no end of the connection: {error}; so far {:?}", self.buffer),
+            }
+        }
+        std::mem::take(&mut self.buffer)
+    }
+
     /// The next answer, to a request that was not HEAD.
     pub fn receive(&mut self) -> Response {
         self.try_receive("GET").expect("a whole answer")

@@ -13,6 +13,7 @@ pub mod python;
 pub mod redis;
 pub mod store;
 pub mod wait;
+pub mod websocket;
 
 pub use backend::Backend;
 pub use browser::{Browser, SESSION_COOKIE};
@@ -24,6 +25,7 @@ pub use python::{django, flask};
 pub use redis::RedisServer;
 pub use store::Store;
 pub use wait::{let_pass, poll, wait_until};
+pub use websocket::{SWITCH, Tab, frame};
 
 use tempfile::TempDir;
 

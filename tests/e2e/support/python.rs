@@ -75,7 +75,8 @@ pub fn django() -> &'static App {
     })
 }
 
-fn python(tool: &str) -> PathBuf {
+/// A tool of the Python environment.
+pub fn python(tool: &str) -> PathBuf {
     let venv =
         std::env::var_os("SESSION_GATEWAY_TEST_VENV").map_or_else(|| Path::new(ROOT).join(".venv"), PathBuf::from);
     let tool = venv.join("bin").join(tool);

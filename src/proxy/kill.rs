@@ -1,0 +1,342 @@
+//! Ends what is still open when its session ends: answers that stream, uploads, tunnels (contract §8).
+//!
+//! Each of them registers by session id. Whoever ends a session here says so at once; what other instances end, and
+//! what time ends, is found by asking the store again and again. A store that cannot say cuts nothing.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::task::AtomicWaker;
+use http_body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+use super::body::BodyError;
+use super::lookup::look_at;
+use super::services::Gateway;
+use crate::session::{EndReason, SessionId};
+
+/// How often the store is asked. With a read and a signal on top the contract's second is kept.
+const EVERY: Duration = Duration::from_millis(400);
+/// What is younger is left out: its request looked the session up just now, and most answers are over by then.
+const YOUNG: Duration = Duration::from_millis(200);
+/// How many questions are put to the store at once.
+const AT_ONCE: usize = 64;
+/// So many locks, so that requests do not wait for each other at one.
+const SHARDS: usize = 32;
+
+/// Everything that is open for a session. Outlives a configuration: it is shared by the gateways before and after.
+pub struct OpenStreams {
+    shards: [Mutex<HashMap<SessionId, Vec<Arc<Kill>>>>; SHARDS],
+    /// Somebody wants the store to be asked now.
+    ask: Notify,
+}
+
+impl Default for OpenStreams {
+    fn default() -> Self {
+        Self { shards: std::array::from_fn(|_| Mutex::default()), ask: Notify::new() }
+    }
+}
+
+impl OpenStreams {
+    /// Registers something that is open for a session.
+    pub(super) fn register(self: &Arc<Self>, id: SessionId, cuts: Cuts) -> OpenStream {
+        let kill = Arc::new(Kill { since: Instant::now(), cuts, reason: OnceLock::new(), waker: AtomicWaker::new() });
+        self.shard(id).lock().entry(id).or_default().push(kill.clone());
+        OpenStream { streams: self.clone(), id, kill }
+    }
+
+    /// Cuts all that is open for a session; answers how much that was.
+    pub(super) fn cut(&self, id: SessionId, reason: EndReason) -> usize {
+        let shard = self.shard(id).lock();
+        let concerned = || shard.get(&id).into_iter().flatten().filter(|kill| kill.cuts.includes(reason));
+        // First all are told, then all are woken: who sees one cut sees them all cut.
+        let cut = concerned().filter(|kill| kill.reason.set(reason).is_ok()).count();
+        concerned().for_each(|kill| kill.waker.wake());
+        cut
+    }
+
+    /// Has the store asked now about everything that is open.
+    pub(super) fn ask_now(&self) {
+        self.ask.notify_one();
+    }
+
+    /// The sessions for which something has been open since then at least.
+    fn open_since(&self, then: Instant) -> Vec<SessionId> {
+        let waiting = |kill: &Arc<Kill>| kill.since <= then && kill.reason.get().is_none();
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            found.extend(shard.iter().filter(|(_, kills)| kills.iter().any(waiting)).map(|(id, _)| *id));
+        }
+        found
+    }
+
+    fn shard(&self, id: SessionId) -> &Mutex<HashMap<SessionId, Vec<Arc<Kill>>>> {
+        // The id is the text of a hash: any byte of it is as good as another.
+        let byte = id.as_str().as_bytes().first().copied().unwrap_or_default();
+        &self.shards[usize::from(byte) % SHARDS]
+    }
+}
+
+impl fmt::Debug for OpenStreams {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("OpenStreams").finish_non_exhaustive()
+    }
+}
+
+/// Which ends of its session end a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cuts {
+    /// Every one.
+    Always,
+    /// Those on purpose: on a route that only observes, an end by time refuses nobody either.
+    OnPurpose,
+}
+
+impl Cuts {
+    const fn includes(self, reason: EndReason) -> bool {
+        match self {
+            Self::Always => true,
+            Self::OnPurpose => !matches!(reason, EndReason::IdleTimeout | EndReason::Expired),
+        }
+    }
+}
+
+/// The signal to one open stream. One task waits for it at a time.
+#[derive(Debug)]
+pub(super) struct Kill {
+    since: Instant,
+    cuts: Cuts,
+    reason: OnceLock<EndReason>,
+    waker: AtomicWaker,
+}
+
+impl Kill {
+    /// Ready when the session is over.
+    pub(super) fn poll(&self, context: &Context<'_>) -> Poll<EndReason> {
+        if let Some(reason) = self.reason.get() {
+            return Poll::Ready(*reason);
+        }
+        self.waker.register(context.waker());
+        // It may have come in between.
+        self.reason.get().map_or(Poll::Pending, |reason| Poll::Ready(*reason))
+    }
+}
+
+/// Something open for a session, registered for as long as this is held.
+pub(super) struct OpenStream {
+    streams: Arc<OpenStreams>,
+    id: SessionId,
+    kill: Arc<Kill>,
+}
+
+impl OpenStream {
+    /// Registers something else that is open for the same session.
+    pub(super) fn another(&self) -> Self {
+        self.streams.register(self.id, self.kill.cuts)
+    }
+
+    /// The session.
+    pub(super) const fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The signal.
+    pub(super) fn kill(&self) -> Arc<Kill> {
+        self.kill.clone()
+    }
+
+    /// Why the session is over, if it is known to be.
+    pub(super) fn reason(&self) -> Option<EndReason> {
+        self.kill.reason.get().copied()
+    }
+
+    /// Ready when the session is over.
+    pub(super) fn poll(&self, context: &Context<'_>) -> Poll<EndReason> {
+        self.kill.poll(context)
+    }
+
+    /// Waits for the end of the session.
+    pub(super) async fn ended(&self) -> EndReason {
+        std::future::poll_fn(|context| self.poll(context)).await
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        let mut shard = self.streams.shard(self.id).lock();
+        if let Some(kills) = shard.get_mut(&self.id) {
+            kills.retain(|kill| !Arc::ptr_eq(kill, &self.kill));
+            if kills.is_empty() {
+                shard.remove(&self.id);
+            }
+        }
+    }
+}
+
+/// A body broke off because its session ended.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the session ended")]
+pub(super) struct SessionOver;
+
+/// A body that breaks off when its session ends.
+pub(super) struct Cuttable<B> {
+    body: B,
+    open: Option<OpenStream>,
+}
+
+impl<B> Cuttable<B> {
+    pub(super) const fn new(body: B, open: Option<OpenStream>) -> Self {
+        Self { body, open }
+    }
+
+    /// Breaks off when this says so.
+    pub(super) fn cut_by(&mut self, open: OpenStream) {
+        self.open = Some(open);
+    }
+}
+
+impl<B> Body for Cuttable<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BodyError>,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(open) = &self.open
+            && open.poll(context).is_ready()
+        {
+            return Poll::Ready(Some(Err(SessionOver.into())));
+        }
+        Pin::new(&mut self.body).poll_frame(context).map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Gateway {
+    /// Waits a moment and cuts what is open for sessions that are over, whoever ended them. To be called for ever, each
+    /// time on the gateway in force.
+    pub async fn cut_ended_streams(&self) {
+        let then = tokio::select! {
+            () = sleep(EVERY) => Instant::now().checked_sub(YOUNG),
+            () = self.streams().ask.notified() => Some(Instant::now()),
+        };
+        let open = then.map(|then| self.streams().open_since(then)).unwrap_or_default();
+        futures_util::stream::iter(open).for_each_concurrent(AT_ONCE, |id| self.cut_if_ended(id)).await;
+    }
+
+    async fn cut_if_ended(&self, id: SessionId) {
+        if let Some(reason) = look_at(self.store(), id, &self.config().session.limits).await.over() {
+            self.cut_streams(id, reason);
+        }
+    }
+
+    /// Cuts what is open for a session that is over.
+    pub(super) fn cut_streams(&self, id: SessionId, reason: EndReason) {
+        let streams = self.streams().cut(id, reason);
+        if streams > 0 {
+            tracing::info!(session_id = id.as_str(), reason = reason.as_str(), streams, "the session ended: cut");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt as _, Full};
+
+    use super::*;
+    use crate::session::SessionToken;
+
+    fn id(first: char) -> SessionId {
+        let token = format!("{first}{}", "A".repeat(42));
+        SessionToken::parse(token.as_bytes()).expect("a token").id()
+    }
+
+    #[tokio::test]
+    async fn only_what_is_open_for_the_session_is_cut() {
+        let streams = Arc::new(OpenStreams::default());
+        let mine = [streams.register(id('a'), Cuts::Always), streams.register(id('a'), Cuts::Always)];
+        let other = streams.register(id('b'), Cuts::Always);
+        assert_eq!(streams.cut(id('a'), EndReason::Logout), 2);
+        assert_eq!(streams.cut(id('a'), EndReason::Revoked), 0, "once is enough");
+        for open in &mine {
+            assert_eq!(open.ended().await, EndReason::Logout);
+        }
+        assert_eq!(other.reason(), None);
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken() {
+        let streams = Arc::new(OpenStreams::default());
+        let open = streams.register(id('a'), Cuts::Always);
+        let waiting = tokio::spawn(async move { open.ended().await });
+        tokio::task::yield_now().await;
+        streams.cut(id('a'), EndReason::Expired);
+        assert_eq!(waiting.await.expect("it ends"), EndReason::Expired);
+    }
+
+    #[test]
+    fn what_is_over_is_forgotten() {
+        let streams = Arc::new(OpenStreams::default());
+        let open = streams.register(id('a'), Cuts::Always);
+        let another = open.another();
+        let now = Instant::now();
+        assert_eq!(streams.open_since(now), [id('a')]);
+        drop(open);
+        assert_eq!(streams.open_since(now), [id('a')], "one is left");
+        drop(another);
+        assert!(streams.open_since(now).is_empty());
+        assert!(streams.shards.iter().all(|shard| shard.lock().is_empty()));
+    }
+
+    #[test]
+    fn nobody_is_asked_about_what_is_young_or_cut_already() {
+        let streams = Arc::new(OpenStreams::default());
+        let before = Instant::now();
+        let open = streams.register(id('a'), Cuts::Always);
+        assert!(streams.open_since(before).is_empty() || open.kill.since == before);
+        streams.cut(id('a'), EndReason::Logout);
+        assert!(streams.open_since(Instant::now()).is_empty());
+    }
+
+    #[test]
+    fn an_observed_stream_survives_the_ends_that_time_makes() {
+        let streams = Arc::new(OpenStreams::default());
+        let open = streams.register(id('a'), Cuts::OnPurpose);
+        assert_eq!(streams.cut(id('a'), EndReason::IdleTimeout), 0);
+        assert_eq!(streams.cut(id('a'), EndReason::Expired), 0);
+        assert_eq!(open.reason(), None);
+        assert_eq!(streams.cut(id('a'), EndReason::TenantRevoked), 1);
+    }
+
+    #[tokio::test]
+    async fn a_body_breaks_off_when_its_session_ends() {
+        let streams = Arc::new(OpenStreams::default());
+        let whole = || Full::new(Bytes::from_static(b"whole"));
+        let open = streams.register(id('a'), Cuts::Always);
+        let cut = Cuttable::new(whole(), Some(open));
+        streams.cut(id('a'), EndReason::Logout);
+        assert!(cut.collect().await.is_err());
+        assert!(Cuttable::new(whole(), None).collect().await.is_ok());
+    }
+}
