@@ -40,7 +40,8 @@ pub struct ConnectionTimeouts {
 pub(super) struct ConnectionState(Arc<Mutex<Shared>>);
 
 struct Shared {
-    framing: RequestFraming,
+    /// `None` for HTTP/2, whose frames say by themselves where a request begins and ends.
+    framing: Option<RequestFraming>,
     /// Exchanges that began.
     started: u64,
     /// Exchanges that have not ended.
@@ -50,13 +51,18 @@ struct Shared {
 }
 
 impl ConnectionState {
-    pub(super) fn new(limits: HeadLimits) -> Self {
-        Self(Arc::new(Mutex::new(Shared {
-            framing: RequestFraming::new(limits),
-            started: 0,
-            in_progress: 0,
-            waiting_since: Instant::now(),
-        })))
+    /// Of a connection that speaks HTTP/1.
+    pub(super) fn http1(limits: HeadLimits) -> Self {
+        Self::new(Some(RequestFraming::new(limits)))
+    }
+
+    /// Of a connection that speaks HTTP/2: the bytes pass unseen, and a head is checked once it is parsed.
+    pub(super) fn http2() -> Self {
+        Self::new(None)
+    }
+
+    fn new(framing: Option<RequestFraming>) -> Self {
+        Self(Arc::new(Mutex::new(Shared { framing, started: 0, in_progress: 0, waiting_since: Instant::now() })))
     }
 
     /// Begins an exchange: the framing's verdict on its head, and a guard to hold until its answer has been sent. A
@@ -66,7 +72,8 @@ impl ConnectionState {
         shared.started += 1;
         shared.in_progress += 1;
         let disagreement = Refusal::BadRequest("the request's framing is ambiguous");
-        let verdict = shared.framing.take_verdict().unwrap_or(Err(disagreement));
+        let verdict =
+            shared.framing.as_mut().map_or(Ok(()), |framing| framing.take_verdict().unwrap_or(Err(disagreement)));
         (verdict, ExchangeGuard(self.clone()))
     }
 
@@ -74,12 +81,19 @@ impl ConnectionState {
     /// waits are bounded where they happen.
     fn deadline(&self, timeouts: &ConnectionTimeouts) -> Option<Instant> {
         let shared = self.0.lock();
-        let allowed = match (shared.in_progress, shared.framing.phase()) {
+        let phase = shared.framing.as_ref().map_or(Phase::Idle, RequestFraming::phase);
+        let allowed = match (shared.in_progress, phase) {
             (0, Phase::Idle) if shared.started > 0 => timeouts.keepalive,
             (0, Phase::Idle | Phase::Head | Phase::Refused) => timeouts.header,
             (0, Phase::Body) | (1.., _) => return None,
         };
         Some(shared.waiting_since + allowed)
+    }
+
+    /// Whether no exchange has been in progress for as long.
+    pub(super) fn is_idle_for(&self, time: Duration) -> bool {
+        let shared = self.0.lock();
+        shared.in_progress == 0 && shared.waiting_since.elapsed() >= time
     }
 
     /// Ready when the client has taken too long to send a head, or the next one.
@@ -144,8 +158,9 @@ impl<S> ClientIo<S> {
             return Ok(Delivery::Done);
         }
         let mut shared = self.state.0.lock();
-        let was_idle = shared.framing.phase() == Phase::Idle;
-        let framing = &mut shared.framing;
+        let shared = &mut *shared;
+        let Some(framing) = &mut shared.framing else { return Ok(Delivery::Done) };
+        let was_idle = framing.phase() == Phase::Idle;
         // Earlier requests in the same bytes would have to be cut off first. They are not: hyper then reads on as far
         // as it can, and the verdicts keep their order.
         let alone = !framing.has_verdict() && framing.phase() != Phase::Body;
@@ -159,7 +174,6 @@ impl<S> ClientIo<S> {
         if was_idle && phase == Phase::Head && shared.in_progress == 0 {
             shared.waiting_since = Instant::now();
         }
-        drop(shared);
         match phase {
             Phase::Refused if alone && refuses_next => {
                 self.withheld = Vec::new();

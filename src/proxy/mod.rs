@@ -10,6 +10,7 @@ mod endpoints;
 mod exchange;
 mod forward;
 mod gateway;
+mod http2;
 mod io;
 pub mod listener;
 mod lookup;
@@ -17,6 +18,7 @@ mod proxy_protocol;
 mod questions;
 mod respond;
 mod services;
+mod untaken;
 mod upstreams;
 mod verify;
 
