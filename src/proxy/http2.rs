@@ -62,9 +62,9 @@ pub(super) async fn serve_http2(
         .max_concurrent_streams(MOST_STREAMS)
         .max_pending_accept_reset_streams(MOST_RESETS)
         .max_local_error_reset_streams(MOST_RESETS)
-        // The pipeline measures exactly and answers; the library, which resets, must only not give up before it. It
-        // counts 32 bytes a line on top, and bounds CONTINUATION frames by this.
-        .max_header_list_size(u32::try_from(limits.head.bytes + 64 * limits.head.count).unwrap_or(u32::MAX))
+        // The pipeline measures exactly and answers; the library must only not give up before it. It counts 32 bytes
+        // a line on top, and the pseudo-headers, and bounds CONTINUATION frames by this.
+        .max_header_list_size(u32::try_from(limits.head.bytes + 64 * limits.head.count + 1024).unwrap_or(u32::MAX))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
