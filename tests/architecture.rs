@@ -82,6 +82,11 @@ fn the_edges_know_no_concrete_store_and_not_each_other() {
 }
 
 #[test]
+fn certificates_know_nobody() {
+    assert_never("tls", &["crate::"]);
+}
+
+#[test]
 fn a_store_knows_no_header_and_no_policy() {
     assert_never("store", &["crate::http", "crate::policy", "crate::proxy", "crate::config"]);
 }

@@ -15,6 +15,7 @@ mod forwarded;
 mod framing;
 mod headers;
 mod host;
+mod http2;
 mod identity;
 mod jar;
 mod method;
@@ -40,6 +41,7 @@ pub use forwarded::{client_address, forwarded_proto};
 pub use framing::{HeadLimits, Phase, RequestFraming};
 pub use headers::{ClaimedValue, Claims, IdentityHeaders, ProtectedHeaders, ProtectedNames, RequestFilter, Stripped};
 pub use host::{AllowedHosts, HostPatternError, RequestHost, request_host};
+pub use http2::{check_http2_head, http2_host};
 pub use identity::{
     Encode, IdentityPointers, IdentityRules, LoginHeaders, LoginIdentity, TenantError, TenantFormat, is_unfinished,
     json_says_failure,

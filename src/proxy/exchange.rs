@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::header::HeaderValue;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Version};
 
 use crate::clock::Monotonic;
 use crate::entropy::{Entropy, EntropyError};
@@ -92,6 +92,7 @@ pub(super) struct Exchange {
     /// How the client reached the first of the proxies, or the gateway.
     pub(super) scheme: Scheme,
     pub(super) method: Method,
+    pub(super) version: Version,
     /// The normalised path, or what could be read of a refused one; never the query.
     pub(super) path: String,
     pub(super) user_agent: Option<HeaderValue>,

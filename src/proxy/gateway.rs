@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE, STRICT_TRANSPORT_SECURITY, USER_AGENT};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
@@ -26,9 +26,10 @@ use super::tunnel::{self, TunnelSession};
 use crate::config::{ClientValue, Mode};
 use crate::health;
 use crate::http::{
-    Claims, Presented, ProtectedHeaders, Refusal, RequestHost, Scheme, Target, Upgrade, check_expectation,
-    check_method, client_address, expire_set_cookie, forwarded_proto, is_cross_site, is_navigation, is_preflight,
-    is_safe, is_websocket_upgrade, login_redirect, printable, request_host, take_gateway_cookie,
+    Claims, HeadLimits, Presented, ProtectedHeaders, Refusal, RequestHost, Scheme, Target, Upgrade, check_expectation,
+    check_http2_head, check_method, client_address, expire_set_cookie, forwarded_proto, http2_host, is_cross_site,
+    is_navigation, is_preflight, is_safe, is_websocket_upgrade, login_redirect, printable, request_host,
+    take_gateway_cookie,
 };
 use crate::policy::{Auth, Denial, Identity, IdentityMode, Permit, Route, TenantClaim, decide, rewrite_query};
 use crate::session::{EndReason, Role, SessionId, Standing};
@@ -117,6 +118,7 @@ impl Gateway {
                 Transport::Plain => server.public_url.scheme(),
             }),
             method: request.method().clone(),
+            version: request.version(),
             path: String::new(),
             user_agent: headers.get(USER_AGENT).cloned(),
             started: self.clock().monotonic(),
@@ -149,7 +151,13 @@ impl Gateway {
             return Err(refusal.into());
         }
 
-        // 2. Method and path in their one normal form, which the backend will get, too.
+        // 2. Method and path in their one normal form, which the backend will get, too. What framing is to HTTP/1, the
+        //    form of the parsed head is to HTTP/2.
+        let is_http2 = parts.version == Version::HTTP_2;
+        if is_http2 {
+            let limits = HeadLimits { bytes: server.max_header, count: server.max_headers };
+            check_http2_head(&parts.method, &parts.uri, &headers, limits)?;
+        }
         check_method(&parts.method)?;
         let target = Target::of_uri(&parts.uri)?;
         exchange.path = printable(target.path().as_bytes(), LONGEST_LOGGED_PATH);
@@ -159,7 +167,7 @@ impl Gateway {
             exchange.route = self.names().health.clone();
             return Ok(Admission::Health(answer));
         }
-        let host = request_host(&headers, &parts.uri)?;
+        let host = if is_http2 { http2_host(&headers, &parts.uri)? } else { request_host(&headers, &parts.uri)? };
         server.hosts.check(&host)?;
         check_expectation(&headers)?;
 
@@ -500,6 +508,7 @@ impl Gateway {
         let headers = response.headers_mut();
         headers.insert(X_REQUEST_ID, exchange.id.header_value().clone());
         self.demand_tls(&exchange, headers);
+        let mut response = respond::framed_for(&exchange, response);
         let status = response.status().as_u16();
         if let Some(open) = response.body().open() {
             guard.cut_by(open.kill());

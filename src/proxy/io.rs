@@ -46,7 +46,8 @@ pub struct ConnectionTimeouts {
 pub(super) struct ConnectionState(Arc<Mutex<Shared>>);
 
 struct Shared {
-    framing: RequestFraming,
+    /// `None` for HTTP/2, whose frames say by themselves where a request begins and ends.
+    framing: Option<RequestFraming>,
     /// Exchanges that began.
     started: u64,
     /// Exchanges that have not ended.
@@ -64,9 +65,19 @@ struct Shared {
 }
 
 impl ConnectionState {
-    pub(super) fn new(limits: HeadLimits) -> Self {
+    /// Of a connection that speaks HTTP/1.
+    pub(super) fn http1(limits: HeadLimits) -> Self {
+        Self::new(Some(RequestFraming::new(limits)))
+    }
+
+    /// Of a connection that speaks HTTP/2: the bytes pass unseen, and a head is checked once it is parsed.
+    pub(super) fn http2() -> Self {
+        Self::new(None)
+    }
+
+    fn new(framing: Option<RequestFraming>) -> Self {
         Self(Arc::new(Mutex::new(Shared {
-            framing: RequestFraming::new(limits),
+            framing,
             started: 0,
             in_progress: 0,
             waiting_since: Instant::now(),
@@ -84,9 +95,12 @@ impl ConnectionState {
         shared.started += 1;
         shared.in_progress += 1;
         let disagreement = Refusal::BadRequest("the request's framing is ambiguous");
-        let verdict = shared.framing.take_verdict().unwrap_or(Err(disagreement));
-        // The head that the framing stopped after is the last that it accepted.
-        let may_switch = shared.framing.phase() == Phase::Held && !shared.framing.has_verdict();
+        let framing = shared.framing.as_mut();
+        let (verdict, may_switch) = framing.map_or((Ok(()), false), |framing| {
+            let verdict = framing.take_verdict().unwrap_or(Err(disagreement));
+            // The head that the framing stopped after is the last that it accepted.
+            (verdict, framing.phase() == Phase::Held && !framing.has_verdict())
+        });
         (verdict, ExchangeGuard { connection: self.clone(), may_switch })
     }
 
@@ -94,7 +108,7 @@ impl ConnectionState {
     /// waits are bounded where they happen.
     fn deadline(&self, timeouts: &ConnectionTimeouts) -> Option<Instant> {
         let shared = self.0.lock();
-        let allowed = match (shared.in_progress, shared.framing.phase()) {
+        let allowed = match (shared.in_progress, shared.phase()) {
             (0, Phase::Idle) if shared.started > 0 => timeouts.keepalive,
             (0, Phase::Idle | Phase::Head | Phase::Refused) => timeouts.header,
             (0, Phase::Body | Phase::Held) | (1.., _) => return None,
@@ -118,7 +132,7 @@ impl ConnectionState {
     /// Ready when it is known whether the connection stays HTTP.
     fn poll_switched(&self, context: &mut Context<'_>) -> Poll<bool> {
         let mut shared = self.0.lock();
-        if shared.switched || shared.framing.phase() != Phase::Held {
+        if shared.switched || shared.phase() != Phase::Held {
             return Poll::Ready(shared.switched);
         }
         shared.reader = Some(context.waker().clone());
@@ -131,6 +145,12 @@ impl ConnectionState {
             Some(kill) => kill.poll(context).map(|_| ()),
             None => Poll::Pending,
         }
+    }
+
+    /// Whether no exchange has been in progress for as long.
+    pub(super) fn is_idle_for(&self, time: Duration) -> bool {
+        let shared = self.0.lock();
+        shared.in_progress == 0 && shared.waiting_since.elapsed() >= time
     }
 
     /// Ready when the client has taken too long to send a head, or the next one.
@@ -151,6 +171,10 @@ impl ConnectionState {
 }
 
 impl Shared {
+    fn phase(&self) -> Phase {
+        self.framing.as_ref().map_or(Phase::Idle, RequestFraming::phase)
+    }
+
     fn wake_reader(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();
@@ -175,9 +199,13 @@ impl ExchangeGuard {
         self.connection.clone()
     }
 
-    /// Cuts the answer when this says so, even while the client takes nothing of it.
+    /// Cuts the answer when this says so, even while the client takes nothing of it. Over HTTP/2 the connection carries
+    /// others too: there the stream ends with its body, and a client that takes nothing is given up by time.
     pub(super) fn cut_by(&self, kill: Arc<Kill>) {
-        self.connection.0.lock().kill = Some(kill);
+        let mut shared = self.connection.0.lock();
+        if shared.framing.is_some() {
+            shared.kill = Some(kill);
+        }
     }
 }
 
@@ -186,7 +214,9 @@ impl Drop for ExchangeGuard {
         let mut shared = self.connection.0.lock();
         shared.kill = None;
         if self.may_switch && !shared.switched {
-            shared.framing.resume();
+            if let Some(framing) = &mut shared.framing {
+                framing.resume();
+            }
             shared.wake_reader();
         }
         shared.in_progress = shared.in_progress.saturating_sub(1);
@@ -246,8 +276,9 @@ impl<S> ClientIo<S> {
             return Ok(Delivery::Pass(0));
         }
         let mut shared = self.state.0.lock();
-        let was_idle = shared.framing.phase() == Phase::Idle;
-        let framing = &mut shared.framing;
+        let shared = &mut *shared;
+        let Some(framing) = &mut shared.framing else { return Ok(Delivery::Pass(read.len())) };
+        let was_idle = framing.phase() == Phase::Idle;
         // Earlier requests in the same bytes would have to be cut off first. They are not: hyper then reads on as far
         // as it can, and the verdicts keep their order.
         let alone = !framing.has_verdict() && framing.phase() != Phase::Body;
@@ -261,7 +292,6 @@ impl<S> ClientIo<S> {
         if was_idle && phase == Phase::Head && shared.in_progress == 0 {
             shared.waiting_since = Instant::now();
         }
-        drop(shared);
         if phase == Phase::Held {
             self.reading = Reading::Held(rest.to_vec());
         }

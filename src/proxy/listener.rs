@@ -23,6 +23,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::task::TaskTracker;
 
 use super::exchange::{Downstream, Transport};
+use super::http2::serve_http2;
 use super::io::{ClientIo, ConnectionState, ConnectionTimeouts};
 use super::proxy_protocol::{Prefixed, read_header};
 use super::services::Gateway;
@@ -31,6 +32,7 @@ use crate::http::HeadLimits;
 use crate::socket::Listening;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::OpenConnection;
+use crate::tls::HTTP2;
 
 /// hyper's smallest permitted read buffer.
 const SMALLEST_BUFFER: usize = 8192;
@@ -173,7 +175,7 @@ async fn open(
 
 /// Ready when a connection is to end after the request it has. One that was accepted and has sent nothing yet is given a
 /// moment: its first request is on the way, and closing would lose it.
-async fn ending(stage: &mut watch::Receiver<Stage>, begun: &Notify) {
+pub(super) async fn ending(stage: &mut watch::Receiver<Stage>, begun: &Notify) {
     closing(stage).await;
     let _ = tokio::time::timeout(FIRST_REQUEST, begun.notified()).await;
 }
@@ -200,6 +202,9 @@ async fn serve(
         Ok(Some(Opened { stream: ClientStream::Plain(stream), downstream })) => {
             serve_http1(stream, downstream, current, limits, stage).await;
         }
+        Ok(Some(Opened { stream: ClientStream::Tls(stream), downstream })) if speaks_http2(&stream) => {
+            serve_http2(stream, downstream, current, limits, stage).await;
+        }
         Ok(Some(Opened { stream: ClientStream::Tls(stream), downstream })) => {
             serve_http1(stream, downstream, current, limits, stage).await;
         }
@@ -219,7 +224,7 @@ async fn serve_http1(
     limits: Arc<ListenerLimits>,
     mut stage: watch::Receiver<Stage>,
 ) {
-    let state = ConnectionState::new(limits.head);
+    let state = ConnectionState::http1(limits.head);
     let io = TokioIo::new(ClientIo::new(stream, state.clone(), limits.timeouts.write));
     let begun = Arc::new(Notify::new());
     let service = service_fn({
@@ -255,6 +260,10 @@ async fn serve_http1(
         (Ok(()), None) => {}
         (Err(error), _) => current.load().gateway.connection_failed(downstream.peer, &error),
     }
+}
+
+fn speaks_http2<S>(stream: &TlsStream<S>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(HTTP2)
 }
 
 /// How many connections there are, in all and per address.

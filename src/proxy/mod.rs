@@ -10,6 +10,7 @@ mod endpoints;
 mod exchange;
 mod forward;
 mod gateway;
+mod http2;
 mod io;
 mod kill;
 pub mod listener;
@@ -19,6 +20,7 @@ mod questions;
 mod respond;
 mod services;
 mod tunnel;
+mod untaken;
 mod upstreams;
 mod verify;
 

@@ -3,8 +3,9 @@
 //! What the client is told and what the log is told are two things: the answer names the code and a sentence for the
 //! client's developer, the log gets the cause.
 
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::{HeaderValue, Method, Response, StatusCode, Version};
+use http_body::Body as _;
 use serde::Serialize;
 
 use super::body::AnswerBody;
@@ -253,6 +254,23 @@ pub(super) fn failure(
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// What HTTP/2 leaves to us of an answer's frame: there is no connection to speak of, and an answer to HEAD has the
+/// length of its body but not the body. (In HTTP/1 hyper sees to the second, and the first tells it to close.)
+pub(super) fn framed_for(exchange: &Exchange, mut response: Response<AnswerBody>) -> Response<AnswerBody> {
+    if exchange.version != Version::HTTP_2 {
+        return response;
+    }
+    response.headers_mut().remove(CONNECTION);
+    if exchange.method != Method::HEAD || response.body().is_end_stream() {
+        return response;
+    }
+    let length = response.body().size_hint().exact();
+    if let (Some(length), None) = (length, response.headers().get(CONTENT_LENGTH)) {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    response.map(|_| AnswerBody::empty())
 }
 
 /// A JSON answer.

@@ -18,9 +18,12 @@ pub use certificates::{CertificateError, CertificateFiles, Certificates};
 pub use reload::reload_when_changed;
 pub use resolver::CertificateResolver;
 
+/// HTTP/2 in ALPN.
+pub const HTTP2: &[u8] = b"h2";
+
 /// What a client may ask for by ALPN, the preferred first. One that asks for neither is refused in the handshake: it
 /// speaks another protocol (RFC 7301; that is what stops cross-protocol attacks).
-const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
 
 /// The terms on which handshakes are made: TLS 1.2 and 1.3, no early data (it can be replayed), tickets for resumption.
 ///

@@ -14,6 +14,7 @@
 mod errors;
 mod forwarding;
 mod harness;
+mod http2;
 mod identity;
 mod lifetime;
 mod login;

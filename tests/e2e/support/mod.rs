@@ -6,6 +6,7 @@ pub mod curl;
 pub mod echo;
 pub mod gateway;
 pub mod http;
+pub mod http2;
 pub mod logins;
 pub mod ports;
 pub mod process;

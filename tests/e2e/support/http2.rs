@@ -1,0 +1,64 @@
+//! A client of HTTP/2 in which a test decides about each stream.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Error, SendStream};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::gateway::Gateway;
+
+/// One connection.
+pub struct Client {
+    requests: SendRequest<Bytes>,
+    authority: String,
+}
+
+impl Client {
+    /// A `GET` of this path, to be changed and sent.
+    pub fn request(&self, path: &str) -> http::request::Builder {
+        http::Request::builder().uri(format!("https://{}{path}", self.authority))
+    }
+
+    /// Sends a head: the answer to come, and where the body goes unless the head was `all`.
+    pub fn send(&mut self, request: http::request::Builder, all: bool) -> (ResponseFuture, SendStream<Bytes>) {
+        let request = request.body(()).expect("a request");
+        self.requests.send_request(request, all).expect("the connection is open")
+    }
+}
+
+/// Opens a connection, on which `work` may send; its second argument is how the connection ends.
+pub fn talk<T>(gateway: &Gateway, work: impl AsyncFnOnce(Client, JoinHandle<Result<(), Error>>) -> T) -> T {
+    let authority = format!("localhost:{}", gateway.address().port());
+    shake_hands(gateway, async |stream| {
+        let (requests, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+        let end = tokio::spawn(connection);
+        let requests = requests.ready().await.expect("an open connection");
+        work(Client { requests, authority }, end).await
+    })
+}
+
+/// Opens a TLS connection for HTTP/2 on which nothing has been said.
+pub fn shake_hands<T>(gateway: &Gateway, work: impl AsyncFnOnce(TlsStream<TcpStream>) -> T) -> T {
+    let mut roots = RootCertStore::empty();
+    let certificate = CertificateDer::from_pem_file(gateway.file("tls.crt")).expect("its certificate");
+    roots.add(certificate).expect("a certificate");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let mut config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let stream = TcpStream::connect(gateway.address()).await.expect("an open door");
+        let name = "localhost".try_into().expect("a name");
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("a handshake");
+        work(stream).await
+    })
+}
