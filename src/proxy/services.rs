@@ -48,7 +48,7 @@ pub struct Services {
     pub tasks: TaskTracker,
 }
 
-/// The gateway: turns a request into an answer. [`handle`](Gateway::handle) is the whole path.
+/// The gateway: turns a request into an answer. `handle` is the whole path.
 pub struct Gateway {
     services: Services,
     filter: RequestFilter,
