@@ -351,7 +351,10 @@ impl Gateway {
             cleared.content.cut_by(open);
         }
         match (forward(self, exchange, permit, cleared).await, open) {
-            (Ok(answer), open) => Ok(answer.map(|body| AnswerBody::streamed(body).cut_by(open))),
+            // Its moment begins now: the answer to a request that was accepted in time is whole, unless it goes on and on.
+            (Ok(answer), open) => {
+                Ok(answer.map(|body| AnswerBody::streamed(body).cut_by(open.map(|open| open.another()))))
+            }
             (Err(failure), Some(open)) if failure.blames_the_body() => {
                 Err(open.reason().map_or(failure, |reason| Failure::Denied(Denial::SessionEnded(reason))))
             }

@@ -2,6 +2,9 @@
 //!
 //! Each of them registers by session id. Whoever ends a session here says so at once; what other instances end, and
 //! what time ends, is found by asking the store again and again. A store that cannot say cuts nothing.
+//!
+//! An ordinary answer is no stream: what was opened a moment ago is left to come to its end, and cut only when it does
+//! not.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,7 +28,7 @@ use crate::session::{EndReason, SessionId};
 
 /// How often the store is asked. With a read and a signal on top the contract's second is kept.
 const EVERY: Duration = Duration::from_millis(400);
-/// What is younger is left out: its request looked the session up just now, and most answers are over by then.
+/// What is younger is left alone: its request was accepted just now, and most answers are over by then.
 const YOUNG: Duration = Duration::from_millis(200);
 /// How many questions are put to the store at once.
 const AT_ONCE: usize = 64;
@@ -53,10 +56,11 @@ impl OpenStreams {
         OpenStream { streams: self.clone(), id, kill }
     }
 
-    /// Cuts all that is open for a session; answers how much that was.
-    pub(super) fn cut(&self, id: SessionId, reason: EndReason) -> usize {
+    /// Cuts all that has been open for a session since then at least; answers how much that was.
+    fn cut(&self, id: SessionId, reason: EndReason, then: Instant) -> usize {
         let shard = self.shard(id).lock();
-        let concerned = || shard.get(&id).into_iter().flatten().filter(|kill| kill.cuts.includes(reason));
+        let is_concerned = |kill: &&Arc<Kill>| kill.since <= then && kill.cuts.includes(reason);
+        let concerned = || shard.get(&id).into_iter().flatten().filter(is_concerned);
         // First all are told, then all are woken: who sees one cut sees them all cut.
         let cut = concerned().filter(|kill| kill.reason.set(reason).is_ok()).count();
         concerned().for_each(|kill| kill.waker.wake());
@@ -237,11 +241,11 @@ impl Gateway {
     /// Waits a moment and cuts what is open for sessions that are over, whoever ended them. To be called for ever, each
     /// time on the gateway in force.
     pub async fn cut_ended_streams(&self) {
-        let then = tokio::select! {
-            () = sleep(EVERY) => Instant::now().checked_sub(YOUNG),
-            () = self.streams().ask.notified() => Some(Instant::now()),
-        };
-        let open = then.map(|then| self.streams().open_since(then)).unwrap_or_default();
+        tokio::select! {
+            () = sleep(EVERY) => {}
+            () = self.streams().ask.notified() => {}
+        }
+        let open = a_moment_ago().map(|then| self.streams().open_since(then)).unwrap_or_default();
         futures_util::stream::iter(open).for_each_concurrent(AT_ONCE, |id| self.cut_if_ended(id)).await;
     }
 
@@ -251,13 +255,18 @@ impl Gateway {
         }
     }
 
-    /// Cuts what is open for a session that is over.
+    /// Cuts what is open for a session that is over. What was opened just now is found when the store is asked next.
     pub(super) fn cut_streams(&self, id: SessionId, reason: EndReason) {
-        let streams = self.streams().cut(id, reason);
+        let streams = a_moment_ago().map_or(0, |then| self.streams().cut(id, reason, then));
         if streams > 0 {
             tracing::info!(session_id = id.as_str(), reason = reason.as_str(), streams, "the session ended: cut");
         }
     }
+}
+
+/// What is open since then is no ordinary answer.
+fn a_moment_ago() -> Option<Instant> {
+    Instant::now().checked_sub(YOUNG)
 }
 
 #[cfg(test)]
@@ -277,8 +286,8 @@ mod tests {
         let streams = Arc::new(OpenStreams::default());
         let mine = [streams.register(id('a'), Cuts::Always), streams.register(id('a'), Cuts::Always)];
         let other = streams.register(id('b'), Cuts::Always);
-        assert_eq!(streams.cut(id('a'), EndReason::Logout), 2);
-        assert_eq!(streams.cut(id('a'), EndReason::Revoked), 0, "once is enough");
+        assert_eq!(streams.cut(id('a'), EndReason::Logout, Instant::now()), 2);
+        assert_eq!(streams.cut(id('a'), EndReason::Revoked, Instant::now()), 0, "once is enough");
         for open in &mine {
             assert_eq!(open.ended().await, EndReason::Logout);
         }
@@ -291,7 +300,7 @@ mod tests {
         let open = streams.register(id('a'), Cuts::Always);
         let waiting = tokio::spawn(async move { open.ended().await });
         tokio::task::yield_now().await;
-        streams.cut(id('a'), EndReason::Expired);
+        streams.cut(id('a'), EndReason::Expired, Instant::now());
         assert_eq!(waiting.await.expect("it ends"), EndReason::Expired);
     }
 
@@ -313,20 +322,32 @@ mod tests {
     fn nobody_is_asked_about_what_is_young_or_cut_already() {
         let streams = Arc::new(OpenStreams::default());
         let before = Instant::now();
-        let open = streams.register(id('a'), Cuts::Always);
-        assert!(streams.open_since(before).is_empty() || open.kill.since == before);
-        streams.cut(id('a'), EndReason::Logout);
+        std::thread::sleep(Duration::from_millis(1));
+        let _open = streams.register(id('a'), Cuts::Always);
+        assert!(streams.open_since(before).is_empty());
+        streams.cut(id('a'), EndReason::Logout, Instant::now());
         assert!(streams.open_since(Instant::now()).is_empty());
+    }
+
+    #[test]
+    fn what_was_opened_a_moment_ago_is_left_alone() {
+        let streams = Arc::new(OpenStreams::default());
+        let before = Instant::now();
+        std::thread::sleep(Duration::from_millis(1));
+        let open = streams.register(id('a'), Cuts::Always);
+        assert_eq!(streams.cut(id('a'), EndReason::Logout, before), 0);
+        assert_eq!(open.reason(), None);
+        assert_eq!(streams.cut(id('a'), EndReason::Logout, Instant::now()), 1);
     }
 
     #[test]
     fn an_observed_stream_survives_the_ends_that_time_makes() {
         let streams = Arc::new(OpenStreams::default());
         let open = streams.register(id('a'), Cuts::OnPurpose);
-        assert_eq!(streams.cut(id('a'), EndReason::IdleTimeout), 0);
-        assert_eq!(streams.cut(id('a'), EndReason::Expired), 0);
+        assert_eq!(streams.cut(id('a'), EndReason::IdleTimeout, Instant::now()), 0);
+        assert_eq!(streams.cut(id('a'), EndReason::Expired, Instant::now()), 0);
         assert_eq!(open.reason(), None);
-        assert_eq!(streams.cut(id('a'), EndReason::TenantRevoked), 1);
+        assert_eq!(streams.cut(id('a'), EndReason::TenantRevoked, Instant::now()), 1);
     }
 
     #[tokio::test]
@@ -335,7 +356,7 @@ mod tests {
         let whole = || Full::new(Bytes::from_static(b"whole"));
         let open = streams.register(id('a'), Cuts::Always);
         let cut = Cuttable::new(whole(), Some(open));
-        streams.cut(id('a'), EndReason::Logout);
+        streams.cut(id('a'), EndReason::Logout, Instant::now());
         assert!(cut.collect().await.is_err());
         assert!(Cuttable::new(whole(), None).collect().await.is_ok());
     }

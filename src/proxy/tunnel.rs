@@ -82,7 +82,7 @@ pub(super) async fn open(
     match send_upgrade(gateway, exchange, permit, cleared, &upgrade).await? {
         Switched::No(mut answer) => {
             polish(gateway, exchange, permit, answer.headers_mut());
-            let open = session.map(|session| session.open);
+            let open = session.map(|session| session.open.another());
             Ok(answer.map(|body| AnswerBody::streamed(body).cut_by(open)))
         }
         Switched::Yes(mut answer, backend) => {
@@ -140,33 +140,29 @@ enum Told {
 impl Tunnel {
     /// Puts itself into the hands of its connection.
     pub(super) fn when_switched(self, gateway: Arc<Gateway>, at_end: AtEnd) -> Tunnelling {
-        Box::new(move |closing| Box::pin(self.run(gateway, closing, at_end)))
+        let account = Account { passed: 0, complete: false, at_end: Some(at_end) };
+        Box::new(move |closing| Box::pin(self.run(gateway, closing, account)))
     }
 
-    async fn run(self, gateway: Arc<Gateway>, closing: BoxFuture<'static, ()>, at_end: AtEnd) {
+    async fn run(self, gateway: Arc<Gateway>, mut closing: BoxFuture<'static, ()>, mut account: Account) {
         let Self { client, mut backend, is_websocket, session } = self;
-        let Ok(client) = client.await else {
-            at_end(0, false);
-            return;
-        };
+        let Ok(client) = client.await else { return };
         let (mut client_reader, mut client_writer) = split(TokioIo::new(client));
         let (mut backend_reader, mut backend_writer) = split(&mut backend.io);
         let (mut up, mut down) = (Pump::new(is_websocket), Pump::new(is_websocket));
         let mut uses = Uses::new(gateway.clone(), session.as_ref());
         let limit = gateway.config().server.tunnel_idle;
+        let mut allowed = limit;
         let mut last_moved = Instant::now();
         let mut alarm = pin!(sleep_until(last_moved + limit));
-        let mut closing = closing;
         let end = loop {
-            let half_open = is_websocket && (up.ended || down.ended);
-            let allowed = if half_open { limit.min(HALF_OPEN) } else { limit };
             tokio::select! {
                 reason = ended(session.as_ref()) => break End::SessionOver(reason),
                 told = uses.told() => if let Some(reason) = told { break End::SessionOver(reason) },
                 () = &mut closing, if is_websocket => break End::GoingAway,
                 () = &mut alarm => {
                     if last_moved + allowed <= Instant::now() {
-                        break if half_open { End::Closed } else { End::Idle };
+                        break if up.ended || down.ended { End::Closed } else { End::Idle };
                     }
                 }
                 step = up.step(&mut client_reader, &mut backend_writer), if !up.ended => {
@@ -182,26 +178,44 @@ impl Tunnel {
                         break End::Closed;
                     }
                     last_moved = Instant::now();
+                    account.passed = down.passed;
                 }
             }
             if up.ended && down.ended {
                 break End::Closed;
             }
-            let deadline =
-                last_moved + if is_websocket && (up.ended || down.ended) { limit.min(HALF_OPEN) } else { limit };
+            if is_websocket && (up.ended || down.ended) {
+                allowed = limit.min(HALF_OPEN);
+            }
+            let deadline = last_moved + allowed;
             // Moved only when it rings or must ring earlier: a busy tunnel costs no timer.
             if alarm.is_elapsed() || deadline < alarm.deadline() {
                 alarm.as_mut().reset(deadline);
             }
         };
-        let complete = matches!(end, End::Closed);
+        account.complete = matches!(end, End::Closed);
         if let Some(frame) = end.close_frame().filter(|_| is_websocket && !down.closed) {
             let _ = timeout(LAST_FRAME, down.last_frame(&frame, &mut backend_reader, &mut client_writer)).await;
         }
         let _ = timeout(LAST_FRAME, client_writer.shutdown()).await;
         let _ = timeout(LAST_FRAME, backend_writer.shutdown()).await;
         let _ = timeout(LINGER, read_off(&mut client_reader)).await;
-        at_end(down.passed, complete);
+    }
+}
+
+/// Accounts for a tunnel when it is dropped, however it ended.
+struct Account {
+    /// Bytes that went to the client.
+    passed: u64,
+    complete: bool,
+    at_end: Option<AtEnd>,
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        if let Some(at_end) = self.at_end.take() {
+            at_end(self.passed, self.complete);
+        }
     }
 }
 
@@ -266,7 +280,10 @@ async fn tell(gateway: Arc<Gateway>, id: SessionId) -> Told {
     let Lookup::Live(mut live) = lookup else { return Told::Again(began + TELL_AGAIN) };
     match gateway.record_use(&mut live).await {
         Ok(Recorded::Yes) => {}
-        Ok(Recorded::SessionGone) => return Told::Over(EndReason::Revoked),
+        Ok(Recorded::SessionGone) => {
+            let lookup = look_at(gateway.store(), id, &gateway.config().session.limits).await;
+            return Told::Over(lookup.over().unwrap_or(EndReason::IdleTimeout));
+        }
         Err(_) => return Told::Again(began + TELL_AGAIN),
     }
     let Some(idle) = live.record.idle else { return Told::Again(began + gateway.config().server.tunnel_idle) };
@@ -330,8 +347,8 @@ impl Pump {
             self.unflushed = false;
         }
         if self.read(from).await? == 0 {
-            self.ended = true;
             to.shutdown().await?;
+            self.ended = true;
         }
         Ok(())
     }

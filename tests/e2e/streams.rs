@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::on_both_stores;
-use crate::support::{Gate, SESSION_COOKIE, Step, Store, echo, gateway, let_pass, send, wait_until};
+use crate::support::{Gate, SESSION_COOKIE, Step, Store, answer, echo, gateway, let_pass, send, wait_until};
 
 const CUT: Duration = Duration::from_secs(1);
 const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -110,6 +110,21 @@ fn a_stream_that_the_client_does_not_read_is_cut_as_well() {
     assert!(ended.elapsed() < CUT, "{line}");
     assert!(wire.rest().len() < 64 << 20, "what the client's kernel and the gateway held, and no more");
 }
+
+on_both_stores!(an_ordinary_answer_is_whole_even_if_its_session_ends_before_it_comes, |store| {
+    let backend = echo();
+    let gate = Gate::closed();
+    backend.on("/slow", [Step::Await(gate.clone()), answer("200 OK", &[], "the whole answer")]);
+    let gateway = gateway(store).with_backend(&backend).start();
+    let mut browser = gateway.logged_in("42", "7");
+    let mut wire = ask(&gateway, &browser, "/slow");
+    backend.wait_for("/slow");
+    let_pass(Duration::from_millis(300));
+    browser.post("/api/logout").expect(200);
+    let_pass(CUT);
+    gate.open();
+    assert_eq!(wire.receive().expect(200).text(), "the whole answer");
+});
 
 #[test]
 fn an_upload_is_cut_and_its_client_told_why() {
