@@ -238,6 +238,10 @@ async fn serve_http1(
     });
     let connection = http1::Builder::new()
         .max_buf_size(limits.head.bytes.max(SMALLEST_BUFFER))
+        // A client that has said all it has to say may still be listening. And one that is gone has sent its request: a
+        // login or logout of its must reach its end, which hyper would cut short if it took the end of the bytes for
+        // the end of the exchange.
+        .half_close(true)
         // The framing counts exactly; hyper must only not give up before it.
         .max_headers(limits.head.count.saturating_add(1))
         .serve_connection(io, service)
