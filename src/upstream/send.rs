@@ -170,7 +170,9 @@ impl Upstream {
             Err(Failure::Unsent(_)) => return Err(broken("it was closed before it took the request")),
         };
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return receive(response, lease).map(Switched::No).map_err(broken);
+            let received = receive(response, lease).map_err(broken)?;
+            peer.note_answer();
+            return Ok(Switched::No(received));
         }
         peer.note_answer();
         let (head, body) = response.into_parts();
