@@ -219,8 +219,8 @@ async fn serve_http1(
     });
     let connection = http1::Builder::new()
         .max_buf_size(limits.head.bytes.max(SMALLEST_BUFFER))
-        // The framing counts exactly; hyper must only not give up before it.
-        .max_headers(limits.head.count.saturating_add(1))
+        // The framing refuses what has more. Not one beyond that, for up to a hundred cost no allocation.
+        .max_headers(limits.head.count)
         .serve_connection(io, service);
     tokio::pin!(connection);
     let result = tokio::select! {
