@@ -148,8 +148,14 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     proptest::collection::vec(event, 1..60)
 }
 
+/// So many cases, or as many as `PROPTEST_CASES` asks for where that is more.
+fn at_least(cases: u32) -> ProptestConfig {
+    let config = ProptestConfig::default();
+    ProptestConfig { cases: config.cases.max(cases), ..config }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(at_least(4000))]
 
     #[test]
     fn no_request_is_refused_early_or_accepted_late_whatever_crashes_or_flushes_late(

@@ -21,6 +21,9 @@ const VERSION: u8 = 1;
 /// No record that was ever written is longer: three texts of 128 characters and eight numbers.
 const LONGEST: usize = 1024;
 
+/// Most records fit into so many bytes, so that writing one grows no buffer.
+const USUAL: usize = 128;
+
 /// Why bytes are not a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CodecError {
@@ -53,7 +56,8 @@ pub(crate) fn encode(record: &SessionRecord) -> Result<Vec<u8>, CodecError> {
         record.user_agent.0,
         record.remembered,
     );
-    let mut bytes = vec![VERSION];
+    let mut bytes = Vec::with_capacity(USUAL);
+    bytes.push(VERSION);
     rmp_serde::encode::write(&mut bytes, &stored).map_err(malformed)?;
     Ok(bytes)
 }

@@ -1,64 +1,24 @@
 //! The store goes away and comes back: nobody gets in unverified, nobody is logged out, nothing happens twice.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::logins::identity;
-use crate::support::{RedisServer, Store, echo, gateway, let_pass, wait_until};
+use crate::support::{RedisServer, SESSION_COOKIE, Store, Wire, echo, gateway, let_pass, wait_until};
 
 #[test]
-fn killing_redis_under_load_forwards_nothing_unverified_logs_nobody_out_and_duplicates_nothing() {
-    let backend = echo();
-    let mut redis = RedisServer::start();
-    let gateway = gateway(Store::on(&redis)).with_backend(&backend).start();
-    let browsers: Vec<_> = (0..4).map(|n| gateway.logged_in("42", &format!("user{n}"))).collect();
-    let over = AtomicBool::new(false);
-    let outcomes: Vec<(String, u16)> = std::thread::scope(|scope| {
-        let load = |number: usize| {
-            let (mut browser, over) = (browsers[number].clone(), &over);
-            scope.spawn(move || {
-                let mut outcomes = Vec::new();
-                while !over.load(Ordering::SeqCst) {
-                    let target = format!("/orders?user=user{number}&n={}", outcomes.len());
-                    let response = browser.request("POST", &target).body("order").send();
-                    assert!(browser.has_session_cookie(), "an outage never takes the cookie: {response:?}");
-                    outcomes.push((target, response.status));
-                    let_pass(Duration::from_millis(2));
-                }
-                outcomes
-            })
-        };
-        let users: Vec<_> = (0..browsers.len()).map(load).collect();
-        for _ in 0..2 {
-            let_pass(Duration::from_millis(400));
-            redis.kill();
-            let_pass(Duration::from_millis(600));
-            redis.start_again();
-            wait_until("recovery", || (browsers[0].clone().get("/x").status == 200).then_some(()));
-        }
-        let_pass(Duration::from_millis(300));
-        over.store(true, Ordering::SeqCst);
-        users.into_iter().flat_map(|user| user.join().expect("no user fails")).collect()
-    });
-    let mut seen = HashMap::<String, usize>::new();
-    for request in backend.seen_at("/orders") {
-        let user = request.target.split(['=', '&']).nth(1).expect("a user").to_owned();
-        assert_eq!(request.identity(), (Some("42"), Some(user.as_str())), "forwarded with its own session only");
-        *seen.entry(request.target).or_default() += 1;
-    }
-    for (target, status) in &outcomes {
-        let times = seen.get(target).copied().unwrap_or(0);
-        match status {
-            200 => assert_eq!(times, 1, "{target}"),
-            503 => assert_eq!(times, 0, "{target} was refused and yet forwarded"),
-            other => panic!("{target}: {other}"),
-        }
-    }
-    assert!(outcomes.iter().any(|(_, status)| *status == 503), "the outage was felt");
-    for browser in &browsers {
-        browser.clone().get("/x").expect(200);
-    }
+fn an_outage_of_redis_under_load_forwards_nothing_unverified_logs_nobody_out_and_duplicates_nothing() {
+    let outages = &[Outage::Killed, Outage::Frozen, Outage::Killed];
+    Storm { connections: 8, pace: Duration::from_millis(16), outages, keepalive: "off" }.rage();
+}
+
+#[test]
+#[ignore = "half a minute of heavy load, for a release build: see benches/README.md"]
+fn so_it_is_at_two_thousand_requests_a_second_on_kept_connections() {
+    let outages = &[Outage::Killed, Outage::Frozen].repeat(4);
+    let report = Storm { connections: 32, pace: Duration::from_millis(16), outages, keepalive: "2s" }.rage();
+    std::fs::write(std::env::temp_dir().join("store-outage.txt"), report).expect("the report can be written");
 }
 
 #[test]
@@ -164,4 +124,158 @@ fn a_full_redis_fails_logins_and_nothing_else() {
     assert_eq!(gateway.browser().get("/readyz").status, 200, "or every gateway would leave service at once");
     browser.get("/x").expect(200);
     browser.post("/api/logout").expect(200);
+}
+
+/// How the store is lost.
+#[derive(Clone, Copy, Debug)]
+enum Outage {
+    /// Its process ends, connections break, and it starts again with what it had on disk.
+    Killed,
+    /// It answers nothing, and later goes on.
+    Frozen,
+}
+
+/// A load on a gateway whose Redis comes and goes.
+struct Storm<'a> {
+    /// Kept client connections, each with a user of its own.
+    connections: usize,
+    /// From one request of a connection to its next.
+    pace: Duration,
+    outages: &'a [Outage],
+    /// `upstream.keepalive`
+    keepalive: &'a str,
+}
+
+/// Whose cookie a request carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cookie {
+    Own,
+    Forged,
+    None,
+}
+
+#[derive(Debug)]
+struct Outcome {
+    target: String,
+    cookie: Cookie,
+    status: u16,
+    begun: Instant,
+    took: Duration,
+}
+
+impl Storm<'_> {
+    /// Lets it pass, checks what came of each request, and reports figures.
+    fn rage(&self) -> String {
+        let backend = echo();
+        let mut redis = RedisServer::start();
+        let gateway =
+            gateway(Store::on(&redis)).with_backend(&backend).set("upstream.keepalive", self.keepalive).start();
+        let browsers: Vec<_> = (0..self.connections).map(|n| gateway.logged_in("42", &format!("user{n}"))).collect();
+        let over = AtomicBool::new(false);
+        let begin = Instant::now();
+        let (outcomes, marks) = std::thread::scope(|scope| {
+            let users: Vec<_> = browsers
+                .iter()
+                .enumerate()
+                .map(|(number, browser)| {
+                    let (token, wire, over) = (browser.token(), gateway.wire(), &over);
+                    scope.spawn(move || self.ask_until(over, wire, number, &token))
+                })
+                .collect();
+            let mut marks = Vec::new();
+            for outage in self.outages {
+                let_pass(Duration::from_millis(400));
+                let lost = Instant::now();
+                match outage {
+                    Outage::Killed => redis.kill(),
+                    Outage::Frozen => redis.freeze(),
+                }
+                let_pass(Duration::from_millis(1500));
+                match outage {
+                    Outage::Killed => redis.start_again(),
+                    Outage::Frozen => redis.thaw(),
+                }
+                let back = Instant::now();
+                wait_until("recovery", || (browsers[0].clone().get("/x").status == 200).then_some(()));
+                marks.push((*outage, lost, back));
+            }
+            let_pass(Duration::from_millis(400));
+            over.store(true, Ordering::SeqCst);
+            let outcomes: Vec<_> = users.into_iter().flat_map(|user| user.join().expect("no user fails")).collect();
+            (outcomes, marks)
+        });
+        let passed = begin.elapsed();
+        let mut seen = HashMap::<String, usize>::new();
+        for request in backend.seen_at("/orders") {
+            let user = request.target.split(['=', '&']).nth(1).expect("a user").to_owned();
+            assert_eq!(request.identity(), (Some("42"), Some(user.as_str())), "forwarded with its own session only");
+            *seen.entry(request.target).or_default() += 1;
+        }
+        let asked: HashMap<_, _> = outcomes.iter().map(|outcome| (outcome.target.as_str(), outcome.cookie)).collect();
+        for target in seen.keys() {
+            assert_eq!(asked.get(target.as_str()), Some(&Cookie::Own), "{target} was forwarded without a session");
+        }
+        for outcome in &outcomes {
+            let times = seen.get(&outcome.target).copied().unwrap_or(0);
+            match (outcome.status, outcome.cookie) {
+                (200, Cookie::Own) => assert_eq!(times, 1, "{outcome:?}"),
+                (503, Cookie::Own | Cookie::Forged) => assert_eq!(times, 0, "refused and yet forwarded: {outcome:?}"),
+                (401, Cookie::Forged | Cookie::None) => assert_eq!(times, 0, "{outcome:?}"),
+                _ => panic!("{outcome:?}"),
+            }
+            assert!(outcome.took < Duration::from_secs(1), "{outcome:?}");
+        }
+        for browser in &browsers {
+            browser.clone().get("/x").expect(200);
+        }
+        report(&outcomes, &marks, passed)
+    }
+
+    /// Sends one request after the other on a kept connection, each under a name of its own.
+    fn ask_until(&self, over: &AtomicBool, mut wire: Wire, number: usize, token: &str) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        while !over.load(Ordering::SeqCst) {
+            let n = outcomes.len();
+            let method = if n % 2 == 0 { "GET" } else { "POST" };
+            let target = format!("/orders?user=user{number}&n={n}");
+            let (cookie, value) = match n % 8 {
+                5 => (Cookie::Forged, Some(token.chars().rev().collect())),
+                6 => (Cookie::None, None),
+                _ => (Cookie::Own, Some(token.to_owned())),
+            };
+            let cookie_line = value.map_or_else(String::new, |value| format!("Cookie: {SESSION_COOKIE}={value}\r\n"));
+            let body = if method == "POST" { "Content-Length: 5\r\n\r\norder" } else { "\r\n" };
+            let begun = Instant::now();
+            wire.send(format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{cookie_line}{body}"));
+            let answer = wire.receive_for(method);
+            let took = begun.elapsed();
+            assert!(cookie != Cookie::Own || !answer.headers.has("set-cookie"), "nobody is logged out: {answer:?}");
+            assert!(answer.status != 503 || !answer.headers.has("set-cookie"), "a cookie is kept: {answer:?}");
+            outcomes.push(Outcome { target, cookie, status: answer.status, begun, took });
+            let_pass(self.pace.saturating_sub(took));
+        }
+        outcomes
+    }
+}
+
+/// What happened, in figures.
+fn report(outcomes: &[Outcome], marks: &[(Outage, Instant, Instant)], passed: Duration) -> String {
+    let mut by_kind = BTreeMap::<String, usize>::new();
+    for outcome in outcomes {
+        *by_kind.entry(format!("{} with cookie {:?}", outcome.status, outcome.cookie)).or_default() += 1;
+    }
+    let rate = outcomes.len() as f64 / passed.as_secs_f64();
+    let mut text = format!("{} requests, {rate:.0} a second: {by_kind:?}\n", outcomes.len());
+    let end = |outcome: &Outcome| outcome.begun + outcome.took;
+    let refused = || outcomes.iter().filter(|outcome| outcome.status == 503);
+    for (at, (outage, lost, back)) in marks.iter().enumerate() {
+        let next = marks.get(at + 1).map(|(_, lost, _)| *lost);
+        let here = || refused().filter(|one| end(one) > *lost && next.is_none_or(|next| end(one) < next));
+        let first = here().map(end).min().expect("each outage is felt").duration_since(*lost);
+        let slowest = here().map(|one| one.took).max().unwrap_or_default();
+        let last = here().map(end).max().map_or(Duration::ZERO, |last| last.saturating_duration_since(*back));
+        let line = format!("first 503 after {first:.1?}, slowest {slowest:.1?}, last {last:.1?} after its return");
+        text.push_str(&format!("{outage:?}: {line}\n"));
+    }
+    text
 }
