@@ -19,9 +19,8 @@ use super::wire::{Outgoing, Socket, Wire, WireStream};
 /// The most bytes an answer's head may have, and with it the buffers of a connection.
 pub(super) const MAX_ANSWER_HEAD: usize = 64 * 1024;
 
-/// The most header lines an answer may have. Up to a hundred hyper finds room for on the stack; beyond that each answer
-/// costs it two allocations of several KiB.
-pub(super) const MAX_ANSWER_HEADERS: usize = 100;
+/// The most header lines an answer may have.
+pub(super) const MAX_ANSWER_HEADERS: usize = 200;
 
 /// A connection to a peer. Dropping it closes it, whatever it was doing.
 #[derive(Debug)]
