@@ -144,7 +144,7 @@ impl Builder {
     pub fn refused(self) -> (ExitStatus, String) {
         let mut gateway = self.start_without_waiting();
         let status = gateway.process.wait(Duration::from_secs(10)).expect("it ends by itself");
-        (status, gateway.process.lines().join("\n"))
+        (status, gateway.process.lines_to_the_end().join("\n"))
     }
 
     /// A command of the program, in a directory of its own that holds `gateway.toml`.

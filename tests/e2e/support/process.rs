@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -16,6 +17,7 @@ pub struct Process {
     child: Child,
     watchdog: Child,
     lines: Arc<Mutex<Vec<String>>>,
+    readers: [JoinHandle<()>; 2],
 }
 
 impl Process {
@@ -41,9 +43,11 @@ impl Process {
             .spawn()
             .expect("a shell starts");
         let lines = Arc::default();
-        collect(child.stdout.take().expect("piped"), Arc::clone(&lines));
-        collect(child.stderr.take().expect("piped"), Arc::clone(&lines));
-        Self { child, watchdog, lines }
+        let readers = [
+            collect(child.stdout.take().expect("piped"), Arc::clone(&lines)),
+            collect(child.stderr.take().expect("piped"), Arc::clone(&lines)),
+        ];
+        Self { child, watchdog, lines, readers }
     }
 
     /// The process id.
@@ -54,6 +58,13 @@ impl Process {
     /// Everything printed so far, standard output and standard error.
     pub fn lines(&self) -> Vec<String> {
         lock(&self.lines).clone()
+    }
+
+    /// Everything printed by one that has ended: its last lines may still be on their way through the pipe.
+    pub fn lines_to_the_end(&self) -> Vec<String> {
+        let _held_open_by_a_worker =
+            poll(Duration::from_secs(5), || self.readers.iter().all(JoinHandle::is_finished).then_some(()));
+        self.lines()
     }
 
     /// Sends a signal; a process that is gone already is fine.
@@ -94,7 +105,7 @@ impl Process {
         let begin = Instant::now();
         while !ready() {
             if let Some(status) = self.ended() {
-                panic!("{what} ended with {status} before it was ready:\n{}", self.lines().join("\n"));
+                panic!("{what} ended with {status} before it was ready:\n{}", self.lines_to_the_end().join("\n"));
             }
             assert!(begin.elapsed() < Duration::from_secs(20), "{what} is not ready:\n{}", self.lines().join("\n"));
             std::thread::sleep(Duration::from_millis(10));
@@ -113,7 +124,7 @@ impl Drop for Process {
     }
 }
 
-fn collect(from: impl Read + Send + 'static, into: Arc<Mutex<Vec<String>>>) {
+fn collect(from: impl Read + Send + 'static, into: Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut reader = BufReader::new(from);
         let mut line = Vec::new();
@@ -121,7 +132,7 @@ fn collect(from: impl Read + Send + 'static, into: Arc<Mutex<Vec<String>>>) {
             lock(&into).push(String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned());
             line.clear();
         }
-    });
+    })
 }
 
 /// Locks, also after a panic of another test.
