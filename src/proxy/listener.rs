@@ -242,8 +242,8 @@ async fn serve_http1(
         // login or logout of its must reach its end, which hyper would cut short if it took the end of the bytes for
         // the end of the exchange.
         .half_close(true)
-        // The framing refuses what has more. Not one beyond that, for up to a hundred cost no allocation.
-        .max_headers(limits.head.count)
+        // The framing counts exactly; hyper must only not give up before it.
+        .max_headers(limits.head.count.saturating_add(1))
         .serve_connection(io, service)
         .with_upgrades();
     tokio::pin!(connection);
