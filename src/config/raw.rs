@@ -93,6 +93,7 @@ tables! {
     struct RawSpool {
         dir: String,
         above: String,
+        total: String,
     }
 
     /// `[store]`

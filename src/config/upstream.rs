@@ -14,7 +14,9 @@ use super::raw::RawUpstream;
 use super::reader::{Named, OffOr};
 use super::store::file_path;
 use super::table::Field;
-use super::value::{Parsed, choice, count_within, duration_within, header_value, memory_within, or_off, quoted};
+use super::value::{
+    Parsed, choice, count_within, duration_within, header_value, memory_within, or_off, quoted, size_within,
+};
 use crate::http::RequestHost;
 use crate::upstream::{Balance, Ejection, PeerAddress, SpoolSettings, Trust};
 
@@ -180,11 +182,12 @@ fn upstream(raw: &RawUpstream, problems: &mut Problems) -> Option<UpstreamConfig
 }
 
 fn spool(raw: &RawUpstream, problems: &mut Problems) -> SpoolSettings {
-    let default = SpoolSettings { dir: std::env::temp_dir(), above: 256 << 10 };
+    let default = SpoolSettings { dir: std::env::temp_dir(), above: 256 << 10, total: 4 << 30 };
     let Some(raw) = raw.spool.get() else { return default };
     SpoolSettings {
         dir: raw.dir.parse_or(default.dir, problems, |text| file_path(text.trim_end_matches('/'))),
         above: raw.above.parse_or(default.above, problems, memory_within(0..=16 << 20)),
+        total: raw.total.parse_or(default.total, problems, size_within(1 << 20..=1 << 50)),
     }
 }
 

@@ -137,8 +137,6 @@ pub(super) async fn logout(
     lookup: &Lookup,
     mut cleared: Cleared,
 ) -> Result<Response<AnswerBody>, Failure> {
-    cleared.content.buffer(gateway, OWN_REQUEST_MAX).await?;
-    ask_for_all(&mut cleared.headers);
     let permit = match lookup {
         Lookup::Unavailable(unavailable) => return Err(Failure::Store(unavailable.clone())),
         Lookup::Live(live) => {
@@ -148,6 +146,8 @@ pub(super) async fn logout(
         }
         Lookup::NoCookie | Lookup::Unknown(_) | Lookup::Ended(_) => Permit::anonymous(route),
     };
+    cleared.content.buffer(gateway, OWN_REQUEST_MAX).await?;
+    ask_for_all(&mut cleared.headers);
     let mut response = match forward(gateway, exchange, &permit, cleared).await {
         Ok(answer) => answer.map(AnswerBody::streamed),
         Err(Failure::Upstream(

@@ -17,7 +17,7 @@ use crate::config::{CacheControl, HostHeader, RequestBody as BodyMode};
 use crate::http::{RequestHost, Scheme, Target, Upgrade};
 use crate::policy::{Denial, ForeignClaim, Identity, Permit, rewrite, rewrite_query};
 use crate::session::TenantId;
-use crate::upstream::{BodyError, BodyLimits, RequestBody, SpoolSettings, Switched, UpstreamBody, spool};
+use crate::upstream::{BodyError, BodyLimits, RequestBody, Switched, UpstreamBody};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -65,12 +65,7 @@ impl Content {
             Self::Client(incoming) => {
                 let limits = gateway.body_limits();
                 let limits = BodyLimits { max_body: limits.max_body.min(max as u64), ..limits };
-                // Kept in memory up to the limit, so that it never meets the disk.
-                let memory = SpoolSettings { dir: std::env::temp_dir(), above: max };
-                match spool(incoming, &memory, limits).await.map_err(body_failure)? {
-                    RequestBody::Full(bytes) => bytes,
-                    RequestBody::Empty | RequestBody::Client(_) | RequestBody::Spooled(_) => Bytes::new(),
-                }
+                gateway.bodies().take(incoming, limits).await.map_err(body_failure)?
             }
         };
         *self = Self::Whole(whole.clone());
@@ -229,22 +224,23 @@ fn address_value(exchange: &Exchange) -> Result<HeaderValue, Failure> {
     HeaderValue::from_str(&exchange.client.to_string()).map_err(|error| Failure::Internal(error.to_string()))
 }
 
-/// A client's body as the upstream wants it: with a length, or as it comes.
+/// A client's body as the upstream wants it: all there, or as it comes.
 async fn client_body(
     gateway: &Gateway,
     incoming: Cuttable<Incoming>,
     upstream: &BoundUpstream,
 ) -> Result<RequestBody, Failure> {
     let limits = gateway.body_limits();
-    if incoming.size_hint().exact().is_some() || upstream.body == BodyMode::Stream {
-        return RequestBody::client(incoming, limits).map_err(Failure::Body);
+    match upstream.body {
+        BodyMode::Stream => RequestBody::client(incoming, limits).map_err(Failure::Body),
+        BodyMode::ContentLength => upstream.spool.take(incoming, limits).await.map_err(body_failure),
     }
-    spool(incoming, &upstream.spool, limits).await.map_err(body_failure)
 }
 
 fn body_failure(error: BodyError) -> Failure {
     match error {
         BodyError::Client(fault) => Failure::Body(fault),
+        BodyError::NoRoom => Failure::Overloaded,
         BodyError::Spool(error) => Failure::Internal(format!("a request body cannot be spooled: {error}")),
     }
 }

@@ -40,6 +40,8 @@ pub(super) enum Failure {
     BadIdentity(&'static str),
     /// The backend's: it could not be reached, or did not answer properly or in time.
     Upstream(UpstreamError),
+    /// Too many request bodies wait already.
+    Overloaded,
     /// The tenant's membership could not be verified.
     TenantUnverified(String),
     /// Ours.
@@ -117,6 +119,9 @@ impl Failure {
             Self::TenantRefused => told(StatusCode::FORBIDDEN, "tenant_suspended", "This account is suspended."),
             Self::Superseded => SESSION_REVOKED,
             Self::Store(_) => STORE_UNAVAILABLE,
+            Self::Overloaded => {
+                told(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many uploads are under way. Please try again.")
+            }
             Self::TenantUnverified(_) => told(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "tenant_unverified",
@@ -141,7 +146,9 @@ impl Failure {
     const fn poisons_connection(&self) -> bool {
         matches!(
             self,
-            Self::Refused(Refusal::BadRequest(_) | Refusal::HeadersTooLarge(_) | Refusal::BodyTooLarge) | Self::Body(_)
+            Self::Refused(Refusal::BadRequest(_) | Refusal::HeadersTooLarge(_) | Refusal::BodyTooLarge)
+                | Self::Body(_)
+                | Self::Overloaded
         )
     }
 
@@ -176,6 +183,7 @@ impl Failure {
             Self::Upstream(UpstreamError::ClientBody(_)) => {}
             Self::Upstream(error) => tracing::warn!(request_id, %error, "the backend did not answer"),
             Self::TenantUnverified(why) => tracing::warn!(request_id, why, "a tenant could not be verified"),
+            Self::Overloaded => tracing::warn!(request_id, "there is no room for another request body"),
             Self::Internal(why) => tracing::error!(request_id, why, "internal error"),
             Self::Refused(_)
             | Self::Body(_)

@@ -24,7 +24,7 @@ use crate::session::{EndReason, Principal, SessionId, SessionRecord};
 use crate::store::touch_queue::{Queued, TouchQueue};
 use crate::store::{SessionStore, SharedStore, StoreResult};
 use crate::telemetry::{Log, Metrics, RouteMetrics};
-use crate::upstream::BodyLimits;
+use crate::upstream::{BodyLimits, BodyMemory};
 
 /// What a [`Gateway`] is made of; see [`Gateway::new`].
 #[derive(Clone)]
@@ -60,6 +60,8 @@ pub struct Gateway {
     origins: OriginPolicy,
     endpoints: PatternTree<Endpoint>,
     upstreams: Upstreams,
+    /// For the bodies of logins and logouts.
+    bodies: Arc<BodyMemory>,
     request_ids: RequestIds,
     names: RouteNames,
     route_metrics: HashMap<Arc<str>, RouteMetrics>,
@@ -77,7 +79,7 @@ impl Gateway {
     /// # Errors
     /// When the operating system has no randomness.
     pub fn new(services: Services) -> Result<Self, EntropyError> {
-        Self::assemble(services, None)
+        Self::assemble(services, None, Arc::default())
     }
 
     /// The same gateway under another configuration: a new one, which shares the services and every upstream that stays
@@ -86,10 +88,10 @@ impl Gateway {
     /// # Errors
     /// When the operating system has no randomness.
     pub fn reconfigured(&self, config: Arc<Config>) -> Result<Self, EntropyError> {
-        Self::assemble(Services { config, ..self.services.clone() }, Some(&self.upstreams))
+        Self::assemble(Services { config, ..self.services.clone() }, Some(&self.upstreams), self.bodies.clone())
     }
 
-    fn assemble(services: Services, before: Option<&Upstreams>) -> Result<Self, EntropyError> {
+    fn assemble(services: Services, before: Option<&Upstreams>, bodies: Arc<BodyMemory>) -> Result<Self, EntropyError> {
         let config = &services.config;
         let upstreams = upstreams(config, before, &services.clock, &services.metrics);
         let names = RouteNames { refused: "refused".into(), health: "health".into() };
@@ -108,6 +110,7 @@ impl Gateway {
             ),
             endpoints: endpoints(config),
             upstreams,
+            bodies,
             request_ids: RequestIds::new(&*services.entropy)?,
             names,
             route_metrics,
@@ -187,6 +190,10 @@ impl Gateway {
     pub(super) fn upstream(&self, permit: &Permit) -> Result<&BoundUpstream, Failure> {
         let name = permit.upstream();
         self.upstreams.get(name).ok_or_else(|| Failure::Internal(format!("there is no upstream `{name}`")))
+    }
+
+    pub(super) fn bodies(&self) -> &BodyMemory {
+        &self.bodies
     }
 
     /// What a client's request body is held to.

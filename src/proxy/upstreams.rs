@@ -12,7 +12,7 @@ use http::uri::PathAndQuery;
 use crate::clock::SharedClock;
 use crate::config::{Config, HostHeader, RequestBody as BodyMode, UpstreamConfig};
 use crate::telemetry::Metrics;
-use crate::upstream::{HealthCheck, SpoolSettings, Upstream, UpstreamSettings};
+use crate::upstream::{HealthCheck, Spool, Upstream, UpstreamSettings};
 
 /// Upstreams by name.
 pub(super) type Upstreams = HashMap<Arc<str>, BoundUpstream>;
@@ -23,7 +23,7 @@ pub(super) struct BoundUpstream {
     pub(super) peers: Arc<Upstream>,
     pub(super) host: HostHeader,
     pub(super) body: BodyMode,
-    pub(super) spool: SpoolSettings,
+    pub(super) spool: Arc<Spool>,
 }
 
 /// The upstreams of `config`; those that `before` has with the same settings are the same.
@@ -35,18 +35,16 @@ pub(super) fn upstreams(
 ) -> Upstreams {
     let bind = |(name, upstream): (&Arc<str>, &UpstreamConfig)| {
         let settings = settings(name, upstream, config);
-        let same = before.and_then(|before| before.get(name)).filter(|before| before.settings == settings);
-        let peers = match same {
+        let before = before.and_then(|before| before.get(name));
+        let peers = match before.filter(|before| before.settings == settings) {
             Some(same) => Arc::clone(&same.peers),
             None => Arc::new(Upstream::new(settings.clone(), clock, metrics)),
         };
-        let bound = BoundUpstream {
-            settings,
-            peers,
-            host: upstream.host.clone(),
-            body: upstream.request_body,
-            spool: upstream.spool.clone(),
+        let spool = match before.filter(|before| *before.spool.settings() == upstream.spool) {
+            Some(same) => Arc::clone(&same.spool),
+            None => Arc::new(Spool::new(upstream.spool.clone())),
         };
+        let bound = BoundUpstream { settings, peers, host: upstream.host.clone(), body: upstream.request_body, spool };
         (Arc::clone(name), bound)
     };
     config.upstreams.iter().map(bind).collect()

@@ -16,6 +16,7 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use super::error::{BodyError, BodyFault};
@@ -86,7 +87,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
-            Self::Client(body) => body.body.is_end_stream(),
+            Self::Client(body) => body.is_over(),
             Self::Spooled(body) => body.left == 0,
         }
     }
@@ -121,6 +122,11 @@ impl ClientBody {
         }
         let body = body.map_err(Into::into).boxed_unsync();
         Ok(Self { body, limits, seen: 0, waiting: false, patience: None })
+    }
+
+    /// Whether nothing more will come.
+    pub(super) fn is_over(&self) -> bool {
+        self.body.is_end_stream()
     }
 
     /// The next piece; nothing but data, and never more in all than allowed.
@@ -165,12 +171,14 @@ pub struct SpooledBody {
     file: File,
     left: u64,
     piece: BytesMut,
+    /// What the file takes of the room for files, until it is gone.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl SpooledBody {
     /// `file` stands at the body's first byte and holds `length` bytes from there.
-    pub(super) fn new(file: File, length: u64) -> Self {
-        Self { file, left: length, piece: BytesMut::new() }
+    pub(super) fn new(file: File, length: u64, room: Option<OwnedSemaphorePermit>) -> Self {
+        Self { file, left: length, piece: BytesMut::new(), _room: room }
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {

@@ -23,6 +23,9 @@ pub enum BodyError {
     /// The client's fault.
     #[error(transparent)]
     Client(#[from] BodyFault),
+    /// Ours: too many other bodies wait.
+    #[error("there is no room for another request body")]
+    NoRoom,
     /// Ours: the file that held the body could not be written or read.
     #[error("the spooled request body could not be written or read: {0}")]
     Spool(#[from] io::Error),
@@ -78,7 +81,7 @@ impl From<BodyError> for UpstreamError {
     fn from(error: BodyError) -> Self {
         match error {
             BodyError::Client(fault) => Self::ClientBody(fault),
-            BodyError::Spool(error) => Self::Spool { cause: error.to_string() },
+            error @ (BodyError::NoRoom | BodyError::Spool(_)) => Self::Spool { cause: error.to_string() },
         }
     }
 }

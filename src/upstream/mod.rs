@@ -39,7 +39,7 @@ pub use body::{BodyLimits, ClientBody, RequestBody, SpooledBody};
 pub use error::{BodyError, BodyFault, UpstreamError};
 pub use health::{Ejection, HealthCheck};
 pub use send::{Upstream, UpstreamSettings};
-pub use spool::{SpoolSettings, spool};
+pub use spool::{BodyMemory, Spool, SpoolSettings};
 pub use switch::{Switched, UpstreamTunnel};
 pub use tls::{Trust, TrustError};
 pub use whole::{Unreadable, read_whole};

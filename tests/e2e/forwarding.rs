@@ -29,9 +29,9 @@ fn an_answer_streams_as_it_comes() {
 }
 
 #[test]
-fn a_sized_upload_streams_as_it_comes() {
+fn a_sized_upload_streams_as_it_comes_where_the_backend_does_not_mind() {
     let backend = echo();
-    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).set("upstream.request_body", "stream").start();
     let mut wire = gateway.wire();
     wire.send(post_head(&gateway, "/public/up", "Content-Length: 10")).send("12345");
     wait_until("the first half", || backend.seen_at("/public/up").pop().filter(|seen| seen.received == 5));
@@ -44,10 +44,54 @@ fn a_backend_may_answer_before_it_has_read_the_body() {
     let backend = echo();
     let refusal = answer("403 Not Here", &[("Connection", "close")], "full");
     backend.on_head("/public/up", [refusal, Step::Pause(Duration::from_millis(200)), Step::ReadBody, Step::Close]);
-    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).set("upstream.request_body", "stream").start();
     let mut wire = gateway.wire();
     wire.send(post_head(&gateway, "/public/up", "Content-Length: 10")).send("12345");
     assert_eq!(wire.receive().expect(403).text(), "full");
+}
+
+#[test]
+fn slow_uploads_hold_no_synchronous_worker() {
+    let gateway = gateway(Store::Embedded).with_backend(flask()).start();
+    // Many more than the workers.
+    let mut slow: Vec<_> = (0..20)
+        .map(|_| {
+            let mut wire = gateway.wire();
+            wire.send(post_head(&gateway, "/api/login", "Content-Type: application/json\r\nContent-Length: 39"))
+                .send("{");
+            wire
+        })
+        .collect();
+    let mut quick = gateway.wire();
+    quick.patience(Duration::from_secs(5));
+    let head = post_head(&gateway, "/api/login", "Content-Type: application/json\r\nContent-Length: 39");
+    quick.send(head).send(r#"{"username":"alice","password":"demo"} "#).receive().expect(200);
+    let one = &mut slow[7];
+    one.send(r#""username":"alice","password":"demo"} "#).receive().expect(200);
+}
+
+#[test]
+fn an_upload_for_which_there_is_no_room_is_refused() {
+    let backend = echo();
+    let mut spool = toml::Table::new();
+    spool.insert("above".into(), "0B".into());
+    spool.insert("total".into(), "1MiB".into());
+    let gateway = gateway(Store::Embedded).with_backend(&backend).set("upstream.spool", spool).start();
+    let upload = || {
+        let mut wire = gateway.wire();
+        wire.send(post_head(&gateway, "/public/up", &format!("Content-Length: {}", MIB))).send(vec![b'x'; MIB - 1]);
+        wire
+    };
+    let (mut first, mut second) = (upload(), upload());
+    // Whichever came later finds none.
+    let refused = wait_until("a refusal", || {
+        [&mut first, &mut second].into_iter().find_map(|wire| {
+            wire.patience(Duration::from_millis(20));
+            wire.try_receive("POST").ok()
+        })
+    });
+    assert_eq!(refused.at("/error_code"), "overloaded");
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
 }
 
 #[test]

@@ -165,6 +165,10 @@ async fn a_backend_that_does_not_read_holds_the_client_back() {
     assert!(taken < 16 << 20, "{taken} bytes were taken though nobody read them");
 }
 
+fn spool_above(above: usize) -> Spool {
+    Spool::new(SpoolSettings { dir: std::env::temp_dir(), above, total: 1 << 30 })
+}
+
 async fn spooled(length: usize, above: usize) -> RequestBody {
     let (sender, body) = Pieces::of_unknown_length();
     tokio::spawn(async move {
@@ -175,8 +179,8 @@ async fn spooled(length: usize, above: usize) -> RequestBody {
         let _ = sender.send(trailer()).await;
     });
     let dir = tempfile::tempdir().unwrap();
-    let settings = SpoolSettings { dir: dir.path().to_owned(), above };
-    let body = spool(body, &settings, NO_LIMITS).await.unwrap();
+    let spool = Spool::new(SpoolSettings { dir: dir.path().to_owned(), above, total: 1 << 30 });
+    let body = spool.take(body, NO_LIMITS).await.unwrap();
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the file has no name");
     body
 }
@@ -225,8 +229,7 @@ async fn spooling_keeps_to_the_limit_in_memory_and_in_the_file() {
     for above in [0, 3, 100] {
         let (sender, body) = Pieces::of_unknown_length();
         tokio::spawn(async move { while sender.send(piece("1234")).await.is_ok() {} });
-        let settings = SpoolSettings { dir: std::env::temp_dir(), above };
-        let error = spool(body, &settings, limits(10)).await.unwrap_err();
+        let error = spool_above(above).take(body, limits(10)).await.unwrap_err();
         assert!(matches!(error, BodyError::Client(BodyFault::TooLarge)), "{error}");
     }
 }
@@ -235,18 +238,67 @@ async fn spooling_keeps_to_the_limit_in_memory_and_in_the_file() {
 async fn a_folder_that_is_not_there_is_our_fault_and_not_the_clients() {
     let (sender, body) = Pieces::of_unknown_length();
     tokio::spawn(async move { sender.send(piece("1234")).await });
-    let settings = SpoolSettings { dir: "/nowhere/at/all".into(), above: 0 };
-    let error = spool(body, &settings, NO_LIMITS).await.unwrap_err();
+    let spool = Spool::new(SpoolSettings { dir: "/nowhere/at/all".into(), above: 0, total: 1 << 30 });
+    let error = spool.take(body, NO_LIMITS).await.unwrap_err();
     assert!(matches!(error, BodyError::Spool(_)), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn spooling_gives_up_on_a_client_that_stalls() {
     let (_sender, body) = Pieces::of_unknown_length();
-    let settings = SpoolSettings { dir: std::env::temp_dir(), above: 0 };
     let began = tokio::time::Instant::now();
     let limits = BodyLimits { body_timeout: 30 * SECOND, ..NO_LIMITS };
-    let error = spool(body, &settings, limits).await.unwrap_err();
+    let error = spool_above(0).take(body, limits).await.unwrap_err();
     assert!(matches!(error, BodyError::Client(BodyFault::Stalled)), "{error}");
     assert_eq!(began.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn spooling_gives_up_on_a_client_that_crawls() {
+    let (sender, body) = Pieces::of_unknown_length();
+    let crawling = tokio::spawn(async move {
+        while sender.send(piece("1")).await.is_ok() {
+            tokio::time::sleep(SECOND).await;
+        }
+    });
+    let began = tokio::time::Instant::now();
+    let limits = BodyLimits { body_timeout: 30 * SECOND, ..NO_LIMITS };
+    let error = spool_above(1000).take(body, limits).await.unwrap_err();
+    assert!(matches!(error, BodyError::Client(BodyFault::Stalled)), "{error}");
+    assert!((60..65).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    crawling.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_waits_in_files_is_bounded_and_gives_its_room_back() {
+    const TOTAL: usize = 100_000;
+    let spool = Spool::new(SpoolSettings { dir: std::env::temp_dir(), above: 0, total: TOTAL as u64 });
+    let upload = |length: usize| {
+        let (sender, body) = Pieces::of_unknown_length();
+        tokio::spawn(async move { sender.send(Ok(Frame::data(vec![0; length].into()))).await });
+        spool.take(body, NO_LIMITS)
+    };
+    let first = upload(TOTAL / 2).await.unwrap();
+    assert!(matches!(upload(TOTAL).await.unwrap_err(), BodyError::NoRoom));
+    drop(first);
+    upload(TOTAL / 2).await.unwrap();
+}
+
+#[tokio::test]
+async fn while_the_memory_is_taken_small_bodies_are_taken_in_and_larger_ones_refused() {
+    let memory = BodyMemory::default();
+    let upload = |length: usize| {
+        let (sender, body) = Pieces::of_unknown_length();
+        tokio::spawn(async move {
+            for _ in 0..2 {
+                sender.send(Ok(Frame::data(vec![0; length / 2].into()))).await.unwrap();
+            }
+        });
+        memory.take(body, NO_LIMITS)
+    };
+    let all = upload(64 << 20).await.unwrap();
+    assert_eq!(upload(16 << 10).await.unwrap().len(), 16 << 10);
+    assert!(matches!(upload(32 << 10).await.unwrap_err(), BodyError::NoRoom));
+    drop(all);
+    assert_eq!(upload(32 << 10).await.unwrap().len(), 32 << 10);
 }
