@@ -17,7 +17,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{AdminServer, AdminSettings, AdminState};
-use crate::audit::{AuditLog, AuditOpenError};
+use crate::audit::share::{Sharing, place_of};
+use crate::audit::{AuditLog, AuditOpenError, AuditSettings};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, Mode, ServerConfig, StoreConfig, StoreKind};
 use crate::entropy::{EntropyError, SharedEntropy, SystemEntropy};
@@ -26,6 +27,7 @@ use crate::http::HeadLimits;
 use crate::proxy::listener::{Current, InForce, ListenerLimits, Slots, Stage, accept};
 use crate::proxy::{ConnectionTimeouts, Gateway, OpenStreams, Services};
 use crate::socket::{Bound, Sockets};
+use crate::store::audit::{AuditAnchors, AuditStream};
 use crate::store::embedded::{EmbeddedStore, OpenError};
 use crate::store::observe::{SharedObserver, Unobserved};
 use crate::store::redis::{RedisSettings, RedisStore, SettingsError, Unfit};
@@ -37,6 +39,8 @@ use crate::tls::{self, CertificateResolver, reload_when_changed};
 
 /// How long the audit log and the log may take to write their last lines.
 const LAST_LINES: Duration = Duration::from_secs(5);
+/// How long the store may take to take the audit log's end.
+const LAST_SHARED: Duration = Duration::from_secs(2);
 
 /// Why the gateway could not start.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +118,7 @@ pub fn try_store(config: &StoreConfig) -> Result<(), StartError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let store = open_store(config, Arc::new(SystemClock), Arc::new(Unobserved)).await?;
+        let Opened { store, .. } = open_store(config, Arc::new(SystemClock), Arc::new(Unobserved)).await?;
         match store.check().await? {
             Condition::Good => Ok(()),
             // Nobody could log in.
@@ -148,9 +152,17 @@ async fn serve(
     if let Some(unclaimed) = sockets.unclaimed().first() {
         return Err(StartError::Unclaimed(*unclaimed));
     }
-    let audit = Arc::new(AuditLog::open(config.audit.file.clone(), clock.clone(), metrics.audit())?);
+    let settings = AuditSettings {
+        target: config.audit.file.clone(),
+        key: config.secrets.key.clone(),
+        entropy: entropy.clone(),
+        shared: matches!(config.store.kind, StoreKind::Redis { .. }),
+    };
+    let audit = Arc::new(AuditLog::open(settings, clock.clone(), metrics.audit())?);
     let observer: SharedObserver = Arc::new(StoreTelemetry { metrics: metrics.clone(), readiness: readiness.clone() });
-    let store = open_store(&config.store, clock.clone(), observer.clone()).await?;
+    let Opened { store, anchors, stream } = open_store(&config.store, clock.clone(), observer.clone()).await?;
+    let place = place_of(&config.audit.file);
+    let sharing = Sharing { anchors, stream, clock: clock.clone(), place }.start(audit.outbox());
     let touches = Arc::new(TouchQueue::start(store.clone(), observer, DEFAULT_CAPACITY));
     let exchanges = TaskTracker::new();
     let gateway = Arc::new(Gateway::new(Services {
@@ -249,6 +261,7 @@ async fn serve(
     if !matches!(written, Ok(true)) {
         tracing::error!("the audit log could not be written to its end");
     }
+    sharing.finish(LAST_SHARED).await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -261,16 +274,24 @@ fn bind(sockets: &mut Sockets, addresses: &[SocketAddr]) -> Result<Vec<(SocketAd
     addresses.iter().map(&mut bind).collect()
 }
 
-async fn open_store(
-    config: &StoreConfig,
-    clock: SharedClock,
-    observer: SharedObserver,
-) -> Result<SharedStore, StartError> {
+/// A store, with all that it is used for.
+struct Opened {
+    store: SharedStore,
+    anchors: Arc<dyn AuditAnchors>,
+    /// When several gateways share it.
+    stream: Option<Arc<dyn AuditStream>>,
+}
+
+async fn open_store(config: &StoreConfig, clock: SharedClock, observer: SharedObserver) -> Result<Opened, StartError> {
     Ok(match &config.kind {
-        StoreKind::Embedded { path } => EmbeddedStore::open(path, clock, observer)?,
+        StoreKind::Embedded { path } => {
+            let store = EmbeddedStore::open(path, clock, observer)?;
+            Opened { store: store.clone(), anchors: store, stream: None }
+        }
         StoreKind::Redis { url, password } => {
             let settings = RedisSettings::new(url, password.as_ref(), &config.prefix, None)?;
-            RedisStore::connect(settings, observer).await?
+            let store = RedisStore::connect(settings, observer).await?;
+            Opened { store: store.clone(), anchors: store.clone(), stream: Some(store) }
         }
     })
 }

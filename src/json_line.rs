@@ -22,6 +22,18 @@ impl<'a> JsonLine<'a> {
         Self { out, empty: true }
     }
 
+    /// Goes on with the object at the end of `out`, which has fields already and was not closed.
+    #[must_use]
+    pub const fn resume(out: &'a mut Vec<u8>) -> Self {
+        Self { out, empty: false }
+    }
+
+    /// What was written from this place of the buffer on.
+    #[must_use]
+    pub fn written_since(&self, start: usize) -> &[u8] {
+        self.out.get(start..).unwrap_or_default()
+    }
+
     /// Closes the object and the line.
     pub fn close(self) {
         self.out.extend_from_slice(b"}\n");

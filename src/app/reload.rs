@@ -98,6 +98,7 @@ fn fixed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
         ("store", old.store != new.store),
         ("admin.listen", old.admin.listen != new.admin.listen),
         ("audit.file", old.audit != new.audit),
+        ("secrets", old.secrets != new.secrets),
         ("telemetry", old.telemetry != new.telemetry),
     ];
     differ.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
@@ -130,6 +131,7 @@ mod tests {
             ("s", "server.listen = \"127.0.0.1:1\"", &["server.listen"]),
             ("s", "server.workers = 3\nserver.reuse_port = true", &["server.reuse_port", "server.workers"]),
             ("s", "admin.listen = \"127.0.0.1:1\"\naudit.file = \"-\"", &["admin.listen", "audit.file"]),
+            ("s", "secrets.key = \"d8sLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbE\"", &["secrets"]),
             ("s", "telemetry.level = \"debug\"", &["telemetry"]),
         ] {
             assert_eq!(fixed_keys(&old, &config(store, added)), expected, "{added}");

@@ -151,6 +151,7 @@ fn named(reason: Option<Reason>) -> Option<Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json_line::JsonLine;
 
     /// The start of a minute.
     const START: u64 = 28_333_333 * MINUTE;
@@ -178,7 +179,9 @@ mod tests {
 
     fn line(event: &AuditEvent) -> serde_json::Value {
         let mut out = Vec::new();
-        event.write_line(&mut out);
+        let mut line = JsonLine::open(&mut out);
+        event.write_fields(&mut line);
+        line.close();
         serde_json::from_slice(&out).expect("JSON")
     }
 

@@ -296,9 +296,8 @@ impl AuditEvent {
         self
     }
 
-    /// Appends the event's line.
-    pub fn write_line(&self, out: &mut Vec<u8>) {
-        let mut line = JsonLine::open(out);
+    /// Writes the event's twelve fields.
+    pub fn write_fields(&self, line: &mut JsonLine<'_>) {
         line.text("time", &self.time.rfc3339());
         line.text("type", self.kind.as_str());
         line.text("outcome", self.outcome.as_str());
@@ -323,7 +322,6 @@ impl AuditEvent {
                 }
             }
         });
-        line.close();
     }
 }
 
@@ -339,7 +337,9 @@ mod tests {
 
     fn line(event: &AuditEvent) -> String {
         let mut out = Vec::new();
-        event.write_line(&mut out);
+        let mut line = JsonLine::open(&mut out);
+        event.write_fields(&mut line);
+        line.close();
         String::from_utf8(out).expect("ASCII")
     }
 

@@ -1,12 +1,23 @@
 //! The audit log: who did what to which session, one JSON line an event (contract §11).
 //!
-//! [`event`] and [`aggregate`] are pure; [`writer`] owns the file. A line never holds a token, a cookie, a password or a
-//! request body: there is no field for one, and free text from a client is bounded by its type.
+//! [`event`], [`aggregate`] and [`chain`] are pure; [`writer`] owns the file; [`query`] and [`verify`] read it. A line
+//! never holds a token, a cookie, a password or a request body: there is no field for one, and free text from a client
+//! is bounded by its type.
 
 pub mod aggregate;
+pub mod chain;
 pub mod event;
 mod file;
+mod files;
+pub mod key;
+pub mod outbox;
+pub mod query;
+pub mod record;
+mod resume;
+pub mod share;
 pub mod writer;
 
 pub use event::{Actor, AuditEvent, AuditType, ClientText, Details, Outcome, Reason};
-pub use writer::{AuditLog, AuditOpenError, AuditTarget, AuditUnavailable};
+pub use query::{AuditCursor, AuditFilter, AuditPage, AuditQuery, QueryError};
+pub use record::{AuditRecord, CsvWriter};
+pub use writer::{AuditLog, AuditOpenError, AuditSettings, AuditTarget, AuditUnavailable};

@@ -4,6 +4,8 @@
 //! returns. Nothing is lost silently: what does not fit the queue is counted, and the count is logged. A disk that
 //! refuses is said once when it starts and once when it ends, and what it refused is kept and tried again.
 //!
+//! What the disk has confirmed goes to the [`Outbox`] as well, from where [`super::share`] takes it to the store.
+//!
 //! Events that anyone can cause are counted before the queue, so that a flood of them never pushes out the line of a
 //! session.
 
@@ -14,13 +16,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::aggregate::{Aggregator, is_repeatable};
+use super::chain::{ChainKey, Head, InstanceId};
 use super::event::AuditEvent;
 use super::file::Output;
+use super::key;
+use super::outbox::Outbox;
 use crate::clock::SharedClock;
-use crate::queue::{Queue, Urgency};
+use crate::entropy::SharedEntropy;
+use crate::queue::{Queue, Refused, Urgency};
+use crate::secret::Secret;
 use crate::telemetry::metrics::AuditMetrics;
 
 /// How many events may wait for the disk.
@@ -41,6 +48,18 @@ pub enum AuditTarget {
     Stdout,
 }
 
+/// What an audit log is made of.
+pub struct AuditSettings {
+    /// Where its lines go.
+    pub target: AuditTarget,
+    /// `secrets.key`.
+    pub key: Option<Secret>,
+    /// For the name of a chain, and for a key where none is configured.
+    pub entropy: SharedEntropy,
+    /// Whether the lines go to other gateways as well.
+    pub shared: bool,
+}
+
 /// The audit log could not be opened: the gateway must not start without one.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditOpenError {
@@ -52,6 +71,17 @@ pub enum AuditOpenError {
         /// Why.
         source: io::Error,
     },
+    /// The key that is kept beside the file.
+    #[error("the key of the audit log, {}, cannot be used: {source}; set secrets.key instead (`session-gateway keygen`)", path.display())]
+    Key {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Randomness.
+    #[error("the audit log cannot begin its chain: {0}")]
+    Entropy(io::Error),
     /// The writer.
     #[error("the audit writer's thread cannot be started: {0}")]
     Thread(io::Error),
@@ -74,6 +104,9 @@ pub struct AuditLog {
 
 struct Shared {
     queue: Queue<Entry>,
+    /// Rung when the queue was emptied.
+    room: Notify,
+    outbox: Arc<Outbox>,
     repeats: Mutex<Aggregator>,
     clock: SharedClock,
     metrics: AuditMetrics,
@@ -88,18 +121,22 @@ impl std::fmt::Debug for AuditLog {
 }
 
 impl AuditLog {
-    /// Opens the target and starts the writer.
+    /// Opens the target, goes on with its chain, and starts the writer.
     ///
     /// # Errors
-    /// When the file cannot be made, read or appended to.
-    pub fn open(target: AuditTarget, clock: SharedClock, metrics: AuditMetrics) -> Result<Self, AuditOpenError> {
+    /// When the file or its key cannot be made, read or appended to.
+    pub fn open(settings: AuditSettings, clock: SharedClock, metrics: AuditMetrics) -> Result<Self, AuditOpenError> {
+        let AuditSettings { target, key, entropy, shared } = settings;
+        let key = find_key(key.as_ref(), &target, &entropy)?;
+        let fresh = fresh_chain(&entropy).map_err(AuditOpenError::Entropy)?;
         let output = match target {
-            AuditTarget::Stdout => Output::to_stdout(),
-            AuditTarget::File(path) => Output::to_file(path.clone(), clock.monotonic())
+            AuditTarget::Stdout => Output::to_stdout(key, fresh),
+            AuditTarget::File(path) => Output::to_file(path.clone(), key, fresh, clock.monotonic())
                 .map_err(|source| AuditOpenError::File { path, source })?,
         };
-        let shared = Arc::new(Shared::new(clock, metrics, MOST_WAITING));
-        let writer = Writer { shared: Arc::clone(&shared), output };
+        let outbox = Arc::new(Outbox::at(output.head(), shared, metrics.clone()));
+        let shared = Arc::new(Shared::new(clock, metrics, outbox, MOST_WAITING));
+        let writer = Writer { shared: Arc::clone(&shared), output, entropy };
         std::thread::Builder::new().name("audit".into()).spawn(|| writer.run()).map_err(AuditOpenError::Thread)?;
         Ok(Self { shared })
     }
@@ -119,22 +156,31 @@ impl AuditLog {
         let _ = self.shared.push(Entry { event, confirmed: None }, Urgency::Batched);
     }
 
-    /// Records an event, a line of its own, and waits until it is on disk.
+    /// Records an event, a line of its own, and waits until it is on disk; where the queue is full, until there is room
+    /// first.
     ///
     /// # Errors
     /// When that cannot be confirmed within 5 s, or the disk is refusing. The line is written once the disk takes lines
-    /// again, unless the queue was full.
+    /// again, unless there was no room for it in that time.
     pub async fn record_durably(&self, event: AuditEvent) -> Result<(), AuditUnavailable> {
-        if self.is_failing() {
-            self.shared.push(Entry { event, confirmed: None }, Urgency::Batched)?;
-            return Err(AuditUnavailable);
+        let mut queued = false;
+        let outcome = tokio::time::timeout(DURABLE_WITHIN, async {
+            let confirmed = self.shared.push_when_there_is_room(event).await?;
+            queued = true;
+            // It will be written, but nobody knows when.
+            if self.is_failing() { Err(AuditUnavailable) } else { confirmed.await.unwrap_or(Err(AuditUnavailable)) }
+        });
+        let outcome = outcome.await.unwrap_or(Err(AuditUnavailable));
+        if !queued {
+            self.shared.note_drop();
         }
-        let (confirm, confirmed) = oneshot::channel();
-        self.shared.push(Entry { event, confirmed: Some(confirm) }, Urgency::Now)?;
-        match tokio::time::timeout(DURABLE_WITHIN, confirmed).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) | Err(_) => Err(AuditUnavailable),
-        }
+        outcome
+    }
+
+    /// What is on its way to the store.
+    #[must_use]
+    pub fn outbox(&self) -> Arc<Outbox> {
+        Arc::clone(&self.shared.outbox)
     }
 
     /// Whether the disk is refusing lines now.
@@ -159,9 +205,11 @@ impl Drop for AuditLog {
 }
 
 impl Shared {
-    fn new(clock: SharedClock, metrics: AuditMetrics, most_waiting: usize) -> Self {
+    fn new(clock: SharedClock, metrics: AuditMetrics, outbox: Arc<Outbox>, most_waiting: usize) -> Self {
         Self {
             queue: Queue::new(most_waiting),
+            room: Notify::new(),
+            outbox,
             repeats: Mutex::default(),
             clock,
             metrics,
@@ -172,10 +220,33 @@ impl Shared {
 
     fn push(&self, entry: Entry, urgency: Urgency) -> Result<(), AuditUnavailable> {
         self.queue.push(entry, 1, urgency).map_err(|_| {
-            self.metrics.dropped(1);
-            self.unsaid_drops.fetch_add(1, Ordering::Relaxed);
+            self.note_drop();
             AuditUnavailable
         })
+    }
+
+    fn note_drop(&self) {
+        self.metrics.dropped(1);
+        self.unsaid_drops.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Waits for room as long as it is polled. Answers where the writer's confirmation will come out.
+    async fn push_when_there_is_room(
+        &self,
+        event: AuditEvent,
+    ) -> Result<oneshot::Receiver<Result<(), AuditUnavailable>>, AuditUnavailable> {
+        loop {
+            // Listens before it looks, or it could miss the moment.
+            let mut room = std::pin::pin!(self.room.notified());
+            room.as_mut().enable();
+            let (confirm, confirmed) = oneshot::channel();
+            let entry = Entry { event: event.clone(), confirmed: Some(confirm) };
+            match self.queue.push(entry, 1, Urgency::Now) {
+                Ok(()) => return Ok(confirmed),
+                Err(Refused::Closed) => return Err(AuditUnavailable),
+                Err(Refused::Full) => room.await,
+            }
+        }
     }
 
     fn say_drops(&self) {
@@ -202,9 +273,46 @@ impl Shared {
     }
 }
 
+/// The key of the configuration; without one, that which is kept beside the file.
+fn find_key(
+    configured: Option<&Secret>,
+    target: &AuditTarget,
+    entropy: &SharedEntropy,
+) -> Result<ChainKey, AuditOpenError> {
+    match (configured, target) {
+        (Some(secret), _) => Ok(ChainKey::derived_from(secret)),
+        (None, AuditTarget::File(file)) => {
+            let path = key::key_file(file);
+            let (key, made) = key::read_or_make(&path, &**entropy)
+                .map_err(|source| AuditOpenError::Key { path: path.clone(), source })?;
+            tracing::warn!(
+                file = %path.display(),
+                made,
+                "secrets.key is not set: the key of the audit log is kept beside it, so that whoever may read this machine's \
+                 files can forge the log; keep a key of `session-gateway keygen` elsewhere and set secrets.key"
+            );
+            Ok(key)
+        }
+        (None, AuditTarget::Stdout) => {
+            tracing::warn!(
+                "secrets.key is not set: the audit lines on standard output have a key of this run alone, and nobody \
+                 can verify them; set secrets.key (`session-gateway keygen`)"
+            );
+            key::ephemeral(&**entropy).map_err(AuditOpenError::Entropy)
+        }
+    }
+}
+
+fn fresh_chain(entropy: &SharedEntropy) -> io::Result<Head> {
+    let mut random = [0; 9];
+    entropy.fill(&mut random).map_err(io::Error::other)?;
+    Ok(Head::start_of(InstanceId::of_random(random)))
+}
+
 struct Writer {
     shared: Arc<Shared>,
     output: Output,
+    entropy: SharedEntropy,
 }
 
 impl Writer {
@@ -212,6 +320,7 @@ impl Writer {
         let mut entries = Vec::new();
         loop {
             let open = self.shared.queue.take(&mut entries, TICK);
+            self.shared.room.notify_waiters();
             let fine = self.write(&mut entries, open);
             self.shared.say_drops();
             if !open {
@@ -234,11 +343,13 @@ impl Writer {
             let mut repeats = self.shared.repeats.lock();
             if open { repeats.take_due(now) } else { repeats.take_all(now) }
         };
+        self.begin_chain_if_asked();
+        // What goes wrong with it goes wrong again below.
+        let _ = self.output.follow_rotation(self.shared.clock.monotonic());
         for event in entries.iter().map(|entry| &entry.event).chain(&repeats) {
-            event.write_line(self.output.lines());
+            self.output.add(event);
         }
-        let outcome = self.output.flush(self.shared.clock.monotonic());
-        self.shared.note(&outcome);
+        let outcome = self.flush();
         for entry in entries.drain(..) {
             if let Some(confirmed) = entry.confirmed {
                 // Who no longer waits needs no answer.
@@ -251,6 +362,31 @@ impl Writer {
         outcome.is_ok()
     }
 
+    /// Writes what waits; what the disk has confirmed is on its way to the store.
+    fn flush(&mut self) -> io::Result<()> {
+        let outcome = self.output.flush(self.shared.clock.monotonic());
+        self.shared.note(&outcome);
+        if outcome.is_ok() {
+            self.shared.outbox.put(self.output.pending(), self.output.head());
+            self.output.forget_flushed();
+        }
+        outcome
+    }
+
+    fn begin_chain_if_asked(&mut self) {
+        if !self.shared.outbox.is_new_chain_wanted() {
+            return;
+        }
+        match fresh_chain(&self.entropy) {
+            Ok(fresh) => {
+                if self.output.begin_chain(fresh) {
+                    self.shared.outbox.chain_begun(fresh);
+                }
+            }
+            Err(error) => tracing::error!(%error, "the audit log cannot begin a new chain"),
+        }
+    }
+
     /// Tries again each second. Meanwhile nothing more is taken from the queue: what is kept stays bounded.
     fn retry_until_written(&mut self) {
         loop {
@@ -258,8 +394,7 @@ impl Writer {
             if self.shared.queue.is_closed() {
                 return;
             }
-            let outcome = self.output.flush(self.shared.clock.monotonic());
-            self.shared.note(&outcome);
+            let outcome = self.flush();
             self.shared.say_drops();
             if outcome.is_ok() {
                 return;
@@ -276,6 +411,7 @@ mod tests {
     use super::*;
     use crate::audit::event::{Actor, AuditType, Outcome};
     use crate::clock::{ManualClock, WallTime};
+    use crate::entropy::SystemEntropy;
     use crate::telemetry::Metrics;
 
     const LONG: Duration = Duration::from_secs(60);
@@ -293,7 +429,10 @@ mod tests {
     }
 
     fn open(path: &Path, metrics: &Metrics) -> AuditLog {
-        AuditLog::open(AuditTarget::File(path.to_path_buf()), clock(), metrics.audit()).expect("opens")
+        let target = AuditTarget::File(path.to_path_buf());
+        let key = Some(Secret::new("a key for tests"));
+        let settings = AuditSettings { target, key, entropy: Arc::new(SystemEntropy), shared: false };
+        AuditLog::open(settings, clock(), metrics.audit()).expect("opens")
     }
 
     fn types(path: &Path) -> Vec<String> {
@@ -359,11 +498,56 @@ mod tests {
         assert!(!metrics.encode().contains("session_gateway_audit_write_errors_total 0\n"));
     }
 
+    /// As if the disk hung.
+    fn without_writer(metrics: &Metrics) -> AuditLog {
+        let head = Head::start_of(InstanceId::of_random([0; 9]));
+        let outbox = Arc::new(Outbox::at(head, false, metrics.audit()));
+        AuditLog { shared: Arc::new(Shared::new(clock(), metrics.audit(), outbox, 2)) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operators_action_waits_for_room_in_the_queue() {
+        let metrics = Metrics::new();
+        let log = without_writer(&metrics);
+        for _ in 0..2 {
+            log.record(event(AuditType::SessionCreated));
+        }
+        let action = log.record_durably(event(AuditType::AdminCalled));
+        let writer = async {
+            let mut entries = Vec::new();
+            // Meanwhile the action waits.
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            log.shared.queue.take(&mut entries, Duration::ZERO);
+            assert_eq!(entries.len(), 2);
+            log.shared.room.notify_waiters();
+            while entries.last().is_none_or(|entry| entry.confirmed.is_none()) {
+                tokio::task::yield_now().await;
+                log.shared.queue.take(&mut entries, Duration::ZERO);
+            }
+            for confirmed in entries.drain(..).filter_map(|entry| entry.confirmed) {
+                confirmed.send(Ok(())).expect("it waits");
+            }
+        };
+        assert_eq!(tokio::join!(action, writer).0, Ok(()));
+        assert!(metrics.encode().contains("session_gateway_audit_events_dropped_total 0\n"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operators_action_is_told_when_there_was_no_room_in_time() {
+        let metrics = Metrics::new();
+        let log = without_writer(&metrics);
+        for _ in 0..2 {
+            log.record(event(AuditType::SessionCreated));
+        }
+        assert_eq!(log.record_durably(event(AuditType::AdminCalled)).await, Err(AuditUnavailable));
+        assert!(metrics.encode().contains("session_gateway_audit_events_dropped_total 1\n"));
+    }
+
     #[test]
     fn what_the_queue_cannot_hold_is_counted_and_never_waited_for() {
         let metrics = Metrics::new();
         // No writer: as if the disk hung.
-        let log = AuditLog { shared: Arc::new(Shared::new(clock(), metrics.audit(), 2)) };
+        let log = without_writer(&metrics);
         for _ in 0..5 {
             log.record(event(AuditType::SessionCreated));
         }

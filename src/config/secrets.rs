@@ -16,9 +16,9 @@ use super::value::{Parsed, quoted};
 use crate::secret::Secret;
 
 /// Secrets that are used by what signs or encrypts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretsConfig {
-    /// The key; needed by nothing in this version.
+    /// The key; the audit log's is derived from it.
     pub key: Option<Secret>,
 }
 

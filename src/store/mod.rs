@@ -11,6 +11,7 @@
 //!   is [`Creation::Superseded`], or dead from its start.
 //! - Only the store's clock decides. Deadlines come from [`now`](SessionStore::now) and the times in its answers.
 
+pub mod audit;
 mod codec;
 pub mod embedded;
 pub mod observe;

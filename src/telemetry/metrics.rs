@@ -247,6 +247,11 @@ impl Metrics {
             audit: AuditMetrics {
                 dropped: metrics.add("audit_events_dropped", "Audit events that were lost", Counter::default()),
                 write_errors: metrics.add("audit_write_errors", "Failed writes of the audit log", Counter::default()),
+                unshared: metrics.add(
+                    "audit_events_unshared",
+                    "Audit events that are in the file and did not get to the shared store",
+                    Counter::default(),
+                ),
             },
             log_lines_dropped: metrics.add("log_lines_dropped", "Log lines that were lost", Counter::default()),
             registry: metrics.0,
@@ -420,12 +425,18 @@ impl Registration {
 pub struct AuditMetrics {
     dropped: Counter,
     write_errors: Counter,
+    unshared: Counter,
 }
 
 impl AuditMetrics {
     /// Events were lost.
     pub fn dropped(&self, count: u64) {
         self.dropped.inc_by(count);
+    }
+
+    /// Events that are in the file did not get to the store.
+    pub fn unshared(&self, count: u64) {
+        self.unshared.inc_by(count);
     }
 
     /// A write failed.
@@ -540,10 +551,11 @@ mod tests {
     }
 
     #[test]
-    fn the_names_are_the_contracts_and_six_of_our_own() {
+    fn the_names_are_the_contracts_and_seven_of_our_own() {
         let expected = [
             "session_gateway_added_seconds",
             "session_gateway_audit_events_dropped_total",
+            "session_gateway_audit_events_unshared_total",
             "session_gateway_audit_write_errors_total",
             "session_gateway_cache_entries",
             "session_gateway_cache_hits_total",

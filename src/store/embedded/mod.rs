@@ -3,6 +3,7 @@
 //! Same trait and same contract as Redis. Reads come straight from a snapshot; whatever changes goes through one
 //! thread, which commits durably before anybody is answered. So what was answered survives `kill -9`.
 
+mod audit;
 mod commit;
 mod file;
 mod tables;

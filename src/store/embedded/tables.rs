@@ -34,6 +34,8 @@ const USER_INDEX: TableDefinition<'static, (&str, &str, &str), ()> = TableDefini
 const TENANT_INDEX: TableDefinition<'static, (&str, &str), ()> = TableDefinition::new("tenant_index");
 /// When (µs) to look whether a session can be forgotten.
 const EXPIRY: TableDefinition<'static, (u64, &str), ()> = TableDefinition::new("expiry");
+/// Audit chain to where it stands.
+pub(super) const AUDIT_ANCHORS: TableDefinition<'static, &str, &str> = TableDefinition::new("audit_anchors");
 
 /// Sorts after every session id.
 const AFTER_ALL_IDS: &str = "~";
@@ -119,6 +121,7 @@ pub(super) struct Tables<'txn> {
     user_index: Table<'txn, (&'static str, &'static str, &'static str), ()>,
     tenant_index: Table<'txn, (&'static str, &'static str), ()>,
     expiry: Table<'txn, (u64, &'static str), ()>,
+    pub(super) audit_anchors: Table<'txn, &'static str, &'static str>,
 }
 
 impl<'txn> Tables<'txn> {
@@ -133,6 +136,7 @@ impl<'txn> Tables<'txn> {
             user_index: transaction.open_table(USER_INDEX)?,
             tenant_index: transaction.open_table(TENANT_INDEX)?,
             expiry: transaction.open_table(EXPIRY)?,
+            audit_anchors: transaction.open_table(AUDIT_ANCHORS)?,
         })
     }
 

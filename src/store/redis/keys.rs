@@ -55,6 +55,21 @@ impl Keys {
         self.of_hash("ti", &[tenant.as_str()])
     }
 
+    /// The audit events of all gateways.
+    pub(super) fn audit_stream(&self) -> String {
+        format!("{}as:{{audit}}", self.prefix)
+    }
+
+    /// The last line of each chain that is in the stream.
+    pub(super) fn audit_shared(&self) -> String {
+        format!("{}al:{{audit}}", self.prefix)
+    }
+
+    /// Where each chain stands.
+    pub(super) fn audit_anchors(&self) -> String {
+        format!("{}aa:{{audit}}", self.prefix)
+    }
+
     /// What is written to see whether the server takes writes.
     pub(super) fn probe(&self) -> String {
         format!("{}probe", self.prefix)
@@ -94,6 +109,9 @@ mod tests {
         assert_eq!(keys.record(&id), "sg:s:{AAAAAAAAAAAAAAAAAAAAAA}");
         assert_eq!(keys.touch(&id), "sg:t:{AAAAAAAAAAAAAAAAAAAAAA}");
         assert_eq!(keys.ended(&id), "sg:e:{AAAAAAAAAAAAAAAAAAAAAA}");
+        assert_eq!(keys.audit_stream(), "sg:as:{audit}");
+        assert_eq!(keys.audit_shared(), "sg:al:{audit}");
+        assert_eq!(keys.audit_anchors(), "sg:aa:{audit}");
         // printf '\0\0\0\0\0\0\0\4acme' | sha256sum, first 16 bytes, base64url
         assert_eq!(keys.tenant(&tenant), "sg:n:{YRmD80QgI901qV1yr4V8DA}");
         assert_eq!(keys.tenant_index(&tenant), "sg:ti:{YRmD80QgI901qV1yr4V8DA}");

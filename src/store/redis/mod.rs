@@ -8,6 +8,7 @@
 //! - Time is the server's. Deadlines are absolute, so that latency neither lengthens nor shortens a session.
 //! - An answer in a shape that was never written is an outage, never an absent session.
 
+mod audit;
 mod connection;
 mod fault;
 mod fitness;
