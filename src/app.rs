@@ -27,7 +27,7 @@ use crate::http::HeadLimits;
 use crate::proxy::listener::{Current, InForce, ListenerLimits, Slots, Stage, accept};
 use crate::proxy::{ConnectionTimeouts, Gateway, OpenStreams, Services};
 use crate::socket::{Bound, Sockets};
-use crate::store::audit::{AuditAnchors, AuditStream};
+use crate::store::audit::{Anchor, AuditAnchors, AuditStream};
 use crate::store::embedded::{EmbeddedStore, OpenError};
 use crate::store::observe::{SharedObserver, Unobserved};
 use crate::store::redis::{RedisSettings, RedisStore, SettingsError, Unfit};
@@ -124,6 +124,24 @@ pub fn try_store(config: &StoreConfig) -> Result<(), StartError> {
             // Nobody could log in.
             Condition::TakesNoSessions(cause) => Err(Unavailable::because(cause).into()),
         }
+    })
+}
+
+/// What the store of a configuration knows of the audit chains, for `audit verify`. An embedded store is not made.
+///
+/// # Errors
+/// Why it cannot be asked.
+pub fn read_anchors(config: &StoreConfig) -> Result<Vec<Anchor>, StartError> {
+    if let StoreKind::Embedded { path } = &config.kind
+        && !path.exists()
+    {
+        return Err(Unavailable::because(format!("there is no {}", path.display())).into());
+    }
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let Opened { anchors, .. } = open_store(config, Arc::new(SystemClock), Arc::new(Unobserved)).await?;
+        Ok(anchors.anchors().await?)
     })
 }
 

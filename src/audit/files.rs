@@ -9,7 +9,9 @@ const MOST_FILES: usize = 10_000;
 pub(super) const LONGEST_LINE: usize = 64 * 1024;
 
 /// The file itself, where it is there, and the rotated ones beside it, in no order.
-pub(super) fn with_rotated(path: &Path) -> io::Result<Vec<PathBuf>> {
+/// # Errors
+/// When the folder cannot be read.
+pub fn with_rotated(path: &Path) -> io::Result<Vec<PathBuf>> {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(Vec::new()) };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut found = Vec::new();

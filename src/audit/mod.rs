@@ -15,9 +15,11 @@ pub mod query;
 pub mod record;
 mod resume;
 pub mod share;
+pub mod verify;
 pub mod writer;
 
 pub use event::{Actor, AuditEvent, AuditType, ClientText, Details, Outcome, Reason};
+pub use files::with_rotated;
 pub use query::{AuditCursor, AuditFilter, AuditPage, AuditQuery, QueryError};
 pub use record::{AuditRecord, CsvWriter};
 pub use writer::{AuditLog, AuditOpenError, AuditSettings, AuditTarget, AuditUnavailable};

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 fine, 1 failed while running, 2 bad usage or bad configuration.
 
+pub mod audit;
 pub mod check;
 pub mod keygen;
 pub mod probe_login;
@@ -42,6 +43,9 @@ pub enum Command {
     Keygen,
     /// Send one login to the backend and show what the gateway would conclude
     ProbeLogin(probe_login::ProbeOptions),
+    /// What happened, and whether the record of it is whole
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
 }
 
 /// Which configuration.
@@ -72,6 +76,7 @@ impl CommandLine {
             Some(Command::Serve(config)) => serve::serve(&config),
             Some(Command::Check(options)) => check::check(&options, &serve::try_store),
             Some(Command::Keygen) => keygen::keygen(&crate::entropy::SystemEntropy),
+            Some(Command::Audit(audit::AuditCommand::Verify(options))) => audit::verify(&options, &serve::read_anchors),
             Some(Command::ProbeLogin(options)) => probe_login::probe_login(&options),
         }
     }

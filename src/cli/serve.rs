@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::{BAD_CONFIGURATION, ConfigOption, FAILED, complain};
 use crate::app;
 use crate::config::{Config, StoreConfig, locate, process_environment};
+use crate::store::audit::Anchor;
 
 /// Serves until SIGTERM.
 #[must_use]
@@ -32,4 +33,12 @@ pub fn serve(option: &ConfigOption) -> ExitCode {
 /// When the store does not answer.
 pub fn try_store(config: &StoreConfig) -> Result<(), String> {
     app::try_store(config).map_err(|error| error.to_string())
+}
+
+/// Reads what a store knows of the audit chains.
+///
+/// # Errors
+/// When the store does not answer.
+pub fn read_anchors(config: &StoreConfig) -> Result<Vec<Anchor>, String> {
+    app::read_anchors(config).map_err(|error| error.to_string())
 }
