@@ -11,6 +11,7 @@
 )]
 #![allow(missing_docs, unreachable_pub, reason = "nothing here is seen from outside this binary")]
 
+mod audit;
 mod errors;
 mod forwarding;
 mod harness;

@@ -317,6 +317,11 @@ impl Gateway {
         &self.config
     }
 
+    /// Runs another command of the program in its directory.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        program(&self.scratch).args(arguments).output().expect("the program runs")
+    }
+
     /// Its process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
