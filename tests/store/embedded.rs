@@ -12,6 +12,7 @@ use redb::{Database, ReadableDatabase as _, ReadableTableMetadata as _, TableDef
 use session_gateway::clock::{ManualClock, WallTime};
 use session_gateway::session::{EndReason, SessionId, Standing, TenantId, TenantStanding};
 use session_gateway::store::SharedStore;
+use session_gateway::store::audit::{Anchor, Anchored, AuditAnchors as _};
 use session_gateway::store::embedded::{EmbeddedStore, OpenError, OpenErrorKind};
 use session_gateway::store::observe::Unobserved;
 use tempfile::TempDir;
@@ -337,4 +338,25 @@ async fn kill_9_takes_back_nothing_that_was_answered() {
         assert_eq!(matches!(store.read(id).await.unwrap(), Standing::Ended(_)), parts[2] == "true", "{line}");
         assert_ne!(store.read(id).await.unwrap(), Standing::Absent, "{line}");
     }
+}
+
+#[tokio::test]
+async fn an_audit_chain_never_goes_back_in_the_store_and_is_known_after_a_restart() {
+    let mut bench = EmbeddedBench::start();
+    let anchor = |seq: u64, mac: &str| Anchor {
+        instance: "chain".into(),
+        seq,
+        mac: mac.into(),
+        time: 1,
+        place: "a host:/a file".into(),
+    };
+    let store = bench.store.take().unwrap();
+    assert_eq!(store.anchor(&anchor(5, "a")).await.unwrap(), Anchored::Kept);
+    for wrong in [anchor(4, "a"), anchor(5, "b")] {
+        assert_eq!(store.anchor(&wrong).await.unwrap(), Anchored::Contradicted(anchor(5, "a")));
+    }
+    assert_eq!(store.anchor(&anchor(6, "c")).await.unwrap(), Anchored::Kept);
+    drop(store);
+    bench.open();
+    assert_eq!(bench.store.as_ref().unwrap().anchors().await.unwrap(), [anchor(6, "c")]);
 }

@@ -6,6 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use session_gateway::secret::Secret;
 use session_gateway::session::{EndReason, Standing, TenantId, TenantStanding, TenantStatus, UserId};
+use session_gateway::store::audit::{
+    Anchor, Anchored, AuditAnchors as _, AuditStream as _, SharedLine, StreamEntry, StreamPosition,
+};
 use session_gateway::store::observe::Unobserved;
 use session_gateway::store::redis::{RedisSettings, RedisStore};
 use session_gateway::store::{Creation, NewSession, SharedStore, Touch};
@@ -303,4 +306,55 @@ async fn a_touch_that_arrives_after_the_end_revives_nothing() {
     barrier.release.notify_one();
     assert_eq!(touching.await.unwrap(), [false]);
     assert!(matches!(direct.read(id).await.unwrap(), Standing::Ended(_)));
+}
+
+fn anchor(seq: u64, mac: &str) -> Anchor {
+    Anchor { instance: "chain".into(), seq, mac: mac.into(), time: 1, place: "a host:/a file".into() }
+}
+
+fn audit_line(seq: u64) -> SharedLine {
+    SharedLine { instance: "chain".into(), seq, line: format!("line {seq}").into_bytes().into() }
+}
+
+#[tokio::test]
+async fn an_audit_chain_never_goes_back_in_the_store() {
+    let bench = RedisBench::start().await;
+    assert_eq!(bench.store.anchor(&anchor(5, "a")).await.unwrap(), Anchored::Kept);
+    assert_eq!(bench.store.anchor(&anchor(5, "a")).await.unwrap(), Anchored::Kept);
+    for wrong in [anchor(4, "a"), anchor(5, "b")] {
+        assert_eq!(bench.store.anchor(&wrong).await.unwrap(), Anchored::Contradicted(anchor(5, "a")));
+    }
+    bench.server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert_eq!(bench.store.anchor(&anchor(6, "c")).await.unwrap(), Anchored::Kept, "a full server takes it");
+    assert_eq!(bench.store.anchors().await.unwrap(), [anchor(6, "c")]);
+}
+
+#[tokio::test]
+async fn the_oldest_of_a_thousand_audit_chains_make_room() {
+    let bench = RedisBench::start().await;
+    for at in 0..1001 {
+        let anchor = Anchor { instance: format!("c{at}"), time: at, ..anchor(1, "a") };
+        bench.store.anchor(&anchor).await.unwrap();
+    }
+    let anchors = bench.store.anchors().await.unwrap();
+    assert_eq!((anchors.len(), anchors.iter().map(|anchor| anchor.time).min()), (901, Some(100)));
+}
+
+#[tokio::test]
+async fn audit_lines_are_added_once_and_read_from_both_ends() {
+    let bench = RedisBench::start().await;
+    let lines: Vec<SharedLine> = (1..=5).map(audit_line).collect();
+    bench.store.append(&lines[..3]).await.unwrap();
+    // As after an answer that was lost.
+    bench.store.append(&lines).await.unwrap();
+    let text = |entries: &[StreamEntry]| -> Vec<String> {
+        entries.iter().map(|entry| String::from_utf8(entry.line.clone()).unwrap()).collect()
+    };
+    let all = bench.store.after(StreamPosition::default(), 10).await.unwrap();
+    assert_eq!(text(&all), ["line 1", "line 2", "line 3", "line 4", "line 5"]);
+    assert_eq!(text(&bench.store.after(all[1].position, 2).await.unwrap()), ["line 3", "line 4"]);
+    assert_eq!(text(&bench.store.before(None, 2).await.unwrap()), ["line 5", "line 4"]);
+    assert_eq!(text(&bench.store.before(Some(all[1].position), 9).await.unwrap()), ["line 1"]);
+    bench.server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert!(bench.store.append(&[audit_line(6)]).await.is_err(), "a full server takes no more");
 }
