@@ -79,7 +79,7 @@ fn an_upload_for_which_there_is_no_room_is_refused() {
     let gateway = gateway(Store::Embedded).with_backend(&backend).set("upstream.spool", spool).start();
     let upload = || {
         let mut wire = gateway.wire();
-        wire.send(post_head(&gateway, "/public/up", &format!("Content-Length: {}", MIB))).send(vec![b'x'; MIB - 1]);
+        wire.send(post_head(&gateway, "/public/up", &format!("Content-Length: {MIB}"))).send(vec![b'x'; MIB - 1]);
         wire
     };
     let (mut first, mut second) = (upload(), upload());
