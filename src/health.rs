@@ -204,8 +204,13 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::session::{EndReason, SessionId, SessionRecord, Standing, StoreTime, TenantId, UserId};
-    use crate::store::{Condition, Creation, NewSession, SessionStore, StoreResult, Touch, Unavailable};
+    use crate::session::{
+        EndReason, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
+    };
+    use crate::store::{
+        Condition, Creation, Cursor, NewSession, Page, Revoked, SessionStore, SessionView, SessionsOf, StoreResult,
+        TenantView, Touch, Unavailable,
+    };
 
     fn ready() -> Readiness {
         let readiness = Readiness::new();
@@ -291,7 +296,24 @@ mod tests {
         async fn note_end(&self, _: SessionId, _: &SessionRecord, _: EndReason) -> StoreResult<bool> {
             unreachable!()
         }
-        async fn end_user(&self, _: &TenantId, _: &UserId, _: EndReason) -> StoreResult<u64> {
+        async fn revoke(&self, _: &Revocation) -> StoreResult<Revoked> {
+            unreachable!()
+        }
+        async fn change_tenant(&self, _: &TenantId, _: &TenantChange) -> StoreResult<Revoked> {
+            unreachable!()
+        }
+        async fn tenant(&self, _: &TenantId) -> StoreResult<TenantView> {
+            unreachable!()
+        }
+        async fn tenants(&self, _: Option<&TenantId>, _: usize) -> StoreResult<Page<TenantView, TenantId>> {
+            unreachable!()
+        }
+        async fn sessions(
+            &self,
+            _: &SessionsOf,
+            _: Option<&Cursor>,
+            _: usize,
+        ) -> StoreResult<Page<SessionView, Cursor>> {
             unreachable!()
         }
         async fn check(&self) -> StoreResult<Condition> {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use session_gateway::session::{
-    Generation, Generations, IdleLimit, Observation, Principal, SessionRecord, Standing, StoreTime, TenantId,
-    TenantStanding, TouchPlan, UserAgentHash, UserId, judge,
+    Generations, IdleLimit, Observation, Principal, SessionId, SessionRecord, Standing, StoreTime, TenantId,
+    TenantStanding, TouchPlan, UserAgent, UserId, UserStanding, judge,
 };
 
 const START: StoreTime = StoreTime::from_micros(1_700_000_000_000_000);
@@ -36,7 +36,7 @@ impl Store {
             remembered: false,
             generations: Generations::default(),
             address: None,
-            user_agent: UserAgentHash::default(),
+            user_agent: UserAgent::default(),
         };
         let mut store = Self { record, touch_deadline: START, in_millis };
         store.touch_deadline = store.kept(idle.deadline_of_use_at(START));
@@ -49,11 +49,12 @@ impl Store {
 
     fn read(&self, now: StoreTime) -> Standing {
         judge(Observation {
+            id: SessionId::parse(&[b'A'; 22]).unwrap(),
             record: Some(self.record.clone()),
             touch_deadline: (now < self.touch_deadline).then_some(self.touch_deadline),
             ended: None,
             tenant: TenantStanding::default(),
-            user: Generation::NONE,
+            user: UserStanding::default(),
             now,
         })
     }

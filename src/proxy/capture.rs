@@ -18,7 +18,7 @@ use super::verify::verify_tenant;
 use crate::config::LoginReading;
 use crate::http::{LoginIdentity, Presented, remembered, session_set_cookie};
 use crate::policy::{Permit, Route};
-use crate::session::{EndReason, Principal, SessionToken, Standing, StoreTime, UserAgentHash};
+use crate::session::{EndReason, Principal, SessionToken, Standing, StoreTime, UserAgent};
 use crate::store::{Creation, NewSession};
 
 /// The largest request body of an exchange that runs to its end: it is read whole before the backend sees any of it.
@@ -142,7 +142,7 @@ async fn make_session(
         idle,
         absolute,
         address: Some(exchange.client),
-        user_agent: UserAgentHash::of(exchange.user_agent.as_ref().map(HeaderValue::as_bytes)),
+        user_agent: UserAgent::of(exchange.user_agent.as_ref().map(HeaderValue::as_bytes)),
         began,
     };
     exchange.principal = Some(principal);

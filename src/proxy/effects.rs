@@ -7,6 +7,7 @@ use super::lookup::EndedUse;
 use super::services::Gateway;
 use crate::audit::{Actor, AuditEvent, AuditType, Details, Outcome};
 use crate::session::{EndReason, Principal, SessionId, SessionRecord};
+use crate::store::Revoked;
 use crate::telemetry::metrics::{LoginOutcome, RevocationScope};
 
 /// Something that happened and must be told.
@@ -17,7 +18,7 @@ pub(super) enum Effect {
     /// A session is over.
     SessionEnded { id: SessionId, record: SessionRecord, reason: EndReason },
     /// All sessions of a user are over.
-    UserSessionsEnded { principal: Principal, reason: EndReason, count: u64 },
+    UserSessionsEnded { principal: Principal, reason: EndReason, revoked: Revoked },
     /// An ended session was used.
     SessionRejected(EndedUse),
     /// A login failed.
@@ -66,14 +67,16 @@ impl Gateway {
                         .because(reason),
                 );
             }
-            Effect::UserSessionsEnded { principal, reason, count } => {
-                self.metrics().sessions_ended(reason, count);
+            Effect::UserSessionsEnded { principal, reason, revoked } => {
+                self.metrics().sessions_ended(reason, revoked.ended);
                 self.metrics().revocation(RevocationScope::User);
+                let details = Details::none().count("invalidated_sessions", revoked.ended);
+                let details = if revoked.complete { details } else { details.flag("counting", true) };
                 self.audit().record(
                     event(AuditType::SessionEnded, Outcome::Success, Actor::User)
                         .of_principal(&principal)
                         .because(reason)
-                        .with_details(Details::none().count("invalidated_sessions", count)),
+                        .with_details(details),
                 );
             }
             Effect::SessionRejected(ended) => {

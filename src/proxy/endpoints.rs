@@ -179,7 +179,7 @@ pub(super) async fn logout_all(
         _ => return Err(Failure::Denied(Denial::SessionRequired)),
     };
     let invalidated_sessions =
-        gateway.end_user(exchange, &live.record.principal, EndReason::LogoutAll).await.map_err(Failure::Store)?;
+        gateway.revoke_user(exchange, &live.record.principal, EndReason::LogoutAll).await.map_err(Failure::Store)?;
     let mut response = json(StatusCode::OK, &LoggedOutEverywhere { success: true, invalidated_sessions });
     logged_out(gateway, response.headers_mut());
     Ok(response)

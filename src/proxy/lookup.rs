@@ -147,9 +147,7 @@ pub(super) enum Recorded {
 impl LiveUse {
     /// When the session times out, counted from the recorded use; `None` when it never does.
     pub(super) fn idle_expiry(&self) -> Option<StoreTime> {
-        let idle = self.record.idle?;
-        let expiry = idle.use_recorded_by(self.touch_deadline).after(idle.limit());
-        Some(expiry.max(self.now).min(self.record.deadline))
+        self.record.idle_expiry(self.touch_deadline, self.now)
     }
 
     /// Records this use, as urgently as its age demands. `queue` takes a touch that may wait and says whether it did.
@@ -186,7 +184,7 @@ mod tests {
 
     use super::*;
     use crate::entropy::SystemEntropy;
-    use crate::session::{Generations, IdleLimit, Principal, SessionToken, TenantId, UserAgentHash, UserId};
+    use crate::session::{Generations, IdleLimit, Principal, SessionToken, TenantId, UserAgent, UserId};
 
     const LOGIN: StoreTime = StoreTime::from_micros(1_700_000_000_000_000);
     const MINUTE: Duration = Duration::from_secs(60);
@@ -210,7 +208,7 @@ mod tests {
             remembered: false,
             generations: Generations::default(),
             address: None,
-            user_agent: UserAgentHash::default(),
+            user_agent: UserAgent::default(),
         };
         let used = LOGIN.after(MINUTE * used);
         let touch_deadline = own.idle.map_or(record.deadline, |idle| idle.deadline_of_use_at(used));

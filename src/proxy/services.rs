@@ -20,7 +20,7 @@ use crate::entropy::{Entropy, EntropyError, SharedEntropy};
 use crate::health::Readiness;
 use crate::http::{OriginPolicy, RequestFilter, expire_backend_cookie};
 use crate::policy::{PatternTree, Permit};
-use crate::session::{EndReason, Principal, SessionId, SessionRecord};
+use crate::session::{EndReason, Principal, Revocation, Scope, SessionId, SessionRecord};
 use crate::store::touch_queue::{Queued, TouchQueue};
 use crate::store::{SessionStore, SharedStore, StoreResult};
 use crate::telemetry::{Log, Metrics, RouteMetrics};
@@ -236,17 +236,18 @@ impl Gateway {
     }
 
     /// Ends all sessions of a user and tells of it; answers how many there were.
-    pub(super) async fn end_user(
+    pub(super) async fn revoke_user(
         &self,
         exchange: &Exchange,
         principal: &Principal,
         reason: EndReason,
     ) -> StoreResult<u64> {
-        let count = self.store().end_user(&principal.tenant, &principal.user, reason).await?;
-        self.run(exchange, Effect::UserSessionsEnded { principal: principal.clone(), reason, count });
+        let scope = Scope::User { tenant: principal.tenant.clone(), user: principal.user.clone() };
+        let revoked = self.store().revoke(&Revocation { scope, reason }).await?;
+        self.run(exchange, Effect::UserSessionsEnded { principal: principal.clone(), reason, revoked });
         // Which they were the store knows.
         self.streams().ask_now();
-        Ok(count)
+        Ok(revoked.ended)
     }
 }
 

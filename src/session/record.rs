@@ -2,9 +2,7 @@
 
 use std::net::IpAddr;
 
-use sha2::{Digest as _, Sha256};
-
-use super::{Generations, IdleLimit, Principal, StoreTime};
+use super::{Generations, IdleLimit, Principal, StoreTime, UserAgent};
 
 /// A session as the store keeps it. Changed only by [`super::Limits::tighten`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,22 +22,16 @@ pub struct SessionRecord {
     /// The client's address at login.
     pub address: Option<IpAddr>,
     /// The client's user agent at login.
-    pub user_agent: UserAgentHash,
+    pub user_agent: UserAgent,
 }
 
-/// The first 8 bytes of the SHA-256 of a user agent: enough to notice a change, too little to be worth stealing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct UserAgentHash(pub u64);
-
-impl UserAgentHash {
-    /// The hash of a `User-Agent` value; 0 when there was none.
+impl SessionRecord {
+    /// When the session times out, given its touch deadline as of `now`; `None` when it never does.
     #[must_use]
-    pub fn of(user_agent: Option<&[u8]>) -> Self {
-        let Some(user_agent) = user_agent else { return Self(0) };
-        let digest = Sha256::digest(user_agent);
-        let mut first = [0_u8; 8];
-        first.copy_from_slice(&digest[..8]);
-        Self(u64::from_be_bytes(first))
+    pub fn idle_expiry(&self, touch_deadline: StoreTime, now: StoreTime) -> Option<StoreTime> {
+        let idle = self.idle?;
+        let expiry = idle.use_recorded_by(touch_deadline).after(idle.limit());
+        Some(expiry.max(now).min(self.deadline))
     }
 }
 

@@ -1,10 +1,12 @@
 //! What a session is, given everything that the store knows of it: absent, ended (and why), or live.
 
-use super::{EndReason, Generation, Generations, SessionRecord, StoreTime, TenantStanding, TenantStatus};
+use super::{EndReason, SessionId, SessionRecord, StoreTime, TenantStanding, TenantStatus, UserStanding};
 
 /// Everything the store knows of one session id, read at `now`.
 #[derive(Clone, Debug)]
 pub struct Observation {
+    /// The session id.
+    pub id: SessionId,
     /// The record, kept until an hour after the absolute deadline.
     pub record: Option<SessionRecord>,
     /// The touch deadline; `None` when it has passed or the session was ended.
@@ -13,8 +15,8 @@ pub struct Observation {
     pub ended: Option<EndReason>,
     /// What the store knows of the record's tenant.
     pub tenant: TenantStanding,
-    /// The current generation of the record's user.
-    pub user: Generation,
+    /// What the store knows of the record's user.
+    pub user: UserStanding,
     /// The store's time of the observation.
     pub now: StoreTime,
 }
@@ -55,16 +57,15 @@ pub struct LiveSession {
 /// Decides what a session is. Every doubt ends it: a record alone is never enough to be live.
 #[must_use]
 pub fn judge(observation: Observation) -> Standing {
-    let Observation { record, touch_deadline, ended, tenant, user, now } = observation;
+    let Observation { id, record, touch_deadline, ended, tenant, user, now } = observation;
     let Some(record) = record else {
         return ended.map_or(Standing::Absent, |reason| Standing::Ended(Ended { reason, record: None, noted: true }));
     };
-    let current = Generations { tenant: tenant.generation, user };
     let over = if let Some(reason) = ended {
         Some((reason, true))
-    } else if tenant.status != TenantStatus::Active || record.generations.tenant != current.tenant {
+    } else if tenant.status != TenantStatus::Active || record.generations.tenant != tenant.generation {
         Some((EndReason::TenantRevoked, true))
-    } else if record.generations.user != current.user {
+    } else if !user.admits(id, record.generations.user) {
         Some((EndReason::UserRevoked, true))
     } else if now >= record.deadline {
         Some((EndReason::Expired, false))

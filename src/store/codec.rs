@@ -12,13 +12,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::clock::micros;
 use crate::session::{
-    Generation, Generations, IdleLimit, Principal, Role, SessionRecord, StoreTime, TenantId, UserAgentHash, UserId,
+    Generation, Generations, IdleLimit, Principal, Role, SessionRecord, StoreTime, TenantId, UserAgent,
+    UserAgentSummary, UserId,
 };
 
 /// The layout that this build writes.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
-/// No record that was ever written is longer: three texts of 128 characters and eight numbers.
+/// No record that was ever written is longer: three texts of 128 characters, one of 48 and eight numbers.
 const LONGEST: usize = 1024;
 
 /// Most records fit into so many bytes, so that writing one grows no buffer.
@@ -39,7 +40,20 @@ pub(crate) enum CodecError {
 
 /// The array, in the order that is stored. Times are microseconds.
 #[derive(Serialize, Deserialize)]
-struct Stored<'a>(&'a str, &'a str, Option<&'a str>, u64, u64, Option<u64>, u64, u64, Option<Address>, u64, bool);
+struct Stored<'a>(
+    &'a str,
+    &'a str,
+    Option<&'a str>,
+    u64,
+    u64,
+    Option<u64>,
+    u64,
+    u64,
+    Option<Address>,
+    u64,
+    bool,
+    &'a str,
+);
 
 /// The bytes of a record.
 pub(crate) fn encode(record: &SessionRecord) -> Result<Vec<u8>, CodecError> {
@@ -53,8 +67,9 @@ pub(crate) fn encode(record: &SessionRecord) -> Result<Vec<u8>, CodecError> {
         record.generations.tenant.as_micros(),
         record.generations.user.as_micros(),
         record.address.map(Address),
-        record.user_agent.0,
+        record.user_agent.hash,
         record.remembered,
+        record.user_agent.summary.as_str(),
     );
     let mut bytes = Vec::with_capacity(USUAL);
     bytes.push(VERSION);
@@ -73,8 +88,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<SessionRecord, CodecError> {
     }
     let mut reader = rmp_serde::Deserializer::from_read_ref(body);
     let stored = Stored::deserialize(&mut reader).map_err(malformed)?;
-    let Stored(tenant, user, role, created, deadline, idle, tenant_generation, user_generation, address, agent, kept) =
-        stored;
+    let Stored(tenant, user, role, created, deadline, idle, in_tenant, of_user, address, hash, kept, summary) = stored;
     let record = SessionRecord {
         principal: Principal {
             tenant: TenantId::parse(tenant).map_err(|error| malformed(format!("the tenant {error}")))?,
@@ -85,12 +99,12 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<SessionRecord, CodecError> {
         deadline: StoreTime::from_micros(deadline),
         idle: idle.map(|limit| IdleLimit::new(Duration::from_micros(limit))),
         remembered: kept,
-        generations: Generations {
-            tenant: Generation::from_micros(tenant_generation),
-            user: Generation::from_micros(user_generation),
-        },
+        generations: Generations { tenant: Generation::from_micros(in_tenant), user: Generation::from_micros(of_user) },
         address: address.map(|Address(address)| address),
-        user_agent: UserAgentHash(agent),
+        user_agent: UserAgent {
+            hash,
+            summary: UserAgentSummary::parse(summary).ok_or_else(|| malformed("the user agent is no summary"))?,
+        },
     };
     // One record has one spelling. This also refuses bytes after the record, which the reader leaves unread.
     if encode(&record)? != bytes {
@@ -151,9 +165,10 @@ mod tests {
             (text, text, proptest::option::of(text)),
             (any::<u64>(), any::<u64>(), proptest::option::of(any::<u64>())),
             (any::<u64>(), any::<u64>(), proptest::option::of(any::<IpAddr>()), any::<u64>(), any::<bool>()),
+            "[ -~]{0,48}",
         )
             .prop_map(
-                |((tenant, user, role), (created, deadline, idle), (tenants, users, address, agent, kept))| {
+                |((tenant, user, role), (created, deadline, idle), (tenants, users, address, hash, kept), summary)| {
                     SessionRecord {
                         principal: Principal {
                             tenant: TenantId::parse(&tenant).expect("made of visible ASCII"),
@@ -169,7 +184,7 @@ mod tests {
                             user: Generation::from_micros(users),
                         },
                         address,
-                        user_agent: UserAgentHash(agent),
+                        user_agent: UserAgent { hash, summary: UserAgentSummary::parse(&summary).expect("printable") },
                     }
                 },
             )
@@ -217,22 +232,23 @@ mod tests {
             remembered: false,
             generations: Generations::default(),
             address: Some(IpAddr::from([192, 0, 2, 1])),
-            user_agent: UserAgentHash(3),
+            user_agent: UserAgent { hash: 3, summary: UserAgentSummary::parse("curl/8").expect("printable") },
         }
     }
 
     #[test]
-    fn the_layout_of_version_1_never_changes() {
+    fn the_layout_of_version_2_never_changes() {
         let bytes = encode(&sample()).expect("every record can be written");
         assert_eq!(
             bytes,
             [
-                1, 0x9b, // version 1, an array of 11
+                2, 0x9c, // version 2, an array of 12
                 0xa4, b'a', b'c', b'm', b'e', 0xa1, b'7', 0xc0, // tenant, user, no role
                 1, 2, 0xc0, // created, absolute deadline, no idle limit
                 0, 0, // generations of tenant and user
                 0xc4, 4, 192, 0, 2, 1, // address
-                3, 0xc2, // user agent, not remembered
+                3, 0xc2, // hash of the user agent, not remembered
+                0xa6, b'c', b'u', b'r', b'l', b'/', b'8', // the user agent for people
             ]
         );
     }
@@ -241,13 +257,13 @@ mod tests {
     fn what_was_never_written_says_what_it_is() {
         let good = encode(&sample()).expect("every record can be written");
         let mut newer = good.clone();
-        newer[0] = 2;
+        newer[0] = 3;
         let mut longer = good.clone();
         longer.push(0);
         assert_eq!(decode(&[]), Err(CodecError::Empty));
-        assert_eq!(decode(&newer), Err(CodecError::Version(2)));
+        assert_eq!(decode(&newer), Err(CodecError::Version(3)));
         assert_eq!(decode(&[VERSION; 2000]), Err(CodecError::TooLong(2000)));
-        for broken in [&good[..good.len() - 1], &longer, b"\x01", b"\x01\xc0", b"\x01\xdd\xff\xff\xff\xff"] {
+        for broken in [&good[..good.len() - 1], &longer, b"\x02", b"\x02\xc0", b"\x02\xdd\xff\xff\xff\xff"] {
             assert!(matches!(decode(broken), Err(CodecError::Malformed(_))), "{broken:?}");
         }
     }

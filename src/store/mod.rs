@@ -5,8 +5,8 @@
 //! - *Absent*, *ended* and *unavailable* are three answers. Whatever the store cannot answer within its time-out, or
 //!   answers in a shape that was never written, is [`Unavailable`], never "no such session".
 //! - A session exists once [`create`](SessionStore::create) answered [`Creation::Stored`], on every instance.
-//! - What [`end`](SessionStore::end) or [`end_user`](SessionStore::end_user) acknowledged is over for every read that
-//!   starts later. No touch, late or lost, brings it back.
+//! - What [`end`](SessionStore::end), [`revoke`](SessionStore::revoke) or [`change_tenant`](SessionStore::change_tenant)
+//!   acknowledged is over for every read that starts later. No touch, late or lost, brings it back.
 //! - A user's or tenant's generation that is raised between `began` of a new session and its storing wins: the session
 //!   is [`Creation::Superseded`], or dead from its start.
 //! - Only the store's clock decides. Deadlines come from [`now`](SessionStore::now) and the times in its answers.
@@ -14,9 +14,11 @@
 pub mod audit;
 mod codec;
 pub mod embedded;
+mod listing;
 pub mod observe;
 pub mod redis;
 pub mod touch_queue;
+mod walk;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -25,9 +27,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use self::listing::{Cursor, Page, SessionView, SessionsOf, TenantView};
+
 use crate::session::{
-    EndReason, Generations, IdleLimit, Principal, SessionId, SessionRecord, Standing, StoreTime, TenantId,
-    TenantStatus, UserAgentHash, UserId,
+    EndReason, Generations, IdleLimit, Principal, Revocation, SessionId, SessionRecord, Standing, StoreTime,
+    TenantChange, TenantId, TenantStatus, UserAgent,
 };
 
 /// How long after its absolute deadline the reason of a session's end is still known.
@@ -67,7 +71,7 @@ pub struct NewSession {
     /// The client's address.
     pub address: Option<IpAddr>,
     /// The client's user agent.
-    pub user_agent: UserAgentHash,
+    pub user_agent: UserAgent,
     /// The store's time before the login request was sent to the backend.
     pub began: StoreTime,
 }
@@ -98,6 +102,15 @@ pub enum Creation {
     Superseded,
     /// The tenant is suspended or deleted: there is no session.
     TenantRefused(TenantStatus),
+}
+
+/// What the ending of many sessions came to. From the moment it is answered none of them is live anywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    /// How many were live. Each session is counted by one call only.
+    pub ended: u64,
+    /// Whether that is all of them. `false`: counting takes longer than 5 s and goes on, or was interrupted.
+    pub complete: bool,
 }
 
 /// What a store that answers can be used for.
@@ -145,9 +158,27 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Writes down why a session ended by time, for the first who noticed. Answers whether this call was the first.
     async fn note_end(&self, id: SessionId, record: &SessionRecord, reason: EndReason) -> StoreResult<bool>;
 
-    /// Ends all sessions of a user by raising the generation. Answers how many were live: exact, each session counted
-    /// by one call only.
-    async fn end_user(&self, tenant: &TenantId, user: &UserId, reason: EndReason) -> StoreResult<u64>;
+    /// Ends all sessions of a user or tenant, whatever their number, by raising a generation; then counts them. Not
+    /// `Ok`: nothing can be said of them.
+    async fn revoke(&self, revocation: &Revocation) -> StoreResult<Revoked>;
+
+    /// Changes a tenant's status. All its sessions end, unless it was and stays active; making it active revives none.
+    async fn change_tenant(&self, tenant: &TenantId, change: &TenantChange) -> StoreResult<Revoked>;
+
+    /// What is known of a tenant; one that nobody ever used is active and has no sessions.
+    async fn tenant(&self, tenant: &TenantId) -> StoreResult<TenantView>;
+
+    /// The known tenants, in the order of their ids: those with sessions, and those whose status was ever changed.
+    async fn tenants(&self, after: Option<&TenantId>, limit: usize) -> StoreResult<Page<TenantView, TenantId>>;
+
+    /// Live sessions, tenant by tenant. One that lives through a whole listing is on exactly one page, whatever comes
+    /// and goes meanwhile. A page may hold fewer than `limit` without being the last.
+    async fn sessions(
+        &self,
+        of: &SessionsOf,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> StoreResult<Page<SessionView, Cursor>>;
 
     /// Whether the store answers and takes writes, for `/readyz`. One that is merely full is not unavailable.
     async fn check(&self) -> StoreResult<Condition>;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use session_gateway::entropy::SystemEntropy;
 use session_gateway::session::{
-    IdleLimit, LiveSession, Principal, Role, SessionId, SessionRecord, SessionToken, Standing, StoreTime, TenantId,
-    TenantStanding, UserAgentHash, UserId,
+    EndReason, IdleLimit, LiveSession, Principal, Revocation, Role, Scope, SessionId, SessionRecord, SessionToken,
+    Standing, StoreTime, TenantChange, TenantId, TenantStatus, UserAgent, UserId, Words,
 };
 use session_gateway::store::{Creation, NewSession, SharedStore};
 
@@ -25,8 +25,6 @@ pub(crate) trait Bench: Send + Sync {
     async fn elapse_until(&self, time: StoreTime) {
         self.elapse(time.since(self.store().now().await.unwrap())).await;
     }
-    /// Sets a tenant's standing, as the admin API will.
-    async fn set_tenant(&mut self, tenant: &TenantId, standing: TenantStanding);
 }
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
@@ -53,7 +51,7 @@ pub(crate) async fn login(store: &SharedStore) -> NewSession {
         idle: Some(IdleLimit::new(Duration::from_secs(1800))),
         absolute: 8 * HOUR,
         address: Some(IpAddr::from([192, 0, 2, 7])),
-        user_agent: UserAgentHash::of(Some(b"curl")),
+        user_agent: UserAgent::of(Some(b"curl")),
         began: store.now().await.unwrap(),
     }
 }
@@ -88,4 +86,24 @@ pub(crate) async fn live(store: &SharedStore, id: SessionId) -> LiveSession {
 /// The time in whole milliseconds, rounded up as deadlines are.
 pub(crate) fn in_millis(time: StoreTime) -> StoreTime {
     StoreTime::from_millis(time.as_millis_rounded_up())
+}
+
+/// Revokes, counts all, and answers how many there were.
+pub(crate) async fn revoke(store: &SharedStore, scope: Scope, reason: EndReason) -> u64 {
+    let revoked = store.revoke(&Revocation { scope, reason }).await.unwrap();
+    assert!(revoked.complete);
+    revoked.ended
+}
+
+pub(crate) async fn revoke_user(store: &SharedStore, tenant: &str, user: &str, reason: EndReason) -> u64 {
+    let scope = Scope::User { tenant: TenantId::parse(tenant).unwrap(), user: UserId::parse(user).unwrap() };
+    revoke(store, scope, reason).await
+}
+
+pub(crate) async fn change_tenant(store: &SharedStore, tenant: &str, status: TenantStatus) -> u64 {
+    let words = Words::parse("for a test").unwrap();
+    let change = TenantChange { status, reason: EndReason::OrgDeleted, words };
+    let revoked = store.change_tenant(&TenantId::parse(tenant).unwrap(), &change).await.unwrap();
+    assert!(revoked.complete);
+    revoked.ended
 }

@@ -6,22 +6,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use session_gateway::session::{
-    EndReason, Ended, Generation, IdleLimit, SessionId, SessionRecord, Standing, TenantId, TenantStanding,
-    TenantStatus, UserId,
+    EndReason, Ended, Generation, IdleLimit, Scope, SessionId, SessionRecord, Standing, TenantId, TenantStatus, UserId,
 };
-use session_gateway::store::{Creation, NewSession, SharedStore, Touch};
+use session_gateway::store::{
+    Creation, Cursor, NewSession, Page, SessionView, SessionsOf, SharedStore, TenantView, Touch,
+};
 
-use crate::bench::{Bench, HOUR, id, idle, in_millis, live, login, principal, session, session_of, stored};
+use crate::bench::{
+    Bench, HOUR, change_tenant, id, idle, in_millis, live, login, principal, revoke, revoke_user, session, session_of,
+    stored,
+};
 
 /// The lifetime of a session that must be used before its end: short, and yet long for a busy machine.
 const SHORT: Duration = Duration::from_secs(2);
 
 fn ended(reason: EndReason, record: &SessionRecord, noted: bool) -> Standing {
     Standing::Ended(Ended { reason, record: Some(record.clone()), noted })
-}
-
-async fn end_user(store: &SharedStore, tenant: &str, user: &str, reason: EndReason) -> u64 {
-    store.end_user(&TenantId::parse(tenant).unwrap(), &UserId::parse(user).unwrap(), reason).await.unwrap()
 }
 
 async fn touch(store: &SharedStore, touch: Touch) -> bool {
@@ -39,7 +39,7 @@ pub(crate) async fn a_session_is_live_on_every_instance_once_it_was_stored(bench
         let record = stored(&store, new.clone()).await;
         assert_eq!(record.principal, new.principal);
         assert_eq!((record.remembered, record.idle), (new.remembered, new.idle));
-        assert_eq!((record.address, record.user_agent), (new.address, new.user_agent));
+        assert_eq!((record.address, &record.user_agent), (new.address, &new.user_agent));
         assert_eq!(live(&other, new.id).await.record, record);
     }
 }
@@ -178,7 +178,7 @@ pub(crate) async fn only_the_first_end_counts_and_its_reason_stays(bench: &mut i
     assert!(store.end(id, &record, EndReason::Replaced).await.unwrap());
     assert!(!store.end(id, &record, EndReason::Logout).await.unwrap());
     assert!(!store.note_end(id, &record, EndReason::IdleTimeout).await.unwrap());
-    assert_eq!(end_user(&store, "acme", "7", EndReason::LogoutAll).await, 0);
+    assert_eq!(revoke_user(&store, "acme", "7", EndReason::LogoutAll).await, 0);
     assert_eq!(store.read(id).await.unwrap(), ended(EndReason::Replaced, &record, true));
 }
 
@@ -233,7 +233,7 @@ pub(crate) async fn what_time_has_ended_nobody_ends_again(bench: &mut impl Bench
         let (id, record) = (new.id, stored(&store, new).await);
         bench.elapse(Duration::from_millis(210)).await;
         assert!(!store.end(id, &record, EndReason::Logout).await.unwrap(), "{reason:?}");
-        assert_eq!(end_user(&store, "acme", "7", EndReason::LogoutAll).await, 0, "{reason:?}");
+        assert_eq!(revoke_user(&store, "acme", "7", EndReason::LogoutAll).await, 0, "{reason:?}");
         assert!(store.note_end(id, &record, reason).await.unwrap(), "{reason:?}");
         assert_eq!(store.read(id).await.unwrap(), ended(reason, &record, true));
     }
@@ -247,7 +247,7 @@ pub(crate) async fn ending_a_user_ends_all_and_only_their_sessions(bench: &mut i
     }
     let neighbour = session_of(&store, "acme", "8").await;
     let namesake = session_of(&store, "other", "7").await;
-    assert_eq!(end_user(&other, "acme", "7", EndReason::LogoutAll).await, 3);
+    assert_eq!(revoke_user(&other, "acme", "7", EndReason::LogoutAll).await, 3);
     for (id, record) in &theirs {
         assert_eq!(store.read(*id).await.unwrap(), ended(EndReason::LogoutAll, record, true));
     }
@@ -269,7 +269,7 @@ pub(crate) async fn ending_a_user_counts_what_was_live_however_many(bench: &mut 
             assert!(store.end(id, &record, EndReason::Logout).await.unwrap());
         }
     }
-    assert_eq!(end_user(&store, "acme", "7", EndReason::UserRevoked).await, 405);
+    assert_eq!(revoke_user(&store, "acme", "7", EndReason::UserRevoked).await, 405);
     for id in ids {
         assert!(matches!(store.read(id).await.unwrap(), Standing::Ended(_)));
     }
@@ -277,10 +277,10 @@ pub(crate) async fn ending_a_user_counts_what_was_live_however_many(bench: &mut 
 
 pub(crate) async fn ending_a_user_again_counts_nothing(bench: &mut impl Bench) {
     let store = bench.store();
-    assert_eq!(end_user(&store, "acme", "nobody", EndReason::LogoutAll).await, 0);
+    assert_eq!(revoke_user(&store, "acme", "nobody", EndReason::LogoutAll).await, 0);
     let (id, record) = session(&store).await;
-    assert_eq!(end_user(&store, "acme", "7", EndReason::LogoutAll).await, 1);
-    assert_eq!(end_user(&store, "acme", "7", EndReason::UserRevoked).await, 0);
+    assert_eq!(revoke_user(&store, "acme", "7", EndReason::LogoutAll).await, 1);
+    assert_eq!(revoke_user(&store, "acme", "7", EndReason::UserRevoked).await, 0);
     assert_eq!(store.read(id).await.unwrap(), ended(EndReason::LogoutAll, &record, true));
 }
 
@@ -312,8 +312,8 @@ pub(crate) async fn each_session_is_counted_once_while_sessions_come_and_go(benc
     for n in 0..200 {
         bench.elapse(Duration::from_millis(1)).await;
         let (store, other) = (store.clone(), other.clone());
-        let (one, two) = tokio::join!(end_user(&store, "acme", "7", EndReason::LogoutAll), async {
-            if n % 3 == 0 { end_user(&other, "acme", "7", EndReason::UserRevoked).await } else { 0 }
+        let (one, two) = tokio::join!(revoke_user(&store, "acme", "7", EndReason::LogoutAll), async {
+            if n % 3 == 0 { revoke_user(&other, "acme", "7", EndReason::UserRevoked).await } else { 0 }
         },);
         counted += one + two;
     }
@@ -330,14 +330,14 @@ pub(crate) async fn each_session_is_counted_once_while_sessions_come_and_go(benc
     }
     assert!(made.len() > 100, "only {} sessions were made", made.len());
     assert_eq!(counted + still_live, u64::try_from(made.len()).unwrap());
-    assert_eq!(end_user(&store, "acme", "7", EndReason::LogoutAll).await, still_live);
+    assert_eq!(revoke_user(&store, "acme", "7", EndReason::LogoutAll).await, still_live);
 }
 
 pub(crate) async fn a_login_that_began_before_a_revocation_makes_no_session(bench: &mut impl Bench) {
     let store = bench.store();
     let new = login(&store).await;
     bench.elapse(Duration::from_millis(2)).await;
-    end_user(&store, "acme", "7", EndReason::UserRevoked).await;
+    revoke_user(&store, "acme", "7", EndReason::UserRevoked).await;
     let id = new.id;
     assert_eq!(store.create(new).await.unwrap(), Creation::Superseded);
     assert_eq!(store.read(id).await.unwrap(), Standing::Absent);
@@ -346,18 +346,313 @@ pub(crate) async fn a_login_that_began_before_a_revocation_makes_no_session(benc
     live(&store, id).await;
 }
 
+pub(crate) async fn ending_the_other_sessions_leaves_one_that_is_at_no_moment_refused(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    let mut theirs = Vec::new();
+    for _ in 0..20 {
+        theirs.push(session(&store).await);
+    }
+    let neighbour = session_of(&store, "acme", "8").await.0;
+    let (kept, kept_record) = theirs.pop().unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (watching, watched) = (Arc::clone(&stop), other.clone());
+    let watch = tokio::spawn(async move {
+        let mut reads = 0;
+        while !watching.load(Ordering::SeqCst) {
+            live(&watched, kept).await;
+            reads += 1;
+            tokio::task::yield_now().await;
+        }
+        reads
+    });
+    for n in 0..20 {
+        bench.elapse(Duration::from_millis(1)).await;
+        let count = revoke(&store, others(kept), EndReason::UserOthersRevoked).await;
+        assert_eq!(count, if n == 0 { 19 } else { 1 });
+        bench.elapse(Duration::from_millis(1)).await;
+        theirs.push(session(&store).await);
+    }
+    stop.store(true, Ordering::SeqCst);
+    assert!(watch.await.unwrap() > 0);
+    live(&store, neighbour).await;
+    let (last, _) = theirs.pop().unwrap();
+    live(&store, last).await;
+    for (id, record) in &theirs {
+        assert_eq!(store.read(*id).await.unwrap(), ended(EndReason::UserOthersRevoked, record, true));
+    }
+    // Now it is one of the others.
+    assert_eq!(revoke(&store, others(last), EndReason::UserOthersRevoked).await, 1);
+    assert_eq!(store.read(kept).await.unwrap(), ended(EndReason::UserOthersRevoked, &kept_record, true));
+    live(&store, last).await;
+    assert_eq!(revoke_user(&store, "acme", "7", EndReason::UserRevoked).await, 1);
+    assert!(!matches!(store.read(last).await.unwrap(), Standing::Live(_)));
+}
+
+pub(crate) async fn what_is_over_or_anothers_is_not_kept_by_ending_the_others(bench: &mut impl Bench) {
+    let store = bench.store();
+    let (dead, record) = session(&store).await;
+    revoke_user(&store, "acme", "7", EndReason::UserRevoked).await;
+    bench.elapse(Duration::from_millis(1)).await;
+    let foreign = session_of(&store, "other", "7").await.0;
+    for keep in [dead, foreign, id()] {
+        let (theirs, _) = session(&store).await;
+        assert_eq!(revoke(&store, others(keep), EndReason::UserOthersRevoked).await, 1);
+        assert!(!matches!(store.read(theirs).await.unwrap(), Standing::Live(_)));
+        bench.elapse(Duration::from_millis(1)).await;
+    }
+    assert_eq!(store.read(dead).await.unwrap(), ended(EndReason::UserRevoked, &record, true));
+    live(&store, foreign).await;
+}
+
+fn others(keep: SessionId) -> Scope {
+    Scope::OtherSessions { tenant: TenantId::parse("acme").unwrap(), user: UserId::parse("7").unwrap(), keep }
+}
+
+pub(crate) async fn ending_a_tenant_ends_all_and_only_its_sessions_however_many(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    let mut theirs = Vec::new();
+    for n in 0..450 {
+        theirs.push(session_of(&store, "acme", &(n % 7).to_string()).await);
+    }
+    let neighbour = session_of(&store, "acme2", "1").await.0;
+    for (id, record) in &theirs[..50] {
+        assert!(store.end(*id, record, EndReason::Logout).await.unwrap());
+    }
+    assert_eq!(revoke(&other, acme(), EndReason::TenantRevoked).await, 400);
+    for (id, record) in &theirs[50..] {
+        assert_eq!(store.read(*id).await.unwrap(), ended(EndReason::TenantRevoked, record, true));
+    }
+    live(&store, neighbour).await;
+    assert_eq!(revoke(&store, acme(), EndReason::TenantRevoked).await, 0);
+    bench.elapse(Duration::from_millis(1)).await;
+    let (new, _) = session(&store).await;
+    live(&other, new).await;
+}
+
+fn acme() -> Scope {
+    Scope::Tenant { tenant: TenantId::parse("acme").unwrap() }
+}
+
+pub(crate) async fn each_session_of_a_tenant_is_counted_once_by_whatever_ends_it(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    for _ in 0..5 {
+        for n in 0..60 {
+            session_of(&store, "acme", &(n % 3).to_string()).await;
+        }
+        bench.elapse(Duration::from_millis(1)).await;
+        let (one, two, three) = tokio::join!(
+            revoke(&store, acme(), EndReason::TenantRevoked),
+            revoke_user(&other, "acme", "1", EndReason::UserRevoked),
+            revoke(&other, acme(), EndReason::OrgDeleted),
+        );
+        assert_eq!(one + two + three, 60, "{one} {two} {three}");
+        bench.elapse(Duration::from_millis(1)).await;
+    }
+}
+
 pub(crate) async fn a_suspended_or_deleted_tenant_gets_no_session_and_loses_the_old_ones(bench: &mut impl Bench) {
-    let (old, record) = session(&bench.store()).await;
+    let store = bench.store();
     for status in [TenantStatus::Suspended, TenantStatus::Deleted] {
-        bench.set_tenant(&record.principal.tenant, TenantStanding { status, ..TenantStanding::default() }).await;
-        let store = bench.store();
+        let (old, record) = session(&store).await;
+        assert_eq!(change_tenant(&store, "acme", status).await, 1);
         let new = login(&store).await;
         let id = new.id;
         assert_eq!(store.create(new).await.unwrap(), Creation::TenantRefused(status));
         assert_eq!(store.read(id).await.unwrap(), Standing::Absent);
-        assert_eq!(store.read(old).await.unwrap(), ended(EndReason::TenantRevoked, &record, true));
         session_of(&store, "other", "7").await;
+        assert_eq!(change_tenant(&store, "acme", TenantStatus::Active).await, 0);
+        assert_eq!(
+            store.read(old).await.unwrap(),
+            ended(EndReason::OrgDeleted, &record, true),
+            "restoring revives none"
+        );
+        bench.elapse(Duration::from_millis(1)).await;
     }
+}
+
+pub(crate) async fn a_login_that_began_before_a_tenant_was_shut_out_makes_no_session(bench: &mut impl Bench) {
+    let store = bench.store();
+    let new = login(&store).await;
+    bench.elapse(Duration::from_millis(2)).await;
+    change_tenant(&store, "acme", TenantStatus::Suspended).await;
+    change_tenant(&store, "acme", TenantStatus::Active).await;
+    assert_eq!(store.create(new).await.unwrap(), Creation::Superseded);
+    bench.elapse(Duration::from_millis(2)).await;
+    let new = login(&store).await;
+    bench.elapse(Duration::from_millis(2)).await;
+    revoke(&store, acme(), EndReason::TenantRevoked).await;
+    assert_eq!(store.create(new).await.unwrap(), Creation::Superseded);
+}
+
+pub(crate) async fn what_stays_active_keeps_its_sessions_and_what_is_revoked_its_status(bench: &mut impl Bench) {
+    let store = bench.store();
+    let (id, _) = session(&store).await;
+    assert_eq!(change_tenant(&store, "acme", TenantStatus::Active).await, 0);
+    live(&store, id).await;
+    change_tenant(&store, "acme", TenantStatus::Suspended).await;
+    revoke(&store, acme(), EndReason::TenantRevoked).await;
+    let refused = store.create(login(&store).await).await.unwrap();
+    assert_eq!(refused, Creation::TenantRefused(TenantStatus::Suspended));
+}
+
+pub(crate) async fn a_tenant_shows_its_status_why_and_its_live_sessions(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    let acme = TenantId::parse("acme").unwrap();
+    let nobody = store.tenant(&acme).await.unwrap();
+    assert_eq!((nobody.status, nobody.changed, nobody.sessions), (TenantStatus::Active, None, 0));
+    for n in 0..250 {
+        let (id, record) = session_of(&store, "acme", &(n % 5).to_string()).await;
+        if n % 10 == 0 {
+            store.end(id, &record, EndReason::Logout).await.unwrap();
+        }
+    }
+    let unused = NewSession { idle: idle(50), ..login(&store).await };
+    stored(&store, unused).await;
+    bench.elapse(Duration::from_millis(60)).await;
+    assert_eq!(other.tenant(&acme).await.unwrap().sessions, 225);
+    let before = store.now().await.unwrap();
+    change_tenant(&store, "acme", TenantStatus::Deleted).await;
+    let after = store.now().await.unwrap();
+    let view = other.tenant(&acme).await.unwrap();
+    assert_eq!((view.tenant, view.status, view.sessions), (acme.clone(), TenantStatus::Deleted, 0));
+    let note = view.changed.unwrap();
+    assert_eq!((note.reason, note.words.as_str()), (EndReason::OrgDeleted, "for a test"));
+    assert!(before <= note.since && note.since <= after.after(Duration::from_millis(1)));
+}
+
+pub(crate) async fn known_tenants_are_listed_in_order_and_page_by_page(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    assert_eq!(store.tenants(None, 10).await.unwrap(), Page { items: vec![], next: None });
+    for name in ["b", "a:1", "(c", "[d", "~"] {
+        session_of(&store, name, "7").await;
+        session_of(&other, name, "8").await;
+    }
+    change_tenant(&store, "a", TenantStatus::Suspended).await;
+    let brief = NewSession { principal: principal("brief", "1"), absolute: SHORT, ..login(&store).await };
+    let over = stored(&store, brief).await.deadline;
+    let all = ["(c", "[d", "a", "a:1", "b", "brief", "~"];
+    for limit in [1, 2, 3, 10] {
+        let views = all_tenants(&other, limit).await;
+        assert_eq!(views.iter().map(|view| view.tenant.as_str()).collect::<Vec<_>>(), all, "{limit} a page");
+        assert_eq!(views.iter().map(|view| view.sessions).collect::<Vec<_>>(), [2, 2, 0, 2, 2, 1, 2]);
+    }
+    assert_eq!(all_tenants(&store, 10).await[2].status, TenantStatus::Suspended);
+    change_tenant(&store, "a", TenantStatus::Active).await;
+    bench.elapse_until(over.after(Duration::from_millis(2))).await;
+    let views = all_tenants(&other, 2).await;
+    let names: Vec<_> = views.iter().map(|view| view.tenant.as_str()).collect();
+    assert_eq!(names, ["(c", "[d", "a", "a:1", "b", "~"], "one that was changed stays known");
+}
+
+async fn all_tenants(store: &SharedStore, limit: usize) -> Vec<TenantView> {
+    let mut tenants = Vec::new();
+    let mut after = None;
+    loop {
+        let page = store.tenants(after.as_ref(), limit).await.unwrap();
+        assert!(page.items.len() <= limit);
+        tenants.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            return tenants;
+        }
+    }
+}
+
+async fn all_sessions(store: &SharedStore, of: &SessionsOf, limit: usize) -> Vec<SessionView> {
+    let mut sessions = Vec::new();
+    let mut after: Option<Cursor> = None;
+    loop {
+        let page = store.sessions(of, after.as_ref(), limit).await.unwrap();
+        assert!(page.items.len() <= limit);
+        sessions.extend(page.items);
+        after = page.next.map(|next| Cursor::parse(&next.to_string()).unwrap());
+        if after.is_none() {
+            return sessions;
+        }
+    }
+}
+
+pub(crate) async fn a_listing_shows_the_live_sessions_of_a_user_a_tenant_or_all(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    let mut expected: [HashSet<SessionId>; 3] = Default::default();
+    for (tenant, user) in [("acme", "7"), ("acme", "7"), ("acme", "8"), ("other", "7"), ("acme", "7")] {
+        let (id, _) = session_of(&store, tenant, user).await;
+        expected[0].insert(id);
+        if tenant == "acme" {
+            expected[1].insert(id);
+        }
+        if (tenant, user) == ("acme", "7") {
+            expected[2].insert(id);
+        }
+    }
+    let (gone, record) = session(&store).await;
+    store.end(gone, &record, EndReason::Logout).await.unwrap();
+    session_of(&store, "gone", "7").await;
+    revoke(&store, Scope::Tenant { tenant: TenantId::parse("gone").unwrap() }, EndReason::TenantRevoked).await;
+    let (tenant, user) = (TenantId::parse("acme").unwrap(), UserId::parse("7").unwrap());
+    for (of, expected) in [SessionsOf::All, SessionsOf::Tenant(tenant.clone()), SessionsOf::User { tenant, user }]
+        .into_iter()
+        .zip(expected)
+    {
+        for limit in [1, 2, 100] {
+            let listed = all_sessions(&other, &of, limit).await;
+            assert_eq!(listed.len(), expected.len(), "{of:?}");
+            assert_eq!(listed.iter().map(|view| view.id).collect::<HashSet<_>>(), expected, "{of:?}");
+        }
+    }
+}
+
+pub(crate) async fn a_listed_session_says_when_it_was_seen_and_when_it_ends(bench: &mut impl Bench) {
+    let store = bench.store();
+    let (id, record) = session(&store).await;
+    let used = record.created.after(Duration::from_secs(600));
+    assert!(touch(&store, Touch { id, deadline: record.idle.unwrap().deadline_of_use_at(used) }).await);
+    let never = NewSession { idle: None, principal: principal("acme", "8"), ..login(&store).await };
+    stored(&store, never).await;
+    let listed = all_sessions(&store, &SessionsOf::All, 10).await;
+    let view = listed.iter().find(|view| view.id == id).unwrap();
+    assert_eq!(view.record, record);
+    assert_eq!(view.record.user_agent.summary.as_str(), "curl");
+    assert_eq!(view.last_seen.map(in_millis), Some(in_millis(used)));
+    assert_eq!(view.idle_expiry.map(in_millis), Some(in_millis(used.after(Duration::from_secs(1800)))));
+    let never = listed.iter().find(|view| view.id != id).unwrap();
+    assert_eq!((never.last_seen, never.idle_expiry), (None, None));
+}
+
+pub(crate) async fn what_lives_through_a_listing_is_listed_once_while_sessions_come_and_go(bench: &mut impl Bench) {
+    let store = bench.store();
+    let mut lasting = HashSet::new();
+    let mut passing = Vec::new();
+    for n in 0..120 {
+        let tenant = ["acme", "bolt", "core"][n % 3];
+        let (id, record) = session_of(&store, tenant, &(n % 4).to_string()).await;
+        if n % 2 == 0 {
+            lasting.insert(id);
+        } else {
+            passing.push((id, record));
+        }
+    }
+    let mut listed = Vec::new();
+    let mut after: Option<Cursor> = None;
+    loop {
+        let page = store.sessions(&SessionsOf::All, after.as_ref(), 7).await.unwrap();
+        listed.extend(page.items.into_iter().map(|view| view.id));
+        let Some(next) = page.next else { break };
+        after = Some(next);
+        // The one that the next page begins after may go, some become shorter, and others come.
+        for _ in 0..3 {
+            let Some((id, record)) = passing.pop() else { continue };
+            store.end(id, &record, EndReason::Logout).await.unwrap();
+        }
+        if let Some((id, record)) = passing.last() {
+            let lower = SessionRecord { deadline: record.deadline.before(HOUR), ..record.clone() };
+            store.tighten(*id, &lower, record.created.after(HOUR)).await.unwrap();
+        }
+        session_of(&store, ["acme", "bolt", "core"][listed.len() % 3], "9").await;
+    }
+    let once: HashSet<SessionId> = listed.iter().copied().collect();
+    assert_eq!(once.len(), listed.len(), "none is listed twice");
+    assert!(lasting.is_subset(&once));
 }
 
 pub(crate) async fn tightening_sets_lower_limits_exactly(bench: &mut impl Bench) {

@@ -10,14 +10,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redb::{Database, ReadableDatabase as _, ReadableTableMetadata as _, TableDefinition};
 use session_gateway::clock::{ManualClock, WallTime};
-use session_gateway::session::{EndReason, SessionId, Standing, TenantId, TenantStanding};
+use session_gateway::session::{EndReason, SessionId, Standing};
 use session_gateway::store::SharedStore;
 use session_gateway::store::audit::{Anchor, Anchored, AuditAnchors as _};
 use session_gateway::store::embedded::{EmbeddedStore, OpenError, OpenErrorKind};
 use session_gateway::store::observe::Unobserved;
 use tempfile::TempDir;
 
-use crate::bench::{Bench, HOUR, live, login, session, stored};
+use crate::bench::{Bench, HOUR, live, login, revoke_user, session, stored};
 
 const START: WallTime = WallTime::from_micros(1_700_000_000_000_000);
 
@@ -61,17 +61,6 @@ impl Bench for EmbeddedBench {
 
     async fn elapse(&self, time: Duration) {
         self.clock.advance(time);
-    }
-
-    async fn set_tenant(&mut self, tenant: &TenantId, standing: TenantStanding) {
-        self.store = None;
-        let database = Database::open(self.path()).unwrap();
-        let transaction = database.begin_write().unwrap();
-        let tenants: TableDefinition<'_, &str, &str> = TableDefinition::new("tenants");
-        transaction.open_table(tenants).unwrap().insert(tenant.as_str(), standing.encode().as_str()).unwrap();
-        transaction.commit().unwrap();
-        drop(database);
-        self.open();
     }
 }
 
@@ -269,17 +258,7 @@ async fn a_record_that_cannot_be_read_is_unavailable_and_harms_no_other() {
     let store = bench.store();
     assert!(store.read(broken).await.is_err());
     live(&store, good).await;
-    assert_eq!(
-        store
-            .end_user(
-                &TenantId::parse("acme").unwrap(),
-                &session_gateway::session::UserId::parse("7").unwrap(),
-                EndReason::LogoutAll
-            )
-            .await
-            .unwrap(),
-        1
-    );
+    assert_eq!(revoke_user(&store, "acme", "7", EndReason::LogoutAll).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use session_gateway::secret::Secret;
-use session_gateway::session::{EndReason, Standing, TenantId, TenantStanding, TenantStatus, UserId};
+use session_gateway::session::{EndReason, Revocation, Scope, Standing, TenantStatus};
 use session_gateway::store::audit::{
     Anchor, Anchored, AuditAnchors as _, AuditStream as _, SharedLine, StreamEntry, StreamPosition,
 };
@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-use crate::bench::{Bench, HOUR, login, session, stored};
+use crate::bench::{Bench, HOUR, change_tenant, login, revoke_user, session, stored};
 use crate::redis_server::{RedisServer, settings};
 
 const MANUAL: &str = include_str!("../../docs/redis.md");
@@ -77,10 +77,6 @@ impl Bench for RedisBench {
     async fn elapse(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
-
-    async fn set_tenant(&mut self, tenant: &TenantId, standing: TenantStanding) {
-        self.server.cli(&["SET", &format!("sg:n:{{{}}}", hash(&[tenant.as_str()])), &standing.encode()]);
-    }
 }
 
 /// As docs/redis.md says, apart from the code under test.
@@ -93,10 +89,6 @@ fn hash(parts: &[&str]) -> String {
         text.extend(part.as_bytes());
     }
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&sha2::Sha256::digest(&text)[..16])
-}
-
-pub(crate) fn acme_7() -> (TenantId, UserId) {
-    (TenantId::parse("acme").unwrap(), UserId::parse("7").unwrap())
 }
 
 #[tokio::test]
@@ -112,6 +104,8 @@ async fn the_keys_are_those_of_the_manual_and_expire_as_it_says() {
         &format!("sg:s:{{{id}}}"),
         &format!("sg:t:{{{id}}}"),
         &format!("sg:ti:{{{tenant}}}"),
+        "sg:tl:{tenants}",
+        "sg:tn:{tenants}",
         &format!("sg:ui:{{{user}}}"),
     ];
     assert_eq!(keys, expected);
@@ -135,8 +129,18 @@ async fn the_keys_are_those_of_the_manual_and_expire_as_it_says() {
     assert_eq!(server.cli(&["EXISTS", &format!("sg:t:{{{id}}}")]), "0");
     assert_eq!(server.cli(&["ZCARD", &format!("sg:ti:{{{tenant}}}")]), "0");
 
-    let (name, number) = acme_7();
-    store.end_user(&name, &number, EndReason::UserRevoked).await.unwrap();
+    revoke_user(&store, "acme", "7", EndReason::UserRevoked).await;
+    change_tenant(&store, "acme", TenantStatus::Suspended).await;
+    for key in [format!("sg:n:{{{tenant}}}"), format!("sg:nn:{{{tenant}}}"), String::from("sg:tn:{tenants}")] {
+        assert_eq!(server.cli(&["PEXPIRETIME", &key]), "-1", "{key}");
+    }
+    let standing = server.cli(&["GET", &format!("sg:n:{{{tenant}}}")]);
+    let (since, status) = standing.split_once(' ').unwrap();
+    assert_eq!(status, "suspended");
+    let note = server.cli(&["GET", &format!("sg:nn:{{{tenant}}}")]);
+    assert_eq!(note, format!("{since} org_deleted for a test"));
+    assert_eq!(server.cli(&["ZRANGE", "sg:tn:{tenants}", "0", "-1", "WITHSCORES"]), "acme\ninf");
+    assert_eq!(server.cli(&["ZRANGE", "sg:tl:{tenants}", "0", "-1"]), "acme");
     assert_eq!(server.cli(&["PEXPIRETIME", &format!("sg:u:{{{user}}}")]), "-1");
 }
 
@@ -209,8 +213,7 @@ async fn a_broken_generation_does_not_stop_a_revocation() {
     let store = shared(server.unix()).await;
     let (id, _) = session(&store).await;
     server.cli(&["SET", &format!("sg:u:{{{}}}", hash(&["acme", "7"])), "garbage"]);
-    let (tenant, user) = acme_7();
-    assert_eq!(store.end_user(&tenant, &user, EndReason::UserRevoked).await.unwrap(), 1);
+    assert_eq!(revoke_user(&store, "acme", "7", EndReason::UserRevoked).await, 1);
     assert!(matches!(store.read(id).await.unwrap(), Standing::Ended(_)));
 }
 
@@ -270,7 +273,6 @@ impl Barrier {
 async fn a_revocation_between_the_reading_of_generations_and_the_storing_wins() {
     let server = RedisServer::start(&[]).await;
     let direct = shared(server.tcp()).await;
-    let suspended = TenantStanding { status: TenantStatus::Suspended, ..TenantStanding::default() };
     for (suspend, expected) in [(false, Creation::Superseded), (true, Creation::TenantRefused(TenantStatus::Suspended))]
     {
         let barrier = Barrier::before(&server, b"MULTI").await;
@@ -280,10 +282,9 @@ async fn a_revocation_between_the_reading_of_generations_and_the_storing_wins() 
         let login = tokio::spawn(async move { store.create(new).await.unwrap() });
         barrier.reached.notified().await;
         if suspend {
-            server.cli(&["SET", &format!("sg:n:{{{}}}", hash(&["acme"])), &suspended.encode()]);
+            assert_eq!(change_tenant(&direct, "acme", TenantStatus::Suspended).await, 0);
         } else {
-            let (tenant, user) = acme_7();
-            assert_eq!(direct.end_user(&tenant, &user, EndReason::UserRevoked).await.unwrap(), 0);
+            assert_eq!(revoke_user(&direct, "acme", "7", EndReason::UserRevoked).await, 0);
         }
         barrier.release.notify_one();
         assert_eq!(login.await.unwrap(), expected);
@@ -357,4 +358,18 @@ async fn audit_lines_are_added_once_and_read_from_both_ends() {
     assert_eq!(text(&bench.store.before(Some(all[1].position), 9).await.unwrap()), ["line 1"]);
     bench.server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
     assert!(bench.store.append(&[audit_line(6)]).await.is_err(), "a full server takes no more");
+}
+
+#[tokio::test]
+async fn a_broken_standing_of_a_tenant_is_mended_by_a_status_alone() {
+    let server = RedisServer::start(&[]).await;
+    let store = shared(server.unix()).await;
+    let (id, record) = session(&store).await;
+    let tenant = record.principal.tenant;
+    server.cli(&["SET", &format!("sg:n:{{{}}}", hash(&["acme"])), "0 frozen solid"]);
+    let revocation = Revocation { scope: Scope::Tenant { tenant }, reason: EndReason::TenantRevoked };
+    // It may have been suspended: raising its generation alone would let it in again.
+    assert!(store.revoke(&revocation).await.unwrap_err().cause.contains("set its status"));
+    assert_eq!(change_tenant(&store, "acme", TenantStatus::Suspended).await, 1);
+    assert!(matches!(store.read(id).await.unwrap(), Standing::Ended(_)));
 }

@@ -12,8 +12,8 @@ use session_gateway::store::{Condition, Creation, NewSession, SharedStore, Store
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::bench::{HOUR, idle, in_millis, live, login, session, stored};
-use crate::redis::{acme_7, add_the_manuals_user, as_the_manuals_user, shared};
+use crate::bench::{HOUR, idle, in_millis, live, login, revoke_user, session, stored};
+use crate::redis::{add_the_manuals_user, as_the_manuals_user, shared};
 use crate::redis_server::{RedisServer, settings};
 
 /// The clock of the tests alone: how long an answer took.
@@ -84,7 +84,7 @@ fn login_without(record: &SessionRecord) -> NewSession {
         idle: None,
         absolute: HOUR,
         address: None,
-        user_agent: record.user_agent,
+        user_agent: record.user_agent.clone(),
         began: record.created,
     }
 }
@@ -186,8 +186,7 @@ async fn a_full_server_still_ends_sessions() {
     assert!(store.end(*id, &lower, EndReason::Logout).await.unwrap());
     assert!(matches!(store.read(*id).await.unwrap(), Standing::Ended(ended) if ended.reason == EndReason::Logout));
     assert!(store.note_end(unused_id, &unused_record, EndReason::IdleTimeout).await.unwrap());
-    let (tenant, user) = acme_7();
-    assert_eq!(store.end_user(&tenant, &user, EndReason::UserRevoked).await.unwrap(), 5);
+    assert_eq!(revoke_user(&store, "acme", "7", EndReason::UserRevoked).await, 5);
     for (id, _) in &sessions[1..] {
         assert!(
             matches!(store.read(*id).await.unwrap(), Standing::Ended(ended) if ended.reason == EndReason::UserRevoked)
@@ -381,7 +380,7 @@ async fn login_for(store: &SharedStore) -> NewSession {
         idle: None,
         absolute: HOUR,
         address: None,
-        user_agent: session_gateway::session::UserAgentHash::default(),
+        user_agent: session_gateway::session::UserAgent::default(),
         began,
     }
 }
@@ -426,9 +425,8 @@ async fn a_creation_whose_answer_is_lost_leaves_nothing_that_a_user_could_see() 
     fails_within_a_second(store.create(new)).await;
     server.thaw();
     recovers(&store).await;
-    let (tenant, user) = acme_7();
     // Whether it came to be or not, logging out everywhere leaves none.
-    store.end_user(&tenant, &user, EndReason::LogoutAll).await.unwrap();
-    assert_eq!(store.end_user(&tenant, &user, EndReason::LogoutAll).await.unwrap(), 0);
+    revoke_user(&store, "acme", "7", EndReason::LogoutAll).await;
+    assert_eq!(revoke_user(&store, "acme", "7", EndReason::LogoutAll).await, 0);
     assert!(matches!(store.create(login(&store).await).await.unwrap(), Creation::Stored(_)));
 }

@@ -6,10 +6,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use session_gateway::session::{EndReason, SessionId, SessionRecord, Standing, StoreTime, TenantId, UserId};
+use session_gateway::session::{
+    EndReason, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
+};
 use session_gateway::store::observe::{Outcome, StoreObserver};
 use session_gateway::store::touch_queue::{Queued, TouchQueue};
-use session_gateway::store::{Condition, Creation, NewSession, SessionStore, StoreResult, Touch, Unavailable};
+use session_gateway::store::{
+    Condition, Creation, Cursor, NewSession, Page, Revoked, SessionStore, SessionView, SessionsOf, StoreResult,
+    TenantView, Touch, Unavailable,
+};
 use tokio::sync::Semaphore;
 
 use crate::bench::id;
@@ -77,7 +82,19 @@ impl SessionStore for Recorder {
     async fn note_end(&self, _: SessionId, _: &SessionRecord, _: EndReason) -> StoreResult<bool> {
         unimplemented!()
     }
-    async fn end_user(&self, _: &TenantId, _: &UserId, _: EndReason) -> StoreResult<u64> {
+    async fn revoke(&self, _: &Revocation) -> StoreResult<Revoked> {
+        unimplemented!()
+    }
+    async fn change_tenant(&self, _: &TenantId, _: &TenantChange) -> StoreResult<Revoked> {
+        unimplemented!()
+    }
+    async fn tenant(&self, _: &TenantId) -> StoreResult<TenantView> {
+        unimplemented!()
+    }
+    async fn tenants(&self, _: Option<&TenantId>, _: usize) -> StoreResult<Page<TenantView, TenantId>> {
+        unimplemented!()
+    }
+    async fn sessions(&self, _: &SessionsOf, _: Option<&Cursor>, _: usize) -> StoreResult<Page<SessionView, Cursor>> {
         unimplemented!()
     }
     async fn check(&self) -> StoreResult<Condition> {

@@ -35,9 +35,9 @@ pub enum OpenErrorKind {
     /// It belongs to another program.
     #[error("a redb file, but not a session store; it was left as it is, choose another path")]
     Foreign,
-    /// A newer gateway wrote it.
-    #[error("written in format {0} by a newer gateway, which this one cannot read")]
-    Newer(u64),
+    /// Another version of the gateway wrote it.
+    #[error("written in format {0} by another version of the gateway, which this one cannot read; move it away")]
+    Format(u64),
     /// The operating system said no.
     #[error(transparent)]
     Io(std::io::Error),
@@ -102,7 +102,7 @@ pub(super) fn recognise(database: Database) -> Result<(Database, StoreTime), Ope
     let value = |key: &str| meta.get(key).map_err(|error| storage(error.into()));
     let format = value(FORMAT_KEY)?.ok_or(OpenErrorKind::Foreign)?.value();
     if format != FORMAT {
-        return Err(OpenErrorKind::Newer(format));
+        return Err(OpenErrorKind::Format(format));
     }
     let last = StoreTime::from_micros(value(TIME_KEY)?.map_or(0, |time| time.value()));
     drop((meta, transaction));

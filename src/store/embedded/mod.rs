@@ -6,6 +6,7 @@
 mod audit;
 mod commit;
 mod file;
+mod listing;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -13,25 +14,31 @@ mod time;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
-use redb::{Database, ReadableDatabase as _};
+use redb::{Database, ReadTransaction, ReadableDatabase as _};
 use tokio::time::timeout;
 
 pub use self::file::{OpenError, OpenErrorKind};
 
 use self::commit::{Committer, Job, Opener};
-use self::tables::{Fault, Tables};
+use self::tables::{Fault, IndexOf, Place, Snapshot, Tables, Walk};
 use self::time::StoreClock;
 use super::observe::{Outcome, SharedObserver};
-use super::{Condition, Creation, NewSession, SessionStore, StoreResult, Touch, Unavailable};
+use super::walk::{STEP, Tally, counted};
+use super::{
+    Condition, Creation, Cursor, NewSession, Page, Revoked, SessionStore, SessionView, SessionsOf, StoreResult,
+    TenantView, Touch, Unavailable,
+};
 use crate::clock::SharedClock;
-use crate::session::{EndReason, SessionId, SessionRecord, Standing, StoreTime, TenantId, UserId};
+use crate::session::{
+    EndReason, Revocation, Scope, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantStatus,
+};
 
 /// Jobs that may wait for the commit thread. More are refused at once: the disk is too slow for what is asked of it.
 const WAITING_JOBS: usize = 4096;
@@ -48,6 +55,8 @@ struct Shared {
 
 /// The store in one file.
 pub struct EmbeddedStore {
+    /// For walks, which go on after their caller was answered but not after the store is closed.
+    me: Weak<Self>,
     shared: Arc<Shared>,
     jobs: Option<SyncSender<Job>>,
     committer: Option<JoinHandle<()>>,
@@ -80,7 +89,7 @@ impl EmbeddedStore {
             .name(String::from("store-commit"))
             .spawn(move || committer.run())
             .map_err(|error| OpenErrorKind::Thread(error).at(path))?;
-        Ok(Arc::new(Self { shared, jobs: Some(jobs), committer: Some(committer) }))
+        Ok(Arc::new_cyclic(|me| Self { me: me.clone(), shared, jobs: Some(jobs), committer: Some(committer) }))
     }
 
     /// Runs `work` in the next transaction and answers once that is committed.
@@ -123,15 +132,20 @@ impl EmbeddedStore {
     }
 
     fn read_now(&self, id: SessionId) -> (Outcome, StoreResult<Standing>) {
+        self.look(|transaction, now| Snapshot::of(transaction)?.session(id, now))
+    }
+
+    /// Looks at a snapshot.
+    fn look<T>(&self, at: impl FnOnce(&ReadTransaction, StoreTime) -> Result<T, Fault>) -> (Outcome, StoreResult<T>) {
         let Some(database) = self.shared.database.load_full() else {
             return (Outcome::Down, Err(Unavailable::because("the storage has failed")));
         };
         // See the commit thread: damage must give an error.
-        let read = catch_unwind(AssertUnwindSafe(|| {
-            tables::read(&database.begin_read().map_err(redb::Error::from)?, id, self.shared.clock.now())
+        let seen = catch_unwind(AssertUnwindSafe(|| {
+            at(&database.begin_read().map_err(redb::Error::from)?, self.shared.clock.now())
         }));
-        match read {
-            Ok(Ok(standing)) => (Outcome::Ok, Ok(standing)),
+        match seen {
+            Ok(Ok(seen)) => (Outcome::Ok, Ok(seen)),
             Ok(Err(fault @ Fault::Garbled(_))) => (Outcome::Garbled, Err(fault.into())),
             Ok(Err(fault)) => {
                 self.wake_committer();
@@ -139,6 +153,39 @@ impl EmbeddedStore {
             }
             Err(_) => (Outcome::Garbled, Err(Unavailable::because("the file is damaged"))),
         }
+    }
+
+    /// Looks at a snapshot for longer than an asynchronous task may.
+    async fn look_long<T: Send + 'static>(
+        &self,
+        command: &'static str,
+        at: impl FnOnce(&ReadTransaction, StoreTime) -> Result<T, Fault> + Send + 'static,
+    ) -> StoreResult<T> {
+        let store = self.me.upgrade().ok_or_else(|| Unavailable::because("the store is closed"))?;
+        let looked = tokio::task::spawn_blocking(move || store.look(at)).await;
+        let (outcome, seen) = looked.unwrap_or_else(|error| (Outcome::Lost, Err(Unavailable::because(error))));
+        self.shared.observer.command(command, outcome);
+        seen
+    }
+
+    /// Counts and tidies up what a revocation ended, from where its own transaction stopped.
+    async fn walk(&self, walk: Walk, ended: u64, next: Option<Place>) -> Revoked {
+        let tally = Tally::default();
+        tally.add(ended);
+        let (me, counts) = (self.me.clone(), tally.clone());
+        let rest = async move {
+            let mut next = next;
+            while let Some(after) = next.take() {
+                let store = me.upgrade().ok_or_else(|| Unavailable::because("the store is closed"))?;
+                let walk = walk.clone();
+                let step = move |tables: &mut Tables<'_>, now| tables.end_outdated(&walk, &after, STEP, now);
+                let (ended, more) = store.write("revoke_walk", step).await?;
+                counts.add(ended);
+                next = more;
+            }
+            Ok(())
+        };
+        counted(rest, tally).await
     }
 }
 
@@ -181,9 +228,56 @@ impl SessionStore for EmbeddedStore {
         self.write("note_end", move |tables, _| tables.note_end(id, reason)).await
     }
 
-    async fn end_user(&self, tenant: &TenantId, user: &UserId, reason: EndReason) -> StoreResult<u64> {
-        let (tenant, user) = (tenant.clone(), user.clone());
-        self.write("end_user", move |tables, now| tables.end_user(&tenant, &user, reason, now)).await
+    async fn revoke(&self, revocation: &Revocation) -> StoreResult<Revoked> {
+        let Revocation { scope, reason } = revocation.clone();
+        let revoke = move |tables: &mut Tables<'_>, now| {
+            let outdated = tables.raise(&scope, now)?;
+            let index = match scope {
+                Scope::User { tenant, user } | Scope::OtherSessions { tenant, user, .. } => IndexOf::User(tenant, user),
+                Scope::Tenant { tenant } => IndexOf::Tenant(tenant),
+            };
+            let walk = Walk { index, outdated, reason };
+            let (ended, next) = tables.end_outdated(&walk, &Place::default(), STEP, now)?;
+            Ok((walk, ended, next))
+        };
+        let (walk, ended, next) = self.write("revoke", revoke).await?;
+        Ok(self.walk(walk, ended, next).await)
+    }
+
+    async fn change_tenant(&self, tenant: &TenantId, change: &TenantChange) -> StoreResult<Revoked> {
+        let (tenant, change) = (tenant.clone(), change.clone());
+        let work = move |tables: &mut Tables<'_>, now| {
+            let outdated = tables.change_tenant(&tenant, &change, now)?;
+            // A restored tenant has no sessions: the status that it had ended them.
+            let Some(outdated) = outdated.filter(|_| change.status != TenantStatus::Active) else { return Ok(None) };
+            let walk = Walk { index: IndexOf::Tenant(tenant), outdated, reason: change.reason };
+            let (ended, next) = tables.end_outdated(&walk, &Place::default(), STEP, now)?;
+            Ok(Some((walk, ended, next)))
+        };
+        match self.write("change_tenant", work).await? {
+            Some((walk, ended, next)) => Ok(self.walk(walk, ended, next).await),
+            None => Ok(Revoked { ended: 0, complete: true }),
+        }
+    }
+
+    async fn tenant(&self, tenant: &TenantId) -> StoreResult<TenantView> {
+        let tenant = tenant.clone();
+        self.look_long("tenant", move |transaction, now| listing::tenant(transaction, tenant, now)).await
+    }
+
+    async fn tenants(&self, after: Option<&TenantId>, limit: usize) -> StoreResult<Page<TenantView, TenantId>> {
+        let after = after.cloned();
+        self.look_long("tenants", move |transaction, now| listing::tenants(transaction, after, limit, now)).await
+    }
+
+    async fn sessions(
+        &self,
+        of: &SessionsOf,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> StoreResult<Page<SessionView, Cursor>> {
+        let (of, after) = (of.clone(), after.cloned());
+        self.look_long("sessions", move |transaction, now| listing::sessions(transaction, &of, after, limit, now)).await
     }
 
     async fn check(&self) -> StoreResult<Condition> {

@@ -3,16 +3,19 @@
 //! Knows nothing of threads, time or files: takes a transaction and `now`. A call decodes what it needs before it
 //! changes anything, so that a record which cannot be read fails that call alone.
 
-use redb::{Database, ReadTransaction, ReadableTable as _, Table, TableDefinition, WriteTransaction};
+use std::ops::Bound;
 
+use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+
+use super::super::walk::Outdated;
 use super::super::{Creation, NewSession, REASON_KEPT, Touch, Unavailable, codec};
 use crate::session::{
-    EndReason, Generation, Generations, Observation, Principal, SessionId, SessionRecord, Standing, StoreTime,
-    TenantId, TenantStanding, TenantStatus, UserId, judge,
+    EndReason, Exemption, Generation, Generations, Observation, Scope, SessionId, SessionRecord, Standing, StoreTime,
+    TenantChange, TenantId, TenantNote, TenantStanding, TenantStatus, UserId, UserStanding, judge,
 };
 
 /// The layout of the tables.
-pub(super) const FORMAT: u64 = 1;
+pub(super) const FORMAT: u64 = 2;
 pub(super) const FORMAT_KEY: &str = "format";
 pub(super) const TIME_KEY: &str = "time";
 
@@ -26,16 +29,21 @@ const TOUCHES: TableDefinition<'static, &str, u64> = TableDefinition::new("touch
 const ENDS: TableDefinition<'static, &str, &str> = TableDefinition::new("ends");
 /// Tenant to standing.
 const TENANTS: TableDefinition<'static, &str, &str> = TableDefinition::new("tenants");
-/// Tenant and user to generation (µs).
-const USERS: TableDefinition<'static, (&str, &str), u64> = TableDefinition::new("users");
-/// The sessions of a tenant's user.
-const USER_INDEX: TableDefinition<'static, (&str, &str, &str), ()> = TableDefinition::new("user_index");
-/// The sessions of a tenant.
-const TENANT_INDEX: TableDefinition<'static, (&str, &str), ()> = TableDefinition::new("tenant_index");
+/// Tenant to the note of its last change.
+const NOTES: TableDefinition<'static, &str, &str> = TableDefinition::new("tenant_notes");
+/// Tenant and user to standing.
+const USERS: TableDefinition<'static, (&str, &str), &str> = TableDefinition::new("users");
+/// The sessions of a tenant's user, in the order in which they were made (µs).
+const USER_INDEX: TableDefinition<'static, UserEntry, ()> = TableDefinition::new("user_index");
+/// The sessions of a tenant, likewise.
+const TENANT_INDEX: TableDefinition<'static, TenantEntry, ()> = TableDefinition::new("tenant_index");
 /// When (µs) to look whether a session can be forgotten.
 const EXPIRY: TableDefinition<'static, (u64, &str), ()> = TableDefinition::new("expiry");
 /// Audit chain to where it stands.
 pub(super) const AUDIT_ANCHORS: TableDefinition<'static, &str, &str> = TableDefinition::new("audit_anchors");
+
+type UserEntry = (&'static str, &'static str, u64, &'static str);
+type TenantEntry = (&'static str, u64, &'static str);
 
 /// Sorts after every session id.
 const AFTER_ALL_IDS: &str = "~";
@@ -76,30 +84,146 @@ pub(super) fn initialise(database: &Database) -> Result<(), redb::Error> {
     Ok(())
 }
 
-/// What a session is, from a snapshot.
-pub(super) fn read(transaction: &ReadTransaction, id: SessionId, now: StoreTime) -> Result<Standing, Fault> {
-    let id = id.as_str();
-    let record = match transaction.open_table(SESSIONS)?.get(id)? {
-        Some(bytes) => Some(codec::decode(bytes.value()).map_err(garbled)?),
-        None => None,
-    };
-    let touch_deadline = transaction.open_table(TOUCHES)?.get(id)?.map(|at| StoreTime::from_micros(at.value()));
-    let ended = match transaction.open_table(ENDS)?.get(id)? {
-        Some(reason) => Some(reason_of(reason.value())?),
-        None => None,
-    };
-    let (mut tenant, mut user) = (TenantStanding::default(), Generation::NONE);
-    if let Some(SessionRecord { principal, .. }) = &record {
-        if let Some(text) = transaction.open_table(TENANTS)?.get(principal.tenant.as_str())? {
-            tenant = standing_of(text.value())?;
+/// What is to be ended after a revocation, one by one.
+#[derive(Clone, Debug)]
+pub(super) struct Walk {
+    pub(super) index: IndexOf,
+    pub(super) outdated: Outdated,
+    pub(super) reason: EndReason,
+}
+
+/// All that says what a session is, at one moment.
+pub(super) struct Snapshot {
+    sessions: ReadOnlyTable<&'static str, &'static [u8]>,
+    touches: ReadOnlyTable<&'static str, u64>,
+    ends: ReadOnlyTable<&'static str, &'static str>,
+    tenants: ReadOnlyTable<&'static str, &'static str>,
+    users: ReadOnlyTable<(&'static str, &'static str), &'static str>,
+}
+
+impl Snapshot {
+    pub(super) fn of(transaction: &ReadTransaction) -> Result<Self, redb::Error> {
+        Ok(Self {
+            sessions: transaction.open_table(SESSIONS)?,
+            touches: transaction.open_table(TOUCHES)?,
+            ends: transaction.open_table(ENDS)?,
+            tenants: transaction.open_table(TENANTS)?,
+            users: transaction.open_table(USERS)?,
+        })
+    }
+
+    /// What a session is.
+    pub(super) fn session(&self, session: SessionId, now: StoreTime) -> Result<Standing, Fault> {
+        let id = session.as_str();
+        let record = match self.sessions.get(id)? {
+            Some(bytes) => Some(codec::decode(bytes.value()).map_err(garbled)?),
+            None => None,
+        };
+        let touch_deadline = self.touches.get(id)?.map(|at| StoreTime::from_micros(at.value()));
+        let ended = match self.ends.get(id)? {
+            Some(reason) => Some(reason_of(reason.value())?),
+            None => None,
+        };
+        let (mut tenant, mut user) = (TenantStanding::default(), UserStanding::default());
+        if let Some(SessionRecord { principal, .. }) = &record {
+            tenant = self.tenant(&principal.tenant)?;
+            if let Some(text) = self.users.get((principal.tenant.as_str(), principal.user.as_str()))? {
+                user = user_of(text.value())?;
+            }
         }
-        if let Some(raised) =
-            transaction.open_table(USERS)?.get((principal.tenant.as_str(), principal.user.as_str()))?
-        {
-            user = Generation::from_micros(raised.value());
+        Ok(judge(Observation { id: session, record, touch_deadline, ended, tenant, user, now }))
+    }
+
+    pub(super) fn tenant(&self, tenant: &TenantId) -> Result<TenantStanding, Fault> {
+        self.tenants.get(tenant.as_str())?.map_or(Ok(TenantStanding::default()), |text| standing_of(text.value()))
+    }
+}
+
+/// The lists, at one moment.
+pub(super) struct Lists {
+    user_index: ReadOnlyTable<UserEntry, ()>,
+    tenant_index: ReadOnlyTable<TenantEntry, ()>,
+    notes: ReadOnlyTable<&'static str, &'static str>,
+}
+
+impl Lists {
+    pub(super) fn of(transaction: &ReadTransaction) -> Result<Self, redb::Error> {
+        Ok(Self {
+            user_index: transaction.open_table(USER_INDEX)?,
+            tenant_index: transaction.open_table(TENANT_INDEX)?,
+            notes: transaction.open_table(NOTES)?,
+        })
+    }
+
+    pub(super) fn entries(&self, of: &IndexOf, after: &Place, most: usize) -> Result<Vec<Place>, redb::Error> {
+        entries(&self.user_index, &self.tenant_index, of, after, most)
+    }
+
+    pub(super) fn note(&self, tenant: &TenantId) -> Result<Option<TenantNote>, Fault> {
+        let Some(text) = self.notes.get(tenant.as_str())? else { return Ok(None) };
+        let note = TenantNote::decode(text.value().as_bytes());
+        note.map(Some).ok_or_else(|| garbled("the note of a tenant's change cannot be read"))
+    }
+
+    /// The first known tenant after another: one with sessions, or with a note.
+    pub(super) fn tenant_after(&self, after: Option<&TenantId>) -> Result<Option<TenantId>, redb::Error> {
+        let name = after.map_or("", TenantId::as_str);
+        let of_sessions = match self.tenant_index.range((name, u64::MAX, AFTER_ALL_IDS)..)?.next() {
+            Some(entry) => TenantId::parse(entry?.0.value().0).ok(),
+            None => None,
+        };
+        let of_notes = match self.notes.range::<&str>((Bound::Excluded(name), Bound::Unbounded))?.next() {
+            Some(entry) => TenantId::parse(entry?.0.value()).ok(),
+            None => None,
+        };
+        Ok(match (of_sessions, of_notes) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        })
+    }
+}
+
+/// Whose sessions an index lists.
+#[derive(Clone, Debug)]
+pub(super) enum IndexOf {
+    User(TenantId, UserId),
+    Tenant(TenantId),
+}
+
+/// A session's place in an index: when it was made (µs), and its id. A time that never changes, whatever becomes of
+/// the session's deadlines.
+pub(super) type Place = (u64, String);
+
+/// The first entries of an index after a place in it, which need not exist.
+fn entries(
+    users: &impl ReadableTable<UserEntry, ()>,
+    tenants: &impl ReadableTable<TenantEntry, ()>,
+    of: &IndexOf,
+    (order, id): &Place,
+    most: usize,
+) -> Result<Vec<Place>, redb::Error> {
+    let mut places = Vec::with_capacity(most);
+    let id = id.as_str();
+    match of {
+        IndexOf::User(tenant, user) => {
+            let (tenant, user) = (tenant.as_str(), user.as_str());
+            let from = Bound::Excluded((tenant, user, *order, id));
+            let to = Bound::Included((tenant, user, u64::MAX, AFTER_ALL_IDS));
+            for entry in users.range((from, to))?.take(most) {
+                let (key, _) = entry?;
+                places.push((key.value().2, key.value().3.to_owned()));
+            }
+        }
+        IndexOf::Tenant(tenant) => {
+            let from = Bound::Excluded((tenant.as_str(), *order, id));
+            let to = Bound::Included((tenant.as_str(), u64::MAX, AFTER_ALL_IDS));
+            for entry in tenants.range((from, to))?.take(most) {
+                let (key, _) = entry?;
+                places.push((key.value().1, key.value().2.to_owned()));
+            }
         }
     }
-    Ok(judge(Observation { record, touch_deadline, ended, tenant, user, now }))
+    Ok(places)
 }
 
 fn reason_of(text: &str) -> Result<EndReason, Fault> {
@@ -110,6 +234,10 @@ fn standing_of(text: &str) -> Result<TenantStanding, Fault> {
     TenantStanding::decode(text.as_bytes()).ok_or_else(|| garbled("a tenant's standing cannot be read"))
 }
 
+fn user_of(text: &str) -> Result<UserStanding, Fault> {
+    UserStanding::decode(text.as_bytes()).ok_or_else(|| garbled("a user's standing cannot be read"))
+}
+
 /// All tables, open for writing in one transaction.
 pub(super) struct Tables<'txn> {
     meta: Table<'txn, &'static str, u64>,
@@ -117,9 +245,10 @@ pub(super) struct Tables<'txn> {
     touches: Table<'txn, &'static str, u64>,
     ends: Table<'txn, &'static str, &'static str>,
     tenants: Table<'txn, &'static str, &'static str>,
-    users: Table<'txn, (&'static str, &'static str), u64>,
-    user_index: Table<'txn, (&'static str, &'static str, &'static str), ()>,
-    tenant_index: Table<'txn, (&'static str, &'static str), ()>,
+    notes: Table<'txn, &'static str, &'static str>,
+    users: Table<'txn, (&'static str, &'static str), &'static str>,
+    user_index: Table<'txn, UserEntry, ()>,
+    tenant_index: Table<'txn, TenantEntry, ()>,
     expiry: Table<'txn, (u64, &'static str), ()>,
     pub(super) audit_anchors: Table<'txn, &'static str, &'static str>,
 }
@@ -132,6 +261,7 @@ impl<'txn> Tables<'txn> {
             touches: transaction.open_table(TOUCHES)?,
             ends: transaction.open_table(ENDS)?,
             tenants: transaction.open_table(TENANTS)?,
+            notes: transaction.open_table(NOTES)?,
             users: transaction.open_table(USERS)?,
             user_index: transaction.open_table(USER_INDEX)?,
             tenant_index: transaction.open_table(TENANT_INDEX)?,
@@ -148,8 +278,8 @@ impl<'txn> Tables<'txn> {
 
     pub(super) fn create(&mut self, new: NewSession, now: StoreTime) -> Result<Creation, Fault> {
         let tenant = self.standing(&new.principal.tenant)?;
-        let user = self.generation(&new.principal.tenant, &new.principal.user)?;
-        let generations = Generations { tenant: tenant.generation, user };
+        let user = self.user_standing(&new.principal.tenant, &new.principal.user)?;
+        let generations = Generations { tenant: tenant.generation, user: user.generation };
         if tenant.status != TenantStatus::Active {
             return Ok(Creation::TenantRefused(tenant.status));
         }
@@ -164,8 +294,8 @@ impl<'txn> Tables<'txn> {
         let (tenant, user) = (record.principal.tenant.as_str(), record.principal.user.as_str());
         self.sessions.insert(id, bytes.as_slice())?;
         self.touches.insert(id, touch_deadline.as_micros())?;
-        self.user_index.insert((tenant, user, id), ())?;
-        self.tenant_index.insert((tenant, id), ())?;
+        self.user_index.insert((tenant, user, now.as_micros(), id), ())?;
+        self.tenant_index.insert((tenant, now.as_micros(), id), ())?;
         self.expiry.insert((kept_until(&record), id), ())?;
         Ok(Creation::Stored(record))
     }
@@ -209,7 +339,7 @@ impl<'txn> Tables<'txn> {
     ) -> Result<bool, Fault> {
         let live = self.live_touch(id.as_str(), now)?.is_some() && now < record.deadline;
         self.touches.remove(id.as_str())?;
-        self.unindex(id, &record.principal)?;
+        self.unindex(id, record)?;
         if !live || self.ends.get(id.as_str())?.is_some() {
             return Ok(false);
         }
@@ -225,32 +355,82 @@ impl<'txn> Tables<'txn> {
         Ok(true)
     }
 
-    pub(super) fn end_user(
+    /// Raises a generation. Answers what that has ended.
+    pub(super) fn raise(&mut self, scope: &Scope, now: StoreTime) -> Result<Outdated, Fault> {
+        let (tenant, user, keep) = match scope {
+            Scope::User { tenant, user } => (tenant, user, None),
+            Scope::OtherSessions { tenant, user, keep } => (tenant, user, self.exemption(tenant, user, *keep)?),
+            Scope::Tenant { tenant } => {
+                let standing = self.standing(tenant)?;
+                let raised = TenantStanding { generation: standing.generation.raised_at(now), ..standing };
+                self.tenants.insert(tenant.as_str(), raised.encode().as_str())?;
+                return Ok(Outdated::OfTenant(raised.generation));
+            }
+        };
+        // One that cannot be read is replaced like an absent one: the new one differs from it, which is what ends.
+        let standing = match self.user_standing(tenant, user) {
+            Err(Fault::Garbled(_)) => UserStanding::default().raised_at(now, None),
+            standing => standing?.raised_at(now, keep),
+        };
+        self.users.insert((tenant.as_str(), user.as_str()), standing.encode().as_str())?;
+        Ok(Outdated::OfUser { standing, tenant: self.standing(tenant)?.generation })
+    }
+
+    /// The generation of the session that is to stay, if it is the user's.
+    fn exemption(&self, tenant: &TenantId, user: &UserId, keep: SessionId) -> Result<Option<Exemption>, Fault> {
+        let record = match self.sessions.get(keep.as_str())? {
+            Some(bytes) => codec::decode(bytes.value()).map_err(garbled)?,
+            None => return Ok(None),
+        };
+        let theirs = record.principal.tenant == *tenant && record.principal.user == *user;
+        Ok(theirs.then_some(Exemption { session: keep, generation: record.generations.user }))
+    }
+
+    /// Changes a tenant's status. Answers what that has ended; `None` if it stays as it was.
+    pub(super) fn change_tenant(
         &mut self,
         tenant: &TenantId,
-        user: &UserId,
-        reason: EndReason,
+        change: &TenantChange,
         now: StoreTime,
-    ) -> Result<u64, Fault> {
-        let standing = self.standing(tenant)?;
-        let old = self.generation(tenant, user)?;
-        let raised = now.as_micros().max(old.as_micros().saturating_add(1));
-        let current = Generations { tenant: standing.generation, user: Generation::from_micros(raised) };
-        self.users.insert((tenant.as_str(), user.as_str()), raised)?;
+    ) -> Result<Option<Outdated>, Fault> {
+        // A status mends a standing that cannot be read.
+        let changed = match self.standing(tenant) {
+            Err(Fault::Garbled(_)) => {
+                let generation = Generation::NONE.raised_at(now);
+                Some(TenantStanding { generation, status: change.status })
+            }
+            standing => standing?.changed(change.status, now),
+        };
+        let Some(changed) = changed else { return Ok(None) };
+        self.tenants.insert(tenant.as_str(), changed.encode().as_str())?;
+        let note = TenantNote::of(change, StoreTime::from_micros(changed.generation.as_micros()));
+        self.notes.insert(tenant.as_str(), note.encode().as_str())?;
+        Ok(Some(Outdated::OfTenant(changed.generation)))
+    }
+
+    /// Ends what is outdated among the first `most` entries of an index after a place. Answers how many were live, and
+    /// the place to go on from, if there is more.
+    pub(super) fn end_outdated(
+        &mut self,
+        walk: &Walk,
+        after: &Place,
+        most: usize,
+        now: StoreTime,
+    ) -> Result<(u64, Option<Place>), Fault> {
+        let places = entries(&self.user_index, &self.tenant_index, &walk.index, after, most)?;
         let mut ended = 0;
-        for id in self.sessions_of(tenant, user)? {
+        for (_, id) in &places {
             let record = match self.sessions.get(id.as_str())? {
                 Some(bytes) => codec::decode(bytes.value()),
                 None => continue,
             };
-            // One that cannot be read is not live for anybody. One of an older generation of its tenant was over
-            // before, and is counted by what ended the tenant.
-            let Ok(record) = record else { continue };
-            if record.generations.user != current.user && record.generations.tenant == current.tenant {
-                ended += u64::from(self.end(id, &record, reason, now)?);
+            // One that cannot be read is not live for anybody.
+            let (Ok(record), Some(id)) = (record, SessionId::parse(id.as_bytes())) else { continue };
+            if walk.outdated.covers(id, record.generations) {
+                ended += u64::from(self.end(id, &record, walk.reason, now)?);
             }
         }
-        Ok(ended)
+        Ok((ended, places.last().filter(|_| places.len() == most).cloned()))
     }
 
     /// Forgets up to `most` sessions whose reason need no longer be known. Answers how many it looked at.
@@ -273,15 +453,16 @@ impl<'txn> Tables<'txn> {
         self.touches.remove(id)?;
         self.ends.remove(id)?;
         if let (Some(Ok(record)), Some(id)) = (record, SessionId::parse(id.as_bytes())) {
-            self.unindex(id, &record.principal)?;
+            self.unindex(id, &record)?;
         }
         Ok(())
     }
 
-    fn unindex(&mut self, id: SessionId, principal: &Principal) -> Result<(), redb::Error> {
-        let (tenant, user) = (principal.tenant.as_str(), principal.user.as_str());
-        self.user_index.remove((tenant, user, id.as_str()))?;
-        self.tenant_index.remove((tenant, id.as_str()))?;
+    fn unindex(&mut self, id: SessionId, record: &SessionRecord) -> Result<(), redb::Error> {
+        let (tenant, user) = (record.principal.tenant.as_str(), record.principal.user.as_str());
+        let made = record.created.as_micros();
+        self.user_index.remove((tenant, user, made, id.as_str()))?;
+        self.tenant_index.remove((tenant, made, id.as_str()))?;
         Ok(())
     }
 
@@ -291,16 +472,6 @@ impl<'txn> Tables<'txn> {
         Ok(deadline.filter(|deadline| now < *deadline))
     }
 
-    fn sessions_of(&self, tenant: &TenantId, user: &UserId) -> Result<Vec<SessionId>, redb::Error> {
-        let (tenant, user) = (tenant.as_str(), user.as_str());
-        let mut ids = Vec::new();
-        for entry in self.user_index.range((tenant, user, "")..(tenant, user, AFTER_ALL_IDS))? {
-            let (key, _) = entry?;
-            ids.extend(SessionId::parse(key.value().2.as_bytes()));
-        }
-        Ok(ids)
-    }
-
     fn standing(&self, tenant: &TenantId) -> Result<TenantStanding, Fault> {
         match self.tenants.get(tenant.as_str())? {
             Some(text) => standing_of(text.value()),
@@ -308,9 +479,10 @@ impl<'txn> Tables<'txn> {
         }
     }
 
-    fn generation(&self, tenant: &TenantId, user: &UserId) -> Result<Generation, Fault> {
-        let raised = self.users.get((tenant.as_str(), user.as_str()))?;
-        Ok(raised.map_or(Generation::NONE, |raised| Generation::from_micros(raised.value())))
+    fn user_standing(&self, tenant: &TenantId, user: &UserId) -> Result<UserStanding, Fault> {
+        self.users
+            .get((tenant.as_str(), user.as_str()))?
+            .map_or(Ok(UserStanding::default()), |text| user_of(text.value()))
     }
 }
 

@@ -15,7 +15,7 @@ use super::file::{OpenError, OpenErrorKind, recognise};
 use super::{EmbeddedStore, Opener};
 use crate::clock::SystemClock;
 use crate::entropy::SystemEntropy;
-use crate::session::{Principal, SessionId, SessionToken, Standing, TenantId, UserAgentHash, UserId};
+use crate::session::{Principal, SessionId, SessionToken, Standing, TenantId, UserAgent, UserId};
 
 /// A disk that can be told to fail, and what is on it.
 #[derive(Debug, Default)]
@@ -94,7 +94,7 @@ async fn make(store: &EmbeddedStore) -> Result<SessionId, super::Unavailable> {
         idle: None,
         absolute: Duration::from_secs(3600),
         address: None,
-        user_agent: UserAgentHash::default(),
+        user_agent: UserAgent::default(),
         began: store.now().await?,
     };
     let made = store.create(new).await?;

@@ -34,13 +34,17 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LAST_BACKOFF: Duration = Duration::from_secs(1);
 
-/// Two connections to the server: a slow creation or ending must not hold up the reads behind it.
+/// Connections to the server: a slow creation or ending must not hold up the reads behind it, nor the walk over many
+/// sessions either of them.
 pub(super) struct Lanes {
-    epoch: u64,
+    /// Counts the connections of this process.
+    pub(super) epoch: u64,
     /// For reads and touches.
     pub(super) quick: Lane,
     /// For what makes and ends sessions.
     pub(super) careful: Lane,
+    /// For walks over many sessions.
+    pub(super) bulk: Lane,
 }
 
 /// One connection, shared by all callers.
@@ -202,9 +206,9 @@ impl Link {
     }
 
     async fn establish(&self) -> Result<Lanes, Fault> {
-        let (quick, careful) = tokio::try_join!(self.lane(), self.lane())?;
+        let (quick, careful, bulk) = tokio::try_join!(self.lane(), self.lane(), self.lane())?;
         let epoch = self.epochs.fetch_add(1, Ordering::Relaxed);
-        let lanes = Lanes { epoch, quick, careful };
+        let lanes = Lanes { epoch, quick, careful, bulk };
         let found = fitness::examine(&lanes.careful).await?;
         match self.probe(&lanes).await {
             Err(fault) if !fault.is_refused_write() => return Err(fault),

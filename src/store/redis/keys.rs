@@ -40,7 +40,22 @@ impl Keys {
         self.of_hash("n", &[tenant.as_str()])
     }
 
-    /// The user's generation.
+    /// When and why the tenant's status was last changed.
+    pub(super) fn tenant_note(&self, tenant: &TenantId) -> String {
+        self.of_hash("nn", &[tenant.as_str()])
+    }
+
+    /// The known tenants, by the latest absolute deadline of their sessions.
+    pub(super) fn known_tenants(&self) -> String {
+        format!("{}tn:{{tenants}}", self.prefix)
+    }
+
+    /// The known tenants, by name.
+    pub(super) fn names_of_tenants(&self) -> String {
+        format!("{}tl:{{tenants}}", self.prefix)
+    }
+
+    /// The user's generation, and which session is exempt from it.
     pub(super) fn user(&self, tenant: &TenantId, user: &UserId) -> String {
         self.of_hash("u", &[tenant.as_str(), user.as_str()])
     }
@@ -114,6 +129,9 @@ mod tests {
         assert_eq!(keys.audit_anchors(), "sg:aa:{audit}");
         // printf '\0\0\0\0\0\0\0\4acme' | sha256sum, first 16 bytes, base64url
         assert_eq!(keys.tenant(&tenant), "sg:n:{YRmD80QgI901qV1yr4V8DA}");
+        assert_eq!(keys.tenant_note(&tenant), "sg:nn:{YRmD80QgI901qV1yr4V8DA}");
+        assert_eq!(keys.known_tenants(), "sg:tn:{tenants}");
+        assert_eq!(keys.names_of_tenants(), "sg:tl:{tenants}");
         assert_eq!(keys.tenant_index(&tenant), "sg:ti:{YRmD80QgI901qV1yr4V8DA}");
         // printf '\0\0\0\0\0\0\0\4acme\0\0\0\0\0\0\0\0017' | sha256sum, first 16 bytes, base64url
         assert_eq!(keys.user(&tenant, &user), "sg:u:{lH-Rxdonbulduzhyp_Q9AQ}");

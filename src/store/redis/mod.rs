@@ -4,15 +4,19 @@
 //!
 //! - A session is live only while its touch key exists, and nothing but [`create`](SessionStore::create) ever sets a
 //!   touch key. So no touch, late or lost, revives a session.
-//! - Ending is one script, and the unlinking of the touch key decides who ended the session.
+//! - The unlinking of the touch key decides who ended a session, and thus who counts it.
 //! - Time is the server's. Deadlines are absolute, so that latency neither lengthens nor shortens a session.
 //! - An answer in a shape that was never written is an outage, never an absent session.
 
+mod answers;
 mod audit;
 mod connection;
 mod fault;
 mod fitness;
 mod keys;
+mod known;
+mod listing;
+mod revoke;
 mod scripts;
 mod settings;
 
@@ -21,24 +25,30 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::{Cmd, Pipeline, Value};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 pub use self::settings::{RedisSettings, SettingsError};
 
+use self::answers::{exactly, reason, record, tenant_standing, time, touch_deadline, user_standing};
 use self::connection::{CALL_TIMEOUT, Lane, Lanes, Link};
-use self::fault::{Fault, number, text, unexpected};
+use self::fault::{Fault, number, unexpected};
 use self::keys::Keys;
+use self::known::KnownTenants;
 use super::observe::SharedObserver;
-use super::{Condition, Creation, NewSession, REASON_KEPT, SessionStore, StoreResult, Touch, Unavailable, codec};
+use super::{
+    Condition, Creation, Cursor, NewSession, Page, REASON_KEPT, Revoked, SessionStore, SessionView, SessionsOf,
+    StoreResult, TenantView, Touch, Unavailable, codec,
+};
 use crate::session::{
-    EndReason, Generation, Generations, IdleLimit, Observation, Principal, SessionId, SessionRecord, Standing,
-    StoreTime, TenantId, TenantStanding, TenantStatus, UserId, judge,
+    EndReason, Generations, IdleLimit, Observation, Principal, Revocation, SessionId, SessionRecord, Standing,
+    StoreTime, TenantChange, TenantId, TenantStanding, TenantStatus, UserStanding, judge,
 };
 
-/// For the ending of all sessions of a user, whose sessions are walked.
-const WALK_TIMEOUT: Duration = Duration::from_secs(5);
-/// Sessions looked at in one step of that walk.
-const STEP: usize = 200;
+/// For a page of a listing, which may take many steps.
+const LISTING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Walks after revocations that run at once; more wait their turn.
+const WALKS: usize = 8;
 /// Touches sent in one step.
 const TOUCHES: usize = 500;
 
@@ -50,6 +60,8 @@ pub struct Unfit(String);
 /// The store on one Redis or Valkey server.
 pub struct RedisStore {
     link: Arc<Link>,
+    known: KnownTenants,
+    walks: Arc<Semaphore>,
     watchdog: JoinHandle<()>,
 }
 
@@ -67,7 +79,7 @@ impl RedisStore {
         }
         let watched = Arc::clone(&link);
         let watchdog = tokio::spawn(async move { watched.watch().await });
-        Ok(Arc::new(Self { link, watchdog }))
+        Ok(Arc::new(Self { link, known: KnownTenants::default(), walks: Arc::new(Semaphore::new(WALKS)), watchdog }))
     }
 
     fn keys(&self) -> &Keys {
@@ -81,26 +93,22 @@ impl RedisStore {
         pipeline.cmd("PEXPIRETIME").arg(self.keys().touch(&id));
         // Last, so that an end that comes in between is seen.
         pipeline.cmd("GET").arg(self.keys().ended(&id));
-        let [now, record, touch, ended] = exactly(lanes.quick.ask(&pipeline).await?)?;
-        let now = time(now)?;
-        let record = text(record)?.map(|bytes| codec::decode(&bytes)).transpose().map_err(Fault::garbled)?;
-        let touch_deadline = touch_deadline(&touch)?;
-        let ended = text(ended)?
-            .map(|reason| EndReason::parse(&reason).ok_or_else(|| Fault::garbled("an unknown reason of an end")))
-            .transpose()?;
+        let [now, kept, touch, ended] = exactly(lanes.quick.ask(&pipeline).await?)?;
+        let (now, record) = (time(now)?, record(kept)?);
+        let (touch_deadline, ended) = (touch_deadline(&touch)?, reason(ended)?);
         let (tenant, user) = match &record {
             Some(record) => self.current(&lanes.quick, &record.principal).await?,
-            None => (TenantStanding::default(), Generation::NONE),
+            None => Default::default(),
         };
-        Ok(judge(Observation { record, touch_deadline, ended, tenant, user, now }))
+        Ok(judge(Observation { id, record, touch_deadline, ended, tenant, user, now }))
     }
 
     /// What is known of a principal's tenant and user now.
-    async fn current(&self, lane: &Lane, principal: &Principal) -> Result<(TenantStanding, Generation), Fault> {
+    async fn current(&self, lane: &Lane, principal: &Principal) -> Result<(TenantStanding, UserStanding), Fault> {
         let mut pipeline = redis::pipe();
         self.add_current(&mut pipeline, principal);
         let [tenant, user] = exactly(lane.ask(&pipeline).await?)?;
-        Ok((standing(tenant)?, generation(user)?))
+        Ok((tenant_standing(tenant)?, user_standing(user)?))
     }
 
     fn add_current(&self, pipeline: &mut Pipeline, principal: &Principal) {
@@ -114,8 +122,8 @@ impl RedisStore {
         pipeline.cmd("TIME");
         self.add_current(&mut pipeline, &new.principal);
         let [now, tenant, user] = exactly(lane.ask(&pipeline).await?)?;
-        let (now, tenant, user) = (time(now)?, standing(tenant)?, generation(user)?);
-        let generations = Generations { tenant: tenant.generation, user };
+        let (now, tenant, user) = (time(now)?, tenant_standing(tenant)?, user_standing(user)?);
+        let generations = Generations { tenant: tenant.generation, user: user.generation };
         if tenant.status != TenantStatus::Active {
             return Ok(Creation::TenantRefused(tenant.status));
         }
@@ -124,7 +132,7 @@ impl RedisStore {
         }
         let id = new.id;
         let record = new.record(now, generations);
-        self.index(lane, &id, &record).await?;
+        self.index(lanes, &id, &record).await?;
         let (tenant_after, user_after) = self.store(lane, &id, &record).await?;
         if tenant_after == tenant && user_after == user {
             return Ok(Creation::Stored(record));
@@ -144,8 +152,9 @@ impl RedisStore {
 
     /// Before the session itself: an entry without a session is harmless, a session without an entry could not be
     /// found.
-    async fn index(&self, lane: &Lane, id: &SessionId, record: &SessionRecord) -> Result<(), Fault> {
+    async fn index(&self, lanes: &Lanes, id: &SessionId, record: &SessionRecord) -> Result<(), Fault> {
         let principal = &record.principal;
+        let unknown = self.known.unknown(&principal.tenant, record, lanes.epoch);
         let mut pipeline = redis::pipe();
         for index in
             [self.keys().user_index(&principal.tenant, &principal.user), self.keys().tenant_index(&principal.tenant)]
@@ -154,7 +163,18 @@ impl RedisStore {
             add.arg(id.as_str()).arg(record.deadline.as_millis_rounded_up()).arg(record.created.as_micros() / 1000);
             pipeline.add_command(add);
         }
-        lane.ask(&pipeline).await.map(drop)
+        if let Some(until) = unknown {
+            pipeline.add_command(self.know(
+                &principal.tenant,
+                &until.as_millis_rounded_up().to_string(),
+                record.created,
+            ));
+        }
+        lanes.careful.ask(&pipeline).await?;
+        if let Some(until) = unknown {
+            self.known.wrote(&principal.tenant, until, record.created, lanes.epoch);
+        }
+        Ok(())
     }
 
     /// Stores record and touch key in one step, and reads tenant and user again after it.
@@ -163,7 +183,7 @@ impl RedisStore {
         lane: &Lane,
         id: &SessionId,
         record: &SessionRecord,
-    ) -> Result<(TenantStanding, Generation), Fault> {
+    ) -> Result<(TenantStanding, UserStanding), Fault> {
         let bytes = codec::encode(record).map_err(Fault::garbled)?;
         let touch = first_touch_deadline(record);
         let mut pipeline = redis::pipe();
@@ -177,7 +197,7 @@ impl RedisStore {
             Value::Array(both) if both.as_slice() == [Value::Okay, Value::Okay] => {}
             other => return Err(unexpected("a stored session", &other)),
         }
-        Ok((standing(tenant)?, generation(user)?))
+        Ok((tenant_standing(tenant)?, user_standing(user)?))
     }
 
     fn add_unindex(&self, pipeline: &mut Pipeline, id: &SessionId, principal: &Principal) {
@@ -215,67 +235,6 @@ impl RedisStore {
             }
         }
         Ok(moved)
-    }
-
-    async fn end_user_on(&self, lanes: &Lanes, principal: &Principal, reason: EndReason) -> Result<u64, Fault> {
-        let lane = &lanes.careful;
-        let mut pipeline = redis::pipe();
-        pipeline.add_command(eval(scripts::RAISE, &[self.keys().user(&principal.tenant, &principal.user)]));
-        pipeline.cmd("GET").arg(self.keys().tenant(&principal.tenant));
-        let [raised, tenant] = exactly(lane.ask(&pipeline).await?)?;
-        let current = Generations { tenant: standing(tenant)?.generation, user: generation(raised)? };
-        // From here on no older session is live. What follows counts them, and writes down why they ended.
-        let index = self.keys().user_index(&principal.tenant, &principal.user);
-        let mut cursor = Vec::from(*b"0");
-        let mut ended = 0;
-        loop {
-            // A scan, for it misses no entry that stays, however many others come and go meanwhile.
-            let mut scan = redis::pipe();
-            scan.cmd("ZSCAN").arg(&index).arg(&cursor).arg("COUNT").arg(STEP);
-            let [page] = exactly(lane.ask(&scan).await?)?;
-            let (next, ids) = scanned(page)?;
-            for step in ids.chunks(STEP) {
-                ended += self.end_older(lane, step, principal, current, reason).await?;
-            }
-            if next == b"0" {
-                return Ok(ended);
-            }
-            cursor = next;
-        }
-    }
-
-    /// Ends those of the sessions that were live under an older generation of their user. Answers how many this call
-    /// ended.
-    async fn end_older(
-        &self,
-        lane: &Lane,
-        ids: &[SessionId],
-        principal: &Principal,
-        current: Generations,
-        reason: EndReason,
-    ) -> Result<u64, Fault> {
-        let mut pipeline = redis::pipe();
-        for id in ids {
-            pipeline.cmd("GET").arg(self.keys().record(id));
-        }
-        let mut ends = redis::pipe();
-        for (id, record) in ids.iter().zip(lane.ask(&pipeline).await?) {
-            // One that cannot be read is not live for anybody, and is left to expire.
-            let Some(Ok(record)) = text(record)?.map(|bytes| codec::decode(&bytes)) else { continue };
-            // One of an older generation of its tenant was over before, and is counted by what ended the tenant.
-            if record.generations.user != current.user && record.generations.tenant == current.tenant {
-                ends.add_command(self.end_script(id, &record, reason));
-                self.add_unindex(&mut ends, id, principal);
-            }
-        }
-        if ends.is_empty() {
-            return Ok(0);
-        }
-        let mut ended = 0;
-        for answer in lane.ask_each(&mut ends).await?.iter().step_by(3) {
-            ended += u64::from(number(answer)? == 1);
-        }
-        Ok(ended)
     }
 }
 
@@ -337,10 +296,32 @@ impl SessionStore for RedisStore {
         self.link.call("note_end", CALL_TIMEOUT, work).await.map(|first| first == 1)
     }
 
-    async fn end_user(&self, tenant: &TenantId, user: &UserId, reason: EndReason) -> StoreResult<u64> {
-        let principal = Principal { tenant: tenant.clone(), user: user.clone(), role: None };
-        let work = |lanes: Arc<Lanes>| async move { self.end_user_on(&lanes, &principal, reason).await };
-        self.link.call("end_user", WALK_TIMEOUT, work).await
+    async fn revoke(&self, revocation: &Revocation) -> StoreResult<Revoked> {
+        self.revoke_all(revocation).await
+    }
+
+    async fn change_tenant(&self, tenant: &TenantId, change: &TenantChange) -> StoreResult<Revoked> {
+        self.change_status(tenant, change).await
+    }
+
+    async fn tenant(&self, tenant: &TenantId) -> StoreResult<TenantView> {
+        let work = |lanes: Arc<Lanes>| async move { self.tenant_on(&lanes, tenant).await };
+        self.link.call("tenant", LISTING_TIMEOUT, work).await
+    }
+
+    async fn tenants(&self, after: Option<&TenantId>, limit: usize) -> StoreResult<Page<TenantView, TenantId>> {
+        let work = |lanes: Arc<Lanes>| async move { self.tenants_on(&lanes, after, limit).await };
+        self.link.call("tenants", LISTING_TIMEOUT, work).await
+    }
+
+    async fn sessions(
+        &self,
+        of: &SessionsOf,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> StoreResult<Page<SessionView, Cursor>> {
+        let work = |lanes: Arc<Lanes>| async move { self.sessions_on(&lanes, of, after, limit).await };
+        self.link.call("sessions", LISTING_TIMEOUT, work).await
     }
 
     async fn check(&self) -> StoreResult<Condition> {
@@ -386,62 +367,4 @@ fn first_touch_deadline(record: &SessionRecord) -> StoreTime {
 /// Until when record and reason are kept, in milliseconds.
 fn kept_until(record: &SessionRecord) -> u64 {
     record.deadline.after(REASON_KEPT).as_millis_rounded_up()
-}
-
-fn exactly<const N: usize>(values: Vec<Value>) -> Result<[Value; N], Fault> {
-    values.try_into().map_err(|_| Fault::garbled("not one answer for each command"))
-}
-
-/// The answer of `TIME`: seconds and microseconds, as texts.
-fn time(value: Value) -> Result<StoreTime, Fault> {
-    let wrong = || Fault::garbled("TIME is not a time");
-    let Value::Array(parts) = value else { return Err(unexpected("a time", &value)) };
-    let [seconds, micros] = exactly(parts)?;
-    let part = |value| text(value)?.and_then(|text| decimal(&text)).ok_or_else(wrong);
-    let (seconds, micros) = (part(seconds)?, part(micros)?);
-    seconds
-        .checked_mul(1_000_000)
-        .and_then(|time| time.checked_add(micros))
-        .map(StoreTime::from_micros)
-        .ok_or_else(wrong)
-}
-
-/// The answer of `PEXPIRETIME`: a time in milliseconds, or -2 where there is no key. A touch key that never expires
-/// (-1) was never written.
-fn touch_deadline(value: &Value) -> Result<Option<StoreTime>, Fault> {
-    match number(value)? {
-        -2 => Ok(None),
-        millis => u64::try_from(millis)
-            .map(|millis| Some(StoreTime::from_millis(millis)))
-            .map_err(|_| Fault::garbled("a touch key without an end")),
-    }
-}
-
-fn standing(value: Value) -> Result<TenantStanding, Fault> {
-    text(value)?.map_or(Ok(TenantStanding::default()), |text| {
-        TenantStanding::decode(&text).ok_or_else(|| Fault::garbled("a tenant's standing cannot be read"))
-    })
-}
-
-fn generation(value: Value) -> Result<Generation, Fault> {
-    text(value)?.map_or(Ok(Generation::NONE), |text| {
-        decimal(&text).map(Generation::from_micros).ok_or_else(|| Fault::garbled("a user's generation cannot be read"))
-    })
-}
-
-fn decimal(text: &[u8]) -> Option<u64> {
-    std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
-}
-
-/// The answer of `ZSCAN`: the next cursor, and entries with their scores. What is no session id is not ours.
-fn scanned(value: Value) -> Result<(Vec<u8>, Vec<SessionId>), Fault> {
-    let Value::Array(parts) = value else { return Err(unexpected("a page of an index", &value)) };
-    let [cursor, entries] = exactly(parts)?;
-    let cursor = text(cursor)?.ok_or_else(|| Fault::garbled("a page of an index has no cursor"))?;
-    let Value::Array(entries) = entries else { return Err(unexpected("entries of an index", &entries)) };
-    let mut ids = Vec::with_capacity(entries.len() / 2);
-    for entry in entries.into_iter().step_by(2) {
-        ids.extend(text(entry)?.as_deref().and_then(SessionId::parse));
-    }
-    Ok((cursor, ids))
 }

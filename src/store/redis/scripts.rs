@@ -44,17 +44,83 @@ redis.call('PEXPIREAT', KEYS[2], ARGV[3])
 return 1
 ";
 
-/// Raises a generation. Key: the user's generation. Answers the new one (µs), as text.
+/// Raises a user's generation. Key: the user's standing. Arguments: the session that is to stay (or nothing) and the
+/// generation that it was made under. Answers the new standing.
 ///
-/// One that cannot be read is replaced like an absent one: the new one differs from it, which is all that ends the
-/// sessions made under it.
-pub(super) const RAISE: &str = r"#!lua flags=allow-oom
+/// The session stays exempt only if it is not over already: if its generation is the current one, or it was exempt
+/// before. A standing that cannot be read is replaced like an absent one, and exempts nobody: the new generation
+/// differs from it, which is all that ends the sessions made under it.
+pub(super) const RAISE_USER: &str = r"#!lua flags=allow-oom
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local old = tonumber(redis.call('GET', KEYS[1]) or '0') or 0
-local new = string.format('%.0f', math.max(now, old + 1))
+local text = redis.call('GET', KEYS[1]) or '0'
+local old, exempt = string.match(text, '^(%d+)$'), ''
+if not old then old, exempt = string.match(text, '^(%d+)( [%w_-]+ %d+)$') end
+local new = string.format('%.0f', math.max(now, (tonumber(old) or 0) + 1))
+local kept = ' ' .. ARGV[1] .. ' ' .. ARGV[2]
+if old and ARGV[1] ~= '' and (ARGV[2] == old or kept == exempt) then new = new .. kept end
 redis.call('SET', KEYS[1], new)
 return new
+";
+
+/// Raises a tenant's generation, and changes its status where one is given. Keys: the tenant's standing, its note.
+/// Arguments: the status (or nothing), and the note without its time. Answers the new standing, and 0 if it stays as it
+/// was.
+///
+/// A standing that cannot be read may have been anything: only a new status mends it.
+pub(super) const RAISE_TENANT: &str = r"#!lua flags=allow-oom
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local text = redis.call('GET', KEYS[1]) or '0'
+local old, status = string.match(text, '^(%d+)$'), 'active'
+if not old then old, status = string.match(text, '^(%d+) (%a+)$') end
+if ARGV[1] == '' and not old then return redis.error_reply('UNREADABLE the standing of the tenant: set its status') end
+if ARGV[1] == 'active' and old and status == 'active' then return {text, 0} end
+if ARGV[1] ~= '' then status = ARGV[1] end
+local new = string.format('%.0f', math.max(now, (tonumber(old) or 0) + 1))
+text = new
+if status ~= 'active' then text = new .. ' ' .. status end
+redis.call('SET', KEYS[1], text)
+if ARGV[1] ~= '' then redis.call('SET', KEYS[2], new .. ' ' .. ARGV[2]) end
+return {text, 1}
+";
+
+/// Makes a tenant known. Keys: the tenants by deadline, the tenants by name. Arguments: the tenant, until when it is
+/// known (ms, or `+inf`), now (ms). Drops some that no longer are.
+pub(super) const KNOW: &str = r"#!lua flags=allow-oom
+redis.call('ZADD', KEYS[1], 'GT', ARGV[2], ARGV[1])
+redis.call('ZADD', KEYS[2], 0, ARGV[1])
+local gone = redis.call('ZRANGE', KEYS[1], '-inf', '(' .. ARGV[3], 'BYSCORE', 'LIMIT', 0, 64)
+if #gone > 0 then
+  redis.call('ZREM', KEYS[1], unpack(gone))
+  redis.call('ZREM', KEYS[2], unpack(gone))
+end
+return 1
+";
+
+/// Some entries of an index, in the order of score and session, after a place in it that need not exist any more. Key:
+/// the index. Arguments: the place's score, its session (or nothing), how many. Answers sessions and scores in turn.
+///
+/// Finds the place by halving: entries with one and the same score may be many. Compares bytes, as the server orders
+/// them; the script language's own comparison follows the server's locale.
+pub(super) const PAGE: &str = r"#!lua flags=no-writes
+local score, id = tonumber(ARGV[1]), ARGV[2]
+local function is_after(rank)
+  local entry = redis.call('ZRANGE', KEYS[1], rank, rank, 'WITHSCORES')
+  local other = tonumber(entry[2])
+  if other ~= score then return other > score end
+  for i = 1, math.min(#entry[1], #id) do
+    local one, two = string.byte(entry[1], i), string.byte(id, i)
+    if one ~= two then return one > two end
+  end
+  return #entry[1] > #id
+end
+local low, high = 0, redis.call('ZCARD', KEYS[1])
+while low < high do
+  local middle = math.floor((low + high) / 2)
+  if is_after(middle) then high = middle else low = middle + 1 end
+end
+return redis.call('ZRANGE', KEYS[1], low, low + tonumber(ARGV[3]) - 1, 'WITHSCORES')
 ";
 
 /// Adds a session to an index. Key: the index. Arguments: the session, its absolute deadline (ms), now (ms).

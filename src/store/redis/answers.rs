@@ -1,0 +1,109 @@
+//! Answers of the server as what they mean. What was never written is a fault, never "nothing".
+
+use redis::Value;
+
+use super::super::codec;
+use super::fault::{Fault, number, text, unexpected};
+use crate::session::{
+    EndReason, SessionId, SessionRecord, StoreTime, TenantId, TenantNote, TenantStanding, UserStanding,
+};
+
+pub(super) fn exactly<const N: usize>(values: Vec<Value>) -> Result<[Value; N], Fault> {
+    values.try_into().map_err(|_| Fault::garbled("not one answer for each command"))
+}
+
+/// The answer of `TIME`: seconds and microseconds, as texts.
+pub(super) fn time(value: Value) -> Result<StoreTime, Fault> {
+    let wrong = || Fault::garbled("TIME is not a time");
+    let Value::Array(parts) = value else { return Err(unexpected("a time", &value)) };
+    let [seconds, micros] = exactly(parts)?;
+    let part = |value| text(value)?.and_then(|text| decimal(&text)).ok_or_else(wrong);
+    let (seconds, micros) = (part(seconds)?, part(micros)?);
+    seconds
+        .checked_mul(1_000_000)
+        .and_then(|time| time.checked_add(micros))
+        .map(StoreTime::from_micros)
+        .ok_or_else(wrong)
+}
+
+/// The answer of `PEXPIRETIME`: a time in milliseconds, or -2 where there is no key. A touch key that never expires
+/// (-1) was never written.
+pub(super) fn touch_deadline(value: &Value) -> Result<Option<StoreTime>, Fault> {
+    match number(value)? {
+        -2 => Ok(None),
+        millis => u64::try_from(millis)
+            .map(|millis| Some(StoreTime::from_millis(millis)))
+            .map_err(|_| Fault::garbled("a touch key without an end")),
+    }
+}
+
+pub(super) fn tenant_standing(value: Value) -> Result<TenantStanding, Fault> {
+    text(value)?.map_or(Ok(TenantStanding::default()), |text| {
+        TenantStanding::decode(&text).ok_or_else(|| Fault::garbled("a tenant's standing cannot be read"))
+    })
+}
+
+pub(super) fn user_standing(value: Value) -> Result<UserStanding, Fault> {
+    text(value)?.map_or(Ok(UserStanding::default()), |text| {
+        UserStanding::decode(&text).ok_or_else(|| Fault::garbled("a user's standing cannot be read"))
+    })
+}
+
+fn decimal(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
+}
+
+/// The answer of `ZSCAN`: the next cursor, and entries with their scores. What is no session id is not ours.
+pub(super) fn scanned(value: Value) -> Result<(Vec<u8>, Vec<SessionId>), Fault> {
+    let Value::Array(parts) = value else { return Err(unexpected("a page of an index", &value)) };
+    let [cursor, entries] = exactly(parts)?;
+    let cursor = text(cursor)?.ok_or_else(|| Fault::garbled("a page of an index has no cursor"))?;
+    let Value::Array(entries) = entries else { return Err(unexpected("entries of an index", &entries)) };
+    let mut ids = Vec::with_capacity(entries.len() / 2);
+    for entry in entries.into_iter().step_by(2) {
+        ids.extend(text(entry)?.as_deref().and_then(SessionId::parse));
+    }
+    Ok((cursor, ids))
+}
+
+/// A record as it was stored; `None` where there is none.
+pub(super) fn record(value: Value) -> Result<Option<SessionRecord>, Fault> {
+    text(value)?.map(|bytes| codec::decode(&bytes)).transpose().map_err(Fault::garbled)
+}
+
+/// Why a session ended, where that was written down.
+pub(super) fn reason(value: Value) -> Result<Option<EndReason>, Fault> {
+    let unknown = || Fault::garbled("an unknown reason of an end");
+    text(value)?.map(|reason| EndReason::parse(&reason).ok_or_else(unknown)).transpose()
+}
+
+/// The note of a tenant's last change.
+pub(super) fn note(value: Value) -> Result<Option<TenantNote>, Fault> {
+    let unreadable = || Fault::garbled("the note of a tenant's change cannot be read");
+    text(value)?.map(|text| TenantNote::decode(&text).ok_or_else(unreadable)).transpose()
+}
+
+/// Members with their scores, as `ZRANGE … WITHSCORES` gives them in a script.
+pub(super) fn entries(value: Value) -> Result<Vec<(u64, SessionId)>, Fault> {
+    let Value::Array(values) = value else { return Err(unexpected("entries of an index", &value)) };
+    let mut entries = Vec::with_capacity(values.len() / 2);
+    let mut values = values.into_iter();
+    while let (Some(member), Some(score)) = (values.next(), values.next()) {
+        let id = text(member)?.as_deref().and_then(SessionId::parse);
+        let score = text(score)?.as_deref().and_then(decimal);
+        let both = id.zip(score).ok_or_else(|| Fault::garbled("an index has an entry that was never written"))?;
+        entries.push((both.1, both.0));
+    }
+    Ok(entries)
+}
+
+/// The tenants of a list of them. What is no tenant is not ours.
+pub(super) fn tenants(value: Value) -> Result<Vec<TenantId>, Fault> {
+    let Value::Array(values) = value else { return Err(unexpected("a list of tenants", &value)) };
+    let mut tenants = Vec::with_capacity(values.len());
+    for value in values {
+        let name = text(value)?.and_then(|text| String::from_utf8(text).ok());
+        tenants.extend(name.and_then(|name| TenantId::parse(&name).ok()));
+    }
+    Ok(tenants)
+}

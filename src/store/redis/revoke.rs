@@ -1,0 +1,240 @@
+//! Revocations: one write ends the sessions, a walk in small steps counts them and tidies up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use redis::Value;
+use tokio::sync::Semaphore;
+
+use super::super::walk::{Outdated, STEP, Tally, counted};
+use super::super::{Revoked, StoreResult, Unavailable, codec};
+use super::answers::{exactly, record, scanned, tenant_standing, time, user_standing};
+use super::connection::{CALL_TIMEOUT, Lane, Lanes, Link};
+use super::fault::{Fault, number, text, unexpected};
+use super::{RedisStore, eval, kept_until, scripts};
+use crate::session::{
+    EndReason, Exemption, Revocation, Scope, SessionId, SessionRecord, StoreTime, TenantChange, TenantId, TenantNote,
+    TenantStatus, UserId,
+};
+
+impl RedisStore {
+    pub(super) async fn revoke_all(&self, revocation: &Revocation) -> StoreResult<Revoked> {
+        let work = |lanes: Arc<Lanes>| async move {
+            match &revocation.scope {
+                Scope::User { tenant, user } => self.raise_user(&lanes.careful, tenant, user, None).await,
+                Scope::OtherSessions { tenant, user, keep } => {
+                    self.raise_user(&lanes.careful, tenant, user, Some(*keep)).await
+                }
+                Scope::Tenant { tenant } => {
+                    self.raise_tenant(&lanes.careful, tenant, None).await.map(|(raised, _)| raised)
+                }
+            }
+        };
+        let outdated = self.link.call("revoke", CALL_TIMEOUT, work).await?;
+        let index = match &revocation.scope {
+            Scope::User { tenant, user } | Scope::OtherSessions { tenant, user, .. } => {
+                self.keys().user_index(tenant, user)
+            }
+            Scope::Tenant { tenant } => self.keys().tenant_index(tenant),
+        };
+        Ok(self.walk(index, outdated, revocation.reason).await)
+    }
+
+    pub(super) async fn change_status(&self, tenant: &TenantId, change: &TenantChange) -> StoreResult<Revoked> {
+        let work = |lanes: Arc<Lanes>| async move {
+            // Known first: a tenant that is shut out must be in the list by which operators find it.
+            let mut know = redis::pipe();
+            know.add_command(self.know(tenant, "+inf", StoreTime::from_micros(0)));
+            lanes.careful.ask(&know).await?;
+            self.raise_tenant(&lanes.careful, tenant, Some(change)).await
+        };
+        let (outdated, changed) = self.link.call("change_tenant", CALL_TIMEOUT, work).await?;
+        // A restored tenant has no sessions: the status that it had ended them.
+        if !changed || change.status == TenantStatus::Active {
+            return Ok(Revoked { ended: 0, complete: true });
+        }
+        Ok(self.walk(self.keys().tenant_index(tenant), outdated, change.reason).await)
+    }
+
+    async fn raise_user(
+        &self,
+        lane: &Lane,
+        tenant: &TenantId,
+        user: &UserId,
+        keep: Option<SessionId>,
+    ) -> Result<Outdated, Fault> {
+        let exempt = match keep {
+            Some(keep) => self.exemption(lane, tenant, user, keep).await?,
+            None => None,
+        };
+        let mut raise = eval(scripts::RAISE_USER, &[self.keys().user(tenant, user)]);
+        match exempt {
+            Some(exempt) => raise.arg(exempt.session.as_str()).arg(exempt.generation.as_micros()),
+            None => raise.arg("").arg(""),
+        };
+        let mut pipeline = redis::pipe();
+        pipeline.add_command(raise);
+        pipeline.cmd("GET").arg(self.keys().tenant(tenant));
+        let [raised, tenant] = exactly(lane.ask(&pipeline).await?)?;
+        // The tenant's is read after it: whatever it says, the user's older sessions are over.
+        let tenant = tenant_standing(tenant)?.generation;
+        Ok(Outdated::OfUser { standing: user_standing(raised)?, tenant })
+    }
+
+    /// The generation of the session that is to stay, if it is the user's.
+    async fn exemption(
+        &self,
+        lane: &Lane,
+        tenant: &TenantId,
+        user: &UserId,
+        keep: SessionId,
+    ) -> Result<Option<Exemption>, Fault> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("GET").arg(self.keys().record(&keep));
+        let [kept] = exactly(lane.ask(&pipeline).await?)?;
+        let theirs = record(kept)?.filter(|kept| kept.principal.tenant == *tenant && kept.principal.user == *user);
+        Ok(theirs.map(|kept| Exemption { session: keep, generation: kept.generations.user }))
+    }
+
+    /// Answers what is outdated by it, and whether anything was changed.
+    async fn raise_tenant(
+        &self,
+        lane: &Lane,
+        tenant: &TenantId,
+        change: Option<&TenantChange>,
+    ) -> Result<(Outdated, bool), Fault> {
+        let mut raise = eval(scripts::RAISE_TENANT, &[self.keys().tenant(tenant), self.keys().tenant_note(tenant)]);
+        match change {
+            Some(change) => raise.arg(change.status.as_str()).arg(TenantNote::without_time(change)),
+            None => raise.arg("").arg(""),
+        };
+        let mut pipeline = redis::pipe();
+        pipeline.add_command(raise);
+        let [answer] = exactly(lane.ask(&pipeline).await?)?;
+        let Value::Array(parts) = answer else { return Err(unexpected("a raised generation", &answer)) };
+        let [raised, changed] = exactly(parts)?;
+        Ok((Outdated::OfTenant(tenant_standing(raised)?.generation), number(&changed)? == 1))
+    }
+
+    async fn walk(&self, index: String, outdated: Outdated, reason: EndReason) -> Revoked {
+        let tally = Tally::default();
+        let walk = Walk { link: Arc::clone(&self.link), index, outdated, reason, tally: tally.clone() };
+        counted(walk.run(Arc::clone(&self.walks)), tally).await
+    }
+}
+
+/// Ends what is outdated in an index, one by one.
+struct Walk {
+    link: Arc<Link>,
+    index: String,
+    outdated: Outdated,
+    reason: EndReason,
+    tally: Tally,
+}
+
+impl Walk {
+    async fn run(self, turns: Arc<Semaphore>) -> StoreResult<()> {
+        let _turn = turns.acquire().await.map_err(Unavailable::because)?;
+        let mut cursor = Vec::from(*b"0");
+        loop {
+            let (walk, from) = (&self, &cursor);
+            let step = |lanes: Arc<Lanes>| async move { walk.step(&lanes.bulk, from).await };
+            cursor = self.link.call("revoke_walk", CALL_TIMEOUT, step).await?;
+            if cursor == b"0" {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A scan, for it misses no entry that stays, however many others come and go meanwhile.
+    async fn step(&self, lane: &Lane, cursor: &[u8]) -> Result<Vec<u8>, Fault> {
+        let mut scan = redis::pipe();
+        scan.cmd("ZSCAN").arg(&self.index).arg(cursor).arg("COUNT").arg(STEP);
+        let [page] = exactly(lane.ask(&scan).await?)?;
+        let (next, ids) = scanned(page)?;
+        for ids in ids.chunks(STEP) {
+            self.end_outdated(lane, ids).await?;
+        }
+        Ok(next)
+    }
+
+    /// Plain commands, each of which the server runs by itself: no step keeps it from others.
+    async fn end_outdated(&self, lane: &Lane, ids: &[SessionId]) -> Result<(), Fault> {
+        let keys = self.link.keys();
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("TIME");
+        for id in ids {
+            pipeline.cmd("GET").arg(keys.record(id));
+        }
+        let mut answers = lane.ask(&pipeline).await?.into_iter();
+        let now = time(answers.next().unwrap_or(Value::Nil))?;
+        let mut outdated = Vec::with_capacity(ids.len());
+        for (id, kept) in ids.iter().zip(answers) {
+            // One that cannot be read is not live for anybody, and is left to expire.
+            let Some(Ok(record)) = text(kept)?.map(|bytes| codec::decode(&bytes)) else { continue };
+            if self.outdated.covers(*id, record.generations) {
+                outdated.push((*id, record));
+            }
+        }
+        if outdated.is_empty() {
+            return Ok(());
+        }
+        let mut unlink = redis::pipe();
+        for (id, _) in &outdated {
+            unlink.cmd("UNLINK").arg(keys.touch(id));
+        }
+        let mut ended = Vec::with_capacity(outdated.len());
+        for ((id, record), unlinked) in outdated.iter().zip(lane.ask(&unlink).await?) {
+            if number(&unlinked)? == 1 && now < record.deadline {
+                ended.push((id, record));
+            }
+        }
+        self.write_down(lane, &ended, &outdated).await
+    }
+
+    /// Writes down why, and takes the entries out of the indexes. Counts those that nobody wrote down before: an old
+    /// copy of a touch key may have come back with a restored server.
+    async fn write_down(
+        &self,
+        lane: &Lane,
+        ended: &[(&SessionId, &SessionRecord)],
+        outdated: &[(SessionId, SessionRecord)],
+    ) -> Result<(), Fault> {
+        let keys = self.link.keys();
+        let mut pipeline = redis::pipe();
+        for (id, record) in ended {
+            let reason = pipeline.cmd("SET").arg(keys.ended(id)).arg(self.reason.as_str());
+            reason.arg("NX").arg("PXAT").arg(kept_until(record));
+        }
+        let mut users: BTreeMap<(&TenantId, &UserId), Vec<&str>> = BTreeMap::new();
+        for (id, SessionRecord { principal, .. }) in outdated {
+            users.entry((&principal.tenant, &principal.user)).or_default().push(id.as_str());
+        }
+        for ((tenant, user), ids) in &users {
+            pipeline.cmd("ZREM").arg(keys.user_index(tenant, user)).arg(ids);
+            pipeline.cmd("ZREM").arg(keys.tenant_index(tenant)).arg(ids);
+        }
+        let answers = lane.ask_each(&mut pipeline).await?;
+        let mut refused = redis::pipe();
+        let mut counted = 0;
+        for ((id, record), answer) in ended.iter().zip(answers) {
+            match answer {
+                Value::Nil => {}
+                Value::Okay => counted += 1,
+                // A full server refuses a plain write.
+                _ => {
+                    let mut note = eval(scripts::NOTE_END, &[keys.record(id), keys.ended(id)]);
+                    note.arg(self.reason.as_str()).arg(kept_until(record));
+                    refused.add_command(note);
+                }
+            }
+        }
+        self.tally.add(counted);
+        if !refused.is_empty() {
+            for answer in lane.ask(&refused).await? {
+                self.tally.add(u64::from(number(&answer)? == 1));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! The walk after a revocation: ends, counts and tidies up what the raised generation has ended, in small steps.
+//!
+//! Nothing depends on it but the count, and the reason that is written down. It may be interrupted at any point.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::{Revoked, StoreResult};
+use crate::session::{Generation, Generations, SessionId, UserStanding};
+
+/// How long an answer waits for the count.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Sessions looked at in one step.
+pub(super) const STEP: usize = 200;
+
+/// What a revocation has ended, by what it left as the current generation.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outdated {
+    /// A user's. One of an older generation of its tenant was over before, and is counted by what ended the tenant.
+    OfUser { standing: UserStanding, tenant: Generation },
+    /// A tenant's.
+    OfTenant(Generation),
+}
+
+impl Outdated {
+    /// Whether it has ended a session made under these generations.
+    pub(super) fn covers(self, id: SessionId, generations: Generations) -> bool {
+        match self {
+            Self::OfUser { standing, tenant } => !standing.admits(id, generations.user) && generations.tenant == tenant,
+            Self::OfTenant(current) => generations.tenant != current,
+        }
+    }
+}
+
+/// How many sessions a walk has ended so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally(Arc<AtomicU64>);
+
+impl Tally {
+    pub(super) fn add(&self, ended: u64) {
+        self.0.fetch_add(ended, Ordering::Relaxed);
+    }
+
+    fn so_far(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Runs a walk for as long as it takes, and answers what it came to within [`PATIENCE`].
+pub(super) async fn counted(walk: impl Future<Output = StoreResult<()>> + Send + 'static, tally: Tally) -> Revoked {
+    let walking = tokio::spawn(walk);
+    let complete = match timeout(PATIENCE, walking).await {
+        Ok(Ok(Ok(()))) => true,
+        Ok(Ok(Err(cause))) => {
+            tracing::warn!(%cause, "sessions were revoked, but could not all be counted");
+            false
+        }
+        // It panicked, which is in the log, or goes on.
+        Ok(Err(_)) | Err(_) => false,
+    };
+    Revoked { ended: tally.so_far(), complete }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Unavailable;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_walk_that_takes_long_goes_on_after_the_answer() {
+        let tally = Tally::default();
+        let walked = tally.clone();
+        let walk = async move {
+            for _ in 0..10 {
+                walked.add(200);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Ok(())
+        };
+        assert_eq!(counted(walk, tally.clone()).await, Revoked { ended: 1000, complete: false });
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(tally.so_far(), 2000);
+    }
+
+    #[tokio::test]
+    async fn a_walk_that_fails_has_revoked_all_the_same() {
+        let tally = Tally::default();
+        tally.add(3);
+        let walk = async { Err(Unavailable::because("gone")) };
+        assert_eq!(counted(walk, tally).await, Revoked { ended: 3, complete: false });
+        assert_eq!(counted(async { Ok(()) }, Tally::default()).await, Revoked { ended: 0, complete: true });
+    }
+}
