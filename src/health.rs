@@ -200,12 +200,13 @@ pub async fn probe_store(store: SharedStore, readiness: &Readiness, seen: impl F
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use async_trait::async_trait;
 
     use super::*;
     use crate::session::{
-        EndReason, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
+        EndReason, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantStatus,
     };
     use crate::store::{
         Condition, Creation, Cursor, NewSession, Page, Revoked, SessionStore, SessionView, SessionsOf, StoreResult,
@@ -281,6 +282,9 @@ mod tests {
         async fn create(&self, _: NewSession) -> StoreResult<Creation> {
             unreachable!()
         }
+        async fn rotate(&self, _: SessionId, _: &SessionRecord, _: NewSession, _: Duration) -> StoreResult<Creation> {
+            unreachable!()
+        }
         async fn read(&self, _: SessionId) -> StoreResult<Standing> {
             unreachable!()
         }
@@ -300,6 +304,9 @@ mod tests {
             unreachable!()
         }
         async fn change_tenant(&self, _: &TenantId, _: &TenantChange) -> StoreResult<Revoked> {
+            unreachable!()
+        }
+        async fn tenant_status(&self, _: &TenantId) -> StoreResult<TenantStatus> {
             unreachable!()
         }
         async fn tenant(&self, _: &TenantId) -> StoreResult<TenantView> {

@@ -118,7 +118,14 @@ tables! {
         refresh_path: String,
         cache: String,
         expose: bool,
-    } unbuilt ["max_per_user"]
+        max_per_user: OffOr<RawMaxPerUser>,
+    }
+
+    /// `session.max_per_user`
+    struct RawMaxPerUser {
+        count: u64,
+        action: String,
+    }
 
     /// `[cookie]`
     struct RawCookie {

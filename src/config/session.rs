@@ -1,15 +1,17 @@
 //! `[session]`: how long sessions live, and the gateway's own endpoints for them.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use super::error::{Place, Problems};
 use super::raw::RawSession;
+use super::reader::OffOr;
 use super::server::each;
 use super::table::Field;
-use super::value::{Parsed, choice, duration_within, or_off, quoted, show_duration};
+use super::value::{Parsed, choice, count_within, duration_within, or_off, quoted, show_duration};
 use crate::http::JsonPointer;
 use crate::policy::{PathPattern, PatternTree};
-use crate::session::{IdleLimit, Limits};
+use crate::session::{IdleLimit, LimitAction, Limits, SessionLimit};
 
 /// How long sessions live, and the gateway's own endpoints for them.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub struct SessionConfig {
     pub cache: CacheControl,
     /// Whether answers tell the seconds that a session still has.
     pub expose: bool,
+    /// How many sessions a user may have; `None`: any number.
+    pub max_per_user: Option<SessionLimit>,
 }
 
 /// What happens to `Cache-Control` of answers made for a session.
@@ -59,7 +63,18 @@ pub(super) fn session(raw: &RawSession, problems: &mut Problems) -> SessionConfi
             choice(&[("private", CacheControl::Private), ("leave", CacheControl::Leave)]),
         ),
         expose: raw.expose.get().copied().unwrap_or(false),
+        max_per_user: max_per_user(raw, problems),
     }
+}
+
+fn max_per_user(raw: &RawSession, problems: &mut Problems) -> Option<SessionLimit> {
+    let Some(OffOr::On(raw)) = raw.max_per_user.get() else { return None };
+    let actions = [("revoke-oldest", LimitAction::RevokeOldest), ("deny", LimitAction::Deny)];
+    let count = raw.count.require(problems, "count = 3", |count| {
+        count_within::<u16>(1..=500)(count).and_then(|count| NonZeroU16::new(count).ok_or_else(String::new))
+    });
+    let action = raw.action.require(problems, "action = \"revoke-oldest\"", choice(&actions));
+    Some(SessionLimit { count: count?, action: action? })
 }
 
 fn limits(raw: &RawSession, problems: &mut Problems) -> Limits {

@@ -310,6 +310,16 @@ impl RequestFilter {
         Stripped { claims, names: doomed.remove_from(headers) }
     }
 
+    /// Every value by which a request may name its tenant to a backend, where protected headers are left in it: those of
+    /// the tenant header under all its aliases and of the further names that are stripped, each taken apart at commas,
+    /// because backends join lines.
+    pub fn claimed_tenants<'a>(&'a self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a str> {
+        let names = headers
+            .iter()
+            .filter(|(name, _)| matches!(self.protected.meaning(name), Some(Meaning::Tenant | Meaning::Other)));
+        names.filter_map(|(_, value)| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim)
+    }
+
     /// Removes what no backend may tell a client: hop-by-hop headers and those that `Connection` names, and protected
     /// names. Works for final and for 1xx answers.
     pub fn strip_response(&self, headers: &mut HeaderMap) {

@@ -13,6 +13,6 @@ mod route;
 pub use decide::{SessionFacts, TenantClaim, decide};
 pub use pattern::{PathPattern, PatternError, PatternTree};
 pub use permit::{Denial, Identity, Permit, VerifiedIdentity};
-pub use query::{ForeignClaim, QueryRule, QueryRules, rewrite_query};
+pub use query::{ForeignClaim, QueryRule, QueryRules, claimed_tenants, rewrite_query};
 pub use rewrite::{Unwritable, rewrite};
 pub use route::{Auth, Authorization, IdentityMode, MethodSet, Overlap, Route, RouteTable};

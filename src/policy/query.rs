@@ -40,6 +40,17 @@ impl QueryRules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForeignClaim;
 
+/// What the parameters that hold a tenant say, decoded.
+pub fn claimed_tenants<'a>(query: &'a str, rules: &'a QueryRules) -> impl Iterator<Item = String> + 'a {
+    let pairs = query.split(['&', ';']).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.filter(|(name, _)| rules.rule(name.as_bytes()).is_some()).map(|(_, value)| decoded(value))
+}
+
+fn decoded(value: &str) -> String {
+    let value = value.replace('+', " ");
+    percent_decode(value.as_bytes()).decode_utf8_lossy().into_owned()
+}
+
 /// The query as the backend is to see it. Without a tenant (nobody is logged in) every such parameter is removed.
 /// `None` when nothing changes.
 ///
@@ -66,9 +77,7 @@ pub fn rewrite_query(
         match (rules.rule(name.as_bytes()), tenant) {
             (None, _) => kept.push_str(piece),
             (Some(QueryRule::Match), Some(tenant)) => {
-                let value = value.replace('+', " ");
-                let value = percent_decode(value.as_bytes()).decode_utf8_lossy();
-                if !same_tenant(&value, tenant) {
+                if !same_tenant(&decoded(value), tenant) {
                     return Err(ForeignClaim);
                 }
                 kept.push_str(piece);

@@ -75,7 +75,7 @@ pub(super) async fn login(
         }
         Verdict::LoggedIn(principal) => {
             verify_tenant(gateway, exchange, &backend, &principal).await?;
-            let token = make_session(gateway, exchange, principal, remembered, began).await?;
+            let token = make_session(gateway, exchange, principal, remembered, began, presented).await?;
             end_replaced(gateway, exchange, presented, &token).await?;
             let max_age = remembered.then_some(gateway.config().session.limits.remember);
             parts.headers.append(SET_COOKIE, session_set_cookie(&gateway.config().cookie, &token, max_age));
@@ -132,6 +132,7 @@ async fn make_session(
     principal: Principal,
     remembered: bool,
     began: StoreTime,
+    presented: &Presented,
 ) -> Result<SessionToken, Failure> {
     let token = SessionToken::generate(gateway.entropy()).map_err(|error| Failure::Internal(error.to_string()))?;
     let (idle, absolute) = gateway.config().session.limits.of(remembered);
@@ -144,13 +145,27 @@ async fn make_session(
         address: Some(exchange.client),
         user_agent: UserAgent::of(exchange.user_agent.as_ref().map(HeaderValue::as_bytes)),
         began,
+        limit: gateway.config().session.max_per_user,
+        // It ends as soon as this one is made.
+        replaces: match presented {
+            Presented::One(old) => Some(old.id()),
+            _ => None,
+        },
     };
     exchange.principal = Some(principal);
     match gateway.store().create(new).await.map_err(Failure::Store)? {
-        Creation::Stored(record) => {
+        Creation::Stored { record, displaced } => {
             exchange.session = Some(token.id());
             gateway.run(exchange, Effect::SessionCreated { id: token.id(), record });
+            for (id, record) in displaced {
+                gateway.run(exchange, Effect::SessionEnded { id, record, reason: EndReason::Limit });
+                gateway.cut_streams(id, EndReason::Limit);
+            }
             Ok(token)
+        }
+        Creation::LimitReached => {
+            gateway.run(exchange, Effect::LoginRefused);
+            Err(Failure::TooManySessions)
         }
         Creation::Superseded => {
             gateway.run(exchange, Effect::LoginRefused);

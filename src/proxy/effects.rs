@@ -57,7 +57,7 @@ impl Gateway {
             Effect::SessionEnded { id, record, reason } => {
                 self.metrics().sessions_ended(reason, 1);
                 let actor = match reason {
-                    EndReason::IdleTimeout | EndReason::Expired => Actor::Gateway,
+                    EndReason::IdleTimeout | EndReason::Expired | EndReason::Limit => Actor::Gateway,
                     _ => Actor::User,
                 };
                 self.audit().record(

@@ -31,12 +31,16 @@ use crate::http::{
     is_navigation, is_preflight, is_safe, is_websocket_upgrade, login_redirect, printable, request_host,
     take_gateway_cookie,
 };
-use crate::policy::{Auth, Denial, Identity, IdentityMode, Permit, Route, TenantClaim, decide, rewrite_query};
-use crate::session::{EndReason, Role, SessionId, Standing};
+use crate::policy::{
+    Auth, Denial, Identity, IdentityMode, Permit, Route, TenantClaim, claimed_tenants, decide, rewrite_query,
+};
+use crate::session::{EndReason, Role, SessionId, Standing, TenantId, TenantStatus};
 use crate::telemetry::AccessLine;
 
 /// The longest path in a log line, in characters.
 const LONGEST_LOGGED_PATH: usize = 1024;
+/// The most tenants that one request may name in a migration mode.
+const MOST_CLAIMS: usize = 8;
 const EXPIRES_IN: HeaderName = HeaderName::from_static("x-session-expires-in");
 const IDLE_EXPIRES_IN: HeaderName = HeaderName::from_static("x-session-idle-expires-in");
 /// Subdomains are the operator's own business.
@@ -309,8 +313,11 @@ impl Gateway {
             decide(&route, mode, lookup.facts(), claim).map_err(|denial| lookup.failure(denial))?
         };
 
-        // 12. Unless the permit says so, no claim that step 7 may have left goes any further.
-        if *permit.identity() != Identity::AsClaimed && mode != IdentityMode::Enforce {
+        // 12. Unless the permit says so, no claim that step 7 may have left goes any further; and nobody's of a tenant
+        //     that is shut out.
+        if *permit.identity() == Identity::AsClaimed {
+            self.refuse_claims_of_the_shut_out(&cleared).await?;
+        } else if mode != IdentityMode::Enforce {
             self.filter().strip_request(&mut cleared.headers);
         }
 
@@ -408,6 +415,27 @@ impl Gateway {
             .query()
             .is_some_and(|query| rewrite_query(query, &identity.query, Some(tenant), |claim, _| same(claim)).is_err());
         if foreign_header || foreign_query { TenantClaim::Foreign } else { TenantClaim::Harmless }
+    }
+
+    /// A suspended or deleted tenant is refused as a client's own value in every mode.
+    async fn refuse_claims_of_the_shut_out(&self, cleared: &Cleared) -> Result<(), Failure> {
+        let identity = &self.config().identity;
+        let in_query = cleared.target.query().into_iter().flat_map(|query| claimed_tenants(query, &identity.query));
+        let in_headers = self.filter().claimed_tenants(&cleared.headers).map(str::to_owned);
+        let mut tenants: Vec<TenantId> =
+            in_headers.chain(in_query).filter_map(|claim| identity.rules.canonical_tenant(&claim).ok()).collect();
+        tenants.sort_unstable();
+        tenants.dedup();
+        // Nobody claims so many but to have them asked for.
+        if tenants.len() > MOST_CLAIMS {
+            return Err(Failure::Denied(Denial::TenantMismatch));
+        }
+        for tenant in tenants {
+            if self.store().tenant_status(&tenant).await.map_err(Failure::Store)? != TenantStatus::Active {
+                return Err(Failure::TenantRefused);
+            }
+        }
+        Ok(())
     }
 
     /// Tells of identity headers that are not the session's own.

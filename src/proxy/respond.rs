@@ -32,6 +32,8 @@ pub(super) enum Failure {
     Denied(Denial),
     /// The tenant is suspended or deleted.
     TenantRefused,
+    /// The user has as many sessions as they may have.
+    TooManySessions,
     /// The user or tenant was revoked while the login was under way.
     Superseded,
     /// The store's.
@@ -117,6 +119,11 @@ impl Failure {
                 ),
             },
             Self::TenantRefused => told(StatusCode::FORBIDDEN, "tenant_suspended", "This account is suspended."),
+            Self::TooManySessions => told(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_sessions",
+                "You are logged in on too many devices. Please log out on one of them.",
+            ),
             Self::Superseded => SESSION_REVOKED,
             Self::Store(_) => STORE_UNAVAILABLE,
             Self::Overloaded => {
@@ -191,6 +198,7 @@ impl Failure {
             | Self::MethodNotAllowed(_)
             | Self::Denied(_)
             | Self::TenantRefused
+            | Self::TooManySessions
             | Self::Superseded => {}
         }
     }
@@ -257,6 +265,10 @@ pub(super) fn failure(
     }
     if told.status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if told.status == StatusCode::TOO_MANY_REQUESTS {
+        // A place comes free when somebody logs out or a session times out.
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));
     }
     if failure.poisons_connection() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -1,6 +1,6 @@
 //! What a session is, given everything that the store knows of it: absent, ended (and why), or live.
 
-use super::{EndReason, SessionId, SessionRecord, StoreTime, TenantStanding, TenantStatus, UserStanding};
+use super::{End, EndReason, SessionId, SessionRecord, StoreTime, TenantStanding, TenantStatus, UserStanding};
 
 /// Everything the store knows of one session id, read at `now`.
 #[derive(Clone, Debug)]
@@ -11,8 +11,8 @@ pub struct Observation {
     pub record: Option<SessionRecord>,
     /// The touch deadline; `None` when it has passed or the session was ended.
     pub touch_deadline: Option<StoreTime>,
-    /// Why the session was ended, where that was written down.
-    pub ended: Option<EndReason>,
+    /// The end that was written down.
+    pub ended: Option<End>,
     /// What the store knows of the record's tenant.
     pub tenant: TenantStanding,
     /// What the store knows of the record's user.
@@ -59,10 +59,12 @@ pub struct LiveSession {
 pub fn judge(observation: Observation) -> Standing {
     let Observation { id, record, touch_deadline, ended, tenant, user, now } = observation;
     let Some(record) = record else {
-        return ended.map_or(Standing::Absent, |reason| Standing::Ended(Ended { reason, record: None, noted: true }));
+        return ended
+            .map_or(Standing::Absent, |end| Standing::Ended(Ended { reason: end.reason, record: None, noted: true }));
     };
-    let over = if let Some(reason) = ended {
-        Some((reason, true))
+    // From its time on, whatever the touch key says.
+    let over = if let Some(end) = ended.filter(|end| end.has_come(now)) {
+        Some((end.reason, true))
     } else if tenant.status != TenantStatus::Active || record.generations.tenant != tenant.generation {
         Some((EndReason::TenantRevoked, true))
     } else if !user.admits(id, record.generations.user) {
@@ -78,5 +80,95 @@ pub fn judge(observation: Observation) -> Standing {
         (None, Some(touch_deadline)) => Standing::Live(LiveSession { record, touch_deadline, now }),
         (None, None) => Standing::Ended(Ended { reason: EndReason::IdleTimeout, record: Some(record), noted: false }),
         (Some((reason, noted)), _) => Standing::Ended(Ended { reason, record: Some(record), noted }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{Exemption, Generation, Generations, Principal, TenantId, UserAgent, UserId};
+    use super::*;
+
+    const NOW: StoreTime = StoreTime::from_micros(1_700_000_000_000_000);
+
+    fn live() -> Observation {
+        let record = SessionRecord {
+            principal: Principal {
+                tenant: TenantId::parse("acme").expect("visible ASCII"),
+                user: UserId::parse("7").expect("visible ASCII"),
+                role: None,
+            },
+            created: NOW.before(Duration::from_secs(60)),
+            deadline: NOW.after(Duration::from_secs(3600)),
+            idle: None,
+            remembered: false,
+            generations: Generations { tenant: Generation::from_micros(3), user: Generation::from_micros(5) },
+            address: None,
+            user_agent: UserAgent::default(),
+        };
+        Observation {
+            id: SessionId::parse(&[b'A'; 22]).expect("22 characters of base64url"),
+            touch_deadline: Some(record.deadline),
+            tenant: TenantStanding { generation: record.generations.tenant, status: TenantStatus::Active },
+            user: UserStanding { generation: record.generations.user, exempt: None },
+            record: Some(record),
+            ended: None,
+            now: NOW,
+        }
+    }
+
+    fn reason(observation: Observation) -> Option<EndReason> {
+        match judge(observation) {
+            Standing::Live(_) => None,
+            Standing::Ended(ended) => Some(ended.reason),
+            Standing::Absent => panic!("there is a record"),
+        }
+    }
+
+    #[test]
+    fn a_generation_that_differs_in_either_direction_ends_a_session() {
+        assert_eq!(reason(live()), None);
+        for generation in [Generation::NONE, Generation::from_micros(2), Generation::from_micros(9)] {
+            let tenant = TenantStanding { generation, status: TenantStatus::Active };
+            assert_eq!(reason(Observation { tenant, ..live() }), Some(EndReason::TenantRevoked));
+            let user = UserStanding { generation, exempt: None };
+            assert_eq!(reason(Observation { user, ..live() }), Some(EndReason::UserRevoked));
+        }
+    }
+
+    #[test]
+    fn the_exempt_session_lives_on_under_its_own_generation_alone() {
+        let session = live().id;
+        let generation = Generation::from_micros(9);
+        let with = |session, own| {
+            let exempt = Some(Exemption { session, generation: Generation::from_micros(own) });
+            reason(Observation { user: UserStanding { generation, exempt }, ..live() })
+        };
+        assert_eq!(with(session, 5), None);
+        assert_eq!(with(session, 4), Some(EndReason::UserRevoked));
+        let other = SessionId::parse(&[b'B'; 22]).expect("22 characters of base64url");
+        assert_eq!(with(other, 5), Some(EndReason::UserRevoked));
+        // The tenant's revocation knows no exemption.
+        let exempt = Some(Exemption { session, generation: Generation::from_micros(5) });
+        let tenant = TenantStanding { generation, status: TenantStatus::Active };
+        let both = Observation { user: UserStanding { generation, exempt }, tenant, ..live() };
+        assert_eq!(reason(both), Some(EndReason::TenantRevoked));
+    }
+
+    #[test]
+    fn a_tenant_that_is_not_active_has_no_live_session() {
+        for status in [TenantStatus::Suspended, TenantStatus::Deleted] {
+            let tenant = TenantStanding { status, ..live().tenant };
+            assert_eq!(reason(Observation { tenant, ..live() }), Some(EndReason::TenantRevoked));
+        }
+    }
+
+    #[test]
+    fn an_end_at_a_time_ends_a_session_from_then_on_whatever_was_touched() {
+        let at = |at| reason(Observation { ended: Some(End { reason: EndReason::Replaced, at }), ..live() });
+        assert_eq!(at(None), Some(EndReason::Replaced));
+        assert_eq!(at(Some(NOW)), Some(EndReason::Replaced));
+        assert_eq!(at(Some(NOW.after(Duration::from_micros(1)))), None);
     }
 }

@@ -30,8 +30,8 @@ use async_trait::async_trait;
 pub use self::listing::{Cursor, Page, SessionView, SessionsOf, TenantView};
 
 use crate::session::{
-    EndReason, Generations, IdleLimit, Principal, Revocation, SessionId, SessionRecord, Standing, StoreTime,
-    TenantChange, TenantId, TenantStatus, UserAgent,
+    EndReason, Generations, IdleLimit, Principal, Revocation, SessionId, SessionLimit, SessionRecord, Standing,
+    StoreTime, TenantChange, TenantId, TenantStatus, UserAgent,
 };
 
 /// How long after its absolute deadline the reason of a session's end is still known.
@@ -74,6 +74,10 @@ pub struct NewSession {
     pub user_agent: UserAgent,
     /// The store's time before the login request was sent to the backend.
     pub began: StoreTime,
+    /// How many sessions the user may have; `None` when any number.
+    pub limit: Option<SessionLimit>,
+    /// A session that the caller ends as soon as this one is made: it does not count.
+    pub replaces: Option<SessionId>,
 }
 
 impl NewSession {
@@ -97,8 +101,16 @@ impl NewSession {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Creation {
     /// It is stored; the cookie may go out.
-    Stored(SessionRecord),
-    /// The user or tenant was revoked after the login began: there is no session.
+    Stored {
+        /// Its record.
+        record: SessionRecord,
+        /// The sessions that this call ended, because the user had too many; among them this one itself, should later
+        /// logins have displaced it already.
+        displaced: Vec<(SessionId, SessionRecord)>,
+    },
+    /// The user has as many sessions as they may have: there is no further one.
+    LimitReached,
+    /// The user or tenant was revoked after the login began, or the session to rotate is over: there is no session.
     Superseded,
     /// The tenant is suspended or deleted: there is no session.
     TenantRefused(TenantStatus),
@@ -140,6 +152,16 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Makes a session, indexed by user and by tenant.
     async fn create(&self, new: NewSession) -> StoreResult<Creation>;
 
+    /// Makes a session in the place of a live one, with its absolute deadline. The old one ends after `grace`, which
+    /// is for what is in flight.
+    async fn rotate(
+        &self,
+        old: SessionId,
+        old_record: &SessionRecord,
+        new: NewSession,
+        grace: Duration,
+    ) -> StoreResult<Creation>;
+
     /// What a session is. Does not touch it.
     async fn read(&self, id: SessionId) -> StoreResult<Standing>;
 
@@ -164,6 +186,9 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Changes a tenant's status. All its sessions end, unless it was and stays active; making it active revives none.
     async fn change_tenant(&self, tenant: &TenantId, change: &TenantChange) -> StoreResult<Revoked>;
+
+    /// A tenant's status alone, which is cheap enough to ask for a request.
+    async fn tenant_status(&self, tenant: &TenantId) -> StoreResult<TenantStatus>;
 
     /// What is known of a tenant; one that nobody ever used is active and has no sessions.
     async fn tenant(&self, tenant: &TenantId) -> StoreResult<TenantView>;

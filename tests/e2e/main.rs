@@ -18,6 +18,7 @@ mod harness;
 mod http2;
 mod identity;
 mod lifetime;
+mod limits;
 mod login;
 mod logout;
 mod operation;

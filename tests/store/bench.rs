@@ -53,13 +53,15 @@ pub(crate) async fn login(store: &SharedStore) -> NewSession {
         address: Some(IpAddr::from([192, 0, 2, 7])),
         user_agent: UserAgent::of(Some(b"curl")),
         began: store.now().await.unwrap(),
+        limit: None,
+        replaces: None,
     }
 }
 
 /// Stores it, and it is stored.
 pub(crate) async fn stored(store: &SharedStore, new: NewSession) -> SessionRecord {
     match store.create(new).await.unwrap() {
-        Creation::Stored(record) => record,
+        Creation::Stored { record, .. } => record,
         other => panic!("not stored: {other:?}"),
     }
 }

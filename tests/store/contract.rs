@@ -1,12 +1,14 @@
 //! The contract of `SessionStore`, sentence by sentence. Each runs on every store (see `main.rs`).
 
 use std::collections::HashSet;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use session_gateway::session::{
-    EndReason, Ended, Generation, IdleLimit, Scope, SessionId, SessionRecord, Standing, TenantId, TenantStatus, UserId,
+    EndReason, Ended, Generation, IdleLimit, LimitAction, Scope, SessionId, SessionLimit, SessionRecord, Standing,
+    TenantId, TenantStatus, UserId,
 };
 use session_gateway::store::{
     Creation, Cursor, NewSession, Page, SessionView, SessionsOf, SharedStore, TenantView, Touch,
@@ -296,7 +298,7 @@ pub(crate) async fn each_session_is_counted_once_while_sessions_come_and_go(benc
             while !stop.load(Ordering::SeqCst) {
                 let new = login(&store).await;
                 let id = new.id;
-                if let Creation::Stored(record) = store.create(new).await.unwrap() {
+                if let Creation::Stored { record, .. } = store.create(new).await.unwrap() {
                     made.push(id);
                     if made.len().is_multiple_of(3) {
                         ended_here += u64::from(store.end(id, &record, EndReason::Logout).await.unwrap());
@@ -455,6 +457,7 @@ pub(crate) async fn a_suspended_or_deleted_tenant_gets_no_session_and_loses_the_
     for status in [TenantStatus::Suspended, TenantStatus::Deleted] {
         let (old, record) = session(&store).await;
         assert_eq!(change_tenant(&store, "acme", status).await, 1);
+        assert_eq!(store.tenant_status(&record.principal.tenant).await.unwrap(), status);
         let new = login(&store).await;
         let id = new.id;
         assert_eq!(store.create(new).await.unwrap(), Creation::TenantRefused(status));
@@ -493,6 +496,146 @@ pub(crate) async fn what_stays_active_keeps_its_sessions_and_what_is_revoked_its
     revoke(&store, acme(), EndReason::TenantRevoked).await;
     let refused = store.create(login(&store).await).await.unwrap();
     assert_eq!(refused, Creation::TenantRefused(TenantStatus::Suspended));
+}
+
+pub(crate) async fn a_rotated_session_has_a_moment_and_its_successor_the_old_deadline(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    let (old, old_record) = session(&store).await;
+    bench.elapse(Duration::from_millis(50)).await;
+    let new = NewSession { principal: principal("other", "7"), ..login(&store).await };
+    let id = new.id;
+    let creation = store.rotate(old, &old_record, new.clone(), SHORT).await.unwrap();
+    let Creation::Stored { record, displaced } = creation else { panic!("{creation:?}") };
+    assert_eq!((record.deadline, displaced), (old_record.deadline, vec![]));
+    assert_eq!(live(&other, id).await.record, record);
+    live(&other, old).await;
+    let again = NewSession { id: self::id(), ..new };
+    assert_eq!(store.rotate(old, &old_record, again, SHORT).await.unwrap(), Creation::Superseded, "only once");
+    // Whatever is used meanwhile: its end has a time.
+    assert!(touch(&store, Touch { id: old, deadline: old_record.created.after(2 * HOUR) }).await);
+    bench.elapse_until(record.created.after(SHORT + Duration::from_millis(20))).await;
+    assert_eq!(other.read(old).await.unwrap(), ended(EndReason::Replaced, &old_record, true));
+    live(&other, id).await;
+    assert!(!store.end(old, &old_record, EndReason::Logout).await.unwrap(), "it was counted when it was rotated");
+}
+
+pub(crate) async fn a_session_that_is_over_is_not_rotated(bench: &mut impl Bench) {
+    let store = bench.store();
+    let unknown = id();
+    let (logged_out, record) = session(&store).await;
+    store.end(logged_out, &record, EndReason::Logout).await.unwrap();
+    let (revoked, _) = session(&store).await;
+    change_tenant(&store, "acme", TenantStatus::Suspended).await;
+    for old in [unknown, logged_out, revoked] {
+        let new = NewSession { principal: principal("other", "7"), ..login(&store).await };
+        let id = new.id;
+        assert_eq!(store.rotate(old, &record, new, HOUR).await.unwrap(), Creation::Superseded);
+        assert!(!matches!(store.read(id).await.unwrap(), Standing::Live(_)));
+    }
+}
+
+pub(crate) async fn the_end_of_a_rotated_session_comes_at_once_when_asked_for(bench: &mut impl Bench) {
+    let store = bench.store();
+    let (old, record) = session(&store).await;
+    store.rotate(old, &record, login(&store).await, HOUR).await.unwrap();
+    assert!(!store.end(old, &record, EndReason::Logout).await.unwrap());
+    assert_eq!(store.read(old).await.unwrap(), ended(EndReason::Replaced, &record, true));
+}
+
+fn limited(new: NewSession, count: u16, action: LimitAction) -> NewSession {
+    NewSession { limit: Some(SessionLimit { count: NonZeroU16::new(count).unwrap(), action }), ..new }
+}
+
+pub(crate) async fn a_login_beyond_the_limit_ends_the_oldest(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    let mut made = Vec::new();
+    for n in 0..6 {
+        // The first has the longest lifetime: age decides, not the deadline.
+        let absolute = if n == 0 { 24 * HOUR } else { 8 * HOUR };
+        let new = NewSession { absolute, ..login(&store).await };
+        let new = limited(new, 3, LimitAction::RevokeOldest);
+        let id = new.id;
+        let creation = if n % 2 == 0 { &store } else { &other }.create(new).await.unwrap();
+        let Creation::Stored { record, displaced } = creation else { panic!("{creation:?}") };
+        made.push((id, record));
+        let gone: Vec<_> = if n >= 3 { vec![made[n - 3].clone()] } else { vec![] };
+        assert_eq!(displaced, gone);
+        for (id, record) in gone {
+            assert_eq!(store.read(id).await.unwrap(), ended(EndReason::Limit, &record, true));
+        }
+        bench.elapse(Duration::from_millis(1)).await;
+    }
+    let neighbour =
+        limited(NewSession { principal: principal("acme", "8"), ..login(&store).await }, 1, LimitAction::Deny);
+    stored(&store, neighbour).await;
+    // A lower limit applies with the next login.
+    let new = limited(login(&store).await, 1, LimitAction::RevokeOldest);
+    let Creation::Stored { displaced, .. } = store.create(new).await.unwrap() else { panic!("not stored") };
+    assert_eq!(displaced, made[3..]);
+    assert_eq!(revoke_user(&store, "acme", "7", EndReason::UserRevoked).await, 1);
+}
+
+pub(crate) async fn a_login_beyond_the_limit_is_refused_until_there_is_room(bench: &mut impl Bench) {
+    let store = bench.store();
+    let new = |new| limited(new, 2, LimitAction::Deny);
+    let (first, record) = session(&store).await;
+    let second = new(NewSession { idle: idle(100), ..login(&store).await });
+    stored(&store, second).await;
+    let refused = new(login(&store).await);
+    let id = refused.id;
+    assert_eq!(store.create(refused).await.unwrap(), Creation::LimitReached);
+    assert_eq!(store.read(id).await.unwrap(), Standing::Absent);
+    live(&store, first).await;
+    // Of what is about to be replaced none is counted.
+    let instead = NewSession { replaces: Some(first), ..new(login(&store).await) };
+    let instead = (instead.id, stored(&store, instead).await);
+    assert!(store.end(first, &record, EndReason::Replaced).await.unwrap());
+    assert_eq!(store.create(new(login(&store).await)).await.unwrap(), Creation::LimitReached);
+    // A logout, a time-out and a revocation each make room.
+    assert!(store.end(instead.0, &instead.1, EndReason::Logout).await.unwrap());
+    stored(&store, new(login(&store).await)).await;
+    bench.elapse(Duration::from_millis(110)).await;
+    stored(&store, new(login(&store).await)).await;
+    assert_eq!(store.create(new(login(&store).await)).await.unwrap(), Creation::LimitReached);
+    revoke_user(&store, "acme", "7", EndReason::UserRevoked).await;
+    bench.elapse(Duration::from_millis(1)).await;
+    stored(&store, new(login(&store).await)).await;
+}
+
+pub(crate) async fn racing_logins_never_exceed_the_limit_and_each_end_is_told_once(bench: &mut impl Bench) {
+    let stores = [bench.store(), bench.other_instance().await, bench.other_instance().await];
+    for action in [LimitAction::Deny, LimitAction::RevokeOldest] {
+        for round in 0..15 {
+            let user = format!("{action:?}{round}");
+            let logins = (0..12).map(|n| {
+                let (store, user) = (stores[n % 3].clone(), user.clone());
+                tokio::spawn(async move {
+                    let new = NewSession { principal: principal("acme", &user), ..login(&store).await };
+                    store.create(limited(new, 3, action)).await.unwrap()
+                })
+            });
+            let (mut made, mut displaced) = (0, HashSet::new());
+            for login in logins.collect::<Vec<_>>() {
+                match login.await.unwrap() {
+                    Creation::Stored { displaced: gone, .. } => {
+                        made += 1;
+                        for (id, _) in gone {
+                            assert!(displaced.insert(id), "told of twice");
+                        }
+                    }
+                    Creation::LimitReached => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+            let of = SessionsOf::User { tenant: TenantId::parse("acme").unwrap(), user: UserId::parse(&user).unwrap() };
+            let still_live = all_sessions(&stores[0], &of, 50).await.len();
+            assert_eq!(still_live + displaced.len(), made, "{action:?}");
+            assert!((1..=3).contains(&still_live), "{still_live} {action:?}");
+            if action == LimitAction::Deny {
+                assert_eq!(made, 3);
+            }
+        }
+    }
 }
 
 pub(crate) async fn a_tenant_shows_its_status_why_and_its_live_sessions(bench: &mut impl Bench) {

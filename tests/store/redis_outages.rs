@@ -86,6 +86,8 @@ fn login_without(record: &SessionRecord) -> NewSession {
         address: None,
         user_agent: record.user_agent.clone(),
         began: record.created,
+        limit: None,
+        replaces: None,
     }
 }
 
@@ -382,6 +384,8 @@ async fn login_for(store: &SharedStore) -> NewSession {
         address: None,
         user_agent: session_gateway::session::UserAgent::default(),
         began,
+        limit: None,
+        replaces: None,
     }
 }
 
@@ -428,5 +432,5 @@ async fn a_creation_whose_answer_is_lost_leaves_nothing_that_a_user_could_see() 
     // Whether it came to be or not, logging out everywhere leaves none.
     revoke_user(&store, "acme", "7", EndReason::LogoutAll).await;
     assert_eq!(revoke_user(&store, "acme", "7", EndReason::LogoutAll).await, 0);
-    assert!(matches!(store.create(login(&store).await).await.unwrap(), Creation::Stored(_)));
+    assert!(matches!(store.create(login(&store).await).await.unwrap(), Creation::Stored { .. }));
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use session_gateway::session::{
-    EndReason, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
+    EndReason, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantStatus,
 };
 use session_gateway::store::observe::{Outcome, StoreObserver};
 use session_gateway::store::touch_queue::{Queued, TouchQueue};
@@ -70,6 +70,9 @@ impl SessionStore for Recorder {
     async fn create(&self, _: NewSession) -> StoreResult<Creation> {
         unimplemented!()
     }
+    async fn rotate(&self, _: SessionId, _: &SessionRecord, _: NewSession, _: Duration) -> StoreResult<Creation> {
+        unimplemented!()
+    }
     async fn read(&self, _: SessionId) -> StoreResult<Standing> {
         unimplemented!()
     }
@@ -86,6 +89,9 @@ impl SessionStore for Recorder {
         unimplemented!()
     }
     async fn change_tenant(&self, _: &TenantId, _: &TenantChange) -> StoreResult<Revoked> {
+        unimplemented!()
+    }
+    async fn tenant_status(&self, _: &TenantId) -> StoreResult<TenantStatus> {
         unimplemented!()
     }
     async fn tenant(&self, _: &TenantId) -> StoreResult<TenantView> {

@@ -200,7 +200,7 @@ fn each_capture_reads_its_own_table() {
 #[test]
 fn words_of_several_sections_are_understood() {
     let config = with(
-        "audit.file = \"-\"\nsession = { idle = \"off\", status_path = \"off\", remember_field = \"stay\" }\n\
+        "audit.file = \"-\"\nsession = { max_per_user = { count = 3, action = \"deny\" }, idle = \"off\", status_path = \"off\", remember_field = \"stay\" }\n\
          identity = { anonymous = \"1\", query = { tenant = \"drop\" } }\nlogin.failure = [200, \"302\"]\n\
          server.hosts = [\"*.test\"]\nevents = []\nserver.proxy_protocol = \"required\"\n\
          server.trusted_proxies = [\"10.0.0.1\"]\nadmin.tokens = []",
@@ -210,6 +210,8 @@ fn words_of_several_sections_are_understood() {
     assert_eq!(config.session.limits.idle, None);
     assert!(config.session.status_path.is_none());
     assert_eq!(config.session.remember_field.as_str(), "/stay");
+    let limit = config.session.max_per_user.expect("a limit");
+    assert_eq!((limit.count.get(), limit.action), (3, crate::session::LimitAction::Deny));
     assert_eq!(config.identity.anonymous, Some(HeaderValue::from_static("1")));
     assert_eq!(config.identity.query, QueryRules::new(vec![(String::from("tenant"), QueryRule::Drop)]));
     assert_eq!(config.login.failure, [200, 302]);

@@ -113,7 +113,11 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         (
             "session.max_per_user = { count = 3 }",
-            "t.toml:4: session.max_per_user: is not supported by this version; remove it",
+            "t.toml:4: session.max_per_user.action: is missing; add `action = \"revoke-oldest\"`",
+        ),
+        (
+            "session.max_per_user = { count = 0, action = \"deny\" }",
+            "t.toml:4: session.max_per_user.count: 0 is out of bounds; choose from 1 to 500",
         ),
         (
             "session.no_touch = [\"/a/*/b\"]",

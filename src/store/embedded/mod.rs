@@ -197,7 +197,18 @@ impl SessionStore for EmbeddedStore {
     }
 
     async fn create(&self, new: NewSession) -> StoreResult<Creation> {
-        self.write("create", move |tables, now| tables.create(new, now)).await
+        self.write("create", move |tables, now| tables.create(new, None, now)).await
+    }
+
+    async fn rotate(
+        &self,
+        old: SessionId,
+        old_record: &SessionRecord,
+        new: NewSession,
+        grace: Duration,
+    ) -> StoreResult<Creation> {
+        let old_record = old_record.clone();
+        self.write("rotate", move |tables, now| tables.rotate(old, &old_record, new, grace, now)).await
     }
 
     async fn read(&self, id: SessionId) -> StoreResult<Standing> {
@@ -258,6 +269,12 @@ impl SessionStore for EmbeddedStore {
             Some((walk, ended, next)) => Ok(self.walk(walk, ended, next).await),
             None => Ok(Revoked { ended: 0, complete: true }),
         }
+    }
+
+    async fn tenant_status(&self, tenant: &TenantId) -> StoreResult<TenantStatus> {
+        let (outcome, standing) = self.look(|transaction, _| Snapshot::of(transaction)?.tenant(tenant));
+        self.shared.observer.command("tenant_status", outcome);
+        standing.map(|standing| standing.status)
     }
 
     async fn tenant(&self, tenant: &TenantId) -> StoreResult<TenantView> {

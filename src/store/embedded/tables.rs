@@ -4,14 +4,16 @@
 //! changes anything, so that a record which cannot be read fails that call alone.
 
 use std::ops::Bound;
+use std::time::Duration;
 
 use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::super::walk::Outdated;
 use super::super::{Creation, NewSession, REASON_KEPT, Touch, Unavailable, codec};
 use crate::session::{
-    EndReason, Exemption, Generation, Generations, Observation, Scope, SessionId, SessionRecord, Standing, StoreTime,
-    TenantChange, TenantId, TenantNote, TenantStanding, TenantStatus, UserId, UserStanding, judge,
+    End, EndReason, Exemption, Generation, Generations, LimitAction, Observation, Principal, Scope, SessionId,
+    SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantNote, TenantStanding, TenantStatus, UserId,
+    UserStanding, judge,
 };
 
 /// The layout of the tables.
@@ -113,30 +115,47 @@ impl Snapshot {
     }
 
     /// What a session is.
-    pub(super) fn session(&self, session: SessionId, now: StoreTime) -> Result<Standing, Fault> {
-        let id = session.as_str();
-        let record = match self.sessions.get(id)? {
-            Some(bytes) => Some(codec::decode(bytes.value()).map_err(garbled)?),
-            None => None,
-        };
-        let touch_deadline = self.touches.get(id)?.map(|at| StoreTime::from_micros(at.value()));
-        let ended = match self.ends.get(id)? {
-            Some(reason) => Some(reason_of(reason.value())?),
-            None => None,
-        };
-        let (mut tenant, mut user) = (TenantStanding::default(), UserStanding::default());
-        if let Some(SessionRecord { principal, .. }) = &record {
-            tenant = self.tenant(&principal.tenant)?;
-            if let Some(text) = self.users.get((principal.tenant.as_str(), principal.user.as_str()))? {
-                user = user_of(text.value())?;
-            }
-        }
-        Ok(judge(Observation { id: session, record, touch_deadline, ended, tenant, user, now }))
+    pub(super) fn session(&self, id: SessionId, now: StoreTime) -> Result<Standing, Fault> {
+        session(&self.sessions, &self.touches, &self.ends, (&self.tenants, &self.users), id, now)
     }
 
     pub(super) fn tenant(&self, tenant: &TenantId) -> Result<TenantStanding, Fault> {
         self.tenants.get(tenant.as_str())?.map_or(Ok(TenantStanding::default()), |text| standing_of(text.value()))
     }
+}
+
+/// What a session is, by all that says so.
+fn session(
+    sessions: &impl ReadableTable<&'static str, &'static [u8]>,
+    touches: &impl ReadableTable<&'static str, u64>,
+    ends: &impl ReadableTable<&'static str, &'static str>,
+    (tenants, users): (
+        &impl ReadableTable<&'static str, &'static str>,
+        &impl ReadableTable<(&'static str, &'static str), &'static str>,
+    ),
+    session: SessionId,
+    now: StoreTime,
+) -> Result<Standing, Fault> {
+    let id = session.as_str();
+    let record = match sessions.get(id)? {
+        Some(bytes) => Some(codec::decode(bytes.value()).map_err(garbled)?),
+        None => None,
+    };
+    let touch_deadline = touches.get(id)?.map(|at| StoreTime::from_micros(at.value()));
+    let ended = match ends.get(id)? {
+        Some(end) => Some(end_of(end.value())?),
+        None => None,
+    };
+    let (mut tenant, mut user) = (TenantStanding::default(), UserStanding::default());
+    if let Some(SessionRecord { principal, .. }) = &record {
+        if let Some(text) = tenants.get(principal.tenant.as_str())? {
+            tenant = standing_of(text.value())?;
+        }
+        if let Some(text) = users.get((principal.tenant.as_str(), principal.user.as_str()))? {
+            user = user_of(text.value())?;
+        }
+    }
+    Ok(judge(Observation { id: session, record, touch_deadline, ended, tenant, user, now }))
 }
 
 /// The lists, at one moment.
@@ -202,7 +221,7 @@ fn entries(
     (order, id): &Place,
     most: usize,
 ) -> Result<Vec<Place>, redb::Error> {
-    let mut places = Vec::with_capacity(most);
+    let mut places = Vec::new();
     let id = id.as_str();
     match of {
         IndexOf::User(tenant, user) => {
@@ -226,8 +245,8 @@ fn entries(
     Ok(places)
 }
 
-fn reason_of(text: &str) -> Result<EndReason, Fault> {
-    EndReason::parse(text.as_bytes()).ok_or_else(|| garbled("an unknown reason of an end"))
+fn end_of(text: &str) -> Result<End, Fault> {
+    End::decode(text.as_bytes()).ok_or_else(|| garbled("an unknown reason of an end"))
 }
 
 fn standing_of(text: &str) -> Result<TenantStanding, Fault> {
@@ -276,7 +295,13 @@ impl<'txn> Tables<'txn> {
         Ok(())
     }
 
-    pub(super) fn create(&mut self, new: NewSession, now: StoreTime) -> Result<Creation, Fault> {
+    /// Makes a session, which ends at `not_after` at the latest.
+    pub(super) fn create(
+        &mut self,
+        new: NewSession,
+        not_after: Option<StoreTime>,
+        now: StoreTime,
+    ) -> Result<Creation, Fault> {
         let tenant = self.standing(&new.principal.tenant)?;
         let user = self.user_standing(&new.principal.tenant, &new.principal.user)?;
         let generations = Generations { tenant: tenant.generation, user: user.generation };
@@ -286,8 +311,19 @@ impl<'txn> Tables<'txn> {
         if generations.newer_than(new.began) {
             return Ok(Creation::Superseded);
         }
+        let mut displaced = Vec::new();
+        if let Some(limit) = new.limit {
+            displaced = self.live_of(&new.principal, now)?;
+            displaced.retain(|(id, _)| Some(*id) != new.replaces);
+            let many = (displaced.len() + 1).saturating_sub(usize::from(limit.count.get()));
+            if many > 0 && limit.action == LimitAction::Deny {
+                return Ok(Creation::LimitReached);
+            }
+            displaced.truncate(many);
+        }
         let id = new.id;
-        let record = new.record(now, generations);
+        let mut record = new.record(now, generations);
+        record.deadline = not_after.map_or(record.deadline, |latest| latest.min(record.deadline));
         let touch_deadline = record.idle.map_or(record.deadline, |idle| idle.deadline_of_use_at(now));
         let id = id.as_str();
         let bytes = codec::encode(&record).map_err(garbled)?;
@@ -297,7 +333,51 @@ impl<'txn> Tables<'txn> {
         self.user_index.insert((tenant, user, now.as_micros(), id), ())?;
         self.tenant_index.insert((tenant, now.as_micros(), id), ())?;
         self.expiry.insert((kept_until(&record), id), ())?;
-        Ok(Creation::Stored(record))
+        for (id, record) in &displaced {
+            self.end(*id, record, EndReason::Limit, now)?;
+        }
+        Ok(Creation::Stored { record, displaced })
+    }
+
+    /// Makes a session in the place of a live one, which ends after `grace`.
+    pub(super) fn rotate(
+        &mut self,
+        old: SessionId,
+        old_record: &SessionRecord,
+        new: NewSession,
+        grace: Duration,
+        now: StoreTime,
+    ) -> Result<Creation, Fault> {
+        if self.ends.get(old.as_str())?.is_some() || !matches!(self.session(old, now)?, Standing::Live(_)) {
+            return Ok(Creation::Superseded);
+        }
+        let creation = self.create(new, Some(old_record.deadline), now)?;
+        if matches!(creation, Creation::Stored { .. }) {
+            let end = End { reason: EndReason::Replaced, at: Some(now.after(grace)) };
+            self.ends.insert(old.as_str(), end.encode().as_str())?;
+        }
+        Ok(creation)
+    }
+
+    /// The live sessions of a user, oldest first.
+    fn live_of(&self, principal: &Principal, now: StoreTime) -> Result<Vec<(SessionId, SessionRecord)>, Fault> {
+        let index = IndexOf::User(principal.tenant.clone(), principal.user.clone());
+        let mut live = Vec::new();
+        for (_, id) in entries(&self.user_index, &self.tenant_index, &index, &Place::default(), usize::MAX)? {
+            let Some(id) = SessionId::parse(id.as_bytes()) else { continue };
+            // What cannot be read is not live for anybody.
+            match self.session(id, now) {
+                Ok(Standing::Live(session)) => live.push((id, session.record)),
+                Ok(Standing::Absent | Standing::Ended(_)) | Err(Fault::Garbled(_)) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(live)
+    }
+
+    /// What a session is.
+    fn session(&self, id: SessionId, now: StoreTime) -> Result<Standing, Fault> {
+        session(&self.sessions, &self.touches, &self.ends, (&self.tenants, &self.users), id, now)
     }
 
     pub(super) fn touch(&mut self, touches: &[Touch], now: StoreTime) -> Result<Vec<bool>, Fault> {
@@ -340,11 +420,16 @@ impl<'txn> Tables<'txn> {
         let live = self.live_touch(id.as_str(), now)?.is_some() && now < record.deadline;
         self.touches.remove(id.as_str())?;
         self.unindex(id, record)?;
-        if !live || self.ends.get(id.as_str())?.is_some() {
-            return Ok(false);
+        let noted = match self.ends.get(id.as_str())? {
+            Some(end) => Some(end_of(end.value())?),
+            None => None,
+        };
+        // An end that is written down for later comes now, and was counted then.
+        let end = End::now(noted.map_or(reason, |end| end.reason));
+        if live {
+            self.ends.insert(id.as_str(), end.encode().as_str())?;
         }
-        self.ends.insert(id.as_str(), reason.as_str())?;
-        Ok(true)
+        Ok(live && noted.is_none())
     }
 
     pub(super) fn note_end(&mut self, id: SessionId, reason: EndReason) -> Result<bool, Fault> {

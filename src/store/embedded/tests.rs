@@ -96,9 +96,11 @@ async fn make(store: &EmbeddedStore) -> Result<SessionId, super::Unavailable> {
         address: None,
         user_agent: UserAgent::default(),
         began: store.now().await?,
+        limit: None,
+        replaces: None,
     };
     let made = store.create(new).await?;
-    assert!(matches!(made, Creation::Stored(_)));
+    assert!(matches!(made, Creation::Stored { .. }));
     Ok(id)
 }
 

@@ -4,9 +4,7 @@ use redis::Value;
 
 use super::super::codec;
 use super::fault::{Fault, number, text, unexpected};
-use crate::session::{
-    EndReason, SessionId, SessionRecord, StoreTime, TenantId, TenantNote, TenantStanding, UserStanding,
-};
+use crate::session::{End, SessionId, SessionRecord, StoreTime, TenantId, TenantNote, TenantStanding, UserStanding};
 
 pub(super) fn exactly<const N: usize>(values: Vec<Value>) -> Result<[Value; N], Fault> {
     values.try_into().map_err(|_| Fault::garbled("not one answer for each command"))
@@ -71,10 +69,10 @@ pub(super) fn record(value: Value) -> Result<Option<SessionRecord>, Fault> {
     text(value)?.map(|bytes| codec::decode(&bytes)).transpose().map_err(Fault::garbled)
 }
 
-/// Why a session ended, where that was written down.
-pub(super) fn reason(value: Value) -> Result<Option<EndReason>, Fault> {
+/// The end of a session, where one was written down.
+pub(super) fn end(value: Value) -> Result<Option<End>, Fault> {
     let unknown = || Fault::garbled("an unknown reason of an end");
-    text(value)?.map(|reason| EndReason::parse(&reason).ok_or_else(unknown)).transpose()
+    text(value)?.map(|end| End::decode(&end).ok_or_else(unknown)).transpose()
 }
 
 /// The note of a tenant's last change.

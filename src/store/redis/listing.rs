@@ -7,7 +7,7 @@ use redis::Value;
 use super::super::listing::{Cursor, Page, SessionView, SessionsOf, TenantView};
 use super::super::walk::STEP;
 use super::answers::{
-    entries, exactly, note, reason, record, tenant_standing, tenants, time, touch_deadline, user_standing,
+    end, entries, exactly, note, record, tenant_standing, tenants, time, touch_deadline, user_standing,
 };
 use super::connection::{Lane, Lanes};
 use super::fault::Fault;
@@ -112,7 +112,7 @@ impl RedisStore {
         let now = time(answer())?;
         let mut found = Vec::with_capacity(ids.len());
         for id in ids {
-            let (kept, touch, ended) = (record(answer()), touch_deadline(&answer()), reason(answer()));
+            let (kept, touch, ended) = (record(answer()), touch_deadline(&answer()), end(answer()));
             if let (Ok(Some(record)), Ok(touch_deadline), Ok(ended)) = (kept, touch, ended) {
                 found.push((*id, record, touch_deadline, ended));
             }

@@ -15,6 +15,7 @@ mod fault;
 mod fitness;
 mod keys;
 mod known;
+mod limit;
 mod listing;
 mod revoke;
 mod scripts;
@@ -30,7 +31,7 @@ use tokio::task::JoinHandle;
 
 pub use self::settings::{RedisSettings, SettingsError};
 
-use self::answers::{exactly, reason, record, tenant_standing, time, touch_deadline, user_standing};
+use self::answers::{end, exactly, record, tenant_standing, time, touch_deadline, user_standing};
 use self::connection::{CALL_TIMEOUT, Lane, Lanes, Link};
 use self::fault::{Fault, number, unexpected};
 use self::keys::Keys;
@@ -95,7 +96,7 @@ impl RedisStore {
         pipeline.cmd("GET").arg(self.keys().ended(&id));
         let [now, kept, touch, ended] = exactly(lanes.quick.ask(&pipeline).await?)?;
         let (now, record) = (time(now)?, record(kept)?);
-        let (touch_deadline, ended) = (touch_deadline(&touch)?, reason(ended)?);
+        let (touch_deadline, ended) = (touch_deadline(&touch)?, end(ended)?);
         let (tenant, user) = match &record {
             Some(record) => self.current(&lanes.quick, &record.principal).await?,
             None => Default::default(),
@@ -116,7 +117,8 @@ impl RedisStore {
         pipeline.cmd("GET").arg(self.keys().user(&principal.tenant, &principal.user));
     }
 
-    async fn create_on(&self, lanes: &Lanes, new: NewSession) -> Result<Creation, Fault> {
+    /// Makes a session, which ends at `not_after` at the latest.
+    async fn create_on(&self, lanes: &Lanes, new: NewSession, not_after: Option<StoreTime>) -> Result<Creation, Fault> {
         let lane = &lanes.careful;
         let mut pipeline = redis::pipe();
         pipeline.cmd("TIME");
@@ -130,35 +132,77 @@ impl RedisStore {
         if generations.newer_than(new.began) {
             return Ok(Creation::Superseded);
         }
-        let id = new.id;
-        let record = new.record(now, generations);
-        self.index(lanes, &id, &record).await?;
+        let (id, limit, replaces) = (new.id, new.limit, new.replaces);
+        let mut record = new.record(now, generations);
+        record.deadline = not_after.map_or(record.deadline, |latest| latest.min(record.deadline));
+        let place = match limit {
+            Some(limit) => match self.reserve(lane, &id, &record.principal, limit, replaces).await? {
+                Some(place) => Some(place),
+                None => return Ok(Creation::LimitReached),
+            },
+            None => None,
+        };
+        self.index(lanes, &id, &record, limit.is_some()).await?;
         let (tenant_after, user_after) = self.store(lane, &id, &record).await?;
         if tenant_after == tenant && user_after == user {
-            return Ok(Creation::Stored(record));
+            let displaced = match place {
+                Some(place) => self.take_place(lane, &id, &record, place).await?,
+                None => Vec::new(),
+            };
+            return Ok(Creation::Stored { record, displaced });
         }
         // Revoked while it was made. If the revocation already found, ended and counted it, it did exist for a moment:
         // then it is stored, and dead. Either way each session is counted by one call only.
-        let mut discard = redis::pipe();
-        discard.add_command(eval(scripts::DISCARD, &[self.keys().touch(&id), self.keys().record(&id)]));
-        self.add_unindex(&mut discard, &id, &record.principal);
-        let [discarded, _, _] = exactly(lane.ask_each(&mut discard).await?)?;
-        match (number(&discarded)?, tenant_after.status) {
-            (0, _) => Ok(Creation::Stored(record)),
-            (_, TenantStatus::Active) => Ok(Creation::Superseded),
-            (_, refused) => Ok(Creation::TenantRefused(refused)),
+        match (self.discard(lane, &id, &record.principal).await?, tenant_after.status) {
+            (false, _) => Ok(Creation::Stored { record, displaced: Vec::new() }),
+            (true, TenantStatus::Active) => Ok(Creation::Superseded),
+            (true, refused) => Ok(Creation::TenantRefused(refused)),
         }
+    }
+
+    /// Takes back a session that must not come to be. `false` if somebody else ended it first.
+    async fn discard(&self, lane: &Lane, id: &SessionId, principal: &Principal) -> Result<bool, Fault> {
+        let mut discard = redis::pipe();
+        discard.add_command(eval(scripts::DISCARD, &[self.keys().touch(id), self.keys().record(id)]));
+        self.add_unindex(&mut discard, id, principal);
+        let [discarded, _, _] = exactly(lane.ask_each(&mut discard).await?)?;
+        Ok(number(&discarded)? == 1)
+    }
+
+    async fn rotate_on(
+        &self,
+        lanes: &Lanes,
+        old: SessionId,
+        old_record: &SessionRecord,
+        new: NewSession,
+        grace: Duration,
+    ) -> Result<Creation, Fault> {
+        let (id, principal) = (new.id, new.principal.clone());
+        let creation = self.create_on(lanes, new, Some(old_record.deadline)).await?;
+        if !matches!(creation, Creation::Stored { .. }) {
+            return Ok(creation);
+        }
+        let mut later = eval(scripts::END_LATER, &[self.keys().touch(&old), self.keys().ended(&old)]);
+        later.arg(EndReason::Replaced.as_str()).arg(crate::clock::micros(grace)).arg(kept_until(old_record));
+        // Read after it: a revocation from here on comes after the rotation, and one before it wins. The new session
+        // may be of another tenant, whose generation says nothing about the old one's.
+        if one_number(&lanes.careful, later).await? == 1
+            && matches!(self.read_from(lanes, old).await?, Standing::Live(_))
+        {
+            return Ok(creation);
+        }
+        self.discard(&lanes.careful, &id, &principal).await?;
+        Ok(Creation::Superseded)
     }
 
     /// Before the session itself: an entry without a session is harmless, a session without an entry could not be
     /// found.
-    async fn index(&self, lanes: &Lanes, id: &SessionId, record: &SessionRecord) -> Result<(), Fault> {
+    async fn index(&self, lanes: &Lanes, id: &SessionId, record: &SessionRecord, has_place: bool) -> Result<(), Fault> {
         let principal = &record.principal;
         let unknown = self.known.unknown(&principal.tenant, record, lanes.epoch);
         let mut pipeline = redis::pipe();
-        for index in
-            [self.keys().user_index(&principal.tenant, &principal.user), self.keys().tenant_index(&principal.tenant)]
-        {
+        let of_user = (!has_place).then(|| self.keys().user_index(&principal.tenant, &principal.user));
+        for index in of_user.into_iter().chain([self.keys().tenant_index(&principal.tenant)]) {
             let mut add = eval(scripts::INDEX, &[index]);
             add.arg(id.as_str()).arg(record.deadline.as_millis_rounded_up()).arg(record.created.as_micros() / 1000);
             pipeline.add_command(add);
@@ -251,8 +295,19 @@ impl SessionStore for RedisStore {
     }
 
     async fn create(&self, new: NewSession) -> StoreResult<Creation> {
-        let work = |lanes: Arc<Lanes>| async move { self.create_on(&lanes, new).await };
+        let work = |lanes: Arc<Lanes>| async move { self.create_on(&lanes, new, None).await };
         self.link.call("create", CALL_TIMEOUT, work).await
+    }
+
+    async fn rotate(
+        &self,
+        old: SessionId,
+        old_record: &SessionRecord,
+        new: NewSession,
+        grace: Duration,
+    ) -> StoreResult<Creation> {
+        let work = |lanes: Arc<Lanes>| async move { self.rotate_on(&lanes, old, old_record, new, grace).await };
+        self.link.call("rotate", CALL_TIMEOUT, work).await
     }
 
     async fn read(&self, id: SessionId) -> StoreResult<Standing> {
@@ -302,6 +357,16 @@ impl SessionStore for RedisStore {
 
     async fn change_tenant(&self, tenant: &TenantId, change: &TenantChange) -> StoreResult<Revoked> {
         self.change_status(tenant, change).await
+    }
+
+    async fn tenant_status(&self, tenant: &TenantId) -> StoreResult<TenantStatus> {
+        let work = |lanes: Arc<Lanes>| async move {
+            let mut pipeline = redis::pipe();
+            pipeline.cmd("GET").arg(self.keys().tenant(tenant));
+            let [standing] = exactly(lanes.quick.ask(&pipeline).await?)?;
+            Ok(tenant_standing(standing)?.status)
+        };
+        self.link.call("tenant_status", CALL_TIMEOUT, work).await
     }
 
     async fn tenant(&self, tenant: &TenantId) -> StoreResult<TenantView> {

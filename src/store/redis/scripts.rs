@@ -9,13 +9,28 @@
 ///
 /// The touch key decides: only one caller can unlink it, and nothing but the making of a session ever sets it. So the
 /// record may stay, and tell whose session it was: a touch in flight finds no touch key to move. Should an old copy of
-/// the touch key ever come back with a restored server, the reason beside it still says that the session is over.
+/// the touch key ever come back with a restored server, the reason beside it still says that the session is over. An
+/// end that is written down for later comes now, and was counted then.
 pub(super) const END: &str = r"#!lua flags=allow-oom
 if redis.call('UNLINK', KEYS[1]) == 0 then return 0 end
 local time = redis.call('TIME')
 if tonumber(time[1]) * 1000000 + tonumber(time[2]) >= tonumber(ARGV[3]) then return 0 end
 local noted = redis.pcall('SET', KEYS[2], ARGV[1], 'NX', 'PXAT', ARGV[2])
-if noted == false then return 0 end
+if noted == false then
+  local reason = string.match(redis.call('GET', KEYS[2]), '^(.+)@')
+  if reason then redis.call('SET', KEYS[2], reason, 'PXAT', ARGV[2]) end
+  return 0
+end
+return 1
+";
+
+/// Has a live session end later. Keys: touch key, reason. Arguments: the reason, after how long (µs), until when it is
+/// kept (ms). Answers 1 unless it is over, or is to end already.
+pub(super) const END_LATER: &str = r"#!lua
+if redis.call('EXISTS', KEYS[1]) == 0 or redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+local time = redis.call('TIME')
+local at = string.format('%.0f', tonumber(time[1]) * 1000000 + tonumber(time[2]) + tonumber(ARGV[2]))
+redis.call('SET', KEYS[2], ARGV[1] .. '@' .. at, 'PXAT', ARGV[3])
 return 1
 ";
 
@@ -121,6 +136,52 @@ while low < high do
   if is_after(middle) then high = middle else low = middle + 1 end
 end
 return redis.call('ZRANGE', KEYS[1], low, low + tonumber(ARGV[3]) - 1, 'WITHSCORES')
+";
+
+/// Reserves a place for a session in its user's index, where that leaves no more than may be. Key: the index. Arguments:
+/// the session, how many may be, until when the place is reserved (ms), now (ms), then three lists, each preceded by its
+/// length: entries of sessions that are over, entries that do not count because they are about to end, and reserved
+/// places to take away. Answers 1 if the place is reserved; else nothing of the last list was taken.
+///
+/// What came in since the caller looked counts, and so does a place whose session has been stored since.
+pub(super) const RESERVE: &str = r"#!lua
+local key, at = KEYS[1], 5
+local function list()
+  local entries, length = {}, tonumber(ARGV[at])
+  for i = 1, length do entries[i] = ARGV[at + i] end
+  at = at + length + 1
+  return entries
+end
+local over, ending, taken = list(), list(), list()
+for _, entry in ipairs(over) do redis.call('ZREM', key, entry) end
+local expired = redis.call('ZRANGE', key, '-inf', '(' .. ARGV[4], 'BYSCORE', 'LIMIT', 0, 64)
+if #expired > 0 then redis.call('ZREM', key, unpack(expired)) end
+local count = redis.call('ZCARD', key)
+for _, entry in ipairs(ending) do
+  if redis.call('ZSCORE', key, entry) then count = count - 1 end
+end
+local free = {}
+for _, entry in ipairs(taken) do
+  local until_then = redis.call('ZSCORE', key, entry)
+  if until_then and tonumber(until_then) <= tonumber(ARGV[3]) then
+    count = count - 1
+    free[#free + 1] = entry
+  end
+end
+if count >= tonumber(ARGV[2]) then return 0 end
+for _, entry in ipairs(free) do redis.call('ZREM', key, entry) end
+redis.call('ZADD', key, ARGV[3], ARGV[1])
+if redis.call('PEXPIRETIME', key) < tonumber(ARGV[3]) then redis.call('PEXPIREAT', key, ARGV[3]) end
+return 1
+";
+
+/// Gives a reserved place its session's absolute deadline. Key: the index. Arguments: the session, the deadline (ms).
+/// Answers 0 if the place was taken away.
+pub(super) const TAKE_PLACE: &str = r"#!lua flags=allow-oom
+if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
+redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+if redis.call('PEXPIRETIME', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIREAT', KEYS[1], ARGV[2]) end
+return 1
 ";
 
 /// Adds a session to an index. Key: the index. Arguments: the session, its absolute deadline (ms), now (ms).
