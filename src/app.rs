@@ -29,6 +29,7 @@ use crate::proxy::{ConnectionTimeouts, Gateway, OpenStreams, Services};
 use crate::socket::{Bound, Sockets};
 use crate::store::audit::{Anchor, AuditAnchors, AuditStream};
 use crate::store::embedded::{EmbeddedStore, OpenError};
+use crate::store::journal::{Journal, Warn};
 use crate::store::observe::{SharedObserver, Unobserved};
 use crate::store::redis::{RedisSettings, RedisStore, SettingsError, Unfit};
 use crate::store::touch_queue::{DEFAULT_CAPACITY, TouchQueue};
@@ -118,7 +119,7 @@ pub fn try_store(config: &StoreConfig) -> Result<(), StartError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let Opened { store, .. } = open_store(config, Arc::new(SystemClock), Arc::new(Unobserved)).await?;
+        let Opened { store, .. } = open_store(config, Arc::new(SystemClock), Arc::new(Unobserved), None).await?;
         match store.check().await? {
             Condition::Good => Ok(()),
             // Nobody could log in.
@@ -178,7 +179,15 @@ async fn serve(
     };
     let audit = Arc::new(AuditLog::open(settings, clock.clone(), metrics.audit())?);
     let observer: SharedObserver = Arc::new(StoreTelemetry { metrics: metrics.clone(), readiness: readiness.clone() });
-    let Opened { store, anchors, stream } = open_store(&config.store, clock.clone(), observer.clone()).await?;
+    let journalling = Journalling {
+        lifetime: config.session.limits.absolute.max(config.session.limits.remember),
+        warn: Box::new({
+            let readiness = Arc::clone(&readiness);
+            move |warning| readiness.warn("journal", warning)
+        }),
+    };
+    let Opened { store, anchors, stream } =
+        open_store(&config.store, clock.clone(), observer.clone(), Some(journalling)).await?;
     let place = place_of(&config.audit.file);
     let sharing = Sharing { anchors, stream, clock: clock.clone(), place }.start(audit.outbox());
     let touches = Arc::new(TouchQueue::start(store.clone(), observer, DEFAULT_CAPACITY));
@@ -300,14 +309,30 @@ struct Opened {
     stream: Option<Arc<dyn AuditStream>>,
 }
 
-async fn open_store(config: &StoreConfig, clock: SharedClock, observer: SharedObserver) -> Result<Opened, StartError> {
+/// What a journal needs beside its file.
+struct Journalling {
+    /// How long the longest session lives.
+    lifetime: Duration,
+    warn: Warn,
+}
+
+/// Opens the store; with its journal unless it is only looked at.
+async fn open_store(
+    config: &StoreConfig,
+    clock: SharedClock,
+    observer: SharedObserver,
+    journalling: Option<Journalling>,
+) -> Result<Opened, StartError> {
     Ok(match &config.kind {
         StoreKind::Embedded { path } => {
             let store = EmbeddedStore::open(path, clock, observer)?;
             Opened { store: store.clone(), anchors: store, stream: None }
         }
-        StoreKind::Redis { url, password } => {
-            let settings = RedisSettings::new(url, password.as_ref(), &config.prefix, None)?;
+        StoreKind::Redis { url, password, journal } => {
+            let mut settings = RedisSettings::new(url, password.as_ref(), &config.prefix, None)?;
+            if let (Some(path), Some(Journalling { lifetime, warn })) = (journal, journalling) {
+                settings = settings.with_journal(Journal::open(path, clock, lifetime, warn)?);
+            }
             let store = RedisStore::connect(settings, observer).await?;
             Opened { store: store.clone(), anchors: store.clone(), stream: Some(store) }
         }

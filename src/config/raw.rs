@@ -104,6 +104,7 @@ tables! {
         password_file: String,
         prefix: String,
         on_error: String,
+        journal: String,
     } unbuilt ["cache_entries"]
 
     /// `[session]`

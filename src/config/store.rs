@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::error::Problems;
 use super::raw::RawStore;
 use super::secrets::secret_or_file;
-use super::value::{Parsed, choice, quoted};
+use super::value::{Parsed, choice, or_off, quoted};
 use crate::secret::Secret;
 
 /// Where sessions are kept.
@@ -26,6 +26,8 @@ pub enum StoreKind {
         url: Secret,
         /// The password, when it is not in the URL.
         password: Option<Secret>,
+        /// Where this gateway keeps what it ended; `None`: nowhere.
+        journal: Option<PathBuf>,
     },
     /// A file, for one machine.
     Embedded {
@@ -44,7 +46,12 @@ pub(super) fn store(raw: &RawStore, problems: &mut Problems) -> Option<StoreConf
     if raw.embedded.is_given() && raw.redis.is_given() {
         problems.error(raw.embedded.place(), "stands beside `store.redis`; keep one of the two");
     }
+    let journal =
+        raw.journal.parse_or(Some(PathBuf::from("data/journal.redb")), problems, or_off(|path| file_path(path)));
     let kind = if raw.embedded.is_given() {
+        if raw.journal.is_given() {
+            problems.error(raw.journal.place(), "belongs to `store.redis`; remove it");
+        }
         if let Some(password) = &password {
             problems.error(&password.place, "belongs to `store.redis`; remove it");
         }
@@ -61,7 +68,7 @@ pub(super) fn store(raw: &RawStore, problems: &mut Problems) -> Option<StoreConf
         {
             problems.error(&password.place, "stands beside a password in `store.redis`; keep one of the two");
         }
-        url.map(|url| StoreKind::Redis { url, password: password.map(|password| password.value) })
+        url.map(|url| StoreKind::Redis { url, password: password.map(|password| password.value), journal })
     };
     Some(StoreConfig { kind: kind?, prefix })
 }

@@ -57,7 +57,7 @@ fn the_eleven_lines_are_enough() {
         config.upstreams.get("default").expect("an upstream").peers,
         [PeerAddress::Tcp { host: String::from("127.0.0.1"), port: 5059 }]
     );
-    let StoreKind::Redis { url, password: None } = &config.store.kind else { panic!("{:?}", config.store) };
+    let StoreKind::Redis { url, password: None, .. } = &config.store.kind else { panic!("{:?}", config.store) };
     assert_eq!(url.expose_secret(), "redis://127.0.0.1:6379/0");
     let Capture::Json(pointers) = &config.login.capture else { panic!("{:?}", config.login.capture) };
     assert_eq!(

@@ -14,6 +14,7 @@
 pub mod audit;
 mod codec;
 pub mod embedded;
+pub mod journal;
 mod listing;
 pub mod observe;
 pub mod redis;
@@ -123,6 +124,8 @@ pub struct Revoked {
     pub ended: u64,
     /// Whether that is all of them. `false`: counting takes longer than 5 s and goes on, or was interrupted.
     pub complete: bool,
+    /// Whether it is safe from a server that comes back with older data. `false`: the journal could not be written.
+    pub journalled: bool,
 }
 
 /// What a store that answers can be used for.

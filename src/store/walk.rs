@@ -51,7 +51,11 @@ impl Tally {
 }
 
 /// Runs a walk for as long as it takes, and answers what it came to within [`PATIENCE`].
-pub(super) async fn counted(walk: impl Future<Output = StoreResult<()>> + Send + 'static, tally: Tally) -> Revoked {
+pub(super) async fn counted(
+    walk: impl Future<Output = StoreResult<()>> + Send + 'static,
+    tally: Tally,
+    journalled: bool,
+) -> Revoked {
     let walking = tokio::spawn(walk);
     let complete = match timeout(PATIENCE, walking).await {
         Ok(Ok(Ok(()))) => true,
@@ -62,7 +66,7 @@ pub(super) async fn counted(walk: impl Future<Output = StoreResult<()>> + Send +
         // It panicked, which is in the log, or goes on.
         Ok(Err(_)) | Err(_) => false,
     };
-    Revoked { ended: tally.so_far(), complete }
+    Revoked { ended: tally.so_far(), complete, journalled }
 }
 
 #[cfg(test)]
@@ -81,7 +85,10 @@ mod tests {
             }
             Ok(())
         };
-        assert_eq!(counted(walk, tally.clone()).await, Revoked { ended: 1000, complete: false });
+        assert_eq!(
+            counted(walk, tally.clone(), true).await,
+            Revoked { ended: 1000, complete: false, journalled: true }
+        );
         tokio::time::sleep(Duration::from_secs(10)).await;
         assert_eq!(tally.so_far(), 2000);
     }
@@ -91,7 +98,10 @@ mod tests {
         let tally = Tally::default();
         tally.add(3);
         let walk = async { Err(Unavailable::because("gone")) };
-        assert_eq!(counted(walk, tally).await, Revoked { ended: 3, complete: false });
-        assert_eq!(counted(async { Ok(()) }, Tally::default()).await, Revoked { ended: 0, complete: true });
+        assert_eq!(counted(walk, tally, true).await, Revoked { ended: 3, complete: false, journalled: true });
+        assert_eq!(
+            counted(async { Ok(()) }, Tally::default(), true).await,
+            Revoked { ended: 0, complete: true, journalled: true }
+        );
     }
 }

@@ -4,6 +4,7 @@
 mod bench;
 mod contract;
 mod embedded;
+mod journal;
 mod redis;
 mod redis_outages;
 mod redis_server;

@@ -230,14 +230,14 @@ async fn another_database_and_another_prefix_are_kept_apart() {
 }
 
 /// A way to a server that stops the first thing said that contains `words`, until it is released.
-struct Barrier {
-    port: u16,
-    reached: Arc<Notify>,
-    release: Arc<Notify>,
+pub(crate) struct Barrier {
+    pub(crate) port: u16,
+    pub(crate) reached: Arc<Notify>,
+    pub(crate) release: Arc<Notify>,
 }
 
 impl Barrier {
-    async fn before(server: &RedisServer, words: &'static [u8]) -> Self {
+    pub(crate) async fn before(server: &RedisServer, words: &'static [u8]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let barrier = Self {
             port: listener.local_addr().unwrap().port(),

@@ -30,7 +30,7 @@ async fn fails_within_a_second<T: std::fmt::Debug>(call: impl Future<Output = St
     answer.expect_err("the store is not usable").cause
 }
 
-async fn recovers(store: &SharedStore) {
+pub(crate) async fn recovers(store: &SharedStore) {
     for _ in 0..1000 {
         if store.check().await.is_ok() {
             return;

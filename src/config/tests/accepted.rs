@@ -86,7 +86,7 @@ fn debug_shows_no_secret() {
     let text = BASE.replace("store.embedded = \"s\"", "store = { redis = \"redis://a\", password = \"hidden\" }");
     let config = valid(&text);
     assert!(!format!("{config:?}").contains("hidden"));
-    assert!(matches!(config.store.kind, StoreKind::Redis { password: Some(_), .. }));
+    assert!(matches!(config.store.kind, StoreKind::Redis { password: Some(_), journal: Some(_), .. }));
 }
 
 #[test]

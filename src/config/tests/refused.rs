@@ -97,6 +97,7 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         ("store.redis = \"redis://a\"", "t.toml:3: store.embedded: stands beside `store.redis`; keep one of the two"),
         ("store.password = \"hidden\"", "t.toml:4: store.password: belongs to `store.redis`; remove it"),
+        ("store.journal = \"x\"", "t.toml:4: store.journal: belongs to `store.redis`; remove it"),
         ("store.on_error = \"allow\"", "t.toml:4: store.on_error: \"allow\" is not known; choose one of \"deny\""),
         ("store.cache_entries = 5", "t.toml:4: store.cache_entries: is not supported by this version; remove it"),
         (

@@ -27,13 +27,13 @@ pub struct OpenError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenErrorKind {
     /// Another process, or another store in this one, has it open.
-    #[error("the session store is in use by another process; one gateway at a time, several share a Redis")]
+    #[error("in use by another process; one gateway at a time, several share a Redis and have a journal each")]
     InUse,
     /// It is not, or no longer, a file that redb wrote.
-    #[error("not a session store, or damaged: {0}; it was left as it is, move it away to start with an empty one")]
+    #[error("not what a gateway wrote, or damaged: {0}; it was left as it is, move it away to start with an empty one")]
     Corrupt(String),
     /// It belongs to another program.
-    #[error("a redb file, but not a session store; it was left as it is, choose another path")]
+    #[error("a redb file, but not what belongs here; it was left as it is, choose another path")]
     Foreign,
     /// Another version of the gateway wrote it.
     #[error("written in format {0} by another version of the gateway, which this one cannot read; move it away")]
@@ -45,22 +45,30 @@ pub enum OpenErrorKind {
     #[error("the storage failed: {0}")]
     Storage(String),
     /// The thread that commits could not be started.
-    #[error("the commit thread could not be started: {0}")]
+    #[error("the thread that writes could not be started: {0}")]
     Thread(std::io::Error),
 }
 
 impl OpenErrorKind {
-    pub(super) fn at(self, path: &Path) -> OpenError {
+    pub(in crate::store) fn at(self, path: &Path) -> OpenError {
         OpenError { path: path.to_owned(), kind: self }
     }
 }
 
 /// Opens or makes the file. Answers the last time that was written down, too.
 pub(super) fn open(path: &Path) -> Result<(Database, StoreTime), OpenError> {
-    open_file(path).map_err(|kind| kind.at(path))
+    open_as(path, recognise)
 }
 
-fn open_file(path: &Path) -> Result<(Database, StoreTime), OpenErrorKind> {
+/// Opens or makes a file of redb's, of which `recognise` says whether it is ours.
+pub(in crate::store) fn open_as<T>(
+    path: &Path,
+    recognise: impl FnOnce(Database) -> Result<T, OpenErrorKind>,
+) -> Result<T, OpenError> {
+    open_file(path, recognise).map_err(|kind| kind.at(path))
+}
+
+fn open_file<T>(path: &Path, recognise: impl FnOnce(Database) -> Result<T, OpenErrorKind>) -> Result<T, OpenErrorKind> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(OpenErrorKind::Io)?;
     }
@@ -75,7 +83,7 @@ fn open_file(path: &Path) -> Result<(Database, StoreTime), OpenErrorKind> {
             .set_cache_size(CACHE_BYTES)
             .set_repair_callback(move |session| {
                 let done = session.progress();
-                tracing::info!(file = %shown.display(), done, "the session store was not closed: it is being checked");
+                tracing::info!(file = %shown.display(), done, "a file was not closed: it is being checked");
             })
             .create_file(file)
             .map_err(OpenErrorKind::from)
@@ -126,6 +134,6 @@ impl From<DatabaseError> for OpenErrorKind {
 fn warn_if_readable_by_others(path: &Path, file: &File) {
     let mode = file.metadata().map_or(0, |metadata| metadata.mode());
     if mode & 0o077 != 0 {
-        tracing::warn!(file = %path.display(), "others than its owner may open the session store: chmod 600 it");
+        tracing::warn!(file = %path.display(), "others than its owner may open a file of the session store: chmod 600 it");
     }
 }

@@ -24,6 +24,7 @@ use async_trait::async_trait;
 use redb::{Database, ReadTransaction, ReadableDatabase as _};
 use tokio::time::timeout;
 
+pub(super) use self::file::open_as;
 pub use self::file::{OpenError, OpenErrorKind};
 
 use self::commit::{Committer, Job, Opener};
@@ -185,7 +186,7 @@ impl EmbeddedStore {
             }
             Ok(())
         };
-        counted(rest, tally).await
+        counted(rest, tally, true).await
     }
 }
 
@@ -267,7 +268,7 @@ impl SessionStore for EmbeddedStore {
         };
         match self.write("change_tenant", work).await? {
             Some((walk, ended, next)) => Ok(self.walk(walk, ended, next).await),
-            None => Ok(Revoked { ended: 0, complete: true }),
+            None => Ok(Revoked { ended: 0, complete: true, journalled: true }),
         }
     }
 

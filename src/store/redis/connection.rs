@@ -20,7 +20,9 @@ use super::super::{StoreResult, Unavailable};
 use super::fault::{Fault, answers};
 use super::fitness;
 use super::keys::Keys;
+use super::replay;
 use super::settings::RedisSettings;
+use crate::store::journal::Journal;
 
 /// For one connection to be made and logged in.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -104,6 +106,10 @@ impl Link {
         &self.keys
     }
 
+    pub(super) fn journal(&self) -> Option<&Journal> {
+        self.settings.journal.as_deref()
+    }
+
     /// Runs one call of the store within `limit`: counts it, and draws the conclusions from its failure.
     pub(super) async fn call<T, F>(
         &self,
@@ -178,7 +184,12 @@ impl Link {
     /// One attempt to connect.
     pub(super) async fn connect(&self) -> Result<(), Fault> {
         let attempt = timeout(CONNECT_TIMEOUT + ROUND_TRIP_TIMEOUT, self.establish()).await;
-        match attempt.unwrap_or(Err(Fault::Timeout)) {
+        let attempt = match attempt.unwrap_or(Err(Fault::Timeout)) {
+            // Takes as long as it takes: until then nothing of this server may be believed.
+            Ok(lanes) => self.replay(&lanes).await.map(|()| lanes),
+            Err(fault) => Err(fault),
+        };
+        match attempt {
             Ok(lanes) => {
                 let _changing = self.changing.lock();
                 self.state.store(Arc::new(State::Up(Arc::new(lanes))));
@@ -192,6 +203,13 @@ impl Link {
                 Err(fault)
             }
         }
+    }
+
+    /// Applies the journal, where the server may not have all of it.
+    async fn replay(&self, lanes: &Lanes) -> Result<(), Fault> {
+        let Some(journal) = self.journal() else { return Ok(()) };
+        let server = replay::identity(&lanes.careful).await?;
+        replay::replay(&lanes.careful, &self.keys, journal, server.as_deref()).await
     }
 
     /// Asks for a write and a read: a replica, or an old master that froze, answers reads all the same.

@@ -153,7 +153,9 @@ impl RedisStore {
             let mut pipeline = redis::pipe();
             pipeline.add_command(self.end_script(&id, &record, EndReason::Limit));
             self.add_unindex(&mut pipeline, &id, &record.principal);
+            let kept = self.keep_end(id, &record, EndReason::Limit).await;
             let [ended, _, _] = exactly(lane.ask_each(&mut pipeline).await?)?;
+            kept.complete(None);
             if number(&ended)? == 1 {
                 displaced.push((id, record));
             }

@@ -17,6 +17,7 @@ mod keys;
 mod known;
 mod limit;
 mod listing;
+mod replay;
 mod revoke;
 mod scripts;
 mod settings;
@@ -36,6 +37,8 @@ use self::connection::{CALL_TIMEOUT, Lane, Lanes, Link};
 use self::fault::{Fault, number, unexpected};
 use self::keys::Keys;
 use self::known::KnownTenants;
+use self::replay::Kept;
+use super::journal::Entry;
 use super::observe::SharedObserver;
 use super::{
     Condition, Creation, Cursor, NewSession, Page, REASON_KEPT, Revoked, SessionStore, SessionView, SessionsOf,
@@ -189,6 +192,7 @@ impl RedisStore {
         if one_number(&lanes.careful, later).await? == 1
             && matches!(self.read_from(lanes, old).await?, Standing::Live(_))
         {
+            self.keep_end(old, old_record, EndReason::Replaced).await.complete(None);
             return Ok(creation);
         }
         self.discard(&lanes.careful, &id, &principal).await?;
@@ -253,6 +257,17 @@ impl RedisStore {
         let mut end = eval(scripts::END, &[self.keys().touch(id), self.keys().ended(id)]);
         end.arg(reason.as_str()).arg(kept_until(record)).arg(record.deadline.as_micros());
         end
+    }
+
+    /// Has the journal keep that a session ends.
+    async fn keep_end(&self, id: SessionId, record: &SessionRecord, reason: EndReason) -> Kept<'_> {
+        let entry = Entry::Session {
+            id: id.to_string(),
+            reason: reason.as_str().to_owned(),
+            deadline: record.deadline.as_micros(),
+            applied: false,
+        };
+        Kept::write(self.link.journal(), entry).await
     }
 
     async fn touch_on(&self, lanes: &Lanes, touches: &[Touch]) -> Result<Vec<bool>, Fault> {
@@ -341,7 +356,10 @@ impl SessionStore for RedisStore {
             let [ended, _, _] = exactly(lanes.careful.ask_each(&mut pipeline).await?)?;
             number(&ended)
         };
-        self.link.call("end", CALL_TIMEOUT, work).await.map(|ended| ended == 1)
+        let kept = self.keep_end(id, record, reason).await;
+        let ended = self.link.call("end", CALL_TIMEOUT, work).await?;
+        kept.complete(None);
+        Ok(ended == 1)
     }
 
     async fn note_end(&self, id: SessionId, record: &SessionRecord, reason: EndReason) -> StoreResult<bool> {

@@ -6,41 +6,51 @@ use std::sync::Arc;
 use redis::Value;
 use tokio::sync::Semaphore;
 
+use super::super::journal::Entry;
 use super::super::walk::{Outdated, STEP, Tally, counted};
-use super::super::{Revoked, StoreResult, Unavailable, codec};
+use super::super::{Revoked, SessionStore as _, StoreResult, Unavailable, codec};
 use super::answers::{exactly, record, scanned, tenant_standing, time, user_standing};
 use super::connection::{CALL_TIMEOUT, Lane, Lanes, Link};
 use super::fault::{Fault, number, text, unexpected};
+use super::replay::Kept;
 use super::{RedisStore, eval, kept_until, scripts};
 use crate::session::{
     EndReason, Exemption, Revocation, Scope, SessionId, SessionRecord, StoreTime, TenantChange, TenantId, TenantNote,
-    TenantStatus, UserId,
+    TenantStanding, TenantStatus, UserId,
 };
 
 impl RedisStore {
     pub(super) async fn revoke_all(&self, revocation: &Revocation) -> StoreResult<Revoked> {
+        let floor = self.now().await?.as_micros();
+        let (entry, index) = match &revocation.scope {
+            Scope::User { tenant, user } | Scope::OtherSessions { tenant, user, .. } => (
+                Entry::User { tenant: tenant.to_string(), user: user.to_string(), floor, standing: None },
+                self.keys().user_index(tenant, user),
+            ),
+            Scope::Tenant { tenant } => (tenant_entry(tenant, floor, None), self.keys().tenant_index(tenant)),
+        };
+        let kept = Kept::write(self.link.journal(), entry).await;
+        let journalled = kept.is_kept();
         let work = |lanes: Arc<Lanes>| async move {
+            let lane = &lanes.careful;
             match &revocation.scope {
-                Scope::User { tenant, user } => self.raise_user(&lanes.careful, tenant, user, None).await,
-                Scope::OtherSessions { tenant, user, keep } => {
-                    self.raise_user(&lanes.careful, tenant, user, Some(*keep)).await
-                }
+                Scope::User { tenant, user } => self.raise_user(lane, tenant, user, None).await,
+                Scope::OtherSessions { tenant, user, keep } => self.raise_user(lane, tenant, user, Some(*keep)).await,
                 Scope::Tenant { tenant } => {
-                    self.raise_tenant(&lanes.careful, tenant, None).await.map(|(raised, _)| raised)
+                    let (raised, _) = self.raise_tenant(lane, tenant, None).await?;
+                    Ok((Outdated::OfTenant(raised.generation), raised.encode()))
                 }
             }
         };
-        let outdated = self.link.call("revoke", CALL_TIMEOUT, work).await?;
-        let index = match &revocation.scope {
-            Scope::User { tenant, user } | Scope::OtherSessions { tenant, user, .. } => {
-                self.keys().user_index(tenant, user)
-            }
-            Scope::Tenant { tenant } => self.keys().tenant_index(tenant),
-        };
-        Ok(self.walk(index, outdated, revocation.reason).await)
+        let (outdated, standing) = self.link.call("revoke", CALL_TIMEOUT, work).await?;
+        kept.complete(Some(&standing));
+        Ok(self.walk(index, outdated, revocation.reason, journalled).await)
     }
 
     pub(super) async fn change_status(&self, tenant: &TenantId, change: &TenantChange) -> StoreResult<Revoked> {
+        let floor = self.now().await?.as_micros();
+        let kept = Kept::write(self.link.journal(), tenant_entry(tenant, floor, Some(change))).await;
+        let journalled = kept.is_kept();
         let work = |lanes: Arc<Lanes>| async move {
             // Known first: a tenant that is shut out must be in the list by which operators find it.
             let mut know = redis::pipe();
@@ -48,12 +58,14 @@ impl RedisStore {
             lanes.careful.ask(&know).await?;
             self.raise_tenant(&lanes.careful, tenant, Some(change)).await
         };
-        let (outdated, changed) = self.link.call("change_tenant", CALL_TIMEOUT, work).await?;
+        let (standing, changed) = self.link.call("change_tenant", CALL_TIMEOUT, work).await?;
+        kept.complete(Some(&standing.encode()));
         // A restored tenant has no sessions: the status that it had ended them.
         if !changed || change.status == TenantStatus::Active {
-            return Ok(Revoked { ended: 0, complete: true });
+            return Ok(Revoked { ended: 0, complete: true, journalled });
         }
-        Ok(self.walk(self.keys().tenant_index(tenant), outdated, change.reason).await)
+        let outdated = Outdated::OfTenant(standing.generation);
+        Ok(self.walk(self.keys().tenant_index(tenant), outdated, change.reason, journalled).await)
     }
 
     async fn raise_user(
@@ -62,7 +74,7 @@ impl RedisStore {
         tenant: &TenantId,
         user: &UserId,
         keep: Option<SessionId>,
-    ) -> Result<Outdated, Fault> {
+    ) -> Result<(Outdated, String), Fault> {
         let exempt = match keep {
             Some(keep) => self.exemption(lane, tenant, user, keep).await?,
             None => None,
@@ -78,7 +90,8 @@ impl RedisStore {
         let [raised, tenant] = exactly(lane.ask(&pipeline).await?)?;
         // The tenant's is read after it: whatever it says, the user's older sessions are over.
         let tenant = tenant_standing(tenant)?.generation;
-        Ok(Outdated::OfUser { standing: user_standing(raised)?, tenant })
+        let standing = user_standing(raised)?;
+        Ok((Outdated::OfUser { standing, tenant }, standing.encode()))
     }
 
     /// The generation of the session that is to stay, if it is the user's.
@@ -96,13 +109,13 @@ impl RedisStore {
         Ok(theirs.map(|kept| Exemption { session: keep, generation: kept.generations.user }))
     }
 
-    /// Answers what is outdated by it, and whether anything was changed.
+    /// Answers the standing, and whether that was changed.
     async fn raise_tenant(
         &self,
         lane: &Lane,
         tenant: &TenantId,
         change: Option<&TenantChange>,
-    ) -> Result<(Outdated, bool), Fault> {
+    ) -> Result<(TenantStanding, bool), Fault> {
         let mut raise = eval(scripts::RAISE_TENANT, &[self.keys().tenant(tenant), self.keys().tenant_note(tenant)]);
         match change {
             Some(change) => raise.arg(change.status.as_str()).arg(TenantNote::without_time(change)),
@@ -113,13 +126,23 @@ impl RedisStore {
         let [answer] = exactly(lane.ask(&pipeline).await?)?;
         let Value::Array(parts) = answer else { return Err(unexpected("a raised generation", &answer)) };
         let [raised, changed] = exactly(parts)?;
-        Ok((Outdated::OfTenant(tenant_standing(raised)?.generation), number(&changed)? == 1))
+        Ok((tenant_standing(raised)?, number(&changed)? == 1))
     }
 
-    async fn walk(&self, index: String, outdated: Outdated, reason: EndReason) -> Revoked {
+    async fn walk(&self, index: String, outdated: Outdated, reason: EndReason, journalled: bool) -> Revoked {
         let tally = Tally::default();
         let walk = Walk { link: Arc::clone(&self.link), index, outdated, reason, tally: tally.clone() };
-        counted(walk.run(Arc::clone(&self.walks)), tally).await
+        counted(walk.run(Arc::clone(&self.walks)), tally, journalled).await
+    }
+}
+
+fn tenant_entry(tenant: &TenantId, floor: u64, change: Option<&TenantChange>) -> Entry {
+    Entry::Tenant {
+        tenant: tenant.to_string(),
+        floor,
+        status: change.map_or(String::new(), |change| change.status.as_str().to_owned()),
+        note: change.map_or(String::new(), TenantNote::without_time),
+        standing: None,
     }
 }
 

@@ -100,6 +100,34 @@ if ARGV[1] ~= '' then redis.call('SET', KEYS[2], new .. ' ' .. ARGV[2]) end
 return {text, 1}
 ";
 
+/// Raises a user's generation to what it was, unless it is that or newer. Key: the user's standing. Arguments: the
+/// generation, the standing (or nothing: then nobody is exempt). Answers the standing now.
+pub(super) const RAISE_USER_AGAIN: &str = r"#!lua flags=allow-oom
+local text = redis.call('GET', KEYS[1]) or '0'
+local old = string.match(text, '^%d+')
+if old and tonumber(old) >= tonumber(ARGV[1]) then return text end
+local new = ARGV[1]
+if ARGV[2] ~= '' then new = ARGV[2] end
+redis.call('SET', KEYS[1], new)
+return new
+";
+
+/// The same for a tenant. Keys: the tenant's standing, its note. Arguments: the generation, the standing (or nothing: it
+/// was never confirmed), the status that it was to get (or nothing), the note without its time. Answers the standing now.
+pub(super) const RAISE_TENANT_AGAIN: &str = r"#!lua flags=allow-oom
+local text = redis.call('GET', KEYS[1]) or '0'
+local old, status = string.match(text, '^(%d+)( ?%a*)$')
+if old and tonumber(old) >= tonumber(ARGV[1]) then return text end
+local new = ARGV[2]
+if new == '' then
+  new = ARGV[1]
+  if ARGV[3] == '' then new = new .. (status or ' suspended') elseif ARGV[3] ~= 'active' then new = new .. ' ' .. ARGV[3] end
+end
+redis.call('SET', KEYS[1], new)
+if ARGV[3] ~= '' then redis.call('SET', KEYS[2], ARGV[1] .. ' ' .. ARGV[4]) end
+return new
+";
+
 /// Makes a tenant known. Keys: the tenants by deadline, the tenants by name. Arguments: the tenant, until when it is
 /// known (ms, or `+inf`), now (ms). Drops some that no longer are.
 pub(super) const KNOW: &str = r"#!lua flags=allow-oom

@@ -1,6 +1,7 @@
 //! Which Redis, as whom: parsed once, so that a store never starts with an address that cannot work.
 
 use std::fmt;
+use std::sync::Arc;
 
 use redis::io::tcp::TcpSettings;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, TlsCertificates};
@@ -8,6 +9,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use crate::secret::Secret;
+use crate::store::journal::Journal;
 
 /// Why the settings of a Redis store cannot be used. Never shows the URL, which may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +36,7 @@ pub enum SettingsError {
 pub struct RedisSettings {
     pub(super) client: redis::Client,
     pub(super) prefix: String,
+    pub(super) journal: Option<Arc<Journal>>,
 }
 
 impl RedisSettings {
@@ -75,7 +78,13 @@ impl RedisSettings {
         }
         let info = info.set_redis_settings(login).set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let client = client(info, authorities)?;
-        Ok(Self { client, prefix: prefix.to_owned() })
+        Ok(Self { client, prefix: prefix.to_owned(), journal: None })
+    }
+
+    /// Keeps what is ended in a journal, and applies it to a server that may have lost it.
+    #[must_use]
+    pub fn with_journal(self, journal: Arc<Journal>) -> Self {
+        Self { journal: Some(journal), ..self }
     }
 
     /// The address without user and password, for the log.
