@@ -1,6 +1,6 @@
 //! The contract of `SessionStore`, sentence by sentence. Each runs on every store (see `main.rs`).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -841,4 +841,137 @@ pub(crate) async fn the_stores_time_never_steps_back(bench: &mut impl Bench) {
 
 pub(crate) async fn a_store_that_works_says_so(bench: &mut impl Bench) {
     bench.store().check().await.unwrap();
+}
+
+/// Numbers that look random and are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn throw(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 33).unwrap() % sides
+    }
+}
+
+/// What must be so, reckoned apart from any store.
+#[derive(Default)]
+struct Oracle {
+    /// Sessions that live, and whose they are.
+    live: HashMap<SessionId, (&'static str, &'static str, SessionRecord)>,
+    dead: Vec<(SessionId, SessionRecord)>,
+    /// Logins under way, and whether something that was acknowledged since overtook them.
+    begun: Vec<(NewSession, &'static str, &'static str, bool)>,
+    shut_out: HashSet<&'static str>,
+}
+
+impl Oracle {
+    /// Ends what fits; answers how many.
+    fn end(&mut self, fits: impl Fn(&SessionId, &str, &str) -> bool) -> u64 {
+        let ended: Vec<SessionId> =
+            self.live.iter().filter(|(id, of)| fits(id, of.0, of.1)).map(|(id, _)| *id).collect();
+        for id in &ended {
+            let (_, _, record) = self.live.remove(id).unwrap();
+            self.dead.push((*id, record));
+        }
+        u64::try_from(ended.len()).unwrap()
+    }
+
+    fn overtake(&mut self, fits: impl Fn(&str, &str) -> bool) {
+        for (_, tenant, user, overtaken) in &mut self.begun {
+            *overtaken |= fits(tenant, user);
+        }
+    }
+}
+
+pub(crate) async fn whatever_the_order_nothing_that_began_before_a_revocation_lives_after_it(bench: &mut impl Bench) {
+    const TENANTS: [&str; 2] = ["acme", "bolt"];
+    const USERS: [&str; 3] = ["1", "2", "3"];
+    for seed in 1..=6_u64 {
+        let stores = [bench.store(), bench.other_instance().await];
+        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut oracle = Oracle::default();
+        for _ in 0..300 {
+            let (tenant, user, store) = (TENANTS[dice.throw(2)], USERS[dice.throw(3)], &stores[dice.throw(2)]);
+            let named = TenantId::parse(tenant).unwrap();
+            match dice.throw(20) {
+                0..=5 => {
+                    let new = NewSession { principal: principal(tenant, user), ..login(store).await };
+                    oracle.begun.push((new, tenant, user, false));
+                }
+                6..=11 if !oracle.begun.is_empty() => {
+                    let at = dice.throw(oracle.begun.len());
+                    let (new, tenant, user, overtaken) = oracle.begun.swap_remove(at);
+                    let id = new.id;
+                    match store.create(new).await.unwrap() {
+                        Creation::Stored { record, .. } => {
+                            assert!(!overtaken && !oracle.shut_out.contains(tenant), "seed {seed}");
+                            oracle.live.insert(id, (tenant, user, record));
+                        }
+                        Creation::Superseded => assert!(overtaken, "seed {seed}"),
+                        Creation::TenantRefused(_) => assert!(oracle.shut_out.contains(tenant), "seed {seed}"),
+                        Creation::LimitReached => panic!("there is no limit"),
+                    }
+                }
+                12 | 13 => {
+                    if let Some((id, record)) = oracle.dead.last() {
+                        let deadline = record.created.after(2 * HOUR);
+                        assert!(!touch(store, Touch { id: *id, deadline }).await, "seed {seed}");
+                    }
+                }
+                14 => {
+                    if let Some((id, record)) = oracle.live.iter().next().map(|(id, of)| (*id, of.2.clone())) {
+                        assert!(store.end(id, &record, EndReason::Logout).await.unwrap());
+                        oracle.end(|other, _, _| *other == id);
+                    }
+                }
+                15 => {
+                    let count = revoke_user(store, tenant, user, EndReason::UserRevoked).await;
+                    assert_eq!(count, oracle.end(|_, t, u| (t, u) == (tenant, user)), "seed {seed}");
+                    oracle.overtake(|t, u| (t, u) == (tenant, user));
+                }
+                16 => {
+                    let keep = oracle.live.iter().find(|(_, of)| (of.0, of.1) == (tenant, user)).map(|(id, _)| *id);
+                    let Some(keep) = keep else { continue };
+                    let scope = Scope::OtherSessions { tenant: named, user: UserId::parse(user).unwrap(), keep };
+                    let count = revoke(store, scope, EndReason::UserOthersRevoked).await;
+                    assert_eq!(count, oracle.end(|id, t, u| (t, u) == (tenant, user) && *id != keep), "seed {seed}");
+                    oracle.overtake(|t, u| (t, u) == (tenant, user));
+                }
+                17 => {
+                    let count = revoke(store, Scope::Tenant { tenant: named }, EndReason::TenantRevoked).await;
+                    assert_eq!(count, oracle.end(|_, t, _| t == tenant), "seed {seed}");
+                    oracle.overtake(|t, _| t == tenant);
+                }
+                18 => {
+                    let count = change_tenant(store, tenant, TenantStatus::Suspended).await;
+                    assert_eq!(count, oracle.end(|_, t, _| t == tenant), "seed {seed}");
+                    oracle.overtake(|t, _| t == tenant);
+                    oracle.shut_out.insert(tenant);
+                }
+                _ => {
+                    assert_eq!(change_tenant(store, tenant, TenantStatus::Active).await, 0);
+                    if oracle.shut_out.remove(tenant) {
+                        oracle.overtake(|t, _| t == tenant);
+                    }
+                }
+            }
+            bench.elapse(Duration::from_micros(200)).await;
+        }
+        for id in oracle.live.keys() {
+            live(&stores[0], *id).await;
+        }
+        for (id, _) in &oracle.dead {
+            assert!(!matches!(stores[1].read(*id).await.unwrap(), Standing::Live(_)), "seed {seed}");
+        }
+        let listed: HashSet<SessionId> =
+            all_sessions(&stores[1], &SessionsOf::All, 7).await.into_iter().map(|view| view.id).collect();
+        assert_eq!(listed, oracle.live.keys().copied().collect(), "seed {seed}");
+        for tenant in TENANTS {
+            change_tenant(&stores[0], tenant, TenantStatus::Deleted).await;
+            change_tenant(&stores[0], tenant, TenantStatus::Active).await;
+        }
+        bench.elapse(Duration::from_millis(1)).await;
+    }
 }

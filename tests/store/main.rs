@@ -81,4 +81,5 @@ contract! {
     tightening_neither_revives_nor_makes_a_session,
     the_stores_time_never_steps_back,
     a_store_that_works_says_so,
+    whatever_the_order_nothing_that_began_before_a_revocation_lives_after_it,
 }
