@@ -28,7 +28,7 @@ use crate::proxy::listener::{Current, InForce, ListenerLimits, Slots, Stage, acc
 use crate::proxy::{ConnectionTimeouts, Gateway, OpenStreams, Services};
 use crate::socket::{Bound, Sockets};
 use crate::store::audit::{Anchor, AuditAnchors, AuditStream};
-use crate::store::embedded::{EmbeddedStore, OpenError};
+use crate::store::embedded::{EmbeddedStore, OpenError, OpenErrorKind};
 use crate::store::journal::{Journal, Warn};
 use crate::store::observe::{SharedObserver, Unobserved};
 use crate::store::redis::{RedisSettings, RedisStore, SettingsError, Unfit};
@@ -331,7 +331,14 @@ async fn open_store(
         StoreKind::Redis { url, password, journal } => {
             let mut settings = RedisSettings::new(url, password.as_ref(), &config.prefix, None)?;
             if let (Some(path), Some(Journalling { lifetime, warn })) = (journal, journalling) {
-                settings = settings.with_journal(Journal::open(path, clock, lifetime, warn)?);
+                match Journal::open(path, clock, lifetime, warn) {
+                    Ok(journal) => settings = settings.with_journal(journal),
+                    // A process that hands over to this one still writes it. To wait for it would lose requests.
+                    Err(error) if matches!(error.kind, OpenErrorKind::InUse) => {
+                        tracing::warn!(%error, "this process keeps no journal: start it again to have one");
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
             let store = RedisStore::connect(settings, observer).await?;
             Opened { store: store.clone(), anchors: store.clone(), stream: Some(store) }

@@ -96,7 +96,7 @@ impl Journal {
     /// # Errors
     /// When the file is in use by another gateway, damaged, or something else. It is then left as it is.
     pub fn open(path: &Path, clock: SharedClock, lifetime: Duration, warn: Warn) -> Result<Arc<Self>, OpenError> {
-        let (database, last) = open_as(path, recognise)?;
+        let (database, last) = open_as(path, recognise).inspect_err(|error| warn(Some(error.to_string())))?;
         let database = Arc::new(database);
         let (jobs, waiting) = sync_channel(WAITING);
         let writer =
