@@ -141,7 +141,7 @@ pub fn read_anchors(config: &StoreConfig) -> Result<Vec<Anchor>, StartError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let Opened { anchors, .. } = open_store(config, Arc::new(SystemClock), Arc::new(Unobserved)).await?;
+        let Opened { anchors, .. } = open_store(config, Arc::new(SystemClock), Arc::new(Unobserved), None).await?;
         Ok(anchors.anchors().await?)
     })
 }
