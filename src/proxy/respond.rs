@@ -317,6 +317,11 @@ pub(super) fn after_panic() -> Response<AnswerBody> {
     response
 }
 
+/// The error code of an ended session, also for what it cuts.
+pub(super) fn code_of_end(reason: EndReason) -> &'static str {
+    Failure::Denied(Denial::SessionEnded(reason)).told().code
+}
+
 /// The status of a request that hyper refused by itself, which is all that is known of it.
 pub(super) fn refused_while_parsing(error: &hyper::Error) -> Option<StatusCode> {
     if error.is_parse_too_large() {

@@ -16,6 +16,7 @@ mod errors;
 mod forwarding;
 mod harness;
 mod http2;
+mod http2_cuts;
 mod identity;
 mod lifetime;
 mod login;
