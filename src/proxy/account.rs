@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use super::exchange::Exchange;
 use super::io::ExchangeGuard;
-use super::respond;
+use super::respond::{self, Unread};
 use super::services::Gateway;
 use crate::session::EndReason;
 use crate::telemetry::AccessLine;
@@ -98,11 +98,11 @@ impl Drop for Account {
 
 impl Gateway {
     /// Accounts for a request that was refused below the pipeline, of which nothing is known but who sent it.
-    pub(super) fn refused_unread(&self, peer: IpAddr, status: StatusCode) {
+    pub(super) fn refused_unread(&self, peer: IpAddr, refused: Unread) {
+        let (status, code) = refused.told();
         if let Some(metrics) = self.route_metrics(&self.names().refused) {
             metrics.finished(status.as_u16(), Duration::ZERO, None);
         }
-        let too_large = status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         self.log().access(&AccessLine {
             request_id: self.request_ids().next().as_str(),
             method: "-",
@@ -118,15 +118,15 @@ impl Gateway {
             added: None,
             bytes_sent: 0,
             complete: false,
-            code: Some(if too_large { "headers_too_large" } else { "bad_request" }),
+            code: Some(code),
         });
     }
 
     /// Tells of a connection of HTTP/1 that ended with an error. What hyper refused by itself never reached the
     /// pipeline.
     pub(super) fn connection_failed(&self, peer: IpAddr, error: &hyper::Error) {
-        if let Some(status) = respond::refused_while_parsing(error) {
-            self.refused_unread(peer, status);
+        if let Some(refused) = Unread::by_hyper(error) {
+            self.refused_unread(peer, refused);
         }
         tracing::debug!(client = %peer, %error, "a connection ended early");
     }

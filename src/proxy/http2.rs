@@ -11,15 +11,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::{Builder, Connection};
 use h2::{Ping, PingPong};
-use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::exchange::Downstream;
+use super::http2_refusals::{HandedOut, RefusalWatch};
 use super::http2_stream::Stream;
 use super::io::{ClientIo, ConnectionState};
 use super::listener::{Current, ListenerLimits, Stage, ending};
+use super::respond::Unread;
 
 /// Requests that a client may have under way on a connection. Browsers stay below it.
 const MOST_STREAMS: u32 = 100;
@@ -46,7 +47,11 @@ pub(super) async fn serve_http2(
     mut stage: watch::Receiver<Stage>,
 ) {
     let state = ConnectionState::http2();
-    let io = ClientIo::new(stream, state.clone(), limits.timeouts.write);
+    let handed_out = HandedOut::default();
+    let io = RefusalWatch::new(ClientIo::new(stream, state.clone(), limits.timeouts.write), handed_out.clone(), {
+        let current = current.clone();
+        move |refused| current.load().gateway.refused_unread(downstream.peer, refused)
+    });
     let begun = Notify::new();
     let mut overdue = pin!(state.overdue(&limits.timeouts));
     let mut ending = pin!(ending(&mut stage, &begun));
@@ -89,7 +94,8 @@ pub(super) async fn serve_http2(
                 begun.notify_one();
                 let (verdict, guard) = state.begin_exchange();
                 let gateway = current.load().gateway.clone();
-                let stream = Stream { respond, patience: limits.timeouts.write };
+                let _under_way = handed_out.begin(respond.stream_id().as_u32());
+                let stream = Stream { respond, patience: limits.timeouts.write, _under_way };
                 tokio::spawn(stream.serve(gateway, request, downstream, verdict, guard));
             }
             Some(Err(error)) => return failed(&current, downstream, &error),
@@ -145,7 +151,7 @@ async fn silence(pings: Option<PingPong>, state: &ConnectionState, allowed: Dura
 /// it asked for is counted as refused.
 fn failed(current: &Current, downstream: Downstream, error: &h2::Error) {
     if error.is_library() {
-        current.load().gateway.refused_unread(downstream.peer, StatusCode::BAD_REQUEST);
+        current.load().gateway.refused_unread(downstream.peer, Unread::Malformed);
     }
     tracing::debug!(client = %downstream.peer, %error, "a connection ended early");
 }

@@ -19,6 +19,7 @@ use http_body_util::BodyExt as _;
 use super::body::AnswerBody;
 use super::client_body::{ClientBody, StreamBody};
 use super::exchange::Downstream;
+use super::http2_refusals::UnderWay;
 use super::io::ExchangeGuard;
 use super::kill::SessionOver;
 use super::services::Gateway;
@@ -29,6 +30,8 @@ pub(super) struct Stream {
     pub(super) respond: SendResponse<Bytes>,
     /// How long the client may take nothing of its answer.
     pub(super) patience: Duration,
+    /// It is over when this is dropped.
+    pub(super) _under_way: UnderWay,
 }
 
 impl Stream {

@@ -13,6 +13,7 @@ mod exchange;
 mod forward;
 mod gateway;
 mod http2;
+mod http2_refusals;
 mod http2_stream;
 mod io;
 mod kill;

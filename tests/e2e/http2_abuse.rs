@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use crate::http2::over_tls;
-use crate::support::{Gateway, Step, curl, echo, http2, send};
+use crate::support::{Gateway, Step, curl, echo, http2, send, wait_until};
 
 /// How much more memory a gateway may hold under attack, in KiB.
 const MEMORY: u64 = 48 << 10;
@@ -27,6 +27,7 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
+const PROTOCOL_ERROR: u32 = 1;
 const REFUSED_STREAM: u32 = 7;
 const CANCEL: u32 = 8;
 const COMPRESSION_ERROR: u32 = 9;
@@ -102,6 +103,16 @@ fn assert_unharmed(gateway: &Gateway, before: u64) {
     curl(gateway).with(&["--http2"]).get("/public/user").expect(200);
 }
 
+/// Requests that nobody could read are in log and metrics all the same.
+#[track_caller]
+fn assert_refused(gateway: &Gateway, status: u16, code: &str, count: usize) {
+    let labels = format!("route=\"refused\",status=\"{status}\"");
+    assert_eq!(gateway.metric("requests_total", &labels), f64::from(u32::try_from(count).expect("few")));
+    let (code, route) = (format!("\"code\":\"{code}\""), "\"route\":\"refused\"");
+    let lines = || gateway.log().iter().filter(|line| line.contains(&code) && line.contains(route)).count();
+    wait_until("a line for each", || (lines() == count).then_some(()));
+}
+
 #[test]
 fn a_rapid_reset_of_thousands_of_streams_ends_the_connection() {
     let backend = echo();
@@ -114,6 +125,7 @@ fn a_rapid_reset_of_thousands_of_streams_ends_the_connection() {
     });
     let read = attack(&gateway, bytes.collect());
     assert_eq!(farewell(&read), Some(ENHANCE_YOUR_CALM));
+    assert_refused(&gateway, 400, "bad_request", 1);
     let reached = backend.seen_at("/public/attack").len();
     assert!(reached < 200, "{reached} of the requests reached the backend");
 }
@@ -139,14 +151,18 @@ fn a_flood_of_continuation_frames_ends_the_connection() {
 fn a_header_block_that_unpacks_to_megabytes_is_refused() {
     let backend = echo();
     let gateway = over_tls().with_backend(&backend).start();
-    // A line of 3,900 bytes enters the table, and is then named by one byte, ten thousand times.
-    let value = [0x7f, 0xbd, 0x1d];
-    let mut bomb = block(&gateway, 2, "/public/attack");
-    bomb.extend([&[0x40, 1, b'a'][..], &value, &[b'v'; 3900], &[0xbe; 10_000]].concat());
-    let bytes: Vec<u8> = (0..20_u32).flat_map(|n| frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &bomb)).collect();
-    let read = attack(&gateway, [bytes, frame(GO_AWAY, 0, 0, &[0; 8])].concat());
-    let answered = frames(&read).iter().filter(|(kind, ..)| *kind == HEADERS).count();
-    assert!(answered > 0 || farewell(&read).is_some_and(|why| why > 0), "a clear end: {:?}", farewell(&read));
+    // A line of 3,900 bytes enters the table, and is then named by one byte again and again.
+    let bomb = |times: usize| {
+        let line = [&[0x40, 1, b'a', 0x7f, 0xbd, 0x1d][..], &[b'v'; 3900], &vec![0xbe; times]].concat();
+        let head = [block(&gateway, 2, "/public/attack"), line].concat();
+        let streams = (0..20_u32).flat_map(|n| frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &head));
+        streams.chain(frame(GO_AWAY, 0, 0, &[0; 8])).collect::<Vec<u8>>()
+    };
+    let read = attack(&gateway, bomb(12));
+    assert_eq!(frames(&read).iter().filter(|(kind, ..)| *kind == HEADERS).count(), 20);
+    assert_refused(&gateway, 431, "headers_too_large", 20);
+    assert_eq!(farewell(&attack(&gateway, bomb(10_000))), Some(ENHANCE_YOUR_CALM));
+    assert_refused(&gateway, 400, "bad_request", 1);
     assert!(backend.seen_at("/public/attack").is_empty());
 }
 
@@ -218,9 +234,34 @@ fn streams_on_which_no_body_comes_are_bounded_in_number_and_time() {
     let read = attack(&gateway, [streams, frame(GO_AWAY, 0, 0, &[0; 8])].concat());
     let refused = frames(&read).iter().filter(|(kind, _, _, p)| *kind == RESET && code(p, 0) == REFUSED_STREAM).count();
     assert_eq!(refused, 50, "a hundred at a time");
+    assert_refused(&gateway, 503, "too_many_streams", 50);
     assert!(backend.seen_at("/public/attack").iter().all(|seen| !seen.complete));
     let late = gateway.log().iter().filter(|line| line.contains("/public/attack") && line.contains("408")).count();
     assert_eq!(late, 100);
+}
+
+#[test]
+fn a_malformed_head_ends_its_stream_or_its_connection_and_is_logged_and_counted() {
+    let backend = echo();
+    let gateway = over_tls().with_backend(&backend).start();
+    let good = block(&gateway, 2, "/public/good");
+    let rows: [(&str, &[u8], bool); 4] = [
+        ("an upper-case name", &[0, 1, b'A', 1, b'1'], true),
+        ("a pseudo-header that nobody knows", &[0, 2, b':', b'x', 1, b'1'], true),
+        ("a header of the connection", b"\0\x0aconnection\x05close", false),
+        ("a pseudo-header behind another header", &[0, 1, b'a', 1, b'1', 0x84], false),
+    ];
+    for (row, line, ends_the_connection) in rows {
+        let heads = [[&good, line].concat(), good.clone()];
+        let streams: Vec<u8> =
+            (0..).zip(heads).flat_map(|(n, head)| frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &head)).collect();
+        let read = attack(&gateway, [streams, frame(GO_AWAY, 0, 0, &[0; 8])].concat());
+        let ended = farewell(&read) == Some(PROTOCOL_ERROR);
+        let reset = frames(&read).iter().any(|(kind, _, stream, _)| (*kind, *stream) == (RESET, 1));
+        assert_eq!((ended, reset), (ends_the_connection, !ends_the_connection), "{row}");
+    }
+    assert_refused(&gateway, 400, "bad_request", rows.len());
+    assert_eq!(backend.seen_at("/public/good").len(), 2, "the next request on a connection that goes on");
 }
 
 #[test]
