@@ -2,6 +2,7 @@
 //! starts and stops.
 
 mod reload;
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,9 +14,9 @@ use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
+use self::tls::ListenerTls;
 use crate::admin::{AdminServer, AdminSettings, AdminState};
 use crate::audit::share::{Sharing, place_of};
 use crate::audit::{AuditLog, AuditOpenError, AuditSettings};
@@ -36,7 +37,6 @@ use crate::store::touch_queue::{DEFAULT_CAPACITY, TouchQueue};
 use crate::store::{Condition, SharedStore, Unavailable};
 use crate::telemetry::log::LogError;
 use crate::telemetry::{Log, LogSettings, Metrics, StoreTelemetry};
-use crate::tls::{self, CertificateResolver, reload_when_changed};
 
 /// How long the audit log and the log may take to write their last lines.
 const LAST_LINES: Duration = Duration::from_secs(5);
@@ -211,17 +211,11 @@ async fn serve(
     background.spawn(admin.serve(std::future::pending()));
 
     let (stage, _) = watch::channel(Stage::Serving);
-    let tls = match &config.server.tls {
-        None => None,
-        Some(tls) => {
-            let resolver = Arc::new(CertificateResolver::new(tls.certificates.clone()));
-            let readiness = readiness.clone();
-            let told = move |warning| readiness.warn("tls", warning);
-            background.spawn(reload_when_changed(tls.files.clone(), resolver.clone(), told));
-            Some(TlsAcceptor::from(Arc::new(tls::server_config(resolver)?)))
-        }
-    };
-    let limits = Arc::new(listener_limits(&config.server, tls));
+    let mut tls = ListenerTls::of(config.server.tls.as_ref())?;
+    if let Some(tls) = &mut tls {
+        tls.watch(readiness.clone());
+    }
+    let limits = Arc::new(listener_limits(&config.server, tls.as_ref()));
     let current = Arc::new(ArcSwap::from_pointee(InForce { gateway, limits }));
     background.spawn({
         let (readiness, audit, metrics) = (readiness.clone(), audit.clone(), metrics.clone());
@@ -253,7 +247,15 @@ async fn serve(
         let listener = bound.listen().map_err(|source| StartError::Bind { address, source })?;
         accepting.spawn(accept(listener, current.clone(), slots.clone(), connections.clone(), stage.subscribe()));
     }
-    let reloader = reload::Reloader { file, current: current.clone(), audit: audit.clone(), metrics, clock };
+    let reloader = reload::Reloader {
+        file,
+        current: current.clone(),
+        tls,
+        readiness: readiness.clone(),
+        audit: audit.clone(),
+        metrics,
+        clock,
+    };
     background.spawn(reloader.run(hang_ups));
     readiness.configuration_loaded();
     if config.server.mode == Mode::Development {
@@ -346,13 +348,13 @@ async fn open_store(
     })
 }
 
-fn listener_limits(server: &ServerConfig, tls: Option<TlsAcceptor>) -> ListenerLimits {
+fn listener_limits(server: &ServerConfig, tls: Option<&ListenerTls>) -> ListenerLimits {
     ListenerLimits {
         connections: server.max_connections,
         connections_per_address: server.max_connections_per_address,
         trusted_proxies: server.trusted_proxies.clone(),
         proxy_protocol: server.proxy_protocol,
-        tls,
+        tls: tls.map(ListenerTls::acceptor),
         head: HeadLimits { bytes: server.max_header, count: server.max_headers },
         timeouts: ConnectionTimeouts {
             header: server.header_timeout,

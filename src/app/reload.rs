@@ -1,7 +1,7 @@
 //! SIGHUP: the configuration is read again, and takes over as a whole or not at all.
 //!
 //! A request that has begun ends under the configuration it began with; the next one, on whatever connection, gets the
-//! new one. What cannot change while the process runs (sockets, store, files) refuses the whole reload: half a
+//! new one, and the next connection its certificates. What cannot change while the process runs (sockets, store, files) refuses the whole reload: half a
 //! configuration in force would be one that nobody wrote.
 
 use std::path::PathBuf;
@@ -10,12 +10,13 @@ use std::sync::Arc;
 use tokio::signal::unix::Signal;
 
 use super::listener_limits;
+use super::tls::ListenerTls;
 use crate::audit::{Actor, AuditEvent, AuditLog, AuditType, Details, Outcome};
 use crate::clock::SharedClock;
 use crate::config::{Config, process_environment};
+use crate::health::Readiness;
 use crate::proxy::listener::{Current, InForce};
 use crate::telemetry::Metrics;
-use crate::tls::CertificateFiles;
 
 /// Reads the configuration again when it is told to.
 pub(super) struct Reloader {
@@ -23,6 +24,9 @@ pub(super) struct Reloader {
     pub(super) file: PathBuf,
     /// What is in force.
     pub(super) current: Current,
+    /// The certificates that go with it.
+    pub(super) tls: Option<ListenerTls>,
+    pub(super) readiness: Arc<Readiness>,
     pub(super) audit: Arc<AuditLog>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: SharedClock,
@@ -36,7 +40,7 @@ struct Refused {
 
 impl Reloader {
     /// Reloads at each signal, one after the other, for ever.
-    pub(super) async fn run(self, mut hang_ups: Signal) {
+    pub(super) async fn run(mut self, mut hang_ups: Signal) {
         while hang_ups.recv().await.is_some() {
             let outcome = self.reload().await;
             self.metrics.config_reload(outcome.is_ok());
@@ -49,7 +53,7 @@ impl Reloader {
         }
     }
 
-    async fn reload(&self) -> Result<(), Refused> {
+    async fn reload(&mut self) -> Result<(), Refused> {
         let file = self.file.clone();
         // It reads files.
         let read = tokio::task::spawn_blocking(move || Config::load(&file, &process_environment)).await;
@@ -74,12 +78,31 @@ impl Reloader {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        // Certificates are renewed in place, and with them goes their acceptor.
-        let limits = Arc::new(listener_limits(&config.server, before.limits.tls.clone()));
-        let gateway = before.gateway.reconfigured(Arc::new(config)).map_err(|error| internal(&error))?;
+        let config = Arc::new(config);
+        let tls = config.server.tls.as_ref();
+        let same = self.tls.as_ref().filter(|before| before.is_for(tls));
+        let other = match same {
+            Some(_) => None,
+            None => ListenerTls::of(tls).map_err(|error| internal(&error))?,
+        };
+        let limits = Arc::new(listener_limits(&config.server, same.or(other.as_ref())));
+        let gateway = before.gateway.reconfigured(config.clone()).map_err(|error| internal(&error))?;
         self.current.store(Arc::new(InForce { gateway: Arc::new(gateway), limits }));
+        match (same, tls) {
+            (Some(same), Some(tls)) => same.take_over(tls),
+            _ => self.watch_other(other),
+        }
         tracing::info!(file = %self.file.display(), "the configuration was reloaded");
         Ok(())
+    }
+
+    /// Other certificates are in force: those before are watched no longer, nor warned of.
+    fn watch_other(&mut self, other: Option<ListenerTls>) {
+        self.tls = other;
+        self.readiness.warn("tls", None);
+        if let Some(tls) = &mut self.tls {
+            tls.watch(self.readiness.clone());
+        }
     }
 }
 
@@ -92,7 +115,6 @@ fn internal(error: &dyn std::error::Error) -> Refused {
 fn fixed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
     let differ = [
         ("server.listen", old.server.listen != new.server.listen),
-        ("server.tls", tls_files(old) != tls_files(new)),
         ("server.reuse_port", old.server.reuse_port != new.server.reuse_port),
         ("server.workers", old.server.workers != new.server.workers),
         ("store", old.store != new.store),
@@ -102,10 +124,6 @@ fn fixed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
         ("telemetry", old.telemetry != new.telemetry),
     ];
     differ.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
-}
-
-fn tls_files(config: &Config) -> Option<&[CertificateFiles]> {
-    config.server.tls.as_ref().map(|tls| tls.files.as_slice())
 }
 
 #[cfg(test)]

@@ -6,16 +6,13 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::account::Account;
 use super::kill::{OpenStream, SessionOver};
 use super::tunnel::Tunnel;
 use crate::upstream::UpstreamBody;
 
 /// An error that ends an answer early: the client must not take it for a whole one.
 pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
-
-/// What is done when the answer is over, however it ends. Gets the number of body bytes that were handed on, and
-/// whether that was all of them.
-pub(super) type AtEnd = Box<dyn FnOnce(u64, bool) + Send + Sync>;
 
 enum Content {
     Whole(Option<Bytes>),
@@ -31,7 +28,7 @@ pub(super) struct AnswerBody {
     open: Option<OpenStream>,
     /// What goes on after it, for a 101.
     tunnel: Option<Box<Tunnel>>,
-    at_end: Option<AtEnd>,
+    account: Option<Box<Account>>,
 }
 
 impl AnswerBody {
@@ -64,7 +61,7 @@ impl AnswerBody {
     }
 
     const fn of(content: Content, complete: bool) -> Self {
-        Self { content, sent: 0, complete, open: None, tunnel: None, at_end: None }
+        Self { content, sent: 0, complete, open: None, tunnel: None, account: None }
     }
 
     /// Breaks off when the session ends that `open` stands for.
@@ -84,18 +81,31 @@ impl AnswerBody {
         self.tunnel.take().map(|tunnel| *tunnel)
     }
 
-    /// Calls `at_end` when the answer is over: sent, or given up. Dropping the body is where a request is accounted,
-    /// so that a cut one counts too.
-    pub(super) fn on_end(mut self, at_end: AtEnd) -> Self {
-        self.at_end = Some(at_end);
+    /// Closes the account when the answer is over: sent, or given up. Dropping the body is where a request is
+    /// accounted, so that a cut one counts too.
+    pub(super) fn accounted_in(mut self, account: Account) -> Self {
+        self.account = Some(Box::new(account));
         self
+    }
+
+    /// Waits for the end of the session for which it was made.
+    pub(super) fn session_over(&self) -> impl Future<Output = ()> + Send + use<> {
+        let kill = self.open.as_ref().map(OpenStream::kill);
+        std::future::poll_fn(move |context| match &kill {
+            Some(kill) => kill.poll(context).map(|_| ()),
+            None => Poll::Pending,
+        })
     }
 }
 
 impl Drop for AnswerBody {
     fn drop(&mut self) {
-        if let Some(at_end) = self.at_end.take() {
-            at_end(self.sent, self.complete);
+        let Some(account) = &mut self.account else { return };
+        account.sent(self.sent);
+        if self.complete {
+            account.complete();
+        } else if let Some(reason) = self.open.as_ref().and_then(OpenStream::reason) {
+            account.cut(reason);
         }
     }
 }

@@ -6,8 +6,9 @@ use http::header::{
     IF_RANGE, RANGE, VARY,
 };
 use http::{Method, Request, Response, Uri};
-use hyper::body::{Body as _, Incoming};
+use http_body::Body as _;
 
+use super::client_body::ClientBody;
 use super::exchange::Exchange;
 use super::kill::{Cuttable, OpenStream};
 use super::respond::Failure;
@@ -38,14 +39,14 @@ pub(super) struct Cleared {
 /// The body of a request on its way to the backend.
 pub(super) enum Content {
     /// Still with the client; breaks off when its session ends.
-    Client(Cuttable<Incoming>),
+    Client(Cuttable<ClientBody>),
     /// All there.
     Whole(Bytes),
 }
 
 impl Content {
     /// A body that is still with the client.
-    pub(super) const fn of(incoming: Incoming) -> Self {
+    pub(super) const fn of(incoming: ClientBody) -> Self {
         Self::Client(Cuttable::new(incoming, None))
     }
 
@@ -227,7 +228,7 @@ fn address_value(exchange: &Exchange) -> Result<HeaderValue, Failure> {
 /// A client's body as the upstream wants it: all there, or as it comes.
 async fn client_body(
     gateway: &Gateway,
-    incoming: Cuttable<Incoming>,
+    incoming: Cuttable<ClientBody>,
     upstream: &BoundUpstream,
 ) -> Result<RequestBody, Failure> {
     let limits = gateway.body_limits();

@@ -2,17 +2,16 @@
 //! where it stands.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE, STRICT_TRANSPORT_SECURITY, USER_AGENT};
 use http::{Method, Request, Response, Version};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
-use super::body::{AnswerBody, AtEnd};
+use super::account::Account;
+use super::body::AnswerBody;
 use super::capture;
+use super::client_body::ClientBody;
 use super::effects::Effect;
 use super::endpoints::{self, Endpoint};
 use super::exchange::{Downstream, Exchange, RequestId, Transport};
@@ -35,7 +34,6 @@ use crate::policy::{
     Auth, Denial, Identity, IdentityMode, Permit, Route, TenantClaim, claimed_tenants, decide, rewrite_query,
 };
 use crate::session::{EndReason, Role, SessionId, Standing, TenantId, TenantStatus};
-use crate::telemetry::AccessLine;
 
 /// The longest path in a log line, in characters.
 const LONGEST_LOGGED_PATH: usize = 1024;
@@ -85,29 +83,31 @@ impl Gateway {
     /// Answers one request. `verdict` is what the framing says of its head, `guard` is held until the answer is over.
     pub(super) async fn handle(
         self: Arc<Self>,
-        request: Request<Incoming>,
+        request: Request<ClientBody>,
         downstream: Downstream,
         verdict: Result<(), Refusal>,
         guard: ExchangeGuard,
     ) -> Response<AnswerBody> {
-        let mut exchange = self.begin(&request, downstream);
-        match self.admit(&mut exchange, request, verdict, guard.may_switch()) {
+        let may_switch = guard.may_switch();
+        // From here on it is accounted for, whatever becomes of it.
+        let mut account = Account::open(self.clone(), self.begin(&request, downstream), guard);
+        match self.admit(&mut account.exchange, request, verdict, may_switch) {
             Err(failure) => {
-                let response = self.refuse(&mut exchange, &failure);
-                self.finish(exchange, response, guard)
+                let response = self.refuse(&mut account.exchange, &failure);
+                self.finish(account, response)
             }
-            Ok(Admission::Health(answer)) => self.finish(exchange, respond::health(&answer), guard),
+            Ok(Admission::Health(answer)) => self.finish(account, respond::health(&answer)),
             // What makes or ends sessions runs to its end, whoever still listens.
             Ok(Admission::Admitted(admitted)) if admitted.endpoint.is_some_and(Endpoint::runs_to_its_end) => {
-                let task = self.tasks().spawn(self.clone().answer(exchange, *admitted, guard));
+                let task = self.tasks().spawn(self.clone().answer(account, *admitted));
                 task.await.unwrap_or_else(|_| respond::after_panic())
             }
-            Ok(Admission::Admitted(admitted)) => self.answer(exchange, *admitted, guard).await,
+            Ok(Admission::Admitted(admitted)) => self.answer(account, *admitted).await,
         }
     }
 
     /// The facts of the exchange that are known before anything is believed.
-    fn begin(&self, request: &Request<Incoming>, downstream: Downstream) -> Exchange {
+    fn begin(&self, request: &Request<ClientBody>, downstream: Downstream) -> Exchange {
         let headers = request.headers();
         let server = &self.config().server;
         let proxies = &server.trusted_proxies;
@@ -140,7 +140,7 @@ impl Gateway {
     fn admit(
         &self,
         exchange: &mut Exchange,
-        request: Request<Incoming>,
+        request: Request<ClientBody>,
         verdict: Result<(), Refusal>,
         may_switch: bool,
     ) -> Result<Admission, Failure> {
@@ -265,17 +265,12 @@ impl Gateway {
     }
 
     /// From an admitted request to the finished answer.
-    async fn answer(
-        self: Arc<Self>,
-        mut exchange: Exchange,
-        admitted: Admitted,
-        guard: ExchangeGuard,
-    ) -> Response<AnswerBody> {
-        let response = match self.dispatch(&mut exchange, admitted).await {
+    async fn answer(self: Arc<Self>, mut account: Account, admitted: Admitted) -> Response<AnswerBody> {
+        let response = match self.dispatch(&mut account.exchange, admitted).await {
             Ok(response) => response,
-            Err(failure) => self.refuse(&mut exchange, &failure),
+            Err(failure) => self.refuse(&mut account.exchange, &failure),
         };
-        self.finish(exchange, response, guard)
+        self.finish(account, response)
     }
 
     async fn dispatch(&self, exchange: &mut Exchange, admitted: Admitted) -> Result<Response<AnswerBody>, Failure> {
@@ -527,71 +522,25 @@ impl Gateway {
     }
 
     /// Names the exchange in its answer, and accounts for it once the answer is over, sent or cut.
-    fn finish(
-        self: &Arc<Self>,
-        mut exchange: Exchange,
-        mut response: Response<AnswerBody>,
-        guard: ExchangeGuard,
-    ) -> Response<AnswerBody> {
+    fn finish(self: &Arc<Self>, mut account: Account, mut response: Response<AnswerBody>) -> Response<AnswerBody> {
+        let exchange = &mut account.exchange;
         // The gateway's own share: what the answer's head took, less the backend's part of it.
         let until_head = self.clock().monotonic().since(exchange.started);
         exchange.added = Some(until_head.saturating_sub(exchange.upstream.unwrap_or_default()));
         let headers = response.headers_mut();
         headers.insert(X_REQUEST_ID, exchange.id.header_value().clone());
-        self.demand_tls(&exchange, headers);
-        let mut response = respond::framed_for(&exchange, response);
-        let status = response.status().as_u16();
+        self.demand_tls(exchange, headers);
+        let mut response = respond::framed_for(exchange, response);
+        account.answered(response.status());
         if let Some(open) = response.body().open() {
-            guard.cut_by(open.kill());
+            account.guard().cut_by(open.kill());
         }
-        let connection = guard.connection();
-        let gateway = self.clone();
-        let at_end: AtEnd = Box::new(move |sent, complete| {
-            drop(guard);
-            gateway.account(&exchange, status, sent, complete);
-        });
         // A tunnel is over when it is, not when its 101 has been sent.
         if let Some(tunnel) = response.body_mut().take_tunnel() {
-            connection.switch(tunnel.when_switched(self.clone(), at_end));
+            let connection = account.guard().connection();
+            connection.switch(tunnel.when_switched(self.clone(), account));
             return response;
         }
-        response.map(|body| body.on_end(at_end))
-    }
-
-    /// Tells of a connection that ended with an error. What hyper refused by itself never reached the pipeline, and is
-    /// counted and logged here.
-    pub(super) fn connection_failed(&self, peer: IpAddr, error: &hyper::Error) {
-        if let Some(status) = respond::refused_while_parsing(error) {
-            if let Some(metrics) = self.route_metrics(&self.names().refused) {
-                metrics.finished(status.as_u16(), Duration::ZERO, None);
-            }
-            tracing::info!(client = %peer, status = status.as_u16(), %error, "a request was refused while it was parsed");
-        } else {
-            tracing::debug!(client = %peer, %error, "a connection ended early");
-        }
-    }
-
-    fn account(&self, exchange: &Exchange, status: u16, bytes_sent: u64, complete: bool) {
-        let duration = self.clock().monotonic().since(exchange.started);
-        if let Some(metrics) = self.route_metrics(&exchange.route) {
-            metrics.finished(status, duration, exchange.added);
-        }
-        self.log().access(&AccessLine {
-            request_id: exchange.id.as_str(),
-            method: exchange.method.as_str(),
-            route: &exchange.route,
-            path: &exchange.path,
-            status,
-            tenant: exchange.principal.as_ref().map(|principal| &principal.tenant),
-            user: exchange.principal.as_ref().map(|principal| &principal.user),
-            session_id: exchange.session,
-            address: Some(exchange.client),
-            duration,
-            upstream: exchange.upstream,
-            added: exchange.added,
-            bytes_sent,
-            complete,
-            code: exchange.code,
-        });
+        response.map(|body| body.accounted_in(account))
     }
 }

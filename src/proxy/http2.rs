@@ -1,21 +1,26 @@
-//! A client's connection of HTTP/2: its bounds, its silence and its end.
+//! A client's connection of HTTP/2: its bounds, its silence and its end. Each of its streams is `http2_stream`'s.
 //!
-//! What a request means is the gateway's business, as over HTTP/1; the frames are the library's.
+//! What a request means is the gateway's business, as over HTTP/1; the frames are the library's. hyper's server uses the
+//! same library, and is not used here because it asks an answer's body for nothing while its client takes nothing: such
+//! a stream could not be reset when its session ends.
 
-use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use bytes::Bytes;
+use h2::server::{Builder, Connection};
+use h2::{Ping, PingPong};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::exchange::Downstream;
+use super::http2_refusals::{HandedOut, RefusalWatch};
+use super::http2_stream::Stream;
 use super::io::{ClientIo, ConnectionState};
 use super::listener::{Current, ListenerLimits, Stage, ending};
-use super::untaken::AnswersUnderWay;
+use super::respond::Unread;
 
 /// Requests that a client may have under way on a connection. Browsers stay below it.
 const MOST_STREAMS: u32 = 100;
@@ -27,7 +32,7 @@ const STREAM_WINDOW: u32 = 128 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
 /// Bytes of an answer that wait for its client.
 const SEND_BUFFER: usize = 64 << 10;
-/// How often a silent client is asked whether it is there.
+/// How often a client with requests under way is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long after its last answer a client may take to take its leave, and how often that is looked at.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -42,61 +47,111 @@ pub(super) async fn serve_http2(
     mut stage: watch::Receiver<Stage>,
 ) {
     let state = ConnectionState::http2();
-    let answers = Arc::new(AnswersUnderWay::new());
-    let io = TokioIo::new(ClientIo::new(stream, state.clone(), limits.timeouts.write));
-    let begun = Arc::new(Notify::new());
-    let service = service_fn({
-        let (current, state, answers, begun) = (current.clone(), state.clone(), answers.clone(), begun.clone());
-        move |request| {
-            begun.notify_one();
-            let (verdict, guard) = state.begin_exchange();
-            let (gateway, answers) = (current.load().gateway.clone(), answers.clone());
-            async move {
-                let answer = gateway.handle(request, downstream, verdict, guard).await;
-                Ok::<_, Infallible>(answer.map(|body| answers.watch(body)))
-            }
-        }
+    let handed_out = HandedOut::default();
+    let io = RefusalWatch::new(ClientIo::new(stream, state.clone(), limits.timeouts.write), handed_out.clone(), {
+        let current = current.clone();
+        move |refused| current.load().gateway.refused_unread(downstream.peer, refused)
     });
-    let connection = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
+    let begun = Notify::new();
+    let mut overdue = pin!(state.overdue(&limits.timeouts));
+    let mut ending = pin!(ending(&mut stage, &begun));
+    let greeting = tokio::select! {
+        biased;
+        greeted = bounds(&limits).handshake::<_, Bytes>(io) => greeted,
+        () = &mut overdue => return,
+        () = &mut ending => return,
+    };
+    let mut connection = match greeting {
+        Ok(connection) => connection,
+        Err(error) => return failed(&current, downstream, &error),
+    };
+    let mut alive = pin!(silence(connection.ping_pong(), &state, limits.timeouts.header));
+    // How long a client may say nothing once it was told to go.
+    let mut farewell = None;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            accepted = connection.accept() => accepted,
+            () = &mut overdue, if farewell.is_none() => {
+                farewell = say_good_bye(&mut connection, Duration::ZERO);
+                continue;
+            }
+            () = &mut ending, if farewell.is_none() => {
+                farewell = say_good_bye(&mut connection, FAREWELL);
+                continue;
+            }
+            () = tokio::time::sleep(FAREWELL_LOOK), if farewell.is_some() => {
+                if farewell.is_some_and(|patience| state.is_idle_for(patience)) {
+                    return;
+                }
+                continue;
+            }
+            // It is gone without a word; what was in progress for it ends with the connection.
+            () = &mut alive => return,
+        };
+        match accepted {
+            Some(Ok((request, respond))) => {
+                begun.notify_one();
+                let (verdict, guard) = state.begin_exchange();
+                let gateway = current.load().gateway.clone();
+                let _under_way = handed_out.begin(respond.stream_id().as_u32());
+                let stream = Stream { respond, patience: limits.timeouts.write, _under_way };
+                tokio::spawn(stream.serve(gateway, request, downstream, verdict, guard));
+            }
+            Some(Err(error)) => return failed(&current, downstream, &error),
+            None => return,
+        }
+    }
+}
+
+fn bounds(limits: &ListenerLimits) -> Builder {
+    let mut builder = Builder::new();
+    builder
         .max_concurrent_streams(MOST_STREAMS)
         .max_pending_accept_reset_streams(MOST_RESETS)
-        .max_local_error_reset_streams(MOST_RESETS)
+        .max_local_error_reset_streams(Some(MOST_RESETS))
         // The pipeline measures exactly and answers; the library must only not give up before it. It counts 32 bytes
         // a line on top, and the pseudo-headers, and bounds CONTINUATION frames by this.
         .max_header_list_size(u32::try_from(limits.head.bytes + 64 * limits.head.count + 1024).unwrap_or(u32::MAX))
-        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(SEND_BUFFER)
-        // A client that is gone without a word does not answer a ping; what was in progress for it ends.
-        .keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(limits.timeouts.header)
-        .serve_connection(io, service);
-    tokio::pin!(connection);
-    let finished = tokio::select! {
-        biased;
-        result = connection.as_mut() => Ok(result),
-        // It was silent for long enough.
-        () = state.overdue(&limits.timeouts) => Err(Duration::ZERO),
-        () = ending(&mut stage, &begun) => Err(FAREWELL),
-        // Goes on for as long as the others do.
-        () = answers.give_up_untaken(limits.timeouts.write) => Err(Duration::ZERO),
-    };
-    let result = match finished {
-        Ok(result) => result,
-        Err(patience) => {
-            // Streams that the client opened before it read the good-bye are still served.
-            connection.as_mut().graceful_shutdown();
-            loop {
-                match tokio::time::timeout(FAREWELL_LOOK, connection.as_mut()).await {
-                    Ok(result) => break result,
-                    Err(_) if state.is_idle_for(patience) => return,
-                    Err(_) => {}
-                }
-            }
+        .max_send_buffer_size(SEND_BUFFER);
+    builder
+}
+
+/// Streams that the client opens before it has read the good-bye are still served.
+fn say_good_bye<T: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut Connection<T, Bytes>,
+    patience: Duration,
+) -> Option<Duration> {
+    connection.graceful_shutdown();
+    Some(patience)
+}
+
+/// Ready when a client for which something is in progress does not answer a ping.
+async fn silence(pings: Option<PingPong>, state: &ConnectionState, allowed: Duration) {
+    let Some(mut pings) = pings else { return std::future::pending().await };
+    let mut next = Instant::now() + PING_EVERY;
+    loop {
+        sleep_until(next).await;
+        next = Instant::now() + PING_EVERY;
+        if state.is_idle_for(Duration::ZERO) {
+            continue;
         }
-    };
-    if let Err(error) = result {
-        current.load().gateway.connection_failed(downstream.peer, &error);
+        // An error is the connection's own end, which is noticed elsewhere.
+        if pings.send_ping(Ping::opaque()).is_ok()
+            && timeout(allowed, std::future::poll_fn(|context| pings.poll_pong(context))).await.is_err()
+        {
+            return;
+        }
     }
+}
+
+/// Tells of a connection that ended with an error. One that the library ends broke the protocol or abused it, and what
+/// it asked for is counted as refused.
+fn failed(current: &Current, downstream: Downstream, error: &h2::Error) {
+    if error.is_library() {
+        current.load().gateway.refused_unread(downstream.peer, Unread::Malformed);
+    }
+    tracing::debug!(client = %downstream.peer, %error, "a connection ended early");
 }

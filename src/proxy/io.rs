@@ -200,7 +200,7 @@ impl ExchangeGuard {
     }
 
     /// Cuts the answer when this says so, even while the client takes nothing of it. Over HTTP/2 the connection carries
-    /// others too: there the stream ends with its body, and a client that takes nothing is given up by time.
+    /// others too, and there the stream is cut alone.
     pub(super) fn cut_by(&self, kill: Arc<Kill>) {
         let mut shared = self.connection.0.lock();
         if shared.framing.is_some() {

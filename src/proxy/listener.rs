@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -22,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::TaskTracker;
 
+use super::client_body::ClientBody;
 use super::exchange::{Downstream, Transport};
 use super::http2::serve_http2;
 use super::io::{ClientIo, ConnectionState, ConnectionTimeouts};
@@ -229,10 +232,11 @@ async fn serve_http1(
     let begun = Arc::new(Notify::new());
     let service = service_fn({
         let (current, state, begun) = (current.clone(), state.clone(), begun.clone());
-        move |request| {
+        move |request: Request<Incoming>| {
             begun.notify_one();
             let (verdict, guard) = state.begin_exchange();
             let gateway = current.load().gateway.clone();
+            let request = request.map(ClientBody::Http1);
             async move { Ok::<_, Infallible>(gateway.handle(request, downstream, verdict, guard).await) }
         }
     });

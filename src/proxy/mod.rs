@@ -3,14 +3,18 @@
 //! Follows the flow: [`listener`] accepts, `io` watches the bytes, [`Gateway`] walks the request through the pure
 //! modules and the store, `forward` sends it on, `respond` answers failures. Knows no concrete store and no admin API.
 
+mod account;
 mod body;
 mod capture;
+mod client_body;
 mod effects;
 mod endpoints;
 mod exchange;
 mod forward;
 mod gateway;
 mod http2;
+mod http2_refusals;
+mod http2_stream;
 mod io;
 mod kill;
 pub mod listener;
@@ -20,7 +24,6 @@ mod questions;
 mod respond;
 mod services;
 mod tunnel;
-mod untaken;
 mod upstreams;
 mod verify;
 

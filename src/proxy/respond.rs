@@ -329,13 +329,40 @@ pub(super) fn after_panic() -> Response<AnswerBody> {
     response
 }
 
-/// The status of a request that hyper refused by itself, which is all that is known of it.
-pub(super) fn refused_while_parsing(error: &hyper::Error) -> Option<StatusCode> {
-    if error.is_parse_too_large() {
-        Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
-    } else if error.is_parse() {
-        Some(StatusCode::BAD_REQUEST)
-    } else {
-        None
+/// The error code of an ended session, also for what it cuts.
+pub(super) fn code_of_end(reason: EndReason) -> &'static str {
+    Failure::Denied(Denial::SessionEnded(reason)).told().code
+}
+
+/// A request that was refused before the pipeline could read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// Its head is larger than what is read at all.
+    HeadersTooLarge,
+    /// It is no request, or its connection broke the protocol.
+    Malformed,
+    /// Its client has too many under way on the connection; over HTTP/2 alone.
+    TooManyStreams,
+}
+
+impl Unread {
+    /// How hyper refused a request by itself, if it did.
+    pub(super) fn by_hyper(error: &hyper::Error) -> Option<Self> {
+        if error.is_parse_too_large() {
+            Some(Self::HeadersTooLarge)
+        } else if error.is_parse() {
+            Some(Self::Malformed)
+        } else {
+            None
+        }
+    }
+
+    /// Its status and code, for log and metrics; over HTTP/2 the client may have been told by a reset alone.
+    pub(super) const fn told(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::HeadersTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large"),
+            Self::Malformed => (StatusCode::BAD_REQUEST, "bad_request"),
+            Self::TooManyStreams => (StatusCode::SERVICE_UNAVAILABLE, "too_many_streams"),
+        }
     }
 }

@@ -15,12 +15,13 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::body::{AnswerBody, AtEnd};
+use super::account::Account;
+use super::body::AnswerBody;
 use super::exchange::Exchange;
 use super::forward::{Cleared, clean_answer, polish, send_upgrade};
 use super::kill::OpenStream;
 use super::lookup::{Lookup, Recorded, look_at};
-use super::respond::Failure;
+use super::respond::{Failure, code_of_end};
 use super::services::Gateway;
 use crate::http::{FrameKind, FrameTracker, Upgrade, close_frame};
 use crate::policy::Permit;
@@ -115,17 +116,8 @@ impl End {
             Self::Closed => None,
             Self::Idle => Some(close_frame(GOING_AWAY, "idle")),
             Self::GoingAway => Some(close_frame(GOING_AWAY, "going away")),
-            Self::SessionOver(reason) => Some(close_frame(SESSION_OVER, close_reason(*reason))),
+            Self::SessionOver(reason) => Some(close_frame(SESSION_OVER, code_of_end(*reason))),
         }
-    }
-}
-
-/// The same words as the error codes of requests.
-const fn close_reason(reason: EndReason) -> &'static str {
-    match reason {
-        EndReason::IdleTimeout => "session_idle_timeout",
-        EndReason::Expired => "session_expired",
-        _ => "session_revoked",
     }
 }
 
@@ -139,8 +131,7 @@ enum Told {
 
 impl Tunnel {
     /// Puts itself into the hands of its connection.
-    pub(super) fn when_switched(self, gateway: Arc<Gateway>, at_end: AtEnd) -> Tunnelling {
-        let account = Account { passed: 0, complete: false, at_end: Some(at_end) };
+    pub(super) fn when_switched(self, gateway: Arc<Gateway>, account: Account) -> Tunnelling {
         Box::new(move |closing| Box::pin(self.run(gateway, closing, account)))
     }
 
@@ -178,7 +169,7 @@ impl Tunnel {
                         break End::Closed;
                     }
                     last_moved = Instant::now();
-                    account.passed = down.passed;
+                    account.sent(down.passed);
                 }
             }
             if up.ended && down.ended {
@@ -193,29 +184,17 @@ impl Tunnel {
                 alarm.as_mut().reset(deadline);
             }
         };
-        account.complete = matches!(end, End::Closed);
+        match end {
+            End::Closed => account.complete(),
+            End::SessionOver(reason) => account.cut(reason),
+            End::Idle | End::GoingAway => {}
+        }
         if let Some(frame) = end.close_frame().filter(|_| is_websocket && !down.closed) {
             let _ = timeout(LAST_FRAME, down.last_frame(&frame, &mut backend_reader, &mut client_writer)).await;
         }
         let _ = timeout(LAST_FRAME, client_writer.shutdown()).await;
         let _ = timeout(LAST_FRAME, backend_writer.shutdown()).await;
         let _ = timeout(LINGER, read_off(&mut client_reader)).await;
-    }
-}
-
-/// Accounts for a tunnel when it is dropped, however it ended.
-struct Account {
-    /// Bytes that went to the client.
-    passed: u64,
-    complete: bool,
-    at_end: Option<AtEnd>,
-}
-
-impl Drop for Account {
-    fn drop(&mut self) {
-        if let Some(at_end) = self.at_end.take() {
-            at_end(self.passed, self.complete);
-        }
     }
 }
 

@@ -27,13 +27,17 @@ const USUAL: usize = 128;
 
 /// Why bytes are not a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum CodecError {
+pub enum CodecError {
+    /// There are none.
     #[error("a session record is empty")]
     Empty,
+    /// There are so many.
     #[error("a session record of {0} bytes is longer than any that was written")]
     TooLong(usize),
+    /// Another version wrote them.
     #[error("a session record has version {0}, which this version of the gateway does not know")]
     Version(u8),
+    /// They are not what was written, and why.
     #[error("a session record is not what was written: {0}")]
     Malformed(String),
 }
@@ -56,7 +60,10 @@ struct Stored<'a>(
 );
 
 /// The bytes of a record.
-pub(crate) fn encode(record: &SessionRecord) -> Result<Vec<u8>, CodecError> {
+///
+/// # Errors
+/// None that a record can cause; the serialiser's signature has them.
+pub fn encode(record: &SessionRecord) -> Result<Vec<u8>, CodecError> {
     let stored = Stored(
         record.principal.tenant.as_str(),
         record.principal.user.as_str(),
@@ -78,7 +85,10 @@ pub(crate) fn encode(record: &SessionRecord) -> Result<Vec<u8>, CodecError> {
 }
 
 /// The record of bytes that [`encode`] made.
-pub(crate) fn decode(bytes: &[u8]) -> Result<SessionRecord, CodecError> {
+///
+/// # Errors
+/// For all other bytes.
+pub fn decode(bytes: &[u8]) -> Result<SessionRecord, CodecError> {
     if bytes.len() > LONGEST {
         return Err(CodecError::TooLong(bytes.len()));
     }

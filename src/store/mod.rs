@@ -12,7 +12,7 @@
 //! - Only the store's clock decides. Deadlines come from [`now`](SessionStore::now) and the times in its answers.
 
 pub mod audit;
-mod codec;
+pub mod codec;
 pub mod embedded;
 pub mod journal;
 mod listing;

@@ -146,6 +146,7 @@ pub struct Metrics {
     sessions_created: Counter,
     sessions_ended: Family<ReasonLabel, Counter>,
     sessions_rejected: Family<CodeLabel, Counter>,
+    streams_cut: Family<CodeLabel, Counter>,
     revocations: Family<ScopeLabel, Counter>,
     store_commands: Family<CommandLabels, Counter>,
     store_errors: Counter,
@@ -195,6 +196,11 @@ impl Metrics {
             sessions_rejected: metrics.add(
                 "sessions_rejected",
                 "Requests refused for their session, by error code",
+                Family::default(),
+            ),
+            streams_cut: metrics.add(
+                "streams_cut",
+                "Answers and tunnels that were cut because their session ended, by error code",
                 Family::default(),
             ),
             revocations: metrics.add("revocations", "Revocations, by what was ended", Family::default()),
@@ -267,6 +273,9 @@ impl Metrics {
         for code in ["session_required", "session_expired", "session_idle_timeout", "session_revoked"] {
             drop(self.sessions_rejected.get_or_create(&CodeLabel { code }));
         }
+        for code in ["session_expired", "session_idle_timeout", "session_revoked"] {
+            drop(self.streams_cut.get_or_create(&CodeLabel { code }));
+        }
         for scope in RevocationScope::ALL {
             drop(self.revocations.get_or_create(&ScopeLabel { scope: scope.as_str() }));
         }
@@ -303,6 +312,11 @@ impl Metrics {
     /// A request was refused for its session, with this error code.
     pub fn session_rejected(&self, code: &'static str) {
         self.sessions_rejected.get_or_create(&CodeLabel { code }).inc();
+    }
+
+    /// An answer or a tunnel was cut because its session ended, for which this is the error code.
+    pub fn stream_cut(&self, code: &'static str) {
+        self.streams_cut.get_or_create(&CodeLabel { code }).inc();
     }
 
     /// Sessions were ended on purpose.
@@ -576,6 +590,7 @@ mod tests {
             "session_gateway_store_commands_total",
             "session_gateway_store_errors_total",
             "session_gateway_store_up",
+            "session_gateway_streams_cut_total",
             "session_gateway_upstream_errors_total",
             "session_gateway_upstream_peer_up",
         ];

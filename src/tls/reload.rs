@@ -40,7 +40,7 @@ pub async fn reload_when_changed(
             match loaded {
                 None | Some(Ok(None)) => {}
                 Some(Ok(Some(certificates))) => {
-                    if resolver.replace(certificates) {
+                    if resolver.replace(Arc::new(certificates)) {
                         tracing::info!("new certificates are in force");
                     }
                     told(None);

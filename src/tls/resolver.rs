@@ -20,10 +20,10 @@ impl CertificateResolver {
     }
 
     /// From the next handshake on, these. Answers whether they differ from those in force.
-    pub fn replace(&self, certificates: Certificates) -> bool {
+    pub fn replace(&self, certificates: Arc<Certificates>) -> bool {
         let differ = !self.0.load().same_as(&certificates);
         if differ {
-            self.0.store(Arc::new(certificates));
+            self.0.store(certificates);
         }
         differ
     }

@@ -9,12 +9,12 @@ use crate::support::gateway::Builder;
 use crate::support::logins::identity;
 use crate::support::{Gate, Gateway, Step, Store, answer, curl, echo, gateway, http2, send, wait_until};
 
-fn over_tls() -> Builder {
+pub(crate) fn over_tls() -> Builder {
     gateway(Store::Embedded).over_tls(&["localhost"])
 }
 
 /// Logs in at the echo backend over HTTP/2 and returns the cookie's pair.
-fn log_in(gateway: &Gateway) -> String {
+pub(crate) fn log_in(gateway: &Gateway) -> String {
     let body = json!({"answer": identity("42", "7")}).to_string();
     let call = curl(gateway).with(&["--http2", "--data", &body]).header("Content-Type", "application/json");
     let (protocol, login) = call.send("/api/login");

@@ -11,11 +11,14 @@
 )]
 #![allow(missing_docs, unreachable_pub, reason = "nothing here is seen from outside this binary")]
 
+mod abuse;
 mod audit;
 mod errors;
 mod forwarding;
 mod harness;
 mod http2;
+mod http2_abuse;
+mod http2_cuts;
 mod identity;
 mod lifetime;
 mod limits;

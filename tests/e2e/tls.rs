@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::gateway::{Builder, write_certificate};
 use crate::support::logins::identity;
-use crate::support::{Gateway, Store, curl, echo, gateway, wait_until};
+use crate::support::{Gateway, Store, curl, echo, gateway, http2, wait_until};
 
 fn over_tls() -> Builder {
     gateway(Store::Embedded).over_tls(&["localhost"])
@@ -84,6 +84,43 @@ fn a_renewed_certificate_is_taken_over_and_a_bad_one_is_not() {
     wait_until("a warning that is withdrawn", || {
         (!gateway.admin_get("/readyz").expect(200).text().contains("cannot be used")).then_some(())
     });
+}
+
+#[test]
+fn a_reload_brings_other_certificates_which_are_watched_in_their_turn() {
+    let backend = echo();
+    let gateway = over_tls().with_backend(&backend).start();
+    let served = |file: &str| curl(&gateway).trusting(&gateway, file).try_send("/public/x").is_ok();
+    let pair = |name: &str| {
+        let file = |ending: &str| toml::Value::from(format!("{name}.{ending}"));
+        toml::Table::from_iter([("cert".to_owned(), file("crt")), ("key".to_owned(), file("key"))])
+    };
+    write_certificate(gateway.directory(), "other", &["localhost"]);
+    std::fs::copy(gateway.file("other.crt"), gateway.file("before.crt")).expect("a copy");
+    // A warning of files that are in force no longer goes with them.
+    std::fs::write(gateway.file("tls.key"), "no key").expect("it can be written");
+    gateway.wait_log(&["the changed certificates cannot be used"]);
+    http2::talk(&gateway, async |mut client, _end| {
+        let mut ask = async || client.send(client.request("/public/x"), true).0.await.expect("an answer").status();
+        assert_eq!(ask().await, 200);
+        gateway.reload_with("server.tls", pair("other"));
+        assert_eq!(ask().await, 200, "an open connection stays");
+    });
+    assert!(served("other.crt") && !served("tls.crt"));
+    assert!(!gateway.admin_get("/readyz").expect(200).text().contains("cannot be used"));
+
+    gateway.reload_with("server.tls", pair("missing"));
+    assert_eq!(gateway.metric("config_reloads_total", "failure"), 1.0);
+    assert!(served("other.crt"), "what cannot be used changes nothing");
+    gateway.change("server.tls", pair("other"));
+
+    write_certificate(gateway.directory(), "other", &["localhost"]);
+    wait_until("the renewed certificate", || served("other.crt").then_some(()));
+    assert!(!served("before.crt"));
+
+    write_certificate(gateway.directory(), "other", &["localhost"]);
+    gateway.reload();
+    assert!(served("other.crt"), "a reload takes over the same files at once");
 }
 
 #[test]

@@ -322,6 +322,13 @@ impl Gateway {
         program(&self.scratch).args(arguments).output().expect("the program runs")
     }
 
+    /// What it holds of the machine's memory, in KiB.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        line.and_then(|number| number.parse().ok()).expect("its resident set")
+    }
+
     /// Its process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process

@@ -36,9 +36,18 @@ impl Client {
 
 /// Opens a connection, on which `work` may send; its second argument is how the connection ends.
 pub fn talk<T>(gateway: &Gateway, work: impl AsyncFnOnce(Client, JoinHandle<Result<(), Error>>) -> T) -> T {
+    talk_as(gateway, &h2::client::Builder::new(), work)
+}
+
+/// The same for a client that says other things of itself.
+pub fn talk_as<T>(
+    gateway: &Gateway,
+    client: &h2::client::Builder,
+    work: impl AsyncFnOnce(Client, JoinHandle<Result<(), Error>>) -> T,
+) -> T {
     let authority = format!("localhost:{}", gateway.address().port());
     shake_hands(gateway, async |stream| {
-        let (requests, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+        let (requests, connection) = client.handshake(stream).await.expect("HTTP/2");
         let end = tokio::spawn(connection);
         let requests = requests.ready().await.expect("an open connection");
         work(Client { requests, authority }, end).await
@@ -47,13 +56,18 @@ pub fn talk<T>(gateway: &Gateway, work: impl AsyncFnOnce(Client, JoinHandle<Resu
 
 /// Opens a TLS connection for HTTP/2 on which nothing has been said.
 pub fn shake_hands<T>(gateway: &Gateway, work: impl AsyncFnOnce(TlsStream<TcpStream>) -> T) -> T {
+    shake_hands_for("h2", gateway, work)
+}
+
+/// The same for another protocol.
+pub fn shake_hands_for<T>(protocol: &str, gateway: &Gateway, work: impl AsyncFnOnce(TlsStream<TcpStream>) -> T) -> T {
     let mut roots = RootCertStore::empty();
     let certificate = CertificateDer::from_pem_file(gateway.file("tls.crt")).expect("its certificate");
     roots.add(certificate).expect("a certificate");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let mut config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let stream = TcpStream::connect(gateway.address()).await.expect("an open door");

@@ -1,0 +1,133 @@
+//! One log line and one count for every exchange, however it ends: answered, cut, left by its client, or by a panic.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::exchange::Exchange;
+use super::io::ExchangeGuard;
+use super::respond::{self, Unread};
+use super::services::Gateway;
+use crate::session::EndReason;
+use crate::telemetry::AccessLine;
+
+/// What the log says of a client that went away before it was answered; no client ever gets it.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// An exchange that is under way. It is accounted for when this is dropped, which whoever ends it cannot forget.
+pub(super) struct Account {
+    pub(super) exchange: Exchange,
+    gateway: Arc<Gateway>,
+    guard: ExchangeGuard,
+    answered: Option<StatusCode>,
+    sent: u64,
+    complete: bool,
+    cut: Option<EndReason>,
+}
+
+impl Account {
+    /// Opens the account. `guard` is held until it is closed.
+    pub(super) const fn open(gateway: Arc<Gateway>, exchange: Exchange, guard: ExchangeGuard) -> Self {
+        Self { exchange, gateway, guard, answered: None, sent: 0, complete: false, cut: None }
+    }
+
+    /// The exchange's hold on its connection.
+    pub(super) const fn guard(&self) -> &ExchangeGuard {
+        &self.guard
+    }
+
+    /// An answer begins.
+    pub(super) const fn answered(&mut self, status: StatusCode) {
+        self.answered = Some(status);
+    }
+
+    /// So many bytes of the answer were handed on.
+    pub(super) const fn sent(&mut self, bytes: u64) {
+        self.sent = bytes;
+    }
+
+    /// The answer was sent to its end.
+    pub(super) const fn complete(&mut self) {
+        self.complete = true;
+    }
+
+    /// The end of its session ended it.
+    pub(super) const fn cut(&mut self, reason: EndReason) {
+        self.cut = Some(reason);
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let (exchange, gateway) = (&self.exchange, &self.gateway);
+        let (status, mut code) = match self.answered {
+            Some(status) => (status.as_u16(), exchange.code),
+            None if std::thread::panicking() => (500, Some("internal_error")),
+            None => (CLIENT_CLOSED_REQUEST, Some("client_closed_request")),
+        };
+        if let Some(reason) = self.cut {
+            let cut = respond::code_of_end(reason);
+            code = Some(cut);
+            gateway.metrics().stream_cut(cut);
+        }
+        let duration = gateway.clock().monotonic().since(exchange.started);
+        if let Some(metrics) = gateway.route_metrics(&exchange.route) {
+            metrics.finished(status, duration, exchange.added);
+        }
+        gateway.log().access(&AccessLine {
+            request_id: exchange.id.as_str(),
+            method: exchange.method.as_str(),
+            route: &exchange.route,
+            path: &exchange.path,
+            status,
+            tenant: exchange.principal.as_ref().map(|principal| &principal.tenant),
+            user: exchange.principal.as_ref().map(|principal| &principal.user),
+            session_id: exchange.session,
+            address: Some(exchange.client),
+            duration,
+            upstream: exchange.upstream,
+            added: exchange.added,
+            bytes_sent: self.sent,
+            complete: self.complete,
+            code,
+        });
+    }
+}
+
+impl Gateway {
+    /// Accounts for a request that was refused below the pipeline, of which nothing is known but who sent it.
+    pub(super) fn refused_unread(&self, peer: IpAddr, refused: Unread) {
+        let (status, code) = refused.told();
+        if let Some(metrics) = self.route_metrics(&self.names().refused) {
+            metrics.finished(status.as_u16(), Duration::ZERO, None);
+        }
+        self.log().access(&AccessLine {
+            request_id: self.request_ids().next().as_str(),
+            method: "-",
+            route: &self.names().refused,
+            path: "-",
+            status: status.as_u16(),
+            tenant: None,
+            user: None,
+            session_id: None,
+            address: Some(peer),
+            duration: Duration::ZERO,
+            upstream: None,
+            added: None,
+            bytes_sent: 0,
+            complete: false,
+            code: Some(code),
+        });
+    }
+
+    /// Tells of a connection of HTTP/1 that ended with an error. What hyper refused by itself never reached the
+    /// pipeline.
+    pub(super) fn connection_failed(&self, peer: IpAddr, error: &hyper::Error) {
+        if let Some(refused) = Unread::by_hyper(error) {
+            self.refused_unread(peer, refused);
+        }
+        tracing::debug!(client = %peer, %error, "a connection ended early");
+    }
+}

@@ -1,0 +1,76 @@
+//! A request's body on its way from the client, of either version of HTTP.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use http::header::{CONTENT_LENGTH, HeaderMap};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::body::BodyError;
+
+/// A client's body.
+pub(super) enum ClientBody {
+    /// Read by hyper.
+    Http1(Incoming),
+    /// Read by us, stream by stream.
+    Http2(StreamBody),
+}
+
+/// The body of one stream. What is handed on is acknowledged, so that the client may send as much again.
+pub(super) struct StreamBody {
+    stream: RecvStream,
+    /// What is still to come, where the client said so; the library resets a stream that does not keep its word.
+    left: Option<u64>,
+}
+
+impl StreamBody {
+    pub(super) fn new(stream: RecvStream, headers: &HeaderMap) -> Self {
+        let length = || headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+        let left = if stream.is_end_stream() { Some(0) } else { length() };
+        Self { stream, left }
+    }
+
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match ready!(self.stream.poll_data(context)) {
+            Some(Ok(piece)) => {
+                self.stream.flow_control().release_capacity(piece.len())?;
+                self.left = self.left.map(|left| left.saturating_sub(piece.len() as u64));
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
+            Some(Err(error)) => Poll::Ready(Some(Err(error.into()))),
+            None => {
+                let trailers = ready!(self.stream.poll_trailers(context));
+                Poll::Ready(trailers.map(|trailers| trailers.map(Frame::trailers)).map_err(Into::into).transpose())
+            }
+        }
+    }
+}
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Http1(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+            Self::Http2(body) => body.poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.left.map_or_else(SizeHint::default, SizeHint::with_exact),
+        }
+    }
+}
