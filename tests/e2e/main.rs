@@ -14,6 +14,7 @@
 mod audit;
 mod errors;
 mod forwarding;
+mod fronts;
 mod harness;
 mod http2;
 mod identity;

@@ -14,12 +14,17 @@ pub struct Curl {
 
 /// A call to a gateway that speaks TLS as `localhost`, whose certificate must be the one in its `tls.crt`.
 pub fn curl(gateway: &Gateway) -> Curl {
-    let mut command = Command::new("curl");
-    command.args(["--silent", "--show-error", "--include", "--max-time", "20", "--header", "Expect:", "--globoff"]);
-    Curl { command, host: "localhost".into(), port: gateway.address().port() }.trusting(gateway, "tls.crt")
+    Curl::to(gateway.address().port()).trusting(gateway, "tls.crt")
 }
 
 impl Curl {
+    /// A call by TLS to `localhost` at this port.
+    pub fn to(port: u16) -> Self {
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--show-error", "--include", "--max-time", "20", "--header", "Expect:", "--globoff"]);
+        Self { command, host: "localhost".into(), port }
+    }
+
     /// Adds options of curl's own.
     pub fn with(mut self, options: &[&str]) -> Self {
         self.command.args(options);

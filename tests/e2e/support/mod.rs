@@ -4,6 +4,7 @@ pub mod backend;
 pub mod browser;
 pub mod curl;
 pub mod echo;
+pub mod front;
 pub mod gateway;
 pub mod http;
 pub mod http2;
