@@ -12,6 +12,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "nothing here is seen from outside this binary")]
 
 mod audit;
+mod chromium;
 mod deployment;
 mod errors;
 mod forwarding;

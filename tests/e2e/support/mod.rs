@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod browser;
+pub mod chromium;
 pub mod curl;
 pub mod echo;
 pub mod front;
