@@ -14,7 +14,7 @@ use crate::support::front::{Builder, Front, haproxy, nginx};
 use crate::support::gateway::write_certificate;
 use crate::support::logins::identity;
 use crate::support::process::Process;
-use crate::support::{Backend, Browser, Gateway, Store, Wire, echo, gateway, let_pass, wait_until};
+use crate::support::{Backend, Browser, Gate, Gateway, Step, Store, Wire, echo, gateway, let_pass, send, wait_until};
 use crate::websockets::{Server, script, server, wait_line};
 
 /// The address that clients come from. The proxy's own is 127.0.0.1, which alone is trusted.
@@ -93,6 +93,7 @@ impl Site {
             self.a_session_lives_and_ends(&[version], protocol);
         }
         self.a_websocket_is_cut_at_the_logout();
+        self.an_event_is_passed_on_before_the_next_is_there();
         // Health checks of the proxy's own are no users' requests, and nobody's address but the client's was believed.
         let addresses = self.gateway.audit();
         let addresses = addresses.iter().filter_map(|event| event["address"].as_str());
@@ -140,6 +141,18 @@ impl Site {
 
         post(&format!("https://{ours}")).with(&["--data", ""]).get("/api/logout").expect(200);
         self.curl(options).header("Cookie", &cookie).get("/api/x").expect_refusal(401, "session_revoked");
+    }
+
+    fn an_event_is_passed_on_before_the_next_is_there(&self) {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+        let gate = Gate::closed();
+        let steps = [send(head), send("data: one\n\n"), Step::Await(gate.clone()), send("data: two\n\n"), Step::Close];
+        self.backend.on("/public/events", steps);
+        let stream = self.curl(&["--no-buffer"]).start("/public/events");
+        wait_line(&stream, "data: one");
+        assert!(!stream.lines().iter().any(|line| line.starts_with("data: two")));
+        gate.open();
+        wait_line(&stream, "data: two");
     }
 
     fn a_websocket_is_cut_at_the_logout(&self) {

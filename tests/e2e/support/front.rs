@@ -94,12 +94,12 @@ impl Builder {
 
     /// Starts it in front of two gateways, which may be one and the same.
     pub fn start(self, gateways: [SocketAddr; 2]) -> Front {
-        let port = self.text.contains(":8443").then_some(8443).unwrap_or(8080);
-        let listens = if self.program == "nginx" { "listen 443" } else { "bind :443" };
+        let port = if self.text.contains(":8443") { 8443 } else { 8080 };
+        let (verb, everywhere) = if self.program == "nginx" { ("listen", "443") } else { ("bind", ":443") };
+        let here = format!("{verb} {}", self.address);
         let [one, two] = gateways.map(|address| address.to_string());
-        let listens_here = format!("{} {}", listens.split(' ').next().unwrap_or_default(), self.address);
         let described = self
-            .replace(listens, &listens_here)
+            .replace(&format!("{verb} {everywhere}"), &here)
             .replace(&format!("10.0.0.11:{port}"), &one)
             .replace(&format!("10.0.0.12:{port}"), &two);
         let Builder { program, text, address, scratch } = described;
