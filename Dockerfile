@@ -7,7 +7,7 @@ COPY src ./src
 RUN cargo build --release --locked --bin session-gateway
 
 FROM debian:bookworm-slim
-# For stores with TLS (rediss://), whose certificates are checked against the system's authorities.
+# For stores (rediss://) and backends (https://) with TLS, which are checked against the system's authorities.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /src/target/release/session-gateway /usr/local/bin/session-gateway
 COPY scripts/healthcheck /usr/local/bin/session-gateway-healthcheck

@@ -269,7 +269,7 @@ async fn serve(
         "serving"
     );
 
-    stop.drain(&current, &readiness).await;
+    stop.drain(&current, &readiness, &stage).await;
     let drain_timeout = current.load().gateway.config().server.drain_timeout;
     // From here on there are no new connections; what is in flight finishes.
     stage.send_replace(Stage::Closing);
@@ -377,12 +377,13 @@ impl StopSignals {
 
     /// Waits for a signal, and after SIGTERM for as long as load balancers need to notice that this instance is no
     /// longer ready. Ctrl-C does not wait: a person did it. A second signal ends the wait.
-    async fn drain(&mut self, current: &Current, readiness: &Readiness) {
+    async fn drain(&mut self, current: &Current, readiness: &Readiness, stage: &watch::Sender<Stage>) {
         let terminated = tokio::select! {
             _ = self.terminate.recv() => true,
             _ = self.interrupt.recv() => false,
         };
         readiness.begin_draining();
+        stage.send_replace(Stage::Leaving);
         let in_force = current.load_full();
         let server = &in_force.gateway.config().server;
         tracing::info!(delay = ?server.drain_delay, timeout = ?server.drain_timeout, "draining");

@@ -99,3 +99,46 @@ fn a_peer_that_does_not_answer_fails_the_check_with_1() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("upstream default at unix:/nowhere/app.sock: No such file"));
 }
+
+#[test]
+fn a_shell_completes_commands_with_the_script_that_is_printed_for_it() {
+    let output = run(&["completions", "bash"], &[]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+    let script = file(&text(&output.stdout));
+    let completes = |words: &str, expected: &str| {
+        let ask = format!(
+            "source {}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             $(complete -p session-gateway | grep -o '_session[^ ]*') session-gateway \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"; echo \"${{COMPREPLY[*]}}\"",
+            script.path().display()
+        );
+        let asked = Command::new("bash").args(["--norc", "-c", &ask]).output().expect("bash runs");
+        assert_eq!(text(&asked.stdout).trim_end(), expected, "{words}: {}", text(&asked.stderr));
+    };
+    completes("session-gateway prob", "probe-login");
+    completes("session-gateway check --conn", "--connect");
+    for (shell, first) in [("zsh", "#compdef session-gateway"), ("fish", "#"), ("elvish", "\n"), ("powershell", "\n")] {
+        let output = run(&["completions", shell], &[]);
+        let script = text(&output.stdout);
+        assert!(output.status.success() && script.starts_with(first) && script.contains("probe-login"), "{shell}");
+    }
+    assert_eq!(run(&["completions", "cmd"], &[]).status.code(), Some(2));
+}
+
+#[test]
+fn the_manual_has_a_page_for_the_program_and_one_for_each_command() {
+    let output = run(&["manual"], &[]);
+    assert_eq!(output.status.code(), Some(0));
+    let page = text(&output.stdout);
+    for part in [".TH session-gateway 1", ".SH \"EXIT STATUS\"", "SIGHUP", "session\\-gateway\\-check(1)"] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path().display().to_string();
+    assert_eq!(run(&["manual", "--directory", &here], &[]).status.code(), Some(0));
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect(name);
+    assert_eq!(read("session-gateway.1"), page);
+    assert!(read("session-gateway-check.1").contains("\\-\\-connect"));
+    let failed = run(&["manual", "--directory", "/nowhere"], &[]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(text(&failed.stderr).contains("/nowhere: No such file"), "{}", text(&failed.stderr));
+}

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use session_gateway::session::{
-    Generation, Generations, IdleLimit, Principal, Role, SessionRecord, StoreTime, TenantId, UserAgentHash, UserId,
+    Generation, Generations, IdleLimit, Principal, Role, SessionRecord, StoreTime, TenantId, UserAgent,
+    UserAgentSummary, UserId,
 };
 use session_gateway::store::codec::{decode, encode};
 
@@ -54,7 +55,7 @@ fn record(data: &[u8]) -> Option<(SessionRecord, &[u8])> {
             16 => Some(Ipv6Addr::from(u128::from(address) << 64 | u128::from(flags)).into()),
             _ => None,
         },
-        user_agent: UserAgentHash(number()),
+        user_agent: UserAgent { hash: number(), ..UserAgent::of(Some(word().as_bytes())) },
     };
     Some((record, rest))
 }

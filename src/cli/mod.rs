@@ -4,7 +4,9 @@
 
 pub mod audit;
 pub mod check;
+pub mod completions;
 pub mod keygen;
+pub mod manual;
 pub mod probe_login;
 pub mod serve;
 
@@ -46,6 +48,10 @@ pub enum Command {
     /// What happened, and whether the record of it is whole
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Print what a shell needs to complete this command line
+    Completions(completions::CompletionsOptions),
+    /// Print the manual page, for `man -l -`
+    Manual(manual::ManualOptions),
 }
 
 /// Which configuration.
@@ -78,6 +84,8 @@ impl CommandLine {
             Some(Command::Keygen) => keygen::keygen(&crate::entropy::SystemEntropy),
             Some(Command::Audit(audit::AuditCommand::Verify(options))) => audit::verify(&options, &serve::read_anchors),
             Some(Command::ProbeLogin(options)) => probe_login::probe_login(&options),
+            Some(Command::Completions(options)) => completions::completions(options),
+            Some(Command::Manual(options)) => manual::manual(&options),
         }
     }
 }
@@ -85,6 +93,12 @@ impl CommandLine {
 /// Writes a line to standard output. A reader that has gone away is no failure.
 fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// Writes bytes to standard output as they are. A reader that has gone away is no failure.
+fn write_out(bytes: &[u8]) {
+    let mut output = std::io::stdout().lock();
+    let _ = output.write_all(bytes).and_then(|()| output.flush());
 }
 
 /// Writes a line to standard error.

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::Request;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -80,6 +81,9 @@ pub type Current = Arc<ArcSwap<InForce>>;
 pub enum Stage {
     /// Traffic is served.
     Serving,
+    /// Traffic is served, and each answer is its connection's last: whoever keeps connections for later requests has
+    /// none to this process by the time it closes.
+    Leaving,
     /// No new connections; requests in flight finish.
     Closing,
 }
@@ -231,13 +235,19 @@ async fn serve_http1(
     let io = TokioIo::new(ClientIo::new(stream, state.clone(), limits.timeouts.write));
     let begun = Arc::new(Notify::new());
     let service = service_fn({
-        let (current, state, begun) = (current.clone(), state.clone(), begun.clone());
+        let (current, state, begun, stage) = (current.clone(), state.clone(), begun.clone(), stage.clone());
         move |request: Request<Incoming>| {
             begun.notify_one();
             let (verdict, guard) = state.begin_exchange();
-            let gateway = current.load().gateway.clone();
+            let (gateway, stage) = (current.load().gateway.clone(), stage.clone());
             let request = request.map(ClientBody::Http1);
-            async move { Ok::<_, Infallible>(gateway.handle(request, downstream, verdict, guard).await) }
+            async move {
+                let mut answer = gateway.handle(request, downstream, verdict, guard).await;
+                if *stage.borrow() != Stage::Serving && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(answer)
+            }
         }
     });
     let connection = http1::Builder::new()

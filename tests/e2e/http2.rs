@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::gateway::Builder;
 use crate::support::logins::identity;
-use crate::support::{Gate, Gateway, Step, Store, answer, curl, echo, gateway, http2, send, wait_until};
+use crate::support::{Gate, Gateway, Step, Store, answer, curl, echo, flask, gateway, http2, send, wait_until};
 
 pub(crate) fn over_tls() -> Builder {
     gateway(Store::Embedded).over_tls(&["localhost"])
@@ -45,6 +45,30 @@ fn a_session_works_and_no_value_of_the_clients_reaches_the_backend() {
     curl(&gateway).with(&["--http2"]).get("/api/x").expect_refusal(401, "session_required");
     curl(&gateway).with(&["--http2"]).header("Cookie", &cookie).with(&["--request", "POST"]).get("/api/logout");
     curl(&gateway).with(&["--http2"]).header("Cookie", &cookie).get("/api/x").expect_refusal(401, "session_revoked");
+}
+
+#[test]
+fn curl_keeps_the_session_of_a_real_app_in_its_jar_over_either_protocol() {
+    let gateway = over_tls().with_backend(flask()).start();
+    let jar = gateway.file("jar");
+    let jar = jar.to_str().expect("a path");
+    for (option, protocol) in [("--http1.1", "HTTP/1.1"), ("--http2", "HTTP/2")] {
+        let call = || curl(&gateway).with(&[option, "--cookie", jar, "--cookie-jar", jar]);
+        let login = json!({"username": "alice", "password": "demo"}).to_string();
+        let login = call().header("Content-Type", "application/json").with(&["--data", &login]).send("/api/login");
+        assert_eq!(login.0, protocol);
+        assert_eq!(login.1.expect(200).at("/user/customer_id"), "42");
+        let told = call().header("X-Customer-ID", "77").get("/api/invoices").expect(200);
+        assert_eq!(told.at("/believed/customer_id"), "42", "{protocol}");
+        let kept = std::fs::read_to_string(jar).expect("a jar");
+        assert!(kept.contains("#HttpOnly_localhost") && kept.contains("__Host-session"), "{kept}");
+        let stolen = gateway.file("stolen");
+        std::fs::write(&stolen, kept).expect("a copy");
+        call().with(&["--data", ""]).get("/api/logout").expect(200);
+        call().get("/api/invoices").expect_refusal(401, "session_required");
+        let thief = curl(&gateway).with(&[option, "--cookie", stolen.to_str().expect("a path")]);
+        thief.get("/api/invoices").expect_refusal(401, "session_revoked");
+    }
 }
 
 #[test]

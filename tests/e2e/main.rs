@@ -13,8 +13,11 @@
 
 mod abuse;
 mod audit;
+mod chromium;
+mod deployment;
 mod errors;
 mod forwarding;
+mod fronts;
 mod harness;
 mod http2;
 mod http2_abuse;

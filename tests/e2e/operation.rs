@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::on_both_stores;
 use crate::support::gateway::program;
-use crate::support::{Gate, RedisServer, Step, Store, answer, echo, gateway, scratch, wait_until};
+use crate::support::{Gate, RedisServer, SWITCH, Step, Store, answer, echo, frame, gateway, scratch, send, wait_until};
 
 on_both_stores!(health_is_answered_on_both_ports_and_touches_nothing, |store| {
     let backend = echo();
@@ -42,6 +42,23 @@ on_both_stores!(a_drain_lets_requests_in_flight_finish_and_ends_with_0, |store| 
     let status = gateway.process().wait(Duration::from_secs(10)).expect("it ends");
     assert_eq!(status.code(), Some(0));
 });
+
+#[test]
+fn while_it_drains_each_answer_is_the_last_of_its_connection_and_sockets_still_open() {
+    let backend = echo();
+    backend.on_head("/socket", [send(SWITCH), Step::Raw { echo: true }]);
+    let mut gateway = gateway(Store::Embedded).with_backend(&backend).set("server.drain_delay", "1m").start();
+    let browser = gateway.logged_in("42", "7");
+    let request = format!("GET /public/x HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.address());
+    let mut wire = gateway.wire();
+    assert!(!wire.send(&request).receive().expect(200).headers.has("connection"));
+    gateway.terminate();
+    gateway.wait_unready();
+    assert_eq!(wire.send(&request).receive().expect(200).header("connection"), Some("close"));
+    assert!(wire.is_closed());
+    gateway.open(&browser, "/socket").send(frame("hello")).expect(frame("hello"));
+    gateway.process().kill();
+}
 
 #[test]
 fn a_drain_ends_in_time_even_with_a_request_that_never_does() {

@@ -10,7 +10,8 @@ use crate::support::process::Process;
 use crate::support::python::python;
 use crate::support::{Backend, Browser, Gateway, SESSION_COOKIE, echo, gateway, wait_until};
 
-struct Server {
+/// The server.
+pub struct Server {
     url: String,
     _process: Process,
 }
@@ -21,13 +22,15 @@ impl Backend for Server {
     }
 }
 
-fn script(name: &str) -> Command {
+/// A script of `tests/python`.
+pub fn script(name: &str) -> Command {
     let mut command = Command::new(python("python"));
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(name));
     command
 }
 
-fn server() -> Server {
+/// Starts the server.
+pub fn server() -> Server {
     let address = local(free_port());
     let mut process = Process::spawn(script("websocket_server.py").arg(address.port().to_string()));
     process.wait_ready("the WebSocket server", || std::net::TcpStream::connect(address).is_ok());
@@ -41,7 +44,8 @@ fn client(gateway: &Gateway, browser: &Browser, path: &str) -> Process {
     Process::spawn(script("websocket_client.py").args([url, origin, cookie]))
 }
 
-fn wait_line(process: &Process, start: &str) -> String {
+/// Waits for a line that begins so.
+pub fn wait_line(process: &Process, start: &str) -> String {
     wait_until(&format!("{start:?} after {:?}", process.lines()), || {
         process.lines().into_iter().find(|line| line.starts_with(start))
     })

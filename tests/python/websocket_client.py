@@ -1,7 +1,9 @@
-"""A client with compression: `websocket_client.py URL ORIGIN COOKIE`. Says on standard output, a line each, what it
-sees: the extensions agreed on, whether messages of every size come back whole, and how the connection ends."""
+"""A client with compression: `websocket_client.py URL ORIGIN COOKIE [ADDRESS CERTIFICATE]`. Says on standard output, a
+line each, what it sees: the extensions agreed on, whether messages of every size come back whole, and how the connection
+ends. For wss it comes from ADDRESS and accepts CERTIFICATE alone."""
 
 import asyncio
+import ssl
 import sys
 
 from websockets.asyncio.client import connect
@@ -9,8 +11,12 @@ from websockets.exceptions import ConnectionClosed
 
 
 async def main():
-    url, origin, cookie = sys.argv[1:]
-    async with connect(url, origin=origin, additional_headers={"Cookie": cookie}, max_size=None) as socket:
+    url, origin, cookie, *by_tls = sys.argv[1:]
+    more = {}
+    if by_tls:
+        address, certificate = by_tls
+        more = {"local_addr": (address, 0), "ssl": ssl.create_default_context(cafile=certificate)}
+    async with connect(url, origin=origin, additional_headers={"Cookie": cookie}, max_size=None, **more) as socket:
         print("extensions", socket.response.headers.get("Sec-WebSocket-Extensions"), flush=True)
         if not url.endswith("/news"):
             for size in (0, 1, 125, 126, 65_535, 65_536, 3_000_000):

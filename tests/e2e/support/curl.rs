@@ -4,6 +4,7 @@ use std::process::Command;
 
 use super::gateway::Gateway;
 use super::http::{Headers, Response, split_once};
+use super::process::Process;
 
 /// A call being described; [`get`](Curl::get) or [`send`](Curl::send) makes it.
 pub struct Curl {
@@ -14,12 +15,17 @@ pub struct Curl {
 
 /// A call to a gateway that speaks TLS as `localhost`, whose certificate must be the one in its `tls.crt`.
 pub fn curl(gateway: &Gateway) -> Curl {
-    let mut command = Command::new("curl");
-    command.args(["--silent", "--show-error", "--include", "--max-time", "20", "--header", "Expect:", "--globoff"]);
-    Curl { command, host: "localhost".into(), port: gateway.address().port() }.trusting(gateway, "tls.crt")
+    Curl::to(gateway.address().port()).trusting(gateway, "tls.crt")
 }
 
 impl Curl {
+    /// A call by TLS to `localhost` at this port.
+    pub fn to(port: u16) -> Self {
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--show-error", "--include", "--max-time", "20", "--header", "Expect:", "--globoff"]);
+        Self { command, host: "localhost".into(), port }
+    }
+
     /// Adds options of curl's own.
     pub fn with(mut self, options: &[&str]) -> Self {
         self.command.args(options);
@@ -55,14 +61,21 @@ impl Curl {
         self.try_send(path).unwrap_or_else(|error| panic!("curl: {error}"))
     }
 
-    /// Makes the call, which may fail; the error is what curl says.
-    pub fn try_send(mut self, path: &str) -> Result<(String, Response), String> {
+    /// Makes the call, whose answer is read while it comes.
+    pub fn start(self, path: &str) -> Process {
+        Process::spawn(&mut self.command_for(path))
+    }
+
+    fn command_for(mut self, path: &str) -> Command {
         let (host, port) = (&self.host, self.port);
-        let output = self
-            .command
-            .args(["--resolve", &format!("{host}:{port}:127.0.0.1"), &format!("https://{host}:{port}{path}")])
-            .output()
-            .expect("curl is installed");
+        let (address, url) = (format!("{host}:{port}:127.0.0.1"), format!("https://{host}:{port}{path}"));
+        self.command.args(["--resolve", &address, &url]);
+        self.command
+    }
+
+    /// Makes the call, which may fail; the error is what curl says.
+    pub fn try_send(self, path: &str) -> Result<(String, Response), String> {
+        let output = self.command_for(path).output().expect("curl is installed");
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }

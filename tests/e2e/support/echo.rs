@@ -142,7 +142,11 @@ pub struct Echo {
 
 /// Starts an echo backend.
 pub fn echo() -> Echo {
-    let address = local(free_port());
+    echo_at(local(free_port()))
+}
+
+/// Starts an echo backend at this address.
+pub fn echo_at(address: SocketAddr) -> Echo {
     let listener = TcpListener::bind(address).expect("the port is free");
     let state = Arc::new(State::default());
     let shared = Arc::clone(&state);

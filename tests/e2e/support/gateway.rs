@@ -54,7 +54,21 @@ pub fn gateway(store: Store) -> Builder {
     builder
 }
 
+/// Describes a gateway by a file of `deploy/`, at addresses of its own.
+pub fn shipped(file: &str) -> Builder {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file);
+    let text = std::fs::read_to_string(path).expect("a configuration that is shipped");
+    let builder = gateway(Store::Embedded);
+    let (address, admin) = (builder.address.to_string(), builder.admin.to_string());
+    Builder { config: text.parse().expect("TOML"), ..builder }.set("server.listen", address).set("admin.listen", admin)
+}
+
 impl Builder {
+    /// Its configuration so far.
+    pub fn config(&self) -> &Table {
+        &self.config
+    }
+
     /// Stands in front of this backend, configured as suits it.
     pub fn with_backend(self, backend: &impl Backend) -> Self {
         self.set("upstream.url", backend.url()).settings(backend.settings())

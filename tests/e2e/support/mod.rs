@@ -2,8 +2,10 @@
 
 pub mod backend;
 pub mod browser;
+pub mod chromium;
 pub mod curl;
 pub mod echo;
+pub mod front;
 pub mod gateway;
 pub mod http;
 pub mod http2;

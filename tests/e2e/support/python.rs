@@ -32,6 +32,7 @@ const FORM_LOGIN: &str = r#"
 pub struct App {
     address: SocketAddr,
     settings: &'static str,
+    tls: bool,
     _process: Process,
 }
 
@@ -44,7 +45,7 @@ impl App {
 
 impl Backend for App {
     fn url(&self) -> String {
-        format!("http://{}", self.address)
+        if self.tls { format!("https://localhost:{}", self.address.port()) } else { format!("http://{}", self.address) }
     }
 
     fn settings(&self) -> &'static str {
@@ -55,7 +56,12 @@ impl Backend for App {
 /// The legacy Flask app.
 pub fn flask() -> &'static App {
     static APP: OnceLock<App> = OnceLock::new();
-    APP.get_or_init(|| start("demo.flask_app:app", JSON_LOGIN, Path::new("")))
+    APP.get_or_init(|| start("demo.flask_app:app", JSON_LOGIN, Path::new(""), None))
+}
+
+/// The legacy Flask app once more, at `https://localhost`, with `name.crt` and `name.key` of a directory.
+pub fn flask_over_tls(directory: &Path, name: &str) -> App {
+    start("demo.flask_app:app", JSON_LOGIN, Path::new(""), Some(&directory.join(name)))
 }
 
 /// The legacy Django app, with a database of its own.
@@ -71,7 +77,7 @@ pub fn django() -> &'static App {
             .output()
             .expect("python starts");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        start("demo.django_app.wsgi:application", FORM_LOGIN, &database)
+        start("demo.django_app.wsgi:application", FORM_LOGIN, &database, None)
     })
 }
 
@@ -84,28 +90,23 @@ pub fn python(tool: &str) -> PathBuf {
     tool
 }
 
-fn start(app: &str, settings: &'static str, database: &Path) -> App {
+fn start(app: &str, settings: &'static str, database: &Path, tls: Option<&Path>) -> App {
     let address = local(free_port());
-    let mut process = Process::spawn(
-        Command::new(python("gunicorn"))
-            .args([
-                "--worker-class",
-                "sync",
-                "--workers",
-                "2",
-                "--no-control-socket",
-                "--bind",
-                &address.to_string(),
-                app,
-            ])
-            .current_dir(ROOT)
-            .env("DEMO_DJANGO_DB", database),
-    );
+    let mut command = Command::new(python("gunicorn"));
+    command.args(["--worker-class", "sync", "--workers", "2", "--no-control-socket", "--bind", &address.to_string()]);
+    if let Some(files) = tls {
+        command.arg("--certfile").arg(files.with_extension("crt")).arg("--keyfile").arg(files.with_extension("key"));
+    }
+    let mut process = Process::spawn(command.arg(app).current_dir(ROOT).env("DEMO_DJANGO_DB", database));
+    if tls.is_some() {
+        process.wait_ready(app, || Wire::try_connect(address).is_ok());
+        return App { address, settings, tls: true, _process: process };
+    }
     process.wait_ready(app, || {
         let request = "GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n";
         Wire::try_connect(address)
             .and_then(|mut wire| wire.try_send(request).and_then(|()| wire.try_receive("GET")))
             .is_ok_and(|response| response.status == 200)
     });
-    App { address, settings, _process: process }
+    App { address, settings, tls: false, _process: process }
 }

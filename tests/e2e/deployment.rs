@@ -1,0 +1,204 @@
+//! The files of `deploy/compose` and `deploy/kubernetes`: their gateways serve, and what the files say of each other is so.
+//! No container engine takes part.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use toml::{Table, Value as Toml};
+use yaml_rust2::{Yaml, YamlLoader};
+
+use crate::support::gateway::shipped;
+use crate::support::ports::{free_port, local};
+use crate::support::process::Process;
+use crate::support::{Backend as _, RedisServer, flask, scratch};
+
+fn path(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file)
+}
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(path(file)).expect(file)
+}
+
+fn yaml(file: &str) -> Vec<Yaml> {
+    YamlLoader::load_from_str(&read(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+fn list(yaml: &Yaml) -> Vec<&str> {
+    yaml.as_vec().expect("a list").iter().map(|item| item.as_str().expect("a text")).collect()
+}
+
+fn text<'a>(config: &'a Table, section: &str, key: &str) -> &'a str {
+    config[section].get(key).and_then(Toml::as_str).unwrap_or_else(|| panic!("no {section}.{key}"))
+}
+
+/// The seconds of "30s".
+fn seconds(duration: &str) -> i64 {
+    duration.strip_suffix('s').and_then(|number| number.parse().ok()).expect(duration)
+}
+
+/// How long a gateway with this configuration may take to stop.
+fn longest_stop(config: &Table) -> i64 {
+    let server = |key: &str, default| config["server"].get(key).and_then(Toml::as_str).map_or(default, seconds);
+    server("drain_delay", 5) + server("drain_timeout", 30)
+}
+
+/// The port of "0.0.0.0:8080".
+fn port(address: &str) -> i64 {
+    address.rsplit(':').next().and_then(|port| port.parse().ok()).expect(address)
+}
+
+#[test]
+fn the_gateway_of_the_compose_file_serves_on_the_redis_of_the_compose_file() {
+    let folder = scratch();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    for _again in 0..2 {
+        let made = Command::new(path("compose/prepare")).arg(folder.path()).status().expect("bash runs");
+        assert!(made.success());
+    }
+    for file in ["secrets/redis-password", "secrets/redis-users"] {
+        let mode = std::fs::metadata(at(file)).expect(file).permissions().mode() & 0o777;
+        assert_eq!(mode, 0o640, "{file}");
+    }
+    let group = std::fs::read_to_string(at(".env")).expect("made");
+    assert!(group.trim().strip_prefix("SECRETS_GROUP=").is_some_and(|group| group.parse::<u32>().is_ok()), "{group}");
+
+    let redis = read("compose/redis.conf")
+        .replace("/run/secrets/redis-users", &at("secrets/redis-users"))
+        .replace("dir /data", &format!("dir {}", folder.path().display()));
+    std::fs::write(at("redis.conf"), redis).expect("a file");
+    let address = local(free_port());
+    let server = ["redis-server", &at("redis.conf"), "--bind", "127.0.0.1", "--port", &address.port().to_string()];
+    let mut redis = Process::spawn(Command::new(server[0]).args(&server[1..]));
+    // What the compose file asks for the same purpose.
+    let ask = ["redis-cli", "-p", &address.port().to_string(), "ping"];
+    let answers = || Command::new(ask[0]).args(&ask[1..]).output().expect("redis-cli runs").stdout;
+    redis.wait_ready("redis", || String::from_utf8_lossy(&answers()).contains("NOAUTH"));
+
+    let builder = shipped("compose/gateway.toml");
+    let url = text(builder.config(), "store", "redis").replace("@redis:6379", &format!("@{address}"));
+    let gateway = builder
+        .set("store.redis", url)
+        .set("store.password_file", at("secrets/redis-password"))
+        .set("upstream.url", flask().url())
+        .set("server.hosts", vec!["127.0.0.1"])
+        .start();
+    let mut browser = gateway.browser();
+    browser.log_in_to_flask("alice");
+    let told = browser.request("GET", "/api/invoices").header("X-Customer-ID", "77").send().expect(200);
+    assert_eq!(told.at("/believed/customer_id"), "42");
+    browser.get("/api/admin/customers").expect(200);
+    let thief = browser.clone();
+    browser.post("/api/logout").expect(200);
+    thief.clone().get("/api/invoices").expect_refusal(401, "session_revoked");
+    let told = gateway.admin_get("/readyz").expect(200).text();
+    assert!(told.contains("\"warnings\":[]"), "{told}");
+}
+
+#[test]
+fn the_compose_file_agrees_with_what_it_names() {
+    let file = &yaml("compose/compose.yaml")[0];
+    let services = &file["services"];
+    for (name, service) in services.as_hash().expect("services") {
+        assert_eq!(service["read_only"], Yaml::Boolean(true), "{name:?}");
+        assert_eq!(list(&service["cap_drop"]), ["ALL"], "{name:?}");
+        assert_eq!(list(&service["security_opt"]), ["no-new-privileges:true"], "{name:?}");
+        for volume in service["volumes"].as_vec().into_iter().flatten().filter_map(Yaml::as_str) {
+            let (from, _) = volume.split_once(':').expect("from:to");
+            let named = !file["volumes"][from].is_badvalue();
+            assert!(named || path("compose").join(from).is_file(), "{volume}");
+        }
+        for secret in service["secrets"].as_vec().into_iter().flatten().filter_map(Yaml::as_str) {
+            assert!(
+                read("compose/prepare")
+                    .contains(file["secrets"][secret]["file"].as_str().expect(secret).trim_start_matches("./"))
+            );
+        }
+    }
+    let config: Table = read("compose/gateway.toml").parse().expect("TOML");
+    let gateway = &services["gateway"];
+    let published = list(&gateway["ports"])[0];
+    assert_eq!(port(published), port(text(&config, "server", "listen")));
+    let grace = gateway["stop_grace_period"].as_str().expect("a duration");
+    assert!(seconds(grace) > longest_stop(&config), "{grace}");
+    let secret = text(&config, "store", "password_file").strip_prefix("/run/secrets/").expect("a secret");
+    assert_eq!(list(&gateway["secrets"]), [secret]);
+    // Nothing but the gateway is reached from outside, and only it reaches the app.
+    for (name, networks) in [("gateway", vec!["front", "behind"]), ("redis", vec!["behind"]), ("app", vec!["behind"])] {
+        assert_eq!(list(&services[name]["networks"]), networks);
+        assert_eq!(services[name]["ports"].is_badvalue(), name != "gateway");
+    }
+    assert_eq!(file["networks"]["behind"]["internal"], Yaml::Boolean(true));
+    let app = services["app"]["build"]["dockerfile"].as_str().expect("a file");
+    assert!(path("..").join(app).is_file() && read("compose/app.Dockerfile").contains("0.0.0.0:5059"));
+    let documented = read("../docs/redis.md");
+    let rights = read("compose/prepare");
+    let rights = rights.split('\'').find(|part| part.starts_with("+time")).expect("the rights");
+    assert!(documented.contains(rights), "docs/redis.md has other rights than {rights}");
+}
+
+#[test]
+fn the_kubernetes_files_agree_with_each_other() {
+    let root = &yaml("kubernetes/kustomization.yaml")[0];
+    for resource in list(&root["resources"]) {
+        assert!(yaml(&format!("kubernetes/{resource}")).iter().all(|one| one["kind"].as_str().is_some()), "{resource}");
+    }
+    let deployment = &yaml("kubernetes/deployment.yaml")[0];
+    let template = &deployment["spec"]["template"];
+    let labels = &template["metadata"]["labels"];
+    assert_eq!(&deployment["spec"]["selector"]["matchLabels"], labels);
+    let service = &yaml("kubernetes/service.yaml")[0];
+    assert_eq!(&service["spec"]["selector"], labels);
+    assert_eq!(&yaml("kubernetes/disruption-budget.yaml")[0]["spec"]["selector"]["matchLabels"], labels);
+    let policies = yaml("kubernetes/network-policy.yaml");
+    assert_eq!(&policies[0]["spec"]["podSelector"]["matchLabels"], labels);
+    assert_eq!(&policies[1]["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"], labels);
+
+    let config: Table = read("kubernetes/gateway.toml").parse().expect("TOML");
+    let pod = &template["spec"];
+    let grace = pod["terminationGracePeriodSeconds"].as_i64().expect("seconds");
+    assert!(grace > longest_stop(&config), "{grace}");
+    let container = &pod["containers"][0];
+    for (number, section) in [(0, "server"), (1, "admin")] {
+        let named = container["ports"][number]["containerPort"].as_i64().expect("a port");
+        assert_eq!(named, port(text(&config, section, "listen")));
+    }
+    assert_eq!(container["ports"][0]["name"], service["spec"]["ports"][0]["targetPort"]);
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], Yaml::Boolean(true));
+    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], Yaml::Boolean(true));
+    assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], Yaml::Boolean(false));
+    assert_eq!(list(&container["securityContext"]["capabilities"]["drop"]), ["ALL"]);
+    assert_eq!(container["image"], root["images"][0]["name"]);
+    assert_eq!(pod["volumes"][0]["configMap"]["name"], root["configMapGenerator"][0]["name"]);
+    assert_eq!(list(&root["configMapGenerator"][0]["files"]), ["gateway.toml"]);
+    let image = read("../Dockerfile");
+    let mounted = |number: usize| container["volumeMounts"][number]["mountPath"].as_str().expect("a path");
+    assert!(image.contains(&format!("SESSION_GATEWAY_CONFIG={}/gateway.toml", mounted(0))));
+    let user = pod["securityContext"]["runAsUser"].as_i64().expect("a number");
+    assert!(image.contains(&format!("USER {user}:{user}")));
+    assert!(text(&config, "store", "password_file").starts_with(mounted(1)));
+    assert_eq!(pod["volumes"][1]["secret"]["defaultMode"], Yaml::Integer(0o440));
+    assert!(image.contains(&format!("WORKDIR {}", mounted(2))));
+}
+
+#[test]
+fn the_gateway_of_the_kubernetes_files_answers_its_probes() {
+    let redis = RedisServer::start();
+    let gateway = shipped("kubernetes/gateway.toml")
+        .set("store.redis", redis.url())
+        .without("store.password_file")
+        .set("upstream.url", flask().url())
+        .set("upstream.spool", Toml::Table("above = \"256KiB\"".parse().expect("TOML")))
+        .start();
+    let deployment = &yaml("kubernetes/deployment.yaml")[0];
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
+        let path = container[probe]["httpGet"]["path"].as_str().expect("a path");
+        let response = match container[probe]["httpGet"]["port"].as_str().expect("a port") {
+            "http" => gateway.browser().get(path),
+            _ => gateway.admin_get(path),
+        };
+        response.expect(200);
+    }
+}

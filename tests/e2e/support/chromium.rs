@@ -1,0 +1,121 @@
+//! A real browser, driven by the WebDriver protocol, of which four calls are enough.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::http::Wire;
+use super::ports::{free_port, local};
+use super::process::Process;
+use super::scratch;
+
+/// A browser takes its time to start on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A headless Chromium with a profile of its own.
+pub struct Chromium {
+    driver: SocketAddr,
+    session: String,
+    _process: Process,
+    _profile: TempDir,
+}
+
+impl Chromium {
+    /// Starts one. Where there is none, says so on standard error, unless it is asked for to be there.
+    pub fn start() -> Option<Self> {
+        let (Some(driver), Some(browser)) = (find("chromedriver"), find("chromium")) else {
+            let hint = "scripts/setup browser && cargo test --test e2e chromium";
+            assert!(std::env::var_os("SESSION_GATEWAY_TEST_CHROMIUM").is_none(), "there is no Chromium: {hint}");
+            // Past the capture of a test's output: what was not tested must be seen.
+            let line = format!("SKIPPED: there is no chromium with its chromedriver here. To run this test: {hint}\n");
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+            return None;
+        };
+        let (address, profile) = (local(free_port()), scratch());
+        let mut process =
+            Process::spawn(Command::new(driver).arg(format!("--port={}", address.port())).env("HOME", profile.path()));
+        process.wait_ready("chromedriver", || Wire::try_connect(address).is_ok());
+        let folder = format!("--user-data-dir={}", profile.path().join("profile").display());
+        let arguments = [
+            "--headless",
+            // It needs privileges that a container may not have, and the only pages are our own.
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            &folder,
+        ];
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            "acceptInsecureCerts": true,
+            "goog:chromeOptions": {"binary": browser, "args": arguments},
+        }}});
+        let made = call(address, "POST", "/session", &wanted);
+        let session = made["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {made}")).to_owned();
+        Some(Self { driver: address, session, _process: process, _profile: profile })
+    }
+
+    fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        call(self.driver, method, &format!("/session/{}{path}", self.session), body)
+    }
+
+    /// Opens a page, as typing its address does.
+    pub fn open(&self, url: &str) {
+        self.call("POST", "/url", &json!({ "url": url }));
+    }
+
+    /// The address of the page.
+    pub fn url(&self) -> String {
+        self.call("GET", "/url", &Value::Null).as_str().expect("an address").to_owned()
+    }
+
+    /// The cookies of the page's site, also those that no script sees.
+    pub fn cookies(&self) -> Vec<Value> {
+        self.call("GET", "/cookie", &Value::Null).as_array().expect("a list").clone()
+    }
+
+    /// Runs the body of an async function in the page and returns its value. `until(condition)` waits there.
+    #[track_caller]
+    pub fn run(&self, body: &str) -> Value {
+        let until = "const until = async (ask) => { for (let n = 0; n < 1000; n += 1) { \
+                     const got = await ask(); if (got) return got; \
+                     await new Promise((go) => setTimeout(go, 20)); } throw new Error(`in vain: ${ask}`); };";
+        let script = format!("return (async () => {{ {until} {body} }})()");
+        self.call("POST", "/execute/sync", &json!({"script": script, "args": []}))
+    }
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        // The driver would leave the browser behind.
+        if let Ok(mut wire) = Wire::try_connect(self.driver) {
+            let request = request(self.driver, "DELETE", &format!("/session/{}", self.session), &Value::Null);
+            let _gone_already = wire.try_send(request).and_then(|()| wire.try_receive("DELETE"));
+        }
+    }
+}
+
+fn request(driver: SocketAddr, method: &str, path: &str, body: &Value) -> String {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    format!("{method} {path} HTTP/1.1\r\nHost: {driver}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+#[track_caller]
+fn call(driver: SocketAddr, method: &str, path: &str, body: &Value) -> Value {
+    let mut wire = Wire::connect(driver);
+    wire.patience(PATIENCE).send(request(driver, method, path, body));
+    let response = wire.receive();
+    assert_eq!(response.status, 200, "{method} {path} {body}: {}", response.text());
+    response.json()["value"].clone()
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.exists())
+}
