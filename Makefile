@@ -1,13 +1,14 @@
-# Three words: what a newcomer, a contributor and CI type. Everything else is cargo.
+# A few words: what a newcomer, a contributor and CI type. Everything else is cargo.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test
+.PHONY: help demo test conformance
 
 help:
 	@echo 'make demo   start a legacy Flask app and a Django one, each behind a gateway, and say what to open'
 	@echo 'make test   run all tests: the real binary, Redis, Flask and Django under gunicorn'
+	@echo 'make conformance   replay what clients may claim before fourteen servers, and write docs/conformance.md'
 	@echo
-	@echo 'Both install what is missing first (scripts/setup). .ci/run does what CI does.'
+	@echo 'They install what is missing first (scripts/setup). .ci/run does what CI does.'
 
 demo:
 	@scripts/setup demo
@@ -17,3 +18,9 @@ demo:
 test:
 	@scripts/setup test
 	@cargo test --locked
+
+# CHECK=1 writes nothing, and fails on a leak or when the document says something else.
+conformance:
+	@scripts/setup test
+	@cargo build --locked
+	@.venv/bin/python tests/conformance/run $(if $(CHECK),--check)

@@ -4,8 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use session_gateway::session::{
-    Generation, Generations, IdleLimit, Principal, Role, SessionRecord, StoreTime, TenantId, UserAgent,
-    UserAgentSummary, UserId,
+    Generation, Generations, IdleLimit, Principal, Role, SessionRecord, StoreTime, TenantId, UserAgent, UserId,
 };
 use session_gateway::store::codec::{decode, encode};
 

@@ -25,14 +25,15 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
-/// What some framework or server believes about method, path, user or address. `server.allow_headers` can let one through.
-const ALWAYS_REMOVED: [&str; 13] = [
+/// What some framework or server believes about method, path, mount point, user or address. `server.allow_headers` can let one through.
+const ALWAYS_REMOVED: [&str; 14] = [
     "x-http-method-override",
     "x-http-method",
     "x-method-override",
     "x-original-url",
     "x-rewrite-url",
     "x-script-name",
+    "daphne-root-path",
     "x-scheme",
     "remote-user",
     "x-remote-user",

@@ -84,6 +84,7 @@ fn headers_that_move_paths_or_claim_identity_are_always_removed() {
         "X-Original-URL",
         "X-Rewrite-URL",
         "X-Script-Name",
+        "Daphne-Root-Path",
         "X-Scheme",
         "Remote-User",
         "X-Remote-User",

@@ -15,6 +15,7 @@ mod abuse;
 mod audit;
 mod chromium;
 mod deployment;
+mod desync;
 mod errors;
 mod forwarding;
 mod fronts;

@@ -94,6 +94,7 @@ fn odd_names_overrides_hop_by_hop_headers_and_words_about_forwarding_are_removed
         "X-Original-URL",
         "X-Rewrite-URL",
         "X-Script-Name",
+        "Daphne-Root-Path",
         "X-Scheme",
         "Remote-User",
         "X-Remote-User",
