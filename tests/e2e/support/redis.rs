@@ -43,6 +43,22 @@ impl RedisServer {
         self.process = launch(self.address, &self.directory);
     }
 
+    /// A copy of the data that it has now.
+    pub fn remember(&self) -> TempDir {
+        let copy = scratch();
+        let status = Command::new("cp").arg("-a").arg(self.directory.path().join("appendonlydir")).arg(copy.path()).status();
+        assert!(status.expect("cp runs").success());
+        copy
+    }
+
+    /// Starts it again after a kill, with data that was remembered.
+    pub fn start_again_with(&mut self, older: &TempDir) {
+        let own = self.directory.path().join("appendonlydir");
+        std::fs::remove_dir_all(&own).expect("its data can be removed");
+        std::fs::rename(older.path().join("appendonlydir"), &own).expect("both are in the folder for temporary files");
+        self.start_again();
+    }
+
     /// Stops it from answering while its connections stay open.
     pub fn freeze(&self) {
         self.process.signal(Signal::STOP);
