@@ -6,16 +6,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::support::gateway::Builder;
 use crate::support::logins::identity;
 use crate::support::websocket::{SWITCH, Tab};
-use crate::support::{Browser, Gateway, RedisServer, Step, Store, Wire, echo, gateway, let_pass, send};
+use crate::support::{
+    Browser, Gateway, RedisServer, Step, Store, Wire, answer_json, echo, gateway, let_pass, send, wait_until,
+};
 
 const TOKEN: &str = "an operator's token of more than 32 bytes";
 /// What is open is cut within this time, on every gateway (contract §8).
 const CUT: Duration = Duration::from_secs(1);
-const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n";
+const EVENTS: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n";
 
 fn revoke(gateway: &Gateway, what: &str) -> Value {
     gateway.operator(TOKEN).post(what).expect(200).json()
@@ -69,7 +73,11 @@ fn five_hundred_open_connections_of_a_revoked_tenant_are_cut_on_two_gateways_wit
     let open_for = |tenant: &str, users: usize| {
         let browsers = (0..users).map(|user| gateways[user % 2].logged_in(tenant, &user.to_string()));
         let open = browsers.flat_map(|browser| {
-            let each = |gateway| (0..5).flat_map(|_| [Open::websocket(gateway, &browser), Open::stream(gateway, &browser)]).collect::<Vec<_>>();
+            let each = |gateway| {
+                (0..5)
+                    .flat_map(|_| [Open::websocket(gateway, &browser), Open::stream(gateway, &browser)])
+                    .collect::<Vec<_>>()
+            };
             gateways.each_ref().map(each).into_iter().flatten().collect::<Vec<_>>()
         });
         open.collect::<Vec<_>>()
@@ -102,9 +110,9 @@ fn no_session_whose_login_began_before_a_tenants_revocation_works_after_its_ackn
     let backend = echo();
     // The password's check takes a moment, in which the tenant may be revoked.
     backend.on_call("/api/login", |seen| {
-        let pause = Duration::from_millis(u64::from(seen.body.len() as u8) % 7 * 5);
+        let pause = Duration::from_millis(seen.body.len() as u64 % 7 * 5);
         let wish: Value = serde_json::from_slice(&seen.body).expect("JSON");
-        vec![Step::Pause(pause), crate::support::answer_json(&wish["answer"])]
+        vec![Step::Pause(pause), answer_json(&wish["answer"])]
     });
     let store = Store::redis();
     let gateways = [(); 3].map(|()| operated(store.clone()).with_backend(&backend).start());
@@ -129,19 +137,24 @@ fn no_session_whose_login_began_before_a_tenants_revocation_works_after_its_ackn
                     }
                 });
             }
-            let_pass(Duration::from_millis(150));
+            let wait_for =
+                |count| wait_until("further logins", || (logins.lock().unwrap().len() >= count).then_some(()));
+            wait_for(30);
             let called = Instant::now();
             let answer = revoke(&gateways[round % 3], "/v1/tenants/acme/revoke");
             let acknowledged = Instant::now();
             assert_eq!(answer["pending"], false);
             counted += answer["invalidated_sessions"].as_u64().unwrap();
-            let_pass(Duration::from_millis(100));
+            let so_far = logins.lock().unwrap().len();
+            wait_for(so_far + 30);
             stop.store(true, Ordering::Relaxed);
             (called, acknowledged)
         });
         let logins = logins.into_inner().unwrap();
-        let (before, after): (Vec<_>, Vec<_>) =
-            logins.into_iter().filter(|login| !(called..acknowledged).contains(&login.began)).partition(|login| login.began < called);
+        let (before, after): (Vec<_>, Vec<_>) = logins
+            .into_iter()
+            .filter(|login| !(called..acknowledged).contains(&login.began))
+            .partition(|login| login.began < called);
         assert!(before.len() > 10 && after.len() > 10, "{} and {}", before.len(), after.len());
         for (n, login) in before.into_iter().enumerate().filter(|(_, login)| login.browser.has_session_cookie()) {
             login.browser.at(gateways[n % 3].address()).get("/x").expect_refusal(401, "session_revoked");
@@ -164,9 +177,14 @@ fn a_revocation_that_a_kill_interrupts_revives_nothing_and_the_audit_verifies() 
     for round in 0..8 {
         let browsers: Vec<_> = (0..20).map(|user| gateway.logged_in("acme", &user.to_string())).collect();
         let mut neighbour = gateway.logged_in("other", "1");
-        let operator = gateway.operator(TOKEN);
+        let operators = gateway.admin_address();
         let acknowledged = thread::scope(|scope| {
-            let call = scope.spawn(move || operator.try_post("/v1/tenants/acme/revoke").is_some_and(|status| status == 200));
+            let call = scope.spawn(move || {
+                let mut wire = Wire::connect(operators);
+                let head = format!("Host: {operators}\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 0\r\n\r\n");
+                let sent = wire.try_send(format!("POST /v1/tenants/acme/revoke HTTP/1.1\r\n{head}"));
+                sent.is_ok() && wire.try_receive("POST").is_ok_and(|answer| answer.status == 200)
+            });
             let_pass(Duration::from_micros(700 * round));
             gateway.process().kill();
             call.join().unwrap()
@@ -187,14 +205,16 @@ fn a_redis_that_comes_back_with_older_data_revives_neither_a_session_nor_a_user_
     let mut server = RedisServer::start();
     let mut gateway = operated(Store::on(&server)).with_backend(&backend).start();
     let [mut session, mut user, mut tenant, mut deleted, mut other] =
-        [("a", "1"), ("a", "2"), ("b", "1"), ("c", "1"), ("d", "1")].map(|(tenant, user)| gateway.logged_in(tenant, user));
+        [("a", "1"), ("a", "2"), ("b", "1"), ("c", "1"), ("d", "1")]
+            .map(|(tenant, user)| gateway.logged_in(tenant, user));
     let older = server.remember();
-    let operator = gateway.operator(TOKEN);
+    let mut operator = gateway.operator(TOKEN);
     let id = operator.get("/v1/sessions?tenant=a&user=1").expect(200).at("/items/0/id");
-    operator.delete(&format!("/v1/sessions/{id}")).expect(200);
+    operator.request("DELETE", &format!("/v1/sessions/{id}")).send().expect(200);
     revoke(&gateway, "/v1/tenants/a/users/2/revoke");
     revoke(&gateway, "/v1/tenants/b/revoke");
-    operator.put("/v1/tenants/c", r#"{"status":"deleted","reason":"left us"}"#).expect(200);
+    let deleted_too = json!({"status": "deleted", "reason": "left us"});
+    operator.request("PUT", "/v1/tenants/c").json(&deleted_too).send().expect(200);
     let mut since = gateway.logged_in("b", "1");
     server.kill();
     server.start_again_with(&older);
@@ -218,10 +238,10 @@ fn sessions_users_and_tenants_end_on_a_full_redis() {
     let gateway = operated(Store::on(&server)).with_backend(&backend).start();
     let [mut session, mut user, mut tenant, mut other] =
         [("a", "1"), ("a", "2"), ("b", "1"), ("c", "1")].map(|(tenant, user)| gateway.logged_in(tenant, user));
-    let operator = gateway.operator(TOKEN);
+    let mut operator = gateway.operator(TOKEN);
     let id = operator.get("/v1/sessions?tenant=a&user=1").expect(200).at("/items/0/id");
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
-    operator.delete(&format!("/v1/sessions/{id}")).expect(200);
+    operator.request("DELETE", &format!("/v1/sessions/{id}")).send().expect(200);
     for what in ["/v1/tenants/a/users/2/revoke", "/v1/tenants/b/revoke"] {
         assert_eq!(revoke(&gateway, what)["invalidated_sessions"], 1, "{what}");
     }
@@ -231,6 +251,6 @@ fn sessions_users_and_tenants_end_on_a_full_redis() {
     other.get("/x").expect(200);
 }
 
-fn operated(store: Store) -> crate::support::gateway::Builder {
+fn operated(store: Store) -> Builder {
     gateway(store).set("admin.token", TOKEN)
 }

@@ -46,7 +46,8 @@ impl RedisServer {
     /// A copy of the data that it has now.
     pub fn remember(&self) -> TempDir {
         let copy = scratch();
-        let status = Command::new("cp").arg("-a").arg(self.directory.path().join("appendonlydir")).arg(copy.path()).status();
+        let status =
+            Command::new("cp").arg("-a").arg(self.directory.path().join("appendonlydir")).arg(copy.path()).status();
         assert!(status.expect("cp runs").success());
         copy
     }
