@@ -42,7 +42,7 @@ pub(super) struct Changed {
 /// no session.
 #[utoipa::path(
     put, path = "/v1/tenants/{tenant}", tag = "tenants", security(("token" = ["operate"])),
-    params(("tenant" = String, Path, description = "The tenant's id", min_length = 1, max_length = 128)),
+    params(("tenant" = String, Path, description = "The tenant's id", min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")),
     request_body = Body,
     responses((status = 200, description = "It is so", body = Changed)),
 )]

@@ -55,7 +55,7 @@ pub(super) struct NoParameters {}
 #[into_params(parameter_in = Query)]
 pub(super) struct PageParameters {
     /// Where the page begins: `next_cursor` of the one before
-    #[param(max_length = 1000)]
+    #[param(max_length = 256)]
     pub(super) cursor: Option<String>,
     /// The most items of the page
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
@@ -98,7 +98,7 @@ impl<T: DeserializeOwned> FromRequest<AdminState> for Json<T> {
     }
 }
 
-/// A JSON body that need not be there.
+/// A JSON body that need not be there, or may be `null`.
 pub(super) struct OptionalJson<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Default> FromRequest<AdminState> for OptionalJson<T> {
@@ -110,7 +110,13 @@ impl<T: DeserializeOwned + Default> FromRequest<AdminState> for OptionalJson<T> 
         if body.is_empty() {
             return Ok(Self(T::default()));
         }
-        if is_json(&parts.headers) { parse(&body).map(Self) } else { Err(Problem::NOT_JSON) }
+        if !is_json(&parts.headers) {
+            return Err(Problem::NOT_JSON);
+        }
+        if body.trim_ascii() == b"null" {
+            return Ok(Self(T::default()));
+        }
+        parse(&body).map(Self)
     }
 }
 
@@ -132,7 +138,11 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.trim_ascii().eq_ignore_ascii_case(b"application/json")
 }
 
+/// Reads an object: a list of its values in order would do for serde, but is not in the document.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err(Problem::bad_request("the body is not as it should be: it is no JSON object"));
+    }
     serde_json::from_slice(body)
         .map_err(|error| Problem::bad_request(format!("the body is not as it should be: {error}")))
 }

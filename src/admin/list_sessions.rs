@@ -17,13 +17,13 @@ use crate::store::{Cursor, SessionsOf};
 #[into_params(parameter_in = Query)]
 pub(super) struct Parameters {
     /// Of this tenant
-    #[param(min_length = 1, max_length = 128)]
+    #[param(min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")]
     tenant: Option<String>,
     /// Of this user; users are within tenants, so `tenant` must be there too
-    #[param(min_length = 1, max_length = 128)]
+    #[param(min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")]
     user: Option<String>,
     /// Where the page begins: `next_cursor` of the one before
-    #[param(max_length = 1000)]
+    #[param(max_length = 256)]
     cursor: Option<String>,
     /// The most items of the page
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]

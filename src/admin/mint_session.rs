@@ -24,13 +24,13 @@ use crate::store::{Creation, NewSession};
 #[schema(as = MintSession)]
 pub(super) struct Body {
     /// The tenant, as a login's answer would name it
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")]
     tenant: String,
     /// The user
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")]
     user: String,
     /// The user's role, if there are roles
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")]
     role: Option<String>,
     /// Whether the session is to be remembered (`session.remember`)
     #[serde(default)]

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::answer::Answer;
 use super::auth::{Caller, Read};
@@ -24,17 +25,17 @@ pub(super) struct Parameters {
     #[param(format = DateTime)]
     until: Option<String>,
     /// Of this tenant
-    #[param(min_length = 1, max_length = 128)]
+    #[param(min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")]
     tenant: Option<String>,
     /// Of this user
-    #[param(min_length = 1, max_length = 128)]
+    #[param(min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")]
     user: Option<String>,
     /// Of this type, as `session.ended`
     #[serde(rename = "type")]
-    #[param(max_length = 100)]
+    #[param(schema_with = kinds)]
     kind: Option<String>,
     /// Where the page begins: `next_cursor` of the one before
-    #[param(max_length = 1000)]
+    #[param(max_length = 256)]
     cursor: Option<String>,
     /// The most items of the page
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
@@ -93,6 +94,12 @@ fn time(name: &str, text: &str) -> Result<WallTime, Problem> {
         Problem::bad_request(format!("{name}: is not a time; write it as `2026-11-24T17:00:00Z`, a `+` as `%2B`"))
     })?;
     Ok(WallTime::from_micros(u64::try_from(time.as_microsecond()).unwrap_or(0)))
+}
+
+/// Every type there is, for the document.
+fn kinds() -> Object {
+    let kinds = AuditType::ALL.map(AuditType::as_str);
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(kinds)).build()
 }
 
 fn kind(text: &str) -> Result<AuditType, Problem> {

@@ -17,7 +17,7 @@ use crate::telemetry::metrics::RevocationScope;
 /// From the answer on no instance accepts them, whatever their number. The tenant's users can log in again.
 #[utoipa::path(
     post, path = "/v1/tenants/{tenant}/revoke", tag = "tenants", security(("token" = ["operate"])),
-    params(("tenant" = String, Path, description = "The tenant's id", min_length = 1, max_length = 128)),
+    params(("tenant" = String, Path, description = "The tenant's id", min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")),
     request_body = Option<ReasonBody>,
     responses((status = 200, description = "They have ended", body = Revocation)),
 )]

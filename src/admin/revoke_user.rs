@@ -32,8 +32,8 @@ pub(super) struct Body {
 #[utoipa::path(
     post, path = "/v1/tenants/{tenant}/users/{user}/revoke", tag = "tenants", security(("token" = ["operate"])),
     params(
-        ("tenant" = String, Path, description = "The tenant's id", min_length = 1, max_length = 128),
-        ("user" = String, Path, description = "The user's id", min_length = 1, max_length = 128),
+        ("tenant" = String, Path, description = "The tenant's id", min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$"),
+        ("user" = String, Path, description = "The user's id", min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$"),
     ),
     request_body = Option<Body>,
     responses((status = 200, description = "They have ended", body = Revocation)),

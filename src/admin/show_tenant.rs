@@ -14,7 +14,7 @@ use super::tenant_view::Tenant;
 /// One that nobody ever used is active and has no sessions.
 #[utoipa::path(
     get, path = "/v1/tenants/{tenant}", tag = "tenants", security(("token" = ["read"])),
-    params(("tenant" = String, Path, description = "The tenant's id", min_length = 1, max_length = 128)),
+    params(("tenant" = String, Path, description = "The tenant's id", min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")),
     responses((status = 200, description = "The tenant", body = Tenant)),
 )]
 pub(super) async fn show_tenant(

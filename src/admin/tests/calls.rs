@@ -202,7 +202,8 @@ async fn what_is_not_understood_is_refused_and_named() {
         (Method::POST, revoke, Some("{\"reason\":\"a\",\"reason\":\"b\"}"), 400, "duplicate field `reason`"),
         (Method::POST, revoke, Some("{"), 400, "the body is not as it should be"),
         (Method::POST, revoke, Some("{} x"), 400, "trailing characters"),
-        (Method::POST, revoke, Some("[]"), 400, ""),
+        (Method::POST, revoke, Some("[]"), 400, "no JSON object"),
+        (Method::POST, "/v1/sessions", Some("[\"a\",\"b\",null,false,null]"), 400, "no JSON object"),
         (
             Method::POST,
             "/v1/tenants/acme/users/7/revoke",
