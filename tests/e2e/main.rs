@@ -17,6 +17,7 @@ mod chromium;
 mod deployment;
 mod desync;
 mod errors;
+mod events;
 mod forwarding;
 mod fronts;
 mod harness;
