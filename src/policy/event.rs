@@ -290,6 +290,7 @@ impl EventTable {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -453,6 +454,19 @@ mod tests {
         assert_eq!(event(None).ordered(Order::SwitchTenant, requester), None);
         let other = event(None).of_tenant(TenantId::parse("77").expect("a tenant"), EndReason::OrgDeleted);
         assert!(!other.includes(&principal));
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_and_no_answer_reaches_another_tenant(path in ".{0,8}|[0-9]{1,3}", id in "[ -~]{0,4}", format in 0..3_usize) {
+            let formats = [TenantFormat::Exact, TenantFormat::Int, TenantFormat::Uuid];
+            let rules = IdentityRules { tenant_format: formats[format], ..IdentityRules::default() };
+            let answer = EventAnswer::Json(json!({"id": id}));
+            for named in [TenantNamed::InPath(0), TenantNamed::InAnswer(pointer("/id"))] {
+                let verdict = verdict(&of_tenant(named, false), Some(&path), &answer, &rules);
+                prop_assert!(!verdict.starts_with("tenant ") || verdict.starts_with("tenant 42 "), "{}", verdict);
+            }
+        }
     }
 
     #[test]
