@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use ::http::HeaderMap;
 use ::http::header::CONTENT_TYPE;
+use bytes::Bytes;
 use serde_json::Value;
 
 use super::{JsonPointer, json_says_failure};
@@ -22,22 +23,24 @@ pub enum EventAnswer {
     Json(Value),
     /// Nothing that could be pointed to: it is empty, or a page, say.
     Other,
-    /// Something that cannot be read: compressed, too large, broken off, or JSON that is none.
+    /// Something that is almost JSON. What stands where can be told, and not what is missing.
+    Garbled(Bytes),
+    /// Something that cannot be read: compressed, too large, or broken off.
     Unreadable,
 }
 
 impl EventAnswer {
     /// Reads a whole body.
     #[must_use]
-    pub fn of(headers: &HeaderMap, body: &[u8]) -> Self {
+    pub fn of(headers: &HeaderMap, body: &Bytes) -> Self {
         if let Ok(document) = serde_json::from_slice(body) {
             return Self::Json(document);
         }
         let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
         let called_json = headers.get(CONTENT_TYPE).is_some_and(|kind| is_json(kind.as_bytes()));
         match first {
-            Some(b'{' | b'[') => Self::Unreadable,
-            Some(_) if called_json => Self::Unreadable,
+            Some(b'{' | b'[') => Self::Garbled(body.clone()),
+            Some(_) if called_json => Self::Garbled(body.clone()),
             _ => Self::Other,
         }
     }
@@ -52,9 +55,30 @@ impl EventAnswer {
                 !json_says_failure(document) && needed.is_none_or(is_there)
             }
             Self::Other => needed.is_none(),
+            Self::Garbled(body) => !["success", "ok"].iter().any(|key| {
+                let flag = Scanner { text: body, at: 0 }.member_span(key);
+                flag.and_then(|span| body.get(span)).is_some_and(|flag| flag == b"false")
+            }),
             Self::Unreadable => true,
         }
     }
+
+    /// The single value that stands there.
+    #[must_use]
+    pub fn value_at(&self, pointer: &JsonPointer) -> Option<Value> {
+        match self {
+            Self::Json(document) => pointer.find_in(document).filter(|value| is_single(value)).cloned(),
+            Self::Garbled(body) => {
+                let span = Scanner { text: body, at: 0 }.find(pointer)?;
+                serde_json::from_slice(body.get(span)?).ok()
+            }
+            Self::Other | Self::Unreadable => None,
+        }
+    }
+}
+
+const fn is_single(value: &Value) -> bool {
+    !matches!(value, Value::Object(_) | Value::Array(_))
 }
 
 /// `application/json`, and what ends in `+json`.
@@ -72,7 +96,7 @@ pub fn with_count(document: &[u8], pointer: &JsonPointer, count: u64) -> Option<
     Some([before, count.to_string().as_bytes(), after].concat())
 }
 
-/// Walks over a text that was parsed as JSON before; of any other it may find anything, or nothing.
+/// Walks over JSON, and over what Python writes that is almost JSON; in any other text it may find anything, or nothing.
 #[derive(Clone, Copy)]
 struct Scanner<'a> {
     text: &'a [u8],
@@ -90,6 +114,19 @@ impl Scanner<'_> {
                 _ => return None,
             };
         }
+        self.single()
+    }
+
+    /// Where the single value of that name stands in the outermost object.
+    fn member_span(mut self, name: &str) -> Option<Range<usize>> {
+        self.skip_space();
+        if self.peek()? != b'{' {
+            return None;
+        }
+        self.member(name)?.single()
+    }
+
+    fn single(mut self) -> Option<Range<usize>> {
         let start = self.at;
         if matches!(self.peek()?, b'{' | b'[') {
             return None;
@@ -110,14 +147,15 @@ impl Scanner<'_> {
                 b'"' => {
                     let start = self.at;
                     self.skip_value()?;
-                    let key: String = serde_json::from_slice(self.text.get(start..self.at)?).ok()?;
+                    // One that is no text is no key that anybody points to.
+                    let key: Option<String> = serde_json::from_slice(self.text.get(start..self.at)?).ok();
                     self.skip_space();
                     if self.peek()? != b':' {
                         return None;
                     }
                     self.at += 1;
                     self.skip_space();
-                    if key == name {
+                    if key.as_deref() == Some(name) {
                         found = Some(self);
                     }
                     self.skip_value()?;
@@ -225,28 +263,49 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_not_what_says_nothing() {
-        use EventAnswer::{Other, Unreadable};
+        use EventAnswer::Other;
         let (json, html) = ("application/json; charset=utf-8", "text/html");
+        let garbled = |body: &'static [u8]| EventAnswer::Garbled(Bytes::from_static(body));
         for (kind, body, expected) in [
-            (json, &b"{\"a\": 1}"[..], EventAnswer::Json(json!({"a": 1}))),
-            (html, b"{\"a\": 1}", EventAnswer::Json(json!({"a": 1}))),
-            (json, b"", Other),
-            (json, b" \r\n", Other),
-            (html, b"<p>{}</p>", Other),
-            (html, b"done", Other),
-            (json, b"done", Unreadable),
-            ("application/problem+JSON", b"done", Unreadable),
+            (json, &b"{\"a\": 1}"[..], Some(EventAnswer::Json(json!({"a": 1})))),
+            (html, b"{\"a\": 1}", Some(EventAnswer::Json(json!({"a": 1})))),
+            (json, b"", Some(Other)),
+            (json, b" \r\n", Some(Other)),
+            (html, b"<p>{}</p>", Some(Other)),
+            (html, b"done", Some(Other)),
+            (json, b"done", None),
+            ("application/problem+JSON", b"done", None),
             // Python writes all of these, and each is a way to hide what else is there.
-            (json, b"{\"name\": \"\\ud800\", \"deleted\": 1}", Unreadable),
-            (json, b"{\"rating\": NaN, \"deleted\": 1}", Unreadable),
-            (html, b" {\"rating\": Infinity}", Unreadable),
-            (html, b"[1", Unreadable),
-            (json, b"{\"name\": \"\xff\"}", Unreadable),
+            (json, b"{\"name\": \"\\ud800\", \"deleted\": 1}", None),
+            (json, b"{\"rating\": NaN, \"deleted\": 1}", None),
+            (html, b" {\"rating\": Infinity}", None),
+            (html, b"[1", None),
+            (json, b"{\"name\": \"\xff\"}", None),
         ] {
-            assert_eq!(EventAnswer::of(&headers(kind), body), expected, "{kind} {}", String::from_utf8_lossy(body));
+            let found = EventAnswer::of(&headers(kind), &Bytes::from_static(body));
+            assert_eq!(found, expected.unwrap_or_else(|| garbled(body)), "{kind} {}", String::from_utf8_lossy(body));
         }
-        let deep = [vec![b'['; 200], vec![b']'; 200]].concat();
-        assert_eq!(EventAnswer::of(&headers(json), &deep), Unreadable);
+        let deep = Bytes::from([vec![b'['; 200], vec![b']'; 200]].concat());
+        assert_eq!(EventAnswer::of(&headers(json), &deep), EventAnswer::Garbled(deep.clone()));
+    }
+
+    #[test]
+    fn what_is_almost_json_still_says_what_stands_where() {
+        let id = pointer("/org/id");
+        for (body, expected) in [
+            ("{\"name\": \"\\ud800\", \"org\": {\"id\": 77}}", Some(json!(77))),
+            ("{\"\\udfff\": 1, \"rating\": -Infinity, \"org\": {\"r\": NaN, \"id\": \"77\"}}", Some(json!("77"))),
+            ("{\"org\": {\"id\": 42}, \"org\": {\"id\": 77, \"r\": NaN}}", Some(json!(77))),
+            ("{\"org\": {\"id\": \"\\ud800\"}}", None),
+            ("{\"org\": {\"id\": NaN}}", None),
+            ("{\"org\": {\"id\": [NaN]}}", None),
+            ("{\"r\": NaN}", None),
+            ("{\"org\": {\"id\": 77", None),
+        ] {
+            let answer = EventAnswer::of(&HeaderMap::new(), &Bytes::from(body));
+            assert!(matches!(answer, EventAnswer::Garbled(_)), "{body}");
+            assert_eq!(answer.value_at(&id), expected, "{body}");
+        }
     }
 
     #[test]
@@ -260,6 +319,9 @@ mod tests {
             (EventAnswer::Json(json!({"success": false, "data": {"n": 5}})), false, false),
             (EventAnswer::Json(json!({"ok": false})), false, false),
             (EventAnswer::Other, true, false),
+            (EventAnswer::Garbled(Bytes::from_static(b"{NaN}")), true, true),
+            (EventAnswer::Garbled(Bytes::from_static(b"{\"a\": NaN, \"success\" : false}")), false, false),
+            (EventAnswer::Garbled(Bytes::from_static(b"{\"a\": NaN, \"ok\": 0, \"success\": true}")), true, true),
             (EventAnswer::Unreadable, true, true),
         ] {
             assert_eq!((answer.says_done(None), answer.says_done(Some(&needed))), (without, with), "{answer:?}");

@@ -108,10 +108,10 @@ impl IdentityRules {
         Ok(TenantId::parse(&self.format(text)?)?)
     }
 
-    /// The tenant that a JSON answer names there. `None` when it names none, or one that cannot be.
+    /// The tenant that a value in a JSON answer names. `None` when it names none, or one that cannot be.
     #[must_use]
-    pub fn tenant_at(&self, answer: &Value, pointer: &JsonPointer) -> Option<TenantId> {
-        match find(answer, std::slice::from_ref(pointer)) {
+    pub fn tenant_of(&self, value: &Value) -> Option<TenantId> {
+        match read(value) {
             Finding::Bytes(raw) => self.tenant(&raw).ok(),
             Finding::Nothing | Finding::Unusable => None,
         }
@@ -257,22 +257,22 @@ enum Finding<'a> {
 }
 
 fn find<'a>(answer: &'a Value, pointers: &[JsonPointer]) -> Finding<'a> {
-    for pointer in pointers {
-        match pointer.find_in(answer) {
-            None | Some(Value::Null) => {}
-            Some(Value::String(text)) if text.is_empty() => {}
-            Some(Value::String(text)) => return Finding::Bytes(Cow::Borrowed(text.as_bytes())),
-            // The digits as they were written: exact beyond 2^64. A fraction or an exponent is no id.
-            Some(Value::Number(number)) => {
-                return match integer(&number.to_string(), LeadingZeros::Refused) {
-                    Some(text) => Finding::Bytes(Cow::Owned(text.into_owned().into_bytes())),
-                    None => Finding::Unusable,
-                };
-            }
-            Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => return Finding::Unusable,
-        }
+    let values = pointers.iter().filter_map(|pointer| pointer.find_in(answer));
+    values.map(read).find(|finding| !matches!(finding, Finding::Nothing)).unwrap_or(Finding::Nothing)
+}
+
+fn read(value: &Value) -> Finding<'_> {
+    match value {
+        Value::Null => Finding::Nothing,
+        Value::String(text) if text.is_empty() => Finding::Nothing,
+        Value::String(text) => Finding::Bytes(Cow::Borrowed(text.as_bytes())),
+        // The digits as they were written: exact beyond 2^64. A fraction or an exponent is no id.
+        Value::Number(number) => match integer(&number.to_string(), LeadingZeros::Refused) {
+            Some(text) => Finding::Bytes(Cow::Owned(text.into_owned().into_bytes())),
+            None => Finding::Unusable,
+        },
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => Finding::Unusable,
     }
-    Finding::Nothing
 }
 
 fn find_header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Finding<'a> {

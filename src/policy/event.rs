@@ -128,12 +128,14 @@ impl Ending {
         }
     }
 
-    /// Why.
+    /// Whose they are, where the request's own are `principal`'s.
     #[must_use]
-    pub const fn reason(&self) -> EndReason {
+    pub const fn tenant<'a>(&'a self, principal: &'a Principal) -> &'a TenantId {
         match self {
-            Self::This(reason) => *reason,
-            Self::Many(revocation) => revocation.reason,
+            Self::This(_) => &principal.tenant,
+            Self::Many(Revocation { scope, .. }) => match scope {
+                Scope::User { tenant, .. } | Scope::OtherSessions { tenant, .. } | Scope::Tenant { tenant } => tenant,
+            },
         }
     }
 }
@@ -194,12 +196,10 @@ impl Event {
                 .path_tenant
                 .and_then(|raw| rules.canonical_tenant(raw).ok())
                 .ok_or("what the path names cannot be a tenant"),
-            Action::Tenant { named: TenantNamed::InAnswer(pointer), .. } => match answer {
-                EventAnswer::Json(document) => {
-                    rules.tenant_at(document, pointer).ok_or("the answer names no tenant, or one that cannot be")
-                }
-                EventAnswer::Other | EventAnswer::Unreadable => Err("the answer, which names the tenant, is no JSON"),
-            },
+            Action::Tenant { named: TenantNamed::InAnswer(pointer), .. } => answer
+                .value_at(pointer)
+                .and_then(|value| rules.tenant_of(&value))
+                .ok_or("the answer names no tenant, or one that cannot be"),
         };
         let any = matches!(action, Action::Tenant { any: true, .. });
         match named {
@@ -290,6 +290,7 @@ impl EventTable {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -382,8 +383,10 @@ mod tests {
             // The path says nothing: the answer stands in its place.
             assert_eq!(verdict(&event, Some("42"), &EventAnswer::Json(answer), &exact), expected, "{shown}");
         }
-        let twice = EventAnswer::of(&HeaderMap::new(), b"{\"id\": 77, \"id\": 42}");
+        let twice = EventAnswer::of(&HeaderMap::new(), &Bytes::from_static(b"{\"id\": 77, \"id\": 42}"));
         assert_eq!(verdict(&event, None, &twice, &exact), "tenant 42 org_deleted");
+        let garbled = EventAnswer::Garbled(Bytes::from_static(b"{\"name\": \"\\ud800\", \"id\": 42}"));
+        assert_eq!(verdict(&event, None, &garbled, &exact), "tenant 42 org_deleted", "a name hides nothing");
         for answer in [EventAnswer::Other, EventAnswer::Unreadable] {
             assert_eq!(verdict(&event, None, &answer, &exact), "unclear", "{answer:?}");
         }

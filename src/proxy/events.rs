@@ -257,7 +257,8 @@ async fn end_all(
                 let (request_id, cause) = (exchange.id.as_str(), &unavailable.cause);
                 tracing::error!(request_id, event = &*event.name, cause, "an event could not end sessions; trying on");
                 let (name, why) = (event.name.clone(), "store_unavailable");
-                let effect = Effect::EventEndedNothing { event: name, outcome: Outcome::Failure, why, tenant: None };
+                let tenant = Some(ending.tenant(&live.record.principal).clone());
+                let effect = Effect::EventEndedNothing { event: name, outcome: Outcome::Failure, why, tenant };
                 gateway.run(exchange, effect);
                 keep_trying(gateway, exchange, event, live, ending);
                 failed = Some(unavailable);

@@ -222,6 +222,7 @@ on_both_stores!(a_tenant_that_the_answer_names_is_held_to_the_same_guard, |store
         "{\"org\": {\"id\": \"77\"}, \"n\": 5}",
         "{\"org\": {\"id\": 42}, \"org\": {\"id\": 77}, \"n\": 5}",
         "{\"org\": {\"id\": 42, \"id\": 77}, \"n\": 5}",
+        "{\"org\": {\"id\": 77}, \"n\": 5, \"name\": \"\\ud800\"}",
         "{\"org\": {\"id\": 42.0}, \"n\": 5}",
         "{\"org\": {\"id\": [42]}, \"n\": 5}",
         "{\"n\": 5}",
@@ -512,7 +513,8 @@ fn what_the_store_does_not_take_is_not_called_done_and_is_done_once_it_is_back()
     let (answer, admin) = deleting.join().expect("an answer");
     answer.expect_refusal(503, "store_unavailable");
     assert!(admin.has_session_cookie(), "a store that cannot say costs nobody a cookie");
-    assert_eq!(ended_line(&gateway, "failure")["reason"], "store_unavailable");
+    let failed = ended_line(&gateway, "failure");
+    assert_eq!((&failed["reason"], &failed["tenant"]), (&json!("store_unavailable"), &json!("42")));
     let asked = backend.seen_at("/orgs/42").len();
     delete(&mut admin.clone(), "/orgs/42").expect_refusal(503, "store_unavailable");
     assert_eq!(backend.seen_at("/orgs/42").len(), asked, "a store that is down is found out before");
