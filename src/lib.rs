@@ -27,7 +27,8 @@
 //!                  11  decide → Permit or Denial                             policy
 //!                  12  claims out again, where a migration let them stay
 //!                  13  the use is recorded                                   session, store
-//!                  14  the permit's identity in, forward, stream back        policy, upstream
+//!                  14  an event: backend, store, answer, in that order       policy, http, store
+//!                  15  the permit's identity in, forward, stream back        policy, upstream
 //!   │                      every failure becomes an answer in one place      proxy (respond.rs)
 //!   ▼                      what happened is told                             audit, telemetry
 //! client

@@ -3,6 +3,7 @@
 //! `tests/fuzz_corpus.rs` replays the corpora through them and `scripts/fuzz` searches further, guided by coverage.
 //! An oracle here is written another way than the code it judges, and as plainly as possible.
 
+mod answer;
 mod codec;
 mod config;
 mod cookie;
@@ -15,7 +16,8 @@ mod proxy_header;
 pub type Check = fn(&[u8]);
 
 /// Every target by its name, which is also its corpus folder's.
-pub const ALL: [(&str, Check); 7] = [
+pub const ALL: [(&str, Check); 8] = [
+    ("answer", answer::check),
     ("codec", codec::check),
     ("config", config::check),
     ("cookie", cookie::check),

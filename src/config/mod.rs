@@ -9,6 +9,7 @@
 mod admin;
 mod cookie;
 mod error;
+mod events;
 mod identity;
 mod login;
 mod paths;
@@ -51,7 +52,7 @@ pub use tls::TlsConfig;
 pub use upstream::{HostHeader, RequestBody, UpstreamConfig};
 
 use crate::http::{CookieAttributes, Scheme};
-use crate::policy::RouteTable;
+use crate::policy::{EventTable, RouteTable};
 use error::{Place, Problems};
 use paths::Settings;
 use raw::RawConfig;
@@ -80,6 +81,8 @@ pub struct Config {
     pub logout: LogoutConfig,
     /// Who may call what; the routes of login and logout included.
     pub routes: RouteTable,
+    /// Which requests mean something for sessions once the backend has done them.
+    pub events: EventTable,
     /// How the backend is asked about a tenant at login; `None`: it is not.
     pub tenants: Option<TenantsConfig>,
     /// The listener for operators.
@@ -192,6 +195,8 @@ fn assemble(raw: RawConfig, file: &Place, problems: &mut Problems) -> Option<Con
     let defaults = Defaults { mode, identity: identity.mode, compat_until };
     let raw_routes = raw.routes.get().map_or(&[][..], Vec::as_slice);
     let routes = routes::routes(raw_routes, &own_paths, &defaults, &upstreams, problems);
+    let raw_events = raw.events.get().map_or(&[][..], Vec::as_slice);
+    let events = events::events(raw_events, &routes, &own_paths, problems);
     let tenants = if raw.tenants.is_given() { tenants::tenants(&raw.tenants.table(), problems) } else { None };
     let traffic = server.as_ref().map_or(&[][..], |server| &server.listen);
     let admin = admin::admin(&raw.admin.table(), mode, traffic, problems);
@@ -208,6 +213,7 @@ fn assemble(raw: RawConfig, file: &Place, problems: &mut Problems) -> Option<Con
         login: login?,
         logout,
         routes,
+        events,
         tenants,
         admin,
         audit,

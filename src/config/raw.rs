@@ -27,12 +27,13 @@ tables! {
         login: RawLogin,
         logout: RawLogout,
         routes: Vec<Spot<RawRoute>>,
+        events: Vec<Spot<RawEvent>>,
         tenants: RawTenants,
         admin: RawAdmin,
         audit: RawAudit,
         telemetry: RawTelemetry,
         secrets: RawSecrets,
-    } unbuilt ["events", "monitor", "alerts", "cors", "bearer", "oidc"]
+    } unbuilt ["monitor", "alerts", "cors", "bearer", "oidc"]
 
     /// `[server]`
     struct RawServer {
@@ -198,6 +199,19 @@ tables! {
         upstream: String,
         mode: String,
         compat_until: DateText,
+    }
+
+    /// `[[events]]`
+    struct RawEvent {
+        pattern ("match"): String,
+        when_pointer: String,
+        tenant_pointer: String,
+        count_pointer: String,
+        action: String,
+        any_tenant: bool,
+        roles: List,
+        header: List,
+        reason: String,
     }
 
     /// `[tenants]`

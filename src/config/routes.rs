@@ -130,7 +130,7 @@ fn methods(field: &Field<Vec<Spot<String>>>, problems: &mut Problems) -> MethodS
     parsed.iter().fold(MethodSet::NONE, |set, name| set.with(name).unwrap_or(set))
 }
 
-fn role(text: &str) -> Parsed<Role> {
+pub(super) fn role(text: &str) -> Parsed<Role> {
     Role::parse(text).map_err(|error| format!("{} {error}", quoted(text)))
 }
 

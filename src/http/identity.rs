@@ -19,6 +19,9 @@ use crate::session::{IdentityValueError, Principal, Role, TenantId, UserId};
 #[cfg(test)]
 mod tests;
 
+const SESSION_TENANT: HeaderName = HeaderName::from_static("x-session-tenant");
+const SESSION_ROLE: HeaderName = HeaderName::from_static("x-session-role");
+
 /// Where a JSON answer names tenant, user and role. Of each list the first pointer that finds something counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdentityPointers {
@@ -105,6 +108,33 @@ impl IdentityRules {
         Ok(TenantId::parse(&self.format(text)?)?)
     }
 
+    /// The tenant that a value in a JSON answer names. `None` when it names none, or one that cannot be.
+    #[must_use]
+    pub fn tenant_of(&self, value: &Value) -> Option<TenantId> {
+        match read(value) {
+            Finding::Bytes(raw) => self.tenant(&raw).ok(),
+            Finding::Nothing | Finding::Unusable => None,
+        }
+    }
+
+    fn tenant(&self, raw: &[u8]) -> Result<TenantId, &'static str> {
+        std::str::from_utf8(raw)
+            .ok()
+            .and_then(|tenant| self.canonical_tenant(tenant).ok())
+            .ok_or("the tenant is not 1 to 128 visible ASCII characters without comma, or not of the configured format")
+    }
+
+    fn named_role(&self, role: Finding<'_>) -> Result<Option<Role>, &'static str> {
+        match role {
+            Finding::Nothing => Ok(None),
+            Finding::Unusable => Err("the role is neither one string nor an integer"),
+            Finding::Bytes(role) => self
+                .canonical_role(&role)
+                .map(Some)
+                .map_err(|_| "the role is not 1 to 128 visible ASCII characters without comma"),
+        }
+    }
+
     fn format<'a>(&self, raw: &'a str) -> Result<Cow<'a, str>, TenantError> {
         match self.tenant_format {
             TenantFormat::Exact => Ok(Cow::Borrowed(raw)),
@@ -189,6 +219,21 @@ impl LoginIdentity {
         Self::of_findings(find_header(headers, &names.tenant), find_header(headers, &names.user), role, rules)
     }
 
+    /// Reads who a user is after switching tenants: the headers `X-Session-Tenant` and `X-Session-Role` of the answer.
+    /// The user stays. The role does not: one that was held in another tenant is nothing in this one.
+    #[must_use]
+    pub fn from_switch(headers: &HeaderMap, user: &UserId, rules: &IdentityRules) -> Self {
+        let tenant = match find_header(headers, &SESSION_TENANT) {
+            Finding::Nothing => return Self::None,
+            Finding::Unusable => return Self::Bad("there are several X-Session-Tenant"),
+            Finding::Bytes(tenant) => rules.tenant(&tenant),
+        };
+        match (tenant, rules.named_role(find_header(headers, &SESSION_ROLE))) {
+            (Ok(tenant), Ok(role)) => Self::Principal(Principal { tenant, user: user.clone(), role }),
+            (Err(why), _) | (_, Err(why)) => Self::Bad(why),
+        }
+    }
+
     fn of_findings(tenant: Finding<'_>, user: Finding<'_>, role: Finding<'_>, rules: &IdentityRules) -> Self {
         let (tenant, user) = match (tenant, user) {
             (Finding::Nothing, _) | (_, Finding::Nothing) => return Self::None,
@@ -196,24 +241,17 @@ impl LoginIdentity {
             (_, Finding::Unusable) => return Self::Bad("the user is neither one string nor an integer"),
             (Finding::Bytes(tenant), Finding::Bytes(user)) => (tenant, user),
         };
-        let Some(tenant) = std::str::from_utf8(&tenant).ok().and_then(|tenant| rules.canonical_tenant(tenant).ok())
-        else {
-            return Self::Bad(
-                "the tenant is not 1 to 128 visible ASCII characters without comma, or not of the configured format",
-            );
+        let tenant = match rules.tenant(&tenant) {
+            Ok(tenant) => tenant,
+            Err(why) => return Self::Bad(why),
         };
         let Ok(user) = rules.canonical_user(&user) else {
             return Self::Bad("the user is not 1 to 128 visible ASCII characters without comma");
         };
-        let role = match role {
-            Finding::Nothing => None,
-            Finding::Unusable => return Self::Bad("the role is neither one string nor an integer"),
-            Finding::Bytes(role) => match rules.canonical_role(&role) {
-                Ok(role) => Some(role),
-                Err(_) => return Self::Bad("the role is not 1 to 128 visible ASCII characters without comma"),
-            },
-        };
-        Self::Principal(Principal { tenant, user, role })
+        match rules.named_role(role) {
+            Ok(role) => Self::Principal(Principal { tenant, user, role }),
+            Err(why) => Self::Bad(why),
+        }
     }
 }
 
@@ -227,22 +265,22 @@ enum Finding<'a> {
 }
 
 fn find<'a>(answer: &'a Value, pointers: &[JsonPointer]) -> Finding<'a> {
-    for pointer in pointers {
-        match pointer.find_in(answer) {
-            None | Some(Value::Null) => {}
-            Some(Value::String(text)) if text.is_empty() => {}
-            Some(Value::String(text)) => return Finding::Bytes(Cow::Borrowed(text.as_bytes())),
-            // The digits as they were written: exact beyond 2^64. A fraction or an exponent is no id.
-            Some(Value::Number(number)) => {
-                return match integer(&number.to_string(), LeadingZeros::Refused) {
-                    Some(text) => Finding::Bytes(Cow::Owned(text.into_owned().into_bytes())),
-                    None => Finding::Unusable,
-                };
-            }
-            Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => return Finding::Unusable,
-        }
+    let values = pointers.iter().filter_map(|pointer| pointer.find_in(answer));
+    values.map(read).find(|finding| !matches!(finding, Finding::Nothing)).unwrap_or(Finding::Nothing)
+}
+
+fn read(value: &Value) -> Finding<'_> {
+    match value {
+        Value::Null => Finding::Nothing,
+        Value::String(text) if text.is_empty() => Finding::Nothing,
+        Value::String(text) => Finding::Bytes(Cow::Borrowed(text.as_bytes())),
+        // The digits as they were written: exact beyond 2^64. A fraction or an exponent is no id.
+        Value::Number(number) => match integer(&number.to_string(), LeadingZeros::Refused) {
+            Some(text) => Finding::Bytes(Cow::Owned(text.into_owned().into_bytes())),
+            None => Finding::Unusable,
+        },
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => Finding::Unusable,
     }
-    Finding::Nothing
 }
 
 fn find_header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Finding<'a> {

@@ -9,6 +9,7 @@
 //! answers, [`LoginIdentity`], [`RequestFilter::strip_response`] and [`drop_gateway_set_cookie`].
 
 mod cookie;
+mod event_answer;
 mod expectation;
 mod fetch;
 mod forwarded;
@@ -35,6 +36,7 @@ pub use cookie::{
     CookieAttributes, CookieNameError, GatewayCookieName, Presented, SameSite, drop_gateway_set_cookie,
     expire_backend_cookie, expire_set_cookie, session_set_cookie, take_gateway_cookie,
 };
+pub use event_answer::{EventAnswer, with_count};
 pub use expectation::check_expectation;
 pub use fetch::{is_cross_site, is_preflight, is_websocket_upgrade};
 pub use forwarded::{client_address, forwarded_proto};

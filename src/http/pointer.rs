@@ -52,11 +52,20 @@ impl JsonPointer {
         document.pointer(&self.0)
     }
 
+    /// Its parts, unescaped: names of members and places in lists.
+    pub fn parts(&self) -> impl Iterator<Item = String> {
+        self.0.split('/').skip(1).map(unescaped)
+    }
+
     /// Its last part, unescaped: the name that a form gives to the same field.
     #[must_use]
     pub fn last_part(&self) -> String {
-        self.0.rsplit('/').next().unwrap_or_default().replace("~1", "/").replace("~0", "~")
+        unescaped(self.0.rsplit('/').next().unwrap_or_default())
     }
+}
+
+fn unescaped(part: &str) -> String {
+    part.replace("~1", "/").replace("~0", "~")
 }
 
 impl fmt::Display for JsonPointer {

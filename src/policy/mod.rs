@@ -4,6 +4,7 @@
 //! Knows no socket, no store, no clock.
 
 mod decide;
+mod event;
 mod pattern;
 mod permit;
 mod query;
@@ -11,6 +12,7 @@ mod rewrite;
 mod route;
 
 pub use decide::{SessionFacts, TenantClaim, decide};
+pub use event::{Action, Ending, Event, EventTable, Guard, Order, Requester, TenantNamed, Verdict};
 pub use pattern::{PathPattern, PatternError, PatternTree};
 pub use permit::{Denial, Identity, Permit, VerifiedIdentity};
 pub use query::{ForeignClaim, QueryRule, QueryRules, claimed_tenants, rewrite_query};

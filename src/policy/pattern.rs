@@ -96,6 +96,12 @@ impl PathPattern {
             Segment::Literal(_) | Segment::Rest => None,
         })
     }
+
+    /// Which of a matching path's segments `{name}` stands for.
+    #[must_use]
+    pub fn position_of(&self, name: &str) -> Option<usize> {
+        self.segments.iter().position(|segment| matches!(segment, Segment::Capture(captured) if **captured == *name))
+    }
 }
 
 fn parse_segment(part: &str, before: &[Segment]) -> Result<Segment, PatternError> {

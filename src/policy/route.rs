@@ -83,6 +83,11 @@ impl MethodSet {
         Self::NAMES.into_iter().any(|(name, bit)| name == method.as_str() && self.0 & bit != 0)
     }
 
+    /// The names of its methods.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES.into_iter().filter(move |(_, bit)| self.0 & bit != 0).map(|(name, _)| name)
+    }
+
     /// Whether a method is in both.
     #[must_use]
     pub const fn overlaps(self, other: Self) -> bool {

@@ -157,10 +157,7 @@ async fn make_session(
         Creation::Stored { record, displaced } => {
             exchange.session = Some(token.id());
             gateway.run(exchange, Effect::SessionCreated { id: token.id(), record });
-            for (id, record) in displaced {
-                gateway.run(exchange, Effect::SessionEnded { id, record, reason: EndReason::Limit });
-                gateway.cut_streams(id, EndReason::Limit);
-            }
+            gateway.tell_displaced(exchange, displaced);
             Ok(token)
         }
         Creation::LimitReached => {
@@ -189,7 +186,7 @@ async fn end_replaced(
     let ended = async {
         match gateway.store().read(old.id()).await? {
             Standing::Live(live) => gateway.end_session(exchange, old.id(), &live.record, EndReason::Replaced).await,
-            Standing::Absent | Standing::Ended(_) => Ok(()),
+            Standing::Absent | Standing::Ended(_) => Ok(false),
         }
     };
     let Err(unavailable) = ended.await else { return Ok(()) };

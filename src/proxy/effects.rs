@@ -1,12 +1,14 @@
 //! Runs what the pipeline decided should be known: audit events and counters, from effects described as data.
 
-use http::StatusCode;
+use std::sync::Arc;
+
+use http::{HeaderValue, StatusCode};
 
 use super::exchange::Exchange;
 use super::lookup::EndedUse;
 use super::services::Gateway;
-use crate::audit::{Actor, AuditEvent, AuditType, Details, Outcome};
-use crate::session::{EndReason, Principal, SessionId, SessionRecord};
+use crate::audit::{Actor, AuditEvent, AuditType, ClientText, Details, Outcome};
+use crate::session::{EndReason, Revocation, Scope, SessionId, SessionRecord, TenantId};
 use crate::store::Revoked;
 use crate::telemetry::metrics::{LoginOutcome, RevocationScope};
 
@@ -17,8 +19,14 @@ pub(super) enum Effect {
     SessionCreated { id: SessionId, record: SessionRecord },
     /// A session is over.
     SessionEnded { id: SessionId, record: SessionRecord, reason: EndReason },
-    /// All sessions of a user are over.
-    UserSessionsEnded { principal: Principal, reason: EndReason, revoked: Revoked },
+    /// A session goes on as another one: with a new token, for another tenant perhaps.
+    SessionRotated { old: SessionId, old_record: SessionRecord, id: SessionId, record: SessionRecord },
+    /// Many sessions are over; `event` is the name of the event that demanded it.
+    SessionsEnded { revocation: Revocation, revoked: Revoked, event: Option<Arc<str>> },
+    /// An event would have ended sessions, and did not: a guard refused (`Denied`), or it could not be done (`Failure`).
+    EventEndedNothing { event: Arc<str>, outcome: Outcome, why: &'static str, tenant: Option<TenantId> },
+    /// A backend gave an order that is not known, or not obeyed here.
+    EventUnknown { event: Arc<str>, said: HeaderValue },
     /// An ended session was used.
     SessionRejected(EndedUse),
     /// A login failed.
@@ -35,7 +43,7 @@ impl Gateway {
     /// Runs an effect. Never blocks and never fails: what cannot be written is counted by the audit log itself.
     pub(super) fn run(&self, exchange: &Exchange, effect: Effect) {
         let event = |kind, outcome, actor| {
-            let user_agent = exchange.user_agent.as_ref().map(http::HeaderValue::as_bytes);
+            let user_agent = exchange.user_agent.as_ref().map(HeaderValue::as_bytes);
             AuditEvent::new(self.clock().wall(), kind, outcome, actor).by_request(
                 exchange.client,
                 user_agent,
@@ -54,8 +62,29 @@ impl Gateway {
                         .with_details(details),
                 );
             }
+            Effect::SessionRotated { old, old_record, id, record } => {
+                self.metrics().session_created();
+                self.metrics().sessions_ended(EndReason::Replaced, 1);
+                self.audit().record(
+                    event(AuditType::SessionCreated, Outcome::Success, Actor::User)
+                        .of_principal(&record.principal)
+                        .of_session(id)
+                        .with_details(
+                            Details::none().flag("remembered", record.remembered).text("rotated_from", old.as_str()),
+                        ),
+                );
+                self.audit().record(
+                    event(AuditType::SessionEnded, Outcome::Success, Actor::User)
+                        .of_principal(&old_record.principal)
+                        .of_session(old)
+                        .because(EndReason::Replaced),
+                );
+            }
             Effect::SessionEnded { id, record, reason } => {
                 self.metrics().sessions_ended(reason, 1);
+                if is_revocation(reason) {
+                    self.metrics().revocation(RevocationScope::Session);
+                }
                 let actor = match reason {
                     EndReason::IdleTimeout | EndReason::Expired | EndReason::Limit => Actor::Gateway,
                     _ => Actor::User,
@@ -67,17 +96,35 @@ impl Gateway {
                         .because(reason),
                 );
             }
-            Effect::UserSessionsEnded { principal, reason, revoked } => {
+            Effect::SessionsEnded { revocation: Revocation { scope, reason }, revoked, event: name } => {
+                let mut ended = event(AuditType::SessionEnded, Outcome::Success, Actor::User).because(reason);
+                let counted = match scope {
+                    Scope::User { tenant, user } | Scope::OtherSessions { tenant, user, .. } => {
+                        (ended.tenant, ended.user) = (Some(tenant), Some(user));
+                        RevocationScope::User
+                    }
+                    Scope::Tenant { tenant } => {
+                        ended.tenant = Some(tenant);
+                        RevocationScope::Tenant
+                    }
+                };
                 self.metrics().sessions_ended(reason, revoked.ended);
-                self.metrics().revocation(RevocationScope::User);
-                let details = Details::none().count("invalidated_sessions", revoked.ended);
+                self.metrics().revocation(counted);
+                let details = of_event(exchange, name).count("invalidated_sessions", revoked.ended);
                 let details = if revoked.complete { details } else { details.flag("counting", true) };
-                self.audit().record(
-                    event(AuditType::SessionEnded, Outcome::Success, Actor::User)
-                        .of_principal(&principal)
-                        .because(reason)
-                        .with_details(details),
-                );
+                self.audit().record(ended.with_details(details));
+            }
+            Effect::EventEndedNothing { event: name, outcome, why, tenant } => {
+                let mut nothing = event(AuditType::SessionEnded, outcome, Actor::User).because(why);
+                nothing.tenant = tenant;
+                nothing.session_id = exchange.session;
+                self.audit().record(nothing.with_details(of_event(exchange, Some(name))));
+            }
+            Effect::EventUnknown { event: name, said } => {
+                let said = ClientText::of(said.as_bytes());
+                let mut unknown = event(AuditType::EventUnknown, Outcome::Failure, Actor::User);
+                unknown.session_id = exchange.session;
+                self.audit().record(unknown.with_details(of_event(exchange, Some(name)).text("said", said)));
             }
             Effect::SessionRejected(ended) => {
                 let rejected = event(AuditType::SessionRejected, Outcome::Denied, Actor::User)
@@ -111,5 +158,28 @@ impl Gateway {
                 });
             }
         }
+    }
+}
+
+/// Whether a session that ended for this reason was ended by force, and neither by its own user nor by time.
+const fn is_revocation(reason: EndReason) -> bool {
+    !matches!(
+        reason,
+        EndReason::Logout
+            | EndReason::LogoutAll
+            | EndReason::Replaced
+            | EndReason::IdleTimeout
+            | EndReason::Expired
+            | EndReason::Limit
+    )
+}
+
+/// What is told of an event: its name, and by whose request it came to be.
+fn of_event(exchange: &Exchange, name: Option<Arc<str>>) -> Details {
+    let Some(name) = name else { return Details::none() };
+    let details = Details::none().text("event", &*name);
+    match &exchange.principal {
+        Some(by) => details.text("by_tenant", by.tenant.as_str()).text("by_user", by.user.as_str()),
+        None => details,
     }
 }

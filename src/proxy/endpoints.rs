@@ -12,7 +12,7 @@ use super::lookup::{LiveUse, Lookup, Recorded};
 use super::respond::{Failure, json};
 use super::services::Gateway;
 use crate::policy::{Denial, Permit, Route, SessionFacts};
-use crate::session::EndReason;
+use crate::session::{EndReason, Principal, Revocation, Scope};
 use crate::upstream::UpstreamError;
 
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
@@ -178,15 +178,16 @@ pub(super) async fn logout_all(
         (_, SessionFacts::Ended(reason)) => return Err(Failure::Denied(Denial::SessionEnded(reason))),
         _ => return Err(Failure::Denied(Denial::SessionRequired)),
     };
-    let invalidated_sessions =
-        gateway.revoke_user(exchange, &live.record.principal, EndReason::LogoutAll).await.map_err(Failure::Store)?;
+    let Principal { tenant, user, .. } = live.record.principal.clone();
+    let revocation = Revocation { scope: Scope::User { tenant, user }, reason: EndReason::LogoutAll };
+    let invalidated_sessions = gateway.revoke(exchange, revocation, None).await.map_err(Failure::Store)?;
     let mut response = json(StatusCode::OK, &LoggedOutEverywhere { success: true, invalidated_sessions });
     logged_out(gateway, response.headers_mut());
     Ok(response)
 }
 
-/// The headers of every answer to a logout: the cookies go, and so does what the browser cached.
-fn logged_out(gateway: &Gateway, headers: &mut HeaderMap) {
+/// The headers of every answer that says that the session is over: the cookies go, and so does what the browser cached.
+pub(super) fn logged_out(gateway: &Gateway, headers: &mut HeaderMap) {
     gateway.expire_cookies(headers);
     headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

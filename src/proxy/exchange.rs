@@ -84,7 +84,7 @@ impl RequestIds {
 }
 
 /// One exchange.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Exchange {
     pub(super) id: RequestId,
     /// The client's verified address.

@@ -39,20 +39,36 @@ pub(super) struct Cleared {
 /// The body of a request on its way to the backend.
 pub(super) enum Content {
     /// Still with the client; breaks off when its session ends.
-    Client(Cuttable<ClientBody>),
+    Client(Cuttable<ClientBody>, Begin),
     /// All there.
     Whole(Bytes),
+}
+
+/// When the backend is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// As the upstream wants it.
+    AsConfigured,
+    /// Once the whole body is there.
+    WhenComplete,
 }
 
 impl Content {
     /// A body that is still with the client.
     pub(super) const fn of(incoming: ClientBody) -> Self {
-        Self::Client(Cuttable::new(incoming, None))
+        Self::Client(Cuttable::new(incoming, None), Begin::AsConfigured)
+    }
+
+    /// Has the backend asked only once all of it is there, whatever the upstream is configured to take.
+    pub(super) const fn complete_first(&mut self) {
+        if let Self::Client(_, begin) = self {
+            *begin = Begin::WhenComplete;
+        }
     }
 
     /// Breaks off with the session that `open` stands for, if there is anything left to come.
     pub(super) fn cut_by(&mut self, open: &OpenStream) {
-        if let Self::Client(body) = self
+        if let Self::Client(body, _) = self
             && !body.is_end_stream()
         {
             body.cut_by(open.another());
@@ -63,7 +79,7 @@ impl Content {
     pub(super) async fn buffer(&mut self, gateway: &Gateway, max: usize) -> Result<Bytes, Failure> {
         let whole = match std::mem::replace(self, Self::Whole(Bytes::new())) {
             Self::Whole(bytes) => bytes,
-            Self::Client(incoming) => {
+            Self::Client(incoming, _) => {
                 let limits = gateway.body_limits();
                 let limits = BodyLimits { max_body: limits.max_body.min(max as u64), ..limits };
                 gateway.bodies().take(incoming, limits).await.map_err(body_failure)?
@@ -145,8 +161,8 @@ async fn prepare<'a>(
     let body = match content {
         Content::Whole(bytes) if bytes.is_empty() => RequestBody::Empty,
         Content::Whole(bytes) => RequestBody::Full(bytes),
-        Content::Client(incoming) if incoming.is_end_stream() => RequestBody::Empty,
-        Content::Client(incoming) => client_body(gateway, incoming, upstream).await?,
+        Content::Client(incoming, _) if incoming.is_end_stream() => RequestBody::Empty,
+        Content::Client(incoming, begin) => client_body(gateway, incoming, begin, upstream).await?,
     };
     // RFC 9110 §8.6: a method that usually has a body says so when it has none.
     if body.is_end_stream() && matches!(method, Method::POST | Method::PUT | Method::PATCH) {
@@ -229,12 +245,15 @@ fn address_value(exchange: &Exchange) -> Result<HeaderValue, Failure> {
 async fn client_body(
     gateway: &Gateway,
     incoming: Cuttable<ClientBody>,
+    begin: Begin,
     upstream: &BoundUpstream,
 ) -> Result<RequestBody, Failure> {
     let limits = gateway.body_limits();
-    match upstream.body {
-        BodyMode::Stream => RequestBody::client(incoming, limits).map_err(Failure::Body),
-        BodyMode::ContentLength => upstream.spool.take(incoming, limits).await.map_err(body_failure),
+    match (upstream.body, begin) {
+        (BodyMode::Stream, Begin::AsConfigured) => RequestBody::client(incoming, limits).map_err(Failure::Body),
+        (BodyMode::ContentLength, _) | (_, Begin::WhenComplete) => {
+            upstream.spool.take(incoming, limits).await.map_err(body_failure)
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::capture;
 use super::client_body::ClientBody;
 use super::effects::Effect;
 use super::endpoints::{self, Endpoint};
+use super::events;
 use super::exchange::{Downstream, Exchange, RequestId, Transport};
 use super::forward::{Cleared, Content, forward};
 use super::io::ExchangeGuard;
@@ -31,7 +32,7 @@ use crate::http::{
     take_gateway_cookie,
 };
 use crate::policy::{
-    Auth, Denial, Identity, IdentityMode, Permit, Route, TenantClaim, claimed_tenants, decide, rewrite_query,
+    Auth, Denial, Event, Identity, IdentityMode, Permit, Route, TenantClaim, claimed_tenants, decide, rewrite_query,
 };
 use crate::session::{EndReason, Role, SessionId, Standing, TenantId, TenantStatus};
 
@@ -52,6 +53,8 @@ struct Admitted {
     claims: Claims,
     endpoint: Option<Endpoint>,
     route: Arc<Route>,
+    /// What the backend's success would mean for sessions.
+    event: Option<Arc<Event>>,
     /// The route's mode at this time.
     mode: IdentityMode,
     /// Whether a use of this path keeps a session alive.
@@ -69,6 +72,13 @@ struct Call<'a> {
     /// Whether it asks to leave HTTP.
     switches: bool,
     carries_session: bool,
+}
+
+impl Admitted {
+    /// Whether the exchange goes on when the client hangs up: what makes or ends sessions does.
+    fn runs_to_its_end(&self) -> bool {
+        self.event.is_some() || self.endpoint.is_some_and(Endpoint::runs_to_its_end)
+    }
 }
 
 /// What the first look at a request comes to.
@@ -97,8 +107,8 @@ impl Gateway {
                 self.finish(account, response)
             }
             Ok(Admission::Health(answer)) => self.finish(account, respond::health(&answer)),
-            // What makes or ends sessions runs to its end, whoever still listens.
-            Ok(Admission::Admitted(admitted)) if admitted.endpoint.is_some_and(Endpoint::runs_to_its_end) => {
+            // Whoever still listens.
+            Ok(Admission::Admitted(admitted)) if admitted.runs_to_its_end() => {
                 let task = self.tasks().spawn(self.clone().answer(account, *admitted));
                 task.await.unwrap_or_else(|_| respond::after_panic())
             }
@@ -175,7 +185,7 @@ impl Gateway {
         server.hosts.check(&host)?;
         check_expectation(&headers)?;
 
-        // 4. Which endpoint or route it is for, decided on the path that the backend will see.
+        // 4. Which endpoint or route it is for, and whether its success is an event, decided on the path that the backend will see.
         let segments: Vec<Cow<'_, str>> = target.segments().collect();
         let slash = target.path().ends_with('/');
         // A preflight asks the backend whether a page may call; it is no call of the endpoint itself.
@@ -183,6 +193,8 @@ impl Gateway {
         let takes = |endpoint: &Endpoint| endpoint.takes(&parts.method) && !preflight;
         let endpoint = self.endpoint(&segments, slash).filter(takes);
         let route = self.config().routes.pick(&parts.method, &segments, slash).clone();
+        let event = self.config().events.pick(&parts.method, &segments, slash);
+        let event = event.filter(|_| endpoint.is_none() && !preflight).cloned();
         let touches = self.config().session.no_touch.find(&segments, slash).is_empty();
         exchange.route = route.pattern.clone();
         if is_navigation(&parts.method, &headers) && !self.is_login_page(&target) {
@@ -193,9 +205,10 @@ impl Gateway {
         // 5. The gateway's own cookie goes out, by the same rule that reads it.
         let presented = take_gateway_cookie(&mut headers, &self.config().cookie.name);
 
-        // A switch of protocols is asked for with headers that step 7 takes out.
+        // A switch of protocols is asked for with headers that step 7 takes out. An event is none: who asked for one
+        // with it would have its answer carried past step 14.
         let switch = match parts.extensions.remove::<OnUpgrade>() {
-            Some(client) if may_switch && endpoint.is_none() => {
+            Some(client) if may_switch && endpoint.is_none() && event.is_none() => {
                 let upgrade = Upgrade::asked_for(&parts.method, parts.version, &headers)?;
                 upgrade.map(|upgrade| tunnel::Asked { upgrade, client })
             }
@@ -238,6 +251,7 @@ impl Gateway {
             claims,
             endpoint,
             route,
+            event,
             mode,
             touches,
             switch,
@@ -273,8 +287,12 @@ impl Gateway {
         self.finish(account, response)
     }
 
-    async fn dispatch(&self, exchange: &mut Exchange, admitted: Admitted) -> Result<Response<AnswerBody>, Failure> {
-        let Admitted { mut cleared, presented, claims, endpoint, route, mode, touches, switch } = admitted;
+    async fn dispatch(
+        self: &Arc<Self>,
+        exchange: &mut Exchange,
+        admitted: Admitted,
+    ) -> Result<Response<AnswerBody>, Failure> {
+        let Admitted { mut cleared, presented, claims, endpoint, route, event, mode, touches, switch } = admitted;
 
         // 8. A login needs no session, and makes one from the backend's own answer.
         if endpoint == Some(Endpoint::Login) {
@@ -326,7 +344,14 @@ impl Gateway {
             return Err(Failure::Denied(Denial::SessionEnded(reason)));
         }
 
-        // 14. To the backend, and its answer back. From here on the end of the session ends them, too.
+        // 14. What the backend's success means for sessions happens before anybody hears of the success: the backend
+        //     does it, the store ends them, then the answer goes out.
+        if let (Some(event), Lookup::Live(live)) = (&event, &lookup) {
+            let call = events::Call { event, route: &route, permit: &permit, live, cuts: cuts_of(mode) };
+            return events::run(self, exchange, &call, cleared).await;
+        }
+
+        // 15. To the backend, and its answer back. From here on the end of the session ends them, too.
         let open = self.open_stream(&lookup, mode);
         let mut response = match switch {
             Some(asked) => {
@@ -367,8 +392,7 @@ impl Gateway {
     /// Registers what is about to be opened for a session.
     fn open_stream(&self, lookup: &Lookup, mode: IdentityMode) -> Option<OpenStream> {
         let Lookup::Live(live) = lookup else { return None };
-        let cuts = if mode == IdentityMode::Observe { Cuts::OnPurpose } else { Cuts::Always };
-        Some(self.streams().register(live.id, cuts))
+        Some(self.streams().register(live.id, cuts_of(mode)))
     }
 
     /// Keeps what the look-up showed for log and audit, and writes down an end by time that is first noticed here.
@@ -543,4 +567,9 @@ impl Gateway {
         }
         response.map(|body| body.accounted_in(account))
     }
+}
+
+/// Which ends of its session end what is open on a route of this mode.
+fn cuts_of(mode: IdentityMode) -> Cuts {
+    if mode == IdentityMode::Observe { Cuts::OnPurpose } else { Cuts::Always }
 }

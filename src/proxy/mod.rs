@@ -9,6 +9,7 @@ mod capture;
 mod client_body;
 mod effects;
 mod endpoints;
+mod events;
 mod exchange;
 mod forward;
 mod gateway;

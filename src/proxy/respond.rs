@@ -40,6 +40,8 @@ pub(super) enum Failure {
     Store(Unavailable),
     /// The backend's: its login answer names something that cannot be an identity.
     BadIdentity(&'static str),
+    /// The backend's: its answer to an event cannot be read, and so not be passed on.
+    BadAnswer(&'static str),
     /// The backend's: it could not be reached, or did not answer properly or in time.
     Upstream(UpstreamError),
     /// Too many request bodies wait already.
@@ -137,6 +139,9 @@ impl Failure {
             Self::BadIdentity(_) => {
                 told(StatusCode::BAD_GATEWAY, "bad_identity", "The application's login answer could not be understood.")
             }
+            Self::BadAnswer(_) => {
+                told(StatusCode::BAD_GATEWAY, "bad_answer", "The application's answer could not be understood.")
+            }
             Self::Upstream(UpstreamError::ClientBody(fault)) => Self::Body(*fault).told(),
             Self::Upstream(UpstreamError::Spool { .. }) => INTERNAL_ERROR,
             Self::Upstream(UpstreamError::Timeout { .. }) => {
@@ -185,8 +190,9 @@ impl Failure {
                 tracing::warn!(request_id, cause = %unavailable.cause, "the session store cannot answer");
             }
             Self::BadIdentity(why) => {
-                tracing::warn!(request_id, why, "the login answer of the backend names an unusable identity");
+                tracing::warn!(request_id, why, "the answer of the backend names an unusable identity");
             }
+            Self::BadAnswer(why) => tracing::error!(request_id, why, "the answer to an event cannot be passed on"),
             Self::Upstream(UpstreamError::ClientBody(_)) => {}
             Self::Upstream(error) => tracing::warn!(request_id, %error, "the backend did not answer"),
             Self::TenantUnverified(why) => tracing::warn!(request_id, why, "a tenant could not be verified"),

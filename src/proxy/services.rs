@@ -20,7 +20,7 @@ use crate::entropy::{Entropy, EntropyError, SharedEntropy};
 use crate::health::Readiness;
 use crate::http::{OriginPolicy, RequestFilter, expire_backend_cookie};
 use crate::policy::{PatternTree, Permit};
-use crate::session::{EndReason, Principal, Revocation, Scope, SessionId, SessionRecord};
+use crate::session::{EndReason, Revocation, SessionId, SessionRecord};
 use crate::store::touch_queue::{Queued, TouchQueue};
 use crate::store::{SessionStore, SharedStore, StoreResult};
 use crate::telemetry::{Log, Metrics, RouteMetrics};
@@ -226,31 +226,40 @@ impl Gateway {
     }
 
     /// Ends one session with all that is open for it, and tells of it. A session that was over already is not told of
-    /// again.
+    /// again; answers whether it was not.
     pub(super) async fn end_session(
         &self,
         exchange: &Exchange,
         id: SessionId,
         record: &SessionRecord,
         reason: EndReason,
-    ) -> StoreResult<()> {
-        if self.store().end(id, record, reason).await? {
+    ) -> StoreResult<bool> {
+        let ended = self.store().end(id, record, reason).await?;
+        if ended {
             self.run(exchange, Effect::SessionEnded { id, record: record.clone(), reason });
         }
         self.cut_streams(id, reason);
-        Ok(())
+        Ok(ended)
     }
 
-    /// Ends all sessions of a user and tells of it; answers how many there were.
-    pub(super) async fn revoke_user(
+    /// Cuts and tells of the sessions that a new one displaced, because its user had too many.
+    pub(super) fn tell_displaced(&self, exchange: &Exchange, displaced: Vec<(SessionId, SessionRecord)>) {
+        for (id, record) in displaced {
+            self.run(exchange, Effect::SessionEnded { id, record, reason: EndReason::Limit });
+            self.cut_streams(id, EndReason::Limit);
+        }
+    }
+
+    /// Ends many sessions with all that is open for them, and tells of it; answers how many there were. `event` is the
+    /// name of the event that demands it.
+    pub(super) async fn revoke(
         &self,
         exchange: &Exchange,
-        principal: &Principal,
-        reason: EndReason,
+        revocation: Revocation,
+        event: Option<&Arc<str>>,
     ) -> StoreResult<u64> {
-        let scope = Scope::User { tenant: principal.tenant.clone(), user: principal.user.clone() };
-        let revoked = self.store().revoke(&Revocation { scope, reason }).await?;
-        self.run(exchange, Effect::UserSessionsEnded { principal: principal.clone(), reason, revoked });
+        let revoked = self.store().revoke(&revocation).await?;
+        self.run(exchange, Effect::SessionsEnded { revocation, revoked, event: event.cloned() });
         // Which they were the store knows.
         self.streams().ask_now();
         Ok(revoked.ended)

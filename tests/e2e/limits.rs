@@ -9,7 +9,7 @@ use crate::support::logins::identity;
 use crate::support::{Browser, RedisServer, Store, echo, gateway};
 
 /// The tenant `acme` in the keys of Redis, as docs/redis.md says.
-const HASH_OF_ACME: &str = "YRmD80QgI901qV1yr4V8DA";
+pub const HASH_OF_ACME: &str = "YRmD80QgI901qV1yr4V8DA";
 
 on_both_stores!(a_login_beyond_the_limit_ends_the_oldest_session_with_reason_limit, |store| {
     let backend = echo();

@@ -18,6 +18,7 @@ mod chromium;
 mod deployment;
 mod desync;
 mod errors;
+mod events;
 mod forwarding;
 mod fronts;
 mod harness;

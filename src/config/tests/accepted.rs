@@ -11,9 +11,9 @@ use super::{BASE, LOCAL, auth, errors, valid};
 use crate::audit::AuditTarget;
 use crate::clock::WallTime;
 use crate::config::{AdminRole, Capture, Config, HostHeader, ProxyProtocol, RequestBody, StoreKind, locate};
-use crate::http::{RequestHost, SameSite};
-use crate::policy::{Auth, IdentityMode};
-use crate::policy::{QueryRule, QueryRules};
+use crate::http::{JsonPointer, RequestHost, SameSite};
+use crate::policy::{Action, Auth, IdentityMode, Order, QueryRule, QueryRules, TenantNamed};
+use crate::session::EndReason;
 use crate::upstream::{Balance, PeerAddress};
 
 fn with(added: &str) -> Config {
@@ -298,6 +298,10 @@ fn an_operator_is_warned_of_what_is_allowed_but_odd() {
             "[[routes]]\nmatch = \"/a\"\nauth = \"optional\"\nroles = [\"x\"]",
             "t.toml:7: routes[0].roles: is not checked for requests without a session",
         ),
+        (
+            "[[events]]\nmatch = \"GET /close/{tenant}\"",
+            "t.toml:5: events[0].match: can be called by a link on any page; use a method that changes things",
+        ),
     ] {
         assert_eq!(with(added).warnings, [expected], "{added}");
     }
@@ -318,4 +322,33 @@ fn a_file_that_cannot_be_read_is_one_error() {
     file.write_all(b"\xff").expect("written");
     let binary = Config::load(file.path(), &|_| None).expect_err("not text");
     assert!(binary.to_string().ends_with("is not UTF-8; save it as UTF-8"), "{binary}");
+}
+
+#[test]
+fn an_event_is_what_its_words_say() {
+    let config = with(
+        "[[events]]\nmatch = \"DELETE /admin/organizations/{tenant}\"\nany_tenant = true\nroles = [\"superadmin\"]\n\
+         [[events]]\nmatch = \"POST /orgs/{slug}/close/\"\ntenant_pointer = \"/data/id\"\nwhen_pointer = \"/data/n\"\n\
+         count_pointer = \"/data/n\"\nreason = \"org_soft_deleted\"\n\
+         [[events]]\nmatch = \"POST /password\"\naction = \"revoke-other-sessions\"\nheader = [\"logout\"]\n\
+         [[events]]\nmatch = \"POST /switch\"\nheader = [\"switch-tenant\"]",
+    );
+    let event = |method: Method, path: &str| {
+        let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+        config.events.pick(&method, &segments, path.ends_with('/')).expect("an event")
+    };
+    let delete = event(Method::DELETE, "/admin/organizations/42/");
+    assert_eq!(&*delete.name, "DELETE /admin/organizations/{tenant}");
+    assert_eq!(delete.action, Some(Action::Tenant { named: TenantNamed::InPath(2), any: true }));
+    assert_eq!((delete.roles.len(), delete.reason), (1, None));
+    let close = event(Method::POST, "/orgs/x/close");
+    let id = JsonPointer::parse("/data/id").expect("a pointer");
+    assert_eq!(close.action, Some(Action::Tenant { named: TenantNamed::InAnswer(id), any: false }));
+    assert_eq!((close.when.as_ref(), close.reason), (close.count.as_ref(), Some(EndReason::OrgSoftDeleted)));
+    let password = event(Method::POST, "/password");
+    assert_eq!((&password.action, &*password.obeyed), (&Some(Action::OtherSessions), &[Order::Logout][..]));
+    let switch = event(Method::POST, "/switch");
+    assert_eq!((&switch.action, &*switch.obeyed), (&None, &[Order::SwitchTenant][..]));
+    assert!(config.events.pick(&Method::GET, &["password"], false).is_none());
+    assert_eq!(config.warnings, Vec::<String>::new());
 }

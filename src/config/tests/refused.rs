@@ -295,7 +295,78 @@ fn each_bad_value_is_refused_with_what_to_do() {
             "admin.listen = \"${UNSET}\"",
             "t.toml:4: admin.listen: the environment variable UNSET is not set; set it, or write `$${` for a literal `${`",
         ),
-        ("[[events]]\nmatch = \"DELETE /a/{tenant}\"", "t.toml:4: events: is not supported by this version; remove it"),
+        (
+            "[[events]]\naction = \"revoke-user\"",
+            "t.toml:4: events[0].match: is missing; add `match = \"DELETE /admin/organizations/{tenant}\"`",
+        ),
+        (
+            "[[events]]\nmatch = \"/a/{tenant}\"",
+            "t.toml:5: events[0].match: \"/a/{tenant}\" has no method; write it as \"DELETE /admin/organizations/{tenant}\"",
+        ),
+        (
+            "[[events]]\nmatch = \"delete /a/{tenant}\"",
+            "t.toml:5: events[0].match: \"delete\" is not a method that is forwarded; begin with GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS",
+        ),
+        (
+            "[[events]]\nmatch = \"DELETE  /a/{tenant}\"",
+            "t.toml:5: events[0].match: \" /a/{tenant}\" does not start with `/`",
+        ),
+        (
+            "[[events]]\nmatch = \"DELETE /a/{tenant}\"\naction = \"revoke-all\"",
+            "t.toml:6: events[0].action: \"revoke-all\" is not known; choose one of \"revoke-tenant\", \"revoke-user\", \"revoke-other-sessions\", \"revoke-session\"",
+        ),
+        (
+            "[[events]]\nmatch = \"DELETE /a/{id}\"",
+            "t.toml:5: events[0].match: \"/a/{id}\" does not say whose sessions \"revoke-tenant\" ends; name the segment `{tenant}`, or add `tenant_pointer = \"/data/organization_id\"`",
+        ),
+        (
+            "[[events]]\nmatch = \"POST /a/{tenant}\"\naction = \"revoke-user\"",
+            "t.toml:5: events[0].match: has a `{tenant}`, which is read only with `action = \"revoke-tenant\"`; give it another name",
+        ),
+        (
+            "[[events]]\nmatch = \"POST /a\"\naction = \"revoke-user\"\ntenant_pointer = \"/id\"",
+            "t.toml:7: events[0].tenant_pointer: is read only with `action = \"revoke-tenant\"`; remove it",
+        ),
+        (
+            "[[events]]\nmatch = \"POST /a\"\nheader = [\"logout\"]\nany_tenant = true",
+            "t.toml:7: events[0].any_tenant: is read only with `action = \"revoke-tenant\"`; remove it",
+        ),
+        (
+            "[[events]]\nmatch = \"POST /a\"\nheader = [\"logout\"]\nwhen_pointer = \"/n\"",
+            "t.toml:7: events[0].when_pointer: is read only with an `action`; add one, or remove it",
+        ),
+        (
+            "[[events]]\nmatch = \"POST /a\"\nheader = [\"logout\", \"log-out\"]",
+            "t.toml:6: events[0].header[1]: \"log-out\" is not known; choose one of \"logout\", \"revoke-user\", \"revoke-other-sessions\", \"revoke-tenant\", \"switch-tenant\"",
+        ),
+        (
+            "[[events]]\nmatch = \"DELETE /a/{tenant}\"\ncount_pointer = \"n\"",
+            "t.toml:6: events[0].count_pointer: \"n\" does not begin with a slash, as in \"/user/id\"",
+        ),
+        (
+            "[[events]]\nmatch = \"DELETE /a/{tenant}\"\nreason = \"org_delete\"",
+            "t.toml:6: events[0].reason: \"org_delete\" is not a reason for which a backend ends sessions; did you mean `org_deleted`?",
+        ),
+        (
+            "[[events]]\nmatch = \"DELETE /a/{tenant}\"\nreason = \"replaced\"",
+            "t.toml:6: events[0].reason: \"replaced\" is not a reason for which a backend ends sessions; choose one of logout, logout_all, revoked, user_revoked, tenant_revoked, org_deleted, org_soft_deleted, user_others_revoked",
+        ),
+        (
+            "[[events]]\nmatch = \"DELETE /a/{tenant}\"\nroles = [\"a b\"]",
+            "t.toml:6: events[0].roles[0]: \"a b\" has a character other than visible ASCII without comma",
+        ),
+        (
+            "[[events]]\nmatch = \"GET /a/{tenant}\"\n[[events]]\nmatch = \"HEAD /a/{tenant}/\"",
+            "t.toml:7: events[1].match: \"HEAD /a/{tenant}/\" is the same as `GET /a/{tenant}` in line 5, for the same method; merge the two events",
+        ),
+        (
+            "[[events]]\nmatch = \"POST /api/logout\"\naction = \"revoke-user\"",
+            "t.toml:5: events[0].match: \"/api/logout\" is `logout.path`, which is no event; choose another path",
+        ),
+        (
+            "[[routes]]\nmatch = \"/open/*\"\nauth = \"public\"\n[[events]]\nmatch = \"POST /open/x\"\naction = \"revoke-user\"",
+            "t.toml:8: events[0].match: \"POST /open/x\" takes the public route \"/open/*\", where nobody has a session; give it a route with `auth = \"required\"`",
+        ),
         ("[monitor]", "t.toml:4: monitor: is not supported by this version; remove it"),
         ("[cors]\norigins = []", "t.toml:4: cors: is not supported by this version; remove it"),
         ("[[routes]]\nauth = \"public\"", "t.toml:4: routes[0].match: is missing; add `match = \"/static/*\"`"),
@@ -414,4 +485,14 @@ fn a_hostile_depth_is_an_error_and_not_an_overflow() {
         assert!(!errors(&format!("x = {}", deep.repeat(100_000))).is_empty());
         assert!(!errors(&deep.repeat(100_000)).is_empty());
     }
+}
+
+#[test]
+fn everything_that_is_wrong_with_an_event_is_said_at_once() {
+    let event = "[[events]]\nmatch = \"DELETE /a\"\nroles = [\"\"]\nheader = [\"x\"]\nreason = \"x\"\nwhen = \"/n\"\nany_tenant = 1\n\
+                 action = \"revoke-tenant\"";
+    let lines: Vec<String> = errors(&format!("{BASE}{event}\n"));
+    let keys: Vec<&str> = lines.iter().filter_map(|line| line.split(": ").nth(1)).collect();
+    let expected = ["match", "roles[0]", "header[0]", "reason", "when", "any_tenant"];
+    assert_eq!(keys, expected.map(|key| format!("events[0].{key}")), "{lines:#?}");
 }

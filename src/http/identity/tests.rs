@@ -222,3 +222,37 @@ proptest! {
         let _ = LoginIdentity::from_json(&body, &usual(), &[], &PERCENT);
     }
 }
+
+#[test]
+fn a_switch_of_tenants_keeps_the_user_and_takes_no_role_along() {
+    let rules = IdentityRules { tenant_format: TenantFormat::Int, ..IdentityRules::default() };
+    let user = UserId::parse("7").expect("a user");
+    for (lines, expected) in [
+        (&[("x-session-tenant", "77")][..], Some(("77", None))),
+        (
+            &[("x-session-tenant", "077"), ("x-session-role", "viewer"), ("x-session-user", "1")],
+            Some(("77", Some("viewer"))),
+        ),
+        (&[], None),
+        (&[("x-session-tenant", "")], None),
+        (&[("x-session-tenant", "77"), ("x-session-tenant", "77")], None),
+        (&[("x-session-tenant", "acme")], None),
+        (&[("x-session-tenant", "77"), ("x-session-role", "a,b")], None),
+    ] {
+        let headers =
+            lines.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(name, value);
+        }
+        let found = match LoginIdentity::from_switch(&map, &user, &rules) {
+            LoginIdentity::Principal(principal) => {
+                assert_eq!(principal.user, user);
+                Some((principal.tenant.to_string(), principal.role.map(|role| role.to_string())))
+            }
+            LoginIdentity::None | LoginIdentity::Bad(_) => None,
+        };
+        let expected = expected.map(|(tenant, role)| (tenant.to_owned(), role.map(str::to_owned)));
+        assert_eq!(found, expected, "{lines:?}");
+    }
+}

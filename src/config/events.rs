@@ -1,0 +1,212 @@
+//! `[[events]]`: which requests mean something for sessions once the backend has done them.
+
+use super::error::{Place, Problems};
+use super::paths::OwnPath;
+use super::raw::RawEvent;
+use super::reader::Spot;
+use super::routes::role;
+use super::server::each;
+use super::session::{pattern, pointer};
+use super::value::{Parsed, choice, did_you_mean, quoted};
+use crate::policy::{
+    Action, Auth, Event, EventTable, MethodSet, Order, PathPattern, PatternTree, RouteTable, TenantNamed,
+};
+use crate::session::EndReason;
+
+const EXAMPLE: &str = "match = \"DELETE /admin/organizations/{tenant}\"";
+/// The name of the segment that holds a tenant.
+const TENANT: &str = "tenant";
+/// Ends by time, by a limit or by a new login are the gateway's own to notice: said of anything else they would lie, and
+/// ends by time are treated more gently.
+const REASONS: [EndReason; 8] = [
+    EndReason::Logout,
+    EndReason::LogoutAll,
+    EndReason::Revoked,
+    EndReason::UserRevoked,
+    EndReason::TenantRevoked,
+    EndReason::OrgDeleted,
+    EndReason::OrgSoftDeleted,
+    EndReason::UserOthersRevoked,
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ActionWord {
+    Tenant,
+    User,
+    OtherSessions,
+    Session,
+}
+
+struct Match {
+    name: String,
+    method: http::Method,
+    methods: MethodSet,
+    pattern: PathPattern,
+}
+
+pub(super) fn events(
+    raw: &[Spot<RawEvent>],
+    routes: &RouteTable,
+    own_paths: &[OwnPath],
+    problems: &mut Problems,
+) -> EventTable {
+    let mut table = EventTable::default();
+    let mut lines: Vec<(String, usize)> = Vec::new();
+    for Spot { value: raw, .. } in raw {
+        let matched = raw.pattern.require(problems, EXAMPLE, |text| matched(text));
+        let event = event(raw, matched.as_ref(), problems);
+        let Some(matched) = matched else { continue };
+        report_without_session(&matched, raw, routes, own_paths, problems);
+        if crate::http::is_safe(&matched.method) {
+            problems.warn(raw.pattern.place(), "can be called by a link on any page; use a method that changes things");
+        }
+        if let Err(overlap) = table.add(matched.methods, &matched.pattern, event) {
+            let line = lines.iter().find(|(name, _)| *name == *overlap.other).map_or(0, |(_, line)| *line);
+            let message = format!(
+                "\"{}\" is the same as `{}` in line {line}, for the same method; merge the two events",
+                matched.name, overlap.other
+            );
+            problems.error(raw.pattern.place(), message);
+        }
+        lines.push((matched.name, raw.pattern.place().line));
+    }
+    table
+}
+
+/// A method and a pattern.
+fn matched(text: &str) -> Parsed<Match> {
+    let without = || format!("{} has no method; write it as \"DELETE /admin/organizations/{{tenant}}\"", quoted(text));
+    let (method, path) = text.split_once(' ').ok_or_else(without)?;
+    let methods = MethodSet::NONE.with(method).ok_or_else(|| {
+        let known = "GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS";
+        format!("{} is not a method that is forwarded; begin with {known}", quoted(method))
+    })?;
+    let method = http::Method::from_bytes(method.as_bytes()).map_err(|_| without())?;
+    Ok(Match { name: text.to_owned(), method, methods, pattern: pattern(path)? })
+}
+
+fn event(raw: &RawEvent, matched: Option<&Match>, problems: &mut Problems) -> Event {
+    let obeyed = each(&raw.header, problems, order);
+    let word = action_word(raw, problems);
+    let event = Event {
+        name: matched.map_or("", |matched| &matched.name).into(),
+        action: word.and_then(|word| action(word, raw, matched, problems)),
+        when: raw.when_pointer.parse(problems, |text| pointer(text)),
+        count: raw.count_pointer.parse(problems, |text| pointer(text)),
+        roles: each(&raw.roles, problems, role),
+        obeyed,
+        reason: raw.reason.parse(problems, |text| reason(text)),
+    };
+    report_useless(raw, word, matched, problems);
+    event
+}
+
+/// What the success itself ends. One that only obeys the backend's orders ends nothing by itself.
+fn action_word(raw: &RawEvent, problems: &mut Problems) -> Option<ActionWord> {
+    let words = [
+        ("revoke-tenant", ActionWord::Tenant),
+        ("revoke-user", ActionWord::User),
+        ("revoke-other-sessions", ActionWord::OtherSessions),
+        ("revoke-session", ActionWord::Session),
+    ];
+    if !raw.action.is_given() && raw.header.get().is_some_and(|header| !header.is_empty()) {
+        return None;
+    }
+    // One that is wrong has been reported, and must not be followed by errors about another.
+    if raw.action.is_given() { raw.action.parse(problems, choice(&words)) } else { Some(ActionWord::Tenant) }
+}
+
+fn action(word: ActionWord, raw: &RawEvent, matched: Option<&Match>, problems: &mut Problems) -> Option<Action> {
+    Some(match word {
+        ActionWord::User => Action::User,
+        ActionWord::OtherSessions => Action::OtherSessions,
+        ActionWord::Session => Action::Session,
+        ActionWord::Tenant => Action::Tenant {
+            named: tenant(raw, matched, problems)?,
+            any: raw.any_tenant.get().copied().unwrap_or_default(),
+        },
+    })
+}
+
+fn tenant(raw: &RawEvent, matched: Option<&Match>, problems: &mut Problems) -> Option<TenantNamed> {
+    if raw.tenant_pointer.is_given() {
+        return raw.tenant_pointer.parse(problems, |text| pointer(text)).map(TenantNamed::InAnswer);
+    }
+    let pattern = &matched?.pattern;
+    if let Some(segment) = pattern.position_of(TENANT) {
+        return Some(TenantNamed::InPath(segment));
+    }
+    let message = format!(
+        "\"{pattern}\" does not say whose sessions \"revoke-tenant\" ends; name the segment `{{tenant}}`, or add \
+         `tenant_pointer = \"/data/organization_id\"`"
+    );
+    problems.error(raw.pattern.place(), message);
+    None
+}
+
+/// What is written and has no effect would let an operator believe that it has.
+fn report_useless(raw: &RawEvent, word: Option<ActionWord>, matched: Option<&Match>, problems: &mut Problems) {
+    if word.is_none() && raw.action.is_given() {
+        return;
+    }
+    let mut useless: Vec<(&Place, &str)> = Vec::new();
+    if word.is_none() {
+        let given = [&raw.when_pointer, &raw.count_pointer].into_iter().filter(|field| field.is_given());
+        useless.extend(given.map(|field| (field.place(), "is read only with an `action`; add one, or remove it")));
+    }
+    if word != Some(ActionWord::Tenant) {
+        let message = "is read only with `action = \"revoke-tenant\"`; remove it";
+        useless.extend(raw.tenant_pointer.is_given().then(|| (raw.tenant_pointer.place(), message)));
+        useless.extend((raw.any_tenant.get() == Some(&true)).then(|| (raw.any_tenant.place(), message)));
+        let in_path = matched.is_some_and(|matched| matched.pattern.position_of(TENANT).is_some());
+        let message = "has a `{tenant}`, which is read only with `action = \"revoke-tenant\"`; give it another name";
+        useless.extend(in_path.then(|| (raw.pattern.place(), message)));
+    }
+    for (place, message) in useless {
+        problems.error(place, message);
+    }
+}
+
+/// No session is looked up on a public route, and the gateway's own paths have their own meaning.
+fn report_without_session(
+    matched: &Match,
+    raw: &RawEvent,
+    routes: &RouteTable,
+    own_paths: &[OwnPath],
+    problems: &mut Problems,
+) {
+    let Match { name, method, pattern, .. } = matched;
+    let mut own: PatternTree<&OwnPath> = PatternTree::default();
+    own_paths.iter().for_each(|path| own.insert(&path.pattern, path));
+    if let Some(path) = own.entry(pattern).first() {
+        let key = &path.setting.place.key;
+        problems
+            .error(raw.pattern.place(), format!("\"{pattern}\" is `{key}`, which is no event; choose another path"));
+        return;
+    }
+    let segments: Vec<&str> = pattern.as_str().split('/').filter(|segment| !segment.is_empty()).collect();
+    let route = routes.pick(method, &segments, pattern.as_str().ends_with('/'));
+    if route.auth == Auth::Public {
+        let message = format!(
+            "\"{name}\" takes the public route \"{}\", where nobody has a session; give it a route with \
+             `auth = \"required\"`",
+            route.pattern
+        );
+        problems.error(raw.pattern.place(), message);
+    }
+}
+
+fn order(text: &str) -> Parsed<Order> {
+    let words = Order::ALL.map(|order| (order.as_str(), order));
+    choice(&words)(&text.to_owned())
+}
+
+fn reason(text: &str) -> Parsed<EndReason> {
+    let found = REASONS.into_iter().find(|reason| reason.as_str() == text);
+    found.ok_or_else(|| {
+        let names = REASONS.map(EndReason::as_str);
+        let advice = did_you_mean(text, names)
+            .map_or_else(|| format!("choose one of {}", names.join(", ")), |near| format!("did you mean `{near}`?"));
+        format!("{} is not a reason for which a backend ends sessions; {advice}", quoted(text))
+    })
+}

@@ -1,0 +1,356 @@
+//! The exchange of an event: the backend does it, the store ends what that ends, then the answer goes out.
+//!
+//! The backend has acted when the gateway hears of it, and cannot be asked to undo it. So the store is asked whether it
+//! is there *before*, an answer that cannot be read hides nothing, and what the store then fails to take is tried again
+//! until it does; the client is not told of a success meanwhile. It runs to its end even when the client hangs up: the
+//! caller spawns it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_LENGTH, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, SET_COOKIE,
+};
+use http::{Method, Response};
+
+use super::body::AnswerBody;
+use super::effects::Effect;
+use super::endpoints::logged_out;
+use super::exchange::Exchange;
+use super::forward::{Cleared, ask_for_all, polish, send};
+use super::kill::Cuts;
+use super::lookup::LiveUse;
+use super::questions::Questions;
+use super::respond::Failure;
+use super::services::Gateway;
+use super::verify::verify_tenant;
+use crate::audit::Outcome;
+use crate::http::{EventAnswer, LoginIdentity, session_set_cookie, with_count};
+use crate::policy::{Denial, Ending, Event, Guard, Permit, Requester, Route, Verdict};
+use crate::session::{SessionId, SessionToken, StoreTime, UserAgent};
+use crate::store::{Creation, NewSession, StoreResult, Unavailable};
+use crate::upstream::{Unreadable, UpstreamBody, read_whole};
+
+/// How long the old token of a session that switched tenants still works, for what is in flight.
+const GRACE: Duration = Duration::from_secs(10);
+/// The first and the longest pause before an ending is tried again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+const INVALIDATED: HeaderName = HeaderName::from_static("x-session-invalidated");
+/// What vouches for the bytes of a body, and no longer holds once the count in it is another.
+const DIGESTS: [HeaderName; 4] = [
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-md5"),
+];
+
+/// A request that means something for sessions, with the session that it came with.
+pub(super) struct Call<'a> {
+    pub(super) event: &'a Arc<Event>,
+    pub(super) route: &'a Route,
+    pub(super) permit: &'a Permit,
+    pub(super) live: &'a LiveUse,
+    /// Which ends of the session end what is still open of the exchange.
+    pub(super) cuts: Cuts,
+}
+
+/// A successful answer, as far as it must be held.
+enum Held {
+    /// It need not be read.
+    Streams(UpstreamBody),
+    /// All of it, and what it says.
+    Whole(Bytes, EventAnswer),
+    /// It cannot be read, and so not be passed on.
+    Lost(&'static str),
+}
+
+/// What was ended.
+#[derive(Default)]
+struct Ended {
+    sessions: u64,
+    /// Whether the session of the request was.
+    this: bool,
+}
+
+/// What a successful answer comes to.
+struct Outcomes {
+    endings: Vec<Ending>,
+    /// Whether the action came to something, be it a refusal: then the answer's count is the gateway's.
+    counts: bool,
+    switches: bool,
+}
+
+/// Runs an event.
+pub(super) async fn run(
+    gateway: &Arc<Gateway>,
+    exchange: &mut Exchange,
+    call: &Call<'_>,
+    cleared: Cleared,
+) -> Result<Response<AnswerBody>, Failure> {
+    let Call { event, live, .. } = *call;
+    // That there is a store, before the backend has done anything; and its time, so that a revocation from here on wins
+    // over a session that a switch of tenants makes.
+    let began = gateway.store().now().await.map_err(Failure::Store)?;
+    let segment = event.tenant_segment();
+    let path_tenant = segment.and_then(|segment| cleared.target.segments().nth(segment).map(Cow::into_owned));
+    let mut backend = Questions::like(call.route, &cleared);
+    let (mut parts, body) = ask(gateway, exchange, call, cleared).await?.into_parts();
+    let said = parts.headers.clone();
+    polish(gateway, exchange, call.permit, &mut parts.headers);
+    if !parts.status.is_success() {
+        gateway.expose_lifetime(&mut parts.headers, live);
+        return Ok(Response::from_parts(parts, streamed(gateway, live.id, call.cuts, body)));
+    }
+
+    let held = hold(gateway, event, &said, body).await;
+    let principal = &live.record.principal;
+    let requester = Requester { id: live.id, principal, path_tenant: path_tenant.as_deref() };
+    let outcomes = weigh(gateway, exchange, event, requester, &held, &said);
+    let counts = outcomes.counts || !outcomes.endings.is_empty();
+    let ended = end_all(gateway, exchange, call, outcomes.endings).await?;
+    let mut now = live.id;
+    if ended.this {
+        logged_out(gateway, &mut parts.headers);
+    } else if outcomes.switches {
+        let (id, cookie) = switch_tenant(gateway, exchange, live, began, &said, &mut backend).await?;
+        now = id;
+        parts.headers.append(SET_COOKIE, cookie);
+        parts.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    } else {
+        gateway.expose_lifetime(&mut parts.headers, live);
+    }
+    if counts {
+        parts.headers.insert(INVALIDATED, HeaderValue::from(ended.sessions));
+    }
+    if counts || ended.this || outcomes.switches {
+        // Nobody may ever be told that this answer is still good.
+        parts.headers.remove(ETAG);
+        parts.headers.remove(LAST_MODIFIED);
+    }
+    let body = match held {
+        Held::Streams(body) => streamed(gateway, now, call.cuts, body),
+        Held::Whole(body, _) => {
+            // The length is the body's own from here on.
+            parts.headers.remove(CONTENT_LENGTH);
+            let pointer = event.count.as_ref().filter(|_| outcomes.counts);
+            match pointer.and_then(|pointer| with_count(&body, pointer, ended.sessions)) {
+                Some(counted) => {
+                    DIGESTS.iter().for_each(|name| drop(parts.headers.remove(name)));
+                    AnswerBody::whole(counted)
+                }
+                None => AnswerBody::whole(body),
+            }
+        }
+        Held::Lost(why) => return Err(Failure::BadAnswer(why)),
+    };
+    Ok(Response::from_parts(parts, body))
+}
+
+/// Has the backend do it. None of the request is left with the client by then, who could else have it done by half a
+/// body and hang up before the gateway hears of it.
+async fn ask(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    call: &Call<'_>,
+    mut cleared: Cleared,
+) -> Result<Response<UpstreamBody>, Failure> {
+    let open = gateway.streams().register(call.live.id, call.cuts);
+    cleared.content.cut_by(&open);
+    cleared.content.complete_first();
+    ask_for_all(&mut cleared.headers);
+    if call.event.reads_answer() {
+        // What is compressed could not be read.
+        cleared.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if cleared.method == Method::HEAD {
+            // Nor could what is not sent; the app runs the same code for both.
+            cleared.method = Method::GET;
+        }
+    }
+    send(gateway, exchange, call.permit, cleared).await.map_err(|failure| match open.reason() {
+        Some(reason) if failure.blames_the_body() => Failure::Denied(Denial::SessionEnded(reason)),
+        _ => failure,
+    })
+}
+
+/// An answer that ends with its session, should it go on and on.
+fn streamed(gateway: &Gateway, session: SessionId, cuts: Cuts, body: UpstreamBody) -> AnswerBody {
+    AnswerBody::streamed(body).cut_by(Some(gateway.streams().register(session, cuts)))
+}
+
+async fn hold(gateway: &Gateway, event: &Event, said: &HeaderMap, body: UpstreamBody) -> Held {
+    if !event.reads_answer() {
+        return Held::Streams(body);
+    }
+    match read_whole(said, body, gateway.config().login.max_body).await {
+        Ok(body) => {
+            let answer = EventAnswer::of(said, &body);
+            Held::Whole(body, answer)
+        }
+        Err(Unreadable::Content(why)) => Held::Lost(why),
+        Err(Unreadable::Broken(_)) => Held::Lost("it broke off"),
+    }
+}
+
+/// What is to end; what is not to, although the backend did it, is told.
+fn weigh(
+    gateway: &Gateway,
+    exchange: &Exchange,
+    event: &Event,
+    requester: Requester<'_>,
+    held: &Held,
+    said: &HeaderMap,
+) -> Outcomes {
+    let answer = match held {
+        Held::Whole(_, answer) => answer,
+        Held::Streams(_) => &EventAnswer::Other,
+        Held::Lost(_) => &EventAnswer::Unreadable,
+    };
+    let request_id = exchange.id.as_str();
+    let nothing = |outcome, why, tenant| {
+        let name = event.name.clone();
+        tracing::warn!(request_id, event = &*name, why, "the backend's success ended no session");
+        gateway.run(exchange, Effect::EventEndedNothing { event: name, outcome, why, tenant });
+    };
+    let mut outcomes = Outcomes { endings: Vec::new(), counts: true, switches: false };
+    match event.judge(requester, answer, &gateway.config().identity.rules) {
+        Verdict::Nothing => outcomes.counts = false,
+        Verdict::Ends(ending) => outcomes.endings.push(ending),
+        Verdict::Refused(Guard::Role) => nothing(Outcome::Denied, "forbidden_role", None),
+        Verdict::Refused(Guard::OtherTenant(tenant)) => nothing(Outcome::Denied, "tenant_mismatch", Some(tenant)),
+        Verdict::Unclear(why) => nothing(Outcome::Failure, why, None),
+    }
+    for order in event.orders(said) {
+        match order {
+            Err(said) => {
+                tracing::warn!(request_id, event = &*event.name, "the backend gave an order that is not obeyed here");
+                gateway.run(exchange, Effect::EventUnknown { event: event.name.clone(), said: said.clone() });
+            }
+            Ok(_) if !event.counts(requester.principal) => nothing(Outcome::Denied, "forbidden_role", None),
+            Ok(order) => match event.ordered(order, requester) {
+                Some(ending) if !outcomes.endings.contains(&ending) => outcomes.endings.push(ending),
+                Some(_) => {}
+                None => outcomes.switches = true,
+            },
+        }
+    }
+    outcomes
+}
+
+/// Ends everything that is to end, whatever becomes of one of them. What the store did not take is tried again.
+async fn end_all(
+    gateway: &Arc<Gateway>,
+    exchange: &Exchange,
+    call: &Call<'_>,
+    endings: Vec<Ending>,
+) -> Result<Ended, Failure> {
+    let Call { event, live, .. } = *call;
+    let mut ended = Ended::default();
+    let mut failed: Option<Unavailable> = None;
+    for ending in endings {
+        ended.this |= ending.includes(&live.record.principal);
+        match end(gateway, exchange, event, live, &ending).await {
+            Ok(sessions) => ended.sessions += sessions,
+            Err(unavailable) => {
+                let (request_id, cause) = (exchange.id.as_str(), &unavailable.cause);
+                tracing::error!(request_id, event = &*event.name, cause, "an event could not end sessions; trying on");
+                let (name, why) = (event.name.clone(), "store_unavailable");
+                let tenant = Some(ending.tenant(&live.record.principal).clone());
+                let effect = Effect::EventEndedNothing { event: name, outcome: Outcome::Failure, why, tenant };
+                gateway.run(exchange, effect);
+                keep_trying(gateway, exchange, event, live, ending);
+                failed = Some(unavailable);
+            }
+        }
+    }
+    failed.map_or(Ok(ended), |unavailable| Err(Failure::Store(unavailable)))
+}
+
+async fn end(
+    gateway: &Gateway,
+    exchange: &Exchange,
+    event: &Event,
+    live: &LiveUse,
+    ending: &Ending,
+) -> StoreResult<u64> {
+    match ending {
+        Ending::This(reason) => gateway.end_session(exchange, live.id, &live.record, *reason).await.map(u64::from),
+        Ending::Many(revocation) => gateway.revoke(exchange, revocation.clone(), Some(&event.name)).await,
+    }
+}
+
+/// Tries again until the store takes it, or until nothing can be left to end. No event begins while the store is down,
+/// so that no more can ever wait here than were in flight.
+fn keep_trying(gateway: &Arc<Gateway>, exchange: &Exchange, event: &Arc<Event>, live: &LiveUse, ending: Ending) {
+    let (gateway, exchange, event, live) = (gateway.clone(), exchange.clone(), event.clone(), live.clone());
+    let limits = &gateway.config().session.limits;
+    let longest = limits.absolute.max(limits.remember);
+    gateway.tasks().clone().spawn(async move {
+        let request_id = exchange.id.as_str();
+        let began = gateway.clock().monotonic();
+        let (mut pause, longest_pause) = PAUSES;
+        while gateway.clock().monotonic().since(began) < longest {
+            tokio::time::sleep(pause).await;
+            if let Ok(sessions) = end(&gateway, &exchange, &event, &live, &ending).await {
+                tracing::warn!(request_id, event = &*event.name, sessions, "an event ended sessions late");
+                return;
+            }
+            pause = (pause * 2).min(longest_pause);
+        }
+        tracing::error!(
+            request_id,
+            event = &*event.name,
+            "gave up: the sessions that an event was to end are over by time"
+        );
+    });
+}
+
+/// Goes on with a new token in the tenant that the backend names, for no longer than the session had. The old token
+/// works a moment more.
+async fn switch_tenant(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    live: &LiveUse,
+    began: StoreTime,
+    said: &HeaderMap,
+    backend: &mut Questions,
+) -> Result<(SessionId, HeaderValue), Failure> {
+    let config = gateway.config();
+    let principal = match LoginIdentity::from_switch(said, &live.record.principal.user, &config.identity.rules) {
+        LoginIdentity::Principal(principal) => principal,
+        LoginIdentity::None => return Err(Failure::BadIdentity("a switch of tenants names none in X-Session-Tenant")),
+        LoginIdentity::Bad(why) => return Err(Failure::BadIdentity(why)),
+    };
+    backend.receive_cookies(gateway, said);
+    verify_tenant(gateway, exchange, backend, &principal).await?;
+    let token = SessionToken::generate(gateway.entropy()).map_err(|error| Failure::Internal(error.to_string()))?;
+    let remembered = live.record.remembered;
+    let (idle, absolute) = config.session.limits.of(remembered);
+    let new = NewSession {
+        id: token.id(),
+        principal,
+        remembered,
+        idle,
+        absolute,
+        address: Some(exchange.client),
+        user_agent: UserAgent::of(exchange.user_agent.as_ref().map(HeaderValue::as_bytes)),
+        began,
+        limit: config.session.max_per_user,
+        replaces: Some(live.id),
+    };
+    match gateway.store().rotate(live.id, &live.record, new, GRACE).await.map_err(Failure::Store)? {
+        Creation::Stored { record, displaced } => {
+            let (id, old, old_record) = (token.id(), live.id, live.record.clone());
+            let max_age = remembered.then(|| record.deadline.since(record.created));
+            gateway.run(exchange, Effect::SessionRotated { old, old_record, id, record: record.clone() });
+            gateway.tell_displaced(exchange, displaced);
+            (exchange.session, exchange.principal) = (Some(id), Some(record.principal));
+            Ok((id, session_set_cookie(&config.cookie, &token, max_age)))
+        }
+        Creation::LimitReached => Err(Failure::TooManySessions),
+        Creation::Superseded => Err(Failure::Superseded),
+        Creation::TenantRefused(_) => Err(Failure::TenantRefused),
+    }
+}
