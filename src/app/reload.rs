@@ -161,6 +161,7 @@ mod tests {
             ("s", "server.listen = \"127.0.0.1:1\"", &["server.listen"]),
             ("s", "server.workers = 3\nserver.reuse_port = true", &["server.reuse_port", "server.workers"]),
             ("s", "admin.listen = \"127.0.0.1:1\"\naudit.file = \"-\"", &["admin.listen", "audit.file"]),
+            ("s", "admin.token = \"d8sLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbE\"", &[]),
             ("s", "secrets.key = \"d8sLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbE\"", &["secrets"]),
             ("s", "telemetry.level = \"debug\"", &["telemetry"]),
         ] {
