@@ -1,5 +1,7 @@
 //! Runs what the pipeline decided should be known: audit events and counters, from effects described as data.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 
 use super::exchange::Exchange;
@@ -16,9 +18,9 @@ pub(super) enum Effect {
     /// A login made a session.
     SessionCreated { id: SessionId, record: SessionRecord },
     /// A session is over.
-    SessionEnded { id: SessionId, record: SessionRecord, reason: EndReason },
+    SessionEnded { id: SessionId, record: Arc<SessionRecord>, reason: EndReason },
     /// All sessions of a user are over.
-    UserSessionsEnded { principal: Principal, reason: EndReason, revoked: Revoked },
+    UserSessionsEnded { principal: Arc<Principal>, reason: EndReason, revoked: Revoked },
     /// An ended session was used.
     SessionRejected(EndedUse),
     /// A login failed.

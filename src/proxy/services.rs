@@ -225,7 +225,7 @@ impl Gateway {
         &self,
         exchange: &Exchange,
         id: SessionId,
-        record: &SessionRecord,
+        record: &Arc<SessionRecord>,
         reason: EndReason,
     ) -> StoreResult<()> {
         if self.store().end(id, record, reason).await? {
@@ -239,7 +239,7 @@ impl Gateway {
     pub(super) async fn revoke_user(
         &self,
         exchange: &Exchange,
-        principal: &Principal,
+        principal: &Arc<Principal>,
         reason: EndReason,
     ) -> StoreResult<u64> {
         let scope = Scope::User { tenant: principal.tenant.clone(), user: principal.user.clone() };
