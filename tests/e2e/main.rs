@@ -13,6 +13,7 @@
 
 mod abuse;
 mod audit;
+mod cache;
 mod chromium;
 mod deployment;
 mod desync;

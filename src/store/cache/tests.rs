@@ -158,11 +158,8 @@ fn a_read_from_another_server_than_the_one_that_is_heard_is_not_kept() {
 #[test]
 fn what_changes_while_it_is_read_is_used_once_and_not_kept() {
     let bench = Bench::new(100);
-    let changes: [fn(&Cache); 3] = [
-        |cache| cache.forget(id(1)),
-        |cache| cache.outdate(TENANT.as_bytes()),
-        |cache| cache.outdate(USER.as_bytes()),
-    ];
+    let changes: [fn(&Cache); 3] =
+        [|cache| cache.forget(id(1)), |cache| cache.outdate(TENANT.as_bytes()), |cache| cache.outdate(USER.as_bytes())];
     for change in changes {
         let reading = bench.reading(id(1)).expect("changes are heard");
         change(&bench.cache);
@@ -232,7 +229,8 @@ fn an_end_that_is_due_later_comes_whatever_is_touched() {
 fn what_is_too_uncertain_for_an_idle_limit_is_read() {
     let bench = Bench::new(100);
     // A granularity of a thirtieth, of which a quarter is kept in hand: 8.3 ms.
-    let standing = |idle| Standing::Live(LiveSession { record: record(idle), touch_deadline: EPOCH.after(HOUR), now: EPOCH });
+    let standing =
+        |idle| Standing::Live(LiveSession { record: record(idle), touch_deadline: EPOCH.after(HOUR), now: EPOCH });
     bench.keep(id(1), &standing(Some(SECOND)));
     bench.keep(id(2), &standing(None));
     let sent = bench.now();
