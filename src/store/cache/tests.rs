@@ -125,9 +125,12 @@ fn a_proof_counts_from_when_it_was_asked_for() {
     let bench = Bench::new(100);
     bench.keep(id(1), &live(EPOCH.after(HOUR)));
     let sent = bench.now();
-    bench.clock.advance(SECOND);
+    bench.clock.advance(40 * MILLISECOND);
     let proof = Proof { sent, received: bench.now(), time: bench.store_time() };
     assert!(bench.cache.renew(bench.generation, proof));
+    bench.clock.advance(STALE_AT_MOST - 41 * MILLISECOND);
+    assert!(bench.is_live(id(1)));
+    bench.clock.advance(MILLISECOND);
     assert!(!bench.is_live(id(1)));
 }
 

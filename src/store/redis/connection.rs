@@ -106,6 +106,11 @@ impl Link {
         &self.observer
     }
 
+    /// Has the watchdog look at the connections now.
+    pub(super) fn doubt(&self) {
+        self.broken.notify_one();
+    }
+
     pub(super) fn address(&self) -> String {
         self.settings.address()
     }

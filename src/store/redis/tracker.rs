@@ -74,6 +74,8 @@ impl Tracker {
     fn pause_after(&mut self, fault: &Fault) -> Duration {
         if fault.breaks_connection() {
             tracing::debug!(%fault, "the session cache starts anew");
+            // What ails this connection may ail the others.
+            self.link.doubt();
             return AGAIN;
         }
         let trouble = format!("the session cache is off, each request asks the store: {fault}");
@@ -130,6 +132,8 @@ impl Tracker {
             proof = self.prove(&lane, &ear).await?;
             if let Some(now) = self.link.lanes().filter(|now| now.epoch != lanes.epoch) {
                 lanes = now;
+                // Written since they were made: another server cannot have it from before it was one.
+                proof = self.prove(&lane, &ear).await?;
                 self.is_of_this_server(&lanes).await?;
                 self.cache.bind(generation, lanes.epoch);
             }
