@@ -32,6 +32,8 @@ const BEAT: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two looks whether the store is connected, and two attempts to follow it.
 const AGAIN: Duration = Duration::from_millis(100);
+/// So many failures in a row, over some three seconds, do not pass by themselves: two servers behind one address, say.
+const LASTING: u32 = 5;
 /// Before the next attempt when the server refuses to be followed.
 const REFUSED_AGAIN: Duration = Duration::from_secs(10);
 
@@ -51,6 +53,8 @@ pub(super) struct Tracker {
     own: String,
     /// Counts the beats of this process.
     beat: u64,
+    /// How often in a row it could not follow.
+    failures: u32,
     /// What was last told to be wrong.
     trouble: Option<String>,
 }
@@ -58,7 +62,7 @@ pub(super) struct Tracker {
 impl Tracker {
     pub(super) fn new(link: Arc<Link>, cache: Arc<Cache>, settings: CacheSettings) -> Self {
         let own = link.keys().heartbeat(&settings.instance);
-        Self { link, cache, settings, own, beat: 0, trouble: None }
+        Self { link, cache, settings, own, beat: 0, failures: 0, trouble: None }
     }
 
     /// Follows for as long as it is polled.
@@ -72,10 +76,14 @@ impl Tracker {
 
     /// Tells of what does not pass by itself, once. The link tells of a server that is gone.
     fn pause_after(&mut self, fault: &Fault) -> Duration {
-        if fault.breaks_connection() {
+        self.failures = self.failures.saturating_add(1);
+        if fault.breaks_connection() && self.failures < LASTING {
             tracing::debug!(%fault, "the session cache starts anew");
             // What ails this connection may ail the others.
             self.link.doubt();
+            return AGAIN * self.failures * self.failures;
+        }
+        if self.link.lanes().is_none() {
             return AGAIN;
         }
         let trouble = format!("the session cache is off, each request asks the store: {fault}");
@@ -88,6 +96,7 @@ impl Tracker {
     }
 
     fn no_trouble(&mut self) {
+        self.failures = 0;
         if self.trouble.take().is_some() {
             tracing::info!(store = %self.link.address(), "the session cache is on");
             (self.settings.warn)(None);
