@@ -1,12 +1,10 @@
 //! Ends a session, a user and a tenant again and again, and watches every gateway.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use session_gateway::session::{EndReason, Revocation, Scope, TenantId};
+use session_gateway::session::{EndReason, Revocation, Scope, SessionToken, TenantId};
 use session_gateway::store::SessionStore as _;
-use session_gateway::store::redis::RedisStore;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -14,7 +12,8 @@ use crate::client::{Connection, Transport};
 use crate::gateway::{Gateway, Process, free_port, start_redis};
 use crate::ping::Pinger;
 use crate::relay::Relay;
-use crate::{Arguments, Cache, backend, seed, shown};
+use crate::seed::Seeder;
+use crate::{Arguments, Cache, backend, shown};
 
 /// Sessions of a user.
 const OF_A_USER: usize = 3;
@@ -27,7 +26,7 @@ const NEVER_LATER: Duration = Duration::from_secs(1);
 struct Fleet {
     gateways: Vec<Gateway>,
     relay: Option<Relay>,
-    store: Arc<RedisStore>,
+    seeder: Seeder,
     pinger: Pinger,
     _redis: Process,
 }
@@ -77,8 +76,8 @@ impl Fleet {
         }
         // Their caches follow the server by now.
         sleep(Duration::from_millis(500)).await;
-        let (store, pinger) = (seed::store(port).await, Pinger::start(port).await);
-        Self { gateways, relay, store, pinger, _redis: redis }
+        let (seeder, pinger) = (Seeder::connect(port).await, Pinger::start(port).await);
+        Self { gateways, relay, seeder, pinger, _redis: redis }
     }
 
     async fn table(&self, ended: &str, tries: usize, one: impl AsyncFn(usize) -> Try) {
@@ -116,8 +115,8 @@ impl Fleet {
     }
 
     async fn end_session(&self, turn: usize) -> Try {
-        let token = seed::session(&self.store, "t", turn).await;
-        let cookie = format!("session-gateway={}", token.expose_secret());
+        let tokens = self.seeder.user("t", &format!("one-{turn}"), 1).await;
+        let cookie = cookie(&tokens[0]);
         let watched = vec![cookie.clone(); self.gateways.len()];
         self.watch(watched, async {
             let answer = self.connection(turn).await.send(&post("/api/logout", &cookie)).await.expect("an answer");
@@ -127,11 +126,8 @@ impl Fleet {
     }
 
     async fn end_user(&self, turn: usize) -> Try {
-        let mut cookies = Vec::new();
-        for _ in 0..OF_A_USER {
-            let token = seed::session(&self.store, "t", 1_000_000 + turn).await;
-            cookies.push(format!("session-gateway={}", token.expose_secret()));
-        }
+        let tokens = self.seeder.user("t", &format!("all-{turn}"), OF_A_USER).await;
+        let cookies: Vec<String> = tokens.iter().map(cookie).collect();
         let watched = (0..self.gateways.len()).map(|at| cookies[at % OF_A_USER].clone()).collect();
         self.watch(watched, async {
             let call = post("/api/auth/revoke-all-tokens", &cookies[0]);
@@ -145,14 +141,14 @@ impl Fleet {
     /// By another instance, which answers once all are counted.
     async fn end_tenant(&self, turn: usize, sessions: usize) -> Try {
         let tenant = format!("tenant-{turn}");
-        let tokens = seed::tenant(&self.store, &tenant, sessions, self.gateways.len()).await;
+        let tokens = self.seeder.tenant(&tenant, sessions).await;
         // The server writes down what was made before it is asked how quick it is.
         self.pinger.worst();
-        let cookies = tokens.iter().map(|token| format!("session-gateway={}", token.expose_secret())).collect();
+        let cookies = tokens.iter().take(self.gateways.len()).map(cookie).collect();
         self.watch(cookies, async {
             let scope = Scope::Tenant { tenant: TenantId::parse(&tenant).expect("a tenant") };
             let revocation = Revocation { scope, reason: EndReason::TenantRevoked };
-            let revoked = self.store.revoke(&revocation).await.expect("redis answers");
+            let revoked = self.seeder.store.revoke(&revocation).await.expect("redis answers");
             assert_eq!((revoked.ended, revoked.complete), (sessions as u64, true));
         })
         .await
@@ -202,6 +198,10 @@ fn watcher(mut connection: Connection, cookie: String) -> JoinHandle<Option<Inst
             sleep(Duration::from_micros(200)).await;
         }
     })
+}
+
+fn cookie(token: &SessionToken) -> String {
+    format!("session-gateway={}", token.expose_secret())
 }
 
 fn post(path: &str, cookie: &str) -> String {

@@ -3,50 +3,103 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use redis::aio::MultiplexedConnection;
 use session_gateway::entropy::SystemEntropy;
 use session_gateway::secret::Secret;
-use session_gateway::session::{IdleLimit, Principal, SessionToken, TenantId, UserAgent, UserId};
+use session_gateway::session::{
+    Generations, IdleLimit, Principal, SessionRecord, SessionToken, StoreTime, TenantId, UserAgent, UserId,
+};
+use session_gateway::store::codec;
 use session_gateway::store::observe::Unobserved;
 use session_gateway::store::redis::{RedisSettings, RedisStore};
-use session_gateway::store::{Creation, NewSession, SessionStore as _};
+use session_gateway::store::{REASON_KEPT, SessionStore as _};
+use sha2::{Digest as _, Sha256};
 
-const AT_ONCE: usize = 64;
+/// Sessions written in one step.
+const STEP: usize = 500;
+const IDLE: IdleLimit = IdleLimit::new(Duration::from_secs(1800));
+const ABSOLUTE: Duration = Duration::from_secs(28_800);
 
-/// Another instance on the same store.
-pub async fn store(port: u16) -> Arc<RedisStore> {
-    let url = Secret::new(format!("redis://127.0.0.1:{port}/0"));
-    let settings = RedisSettings::new(&url, None, "sg:", None).expect("a URL");
-    RedisStore::connect(settings, Arc::new(Unobserved)).await.expect("redis is there")
+/// The store, as another instance and by its keys (docs/redis.md).
+pub struct Seeder {
+    pub store: Arc<RedisStore>,
+    connection: MultiplexedConnection,
 }
 
-/// A new session of a tenant's user, made by its token.
-pub async fn session(store: &RedisStore, tenant: &str, user: usize) -> SessionToken {
-    let token = SessionToken::generate(&SystemEntropy).expect("entropy");
-    let new = NewSession {
-        id: token.id(),
-        principal: Principal {
+impl Seeder {
+    pub async fn connect(port: u16) -> Self {
+        let url = format!("redis://127.0.0.1:{port}/0");
+        let settings = RedisSettings::new(&Secret::new(url.as_str()), None, "sg:", None).expect("a URL");
+        let store = RedisStore::connect(settings, Arc::new(Unobserved)).await.expect("redis is there");
+        let client = redis::Client::open(url).expect("a URL");
+        let connection = client.get_multiplexed_async_connection().await.expect("redis is there");
+        Self { store, connection }
+    }
+
+    /// So many sessions of one user.
+    pub async fn user(&self, tenant: &str, user: &str, sessions: usize) -> Vec<SessionToken> {
+        self.sessions(tenant, sessions, |_| user.to_owned()).await
+    }
+
+    /// So many sessions of a tenant, each of another user.
+    pub async fn tenant(&self, tenant: &str, sessions: usize) -> Vec<SessionToken> {
+        self.sessions(tenant, sessions, |n| format!("user-{n}")).await
+    }
+
+    async fn sessions(&self, tenant: &str, count: usize, user: impl Fn(usize) -> String) -> Vec<SessionToken> {
+        let now = self.store.now().await.expect("redis answers");
+        let mut tokens = Vec::with_capacity(count);
+        let mut connection = self.connection.clone();
+        while tokens.len() < count {
+            let mut pipeline = redis::pipe();
+            for n in tokens.len()..count.min(tokens.len() + STEP) {
+                let token = SessionToken::generate(&SystemEntropy).expect("entropy");
+                write(&mut pipeline, &token, &record(tenant, &user(n), now));
+                tokens.push(token);
+            }
+            pipeline.exec_async(&mut connection).await.expect("redis answers");
+        }
+        tokens
+    }
+}
+
+fn record(tenant: &str, user: &str, now: StoreTime) -> SessionRecord {
+    SessionRecord {
+        principal: Arc::new(Principal {
             tenant: TenantId::parse(tenant).expect("a tenant"),
-            user: UserId::parse(&format!("user-{user}")).expect("a user"),
+            user: UserId::parse(user).expect("a user"),
             role: None,
-        },
+        }),
+        created: now,
+        deadline: now.after(ABSOLUTE),
+        idle: Some(IDLE),
         remembered: false,
-        idle: Some(IdleLimit::new(Duration::from_secs(1800))),
-        absolute: Duration::from_secs(28_800),
+        generations: Generations::default(),
         address: Some([192, 0, 2, 7].into()),
         user_agent: UserAgent::of(Some(b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Firefox/128.0")),
-        began: store.now().await.expect("redis answers"),
-        limit: None,
-        replaces: None,
-    };
-    let creation = store.create(new).await.expect("redis answers");
-    assert!(matches!(creation, Creation::Stored { .. }), "{creation:?}");
-    token
+    }
 }
 
-/// So many sessions of a tenant, each of another user; the tokens of the first few.
-pub async fn tenant(store: &RedisStore, tenant: &str, sessions: usize, few: usize) -> Vec<SessionToken> {
-    let made =
-        futures_util::stream::iter(0..sessions).map(|user| session(store, tenant, user)).buffer_unordered(AT_ONCE);
-    made.enumerate().filter_map(async |(at, token)| (at < few).then_some(token)).collect().await
+fn write(pipeline: &mut redis::Pipeline, token: &SessionToken, record: &SessionRecord) {
+    let (id, deadline) = (token.id(), record.deadline.as_millis_rounded_up());
+    let kept = record.deadline.after(REASON_KEPT).as_millis_rounded_up();
+    let touch = IDLE.deadline_of_use_at(record.created).as_millis_rounded_up();
+    let (tenant, user) = (record.principal.tenant.as_str(), record.principal.user.as_str());
+    for index in [format!("sg:ti:{{{}}}", hash(&[tenant])), format!("sg:ui:{{{}}}", hash(&[tenant, user]))] {
+        pipeline.cmd("ZADD").arg(index).arg(deadline).arg(id.as_str());
+    }
+    let bytes = codec::encode(record).expect("a record");
+    pipeline.cmd("SET").arg(format!("sg:s:{{{id}}}")).arg(bytes).arg("PXAT").arg(kept);
+    pipeline.cmd("SET").arg(format!("sg:t:{{{id}}}")).arg(1).arg("PXAT").arg(touch);
+}
+
+fn hash(parts: &[&str]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part.as_bytes());
+    }
+    URL_SAFE_NO_PAD.encode(&hasher.finalize()[..16])
 }

@@ -98,11 +98,10 @@ struct Entry {
     /// The latest touch deadline (µs) that the store is known to have.
     touch_deadline: AtomicU64,
     /// When it ends whatever is touched.
-    ends: Option<StoreTime>,
+    ends: StoreTime,
     read: Monotonic,
     generation: u32,
-    tenant: Count,
-    user: Count,
+    counts: Counts,
 }
 
 #[derive(Clone)]
@@ -118,11 +117,13 @@ enum Over {
     Ended { reason: EndReason, record: Option<Arc<SessionRecord>> },
 }
 
-/// What one of the counters showed.
+/// What the counters of a user and its tenant showed. Flat, so that an entry with it takes 64 bytes.
 #[derive(Clone, Copy)]
-struct Count {
-    value: u32,
-    counter: u16,
+struct Counts {
+    of_tenant: u32,
+    of_user: u32,
+    tenant: u16,
+    user: u16,
 }
 
 /// A read that may be kept. Announced before it is sent.
@@ -132,7 +133,7 @@ pub struct Reading<'a> {
     guard: Option<Guard<'a>>,
     generation: u32,
     began: Monotonic,
-    standings: Option<(Count, Count)>,
+    counts: Option<Counts>,
 }
 
 /// The entry of a session that is about to be touched. A later one says more than the touch does.
@@ -237,10 +238,9 @@ impl Cache {
         let margin = record.idle.map_or(VAGUE_AT_MOST, |idle| idle.margin().min(VAGUE_AT_MOST));
         let is_current = entry.generation == lease.generation
             && now.since(entry.read) < OLDEST
-            && self.shows(entry.tenant)
-            && self.shows(entry.user);
-        let is_live =
-            latest < record.deadline && latest < touch_deadline && entry.ends.is_none_or(|ends| latest < ends);
+            && self.count(entry.counts.tenant) == entry.counts.of_tenant
+            && self.count(entry.counts.user) == entry.counts.of_user;
+        let is_live = latest < record.deadline && latest < touch_deadline && latest < entry.ends;
         (is_current && is_live && latest.since(earliest) <= margin).then(|| LiveSession {
             record: Arc::clone(record),
             touch_deadline,
@@ -266,7 +266,7 @@ impl Cache {
             GuardResult::Guard(guard) => Some(guard),
             GuardResult::Value(_) | GuardResult::Timeout => None,
         };
-        Some(Reading { cache: self, id, guard, generation, began, standings: None })
+        Some(Reading { cache: self, id, guard, generation, began, counts: None })
     }
 
     /// Announces a touch, before it is sent.
@@ -294,34 +294,31 @@ impl Cache {
         self.len() == 0
     }
 
-    fn count(&self, standing: &[u8]) -> Count {
-        let counter = counter_of(standing);
-        let value = self.counters.get(usize::from(counter)).map_or(0, |counter| counter.load(Ordering::Acquire));
-        Count { value, counter }
-    }
-
-    fn shows(&self, count: Count) -> bool {
-        let counter = self.counters.get(usize::from(count.counter));
-        counter.is_some_and(|counter| counter.load(Ordering::Acquire) == count.value)
+    fn count(&self, counter: u16) -> u32 {
+        // There is one for each number of 16 bits.
+        self.counters.get(usize::from(counter)).map_or(0, |counter| counter.load(Ordering::Acquire))
     }
 }
 
 impl Reading<'_> {
     /// The standings that the session depends on, by their keys. To be said before they are read.
     pub fn depends_on(&mut self, tenant: &str, user: &str) {
-        self.standings = Some((self.cache.count(tenant.as_bytes()), self.cache.count(user.as_bytes())));
+        let (tenant, user) = (counter_of(tenant.as_bytes()), counter_of(user.as_bytes()));
+        let (of_tenant, of_user) = (self.cache.count(tenant), self.cache.count(user));
+        self.counts = Some(Counts { of_tenant, of_user, tenant, user });
     }
 
     /// Keeps what was read, unless it changed meanwhile. `ends` is when the session ends whatever is touched.
     pub fn keep(self, standing: &Standing, ends: Option<StoreTime>) {
-        let Self { cache, id, guard, generation, began: read, standings } = self;
+        let Self { cache, id, guard, generation, began: read, counts } = self;
         let what = match standing {
             Standing::Live(live) => {
-                let (Some(guard), Some((tenant, user))) = (guard, standings) else { return };
+                let (Some(guard), Some(counts)) = (guard, counts) else { return };
+                let ends = ends.unwrap_or(StoreTime::from_micros(u64::MAX));
                 let touch_deadline = AtomicU64::new(live.touch_deadline.as_micros());
                 let record = Arc::clone(&live.record);
                 // Refused where the session was forgotten since the guard was taken: then it is used once.
-                let _ = guard.insert(Arc::new(Entry { record, touch_deadline, ends, read, generation, tenant, user }));
+                let _ = guard.insert(Arc::new(Entry { record, touch_deadline, ends, read, generation, counts }));
                 return;
             }
             Standing::Absent => Over::Absent,
@@ -346,11 +343,8 @@ impl Touching {
 
 fn map<V: Clone>(entries: usize) -> Map<V> {
     let capacity = u64::try_from(entries).unwrap_or(u64::MAX);
-    let options = OptionsBuilder::new()
-        .estimated_items_capacity(entries.min(1024))
-        .weight_capacity(capacity)
-        .ghost_allocation(0.1)
-        .build();
+    let options =
+        OptionsBuilder::new().estimated_items_capacity(entries).weight_capacity(capacity).ghost_allocation(0.1).build();
     match options {
         Ok(options) => {
             Map::with_options(options, UnitWeighter, DefaultHashBuilder::default(), DefaultLifecycle::default())
