@@ -12,7 +12,8 @@ use session_gateway::session::{
 use session_gateway::store::STALE_AT_MOST;
 use session_gateway::store::cache::{Cache, Proof};
 
-const SESSIONS: usize = 100_000;
+/// So many that what the allocator keeps in hand does not count.
+const SESSIONS: usize = 1_000_000;
 const NOW: StoreTime = StoreTime::from_micros(1_700_000_000_000_000);
 
 #[global_allocator]
@@ -44,11 +45,11 @@ fn record(n: usize) -> SessionRecord {
 
 pub fn run() {
     let clock = Arc::new(SystemClock);
-    let cache = Cache::new(SESSIONS, clock.clone());
     let ids: Vec<_> = (0..SESSIONS).map(|_| SessionToken::generate(&SystemEntropy).expect("entropy").id()).collect();
+    let before = resident();
+    let cache = Cache::new(SESSIONS, clock.clone());
     let generation = cache.open();
     cache.bind(generation, 0);
-    let before = resident();
     for (n, id) in ids.iter().enumerate() {
         let standing = Standing::Live(LiveSession {
             record: Arc::new(record(n)),

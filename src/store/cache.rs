@@ -143,9 +143,12 @@ impl Cache {
     /// A cache for so many sessions.
     #[must_use]
     pub fn new(entries: usize, clock: SharedClock) -> Self {
+        let live = map(entries.max(FEWEST));
+        // Grown step by step it would leave as much behind again.
+        live.reserve(entries);
         Self {
             clock,
-            live: map(entries.max(FEWEST)),
+            live,
             others: map((entries / LIVE_TO_OTHERS).max(FEWEST)),
             counters: (0..COUNTERS).map(|_| AtomicU32::new(0)).collect(),
             state: Mutex::default(),
