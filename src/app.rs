@@ -3,6 +3,7 @@
 
 mod reload;
 mod tls;
+mod traffic;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,9 +18,10 @@ use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 use self::tls::ListenerTls;
-use crate::admin::{AdminServer, AdminSettings, AdminState};
+use self::traffic::Traffic;
+use crate::admin::{AdminServer, AdminServices, AdminSettings};
 use crate::audit::share::{Sharing, place_of};
-use crate::audit::{AuditLog, AuditOpenError, AuditSettings};
+use crate::audit::{AuditLog, AuditOpenError, AuditQuery, AuditSettings};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, Mode, ServerConfig, StoreConfig, StoreKind};
 use crate::entropy::{EntropyError, SharedEntropy, SystemEntropy};
@@ -37,7 +39,10 @@ use crate::store::touch_queue::{DEFAULT_CAPACITY, TouchQueue};
 use crate::store::{Condition, SharedStore, Unavailable};
 use crate::telemetry::log::LogError;
 use crate::telemetry::{Log, LogSettings, Metrics, StoreTelemetry};
+use crate::tls::{HTTP1, HTTP2};
 
+/// What the traffic listener speaks over TLS, the preferred first.
+const TRAFFIC_PROTOCOLS: [&[u8]; 2] = [HTTP2, HTTP1];
 /// How long the audit log and the log may take to write their last lines.
 const LAST_LINES: Duration = Duration::from_secs(5);
 /// How long the store may take to take the audit log's end.
@@ -85,7 +90,10 @@ pub enum StartError {
     Entropy(#[from] EntropyError),
     /// TLS on the listener.
     #[error("server.tls: {0}")]
-    Tls(#[from] rustls::Error),
+    Tls(rustls::Error),
+    /// TLS on the operators' listener.
+    #[error("admin.tls: {0}")]
+    AdminTls(rustls::Error),
     /// Threads or signals.
     #[error("the runtime cannot be started: {0}")]
     Runtime(#[from] io::Error),
@@ -165,8 +173,7 @@ async fn serve(
     // Sockets first: a port in use is the most likely mistake, and nothing has been opened yet.
     let mut sockets = Sockets::from_environment(config.server.reuse_port).map_err(StartError::Inherited)?;
     let bound = bind(&mut sockets, &config.server.listen)?;
-    let admin_state = AdminState { readiness: readiness.clone(), metrics: metrics.clone() };
-    let admin = AdminServer::bind(AdminSettings::at(config.admin.listen), admin_state, &mut sockets)
+    let admin = AdminServer::bind(AdminSettings::at(config.admin.listen), &mut sockets)
         .map_err(|source| StartError::Bind { address: config.admin.listen, source })?;
     if let Some(unclaimed) = sockets.unclaimed().first() {
         return Err(StartError::Unclaimed(*unclaimed));
@@ -186,10 +193,12 @@ async fn serve(
     };
     let Opened { store, anchors, stream } =
         open_store(&config.store, clock.clone(), observer.clone(), Some(serving)).await?;
+    let events = AuditQuery::over(&config.audit.file, stream.clone());
     let place = place_of(&config.audit.file);
     let sharing = Sharing { anchors, stream, clock: clock.clone(), place }.start(audit.outbox());
     let touches = Arc::new(TouchQueue::start(store.clone(), observer, DEFAULT_CAPACITY));
     let exchanges = TaskTracker::new();
+    let streams = Arc::new(OpenStreams::default());
     let gateway = Arc::new(Gateway::new(Services {
         config: config.clone(),
         store: store.clone(),
@@ -199,22 +208,37 @@ async fn serve(
         log,
         readiness: readiness.clone(),
         clock: clock.clone(),
-        entropy,
-        streams: Arc::new(OpenStreams::default()),
+        entropy: entropy.clone(),
+        streams: streams.clone(),
         tasks: exchanges.clone(),
     })?);
 
     let mut background = JoinSet::new();
-    // Ends with the program, so that a draining gateway can still be asked how it is.
-    background.spawn(admin.serve(std::future::pending()));
-
     let (stage, _) = watch::channel(Stage::Serving);
-    let mut tls = ListenerTls::of(config.server.tls.as_ref())?;
+    let mut tls = ListenerTls::of(config.server.tls.as_ref(), &TRAFFIC_PROTOCOLS).map_err(StartError::Tls)?;
     if let Some(tls) = &mut tls {
-        tls.watch(readiness.clone());
+        tls.watch("tls", readiness.clone());
+    }
+    let mut admin_tls = ListenerTls::of(config.admin.tls.as_ref(), &[HTTP1]).map_err(StartError::AdminTls)?;
+    if let Some(tls) = &mut admin_tls {
+        tls.watch("admin.tls", readiness.clone());
     }
     let limits = Arc::new(listener_limits(&config.server, tls.as_ref()));
     let current = Arc::new(ArcSwap::from_pointee(InForce { gateway, limits }));
+    let services = AdminServices {
+        readiness: readiness.clone(),
+        metrics: metrics.clone(),
+        store: store.clone(),
+        audit: audit.clone(),
+        events,
+        clock: clock.clone(),
+        entropy,
+        traffic: Arc::new(Traffic { current: current.clone(), streams }),
+        tasks: exchanges.clone(),
+    };
+    let acceptor = admin_tls.as_ref().map(ListenerTls::acceptor);
+    // Ends with the program, so that a draining gateway can still be asked how it is.
+    background.spawn(admin.serve(services, acceptor, std::future::pending()));
     background.spawn({
         let (readiness, audit, metrics) = (readiness.clone(), audit.clone(), metrics.clone());
         let (current, clock) = (current.clone(), clock.clone());
@@ -249,6 +273,7 @@ async fn serve(
         file,
         current: current.clone(),
         tls,
+        admin_tls,
         readiness: readiness.clone(),
         audit: audit.clone(),
         metrics,

@@ -149,7 +149,11 @@ impl Fleet {
             let scope = Scope::Tenant { tenant: TenantId::parse(&tenant).expect("a tenant") };
             let revocation = Revocation { scope, reason: EndReason::TenantRevoked };
             let revoked = self.seeder.store.revoke(&revocation).await.expect("redis answers");
-            assert_eq!((revoked.ended, revoked.complete), (sessions as u64, true));
+            // On a busy machine the counting may take longer than the 5 s that an answer waits; it says so.
+            assert!(!revoked.complete || revoked.ended == sessions as u64, "{revoked:?}");
+            if !revoked.complete {
+                println!("| | still counting after its answer | | {} of {sessions} | | | | | | |", revoked.ended);
+            }
         })
         .await
     }

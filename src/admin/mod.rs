@@ -1,11 +1,37 @@
-//! The operator's listener: health and metrics.
+//! The operator's listener: health, metrics, and the admin API (contract §10).
 //!
 //! It is apart from the traffic port and on loopback unless configured otherwise. Health never needs a token, and neither
-//! do metrics: they hold no session, user or tenant, and scrapers expect them open. It knows no session and changes
-//! nothing. A client of it is bounded like any other: in number, in the size of its headers, and in time.
+//! do metrics: they hold no session, user or tenant, and scrapers expect them open. Everything else asks for a token with
+//! the right role, and is not there at all where no token is configured. A client of it is bounded like any other: in
+//! number, in the size of what it sends, and in time. It must never know the traffic side: what it wants of that is
+//! behind [`TrafficSide`].
+//!
+//! One call a file: its errors, its handler, its part of the OpenAPI document.
 
+mod answer;
+mod auth;
+mod change;
+mod change_tenant;
+mod end_session;
+mod failures;
+mod health;
+mod input;
+mod list_sessions;
+mod list_tenants;
+mod mint_session;
+mod openapi;
 mod problem;
+mod query_audit;
+mod revoke_tenant;
+mod revoke_user;
 mod router;
+mod session_view;
+mod show_session;
+mod show_tenant;
+mod state;
+mod tenant_view;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,14 +39,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
 
-use crate::health::Readiness;
+pub use self::state::{AdminServices, TrafficSide};
+
+use self::auth::Peer;
+use self::state::AdminState;
 use crate::socket::{Listening, Sockets};
-use crate::telemetry::Metrics;
 
 /// How the listener is bounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,21 +85,11 @@ const MAX_HEADERS: usize = 64;
 /// How long to wait after the operating system could not accept, when it is out of file descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What the operator's listener shows.
-#[derive(Clone, Debug)]
-pub struct AdminState {
-    /// Whether the gateway is ready, and why not.
-    pub readiness: Arc<Readiness>,
-    /// The metrics.
-    pub metrics: Arc<Metrics>,
-}
-
 /// The operator's listener, bound and not yet serving.
 #[derive(Debug)]
 pub struct AdminServer {
     listener: Listening,
     settings: AdminSettings,
-    state: AdminState,
 }
 
 impl AdminServer {
@@ -76,9 +97,9 @@ impl AdminServer {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub fn bind(settings: AdminSettings, state: AdminState, sockets: &mut Sockets) -> io::Result<Self> {
+    pub fn bind(settings: AdminSettings, sockets: &mut Sockets) -> io::Result<Self> {
         let listener = sockets.bind(settings.listen)?.listen()?;
-        Ok(Self { listener, settings, state })
+        Ok(Self { listener, settings })
     }
 
     /// Where it listens; of use when the configured port was 0.
@@ -89,118 +110,76 @@ impl AdminServer {
         self.listener.local_addr()
     }
 
-    /// Serves until `end` is done. To be ended last, so that a draining gateway can still be asked how it is.
-    pub async fn serve(self, end: impl Future<Output = ()>) {
-        let room = Arc::new(Semaphore::new(self.settings.max_connections));
-        let service = TowerToHyperService::new(router::router(self.state));
-        let accept = async {
-            loop {
-                // Never closed, so the permit always comes; and without one nothing is accepted.
-                let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-                match self.listener.accept().await {
-                    Ok((stream, _)) => drop(tokio::spawn(converse(stream, service.clone(), self.settings, permit))),
-                    Err(error) => {
-                        tracing::warn!(%error, "the admin listener could not accept a connection");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                }
-            }
-        };
+    /// Serves until `end` is done, over TLS where there is an acceptor. To be ended last, so that a draining gateway can
+    /// still be asked how it is.
+    pub async fn serve(self, services: AdminServices, tls: Option<TlsAcceptor>, end: impl Future<Output = ()>) {
+        let client = Client { router: router::router(AdminState::new(services)), tls, settings: self.settings };
         tokio::select! {
-            () = accept => {}
+            () = self.accept(client) => {}
             () = end => {}
         }
     }
-}
 
-/// Serves one connection for its lifetime.
-async fn converse(
-    stream: TcpStream,
-    service: TowerToHyperService<axum::Router>,
-    settings: AdminSettings,
-    permit: OwnedSemaphorePermit,
-) {
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.header_timeout)
-        .max_buf_size(MAX_HEADER_BYTES)
-        .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    // An error is the client's: it hung up, sent no HTTP, or was too slow.
-    tokio::select! {
-        _ = connection.as_mut() => {}
-        () = tokio::time::sleep(settings.connection_lifetime) => {
-            connection.as_mut().graceful_shutdown();
-            let _ = tokio::time::timeout(settings.connection_lifetime / 2, connection).await;
+    async fn accept(self, client: Client) {
+        let room = Arc::new(Semaphore::new(self.settings.max_connections));
+        loop {
+            // Never closed, so the permit always comes; and without one nothing is accepted.
+            let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+            match self.listener.accept().await {
+                Ok((stream, peer)) => drop(tokio::spawn(client.clone().serve(stream, Peer(peer.ip()), permit))),
+                Err(error) => {
+                    tracing::warn!(%error, "the admin listener could not accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
         }
     }
-    drop(permit);
 }
 
-#[cfg(test)]
-mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
+/// What one connection is served with.
+#[derive(Clone)]
+struct Client {
+    router: axum::Router,
+    tls: Option<TlsAcceptor>,
+    settings: AdminSettings,
+}
 
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-    use super::*;
-
-    const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-
-    async fn start(settings: AdminSettings) -> (SocketAddr, AdminState) {
-        let state = AdminState { readiness: Arc::new(Readiness::new()), metrics: Arc::new(Metrics::new()) };
-        let mut sockets = Sockets::new(false);
-        let server = AdminServer::bind(settings, state.clone(), &mut sockets).expect("binds");
-        let address = server.local_addr().expect("an address");
-        tokio::spawn(server.serve(std::future::pending()));
-        (address, state)
+impl Client {
+    /// Serves one connection for its lifetime.
+    async fn serve(self, stream: TcpStream, peer: Peer, permit: OwnedSemaphorePermit) {
+        // An error is the client's: it hung up, spoke no TLS, or was too slow.
+        match &self.tls {
+            None => self.converse(stream, peer).await,
+            Some(tls) => {
+                let handshake = tokio::time::timeout(self.settings.header_timeout, tls.accept(stream));
+                if let Ok(Ok(stream)) = handshake.await {
+                    self.converse(stream, peer).await;
+                }
+            }
+        }
+        drop(permit);
     }
 
-    async fn exchange(address: SocketAddr, request: &str) -> String {
-        let mut stream = TcpStream::connect(address).await.expect("connects");
-        stream.write_all(request.as_bytes()).await.expect("sends");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.expect("an answer");
-        answer
-    }
-
-    #[tokio::test]
-    async fn a_client_gets_its_answer() {
-        let (address, _) = start(AdminSettings::at(LOOPBACK)).await;
-        let answer = exchange(address, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nok\n"), "{answer}");
-    }
-
-    #[tokio::test]
-    async fn a_client_that_never_ends_its_headers_is_cut_and_makes_room() {
-        let settings = AdminSettings {
-            max_connections: 1,
-            header_timeout: Duration::from_millis(50),
-            ..AdminSettings::at(LOOPBACK)
-        };
-        let (address, _) = start(settings).await;
-        let mut slow = TcpStream::connect(address).await.expect("connects");
-        slow.write_all(b"GET / HTTP/1.1\r\nX").await.expect("sends");
-        let answer = exchange(address, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-        let mut rest = Vec::new();
-        slow.read_to_end(&mut rest).await.expect("was closed");
-    }
-
-    #[tokio::test]
-    async fn a_connection_ends_after_its_lifetime() {
-        let settings = AdminSettings { connection_lifetime: Duration::from_millis(50), ..AdminSettings::at(LOOPBACK) };
-        let (address, _) = start(settings).await;
-        let answer = exchange(address, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    }
-
-    #[tokio::test]
-    async fn headers_beyond_the_bound_are_refused() {
-        let (address, _) = start(AdminSettings::at(LOOPBACK)).await;
-        let long = "x".repeat(MAX_HEADER_BYTES);
-        let answer = exchange(address, &format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX: {long}")).await;
-        assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
+        let service = TowerToHyperService::new(self.router.clone());
+        let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(peer);
+            service.call(request)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.settings.header_timeout)
+            .max_buf_size(MAX_HEADER_BYTES)
+            .max_headers(MAX_HEADERS)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        // An error is the client's here, too.
+        tokio::select! {
+            _ = connection.as_mut() => {}
+            () = tokio::time::sleep(self.settings.connection_lifetime) => {
+                connection.as_mut().graceful_shutdown();
+                let _ = tokio::time::timeout(self.settings.connection_lifetime / 2, connection).await;
+            }
+        }
     }
 }

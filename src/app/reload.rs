@@ -9,14 +9,15 @@ use std::sync::Arc;
 
 use tokio::signal::unix::Signal;
 
-use super::listener_limits;
 use super::tls::ListenerTls;
+use super::{TRAFFIC_PROTOCOLS, listener_limits};
 use crate::audit::{Actor, AuditEvent, AuditLog, AuditType, Details, Outcome};
 use crate::clock::SharedClock;
-use crate::config::{Config, process_environment};
+use crate::config::{AdminConfig, Config, process_environment};
 use crate::health::Readiness;
 use crate::proxy::listener::{Current, InForce};
 use crate::telemetry::Metrics;
+use crate::tls::CertificateFiles;
 
 /// Reads the configuration again when it is told to.
 pub(super) struct Reloader {
@@ -26,6 +27,8 @@ pub(super) struct Reloader {
     pub(super) current: Current,
     /// The certificates that go with it.
     pub(super) tls: Option<ListenerTls>,
+    /// Those of the operators' listener.
+    pub(super) admin_tls: Option<ListenerTls>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) audit: Arc<AuditLog>,
     pub(super) metrics: Arc<Metrics>,
@@ -83,7 +86,7 @@ impl Reloader {
         let same = self.tls.as_ref().filter(|before| before.is_for(tls));
         let other = match same {
             Some(_) => None,
-            None => ListenerTls::of(tls).map_err(|error| internal(&error))?,
+            None => ListenerTls::of(tls, &TRAFFIC_PROTOCOLS).map_err(|error| internal(&error))?,
         };
         let limits = Arc::new(listener_limits(&config.server, same.or(other.as_ref())));
         let gateway = before.gateway.reconfigured(config.clone()).map_err(|error| internal(&error))?;
@@ -91,6 +94,9 @@ impl Reloader {
         match (same, tls) {
             (Some(same), Some(tls)) => same.take_over(tls),
             _ => self.watch_other(other),
+        }
+        if let (Some(admin), Some(tls)) = (&self.admin_tls, &config.admin.tls) {
+            admin.take_over(tls);
         }
         tracing::info!(file = %self.file.display(), "the configuration was reloaded");
         Ok(())
@@ -101,7 +107,7 @@ impl Reloader {
         self.tls = other;
         self.readiness.warn("tls", None);
         if let Some(tls) = &mut self.tls {
-            tls.watch(self.readiness.clone());
+            tls.watch("tls", self.readiness.clone());
         }
     }
 }
@@ -119,11 +125,17 @@ fn fixed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
         ("server.workers", old.server.workers != new.server.workers),
         ("store", old.store != new.store),
         ("admin.listen", old.admin.listen != new.admin.listen),
+        ("admin.tls", files(&old.admin) != files(&new.admin)),
         ("audit.file", old.audit != new.audit),
         ("secrets", old.secrets != new.secrets),
         ("telemetry", old.telemetry != new.telemetry),
     ];
     differ.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+}
+
+/// The certificates of the operators' listener: others need a restart, the same ones renewed do not.
+fn files(admin: &AdminConfig) -> Option<&[CertificateFiles]> {
+    admin.tls.as_ref().map(|tls| tls.files.as_slice())
 }
 
 #[cfg(test)]
@@ -149,6 +161,7 @@ mod tests {
             ("s", "server.listen = \"127.0.0.1:1\"", &["server.listen"]),
             ("s", "server.workers = 3\nserver.reuse_port = true", &["server.reuse_port", "server.workers"]),
             ("s", "admin.listen = \"127.0.0.1:1\"\naudit.file = \"-\"", &["admin.listen", "audit.file"]),
+            ("s", "admin.token = \"d8sLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbE\"", &[]),
             ("s", "secrets.key = \"d8sLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbE\"", &["secrets"]),
             ("s", "telemetry.level = \"debug\"", &["telemetry"]),
         ] {

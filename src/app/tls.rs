@@ -1,4 +1,4 @@
-//! TLS on the listener as it is in force: what makes handshakes, and what watches the files of their certificates.
+//! TLS on a listener as it is in force: what makes handshakes, and what watches the files of their certificates.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::config::TlsConfig;
 use crate::health::Readiness;
 use crate::tls::{self, CertificateFiles, CertificateResolver, reload_when_changed};
 
-/// The certificates of the listener, given to handshakes and renewed when their files change.
+/// The certificates of a listener, given to handshakes and renewed when their files change.
 pub(super) struct ListenerTls {
     files: Vec<CertificateFiles>,
     resolver: Arc<CertificateResolver>,
@@ -19,11 +19,12 @@ pub(super) struct ListenerTls {
 }
 
 impl ListenerTls {
-    /// For a configuration; its files are not watched yet. `None`: the listener speaks plain HTTP.
-    pub(super) fn of(config: Option<&TlsConfig>) -> Result<Option<Self>, rustls::Error> {
+    /// For a configuration and what the listener speaks; its files are not watched yet. `None`: the listener speaks
+    /// plain HTTP.
+    pub(super) fn of(config: Option<&TlsConfig>, protocols: &[&[u8]]) -> Result<Option<Self>, rustls::Error> {
         let Some(config) = config else { return Ok(None) };
         let resolver = Arc::new(CertificateResolver::new(config.certificates.clone()));
-        let acceptor = TlsAcceptor::from(Arc::new(tls::server_config(resolver.clone())?));
+        let acceptor = TlsAcceptor::from(Arc::new(tls::server_config(resolver.clone(), protocols)?));
         Ok(Some(Self { files: config.files.clone(), resolver, acceptor, watch: None }))
     }
 
@@ -42,9 +43,9 @@ impl ListenerTls {
         self.resolver.replace(config.certificates.clone());
     }
 
-    /// Watches the files from now on; what keeps a change from being taken over is shown as a warning.
-    pub(super) fn watch(&mut self, readiness: Arc<Readiness>) {
-        let told = move |warning| readiness.warn("tls", warning);
+    /// Watches the files from now on; what keeps a change from being taken over is shown as a warning of that name.
+    pub(super) fn watch(&mut self, name: &'static str, readiness: Arc<Readiness>) {
+        let told = move |warning| readiness.warn(name, warning);
         let watch = reload_when_changed(self.files.clone(), self.resolver.clone(), told);
         self.watch = Some(AbortOnDropHandle::new(tokio::spawn(watch)));
     }

@@ -47,11 +47,11 @@ pub fn is_repeatable(event: &AuditEvent) -> bool {
         // An ended session's cookie can be sent by anyone who kept it.
         AuditType::SessionRejected | AuditType::LoginFailed | AuditType::LoginLocked | AuditType::EventUnknown => true,
         AuditType::IdentitySpoofed => event.session_id.is_none(),
-        AuditType::SessionCreated
-        | AuditType::SessionEnded
-        | AuditType::TenantChanged
-        | AuditType::ConfigReloaded
-        | AuditType::AdminCalled => false,
+        // Of one without a right token nobody is the operator.
+        AuditType::AdminCalled => !matches!(event.actor, Actor::Operator(_)),
+        AuditType::SessionCreated | AuditType::SessionEnded | AuditType::TenantChanged | AuditType::ConfigReloaded => {
+            false
+        }
     }
 }
 
@@ -265,7 +265,8 @@ mod tests {
             let event = AuditEvent::new(at(0), kind, Outcome::Success, Actor::User);
             let expected = matches!(
                 kind,
-                AuditType::SessionRejected
+                AuditType::AdminCalled
+                    | AuditType::SessionRejected
                     | AuditType::LoginFailed
                     | AuditType::LoginLocked
                     | AuditType::IdentitySpoofed
@@ -275,5 +276,7 @@ mod tests {
         }
         let known = rejected(b'a', [192, 0, 2, 1]);
         assert!(!is_repeatable(&AuditEvent { kind: AuditType::IdentitySpoofed, ..known }));
+        let operator = Actor::Operator("ops".into());
+        assert!(!is_repeatable(&AuditEvent::new(at(0), AuditType::AdminCalled, Outcome::Denied, operator)));
     }
 }

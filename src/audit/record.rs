@@ -4,9 +4,10 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 /// One event, as its line says.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AuditRecord {
     /// When, RFC 3339 in UTC with milliseconds.
     pub time: String,
@@ -16,22 +17,30 @@ pub struct AuditRecord {
     /// `success`, `failure` or `denied`.
     pub outcome: String,
     /// The tenant.
+    #[schema(required)]
     pub tenant: Option<String>,
     /// The user.
+    #[schema(required)]
     pub user: Option<String>,
     /// The session.
+    #[schema(required)]
     pub session_id: Option<String>,
     /// `user`, `gateway`, or `operator:` and the name of a token.
     pub actor: String,
     /// Why.
+    #[schema(required)]
     pub reason: Option<String>,
     /// The client's address.
+    #[schema(required)]
     pub address: Option<String>,
     /// The client's user agent.
+    #[schema(required)]
     pub user_agent: Option<String>,
     /// The request.
+    #[schema(required)]
     pub request_id: Option<String>,
     /// What is particular to the type.
+    #[schema(value_type = std::collections::HashMap<String, Value>)]
     pub details: Map<String, Value>,
     /// The chain of the gateway that wrote it.
     pub instance: String,

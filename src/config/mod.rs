@@ -37,7 +37,7 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
-pub use admin::AdminConfig;
+pub use admin::{AdminConfig, AdminRole, AdminToken};
 pub use error::{ConfigError, ConfigErrors};
 pub use identity::{ClientValue, IdentityConfig};
 pub use login::{Capture, LoginConfig, LoginReading, LogoutConfig};

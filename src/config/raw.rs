@@ -211,9 +211,20 @@ tables! {
     /// `[admin]`
     struct RawAdmin {
         listen: String,
+        tls: TableOrList<RawCertificate>,
+        dangerously_allow_plaintext: bool,
         token: Secret,
         token_file: String,
-    } unbuilt ["tokens"]
+        tokens: Vec<Spot<RawAdminToken>>,
+    }
+
+    /// Each of `admin.tokens`
+    struct RawAdminToken {
+        name: String,
+        token: Secret,
+        token_file: String,
+        roles: List,
+    }
 
     /// `[audit]`
     struct RawAudit {

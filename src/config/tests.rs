@@ -69,7 +69,7 @@ fn the_eleven_lines_are_enough() {
     assert_eq!(config.identity.mode, IdentityMode::Enforce);
     assert_eq!(config.session.limits.absolute, Duration::from_secs(8 * 3600));
     assert_eq!(config.session.status_path.as_ref().map(PathPattern::as_str), Some("/api/session/status"));
-    assert!(config.tenants.is_none() && config.admin.token.is_none() && config.secrets.key.is_none());
+    assert!(config.tenants.is_none() && config.admin.tokens.is_empty() && config.secrets.key.is_none());
     for (path, expected) in [
         ("/api/login", Auth::Public),
         ("/api/login/", Auth::Public),

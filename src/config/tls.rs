@@ -1,4 +1,4 @@
-//! `server.tls`: the certificates of the traffic listener.
+//! `server.tls` and `admin.tls`: the certificates of a listener.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::secrets::warn_of_readers;
 use super::table::Field;
 use crate::tls::{CertificateError, CertificateFiles, Certificates};
 
-/// The certificates of the traffic listener.
+/// The certificates of a listener.
 #[derive(Clone, Debug)]
 pub struct TlsConfig {
     /// Where they are, to be read again when they change.

@@ -113,11 +113,19 @@ impl IdentityRules {
         }
     }
 
-    fn user(&self, raw: &[u8]) -> Result<UserId, IdentityValueError> {
+    /// The one spelling of a user as the backend names it.
+    ///
+    /// # Errors
+    /// When the encoding does not allow it.
+    pub fn canonical_user(&self, raw: &[u8]) -> Result<UserId, IdentityValueError> {
         UserId::parse(&self.encoded(raw)?)
     }
 
-    fn role(&self, raw: &[u8]) -> Result<Role, IdentityValueError> {
+    /// The one spelling of a role as the backend names it.
+    ///
+    /// # Errors
+    /// When the encoding does not allow it.
+    pub fn canonical_role(&self, raw: &[u8]) -> Result<Role, IdentityValueError> {
         Role::parse(&self.encoded(raw)?)
     }
 
@@ -194,13 +202,13 @@ impl LoginIdentity {
                 "the tenant is not 1 to 128 visible ASCII characters without comma, or not of the configured format",
             );
         };
-        let Ok(user) = rules.user(&user) else {
+        let Ok(user) = rules.canonical_user(&user) else {
             return Self::Bad("the user is not 1 to 128 visible ASCII characters without comma");
         };
         let role = match role {
             Finding::Nothing => None,
             Finding::Unusable => return Self::Bad("the role is neither one string nor an integer"),
-            Finding::Bytes(role) => match rules.role(&role) {
+            Finding::Bytes(role) => match rules.canonical_role(&role) {
                 Ok(role) => Some(role),
                 Err(_) => return Self::Bad("the role is not 1 to 128 visible ASCII characters without comma"),
             },

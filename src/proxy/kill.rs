@@ -70,7 +70,7 @@ impl OpenStreams {
     }
 
     /// Has the store asked now about everything that is open.
-    pub(super) fn ask_now(&self) {
+    pub fn ask_now(&self) {
         self.ask.notify_one();
     }
 
@@ -258,7 +258,7 @@ impl Gateway {
     }
 
     /// Cuts what is open for a session that is over. What was opened just now is found when the store is asked next.
-    pub(super) fn cut_streams(&self, id: SessionId, reason: EndReason) {
+    pub fn cut_streams(&self, id: SessionId, reason: EndReason) {
         let streams = a_moment_ago().map_or(0, |then| self.streams().cut(id, reason, then));
         if streams > 0 {
             tracing::info!(session_id = id.as_str(), reason = reason.as_str(), streams, "the session ended: cut");

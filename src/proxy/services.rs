@@ -124,6 +124,12 @@ impl Gateway {
         &self.services.config
     }
 
+    /// The same, to be kept.
+    #[must_use]
+    pub fn shared_config(&self) -> Arc<Config> {
+        self.services.config.clone()
+    }
+
     pub(super) fn store(&self) -> &dyn SessionStore {
         &*self.services.store
     }

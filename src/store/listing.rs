@@ -85,7 +85,9 @@ pub struct SessionView {
 }
 
 impl SessionView {
-    pub(super) fn of(id: SessionId, live: LiveSession) -> Self {
+    /// The view of a session that was read by its id.
+    #[must_use]
+    pub fn of(id: SessionId, live: LiveSession) -> Self {
         let LiveSession { record, touch_deadline, now } = live;
         let last_seen = record.idle.map(|idle| idle.use_recorded_by(touch_deadline));
         let idle_expiry = record.idle_expiry(touch_deadline, now);

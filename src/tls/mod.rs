@@ -20,21 +20,21 @@ pub use resolver::CertificateResolver;
 
 /// HTTP/2 in ALPN.
 pub const HTTP2: &[u8] = b"h2";
-
-/// What a client may ask for by ALPN, the preferred first. One that asks for neither is refused in the handshake: it
-/// speaks another protocol (RFC 7301; that is what stops cross-protocol attacks).
-const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
+/// HTTP/1.1 in ALPN.
+pub const HTTP1: &[u8] = b"http/1.1";
 
 /// The terms on which handshakes are made: TLS 1.2 and 1.3, no early data (it can be replayed), tickets for resumption.
+/// `protocols` are what a client may ask for by ALPN, the preferred first; one that asks for none of them is refused in
+/// the handshake: it speaks another protocol (RFC 7301; that is what stops cross-protocol attacks).
 ///
 /// # Errors
 /// When the operating system has no randomness for the tickets' keys.
-pub fn server_config(resolver: Arc<CertificateResolver>) -> Result<ServerConfig, rustls::Error> {
+pub fn server_config(resolver: Arc<CertificateResolver>, protocols: &[&[u8]]) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_no_client_auth()
         .with_cert_resolver(resolver);
-    config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     config.ticketer = Ticketer::new()?;
     Ok(config)
 }

@@ -10,7 +10,7 @@ use http::{HeaderValue, Method};
 use super::{BASE, LOCAL, auth, errors, valid};
 use crate::audit::AuditTarget;
 use crate::clock::WallTime;
-use crate::config::{Capture, Config, HostHeader, ProxyProtocol, RequestBody, StoreKind, locate};
+use crate::config::{AdminRole, Capture, Config, HostHeader, ProxyProtocol, RequestBody, StoreKind, locate};
 use crate::http::{RequestHost, SameSite};
 use crate::policy::{Auth, IdentityMode};
 use crate::policy::{QueryRule, QueryRules};
@@ -49,8 +49,10 @@ fn over_http_in_development_the_cookie_is_plain() {
 fn the_environment_fills_in_names_and_secrets() {
     let config = valid(&BASE.replace("https://a.test", "https://${HOST}"));
     assert_eq!(config.server.public_url.host(), "env.test");
-    let token = with("admin.token = \"${TOKEN}\"").admin.token.expect("a token");
-    assert_eq!(token.expose_secret(), "from-the-environment-and-long-enough");
+    let tokens = with("admin.token = \"${TOKEN}\"").admin.tokens;
+    let [token] = tokens.as_slice() else { panic!("one token, not {tokens:?}") };
+    assert_eq!(token.secret.expose_secret(), "from-the-environment-and-long-enough");
+    assert_eq!((&*token.name, token.roles.as_slice()), ("admin", &AdminRole::ALL[..]));
 }
 
 fn secret_file(content: &str, mode: u32) -> tempfile::NamedTempFile {
@@ -65,7 +67,7 @@ fn a_secret_file_loses_its_last_newline_and_should_not_be_everyones() {
     for (mode, warnings) in [(0o600, 0), (0o640, 0), (0o644, 1)] {
         let file = secret_file("0123456789abcdef0123456789abcdef\r\n", mode);
         let config = with(&format!("admin.token_file = \"{}\"", file.path().display()));
-        assert_eq!(config.admin.token.expect("a token").expose_secret(), "0123456789abcdef0123456789abcdef");
+        assert_eq!(config.admin.tokens[0].secret.expose_secret(), "0123456789abcdef0123456789abcdef");
         assert_eq!(config.warnings.len(), warnings, "{mode:o} {:?}", config.warnings);
     }
     for (content, expected) in [("\n", "is empty"), ("short\n", "is shorter than 32 bytes")] {
@@ -73,6 +75,40 @@ fn a_secret_file_loses_its_last_newline_and_should_not_be_everyones() {
         let errors = errors(&format!("{BASE}secrets.key_file = \"{}\"\n", file.path().display()));
         assert!(matches!(errors.as_slice(), [one] if one.contains(expected)), "{errors:?}");
     }
+}
+
+#[test]
+fn several_operators_have_names_and_roles_of_their_own() {
+    let file = secret_file("0123456789abcdef0123456789abcdef", 0o600);
+    let tokens = with(&format!(
+        "[[admin.tokens]]\nname = \"ops@example.com\"\ntoken_file = \"{}\"\nroles = [\"read\", \"operate\"]\n\
+         [[admin.tokens]]\nname = \"backend\"\ntoken = \"${{TOKEN}}\"\nroles = [\"mint\", \"mint\"]\n",
+        file.path().display()
+    ))
+    .admin
+    .tokens;
+    let shown: Vec<_> = tokens.iter().map(|token| (&*token.name, token.roles.as_slice())).collect();
+    assert_eq!(
+        shown,
+        [("ops@example.com", &[AdminRole::Read, AdminRole::Operate][..]), ("backend", &[AdminRole::Mint])]
+    );
+}
+
+#[test]
+fn operators_may_call_from_elsewhere_over_tls_or_at_their_own_risk() {
+    let token = "token = \"${TOKEN}\"";
+    for local in ["127.0.0.5:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+        assert_eq!(with(&format!("admin = {{ listen = \"{local}\", {token} }}")).warnings, [""; 0], "{local}");
+    }
+    let risky = with(&format!("admin = {{ listen = \"0.0.0.0:9090\", {token}, dangerously_allow_plaintext = true }}"));
+    assert_eq!(
+        risky.warnings,
+        [
+            "t.toml:4: admin.dangerously_allow_plaintext: lets operators' tokens cross the network in the clear; set `admin.tls` instead"
+        ]
+    );
+    let health_and_metrics_alone = with("admin.listen = \"0.0.0.0:9090\"");
+    assert_eq!(health_and_metrics_alone.warnings, [""; 0]);
 }
 
 #[test]

@@ -241,7 +241,47 @@ fn each_bad_value_is_refused_with_what_to_do() {
             "admin = { token = \"${TOKEN}\", token_file = \"x\" }",
             "t.toml:4: admin.token_file: stands beside `admin.token`; keep one of the two",
         ),
-        ("admin.tokens = [{ name = \"a\" }]", "t.toml:4: admin.tokens: is not supported by this version; remove it"),
+        (
+            "admin = { listen = \"192.0.2.1:9090\", token = \"${TOKEN}\" }",
+            "t.toml:4: admin.listen: 192.0.2.1:9090 is not loopback, and operators' tokens would cross the network in the clear; set `admin.tls`, or listen on 127.0.0.1",
+        ),
+        ("admin.tls = { cert = \"/nowhere\" }", "t.toml:4: admin.tls.key: is missing; add `key = \"tls.key\"`"),
+        (
+            "admin.tokens = [{ name = \"a\", token = \"${TOKEN}\" }]",
+            "t.toml:4: admin.tokens[0].roles: is missing; add `roles = [\"read\", \"operate\"]`",
+        ),
+        (
+            "admin.tokens = [{ name = \"a\", token = \"${TOKEN}\", roles = [] }]",
+            "t.toml:4: admin.tokens[0].roles: is empty; write what it may do, as `roles = [\"read\", \"operate\"]`",
+        ),
+        (
+            "admin.tokens = [{ name = \"a\", token = \"${TOKEN}\", roles = [\"root\"] }]",
+            "t.toml:4: admin.tokens[0].roles[0]: \"root\" is not known; choose one of \"read\", \"operate\", \"mint\"",
+        ),
+        (
+            "admin.tokens = [{ name = \"a\", roles = [\"read\"] }]",
+            "t.toml:4: admin.tokens[0].token: is missing; add `token_file = \"/run/secrets/ops\"` or `token`",
+        ),
+        (
+            "admin.tokens = [{ token = \"${TOKEN}\", roles = [\"read\"] }]",
+            "t.toml:4: admin.tokens[0].name: is missing; add `name = \"ops\"`",
+        ),
+        (
+            "admin.tokens = [{ name = \"a b\", token = \"${TOKEN}\", roles = [\"read\"] }]",
+            "t.toml:4: admin.tokens[0].name: \"a b\" is no name; write 1 to 64 letters, digits, `.`, `_`, `-` or `@`",
+        ),
+        (
+            "admin.tokens = [{ name = \"a\", token = \"secret\", roles = [\"read\"] }]",
+            "t.toml:4: admin.tokens[0].token: is a well-known word; make a strong one with `session-gateway keygen`",
+        ),
+        (
+            "admin = { token = \"${TOKEN}\", tokens = [{ name = \"admin\", token = \"another-1234567890-1234567890-1234567890\", roles = [\"read\"] }] }",
+            "t.toml:4: admin.tokens[0].name: \"admin\" is another token's name; the audit log tells operators apart by it",
+        ),
+        (
+            "admin = { token = \"${TOKEN}\", tokens = [{ name = \"a\", token = \"${TOKEN}\", roles = [\"read\"] }] }",
+            "t.toml:4: admin.tokens[0].token: is the token of \"admin\" too; nobody could tell the two apart",
+        ),
         (
             "secrets.key = \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"",
             "t.toml:4: secrets.key: is one repeated character; make a strong one with `session-gateway keygen`",

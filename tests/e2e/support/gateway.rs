@@ -263,6 +263,16 @@ impl Gateway {
         self.exchange(bytes.chars().map(|c| u8::try_from(u32::from(c)).expect("Latin-1")).collect::<Vec<_>>())
     }
 
+    /// Where operators come in.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// An operator with this token.
+    pub fn operator(&self, token: &str) -> Browser {
+        Browser::new(self.admin).with_header("Authorization", &format!("Bearer {token}"))
+    }
+
     /// `GET` on the admin listener.
     pub fn admin_get(&self, path: &str) -> Response {
         Browser::new(self.admin).get(path)

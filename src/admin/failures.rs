@@ -1,0 +1,124 @@
+//! Failed authentication, counted by address: who keeps guessing waits (contract §10).
+//!
+//! The only thing of the admin API that is rate limited, and never in the way of a right token. Bounded: where there are
+//! too many addresses to tell apart, those that came last share one count.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::clock::Monotonic;
+
+/// So many may fail from one address in a window.
+const MOST: u32 = 20;
+const WINDOW: Duration = Duration::from_secs(60);
+/// How many addresses are told apart.
+const MOST_ADDRESSES: usize = 4096;
+
+/// The failures of the last minute.
+#[derive(Debug, Default)]
+pub(super) struct Failures(Mutex<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    by_address: HashMap<IpAddr, Count>,
+    others: Option<Count>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    began: Monotonic,
+    failed: u32,
+}
+
+impl Failures {
+    /// Counts a failure at `now`. Answers how many seconds to wait where there were too many.
+    pub(super) fn count(&self, address: IpAddr, now: Monotonic) -> Result<(), u64> {
+        let address = network(address);
+        let mut counts = self.0.lock();
+        if counts.by_address.len() >= MOST_ADDRESSES && !counts.by_address.contains_key(&address) {
+            counts.by_address.retain(|_, count| !count.is_over(now));
+        }
+        let fresh = Count { began: now, failed: 0 };
+        let count = if counts.by_address.len() >= MOST_ADDRESSES && !counts.by_address.contains_key(&address) {
+            counts.others.get_or_insert(fresh)
+        } else {
+            counts.by_address.entry(address).or_insert(fresh)
+        };
+        if count.is_over(now) {
+            *count = fresh;
+        }
+        count.failed = count.failed.saturating_add(1);
+        if count.failed <= MOST { Ok(()) } else { Err(count.seconds_left(now)) }
+    }
+}
+
+impl Count {
+    fn is_over(self, now: Monotonic) -> bool {
+        now.since(self.began) >= WINDOW
+    }
+
+    /// Rounded up.
+    fn seconds_left(self, now: Monotonic) -> u64 {
+        WINDOW.saturating_sub(now.since(self.began)).as_millis().div_ceil(1000).try_into().unwrap_or(1).max(1)
+    }
+}
+
+/// What one guesser has at will: an address, or an IPv6 network of 64 bits.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Monotonic {
+        Monotonic::from_micros(seconds * 1_000_000)
+    }
+
+    #[test]
+    fn who_fails_too_often_waits_for_the_rest_of_the_minute_and_nobody_else_does() {
+        let failures = Failures::default();
+        let (guesser, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        for _ in 0..MOST {
+            assert_eq!(failures.count(guesser, at(10)), Ok(()));
+        }
+        assert_eq!(failures.count(guesser, at(30)), Err(40));
+        assert_eq!(failures.count(other, at(30)), Ok(()));
+        assert_eq!(failures.count(guesser, at(70)), Ok(()), "a new minute");
+    }
+
+    #[test]
+    fn one_network_of_ipv6_is_one_guesser() {
+        let failures = Failures::default();
+        let address = |last| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, last]);
+        for last in 0..20 {
+            assert_eq!(failures.count(address(last), at(0)), Ok(()));
+        }
+        assert!(failures.count(address(99), at(0)).is_err());
+        assert!(failures.count("::ffff:192.0.2.1".parse().expect("an address"), at(0)).is_ok());
+    }
+
+    #[test]
+    fn more_addresses_than_fit_share_a_count_until_the_minute_is_over() {
+        let failures = Failures::default();
+        let address = |number: u32| IpAddr::from(number.to_be_bytes());
+        for number in 0..5000 {
+            let _ = failures.count(address(number), at(0));
+        }
+        assert_eq!(failures.0.lock().by_address.len(), MOST_ADDRESSES);
+        assert!(failures.count(address(9999), at(1)).is_err(), "those beyond share one");
+        assert!(failures.count(address(1), at(1)).is_ok(), "those before do not");
+        assert!(failures.count(address(9999), at(61)).is_ok());
+        assert_eq!(failures.0.lock().by_address.len(), 1, "what is over is forgotten");
+    }
+}

@@ -1,0 +1,52 @@
+//! Health and metrics, for probes and scrapers: open, for they hold no session, user or tenant.
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{HeaderValue, StatusCode, header};
+
+use super::state::AdminState;
+use crate::health::Readiness;
+use crate::telemetry::metrics::CONTENT_TYPE;
+
+/// What is open to all.
+pub(super) fn routes() -> Router<AdminState> {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/startupz", get(started))
+        .route("/metrics", get(metrics))
+}
+
+async fn ready(State(state): State<AdminState>) -> Response {
+    let readiness = &state.services.readiness;
+    let reasons = readiness.ready().err().unwrap_or_default();
+    let body = serde_json::json!({
+        "ready": reasons.is_empty(),
+        "reasons": reasons,
+        "warnings": warnings(readiness),
+    });
+    details(reasons.is_empty(), &body)
+}
+
+async fn started(State(state): State<AdminState>) -> Response {
+    let started = state.services.readiness.started();
+    details(started, &serde_json::json!({ "started": started }))
+}
+
+async fn metrics(State(state): State<AdminState>) -> Response {
+    let kind = (header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    ([kind], state.services.metrics.encode()).into_response()
+}
+
+fn warnings(readiness: &Readiness) -> Vec<serde_json::Value> {
+    let warnings = readiness.warnings();
+    warnings.into_iter().map(|(about, warning)| serde_json::json!({ "about": about, "warning": warning })).collect()
+}
+
+fn details(fine: bool, body: &serde_json::Value) -> Response {
+    let status = if fine { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    (status, [kind], format!("{body}\n")).into_response()
+}

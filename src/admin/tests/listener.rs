@@ -1,0 +1,136 @@
+//! The listener's own bounds, and what is open to all.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use http::{Method, header};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::{Admin, request};
+use crate::admin::{AdminServer, AdminSettings, Client, MAX_HEADER_BYTES, router};
+use crate::socket::Sockets;
+use crate::telemetry::metrics::CONTENT_TYPE;
+
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Serves at a free port.
+fn start(admin: &Admin, settings: AdminSettings) -> SocketAddr {
+    let server = AdminServer::bind(settings, &mut Sockets::new(false)).expect("binds");
+    let address = server.local_addr().expect("an address");
+    let client = Client { router: router::router(admin.state.clone()), tls: None, settings };
+    tokio::spawn(server.accept(client));
+    address
+}
+
+async fn exchange(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    stream.write_all(request.as_bytes()).await.expect("sends");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    answer
+}
+
+#[tokio::test]
+async fn a_client_gets_its_answer() {
+    let admin = Admin::new();
+    let address = start(&admin, AdminSettings::at(LOOPBACK));
+    let answer = exchange(address, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nok\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_never_ends_its_headers_is_cut_and_makes_room() {
+    let settings =
+        AdminSettings { max_connections: 1, header_timeout: Duration::from_millis(50), ..AdminSettings::at(LOOPBACK) };
+    let admin = Admin::new();
+    let address = start(&admin, settings);
+    let mut slow = TcpStream::connect(address).await.expect("connects");
+    slow.write_all(b"GET / HTTP/1.1\r\nX").await.expect("sends");
+    let answer = exchange(address, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    let mut rest = Vec::new();
+    slow.read_to_end(&mut rest).await.expect("was closed");
+}
+
+#[tokio::test]
+async fn a_connection_ends_after_its_lifetime() {
+    let settings = AdminSettings { connection_lifetime: Duration::from_millis(50), ..AdminSettings::at(LOOPBACK) };
+    let admin = Admin::new();
+    let address = start(&admin, settings);
+    let answer = exchange(address, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn headers_beyond_the_bound_are_refused() {
+    let admin = Admin::new();
+    let address = start(&admin, AdminSettings::at(LOOPBACK));
+    let long = "x".repeat(MAX_HEADER_BYTES);
+    let answer = exchange(address, &format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX: {long}")).await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+}
+
+#[tokio::test]
+async fn readiness_says_its_reasons_and_warnings() {
+    let admin = Admin::new();
+    let readiness = &admin.state.services.readiness;
+    readiness.configuration_loaded();
+    readiness.store_seen(false);
+    readiness.warn("identity.mode", Some("is `observe`: nothing is enforced".into()));
+    let got = admin.send(request(Method::GET, "/readyz", None, None)).await.expect(503);
+    assert_eq!(
+        got,
+        serde_json::json!({
+            "ready": false,
+            "reasons": ["store_unreachable"],
+            "warnings": [{ "about": "identity.mode", "warning": "is `observe`: nothing is enforced" }],
+        })
+    );
+    readiness.store_seen(true);
+    let got = admin.send(request(Method::GET, "/readyz", None, None)).await.expect(200);
+    assert_eq!(got["ready"], true);
+}
+
+#[tokio::test]
+async fn start_and_life_are_told_apart_from_readiness() {
+    let admin = Admin::new();
+    let status = async |path| admin.send(request(Method::GET, path, None, None)).await.status;
+    assert_eq!(status("/healthz").await, 200);
+    assert_eq!(status("/startupz").await, 503);
+    let readiness = &admin.state.services.readiness;
+    readiness.configuration_loaded();
+    readiness.store_seen(true);
+    readiness.begin_draining();
+    assert_eq!(status("/startupz").await, 200);
+    assert_eq!(status("/readyz").await, 503);
+}
+
+#[tokio::test]
+async fn metrics_are_open_and_of_the_type_that_they_are_written_in() {
+    let got = Admin::new().send(request(Method::GET, "/metrics", None, None)).await;
+    assert_eq!((got.status, got.headers[header::CONTENT_TYPE].as_bytes()), (200, CONTENT_TYPE.as_bytes()));
+    assert!(got.body.contains("session_gateway_store_up 0\n") && got.body.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn whatever_else_is_asked_is_a_problem_and_nothing_more() {
+    let admin = Admin::new();
+    for (method, path, expected) in [
+        (Method::GET, "/", 404),
+        (Method::GET, "/v1", 404),
+        (Method::GET, "/v1/sessions/", 404),
+        (Method::GET, "/readyz/", 404),
+        (Method::GET, "//metrics", 404),
+        (Method::POST, "/metrics", 405),
+        (Method::DELETE, "/healthz", 405),
+        (Method::DELETE, "/v1/sessions", 405),
+    ] {
+        let got = admin.call(method, path, None).await;
+        assert_eq!(got.problem().0, expected, "{path}");
+        assert_eq!(got.headers.contains_key(header::ALLOW), expected == 405, "{got:?}");
+    }
+    let got = admin.call(Method::PATCH, "/v1/sessions", None).await;
+    let allowed = got.headers[header::ALLOW].to_str().expect("text");
+    assert!(allowed.contains("GET") && allowed.contains("POST") && !allowed.contains("DELETE"), "{allowed}");
+}
