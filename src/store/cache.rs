@@ -30,8 +30,6 @@ use crate::session::{EndReason, Ended, LiveSession, SessionId, SessionRecord, St
 const OLDEST: Duration = Duration::from_secs(300);
 /// By how much the clocks of two machines, which both keep time, may come apart during a lease, and more.
 const DRIFT: Duration = Duration::from_millis(1);
-/// What may be unknown of the store's time for a session without an idle limit, whose limit may say less.
-const VAGUE_AT_MOST: Duration = Duration::from_millis(50);
 /// Of so many sessions one more may be remembered that is none.
 const LIVE_TO_OTHERS: usize = 8;
 const FEWEST: usize = 16;
@@ -238,13 +236,14 @@ impl Cache {
         let record = &entry.record;
         let touch_deadline = StoreTime::from_micros(entry.touch_deadline.load(Ordering::Acquire));
         let (earliest, latest) = lease.proof.bounds(now);
-        let margin = record.idle.map_or(VAGUE_AT_MOST, |idle| idle.margin().min(VAGUE_AT_MOST));
+        // The plan of its touch has so much in hand. Without an idle limit only deadlines are compared.
+        let is_precise = record.idle.is_none_or(|idle| latest.since(earliest) <= idle.margin());
         let is_current = entry.generation == lease.generation
             && now.since(entry.read) < OLDEST
             && self.count(entry.counts.tenant) == entry.counts.of_tenant
             && self.count(entry.counts.user) == entry.counts.of_user;
         let is_live = latest < record.deadline && latest < touch_deadline && latest < entry.ends;
-        (is_current && is_live && latest.since(earliest) <= margin).then(|| LiveSession {
+        (is_current && is_live && is_precise).then(|| LiveSession {
             record: Arc::clone(record),
             touch_deadline,
             now: earliest,
