@@ -32,7 +32,7 @@ use crate::proxy::{ConnectionTimeouts, Gateway, OpenStreams, Services};
 use crate::socket::{Bound, Sockets};
 use crate::store::audit::{Anchor, AuditAnchors, AuditStream};
 use crate::store::embedded::{EmbeddedStore, OpenError, OpenErrorKind};
-use crate::store::journal::{Journal, Warn};
+use crate::store::journal::Journal;
 use crate::store::observe::{SharedObserver, Unobserved};
 use crate::store::redis::{RedisSettings, RedisStore, SettingsError, Unfit};
 use crate::store::touch_queue::{DEFAULT_CAPACITY, TouchQueue};
@@ -186,15 +186,13 @@ async fn serve(
     };
     let audit = Arc::new(AuditLog::open(settings, clock.clone(), metrics.audit())?);
     let observer: SharedObserver = Arc::new(StoreTelemetry { metrics: metrics.clone(), readiness: readiness.clone() });
-    let journalling = Journalling {
+    let serving = Serving {
         lifetime: config.session.limits.absolute.max(config.session.limits.remember),
-        warn: Box::new({
-            let readiness = Arc::clone(&readiness);
-            move |warning| readiness.warn("journal", warning)
-        }),
+        readiness: readiness.clone(),
+        entropy: entropy.clone(),
     };
     let Opened { store, anchors, stream } =
-        open_store(&config.store, clock.clone(), observer.clone(), Some(journalling)).await?;
+        open_store(&config.store, clock.clone(), observer.clone(), Some(serving)).await?;
     let events = AuditQuery::over(&config.audit.file, stream.clone());
     let place = place_of(&config.audit.file);
     let sharing = Sharing { anchors, stream, clock: clock.clone(), place }.start(audit.outbox());
@@ -336,29 +334,41 @@ struct Opened {
     stream: Option<Arc<dyn AuditStream>>,
 }
 
-/// What a journal needs beside its file.
-struct Journalling {
+/// What a store needs that is more than looked at: a journal, a cache.
+struct Serving {
     /// How long the longest session lives.
     lifetime: Duration,
-    warn: Warn,
+    readiness: Arc<Readiness>,
+    entropy: SharedEntropy,
 }
 
-/// Opens the store; with its journal unless it is only looked at.
+impl Serving {
+    fn warn(&self, about: &'static str) -> impl Fn(Option<String>) + Send + Sync + use<> {
+        let readiness = self.readiness.clone();
+        move |warning| readiness.warn(about, warning)
+    }
+}
+
+/// Opens the store; with its journal and cache unless it is only looked at.
 async fn open_store(
     config: &StoreConfig,
     clock: SharedClock,
     observer: SharedObserver,
-    journalling: Option<Journalling>,
+    serving: Option<Serving>,
 ) -> Result<Opened, StartError> {
     Ok(match &config.kind {
         StoreKind::Embedded { path } => {
             let store = EmbeddedStore::open(path, clock, observer)?;
             Opened { store: store.clone(), anchors: store, stream: None }
         }
-        StoreKind::Redis { url, password, journal } => {
+        StoreKind::Redis { url, password, journal, cache_entries } => {
             let mut settings = RedisSettings::new(url, password.as_ref(), &config.prefix, None)?;
-            if let (Some(path), Some(Journalling { lifetime, warn })) = (journal, journalling) {
-                match Journal::open(path, clock, lifetime, warn) {
+            if let (Some(entries), Some(serving)) = (cache_entries, &serving) {
+                let warn = Arc::new(serving.warn("cache"));
+                settings = settings.with_cache(*entries, clock.clone(), &*serving.entropy, warn)?;
+            }
+            if let (Some(path), Some(serving)) = (journal, &serving) {
+                match Journal::open(path, clock, serving.lifetime, Box::new(serving.warn("journal"))) {
                     Ok(journal) => settings = settings.with_journal(journal),
                     // A process that hands over to this one still writes it. To wait for it would lose requests.
                     Err(error) if matches!(error.kind, OpenErrorKind::InUse) => {

@@ -92,6 +92,11 @@ fn a_store_knows_no_header_and_no_policy() {
 }
 
 #[test]
+fn the_cache_knows_no_server_and_no_runtime() {
+    assert_never("store/cache.rs", &["tokio", "redis", "tracing::", "SystemClock"]);
+}
+
+#[test]
 fn the_backends_side_knows_no_session_and_no_policy() {
     assert_never("upstream", &["crate::session", "crate::policy", "crate::config", "crate::store", "crate::http"]);
 }

@@ -3,6 +3,7 @@
 //! The arithmetic and the judgement are the real ones. The clock is a number.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -25,11 +26,11 @@ struct Store {
 impl Store {
     fn new(idle: IdleLimit, absolute: Duration, in_millis: bool) -> Self {
         let record = SessionRecord {
-            principal: Principal {
+            principal: Arc::new(Principal {
                 tenant: TenantId::parse("acme").unwrap(),
                 user: UserId::parse("7").unwrap(),
                 role: None,
-            },
+            }),
             created: START,
             deadline: START.after(absolute),
             idle: Some(idle),

@@ -65,6 +65,8 @@ impl StoreObserver for States {
     fn state(&self, up: bool) {
         self.0.lock().push(up);
     }
+    fn looked_up(&self, _: bool) {}
+    fn cache(&self, _: bool, _: usize) {}
 }
 
 async fn until(lines: &Lines, words: &str, times: usize) {

@@ -105,7 +105,8 @@ impl Connection {
         answer.cookie.ok_or_else(|| Failed::Other(format!("a login was answered {} without a cookie", answer.status)))
     }
 
-    async fn send(&mut self, request: &str) -> Result<Answer, Failed> {
+    /// Sends a whole request.
+    pub async fn send(&mut self, request: &str) -> Result<Answer, Failed> {
         match timeout(PATIENCE, self.exchange(request)).await {
             Ok(answer) => answer,
             Err(_) => Err(Failed::Other("no answer in time".into())),

@@ -43,7 +43,7 @@ fn record(data: &[u8]) -> Option<(SessionRecord, &[u8])> {
         role: if flags & 1 > 0 { Some(Role::parse(word()).ok()?) } else { None },
     };
     let record = SessionRecord {
-        principal,
+        principal: principal.into(),
         created: StoreTime::from_micros(number()),
         deadline: StoreTime::from_micros(number()),
         idle: (flags & 2 > 0).then(|| IdleLimit::new(Duration::from_micros(address))),

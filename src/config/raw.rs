@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::error::Place;
-use super::reader::{DateText, Named, OffOr, OneOrMany, Read, Reader, Spot, StatusText, TableOrList};
+use super::reader::{CountOrOff, DateText, Named, OffOr, OneOrMany, Read, Reader, Spot, StatusText, TableOrList};
 use super::table::{Field, Fields, Table, key_of, tables};
 use crate::secret::Secret;
 
@@ -106,7 +106,8 @@ tables! {
         prefix: String,
         on_error: String,
         journal: String,
-    } unbuilt ["cache_entries"]
+        cache_entries: CountOrOff,
+    }
 
     /// `[session]`
     struct RawSession {

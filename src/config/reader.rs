@@ -162,6 +162,21 @@ impl<T: Read> Read for OffOr<T> {
     }
 }
 
+/// A number, or `off`, which is 0.
+pub(super) struct CountOrOff(pub(super) u64);
+
+impl Read for CountOrOff {
+    const EXPECTED: &'static str = "a whole number, as in 30, or \"off\"";
+
+    fn read(value: &Spanned<DeValue<'_>>, place: &Place, reader: &mut Reader<'_>) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::Integer(_) => u64::read(value, place, reader).map(Self),
+            DeValue::String(text) if text == "off" => Some(Self(0)),
+            _ => reader.wrong_type(value, place),
+        }
+    }
+}
+
 /// A value with its place.
 pub(super) struct Spot<T> {
     pub(super) place: Place,

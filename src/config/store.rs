@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use super::error::Problems;
 use super::raw::RawStore;
+use super::reader::CountOrOff;
 use super::secrets::secret_or_file;
-use super::value::{Parsed, choice, or_off, quoted};
+use super::value::{Parsed, choice, count_within, or_off, quoted};
 use crate::secret::Secret;
 
 /// Where sessions are kept.
@@ -28,6 +29,8 @@ pub enum StoreKind {
         password: Option<Secret>,
         /// Where this gateway keeps what it ended; `None`: nowhere.
         journal: Option<PathBuf>,
+        /// How many sessions this gateway keeps in memory; `None`: none.
+        cache_entries: Option<usize>,
     },
     /// A file, for one machine.
     Embedded {
@@ -36,6 +39,8 @@ pub enum StoreKind {
     },
 }
 
+/// Sessions in memory: some 40 MB of them.
+const DEFAULT_CACHE_ENTRIES: usize = 100_000;
 /// The longest prefix, in bytes.
 const LONGEST_PREFIX: usize = 64;
 
@@ -48,7 +53,15 @@ pub(super) fn store(raw: &RawStore, problems: &mut Problems) -> Option<StoreConf
     }
     let journal =
         raw.journal.parse_or(Some(PathBuf::from("data/journal.redb")), problems, or_off(|path| file_path(path)));
+    let cache_entries =
+        raw.cache_entries.parse_or(Some(DEFAULT_CACHE_ENTRIES), problems, |CountOrOff(count)| match count {
+            0 => Ok(None),
+            count => count_within(1_000..=10_000_000)(count).map(Some).map_err(|wrong| format!("{wrong}, or \"off\"")),
+        });
     let kind = if raw.embedded.is_given() {
+        if raw.cache_entries.is_given() {
+            problems.error(raw.cache_entries.place(), "belongs to `store.redis`; remove it");
+        }
         if raw.journal.is_given() {
             problems.error(raw.journal.place(), "belongs to `store.redis`; remove it");
         }
@@ -68,7 +81,12 @@ pub(super) fn store(raw: &RawStore, problems: &mut Problems) -> Option<StoreConf
         {
             problems.error(&password.place, "stands beside a password in `store.redis`; keep one of the two");
         }
-        url.map(|url| StoreKind::Redis { url, password: password.map(|password| password.value), journal })
+        url.map(|url| StoreKind::Redis {
+            url,
+            password: password.map(|password| password.value),
+            journal,
+            cache_entries,
+        })
     };
     Some(StoreConfig { kind: kind?, prefix })
 }

@@ -1,5 +1,7 @@
 //! The decision: may this request go on, and as whom.
 
+use std::sync::Arc;
+
 use super::permit::{Denial, Identity, Permit, VerifiedIdentity};
 use super::route::{Auth, IdentityMode, Route};
 use crate::session::{EndReason, Principal, SessionId};
@@ -18,7 +20,7 @@ pub enum SessionFacts<'a> {
         /// Its id.
         id: SessionId,
         /// Whose it is.
-        principal: &'a Principal,
+        principal: &'a Arc<Principal>,
     },
     /// The store cannot say.
     Unavailable,
@@ -127,12 +129,12 @@ mod tests {
         }
     }
 
-    fn principal(role: Option<&str>) -> Principal {
-        Principal {
+    fn principal(role: Option<&str>) -> Arc<Principal> {
+        Arc::new(Principal {
             tenant: TenantId::parse("42").expect("a tenant"),
             user: UserId::parse("7").expect("a user"),
             role: role.map(|role| Role::parse(role).expect("a role")),
-        }
+        })
     }
 
     fn id() -> SessionId {

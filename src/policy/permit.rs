@@ -29,18 +29,18 @@ pub enum Identity {
 /// A principal that comes from a live session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedIdentity {
-    principal: Principal,
+    principal: Arc<Principal>,
     session: SessionId,
 }
 
 impl VerifiedIdentity {
-    pub(super) const fn of(principal: Principal, session: SessionId) -> Self {
+    pub(super) const fn of(principal: Arc<Principal>, session: SessionId) -> Self {
         Self { principal, session }
     }
 
     /// Who it is.
     #[must_use]
-    pub const fn principal(&self) -> &Principal {
+    pub fn principal(&self) -> &Principal {
         &self.principal
     }
 
@@ -65,7 +65,7 @@ impl Permit {
 
     /// The permit of a logout, which is forwarded after its session has ended: for the principal whose it was.
     #[must_use]
-    pub fn parting(route: &Route, session: SessionId, principal: &Principal) -> Self {
+    pub fn parting(route: &Route, session: SessionId, principal: &Arc<Principal>) -> Self {
         Self::new(Identity::Verified(VerifiedIdentity::of(principal.clone(), session)), route)
     }
 

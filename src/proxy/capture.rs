@@ -2,6 +2,8 @@
 //!
 //! It is buffered, and runs to its end even when the client hangs up: the caller spawns it.
 
+use std::sync::Arc;
+
 use http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, SET_COOKIE,
 };
@@ -152,7 +154,7 @@ async fn make_session(
             _ => None,
         },
     };
-    exchange.principal = Some(principal);
+    exchange.principal = Some(Arc::new(principal));
     match gateway.store().create(new).await.map_err(Failure::Store)? {
         Creation::Stored { record, displaced } => {
             exchange.session = Some(token.id());

@@ -18,9 +18,9 @@ pub(super) enum Effect {
     /// A login made a session.
     SessionCreated { id: SessionId, record: SessionRecord },
     /// A session is over.
-    SessionEnded { id: SessionId, record: SessionRecord, reason: EndReason },
+    SessionEnded { id: SessionId, record: Arc<SessionRecord>, reason: EndReason },
     /// A session goes on as another one: with a new token, for another tenant perhaps.
-    SessionRotated { old: SessionId, old_record: SessionRecord, id: SessionId, record: SessionRecord },
+    SessionRotated { old: SessionId, old_record: Arc<SessionRecord>, id: SessionId, record: Arc<SessionRecord> },
     /// Many sessions are over; `event` is the name of the event that demanded it.
     SessionsEnded { revocation: Revocation, revoked: Revoked, event: Option<Arc<str>> },
     /// An event would have ended sessions, and did not: a guard refused (`Denied`), or it could not be done (`Failure`).

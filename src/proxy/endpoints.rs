@@ -178,7 +178,7 @@ pub(super) async fn logout_all(
         (_, SessionFacts::Ended(reason)) => return Err(Failure::Denied(Denial::SessionEnded(reason))),
         _ => return Err(Failure::Denied(Denial::SessionRequired)),
     };
-    let Principal { tenant, user, .. } = live.record.principal.clone();
+    let Principal { tenant, user, .. } = Principal::clone(&live.record.principal);
     let revocation = Revocation { scope: Scope::User { tenant, user }, reason: EndReason::LogoutAll };
     let invalidated_sessions = gateway.revoke(exchange, revocation, None).await.map_err(Failure::Store)?;
     let mut response = json(StatusCode::OK, &LoggedOutEverywhere { success: true, invalidated_sessions });

@@ -342,11 +342,12 @@ async fn switch_tenant(
     };
     match gateway.store().rotate(live.id, &live.record, new, GRACE).await.map_err(Failure::Store)? {
         Creation::Stored { record, displaced } => {
+            let record = Arc::new(record);
             let (id, old, old_record) = (token.id(), live.id, live.record.clone());
             let max_age = remembered.then(|| record.deadline.since(record.created));
             gateway.run(exchange, Effect::SessionRotated { old, old_record, id, record: record.clone() });
             gateway.tell_displaced(exchange, displaced);
-            (exchange.session, exchange.principal) = (Some(id), Some(record.principal));
+            (exchange.session, exchange.principal) = (Some(id), Some(Arc::clone(&record.principal)));
             Ok((id, session_set_cookie(&config.cookie, &token, max_age)))
         }
         Creation::LimitReached => Err(Failure::TooManySessions),

@@ -102,7 +102,7 @@ pub(super) struct Exchange {
     /// The pattern of the route.
     pub(super) route: Arc<str>,
     pub(super) session: Option<SessionId>,
-    pub(super) principal: Option<Principal>,
+    pub(super) principal: Option<Arc<Principal>>,
     /// The error code that the client was given.
     pub(super) code: Option<&'static str>,
     /// How long the backend took from the first byte sent to the answer's head; `None` when it was not asked.

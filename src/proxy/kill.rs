@@ -28,6 +28,8 @@ use crate::session::{EndReason, SessionId};
 
 /// How often the store is asked. With a read and a signal on top the contract's second is kept.
 const EVERY: Duration = Duration::from_millis(400);
+/// How old the answers may be: together with the interval less than the contract's second, whatever is stalled.
+const AS_OF: Duration = Duration::from_millis(400);
 /// What is younger is left alone: its request was accepted just now, and most answers are over by then.
 const YOUNG: Duration = Duration::from_millis(200);
 /// How many questions are put to the store at once.
@@ -250,7 +252,7 @@ impl Gateway {
     }
 
     async fn cut_if_ended(&self, id: SessionId) {
-        if let Some(reason) = look_at(self.store(), id, &self.config().session.limits).await.over() {
+        if let Some(reason) = look_at(self.store(), id, &self.config().session.limits, AS_OF).await.over() {
             self.cut_streams(id, reason);
         }
     }

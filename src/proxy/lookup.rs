@@ -1,10 +1,13 @@
 //! From a presented cookie to a session: absent, ended, live, or a store that cannot say.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::respond::Failure;
 use crate::http::Presented;
 use crate::policy::{Denial, SessionFacts};
 use crate::session::{EndReason, Limits, LiveSession, SessionId, SessionRecord, Standing, StoreTime, TouchPlan};
-use crate::store::{SessionStore, Touch, Unavailable};
+use crate::store::{STALE_AT_MOST, SessionStore, Touch, Unavailable};
 
 /// What a look-up found.
 #[derive(Debug)]
@@ -16,7 +19,7 @@ pub(super) enum Lookup {
     /// A session that is over.
     Ended(EndedUse),
     /// A session that can be used.
-    Live(Box<LiveUse>),
+    Live(LiveUse),
     /// The store cannot say.
     Unavailable(Unavailable),
 }
@@ -26,7 +29,7 @@ pub(super) enum Lookup {
 pub(super) struct EndedUse {
     pub(super) id: SessionId,
     pub(super) reason: EndReason,
-    pub(super) record: Option<SessionRecord>,
+    pub(super) record: Option<Arc<SessionRecord>>,
     /// Whether the end was written down already.
     pub(super) noted: bool,
 }
@@ -36,7 +39,7 @@ pub(super) struct EndedUse {
 pub(super) struct LiveUse {
     pub(super) id: SessionId,
     /// The record, held to the present limits.
-    pub(super) record: SessionRecord,
+    pub(super) record: Arc<SessionRecord>,
     /// The store's time of the look-up.
     pub(super) now: StoreTime,
     /// The recorded touch deadline, in terms of the record's own limits.
@@ -92,18 +95,30 @@ pub(super) async fn look_up(store: &dyn SessionStore, presented: &Presented, lim
         // Hashed first, then looked up: what the store compares is not the secret.
         Presented::One(token) => token.id(),
     };
-    look_at(store, id, limits).await
+    look_at(store, id, limits, STALE_AT_MOST).await
 }
 
-/// Looks a session up by its id: one whose cookie was seen before.
-pub(super) async fn look_at(store: &dyn SessionStore, id: SessionId, limits: &Limits) -> Lookup {
+/// Looks a session up by its id: one whose cookie was seen before. What is answered was so no longer than `within` ago.
+pub(super) async fn look_at(store: &dyn SessionStore, id: SessionId, limits: &Limits, within: Duration) -> Lookup {
+    match store.known(id, within) {
+        // Limits that are lower than its own are reckoned with the store's exact time, and stored.
+        Some(Standing::Live(live)) if limits.tighten(&live.record).is_some() => {}
+        Some(standing) => return found(id, standing, limits),
+        None => {}
+    }
     match store.read(id).await {
         Err(unavailable) => Lookup::Unavailable(unavailable),
-        Ok(Standing::Absent) => Lookup::Unknown(Some(id)),
-        Ok(Standing::Ended(ended)) => {
+        Ok(standing) => found(id, standing, limits),
+    }
+}
+
+fn found(id: SessionId, standing: Standing, limits: &Limits) -> Lookup {
+    match standing {
+        Standing::Absent => Lookup::Unknown(Some(id)),
+        Standing::Ended(ended) => {
             Lookup::Ended(EndedUse { id, reason: ended.reason, record: ended.record, noted: ended.noted })
         }
-        Ok(Standing::Live(live)) => hold_to_limits(id, live, limits),
+        Standing::Live(live) => hold_to_limits(id, live, limits),
     }
 }
 
@@ -111,20 +126,15 @@ pub(super) async fn look_at(store: &dyn SessionStore, id: SessionId, limits: &Li
 fn hold_to_limits(id: SessionId, live: LiveSession, limits: &Limits) -> Lookup {
     let LiveSession { record, touch_deadline, now } = live;
     let Some(lower) = limits.tighten(&record) else {
-        return Lookup::Live(Box::new(LiveUse { id, record, now, touch_deadline, tightened: false }));
+        return Lookup::Live(LiveUse { id, record, now, touch_deadline, tightened: false });
     };
     let ended = |reason, record| Lookup::Ended(EndedUse { id, reason, record: Some(record), noted: false });
     if now >= lower.deadline {
         return ended(EndReason::Expired, record);
     }
     let Some(idle) = lower.idle else {
-        return Lookup::Live(Box::new(LiveUse {
-            id,
-            touch_deadline: lower.deadline,
-            record: lower,
-            now,
-            tightened: true,
-        }));
+        let touch_deadline = lower.deadline;
+        return Lookup::Live(LiveUse { id, touch_deadline, record: Arc::new(lower), now, tightened: true });
     };
     // A session without an idle time-out recorded no uses: this one is its first.
     let used = record.idle.map_or(now, |own| own.use_recorded_by(touch_deadline));
@@ -132,7 +142,7 @@ fn hold_to_limits(id: SessionId, live: LiveSession, limits: &Limits) -> Lookup {
     if now >= touch_deadline {
         return ended(EndReason::IdleTimeout, record);
     }
-    Lookup::Live(Box::new(LiveUse { id, record: lower, now, touch_deadline, tightened: true }))
+    Lookup::Live(LiveUse { id, record: Arc::new(lower), now, touch_deadline, tightened: true })
 }
 
 /// What recording a use came to.
@@ -180,8 +190,6 @@ impl LiveUse {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::entropy::SystemEntropy;
     use crate::session::{Generations, IdleLimit, Principal, SessionToken, TenantId, UserAgent, UserId};
@@ -197,11 +205,11 @@ mod tests {
     /// A session made under `own`, last used after `used` minutes, looked at after `now` minutes.
     fn session(own: &Limits, used: u32, now: u32) -> LiveSession {
         let record = SessionRecord {
-            principal: Principal {
+            principal: Arc::new(Principal {
                 tenant: TenantId::parse("42").expect("a tenant"),
                 user: UserId::parse("7").expect("a user"),
                 role: None,
-            },
+            }),
             created: LOGIN,
             deadline: LOGIN.after(own.absolute),
             idle: own.idle,
@@ -212,10 +220,10 @@ mod tests {
         };
         let used = LOGIN.after(MINUTE * used);
         let touch_deadline = own.idle.map_or(record.deadline, |idle| idle.deadline_of_use_at(used));
-        LiveSession { record, touch_deadline, now: LOGIN.after(MINUTE * now) }
+        LiveSession { record: Arc::new(record), touch_deadline, now: LOGIN.after(MINUTE * now) }
     }
 
-    fn looked_up(session: LiveSession, present: &Limits) -> Result<Box<LiveUse>, EndReason> {
+    fn looked_up(session: LiveSession, present: &Limits) -> Result<LiveUse, EndReason> {
         let id = SessionToken::generate(&SystemEntropy).expect("entropy").id();
         match hold_to_limits(id, session, present) {
             Lookup::Live(live) => Ok(live),

@@ -231,7 +231,7 @@ impl Gateway {
         &self,
         exchange: &Exchange,
         id: SessionId,
-        record: &SessionRecord,
+        record: &Arc<SessionRecord>,
         reason: EndReason,
     ) -> StoreResult<bool> {
         let ended = self.store().end(id, record, reason).await?;
@@ -243,7 +243,7 @@ impl Gateway {
     }
 
     /// Cuts and tells of the sessions that a new one displaced, because its user had too many.
-    pub(super) fn tell_displaced(&self, exchange: &Exchange, displaced: Vec<(SessionId, SessionRecord)>) {
+    pub(super) fn tell_displaced(&self, exchange: &Exchange, displaced: Vec<(SessionId, Arc<SessionRecord>)>) {
         for (id, record) in displaced {
             self.run(exchange, Effect::SessionEnded { id, record, reason: EndReason::Limit });
             self.cut_streams(id, EndReason::Limit);

@@ -26,6 +26,7 @@ use super::services::Gateway;
 use crate::http::{FrameKind, FrameTracker, Upgrade, close_frame};
 use crate::policy::Permit;
 use crate::session::{EndReason, SessionId};
+use crate::store::STALE_AT_MOST;
 use crate::upstream::{Switched, UpstreamError, UpstreamTunnel};
 
 /// The bytes that each direction may hold.
@@ -252,7 +253,7 @@ impl Uses {
 /// Records a use now.
 async fn tell(gateway: Arc<Gateway>, id: SessionId) -> Told {
     let began = Instant::now();
-    let lookup = look_at(gateway.store(), id, &gateway.config().session.limits).await;
+    let lookup = look_at(gateway.store(), id, &gateway.config().session.limits, STALE_AT_MOST).await;
     if let Some(reason) = lookup.over() {
         return Told::Over(reason);
     }
@@ -260,7 +261,7 @@ async fn tell(gateway: Arc<Gateway>, id: SessionId) -> Told {
     match gateway.record_use(&mut live).await {
         Ok(Recorded::Yes) => {}
         Ok(Recorded::SessionGone) => {
-            let lookup = look_at(gateway.store(), id, &gateway.config().session.limits).await;
+            let lookup = look_at(gateway.store(), id, &gateway.config().session.limits, STALE_AT_MOST).await;
             return Told::Over(lookup.over().unwrap_or(EndReason::IdleTimeout));
         }
         Err(_) => return Told::Again(began + TELL_AGAIN),

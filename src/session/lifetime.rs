@@ -94,8 +94,10 @@ impl IdleLimit {
         (self.0 / 30).min(Duration::from_secs(60))
     }
 
-    /// δ: what is kept in hand for the latency between the request and the store.
-    fn margin(self) -> Duration {
+    /// δ: what is kept in hand for the latency between the request and the store, and for not knowing the store's time
+    /// exactly.
+    #[must_use]
+    pub fn margin(self) -> Duration {
         (self.granularity() / 4).min(Duration::from_secs(1))
     }
 

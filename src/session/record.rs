@@ -2,14 +2,15 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use super::{Generations, IdleLimit, Principal, StoreTime, UserAgent};
 
 /// A session as the store keeps it. Changed only by [`super::Limits::tighten`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionRecord {
-    /// Whose session it is.
-    pub principal: Principal,
+    /// Whose session it is. Shared, for each request carries it on.
+    pub principal: Arc<Principal>,
     /// When it was made.
     pub created: StoreTime,
     /// The absolute deadline: use never moves it.

@@ -1,5 +1,7 @@
 //! What a session is, given everything that the store knows of it: absent, ended (and why), or live.
 
+use std::sync::Arc;
+
 use super::{End, EndReason, SessionId, SessionRecord, StoreTime, TenantStanding, TenantStatus, UserStanding};
 
 /// Everything the store knows of one session id, read at `now`.
@@ -38,7 +40,7 @@ pub struct Ended {
     /// Why.
     pub reason: EndReason,
     /// Whose it was, where that is still known.
-    pub record: Option<SessionRecord>,
+    pub record: Option<Arc<SessionRecord>>,
     /// Whether the end was written down when it happened. An end by time is first noticed at the next use.
     pub noted: bool,
 }
@@ -47,7 +49,7 @@ pub struct Ended {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveSession {
     /// The record.
-    pub record: SessionRecord,
+    pub record: Arc<SessionRecord>,
     /// The recorded touch deadline.
     pub touch_deadline: StoreTime,
     /// The store's time when it was read.
@@ -76,6 +78,7 @@ pub fn judge(observation: Observation) -> Standing {
     } else {
         None
     };
+    let record = Arc::new(record);
     match (over, touch_deadline) {
         (None, Some(touch_deadline)) => Standing::Live(LiveSession { record, touch_deadline, now }),
         (None, None) => Standing::Ended(Ended { reason: EndReason::IdleTimeout, record: Some(record), noted: false }),
@@ -94,11 +97,11 @@ mod tests {
 
     fn live() -> Observation {
         let record = SessionRecord {
-            principal: Principal {
+            principal: Arc::new(Principal {
                 tenant: TenantId::parse("acme").expect("visible ASCII"),
                 user: UserId::parse("7").expect("visible ASCII"),
                 role: None,
-            },
+            }),
             created: NOW.before(Duration::from_secs(60)),
             deadline: NOW.after(Duration::from_secs(3600)),
             idle: None,

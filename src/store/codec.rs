@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -100,11 +101,11 @@ pub fn decode(bytes: &[u8]) -> Result<SessionRecord, CodecError> {
     let stored = Stored::deserialize(&mut reader).map_err(malformed)?;
     let Stored(tenant, user, role, created, deadline, idle, in_tenant, of_user, address, hash, kept, summary) = stored;
     let record = SessionRecord {
-        principal: Principal {
+        principal: Arc::new(Principal {
             tenant: TenantId::parse(tenant).map_err(|error| malformed(format!("the tenant {error}")))?,
             user: UserId::parse(user).map_err(|error| malformed(format!("the user {error}")))?,
             role: role.map(Role::parse).transpose().map_err(|error| malformed(format!("the role {error}")))?,
-        },
+        }),
         created: StoreTime::from_micros(created),
         deadline: StoreTime::from_micros(deadline),
         idle: idle.map(|limit| IdleLimit::new(Duration::from_micros(limit))),
@@ -180,11 +181,11 @@ mod tests {
             .prop_map(
                 |((tenant, user, role), (created, deadline, idle), (tenants, users, address, hash, kept), summary)| {
                     SessionRecord {
-                        principal: Principal {
+                        principal: Arc::new(Principal {
                             tenant: TenantId::parse(&tenant).expect("made of visible ASCII"),
                             user: UserId::parse(&user).expect("made of visible ASCII"),
                             role: role.map(|role| Role::parse(&role).expect("made of visible ASCII")),
-                        },
+                        }),
                         created: StoreTime::from_micros(created),
                         deadline: StoreTime::from_micros(deadline),
                         idle: idle.map(|limit| IdleLimit::new(Duration::from_micros(limit))),
@@ -231,11 +232,11 @@ mod tests {
 
     fn sample() -> SessionRecord {
         SessionRecord {
-            principal: Principal {
+            principal: Arc::new(Principal {
                 tenant: TenantId::parse("acme").expect("visible ASCII"),
                 user: UserId::parse("7").expect("visible ASCII"),
                 role: None,
-            },
+            }),
             created: StoreTime::from_micros(1),
             deadline: StoreTime::from_micros(2),
             idle: None,

@@ -5,6 +5,8 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use std::sync::Arc;
+
 use crate::session::{LiveSession, SessionId, SessionRecord, StoreTime, TenantId, TenantNote, TenantStatus, UserId};
 
 /// Whose sessions are listed.
@@ -72,7 +74,7 @@ pub struct SessionView {
     /// Its id.
     pub id: SessionId,
     /// Its record.
-    pub record: SessionRecord,
+    pub record: Arc<SessionRecord>,
     /// The recorded use, which is at most a granularity older than the last; `None` where none is recorded, because the
     /// idle time-out is off.
     pub last_seen: Option<StoreTime>,

@@ -12,6 +12,7 @@
 //! - Only the store's clock decides. Deadlines come from [`now`](SessionStore::now) and the times in its answers.
 
 pub mod audit;
+pub mod cache;
 pub mod codec;
 pub mod embedded;
 pub mod journal;
@@ -37,6 +38,10 @@ use crate::session::{
 
 /// How long after its absolute deadline the reason of a session's end is still known.
 pub const REASON_KEPT: Duration = Duration::from_secs(3600);
+
+/// How long at most an instance may go on believing what it knows of a session (contract §8: what any instance ends,
+/// none accepts after a second; a tenth of it is kept in hand).
+pub const STALE_AT_MOST: Duration = Duration::from_millis(900);
 
 /// The store cannot say. Never to be read as "no such session".
 #[derive(Clone, Debug, thiserror::Error)]
@@ -86,7 +91,7 @@ impl NewSession {
     #[must_use]
     pub fn record(self, now: StoreTime, generations: Generations) -> SessionRecord {
         SessionRecord {
-            principal: self.principal,
+            principal: Arc::new(self.principal),
             created: now,
             deadline: now.after(self.absolute),
             idle: self.idle,
@@ -107,7 +112,7 @@ pub enum Creation {
         record: SessionRecord,
         /// The sessions that this call ended, because the user had too many; among them this one itself, should later
         /// logins have displaced it already.
-        displaced: Vec<(SessionId, SessionRecord)>,
+        displaced: Vec<(SessionId, Arc<SessionRecord>)>,
     },
     /// The user has as many sessions as they may have: there is no further one.
     LimitReached,
@@ -165,7 +170,16 @@ pub trait SessionStore: Send + Sync + 'static {
         grace: Duration,
     ) -> StoreResult<Creation>;
 
-    /// What a session is. Does not touch it.
+    /// What a session is, if that is known here without asking and was so no longer than `within` ago, nor longer than
+    /// [`STALE_AT_MOST`]. What this instance ended it no longer calls live. `None`: [`read`](Self::read) it.
+    ///
+    /// Called for each request: never blocks. The time of a live session that it answers is the store's or a little
+    /// earlier, by less than its idle limit keeps in hand; the deadlines were compared with one that is no earlier.
+    fn known(&self, _id: SessionId, _within: Duration) -> Option<Standing> {
+        None
+    }
+
+    /// What a session is, asked of the store itself. Does not touch it.
     async fn read(&self, id: SessionId) -> StoreResult<Standing>;
 
     /// Records uses. Answers for each, in order, whether the session still had a touch deadline to move: `false` means

@@ -45,6 +45,10 @@ pub trait StoreObserver: Send + Sync + 'static {
     fn command(&self, command: &'static str, outcome: Outcome);
     /// The store became usable, or stopped being so.
     fn state(&self, up: bool);
+    /// What a session is was known here, or had to be asked.
+    fn looked_up(&self, known: bool);
+    /// Whether the cache may answer, and how many sessions are in it.
+    fn cache(&self, leased: bool, entries: usize);
 }
 
 /// A shared observer.
@@ -57,4 +61,6 @@ pub struct Unobserved;
 impl StoreObserver for Unobserved {
     fn command(&self, _: &'static str, _: Outcome) {}
     fn state(&self, _: bool) {}
+    fn looked_up(&self, _: bool) {}
+    fn cache(&self, _: bool, _: usize) {}
 }

@@ -75,11 +75,15 @@ impl TouchQueue {
         Self { inner, task }
     }
 
-    /// Takes a touch, unless there is no room. Of several for one session the latest deadline is kept.
+    /// Takes a touch, unless there is no room. Of several for one session the latest deadline is kept; while one is
+    /// being written, a further one is left out, as if it had been lost: it would be a second write for the same use.
     pub fn push(&self, touch: Touch) -> Queued {
         let mut state = self.inner.state.lock();
         if let Some(deadline) = state.waiting.get_mut(&touch.id) {
             *deadline = touch.deadline.max(*deadline);
+            return Queued::Yes;
+        }
+        if state.in_flight.contains(&touch.id) {
             return Queued::Yes;
         }
         if state.waiting.len() >= self.inner.capacity {

@@ -154,6 +154,7 @@ pub struct Metrics {
     cache_hits: Counter,
     cache_misses: Counter,
     cache_entries: Gauge,
+    cache_lease: Gauge,
     spoofed_headers: Counter,
     logins: Family<OutcomeLabel, Counter>,
     upstream_errors: Family<KindLabel, Counter>,
@@ -210,6 +211,11 @@ impl Metrics {
             cache_hits: metrics.add("cache_hits", "Session look-ups answered by the cache", Counter::default()),
             cache_misses: metrics.add("cache_misses", "Session look-ups that asked the store", Counter::default()),
             cache_entries: metrics.add("cache_entries", "Sessions in the cache", Gauge::default()),
+            cache_lease: metrics.add(
+                "cache_lease",
+                "Whether the cache may answer: 1, or 0 when each look-up asks the store",
+                Gauge::default(),
+            ),
             spoofed_headers: metrics.add(
                 "spoofed_headers",
                 "Protected headers of clients that were removed or replaced",
@@ -347,9 +353,10 @@ impl Metrics {
         self.cache_misses.inc();
     }
 
-    /// How many sessions are in the cache.
-    pub fn cache_entries(&self, entries: u32) {
-        self.cache_entries.set(i64::from(entries));
+    /// Whether the cache may answer, and how many sessions are in it.
+    pub fn cache_state(&self, leased: bool, entries: usize) {
+        self.cache_lease.set(i64::from(leased));
+        self.cache_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
     }
 
     /// So many protected headers of a client were removed or replaced.
@@ -565,7 +572,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_are_the_contracts_and_seven_of_our_own() {
+    fn the_names_are_the_contracts_and_eight_of_our_own() {
         let expected = [
             "session_gateway_added_seconds",
             "session_gateway_audit_events_dropped_total",
@@ -573,6 +580,7 @@ mod tests {
             "session_gateway_audit_write_errors_total",
             "session_gateway_cache_entries",
             "session_gateway_cache_hits_total",
+            "session_gateway_cache_lease",
             "session_gateway_cache_misses_total",
             "session_gateway_config_reloads_total",
             "session_gateway_connections",

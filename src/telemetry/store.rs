@@ -24,6 +24,18 @@ impl StoreObserver for StoreTelemetry {
         self.metrics.store_state(up);
         self.readiness.store_seen(up);
     }
+
+    fn looked_up(&self, known: bool) {
+        if known {
+            self.metrics.cache_hit();
+        } else {
+            self.metrics.cache_miss();
+        }
+    }
+
+    fn cache(&self, leased: bool, entries: usize) {
+        self.metrics.cache_state(leased, entries);
+    }
 }
 
 #[cfg(test)]

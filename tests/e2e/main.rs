@@ -14,6 +14,7 @@
 mod abuse;
 mod admin;
 mod audit;
+mod cache;
 mod chromium;
 mod deployment;
 mod desync;

@@ -272,7 +272,7 @@ async fn writes_that_come_together_share_a_commit() {
     }
     for login in logins {
         let (id, record) = login.await.unwrap();
-        assert_eq!(live(&store, id).await.record, record);
+        assert_eq!(*live(&store, id).await.record, record);
     }
 }
 

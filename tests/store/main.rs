@@ -19,6 +19,12 @@ macro_rules! contract {
                 crate::contract::$sentence(&mut crate::redis::RedisBench::start().await).await;
             })*
         }
+        mod on_redis_with_a_cache {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $sentence() {
+                crate::contract::$sentence(&mut crate::redis::RedisBench::with_a_cache().await).await;
+            })*
+        }
         mod on_embedded {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $sentence() {

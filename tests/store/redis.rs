@@ -4,19 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use session_gateway::clock::SystemClock;
+use session_gateway::entropy::SystemEntropy;
 use session_gateway::secret::Secret;
-use session_gateway::session::{EndReason, Revocation, Scope, Standing, TenantStatus};
+use session_gateway::session::{EndReason, Revocation, Scope, SessionId, Standing, TenantStatus};
 use session_gateway::store::audit::{
     Anchor, Anchored, AuditAnchors as _, AuditStream as _, SharedLine, StreamEntry, StreamPosition,
 };
 use session_gateway::store::observe::Unobserved;
 use session_gateway::store::redis::{RedisSettings, RedisStore};
-use session_gateway::store::{Creation, NewSession, SharedStore, Touch};
+use session_gateway::store::{Creation, NewSession, STALE_AT_MOST, SessionStore, SharedStore, Touch};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-use crate::bench::{Bench, HOUR, change_tenant, login, revoke_user, session, stored};
+use crate::bench::{Bench, HOUR, change_tenant, id, login, revoke_user, session, stored};
 use crate::redis_server::{RedisServer, settings};
 
 const MANUAL: &str = include_str!("../../docs/redis.md");
@@ -26,15 +28,49 @@ const PASSWORD: &str = "hunter2-%23";
 pub(crate) struct RedisBench {
     server: RedisServer,
     store: Arc<RedisStore>,
+    has_cache: bool,
 }
 
 impl RedisBench {
     pub(crate) async fn start() -> Self {
+        Self::launch(false).await
+    }
+
+    pub(crate) async fn with_a_cache() -> Self {
+        Self::launch(true).await
+    }
+
+    async fn launch(has_cache: bool) -> Self {
         let server = RedisServer::start(&[]).await;
         add_the_manuals_user(&server);
-        let store = connect(as_the_manuals_user(&server)).await;
-        Self { server, store }
+        let store = instance(&server, has_cache).await;
+        Self { server, store, has_cache }
     }
+}
+
+async fn instance(server: &RedisServer, has_cache: bool) -> Arc<RedisStore> {
+    let settings = as_the_manuals_user(server);
+    if has_cache { with_a_cache(settings).await } else { connect(settings).await }
+}
+
+/// A store that answers from its cache.
+pub(crate) async fn with_a_cache(settings: RedisSettings) -> Arc<RedisStore> {
+    let settings = settings.with_cache(1000, Arc::new(SystemClock), &SystemEntropy, Arc::new(|_| {})).unwrap();
+    let store = connect(settings).await;
+    until_cached(&*store, id()).await;
+    store
+}
+
+/// Waits until a session is known without asking, and answers what it is.
+pub(crate) async fn until_cached(store: &dyn SessionStore, id: SessionId) -> Standing {
+    for _ in 0..500 {
+        store.read(id).await.unwrap();
+        if let Some(standing) = store.known(id, STALE_AT_MOST) {
+            return standing;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the cache does not answer");
 }
 
 impl Drop for RedisBench {
@@ -71,7 +107,7 @@ impl Bench for RedisBench {
     }
 
     async fn other_instance(&self) -> SharedStore {
-        connect(as_the_manuals_user(&self.server)).await
+        instance(&self.server, self.has_cache).await
     }
 
     async fn elapse(&self, time: Duration) {
@@ -365,7 +401,7 @@ async fn a_broken_standing_of_a_tenant_is_mended_by_a_status_alone() {
     let server = RedisServer::start(&[]).await;
     let store = shared(server.unix()).await;
     let (id, record) = session(&store).await;
-    let tenant = record.principal.tenant;
+    let tenant = record.principal.tenant.clone();
     server.cli(&["SET", &format!("sg:n:{{{}}}", hash(&["acme"])), "0 frozen solid"]);
     let revocation = Revocation { scope: Scope::Tenant { tenant }, reason: EndReason::TenantRevoked };
     // It may have been suspended: raising its generation alone would let it in again.

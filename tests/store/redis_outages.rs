@@ -79,7 +79,7 @@ async fn a_killed_server_is_unavailable_at_once_and_its_sessions_are_back_with_i
 fn login_without(record: &SessionRecord) -> NewSession {
     NewSession {
         id: crate::bench::id(),
-        principal: record.principal.clone(),
+        principal: (*record.principal).clone(),
         remembered: false,
         idle: None,
         absolute: HOUR,

@@ -52,6 +52,8 @@ impl StoreObserver for Recorder {
         *self.outcomes.lock().entry(outcome).or_default() += 1;
     }
     fn state(&self, _: bool) {}
+    fn looked_up(&self, _: bool) {}
+    fn cache(&self, _: bool, _: usize) {}
 }
 
 #[async_trait]

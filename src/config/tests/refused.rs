@@ -99,7 +99,7 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ("store.password = \"hidden\"", "t.toml:4: store.password: belongs to `store.redis`; remove it"),
         ("store.journal = \"x\"", "t.toml:4: store.journal: belongs to `store.redis`; remove it"),
         ("store.on_error = \"allow\"", "t.toml:4: store.on_error: \"allow\" is not known; choose one of \"deny\""),
-        ("store.cache_entries = 5", "t.toml:4: store.cache_entries: is not supported by this version; remove it"),
+        ("store.cache_entries = 5000", "t.toml:4: store.cache_entries: belongs to `store.redis`; remove it"),
         (
             "store.prefix = \"a{b}\"",
             "t.toml:4: store.prefix: \"a{b}\" cannot be a prefix; use up to 64 letters, digits, `:`, `-`, `_` or `.`",

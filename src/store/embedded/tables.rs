@@ -4,6 +4,7 @@
 //! changes anything, so that a record which cannot be read fails that call alone.
 
 use std::ops::Bound;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
@@ -360,7 +361,7 @@ impl<'txn> Tables<'txn> {
     }
 
     /// The live sessions of a user, oldest first.
-    fn live_of(&self, principal: &Principal, now: StoreTime) -> Result<Vec<(SessionId, SessionRecord)>, Fault> {
+    fn live_of(&self, principal: &Principal, now: StoreTime) -> Result<Vec<(SessionId, Arc<SessionRecord>)>, Fault> {
         let index = IndexOf::User(principal.tenant.clone(), principal.user.clone());
         let mut live = Vec::new();
         for (_, id) in entries(&self.user_index, &self.tenant_index, &index, &Place::default(), usize::MAX)? {

@@ -102,6 +102,27 @@ impl Link {
         }
     }
 
+    pub(super) const fn observer(&self) -> &SharedObserver {
+        &self.observer
+    }
+
+    /// Has the watchdog look at the connections now.
+    pub(super) fn doubt(&self) {
+        self.broken.notify_one();
+    }
+
+    pub(super) fn address(&self) -> String {
+        self.settings.address()
+    }
+
+    /// The connections, while there are any.
+    pub(super) fn lanes(&self) -> Option<Arc<Lanes>> {
+        match &**self.state.load() {
+            State::Up(lanes) => Some(Arc::clone(lanes)),
+            State::Down(_) => None,
+        }
+    }
+
     pub(super) const fn keys(&self) -> &Keys {
         &self.keys
     }
@@ -151,11 +172,7 @@ impl Link {
     pub(super) async fn watch(&self) {
         let mut backoff = FIRST_BACKOFF;
         loop {
-            let up = match &**self.state.load() {
-                State::Up(lanes) => Some(Arc::clone(lanes)),
-                State::Down(_) => None,
-            };
-            if let Some(lanes) = up {
+            if let Some(lanes) = self.lanes() {
                 let _ = timeout(HEARTBEAT, self.broken.notified()).await;
                 if !self.is_current(lanes.epoch) {
                     continue;
@@ -244,13 +261,26 @@ impl Link {
 
     async fn lane(&self) -> Result<Lane, Fault> {
         let broken = Arc::clone(&self.broken);
+        let hear = move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                broken.notify_one();
+            }
+        };
+        self.hearing_lane(ROUND_TRIP_TIMEOUT, hear).await
+    }
+
+    /// A connection of its own. `hear` gets what the server sends by itself, in order, and that the connection is
+    /// gone; it must not block.
+    pub(super) async fn hearing_lane(
+        &self,
+        round_trip: Duration,
+        hear: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<Lane, Fault> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(ROUND_TRIP_TIMEOUT))
+            .set_response_timeout(Some(round_trip))
             .set_push_sender(move |push: PushInfo| {
-                if push.kind == PushKind::Disconnection {
-                    broken.notify_one();
-                }
+                hear(push);
                 Ok::<(), redis::aio::SendError>(())
             });
         let connection = self.settings.client.get_multiplexed_async_connection_with_config(&config).await;

@@ -9,6 +9,15 @@ use sha2::{Digest as _, Sha256};
 
 use crate::session::{SessionId, TenantId, UserId};
 
+/// What a changed key says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Changed {
+    /// This session's record or end changed.
+    Session(SessionId),
+    /// The standing of a user or tenant changed: the one under the key.
+    Standing,
+}
+
 /// Names keys under one prefix.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
@@ -85,6 +94,27 @@ impl Keys {
         format!("{}aa:{{audit}}", self.prefix)
     }
 
+    /// What this instance's tracker writes. After all that it listens to, in the order of bytes.
+    pub(super) fn heartbeat(&self, instance: &str) -> String {
+        format!("{}w:{{{instance}}}", self.prefix)
+    }
+
+    /// What the keys begin with that a change of a session, a user or a tenant writes. Not the touch keys: what is
+    /// touched invalidates nothing.
+    pub(super) fn tracked(&self) -> [String; 4] {
+        ["s:", "e:", "u:", "n:"].map(|kind| format!("{}{kind}", self.prefix))
+    }
+
+    /// What changed when a tracked key did.
+    pub(super) fn changed(&self, key: &[u8]) -> Option<Changed> {
+        let kind = key.strip_prefix(self.prefix.as_bytes())?;
+        match kind {
+            [b's' | b'e', b':', b'{', id @ .., b'}'] => SessionId::parse(id).map(Changed::Session),
+            [b'u' | b'n', b':', ..] => Some(Changed::Standing),
+            _ => None,
+        }
+    }
+
     /// What is written to see whether the server takes writes.
     pub(super) fn probe(&self) -> String {
         format!("{}probe", self.prefix)
@@ -136,6 +166,32 @@ mod tests {
         // printf '\0\0\0\0\0\0\0\4acme\0\0\0\0\0\0\0\0017' | sha256sum, first 16 bytes, base64url
         assert_eq!(keys.user(&tenant, &user), "sg:u:{lH-Rxdonbulduzhyp_Q9AQ}");
         assert_eq!(keys.user_index(&tenant, &user), "sg:ui:{lH-Rxdonbulduzhyp_Q9AQ}");
+    }
+
+    #[test]
+    fn what_is_written_about_a_session_is_tracked_and_says_what_changed() {
+        let keys = Keys::under("sg:");
+        let id = SessionId::parse(b"AAAAAAAAAAAAAAAAAAAAAA").expect("22 characters of base64url");
+        let tenant = TenantId::parse("acme").expect("visible ASCII");
+        let user = UserId::parse("7").expect("visible ASCII");
+        for (key, changed) in [
+            (keys.record(&id), Some(Changed::Session(id))),
+            (keys.ended(&id), Some(Changed::Session(id))),
+            (keys.user(&tenant, &user), Some(Changed::Standing)),
+            (keys.tenant(&tenant), Some(Changed::Standing)),
+            (keys.touch(&id), None),
+            (keys.user_index(&tenant, &user), None),
+            (keys.tenant_note(&tenant), None),
+            (keys.heartbeat("x"), None),
+            (String::from("s:{AAAAAAAAAAAAAAAAAAAAAA}"), None),
+            (String::from("sg:s:{short}"), None),
+        ] {
+            assert_eq!(keys.changed(key.as_bytes()), changed, "{key}");
+            let tracked = keys.tracked().iter().any(|prefix| key.starts_with(prefix));
+            assert!(changed.is_none() || tracked, "{key}");
+        }
+        // Its push comes after those of the same moment: the server sends them in this order.
+        assert!(keys.tracked().iter().all(|prefix| **prefix < *keys.heartbeat("x")));
     }
 
     #[test]

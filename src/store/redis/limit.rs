@@ -4,6 +4,7 @@
 //! index until they are ended, so that none is lost sight of should the gateway die in between; the next login then
 //! displaces them. A place that is reserved and not taken is free again after a moment.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::Value;
@@ -26,14 +27,14 @@ const TRIES: usize = 8;
 /// A reserved place.
 pub(super) struct Place {
     /// Who has to go for it.
-    displaced: Vec<(SessionId, SessionRecord)>,
+    displaced: Vec<(SessionId, Arc<SessionRecord>)>,
 }
 
 /// The entries of a user's index, by what became of their sessions.
 #[derive(Default)]
 struct Entries {
     /// With when they were made.
-    live: Vec<(SessionId, SessionRecord)>,
+    live: Vec<(SessionId, Arc<SessionRecord>)>,
     over: Vec<SessionId>,
     /// Places of sessions that are being made.
     reserved: Vec<SessionId>,
@@ -139,14 +140,14 @@ impl RedisStore {
         id: &SessionId,
         record: &SessionRecord,
         place: Place,
-    ) -> Result<Vec<(SessionId, SessionRecord)>, Fault> {
-        let Principal { tenant, user, .. } = &record.principal;
+    ) -> Result<Vec<(SessionId, Arc<SessionRecord>)>, Fault> {
+        let Principal { tenant, user, .. } = &*record.principal;
         let mut take = eval(scripts::TAKE_PLACE, &[self.keys().user_index(tenant, user)]);
         take.arg(id.as_str()).arg(record.deadline.as_millis_rounded_up());
         let mut candidates = place.displaced;
         if one_number(lane, take).await? == 0 {
             // Later logins took it: this session was the oldest.
-            candidates.push((*id, record.clone()));
+            candidates.push((*id, Arc::new(record.clone())));
         }
         let mut displaced = Vec::with_capacity(candidates.len());
         for (id, record) in candidates {

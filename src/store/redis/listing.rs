@@ -1,6 +1,7 @@
 //! Listings: sessions and tenants for operators, in steps that never block the server.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use redis::Value;
 
@@ -135,8 +136,8 @@ impl RedisStore {
         &self,
         lane: &Lane,
         records: impl Iterator<Item = &SessionRecord>,
-    ) -> Result<HashMap<Principal, Option<(TenantStanding, UserStanding)>>, Fault> {
-        let mut standings: HashMap<Principal, _> = records.map(|record| (record.principal.clone(), None)).collect();
+    ) -> Result<HashMap<Arc<Principal>, Option<(TenantStanding, UserStanding)>>, Fault> {
+        let mut standings: HashMap<_, _> = records.map(|record| (record.principal.clone(), None)).collect();
         if standings.is_empty() {
             return Ok(standings);
         }

@@ -21,6 +21,7 @@ mod replay;
 mod revoke;
 mod scripts;
 mod settings;
+mod tracker;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,7 @@ use redis::{Cmd, Pipeline, Value};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-pub use self::settings::{RedisSettings, SettingsError};
+pub use self::settings::{RedisSettings, SettingsError, SharedWarn};
 
 use self::answers::{end, exactly, record, tenant_standing, time, touch_deadline, user_standing};
 use self::connection::{CALL_TIMEOUT, Lane, Lanes, Link};
@@ -38,6 +39,8 @@ use self::fault::{Fault, number, unexpected};
 use self::keys::Keys;
 use self::known::KnownTenants;
 use self::replay::Kept;
+use self::tracker::Tracker;
+use super::cache::{Cache, Reading};
 use super::journal::Entry;
 use super::observe::SharedObserver;
 use super::{
@@ -66,7 +69,9 @@ pub struct RedisStore {
     link: Arc<Link>,
     known: KnownTenants,
     walks: Arc<Semaphore>,
+    cache: Option<Arc<Cache>>,
     watchdog: JoinHandle<()>,
+    tracker: Option<JoinHandle<()>>,
 }
 
 impl RedisStore {
@@ -77,20 +82,34 @@ impl RedisStore {
     /// When the server was reached and must not be used. Should that turn out later, the store stays unavailable with
     /// that cause.
     pub async fn connect(settings: RedisSettings, observer: SharedObserver) -> Result<Arc<Self>, Unfit> {
+        let with_cache = settings.cache.clone();
         let link = Arc::new(Link::new(settings, observer));
         if let Err(Fault::Unfit(cause)) = link.connect().await {
             return Err(Unfit(cause));
         }
         let watched = Arc::clone(&link);
         let watchdog = tokio::spawn(async move { watched.watch().await });
-        Ok(Arc::new(Self { link, known: KnownTenants::default(), walks: Arc::new(Semaphore::new(WALKS)), watchdog }))
+        let (mut cache, mut tracker) = (None, None);
+        if let Some(settings) = with_cache {
+            let kept = Arc::new(Cache::new(settings.entries, settings.clock.clone()));
+            tracker = Some(tokio::spawn(Tracker::new(Arc::clone(&link), Arc::clone(&kept), settings).run()));
+            cache = Some(kept);
+        }
+        let (known, walks) = (KnownTenants::default(), Arc::new(Semaphore::new(WALKS)));
+        Ok(Arc::new(Self { link, known, walks, cache, watchdog, tracker }))
     }
 
     fn keys(&self) -> &Keys {
         self.link.keys()
     }
 
-    async fn read_from(&self, lanes: &Lanes, id: SessionId) -> Result<Standing, Fault> {
+    /// Reads a session. `reading` announced it to the cache, and keeps it.
+    async fn read_from(
+        &self,
+        lanes: &Lanes,
+        id: SessionId,
+        mut reading: Option<Reading<'_>>,
+    ) -> Result<Standing, Fault> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("TIME");
         pipeline.cmd("GET").arg(self.keys().record(&id));
@@ -101,10 +120,20 @@ impl RedisStore {
         let (now, record) = (time(now)?, record(kept)?);
         let (touch_deadline, ended) = (touch_deadline(&touch)?, end(ended)?);
         let (tenant, user) = match &record {
-            Some(record) => self.current(&lanes.quick, &record.principal).await?,
+            Some(SessionRecord { principal, .. }) => {
+                if let Some(reading) = &mut reading {
+                    let Principal { tenant, user, .. } = &**principal;
+                    reading.depends_on(&self.keys().tenant(tenant), &self.keys().user(tenant, user));
+                }
+                self.current(&lanes.quick, principal).await?
+            }
             None => Default::default(),
         };
-        Ok(judge(Observation { id, record, touch_deadline, ended, tenant, user, now }))
+        let standing = judge(Observation { id, record, touch_deadline, ended, tenant, user, now });
+        if let Some(reading) = reading {
+            reading.keep(&standing, ended.and_then(|end| end.at));
+        }
+        Ok(standing)
     }
 
     /// What is known of a principal's tenant and user now.
@@ -190,7 +219,7 @@ impl RedisStore {
         // Read after it: a revocation from here on comes after the rotation, and one before it wins. The new session
         // may be of another tenant, whose generation says nothing about the old one's.
         if one_number(&lanes.careful, later).await? == 1
-            && matches!(self.read_from(lanes, old).await?, Standing::Live(_))
+            && matches!(self.read_from(lanes, old, None).await?, Standing::Live(_))
         {
             self.keep_end(old, old_record, EndReason::Replaced).await.complete(None);
             return Ok(creation);
@@ -259,6 +288,26 @@ impl RedisStore {
         end
     }
 
+    /// This instance changed a session: it does not wait for the news of it.
+    fn forget(&self, id: SessionId) {
+        if let Some(cache) = &self.cache {
+            cache.forget(id);
+        }
+    }
+
+    fn forget_displaced(&self, creation: &StoreResult<Creation>) {
+        if let Ok(Creation::Stored { displaced, .. }) = creation {
+            displaced.iter().for_each(|(id, _)| self.forget(*id));
+        }
+    }
+
+    /// This instance changed the standing of a user or tenant.
+    fn outdate(&self, standing: &str) {
+        if let Some(cache) = &self.cache {
+            cache.outdate(standing.as_bytes());
+        }
+    }
+
     /// Has the journal keep that a session ends.
     async fn keep_end(&self, id: SessionId, record: &SessionRecord, reason: EndReason) -> Kept<'_> {
         let entry = Entry::Session {
@@ -311,7 +360,9 @@ impl SessionStore for RedisStore {
 
     async fn create(&self, new: NewSession) -> StoreResult<Creation> {
         let work = |lanes: Arc<Lanes>| async move { self.create_on(&lanes, new, None).await };
-        self.link.call("create", CALL_TIMEOUT, work).await
+        let creation = self.link.call("create", CALL_TIMEOUT, work).await;
+        self.forget_displaced(&creation);
+        creation
     }
 
     async fn rotate(
@@ -322,11 +373,24 @@ impl SessionStore for RedisStore {
         grace: Duration,
     ) -> StoreResult<Creation> {
         let work = |lanes: Arc<Lanes>| async move { self.rotate_on(&lanes, old, old_record, new, grace).await };
-        self.link.call("rotate", CALL_TIMEOUT, work).await
+        let creation = self.link.call("rotate", CALL_TIMEOUT, work).await;
+        self.forget(old);
+        self.forget_displaced(&creation);
+        creation
+    }
+
+    fn known(&self, id: SessionId, within: Duration) -> Option<Standing> {
+        let known = self.cache.as_ref()?.known(id, within)?;
+        self.link.observer().looked_up(true);
+        Some(known)
     }
 
     async fn read(&self, id: SessionId) -> StoreResult<Standing> {
-        let work = |lanes: Arc<Lanes>| async move { self.read_from(&lanes, id).await };
+        self.link.observer().looked_up(false);
+        let work = |lanes: Arc<Lanes>| async move {
+            let reading = self.cache.as_ref().and_then(|cache| cache.begin(id, lanes.epoch));
+            self.read_from(&lanes, id, reading).await
+        };
         self.link.call("read", CALL_TIMEOUT, work).await
     }
 
@@ -335,7 +399,17 @@ impl SessionStore for RedisStore {
             return Ok(Vec::new());
         }
         let work = |lanes: Arc<Lanes>| async move { self.touch_on(&lanes, touches).await };
-        self.link.call("touch", CALL_TIMEOUT, work).await
+        let Some(cache) = &self.cache else { return self.link.call("touch", CALL_TIMEOUT, work).await };
+        let entries: Vec<_> = touches.iter().map(|touch| cache.touching(touch.id)).collect();
+        let moved = self.link.call("touch", CALL_TIMEOUT, work).await?;
+        for ((touch, entry), moved) in touches.iter().zip(entries).zip(&moved) {
+            if *moved {
+                entry.moved_to(touch.deadline);
+            } else {
+                cache.forget(touch.id);
+            }
+        }
+        Ok(moved)
     }
 
     async fn tighten(&self, id: SessionId, record: &SessionRecord, touch_deadline: StoreTime) -> StoreResult<bool> {
@@ -344,7 +418,9 @@ impl SessionStore for RedisStore {
         let mut tighten = eval(scripts::TIGHTEN, &keys);
         tighten.arg(bytes).arg(kept_until(record)).arg(touch_deadline.as_millis_rounded_up());
         let work = |lanes: Arc<Lanes>| async move { one_number(&lanes.careful, tighten).await };
-        self.link.call("tighten", CALL_TIMEOUT, work).await.map(|tightened| tightened == 1)
+        let tightened = self.link.call("tighten", CALL_TIMEOUT, work).await;
+        self.forget(id);
+        tightened.map(|tightened| tightened == 1)
     }
 
     async fn end(&self, id: SessionId, record: &SessionRecord, reason: EndReason) -> StoreResult<bool> {
@@ -357,7 +433,10 @@ impl SessionStore for RedisStore {
             number(&ended)
         };
         let kept = self.keep_end(id, record, reason).await;
-        let ended = self.link.call("end", CALL_TIMEOUT, work).await?;
+        let ended = self.link.call("end", CALL_TIMEOUT, work).await;
+        // Whatever was answered: it may have been done.
+        self.forget(id);
+        let ended = ended?;
         kept.complete(None);
         Ok(ended == 1)
     }
@@ -366,7 +445,9 @@ impl SessionStore for RedisStore {
         let mut note = eval(scripts::NOTE_END, &[self.keys().record(&id), self.keys().ended(&id)]);
         note.arg(reason.as_str()).arg(kept_until(record));
         let work = |lanes: Arc<Lanes>| async move { one_number(&lanes.careful, note).await };
-        self.link.call("note_end", CALL_TIMEOUT, work).await.map(|first| first == 1)
+        let noted = self.link.call("note_end", CALL_TIMEOUT, work).await;
+        self.forget(id);
+        noted.map(|first| first == 1)
     }
 
     async fn revoke(&self, revocation: &Revocation) -> StoreResult<Revoked> {
@@ -424,6 +505,9 @@ impl SessionStore for RedisStore {
 impl Drop for RedisStore {
     fn drop(&mut self) {
         self.watchdog.abort();
+        if let Some(tracker) = &self.tracker {
+            tracker.abort();
+        }
     }
 }
 

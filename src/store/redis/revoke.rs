@@ -42,7 +42,12 @@ impl RedisStore {
                 }
             }
         };
-        let (outdated, standing) = self.link.call("revoke", CALL_TIMEOUT, work).await?;
+        let raised = self.link.call("revoke", CALL_TIMEOUT, work).await;
+        self.outdate(&match &revocation.scope {
+            Scope::User { tenant, user } | Scope::OtherSessions { tenant, user, .. } => self.keys().user(tenant, user),
+            Scope::Tenant { tenant } => self.keys().tenant(tenant),
+        });
+        let (outdated, standing) = raised?;
         kept.complete(Some(&standing));
         Ok(self.walk(index, outdated, revocation.reason, journalled).await)
     }
@@ -58,7 +63,9 @@ impl RedisStore {
             lanes.careful.ask(&know).await?;
             self.raise_tenant(&lanes.careful, tenant, Some(change)).await
         };
-        let (standing, changed) = self.link.call("change_tenant", CALL_TIMEOUT, work).await?;
+        let raised = self.link.call("change_tenant", CALL_TIMEOUT, work).await;
+        self.outdate(&self.keys().tenant(tenant));
+        let (standing, changed) = raised?;
         kept.complete(Some(&standing.encode()));
         // A restored tenant has no sessions: the status that it had ended them.
         if !changed || change.status == TenantStatus::Active {

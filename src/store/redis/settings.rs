@@ -8,6 +8,8 @@ use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVer
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use crate::clock::SharedClock;
+use crate::entropy::{Entropy, EntropyError};
 use crate::secret::Secret;
 use crate::store::journal::Journal;
 
@@ -37,7 +39,21 @@ pub struct RedisSettings {
     pub(super) client: redis::Client,
     pub(super) prefix: String,
     pub(super) journal: Option<Arc<Journal>>,
+    pub(super) cache: Option<CacheSettings>,
 }
+
+/// What a cache needs.
+#[derive(Clone)]
+pub(super) struct CacheSettings {
+    pub(super) entries: usize,
+    pub(super) clock: SharedClock,
+    /// Another one for each instance.
+    pub(super) instance: String,
+    pub(super) warn: SharedWarn,
+}
+
+/// Is told of what keeps the cache from working, or that nothing does (`None`).
+pub type SharedWarn = Arc<dyn Fn(Option<String>) + Send + Sync>;
 
 impl RedisSettings {
     /// Takes a URL (`redis://`, `rediss://`, `redis+unix:`, the `valkey` forms of these), a password kept apart from
@@ -78,13 +94,30 @@ impl RedisSettings {
         }
         let info = info.set_redis_settings(login).set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let client = client(info, authorities)?;
-        Ok(Self { client, prefix: prefix.to_owned(), journal: None })
+        Ok(Self { client, prefix: prefix.to_owned(), journal: None, cache: None })
     }
 
     /// Keeps what is ended in a journal, and applies it to a server that may have lost it.
     #[must_use]
     pub fn with_journal(self, journal: Arc<Journal>) -> Self {
         Self { journal: Some(journal), ..self }
+    }
+
+    /// Keeps what is known of so many sessions at most, for as long as the server tells of changes.
+    ///
+    /// # Errors
+    /// When the operating system has no randomness for the instance's name.
+    pub fn with_cache(
+        self,
+        entries: usize,
+        clock: SharedClock,
+        entropy: &dyn Entropy,
+        warn: SharedWarn,
+    ) -> Result<Self, EntropyError> {
+        let mut bytes = [0_u8; 8];
+        entropy.fill(&mut bytes)?;
+        let instance = format!("{:016x}", u64::from_be_bytes(bytes));
+        Ok(Self { cache: Some(CacheSettings { entries, clock, instance, warn }), ..self })
     }
 
     /// The address without user and password, for the log.

@@ -15,6 +15,7 @@ pub mod process;
 pub mod python;
 pub mod recorder;
 pub mod redis;
+pub mod relay;
 pub mod store;
 pub mod wait;
 pub mod websocket;

@@ -28,6 +28,11 @@ impl RedisServer {
         Self { address, directory, process }
     }
 
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// For `store.redis`.
     pub fn url(&self) -> String {
         format!("redis://{}/0", self.address)

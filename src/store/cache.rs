@@ -1,0 +1,367 @@
+//! The coherent cache: what this instance knows of sessions without asking, and for how long it may believe it.
+//!
+//! It answers only while it holds a *lease*: a proof, never older than [`STALE_AT_MOST`], that every change until then
+//! was heard. Whatever brings the changes (a tracker of the store) calls [`open`](Cache::open) when it begins to hear
+//! all of them, [`renew`](Cache::renew) when it has proof that it heard all until then, and [`close`](Cache::close)
+//! when it may have missed one. What makes it safe, whatever the order in which things happen:
+//!
+//! - A read that may be kept is announced *before* it is sent ([`begin`](Cache::begin)), and is not kept if a change of
+//!   the session was heard meanwhile.
+//! - Changes of a user's or tenant's standing raise a counter. An entry carries the counters of before its read; where
+//!   they differ it is no answer.
+//! - An entry is of one generation of the cache, which ends with each break in hearing.
+//!
+//! It knows no server, no network and no runtime. Time is the clock that it is given.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+use quick_cache::sync::{DefaultLifecycle, GuardResult, PlaceholderGuard};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, UnitWeighter};
+
+use super::STALE_AT_MOST;
+use crate::clock::{Monotonic, SharedClock};
+use crate::session::{EndReason, Ended, LiveSession, SessionId, SessionRecord, Standing, StoreTime};
+
+/// How old an entry becomes at most.
+const OLDEST: Duration = Duration::from_secs(300);
+/// By how much the clocks of two machines, which both keep time, may come apart during a lease, and more.
+const DRIFT: Duration = Duration::from_millis(1);
+/// Of so many sessions one more may be remembered that is none.
+const LIVE_TO_OTHERS: usize = 8;
+const FEWEST: usize = 16;
+/// Counters of users and tenants, shared by those whose keys meet in one: a change of any costs the others a read.
+const COUNTERS: usize = 1 << 16;
+
+type Map<V> = quick_cache::sync::Cache<SessionId, V>;
+type Guard<'a> = PlaceholderGuard<
+    'a,
+    SessionId,
+    Arc<Entry>,
+    UnitWeighter,
+    DefaultHashBuilder,
+    DefaultLifecycle<SessionId, Arc<Entry>>,
+>;
+
+/// The cache of one instance.
+pub struct Cache {
+    clock: SharedClock,
+    /// What may be used.
+    live: Map<Arc<Entry>>,
+    /// What may not. Apart, so that nobody who makes up tokens displaces a session.
+    others: Map<Other>,
+    counters: Box<[AtomicU32]>,
+    state: Mutex<State>,
+    lease: ArcSwapOption<Lease>,
+}
+
+#[derive(Default)]
+struct State {
+    generation: u32,
+    /// Where reads may come from.
+    source: Option<u64>,
+}
+
+/// A proof that all changes were heard that were made before `sent`.
+#[derive(Clone, Copy, Debug)]
+pub struct Proof {
+    /// When it was asked for.
+    pub sent: Monotonic,
+    /// When it was there.
+    pub received: Monotonic,
+    /// The store's time at some moment between the two.
+    pub time: StoreTime,
+}
+
+struct Lease {
+    generation: u32,
+    proof: Proof,
+}
+
+impl Proof {
+    /// The store's time at `now` is between these two.
+    fn bounds(&self, now: Monotonic) -> (StoreTime, StoreTime) {
+        let earliest = self.time.after(now.since(self.received)).before(DRIFT);
+        let latest = self.time.after(now.since(self.sent)).after(DRIFT);
+        (earliest, latest)
+    }
+}
+
+/// A live session.
+struct Entry {
+    record: Arc<SessionRecord>,
+    /// The latest touch deadline (µs) that the store is known to have.
+    touch_deadline: AtomicU64,
+    /// When it ends whatever is touched.
+    ends: StoreTime,
+    read: Monotonic,
+    generation: u32,
+    counts: Counts,
+}
+
+#[derive(Clone)]
+struct Other {
+    what: Over,
+    read: Monotonic,
+    generation: u32,
+}
+
+#[derive(Clone)]
+enum Over {
+    Absent,
+    Ended { reason: EndReason, record: Option<Arc<SessionRecord>> },
+}
+
+/// What the counters of a user and its tenant showed. Flat, so that an entry with it takes 64 bytes.
+#[derive(Clone, Copy)]
+struct Counts {
+    of_tenant: u32,
+    of_user: u32,
+    tenant: u16,
+    user: u16,
+}
+
+/// A read that may be kept. Announced before it is sent.
+pub struct Reading<'a> {
+    cache: &'a Cache,
+    id: SessionId,
+    guard: Option<Guard<'a>>,
+    generation: u32,
+    began: Monotonic,
+    counts: Option<Counts>,
+}
+
+/// The entry of a session that is about to be touched. A later one says more than the touch does.
+pub struct Touching(Option<Arc<Entry>>);
+
+impl Cache {
+    /// A cache for so many sessions.
+    #[must_use]
+    pub fn new(entries: usize, clock: SharedClock) -> Self {
+        let live = map(entries.max(FEWEST));
+        // Grown step by step it would leave as much behind again.
+        live.reserve(entries);
+        Self {
+            clock,
+            live,
+            others: map((entries / LIVE_TO_OTHERS).max(FEWEST)),
+            counters: (0..COUNTERS).map(|_| AtomicU32::new(0)).collect(),
+            state: Mutex::default(),
+            lease: ArcSwapOption::empty(),
+        }
+    }
+
+    /// From now on all changes are heard. Answers the new generation; there is no lease yet, and nothing to keep.
+    pub fn open(&self) -> u32 {
+        let mut state = self.state.lock();
+        self.end_generation(&mut state);
+        state.generation
+    }
+
+    /// Reads from this source may be kept from now on: they are of the server whose changes are heard. Those of
+    /// sources before are of it, too.
+    pub fn bind(&self, generation: u32, source: u64) {
+        let mut state = self.state.lock();
+        if state.generation == generation {
+            state.source = Some(source);
+        }
+    }
+
+    /// A change may have been missed. Does nothing if the generation is over already.
+    pub fn close(&self, generation: u32) {
+        let mut state = self.state.lock();
+        if state.generation == generation {
+            self.end_generation(&mut state);
+        }
+    }
+
+    fn end_generation(&self, state: &mut State) {
+        state.generation = state.generation.wrapping_add(1);
+        state.source = None;
+        self.lease.store(None);
+        // What is put in after this is of the generation that is over, and no answer.
+        self.live.clear();
+        self.others.clear();
+    }
+
+    /// Takes a proof that all changes were heard; answers whether the generation still goes on.
+    pub fn renew(&self, generation: u32, proof: Proof) -> bool {
+        let state = self.state.lock();
+        let goes_on = state.generation == generation;
+        if goes_on {
+            self.lease.store(Some(Arc::new(Lease { generation, proof })));
+        }
+        goes_on
+    }
+
+    /// A session changed, here or as was heard.
+    pub fn forget(&self, id: SessionId) {
+        self.live.remove(&id);
+        self.others.remove(&id);
+    }
+
+    /// The standing under this key of a user or tenant changed, here or as was heard.
+    pub fn outdate(&self, standing: &[u8]) {
+        if let Some(counter) = self.counters.get(usize::from(counter_of(standing))) {
+            counter.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// What a session is, as of `within` ago at most. `None` where only the store can say.
+    #[must_use]
+    pub fn known(&self, id: SessionId, within: Duration) -> Option<Standing> {
+        let lease = self.lease.load();
+        let lease = lease.as_deref()?;
+        let now = self.clock.monotonic();
+        if now.since(lease.proof.sent) >= within.min(STALE_AT_MOST) {
+            return None;
+        }
+        if let Some(entry) = self.live.get(&id) {
+            return self.answer(&entry, lease, now).map(Standing::Live);
+        }
+        let other = self.others.get(&id)?;
+        let is_current = other.generation == lease.generation && now.since(other.read) < OLDEST;
+        is_current.then_some(match other.what {
+            Over::Absent => Standing::Absent,
+            Over::Ended { reason, record } => Standing::Ended(Ended { reason, record, noted: true }),
+        })
+    }
+
+    /// What an entry says under a lease; `None` where it must be read again. Never a refusal: what is over by what is
+    /// known here may have been touched elsewhere.
+    fn answer(&self, entry: &Entry, lease: &Lease, now: Monotonic) -> Option<LiveSession> {
+        let record = &entry.record;
+        let touch_deadline = StoreTime::from_micros(entry.touch_deadline.load(Ordering::Acquire));
+        let (earliest, latest) = lease.proof.bounds(now);
+        // The plan of its touch has so much in hand. Without an idle limit only deadlines are compared.
+        let is_precise = record.idle.is_none_or(|idle| latest.since(earliest) <= idle.margin());
+        let is_current = entry.generation == lease.generation
+            && now.since(entry.read) < OLDEST
+            && self.count(entry.counts.tenant) == entry.counts.of_tenant
+            && self.count(entry.counts.user) == entry.counts.of_user;
+        let is_live = latest < record.deadline && latest < touch_deadline && latest < entry.ends;
+        (is_current && is_live && is_precise).then(|| LiveSession {
+            record: Arc::clone(record),
+            touch_deadline,
+            now: earliest,
+        })
+    }
+
+    /// Announces a read from this source. `None` where changes there are not heard.
+    #[must_use]
+    pub fn begin(&self, id: SessionId, source: u64) -> Option<Reading<'_>> {
+        let generation = {
+            let state = self.state.lock();
+            state.source.filter(|open| *open == source)?;
+            state.generation
+        };
+        let began = self.clock.monotonic();
+        // What is no answer makes room for one. Without a lease nobody knows; it may be one again.
+        if let Some(lease) = self.lease.load().as_deref() {
+            self.live.remove_if(&id, |entry| self.answer(entry, lease, began).is_none());
+        }
+        // Somebody else who reads it now will keep it.
+        let guard = match self.live.get_value_or_guard(&id, Some(Duration::ZERO)) {
+            GuardResult::Guard(guard) => Some(guard),
+            GuardResult::Value(_) | GuardResult::Timeout => None,
+        };
+        Some(Reading { cache: self, id, guard, generation, began, counts: None })
+    }
+
+    /// Announces a touch, before it is sent.
+    #[must_use]
+    pub fn touching(&self, id: SessionId) -> Touching {
+        Touching(self.live.peek(&id))
+    }
+
+    /// Whether it may answer now.
+    #[must_use]
+    pub fn has_lease(&self) -> bool {
+        let lease = self.lease.load();
+        lease.as_deref().is_some_and(|lease| self.clock.monotonic().since(lease.proof.sent) < STALE_AT_MOST)
+    }
+
+    /// How many sessions are in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.live.len() + self.others.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn count(&self, counter: u16) -> u32 {
+        // There is one for each number of 16 bits.
+        self.counters.get(usize::from(counter)).map_or(0, |counter| counter.load(Ordering::Acquire))
+    }
+}
+
+impl Reading<'_> {
+    /// The standings that the session depends on, by their keys. To be said before they are read.
+    pub fn depends_on(&mut self, tenant: &str, user: &str) {
+        let (tenant, user) = (counter_of(tenant.as_bytes()), counter_of(user.as_bytes()));
+        let (of_tenant, of_user) = (self.cache.count(tenant), self.cache.count(user));
+        self.counts = Some(Counts { of_tenant, of_user, tenant, user });
+    }
+
+    /// Keeps what was read, unless it changed meanwhile. `ends` is when the session ends whatever is touched.
+    pub fn keep(self, standing: &Standing, ends: Option<StoreTime>) {
+        let Self { cache, id, guard, generation, began: read, counts } = self;
+        let what = match standing {
+            Standing::Live(live) => {
+                let (Some(guard), Some(counts)) = (guard, counts) else { return };
+                let ends = ends.unwrap_or(StoreTime::from_micros(u64::MAX));
+                let touch_deadline = AtomicU64::new(live.touch_deadline.as_micros());
+                let record = Arc::clone(&live.record);
+                // Refused where the session was forgotten since the guard was taken: then it is used once.
+                let _ = guard.insert(Arc::new(Entry { record, touch_deadline, ends, read, generation, counts }));
+                return;
+            }
+            Standing::Absent => Over::Absent,
+            Standing::Ended(ended) if ended.noted => Over::Ended { reason: ended.reason, record: ended.record.clone() },
+            // Whoever notices it first writes it down.
+            Standing::Ended(_) => return,
+        };
+        // No guard: what is over, or was never made, never comes to be live.
+        drop(guard);
+        cache.others.insert(id, Other { what, read, generation });
+    }
+}
+
+impl Touching {
+    /// The store has a touch deadline that is at least this.
+    pub fn moved_to(&self, deadline: StoreTime) {
+        if let Some(entry) = &self.0 {
+            entry.touch_deadline.fetch_max(deadline.as_micros(), Ordering::AcqRel);
+        }
+    }
+}
+
+fn map<V: Clone>(entries: usize) -> Map<V> {
+    let capacity = u64::try_from(entries).unwrap_or(u64::MAX);
+    let options =
+        OptionsBuilder::new().estimated_items_capacity(entries).weight_capacity(capacity).ghost_allocation(0.1).build();
+    match options {
+        Ok(options) => {
+            Map::with_options(options, UnitWeighter, DefaultHashBuilder::default(), DefaultLifecycle::default())
+        }
+        // Fails only without a capacity.
+        Err(_) => Map::new(entries),
+    }
+}
+
+/// FNV-1a, folded. Whose counter is whose is no secret: to meet in one costs a read, no more.
+fn counter_of(key: &[u8]) -> u16 {
+    let hash = key.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    let [a, b, c, d] = hash.to_be_bytes();
+    u16::from_be_bytes([a ^ c, b ^ d])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,466 @@
+//! The cache with a clock that a test moves, and against a model of a server whose news come late, or never.
+
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::clock::{ManualClock, WallTime};
+use crate::session::{Generations, IdleLimit, Principal, TenantId, UserAgent, UserId};
+
+const SOURCE: u64 = 7;
+/// The store's time when the clock stands at zero.
+const EPOCH: StoreTime = StoreTime::from_micros(1_700_000_000_000_000);
+const TENANT: &str = "n:{t}";
+const USER: &str = "u:{u}";
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn id(n: u64) -> SessionId {
+    SessionId::parse(format!("{n:022}").as_bytes()).expect("22 characters of base64url")
+}
+
+fn record(idle: Option<Duration>) -> Arc<SessionRecord> {
+    Arc::new(SessionRecord {
+        principal: Arc::new(Principal {
+            tenant: TenantId::parse("acme").expect("visible ASCII"),
+            user: UserId::parse("7").expect("visible ASCII"),
+            role: None,
+        }),
+        created: EPOCH,
+        deadline: EPOCH.after(8 * HOUR),
+        idle: idle.map(IdleLimit::new),
+        remembered: false,
+        generations: Generations::default(),
+        address: None,
+        user_agent: UserAgent::default(),
+    })
+}
+
+fn live(touch_deadline: StoreTime) -> Standing {
+    let record = record(Some(HOUR / 2));
+    Standing::Live(LiveSession { record, touch_deadline, now: EPOCH })
+}
+
+/// A cache with its clock, which the store's follows exactly.
+struct Bench {
+    cache: Cache,
+    clock: Arc<ManualClock>,
+    generation: u32,
+}
+
+impl Bench {
+    fn new(entries: usize) -> Self {
+        let clock = Arc::new(ManualClock::starting_at(WallTime::from_micros(0)));
+        let cache = Cache::new(entries, clock.clone());
+        let generation = cache.open();
+        cache.bind(generation, SOURCE);
+        let bench = Self { cache, clock, generation };
+        bench.prove();
+        bench
+    }
+
+    fn now(&self) -> Monotonic {
+        crate::clock::Clock::monotonic(&*self.clock)
+    }
+
+    fn store_time(&self) -> StoreTime {
+        EPOCH.after(self.now().since(Monotonic::from_micros(0)))
+    }
+
+    fn prove(&self) {
+        let now = self.now();
+        self.cache.renew(self.generation, Proof { sent: now, received: now, time: self.store_time() });
+    }
+
+    fn keep(&self, id: SessionId, standing: &Standing) {
+        self.reading(id).expect("changes are heard").keep(standing, None);
+    }
+
+    fn reading(&self, id: SessionId) -> Option<Reading<'_>> {
+        let mut reading = self.cache.begin(id, SOURCE)?;
+        reading.depends_on(TENANT, USER);
+        Some(reading)
+    }
+
+    fn is_live(&self, id: SessionId) -> bool {
+        matches!(self.cache.known(id, STALE_AT_MOST), Some(Standing::Live(_)))
+    }
+
+    /// Lets time pass, under proofs.
+    fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+        self.prove();
+    }
+}
+
+#[test]
+fn what_was_read_is_known_until_it_changes() {
+    let bench = Bench::new(100);
+    let kept = live(EPOCH.after(HOUR));
+    bench.keep(id(1), &kept);
+    assert!(bench.is_live(id(1)));
+    assert_eq!(bench.cache.known(id(2), STALE_AT_MOST), None);
+    bench.cache.forget(id(1));
+    assert_eq!(bench.cache.known(id(1), STALE_AT_MOST), None);
+}
+
+#[test]
+fn without_a_proof_that_is_young_enough_nothing_is_known() {
+    let bench = Bench::new(100);
+    bench.keep(id(1), &live(EPOCH.after(HOUR)));
+    bench.clock.advance(400 * MILLISECOND);
+    assert!(bench.is_live(id(1)));
+    assert_eq!(bench.cache.known(id(1), 400 * MILLISECOND), None, "not as of so short ago");
+    bench.clock.advance(STALE_AT_MOST - 400 * MILLISECOND);
+    assert!(!bench.is_live(id(1)) && !bench.cache.has_lease());
+    assert_eq!(bench.cache.known(id(1), HOUR), None, "whatever the caller would put up with");
+    bench.prove();
+    assert!(bench.is_live(id(1)), "nothing was missed in between");
+}
+
+#[test]
+fn a_proof_counts_from_when_it_was_asked_for() {
+    let bench = Bench::new(100);
+    bench.keep(id(1), &live(EPOCH.after(HOUR)));
+    let sent = bench.now();
+    bench.clock.advance(40 * MILLISECOND);
+    let proof = Proof { sent, received: bench.now(), time: bench.store_time() };
+    assert!(bench.cache.renew(bench.generation, proof));
+    bench.clock.advance(STALE_AT_MOST - 41 * MILLISECOND);
+    assert!(bench.is_live(id(1)));
+    bench.clock.advance(MILLISECOND);
+    assert!(!bench.is_live(id(1)));
+}
+
+#[test]
+fn a_break_in_hearing_ends_everything_that_is_known_or_being_read() {
+    let bench = Bench::new(100);
+    bench.keep(id(1), &live(EPOCH.after(HOUR)));
+    let under_way = bench.reading(id(2)).expect("changes are heard");
+    bench.cache.close(bench.generation);
+    assert!(bench.cache.begin(id(3), SOURCE).is_none(), "nothing can be kept now");
+    assert!(!bench.cache.renew(bench.generation, Proof { sent: bench.now(), received: bench.now(), time: EPOCH }));
+    let next = bench.cache.open();
+    bench.cache.bind(next, SOURCE);
+    under_way.keep(&live(EPOCH.after(HOUR)), None);
+    bench.cache.renew(next, Proof { sent: bench.now(), received: bench.now(), time: EPOCH });
+    assert!(!bench.is_live(id(1)) && !bench.is_live(id(2)));
+    // What is late to end the generation before ends none.
+    bench.cache.close(bench.generation);
+    assert!(bench.cache.has_lease());
+}
+
+#[test]
+fn a_read_from_another_server_than_the_one_that_is_heard_is_not_kept() {
+    let bench = Bench::new(100);
+    assert!(bench.cache.begin(id(1), SOURCE + 1).is_none());
+}
+
+#[test]
+fn what_changes_while_it_is_read_is_used_once_and_not_kept() {
+    let bench = Bench::new(100);
+    let changes: [fn(&Cache); 3] =
+        [|cache| cache.forget(id(1)), |cache| cache.outdate(TENANT.as_bytes()), |cache| cache.outdate(USER.as_bytes())];
+    for change in changes {
+        let reading = bench.reading(id(1)).expect("changes are heard");
+        change(&bench.cache);
+        reading.keep(&live(EPOCH.after(HOUR)), None);
+        assert!(!bench.is_live(id(1)));
+        // The next one is.
+        bench.keep(id(1), &live(EPOCH.after(HOUR)));
+        assert!(bench.is_live(id(1)));
+        bench.cache.forget(id(1));
+    }
+}
+
+#[test]
+fn a_change_of_a_user_or_tenant_ends_what_is_known_of_their_sessions_alone() {
+    let bench = Bench::new(100);
+    for n in 0..50 {
+        let mut reading = bench.cache.begin(id(n), SOURCE).expect("changes are heard");
+        reading.depends_on(if n < 25 { TENANT } else { "n:{other}" }, &format!("u:{{{n}}}"));
+        reading.keep(&live(EPOCH.after(HOUR)), None);
+    }
+    bench.cache.outdate(b"u:{3}");
+    assert!(!bench.is_live(id(3)) && bench.is_live(id(4)));
+    bench.cache.outdate(TENANT.as_bytes());
+    assert!((0..50).all(|n| bench.is_live(id(n)) == (n >= 25)));
+}
+
+#[test]
+fn a_deadline_that_may_have_passed_is_asked_about_and_a_touch_moves_it() {
+    let bench = Bench::new(100);
+    bench.keep(id(1), &live(EPOCH.after(SECOND)));
+    bench.pass(SECOND - 2 * MILLISECOND);
+    assert!(bench.is_live(id(1)));
+    let touching = bench.cache.touching(id(1));
+    bench.pass(MILLISECOND);
+    // By what may be the store's time already. Not a refusal: another gateway may have touched it.
+    assert_eq!(bench.cache.known(id(1), STALE_AT_MOST), None);
+    touching.moved_to(EPOCH.after(HOUR));
+    assert!(bench.is_live(id(1)));
+    touching.moved_to(EPOCH.after(SECOND));
+    bench.pass(SECOND);
+    assert!(bench.is_live(id(1)), "an earlier one changes nothing");
+}
+
+#[test]
+fn a_touch_that_was_answered_late_says_nothing_of_what_was_read_since() {
+    let bench = Bench::new(100);
+    bench.keep(id(1), &live(EPOCH.after(HOUR)));
+    let touching = bench.cache.touching(id(1));
+    // Held to lower limits meanwhile.
+    bench.cache.forget(id(1));
+    bench.keep(id(1), &live(EPOCH.after(SECOND)));
+    touching.moved_to(EPOCH.after(2 * HOUR));
+    bench.pass(2 * SECOND);
+    assert!(!bench.is_live(id(1)));
+}
+
+#[test]
+fn an_end_that_is_due_later_comes_whatever_is_touched() {
+    let bench = Bench::new(100);
+    bench.reading(id(1)).expect("changes are heard").keep(&live(EPOCH.after(HOUR)), Some(EPOCH.after(SECOND)));
+    assert!(bench.is_live(id(1)));
+    bench.pass(SECOND - MILLISECOND);
+    assert!(!bench.is_live(id(1)));
+}
+
+#[test]
+fn what_is_too_uncertain_for_an_idle_limit_is_read() {
+    let bench = Bench::new(100);
+    // A granularity of a thirtieth, of which a quarter is kept in hand: 8.3 ms.
+    let standing =
+        |idle| Standing::Live(LiveSession { record: record(idle), touch_deadline: EPOCH.after(HOUR), now: EPOCH });
+    bench.keep(id(1), &standing(Some(SECOND)));
+    bench.keep(id(2), &standing(None));
+    let sent = bench.now();
+    bench.clock.advance(7 * MILLISECOND);
+    let proof = Proof { sent, received: bench.now(), time: bench.store_time() };
+    bench.cache.renew(bench.generation, proof);
+    assert!(!bench.is_live(id(1)) && bench.is_live(id(2)));
+    bench.prove();
+    assert!(bench.is_live(id(1)));
+}
+
+#[test]
+fn the_time_of_a_known_session_is_never_later_than_the_stores() {
+    let bench = Bench::new(100);
+    bench.keep(id(1), &live(EPOCH.after(HOUR)));
+    for _ in 0..3 {
+        bench.clock.advance(200 * MILLISECOND);
+        let Some(Standing::Live(known)) = bench.cache.known(id(1), STALE_AT_MOST) else { panic!("live") };
+        assert!(known.now <= bench.store_time() && bench.store_time().since(known.now) <= 2 * DRIFT);
+    }
+}
+
+#[test]
+fn nothing_is_believed_for_longer_than_five_minutes() {
+    let bench = Bench::new(100);
+    bench.keep(id(1), &live(EPOCH.after(HOUR)));
+    bench.keep(id(2), &Standing::Absent);
+    bench.pass(OLDEST - MILLISECOND);
+    assert!(bench.is_live(id(1)) && bench.cache.known(id(2), STALE_AT_MOST).is_some());
+    bench.pass(MILLISECOND);
+    assert!(!bench.is_live(id(1)) && bench.cache.known(id(2), STALE_AT_MOST).is_none());
+    // And then read anew.
+    bench.keep(id(1), &live(EPOCH.after(HOUR)));
+    assert!(bench.is_live(id(1)));
+}
+
+#[test]
+fn an_end_by_time_is_not_kept_before_it_is_written_down() {
+    let bench = Bench::new(100);
+    let ended = |noted| Standing::Ended(Ended { reason: EndReason::IdleTimeout, record: None, noted });
+    bench.keep(id(1), &ended(false));
+    assert_eq!(bench.cache.known(id(1), STALE_AT_MOST), None);
+    bench.keep(id(1), &ended(true));
+    assert_eq!(bench.cache.known(id(1), STALE_AT_MOST), Some(ended(true)));
+}
+
+#[test]
+fn made_up_tokens_displace_no_session() {
+    let bench = Bench::new(800);
+    for n in 0..400 {
+        bench.keep(id(n), &live(EPOCH.after(HOUR)));
+    }
+    for n in 1000..100_000 {
+        bench.keep(id(n), &Standing::Absent);
+    }
+    let kept = (0..400).filter(|n| bench.is_live(id(*n))).count();
+    assert_eq!(kept, 400);
+    assert!(bench.cache.len() <= 500, "{}", bench.cache.len());
+}
+
+#[test]
+fn the_cache_is_bounded() {
+    let bench = Bench::new(1000);
+    for n in 0..20_000 {
+        bench.keep(id(n), &live(EPOCH.after(HOUR)));
+    }
+    assert!(bench.cache.len() <= 1000, "{}", bench.cache.len());
+}
+
+/// A server with one session, whose changes go out as news in order, on a connection that may break.
+struct Model<'a> {
+    bench: &'a Bench,
+    generation: u32,
+    /// Each life of the session has an id of its own.
+    life: u64,
+    /// When the session ended.
+    ended: Option<Monotonic>,
+    /// What was sent and not heard yet.
+    news: VecDeque<News>,
+    connected: bool,
+    /// Reads under way: what they will keep once they are answered.
+    reads: Vec<(Reading<'a>, Option<Standing>)>,
+    /// A beat under way.
+    beat: Option<Monotonic>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum News {
+    Session,
+    Standing,
+    Beat { sent: Monotonic, time: StoreTime },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Announce,
+    Read(usize),
+    Keep(usize),
+    End { by_standing: bool },
+    Begin,
+    Beat,
+    Write,
+    Hear,
+    Break,
+    Connect,
+    Pass(u16),
+    Use,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => Just(Step::Announce),
+        4 => (0..4_usize).prop_map(Step::Read),
+        4 => (0..4_usize).prop_map(Step::Keep),
+        1 => any::<bool>().prop_map(|by_standing| Step::End { by_standing }),
+        1 => Just(Step::Begin),
+        4 => Just(Step::Beat),
+        4 => Just(Step::Write),
+        8 => Just(Step::Hear),
+        1 => Just(Step::Break),
+        2 => Just(Step::Connect),
+        3 => (1..500_u16).prop_map(Step::Pass),
+        8 => Just(Step::Use),
+    ];
+    proptest::collection::vec(step, 1..120)
+}
+
+impl Model<'_> {
+    fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
+        let (cache, now, session) = (&self.bench.cache, self.bench.now(), id(self.life));
+        match step {
+            Step::Announce if self.reads.len() < 4 => {
+                if let Some(mut reading) = cache.begin(session, SOURCE) {
+                    reading.depends_on(TENANT, USER);
+                    self.reads.push((reading, None));
+                }
+            }
+            Step::Read(which) => {
+                let deadline = EPOCH.after(10 * HOUR);
+                let ended = Standing::Ended(Ended { reason: EndReason::Logout, record: None, noted: true });
+                if let Some((_, answer)) = self.reads.get_mut(which)
+                    && answer.is_none()
+                {
+                    *answer = Some(if self.ended.is_some() { ended } else { live(deadline) });
+                }
+            }
+            Step::Keep(which) if self.reads.get(which).is_some_and(|(_, answer)| answer.is_some()) => {
+                let (reading, answer) = self.reads.remove(which);
+                reading.keep(&answer.expect("answered"), None);
+            }
+            Step::End { by_standing } if self.ended.is_none() => {
+                self.ended = Some(now);
+                self.tell(if by_standing { News::Standing } else { News::Session });
+            }
+            // Another life, under another id.
+            Step::Begin if self.ended.is_some() && self.reads.is_empty() && self.news.is_empty() => {
+                self.life += 1;
+                self.ended = None;
+            }
+            Step::Beat if self.connected && self.beat.is_none() => self.beat = Some(now),
+            Step::Write => {
+                if let Some(sent) = self.beat.take() {
+                    let time = self.bench.store_time();
+                    self.tell(News::Beat { sent, time });
+                }
+            }
+            Step::Hear => match self.news.pop_front() {
+                Some(News::Session) => cache.forget(session),
+                Some(News::Standing) => cache.outdate(USER.as_bytes()),
+                Some(News::Beat { sent, time }) => {
+                    cache.renew(self.generation, Proof { sent, received: now, time });
+                }
+                None => {}
+            },
+            Step::Break if self.connected => {
+                self.connected = false;
+                self.news.clear();
+                self.beat = None;
+                cache.close(self.generation);
+            }
+            Step::Connect if !self.connected => {
+                self.connected = true;
+                self.generation = cache.open();
+                cache.bind(self.generation, SOURCE);
+            }
+            Step::Pass(millis) => self.bench.clock.advance(Duration::from_millis(millis.into())),
+            Step::Use => {
+                let known = cache.known(session, STALE_AT_MOST);
+                if let (Some(ended), Some(Standing::Live(_))) = (self.ended, &known) {
+                    prop_assert!(now.since(ended) < STALE_AT_MOST, "{:?} after its end", now.since(ended));
+                    prop_assert!(!self.news.is_empty(), "its end was heard");
+                }
+                if self.ended.is_none() {
+                    prop_assert!(!matches!(known, Some(Standing::Ended(_) | Standing::Absent)), "it never ended");
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, news: News) {
+        if self.connected {
+            self.news.push_back(news);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Reads that are slow, news that are late, beats, breaks and returns, in any order.
+    #[test]
+    fn whatever_the_order_no_end_is_overlooked_for_longer_than_a_lease_nor_once_it_was_heard(steps in steps()) {
+        let bench = Bench::new(100);
+        let mut model = Model {
+            bench: &bench,
+            generation: bench.generation,
+            life: 1,
+            ended: None,
+            news: VecDeque::new(),
+            connected: true,
+            reads: Vec::new(),
+            beat: None,
+        };
+        for step in steps {
+            model.step(step)?;
+        }
+    }
+}
