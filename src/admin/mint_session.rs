@@ -23,14 +23,14 @@ use crate::store::{Creation, NewSession};
 #[serde(deny_unknown_fields)]
 #[schema(as = MintSession)]
 pub(super) struct Body {
-    /// The tenant, as a login's answer would name it
-    #[schema(min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")]
+    /// The tenant, as a login's answer would name it: `identity.tenant_format` and `identity.encode` hold
+    #[schema(min_length = 1, max_length = 128)]
     tenant: String,
     /// The user
-    #[schema(min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")]
+    #[schema(min_length = 1, max_length = 128)]
     user: String,
     /// The user's role, if there are roles
-    #[schema(min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")]
+    #[schema(min_length = 1, max_length = 128)]
     role: Option<String>,
     /// Whether the session is to be remembered (`session.remember`)
     #[serde(default)]

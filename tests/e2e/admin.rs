@@ -12,7 +12,8 @@ use crate::support::gateway::{Builder, write_certificate};
 use crate::support::logins::identity;
 use crate::support::python::python;
 use crate::support::{
-    Browser, Gateway, RedisServer, SESSION_COOKIE, Step, Store, echo, gateway, scratch, send, wait_until,
+    Browser, Gateway, RedisServer, SESSION_COOKIE, Step, Store, Wire, echo, gateway, let_pass, scratch, send,
+    wait_until,
 };
 
 const TOKEN: &str = "d8sLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbE";
@@ -254,11 +255,21 @@ fn any_gateway_shows_and_ends_what_any_other_made_and_tells_of_all_within_a_seco
 
 #[test]
 fn a_change_goes_on_when_its_caller_hangs_up() {
-    let backend = echo();
-    let gateway = with_operator(Store::Embedded).with_backend(&backend).start();
+    let (server, backend) = (RedisServer::start(), echo());
+    let gateway = with_operator(Store::on(&server)).with_backend(&backend).start();
     let mut browser = gateway.logged_in("42", "7");
-    gateway.operator(TOKEN).request("POST", "/v1/tenants/42/revoke").send_and_hang_up();
-    gateway.wait_audit("admin.called", |event| event["details"]["call"] == "revoke_tenant");
+    server.freeze();
+    // It waits for the store when its caller goes.
+    let mut caller = Wire::connect(gateway.admin_address());
+    caller.send(format!(
+        "POST /v1/tenants/42/revoke HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 0\r\n\r\n"
+    ));
+    let_pass(Duration::from_millis(200));
+    drop(caller);
+    let_pass(Duration::from_millis(50));
+    server.thaw();
+    let called = gateway.wait_audit("admin.called", |event| event["details"]["call"] == "revoke_tenant");
+    assert_eq!(called["outcome"], "success");
     assert_ended(&mut browser);
 }
 
