@@ -49,7 +49,7 @@ const MEMBERS: [&str; 13] = [
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How far back each look goes: events of another gateway come up to a second late, and clocks differ.
 const OVERLAP: Duration = Duration::from_secs(10);
-/// The most events of one look; what is beyond comes with the next.
+/// The most events that one look shows, the newest.
 const MOST_A_LOOK: u64 = 100_000;
 
 /// Which events.
@@ -254,8 +254,7 @@ pub fn tail(options: &TailOptions) -> ExitCode {
             match look(client, options, back, &mut seen, MOST_A_LOOK).await {
                 Ok((events, newest)) => {
                     is_open = events.iter().all(|event| put(&event_line(event, options.json)));
-                    since = newest.map_or(since, |newest| newest.max(since));
-                    seen.forget_before(since.checked_sub(OVERLAP * 2).unwrap_or(since));
+                    since = newest.unwrap_or(since).max(since);
                     is_away = false;
                 }
                 Err(Trouble::Unavailable(text)) => {
@@ -281,7 +280,7 @@ fn event_line(event: &Value, json: bool) -> String {
     if json { event.to_string() } else { row(&COLUMNS.map(|(_, member)| cell(event, member)), &WIDTHS) }
 }
 
-/// The last `most` events since then that were not seen before, and the newest one's time.
+/// The last `most` events since then that were not seen before, and the newest one's time, not after now.
 async fn look(
     client: &Client,
     options: &TailOptions,
@@ -293,17 +292,21 @@ async fn look(
     let parameters = Parameters::new([("since", Some(since)), ("until", None)], texts);
     let mut pages = client.pages(PATH, parameters.pairs(), u64::MAX);
     let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let (mut last, mut newest) = (VecDeque::new(), None);
+    let (mut last, mut newest, now) = (VecDeque::new(), None, now());
     while let Some(events) = pages.next().await? {
         for event in events {
             let time = event.get("time").and_then(Value::as_str).and_then(|text| text.parse::<Timestamp>().ok());
-            newest = newest.max(time);
+            // A gateway whose clock is ahead must not hide what the others tell.
+            newest = newest.max(time.map(|time| time.min(now)));
             if seen.is_new(&event, time.unwrap_or(since)) {
                 last.push_back(event);
             }
             if last.len() > most {
                 last.pop_front();
             }
+        }
+        if let Some(newest) = newest {
+            seen.forget_before(newest.checked_sub(OVERLAP * 2).unwrap_or(newest));
         }
     }
     Ok((last, newest))
