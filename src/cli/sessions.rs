@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::Value;
 
-use super::api::{ApiOptions, operate, path_segment, target};
+use super::api::{ApiOptions, Trouble, operate, path_segment, target};
 use super::list::{ListOptions, given, list};
 use super::say;
 use super::table::{Column, show_item, shown};
@@ -102,11 +102,11 @@ pub fn sessions(command: &SessionsCommand) -> ExitCode {
             list(client, "/v1/sessions", query, options.list, &COLUMNS, "no live sessions").await
         }),
         SessionsCommand::Show(options) => operate(&options.api, &[AdminRole::Read], async |client| {
-            show_item(&MEMBERS, &client.get(&path(&options.id), &[]).await?, options.json);
+            show_item(&MEMBERS, &client.get(&path(&options.id)?, &[]).await?, options.json);
             Ok(())
         }),
         SessionsCommand::Revoke(options) => operate(&options.api, &[AdminRole::Operate], async |client| {
-            let target = target(&path(&options.id), &given(&[("reason", &options.reason)]));
+            let target = target(&path(&options.id)?, &given(&[("reason", &options.reason)]));
             let answer: Value = client.call(Method::DELETE, &target, None).await?;
             if options.json {
                 say(answer);
@@ -118,6 +118,6 @@ pub fn sessions(command: &SessionsCommand) -> ExitCode {
     }
 }
 
-fn path(id: &str) -> String {
-    format!("/v1/sessions/{}", path_segment(id))
+fn path(id: &str) -> Result<String, Trouble> {
+    Ok(format!("/v1/sessions/{}", path_segment(id)?))
 }

@@ -93,7 +93,7 @@ pub fn tenants(command: &TenantsCommand) -> ExitCode {
             list(client, "/v1/tenants", Vec::new(), options.list, &COLUMNS, "no tenants are known").await
         }),
         TenantsCommand::Show(options) => operate(&options.api, &[AdminRole::Read], async |client| {
-            show_item(&MEMBERS, &client.get(&path(&options.tenant), &[]).await?, options.json);
+            show_item(&MEMBERS, &client.get(&path(&options.tenant)?, &[]).await?, options.json);
             Ok(())
         }),
         TenantsCommand::Suspend(options) => change(options, Change::Status("suspend", "suspended")),
@@ -114,7 +114,7 @@ enum Change {
 async fn change_tenant(options: &ChangeTenant, to: Change, client: &Client) -> Result<(), Trouble> {
     let change = &options.change;
     let whom = named(&options.tenant, None);
-    let path = path(&options.tenant);
+    let path = path(&options.tenant)?;
     let (what, told) = match to {
         Change::Status(verb, status) => (format!("{verb} {whom}"), format!("{whom} is {status}")),
         Change::Revoke => (format!("end the sessions of {whom}"), whom),
@@ -135,6 +135,6 @@ async fn change_tenant(options: &ChangeTenant, to: Change, client: &Client) -> R
     Ok(())
 }
 
-fn path(tenant: &str) -> String {
-    format!("/v1/tenants/{}", path_segment(tenant))
+fn path(tenant: &str) -> Result<String, Trouble> {
+    Ok(format!("/v1/tenants/{}", path_segment(tenant)?))
 }

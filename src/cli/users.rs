@@ -74,11 +74,12 @@ pub fn users(command: &UsersCommand) -> ExitCode {
 async fn revoke(options: &RevokeUser, client: &Client) -> Result<(), Trouble> {
     let change = &options.change;
     change.demand_someone_to_ask()?;
+    // Before the question: what cannot be sent is not asked about.
+    let (tenant, user) = (path_segment(&options.tenant)?, path_segment(&options.user)?);
     let whom = named(&options.tenant, Some(&options.user));
     if !change.yes {
         change.confirm(&format!("end the sessions of {whom}"), live(options, client).await?)?;
     }
-    let (tenant, user) = (path_segment(&options.tenant), path_segment(&options.user));
     let body = options.except.as_ref().map_or_else(|| json!({}), |kept| json!({ "except_session": kept }));
     let target = format!("/v1/tenants/{tenant}/users/{user}/revoke");
     let answer = client.call(Method::POST, &target, Some(&change.body(body))).await?;

@@ -31,9 +31,13 @@ const PAGE: u64 = 500;
 /// All but what RFC 3986 calls unreserved.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A value as a part of a path.
-pub(in crate::cli) fn path_segment(value: &str) -> String {
-    utf8_percent_encode(value, ESCAPED).to_string()
+/// A value as a part of a path. What a proxy on the way could take for another path is refused: of
+/// `/users/../revoke` it makes the call that ends a whole tenant.
+pub(in crate::cli) fn path_segment(value: &str) -> Result<String, Trouble> {
+    if matches!(value, "" | "." | "..") {
+        return Err(Trouble::Usage(format!("\"{value}\" cannot be named here: it would change the path of the call")));
+    }
+    Ok(utf8_percent_encode(value, ESCAPED).to_string())
 }
 
 /// Calls the admin API.

@@ -71,11 +71,19 @@ async fn each_failure_is_one_line_that_says_what_to_do() {
 #[tokio::test]
 async fn a_call_shows_the_token_and_escapes_what_it_names() {
     let (client, served) = server(vec![answer("200 OK", "{}")]);
-    let path = format!("/v1/tenants/{}", path_segment("a/b?c#d%é"));
+    let path = format!("/v1/tenants/{}", path_segment("a/b?c#d%é").expect("nameable"));
     client.get(&path, &[("reason", "a&b c")]).await.expect("an answer");
     let head = served.join().expect("served").remove(0);
     assert!(head.starts_with("GET /v1/tenants/a%2Fb%3Fc%23d%25%C3%A9?reason=a%26b+c HTTP/1.1\r\n"), "{head}");
     assert!(head.contains("authorization: Bearer the-token\r\n"), "{head}");
+}
+
+#[test]
+fn no_name_changes_the_path_of_a_call() {
+    for name in ["", ".", ".."] {
+        assert!(matches!(path_segment(name), Err(Trouble::Usage(_))), "{name:?}");
+    }
+    assert_eq!(path_segment("../revoke"), Ok(String::from("..%2Frevoke")));
 }
 
 #[tokio::test]
