@@ -34,8 +34,11 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// A value as a part of a path. What a proxy on the way could take for another path is refused: of
 /// `/users/../revoke` it makes the call that ends a whole tenant.
 pub(in crate::cli) fn path_segment(value: &str) -> Result<String, Trouble> {
-    if matches!(value, "" | "." | "..") {
-        return Err(Trouble::Usage(format!("\"{value}\" cannot be named here: it would change the path of the call")));
+    if value.is_empty() || value.split('/').any(|part| matches!(part, "." | "..")) {
+        return Err(Trouble::Usage(format!(
+            "\"{}\" cannot be named here: it would change the path of the call",
+            printable(value.as_bytes(), LONGEST_DETAIL)
+        )));
     }
     Ok(utf8_percent_encode(value, ESCAPED).to_string())
 }

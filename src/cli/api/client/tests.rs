@@ -80,10 +80,10 @@ async fn a_call_shows_the_token_and_escapes_what_it_names() {
 
 #[test]
 fn no_name_changes_the_path_of_a_call() {
-    for name in ["", ".", ".."] {
+    for name in ["", ".", "..", "../revoke", "a/.."] {
         assert!(matches!(path_segment(name), Err(Trouble::Usage(_))), "{name:?}");
     }
-    assert_eq!(path_segment("../revoke"), Ok(String::from("..%2Frevoke")));
+    assert_eq!(path_segment("a/b..c"), Ok(String::from("a%2Fb..c")));
 }
 
 #[tokio::test]
