@@ -116,6 +116,9 @@ fn a_shell_completes_commands_with_the_script_that_is_printed_for_it() {
     };
     completes("session-gateway prob", "probe-login");
     completes("session-gateway check --conn", "--connect");
+    completes("session-gateway users rev", "revoke");
+    completes("session-gateway tenants susp", "suspend");
+    completes("session-gateway audit export --for", "--format");
     for (shell, first) in [("zsh", "#compdef session-gateway"), ("fish", "#"), ("elvish", "\n"), ("powershell", "\n")] {
         let output = run(&["completions", shell], &[]);
         let script = text(&output.stdout);
@@ -138,6 +141,25 @@ fn the_manual_has_a_page_for_the_program_and_one_for_each_command() {
     let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect(name);
     assert_eq!(read("session-gateway.1"), page);
     assert!(read("session-gateway-check.1").contains("\\-\\-connect"));
+    for (command, part) in [
+        ("sessions-list", "\\-\\-tenant"),
+        ("sessions-show", "\\-\\-json"),
+        ("sessions-revoke", "\\-\\-reason"),
+        ("users-sessions", "\\-\\-limit"),
+        ("users-revoke", "\\-\\-except"),
+        ("tenants-list", "\\-\\-limit"),
+        ("tenants-show", "\\-\\-json"),
+        ("tenants-suspend", "\\-\\-yes"),
+        ("tenants-delete", "\\-\\-yes"),
+        ("tenants-restore", "\\-\\-reason"),
+        ("tenants-revoke", "\\-\\-yes"),
+        ("audit-query", "\\-\\-since"),
+        ("audit-tail", "\\-\\-follow"),
+        ("audit-export", "\\-\\-format"),
+    ] {
+        assert!(read(&format!("session-gateway-{command}.1")).contains(part), "{part} of {command}");
+    }
+    assert!(page.contains("SESSION_GATEWAY_ADMIN_TOKEN"));
     let failed = run(&["manual", "--directory", "/nowhere"], &[]);
     assert_eq!(failed.status.code(), Some(1));
     assert!(text(&failed.stderr).contains("/nowhere: No such file"), "{}", text(&failed.stderr));

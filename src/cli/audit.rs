@@ -1,5 +1,7 @@
 //! `audit`: what happened, and whether the record of it is whole.
 
+pub mod events;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -21,6 +23,12 @@ pub type ReadAnchors<'a> = &'a dyn Fn(&StoreConfig) -> Result<Vec<Anchor>, Strin
 pub enum AuditCommand {
     /// Check that the audit files are what the gateways wrote; exit code 1 when they are not
     Verify(VerifyOptions),
+    /// List events, the oldest first
+    Query(events::QueryOptions),
+    /// Show the last events, and with --follow what comes after
+    Tail(events::TailOptions),
+    /// Write events as JSON lines or CSV
+    Export(events::ExportOptions),
 }
 
 /// Options of `audit verify`.

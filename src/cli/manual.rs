@@ -34,6 +34,11 @@ const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
         "ENVIRONMENT",
         &[
             ("SESSION_GATEWAY_CONFIG", "The configuration file, where no --config names one."),
+            (
+                "SESSION_GATEWAY_ADMIN_URL",
+                "Where the admin API is, for the commands that call it, where no --url says so.",
+            ),
+            ("SESSION_GATEWAY_ADMIN_TOKEN", "The token that they show there, where no --token-file names one."),
             ("SSL_CERT_FILE", "Authorities that vouch for stores and backends with TLS, instead of the system's."),
         ],
     ),

@@ -2,13 +2,20 @@
 //!
 //! Exit codes: 0 fine, 1 failed while running, 2 bad usage or bad configuration.
 
+pub mod api;
 pub mod audit;
 pub mod check;
 pub mod completions;
+pub mod confirm;
 pub mod keygen;
+pub mod list;
 pub mod manual;
 pub mod probe_login;
 pub mod serve;
+pub mod sessions;
+mod table;
+pub mod tenants;
+pub mod users;
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -45,6 +52,15 @@ pub enum Command {
     Keygen,
     /// Send one login to the backend and show what the gateway would conclude
     ProbeLogin(probe_login::ProbeOptions),
+    /// List, show and end live sessions
+    #[command(subcommand)]
+    Sessions(sessions::SessionsCommand),
+    /// List and end all sessions of a user
+    #[command(subcommand)]
+    Users(users::UsersCommand),
+    /// List tenants, end their sessions, shut them out and let them in
+    #[command(subcommand)]
+    Tenants(tenants::TenantsCommand),
     /// What happened, and whether the record of it is whole
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -82,7 +98,15 @@ impl CommandLine {
             Some(Command::Serve(config)) => serve::serve(&config),
             Some(Command::Check(options)) => check::check(&options, &serve::try_store),
             Some(Command::Keygen) => keygen::keygen(&crate::entropy::SystemEntropy),
-            Some(Command::Audit(audit::AuditCommand::Verify(options))) => audit::verify(&options, &serve::read_anchors),
+            Some(Command::Sessions(command)) => sessions::sessions(&command),
+            Some(Command::Users(command)) => users::users(&command),
+            Some(Command::Tenants(command)) => tenants::tenants(&command),
+            Some(Command::Audit(command)) => match command {
+                audit::AuditCommand::Verify(options) => audit::verify(&options, &serve::read_anchors),
+                audit::AuditCommand::Query(options) => audit::events::query(&options),
+                audit::AuditCommand::Tail(options) => audit::events::tail(&options),
+                audit::AuditCommand::Export(options) => audit::events::export(&options),
+            },
             Some(Command::ProbeLogin(options)) => probe_login::probe_login(&options),
             Some(Command::Completions(options)) => completions::completions(options),
             Some(Command::Manual(options)) => manual::manual(&options),

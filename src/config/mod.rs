@@ -50,6 +50,7 @@ pub use telemetry::{AuditConfig, TelemetryConfig};
 pub use tenants::TenantsConfig;
 pub use tls::TlsConfig;
 pub use upstream::{HostHeader, RequestBody, UpstreamConfig};
+pub(crate) use value::duration;
 
 use crate::http::{CookieAttributes, Scheme};
 use crate::policy::{EventTable, RouteTable};

@@ -41,7 +41,7 @@ pub(super) fn did_you_mean<'a>(text: &str, known: impl IntoIterator<Item = &'a s
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// A duration as in `"500ms"`, `"30m"` or `"1h30m"`: whole numbers with units, the larger unit first.
-pub(super) fn duration(text: &str) -> Parsed<Duration> {
+pub(crate) fn duration(text: &str) -> Parsed<Duration> {
     parse_duration(text).ok_or_else(|| {
         format!("{} is not a duration; write one as \"500ms\", \"30s\", \"1h30m\" or \"7d\"", quoted(text))
     })

@@ -81,7 +81,10 @@ impl Trust {
     }
 
     /// Shakes hands with `host`, which must prove that it is.
-    pub(super) async fn connect(&self, host: &str, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    ///
+    /// # Errors
+    /// When it does not prove it, or the handshake fails otherwise.
+    pub async fn connect(&self, host: &str, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         TlsConnector::from(Arc::clone(&self.config)).connect(name, socket).await
     }

@@ -32,6 +32,7 @@ mod limits;
 mod login;
 mod logout;
 mod operation;
+mod operator;
 mod paths;
 mod peers;
 mod probe_login;

@@ -343,7 +343,14 @@ impl Gateway {
 
     /// Runs another command of the program in its directory.
     pub fn run(&self, arguments: &[&str]) -> Output {
-        program(&self.scratch).args(arguments).output().expect("the program runs")
+        self.command(arguments).output().expect("the program runs")
+    }
+
+    /// The program with these arguments, to be run where the gateway runs.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = program(&self.scratch);
+        command.args(arguments);
+        command
     }
 
     /// What it holds of the machine's memory, in KiB.

@@ -1,0 +1,372 @@
+//! `audit query`, `tail` and `export`: what the admin API knows of what happened.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::cli::api::{ApiOptions, Client, Trouble, operate};
+use crate::cli::complain;
+use crate::cli::list::{ListOptions, list};
+use crate::cli::table::{Column, cell, row, shown};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::{AdminRole, duration};
+
+const PATH: &str = "/v1/audit";
+const COLUMNS: [Column; 8] = [
+    ("TIME", "time"),
+    ("TYPE", "type"),
+    ("OUTCOME", "outcome"),
+    ("TENANT", "tenant"),
+    ("USER", "user"),
+    ("ACTOR", "actor"),
+    ("REASON", "reason"),
+    ("ADDRESS", "address"),
+];
+/// The widths of the columns of `tail`, which cannot know what is to come.
+const WIDTHS: [usize; 8] = [20, 16, 7, 12, 12, 16, 20, 15];
+/// The members of an exported line of CSV, in order.
+const MEMBERS: [&str; 13] = [
+    "time",
+    "type",
+    "outcome",
+    "tenant",
+    "user",
+    "session_id",
+    "actor",
+    "reason",
+    "address",
+    "user_agent",
+    "request_id",
+    "instance",
+    "seq",
+];
+/// Between two looks of `tail -f`.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How far back each look goes: events of another gateway come up to a second late, and clocks differ.
+const OVERLAP: Duration = Duration::from_secs(10);
+/// The most events that one look shows, the newest.
+const MOST_A_LOOK: u64 = 100_000;
+
+/// Which events.
+#[derive(Args, Clone, Debug)]
+pub struct Filter {
+    /// At this time or later: RFC 3339, or how long ago, as 15m
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub since: Option<Timestamp>,
+    /// Before this time: RFC 3339, or how long ago, as 15m
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub until: Option<Timestamp>,
+    /// Of this tenant
+    #[arg(long)]
+    pub tenant: Option<String>,
+    /// Of this user
+    #[arg(long)]
+    pub user: Option<String>,
+    /// Of this type, as session.ended
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: Option<String>,
+}
+
+/// Options of `audit query`.
+#[derive(Args, Clone, Debug)]
+pub struct QueryOptions {
+    /// Which events.
+    #[command(flatten)]
+    pub filter: Filter,
+    /// How much of it.
+    #[command(flatten)]
+    pub list: ListOptions,
+    /// Where the API is.
+    #[command(flatten)]
+    pub api: ApiOptions,
+}
+
+/// Options of `audit tail`.
+#[derive(Args, Clone, Debug)]
+pub struct TailOptions {
+    /// Go on with what happens, until it is interrupted
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Look back to: RFC 3339, or how long ago
+    #[arg(long, value_name = "TIME", value_parser = moment, default_value = "1h")]
+    pub since: Timestamp,
+    /// Of this tenant
+    #[arg(long)]
+    pub tenant: Option<String>,
+    /// Of this user
+    #[arg(long)]
+    pub user: Option<String>,
+    /// Of this type, as session.ended
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: Option<String>,
+    /// The most events of the past
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=100_000))]
+    pub limit: u64,
+    /// Print each event as JSON, one a line
+    #[arg(long)]
+    pub json: bool,
+    /// Where the API is.
+    #[command(flatten)]
+    pub api: ApiOptions,
+}
+
+/// Options of `audit export`.
+#[derive(Args, Clone, Debug)]
+pub struct ExportOptions {
+    /// Which events.
+    #[command(flatten)]
+    pub filter: Filter,
+    /// JSON lines, or a table for spreadsheets
+    #[arg(long, value_enum, default_value = "jsonl")]
+    pub format: Format,
+    /// The most events [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+    /// Where the API is.
+    #[command(flatten)]
+    pub api: ApiOptions,
+}
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Format {
+    /// One JSON object a line
+    Jsonl,
+    /// Comma-separated, with a heading
+    Csv,
+}
+
+/// A time, or a duration before now.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    moment_before(text, now())
+}
+
+fn moment_before(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let ago = duration(text)
+        .map_err(|_| String::from("write a time as 2026-11-24T17:00:00Z, or how long ago as 15m or 7d"))?;
+    now.checked_sub(ago).map_err(|_| String::from("is too long ago"))
+}
+
+fn now() -> Timestamp {
+    let micros = i64::try_from(SystemClock.wall().as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX)
+}
+
+/// Parameters with values of their own.
+struct Parameters(Vec<(&'static str, String)>);
+
+impl Parameters {
+    fn new(times: [(&'static str, Option<Timestamp>); 2], texts: [(&'static str, &Option<String>); 3]) -> Self {
+        let times = times.into_iter().filter_map(|(name, time)| Some((name, time?.to_string())));
+        let texts = texts.into_iter().filter_map(|(name, text)| Some((name, text.clone()?)));
+        Self(times.chain(texts).collect())
+    }
+
+    fn of(filter: &Filter) -> Self {
+        let texts = [("tenant", &filter.tenant), ("user", &filter.user), ("type", &filter.kind)];
+        Self::new([("since", filter.since), ("until", filter.until)], texts)
+    }
+
+    fn pairs(&self) -> Vec<(&str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, value.as_str())).collect()
+    }
+}
+
+/// Lists events, the oldest first.
+#[must_use]
+pub fn query(options: &QueryOptions) -> ExitCode {
+    operate(&options.api, &[AdminRole::Read], async |client| {
+        let parameters = Parameters::of(&options.filter);
+        list(client, PATH, parameters.pairs(), options.list, &COLUMNS, "no such events").await
+    })
+}
+
+/// Writes events as they come from the API: all of them need not fit into memory.
+#[must_use]
+pub fn export(options: &ExportOptions) -> ExitCode {
+    operate(&options.api, &[AdminRole::Read], async |client| {
+        let parameters = Parameters::of(&options.filter);
+        let mut pages = client.pages(PATH, parameters.pairs(), options.limit.unwrap_or(u64::MAX));
+        let mut output = io::stdout().lock();
+        if matches!(options.format, Format::Csv) {
+            let heading = MEMBERS.iter().copied().chain(["details"]);
+            written(csv_line(heading).and_then(|line| output.write_all(&line)))?;
+        }
+        while let Some(events) = pages.next().await? {
+            for event in &events {
+                let line = match options.format {
+                    Format::Jsonl => Ok(format!("{event}\n").into_bytes()),
+                    Format::Csv => csv_line(cells(event)),
+                };
+                written(line.and_then(|line| output.write_all(&line)))?;
+            }
+        }
+        written(output.flush())
+    })
+}
+
+/// An export that is not whole must not look as if it were.
+fn written(outcome: io::Result<()>) -> Result<(), Trouble> {
+    outcome.map_err(|error| Trouble::Failed(format!("standard output: {error}; what was written is not whole")))
+}
+
+fn cells(event: &Value) -> impl Iterator<Item = String> {
+    MEMBERS.iter().copied().chain(["details"]).map(|member| match event.get(member) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => harmless(text),
+        Some(other) => other.to_string(),
+    })
+}
+
+/// A spreadsheet computes what begins like a formula, and a client chose its user agent (OWASP, "CSV Injection").
+fn harmless(text: &str) -> String {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() }
+}
+
+fn csv_line(cells: impl Iterator<Item = impl AsRef<[u8]>>) -> io::Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(cells)?;
+    writer.into_inner().map_err(csv::IntoInnerError::into_error)
+}
+
+/// Shows the last events, and with `--follow` what comes after.
+#[must_use]
+pub fn tail(options: &TailOptions) -> ExitCode {
+    operate(&options.api, &[AdminRole::Read], async |client| {
+        let mut seen = Seen::default();
+        let heading = COLUMNS.map(|(heading, _)| heading.to_owned());
+        let mut is_open = options.json || put(&row(&heading, &WIDTHS));
+        let (events, newest) = look(client, options, options.since, &mut seen, options.limit).await?;
+        is_open = is_open && events.iter().all(|event| put(&event_line(event, options.json)));
+        let mut since = newest.unwrap_or(options.since);
+        let mut is_away = false;
+        while options.follow && is_open {
+            tokio::time::sleep(INTERVAL).await;
+            let back = since.checked_sub(OVERLAP).unwrap_or(since).max(options.since);
+            match look(client, options, back, &mut seen, MOST_A_LOOK).await {
+                Ok((events, newest)) => {
+                    is_open = events.iter().all(|event| put(&event_line(event, options.json)));
+                    since = newest.unwrap_or(since).max(since);
+                    is_away = false;
+                }
+                Err(Trouble::Unavailable(text)) => {
+                    if !is_away {
+                        complain(format_args!("{text}; trying on"));
+                    }
+                    is_away = true;
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Writes a line; `false`: its reader has gone.
+fn put(line: &str) -> bool {
+    let mut output = io::stdout().lock();
+    writeln!(output, "{line}").and_then(|()| output.flush()).is_ok()
+}
+
+fn event_line(event: &Value, json: bool) -> String {
+    if json { event.to_string() } else { row(&COLUMNS.map(|(_, member)| cell(event, member)), &WIDTHS) }
+}
+
+/// The last `most` events since then that were not seen before, and the newest one's time, not after now.
+async fn look(
+    client: &Client,
+    options: &TailOptions,
+    since: Timestamp,
+    seen: &mut Seen,
+    most: u64,
+) -> Result<(VecDeque<Value>, Option<Timestamp>), Trouble> {
+    let texts = [("tenant", &options.tenant), ("user", &options.user), ("type", &options.kind)];
+    let parameters = Parameters::new([("since", Some(since)), ("until", None)], texts);
+    let mut pages = client.pages(PATH, parameters.pairs(), u64::MAX);
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let (mut last, mut newest, now) = (VecDeque::new(), None, now());
+    while let Some(events) = pages.next().await? {
+        for event in events {
+            let time = event.get("time").and_then(Value::as_str).and_then(|text| text.parse::<Timestamp>().ok());
+            // A gateway whose clock is ahead must not hide what the others tell.
+            newest = newest.max(time.map(|time| time.min(now)));
+            if seen.is_new(&event, time.unwrap_or(since)) {
+                last.push_back(event);
+            }
+            if last.len() > most {
+                last.pop_front();
+            }
+        }
+        if let Some(newest) = newest {
+            seen.forget_before(newest.checked_sub(OVERLAP * 2).unwrap_or(newest));
+        }
+    }
+    Ok((last, newest))
+}
+
+/// The events that a look may find again, by the chain that they are in and their number there.
+#[derive(Default)]
+struct Seen(HashMap<(String, String), Timestamp>);
+
+impl Seen {
+    fn is_new(&mut self, event: &Value, time: Timestamp) -> bool {
+        let member = |name: &str| event.get(name).map(|value| shown(&value.to_string())).unwrap_or_default();
+        self.0.insert((member("instance"), member("seq")), time).is_none()
+    }
+
+    fn forget_before(&mut self, time: Timestamp) {
+        self.0.retain(|_, seen| *seen >= time);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_time_or_how_long_ago() {
+        let now: Timestamp = "2026-11-28T12:00:00Z".parse().expect("a time");
+        for (text, expected) in [
+            ("2026-11-24T17:00:00Z", Some("2026-11-24T17:00:00Z")),
+            ("2026-11-24T17:00:00+01:00", Some("2026-11-24T16:00:00Z")),
+            ("15m", Some("2026-11-28T11:45:00Z")),
+            ("1d12h", Some("2026-11-27T00:00:00Z")),
+            ("yesterday", None),
+            ("", None),
+            ("15", None),
+        ] {
+            assert_eq!(moment_before(text, now).ok().map(|time| time.to_string()).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cell_of_csv_is_no_formula_and_no_row_of_its_own() {
+        let event = json!({"time": "t", "user_agent": "=HYPERLINK(\"x\")", "reason": "a,\"b\"\nc", "seq": 7, "details": {"a": 1}});
+        let line = csv_line(cells(&event)).expect("it can be written");
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line.as_slice());
+        let record = reader.records().next().expect("a record").expect("valid");
+        let cell = |name: &str| record.get(MEMBERS.iter().position(|member| *member == name).expect("a member"));
+        assert_eq!((cell("user_agent"), cell("reason")), (Some("'=HYPERLINK(\"x\")"), Some("a,\"b\"\nc")));
+        assert_eq!((cell("seq"), record.get(MEMBERS.len())), (Some("7"), Some("{\"a\":1}")));
+    }
+
+    #[test]
+    fn an_event_is_shown_once_however_often_it_is_found() {
+        let (mut seen, time) = (Seen::default(), Timestamp::UNIX_EPOCH);
+        let event = |seq: u64| json!({"instance": "i", "seq": seq});
+        let new: Vec<bool> = [1, 2, 1].iter().map(|seq| seen.is_new(&event(*seq), time)).collect();
+        assert_eq!(new, [true, true, false]);
+        seen.forget_before(Timestamp::MAX);
+        assert!(seen.0.is_empty());
+    }
+}

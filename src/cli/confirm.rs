@@ -1,0 +1,94 @@
+//! The question before a command that ends more than one session.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::api::{Client, Trouble};
+use super::table::shown;
+use super::{complain, say};
+
+/// The longest answer that is read, in bytes.
+const LONGEST_ANSWER: u64 = 100;
+
+/// Whether to ask, and why it is done.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ChangeOptions {
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Why, for the audit log: one line
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl ChangeOptions {
+    /// Before anything is asked of the API: without a terminal there is nobody to ask.
+    pub(super) fn demand_someone_to_ask(&self) -> Result<(), Trouble> {
+        if self.yes || io::stdin().is_terminal() {
+            return Ok(());
+        }
+        Err(Trouble::Usage(String::from(
+            "this ends sessions, and there is no terminal to ask at; say --yes if it is meant",
+        )))
+    }
+
+    /// Asks whether to do `what`, which ends `live` sessions (`None`: the token may not look).
+    pub(super) fn confirm(&self, what: &str, live: Option<u64>) -> Result<(), Trouble> {
+        if self.yes {
+            return Ok(());
+        }
+        let ends = match live {
+            Some(1) => String::from("1 live session ends"),
+            Some(count) => format!("{count} live sessions end"),
+            None => String::from("an unknown number of sessions ends: the token may not list them"),
+        };
+        complain(format_args!("{what}: {ends}. Go on? [y/N]"));
+        let mut line = String::new();
+        let read = io::stdin().lock().take(LONGEST_ANSWER).read_line(&mut line);
+        match read {
+            Ok(_) if matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes") => Ok(()),
+            Ok(_) => Err(Trouble::Failed(String::from("nothing was done"))),
+            Err(error) => Err(Trouble::Failed(format!("nothing was done: {error}"))),
+        }
+    }
+
+    /// A body with the reason, and what else is in it.
+    pub(super) fn body(&self, mut body: Value) -> Value {
+        if let (Some(reason), Some(members)) = (&self.reason, body.as_object_mut()) {
+            members.insert(String::from("reason"), json!(reason));
+        }
+        body
+    }
+
+    /// Prints what was done.
+    pub(super) fn tell(&self, what: &str, answer: &Value) {
+        if self.json {
+            return say(answer);
+        }
+        let count = answer.get("invalidated_sessions").and_then(Value::as_u64).unwrap_or(0);
+        let sessions = if count == 1 { "session" } else { "sessions" };
+        say(format_args!("{what}: {count} {sessions} ended"));
+        if answer.get("pending").and_then(Value::as_bool).unwrap_or(false) {
+            say("all have ended; counting them goes on in the gateway");
+        }
+    }
+}
+
+/// How many live sessions a tenant has; `None`: the token may not look.
+pub(super) async fn live_in_tenant(client: &Client, path: &str) -> Result<Option<u64>, Trouble> {
+    let tenant = client.get_if_allowed(path, &[]).await?;
+    Ok(tenant.map(|tenant| tenant.get("sessions").and_then(Value::as_u64).unwrap_or(0)))
+}
+
+/// A tenant, or a user of it, in a sentence.
+pub(super) fn named(tenant: &str, user: Option<&str>) -> String {
+    match user {
+        Some(user) => format!("user {} of tenant {}", shown(user), shown(tenant)),
+        None => format!("tenant {}", shown(tenant)),
+    }
+}

@@ -1,0 +1,123 @@
+//! `sessions`: live sessions, listed, shown and ended one by one.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use http::Method;
+use serde_json::Value;
+
+use super::api::{ApiOptions, Trouble, operate, path_segment, target};
+use super::list::{ListOptions, given, list};
+use super::say;
+use super::table::{Column, show_item, shown};
+use crate::config::AdminRole;
+
+pub(super) const COLUMNS: [Column; 8] = [
+    ("ID", "id"),
+    ("TENANT", "tenant"),
+    ("USER", "user"),
+    ("ROLE", "role"),
+    ("CREATED", "created_at"),
+    ("LAST SEEN", "last_seen_at"),
+    ("ADDRESS", "address"),
+    ("AGENT", "user_agent"),
+];
+const MEMBERS: [Column; 11] = [
+    ("id", "id"),
+    ("tenant", "tenant"),
+    ("user", "user"),
+    ("role", "role"),
+    ("remembered", "remembered"),
+    ("created", "created_at"),
+    ("last seen", "last_seen_at"),
+    ("idle until", "idle_expires_at"),
+    ("expires", "expires_at"),
+    ("address", "address"),
+    ("user agent", "user_agent"),
+];
+
+/// What to do with sessions.
+#[derive(Debug, Subcommand)]
+pub enum SessionsCommand {
+    /// List live sessions
+    List(ListSessions),
+    /// Show a session
+    Show(ShowSession),
+    /// End a session
+    Revoke(RevokeSession),
+}
+
+/// Options of `sessions list`.
+#[derive(Args, Debug)]
+pub struct ListSessions {
+    /// Of this tenant
+    #[arg(long)]
+    pub tenant: Option<String>,
+    /// Of this user of the tenant
+    #[arg(long, requires = "tenant")]
+    pub user: Option<String>,
+    /// How much of it.
+    #[command(flatten)]
+    pub list: ListOptions,
+    /// Where the API is.
+    #[command(flatten)]
+    pub api: ApiOptions,
+}
+
+/// Options of `sessions show`.
+#[derive(Args, Debug)]
+pub struct ShowSession {
+    /// Its id, as `sessions list` and the logs have it
+    pub id: String,
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where the API is.
+    #[command(flatten)]
+    pub api: ApiOptions,
+}
+
+/// Options of `sessions revoke`.
+#[derive(Args, Debug)]
+pub struct RevokeSession {
+    /// Its id, as `sessions list` and the logs have it
+    pub id: String,
+    /// Why, for the audit log: one line
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where the API is.
+    #[command(flatten)]
+    pub api: ApiOptions,
+}
+
+/// Does it.
+#[must_use]
+pub fn sessions(command: &SessionsCommand) -> ExitCode {
+    match command {
+        SessionsCommand::List(options) => operate(&options.api, &[AdminRole::Read], async |client| {
+            let query = given(&[("tenant", &options.tenant), ("user", &options.user)]);
+            list(client, "/v1/sessions", query, options.list, &COLUMNS, "no live sessions").await
+        }),
+        SessionsCommand::Show(options) => operate(&options.api, &[AdminRole::Read], async |client| {
+            show_item(&MEMBERS, &client.get(&path(&options.id)?, &[]).await?, options.json);
+            Ok(())
+        }),
+        SessionsCommand::Revoke(options) => operate(&options.api, &[AdminRole::Operate], async |client| {
+            let target = target(&path(&options.id)?, &given(&[("reason", &options.reason)]));
+            let answer: Value = client.call(Method::DELETE, &target, None).await?;
+            if options.json {
+                say(answer);
+            } else {
+                say(format_args!("session {} ended", shown(&options.id)));
+            }
+            Ok(())
+        }),
+    }
+}
+
+fn path(id: &str) -> Result<String, Trouble> {
+    Ok(format!("/v1/sessions/{}", path_segment(id)?))
+}

@@ -1,0 +1,107 @@
+//! `users`: all sessions of one user, listed and ended.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use http::Method;
+use serde_json::json;
+
+use super::api::{ApiOptions, Client, Trouble, operate, path_segment};
+use super::confirm::{ChangeOptions, named};
+use super::list::{ListOptions, is, list};
+use super::sessions::COLUMNS;
+use crate::config::AdminRole;
+
+/// More sessions of one user are not counted for the question.
+const MOST_COUNTED: u64 = 1_000_000;
+
+/// What to do with users.
+#[derive(Debug, Subcommand)]
+pub enum UsersCommand {
+    /// List a user's live sessions
+    Sessions(UserSessions),
+    /// End a user's sessions
+    Revoke(RevokeUser),
+}
+
+/// Options of `users sessions`.
+#[derive(Args, Debug)]
+pub struct UserSessions {
+    /// The user's tenant
+    pub tenant: String,
+    /// The user
+    pub user: String,
+    /// How much of it.
+    #[command(flatten)]
+    pub list: ListOptions,
+    /// Where the API is.
+    #[command(flatten)]
+    pub api: ApiOptions,
+}
+
+/// Options of `users revoke`.
+#[derive(Args, Debug)]
+pub struct RevokeUser {
+    /// The user's tenant
+    pub tenant: String,
+    /// The user
+    pub user: String,
+    /// The id of a session that stays
+    #[arg(long, value_name = "SESSION")]
+    pub except: Option<String>,
+    /// Whether to ask, and why it is done.
+    #[command(flatten)]
+    pub change: ChangeOptions,
+    /// Where the API is.
+    #[command(flatten)]
+    pub api: ApiOptions,
+}
+
+/// Does it.
+#[must_use]
+pub fn users(command: &UsersCommand) -> ExitCode {
+    match command {
+        UsersCommand::Sessions(options) => operate(&options.api, &[AdminRole::Read], async |client| {
+            let query = vec![("tenant", options.tenant.as_str()), ("user", options.user.as_str())];
+            list(client, "/v1/sessions", query, options.list, &COLUMNS, "no live sessions").await
+        }),
+        UsersCommand::Revoke(options) => {
+            operate(&options.api, &[AdminRole::Operate, AdminRole::Read], async |client| revoke(options, client).await)
+        }
+    }
+}
+
+async fn revoke(options: &RevokeUser, client: &Client) -> Result<(), Trouble> {
+    let change = &options.change;
+    change.demand_someone_to_ask()?;
+    // Before the question: what cannot be sent is not asked about.
+    let (tenant, user) = (path_segment(&options.tenant)?, path_segment(&options.user)?);
+    let whom = named(&options.tenant, Some(&options.user));
+    if !change.yes {
+        change.confirm(&format!("end the sessions of {whom}"), live(options, client).await?)?;
+    }
+    let body = options.except.as_ref().map_or_else(|| json!({}), |kept| json!({ "except_session": kept }));
+    let target = format!("/v1/tenants/{tenant}/users/{user}/revoke");
+    let answer = client.call(Method::POST, &target, Some(&change.body(body))).await?;
+    change.tell(&whom, &answer);
+    Ok(())
+}
+
+/// How many sessions would end; `None`: the token may not look.
+async fn live(options: &RevokeUser, client: &Client) -> Result<Option<u64>, Trouble> {
+    let query = vec![("tenant", options.tenant.as_str()), ("user", options.user.as_str())];
+    let mut pages = client.pages("/v1/sessions", query, MOST_COUNTED);
+    let mut count = 0;
+    loop {
+        match pages.next().await {
+            Ok(Some(items)) => {
+                let ends = |kept: &String| items.iter().filter(|item| !is(item, "id", kept)).count();
+                let ends = options.except.as_ref().map_or(items.len(), ends);
+                count += u64::try_from(ends).unwrap_or(u64::MAX);
+            }
+            Ok(None) => return Ok(Some(count)),
+            Err(Trouble::Forbidden(_)) => return Ok(None),
+            Err(trouble) => return Err(trouble),
+        }
+    }
+}
