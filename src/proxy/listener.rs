@@ -164,12 +164,12 @@ async fn open(
         return None;
     }
     let Some(tls) = &limits.tls else {
-        let downstream = Downstream { peer: client, transport: Transport::Plain };
+        let downstream = Downstream { peer: client.into(), transport: Transport::Plain };
         return Some(Opened { stream: ClientStream::Plain(stream), downstream });
     };
     match tls.accept(stream).await {
         Ok(stream) => {
-            let downstream = Downstream { peer: client, transport: Transport::Tls };
+            let downstream = Downstream { peer: client.into(), transport: Transport::Tls };
             Some(Opened { stream: ClientStream::Tls(Box::new(stream)), downstream })
         }
         Err(error) => {
@@ -236,18 +236,21 @@ async fn serve_http1(
     let begun = Arc::new(Notify::new());
     let service = service_fn({
         let (current, state, begun, stage) = (current.clone(), state.clone(), begun.clone(), stage.clone());
+        let downstream = downstream.clone();
         move |request: Request<Incoming>| {
             begun.notify_one();
             let (verdict, guard) = state.begin_exchange();
             let (gateway, stage) = (current.load().gateway.clone(), stage.clone());
             let request = request.map(ClientBody::Http1);
-            async move {
-                let mut answer = gateway.handle(request, downstream, verdict, guard).await;
+            let downstream = downstream.clone();
+            // Boxed: hyper keeps the room of this future for as long as there is the connection.
+            Box::pin(async move {
+                let mut answer = gateway.handle(request, &downstream, verdict, guard).await;
                 if *stage.borrow() != Stage::Serving && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
                     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(answer)
-            }
+            })
         }
     });
     let connection = http1::Builder::new()
@@ -276,7 +279,7 @@ async fn serve_http1(
     match (result, tunnel) {
         (Ok(()), Some(tunnel)) => tunnel(Box::pin(async move { closing(&mut stage).await })).await,
         (Ok(()), None) => {}
-        (Err(error), _) => current.load().gateway.connection_failed(downstream.peer, &error),
+        (Err(error), _) => current.load().gateway.connection_failed(downstream.peer.get(), &error),
     }
 }
 
