@@ -295,7 +295,7 @@ impl<'a> Probe<'a> {
         let permit = Permit::anonymous(&self.route);
         rewrite(&mut headers, &permit, &identity.headers, identity.anonymous.as_ref())
             .map_err(|error| error.to_string())?;
-        let host = self.host.header_value().map_err(|error| error.to_string())?;
+        let host = self.host.header_value().clone();
         let of_upstream = match &self.settings.host {
             HostHeader::Preserve => host.clone(),
             HostHeader::Fixed(fixed) => fixed.clone(),

@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 
 use ::http::header::HOST;
-use ::http::{HeaderMap, Uri};
+use ::http::{HeaderMap, HeaderValue, Uri};
 
 use super::Refusal;
 
@@ -17,8 +17,12 @@ const LONGEST: usize = 261;
 /// A valid `host[:port]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestHost {
-    sent: Box<str>,
-    host: Box<str>,
+    /// As it was sent: `host[:port]`.
+    sent: HeaderValue,
+    /// How much of it is the host.
+    host: usize,
+    /// The host in lower case, where that is not how it was sent.
+    lower: Option<Box<str>>,
     port: Option<u16>,
 }
 
@@ -27,9 +31,11 @@ impl RequestHost {
     /// user information, a path, white space, an empty label or port and everything else that has no place in it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        if text.len() > LONGEST {
-            return None;
-        }
+        Self::of(&HeaderValue::from_str(text).ok()?)
+    }
+
+    fn of(value: &HeaderValue) -> Option<Self> {
+        let text = value.to_str().ok().filter(|text| text.len() <= LONGEST)?;
         let (host, port) = if text.starts_with('[') {
             let end = text.find(']')? + 1;
             let (host, rest) = text.split_at_checked(end)?;
@@ -52,27 +58,30 @@ impl RequestHost {
             }
             Some(_) => return None,
         };
-        Some(Self { sent: text.into(), host: host.to_ascii_lowercase().into(), port })
+        let lower = host.bytes().any(|byte| byte.is_ascii_uppercase()).then(|| host.to_ascii_lowercase().into());
+        Some(Self { host: host.len(), lower, port, sent: value.clone() })
     }
 
     /// `host[:port]` as it was sent.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.sent
+        // What was parsed is visible ASCII.
+        self.sent.to_str().unwrap_or_default()
     }
 
     /// As a header's value.
-    ///
-    /// # Errors
-    /// Never for a host that was parsed: it is visible ASCII.
-    pub fn header_value(&self) -> Result<::http::HeaderValue, ::http::header::InvalidHeaderValue> {
-        ::http::HeaderValue::from_str(self.as_str())
+    #[must_use]
+    pub const fn header_value(&self) -> &HeaderValue {
+        &self.sent
     }
 
     /// The host in lower case, without its port; an IPv6 address keeps its brackets.
     #[must_use]
     pub fn host(&self) -> &str {
-        &self.host
+        match &self.lower {
+            Some(lower) => lower,
+            None => self.as_str().get(..self.host).unwrap_or_default(),
+        }
     }
 
     /// The port, where one was sent.
@@ -84,7 +93,7 @@ impl RequestHost {
 
 impl fmt::Display for RequestHost {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.sent)
+        formatter.write_str(self.as_str())
     }
 }
 
@@ -105,10 +114,7 @@ pub fn request_host(headers: &HeaderMap, uri: &Uri) -> Result<RequestHost, Refus
     let (Some(line), None) = (lines.next(), lines.next()) else {
         return Err(Refusal::BadRequest("There is not exactly one Host header."));
     };
-    let host = line
-        .to_str()
-        .ok()
-        .and_then(RequestHost::parse)
+    let host = RequestHost::of(line)
         .ok_or(Refusal::BadRequest("The Host header is not a host name or address with an optional port."))?;
     if let Some(authority) = uri.authority()
         && !authority.as_str().eq_ignore_ascii_case(host.as_str())
@@ -183,8 +189,6 @@ impl HostPattern {
 
 #[cfg(test)]
 mod tests {
-    use ::http::HeaderValue;
-
     use super::*;
 
     fn headers(hosts: &[&[u8]]) -> HeaderMap {

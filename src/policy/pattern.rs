@@ -3,7 +3,7 @@
 //! Matched on fully decoded segments, with or without one trailing slash; the most specific pattern wins, literal
 //! before `{name}` before `*`, compared from the left.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A pattern longer than this is refused: it could never match a path within the header limits anyway.
@@ -139,7 +139,7 @@ pub struct PatternTree<T> {
 
 #[derive(Clone, Debug)]
 struct Node<T> {
-    literals: HashMap<Box<str>, Node<T>>,
+    literals: BTreeMap<Box<str>, Node<T>>,
     capture: Option<Box<Node<T>>>,
     exact: Vec<T>,
     rest: Vec<T>,
@@ -147,7 +147,7 @@ struct Node<T> {
 
 impl<T> Default for Node<T> {
     fn default() -> Self {
-        Self { literals: HashMap::new(), capture: None, exact: Vec::new(), rest: Vec::new() }
+        Self { literals: BTreeMap::new(), capture: None, exact: Vec::new(), rest: Vec::new() }
     }
 }
 

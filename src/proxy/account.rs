@@ -29,8 +29,8 @@ pub(super) struct Account {
 
 impl Account {
     /// Opens the account. `guard` is held until it is closed.
-    pub(super) const fn open(gateway: Arc<Gateway>, exchange: Exchange, guard: ExchangeGuard) -> Self {
-        Self { exchange, gateway, guard, answered: None, sent: 0, complete: false, cut: None }
+    pub(super) fn open(gateway: Arc<Gateway>, exchange: Exchange, guard: ExchangeGuard) -> Box<Self> {
+        Box::new(Self { exchange, gateway, guard, answered: None, sent: 0, complete: false, cut: None })
     }
 
     /// The exchange's hold on its connection.
@@ -76,16 +76,19 @@ impl Drop for Account {
         if let Some(metrics) = gateway.route_metrics(&exchange.route) {
             metrics.finished(status, duration, exchange.added);
         }
+        if !gateway.log().has_access_lines() {
+            return;
+        }
         gateway.log().access(&AccessLine {
             request_id: exchange.id.as_str(),
             method: exchange.method.as_str(),
             route: &exchange.route,
-            path: &exchange.path,
+            path: &exchange.path(),
             status,
             tenant: exchange.principal.as_ref().map(|principal| &principal.tenant),
             user: exchange.principal.as_ref().map(|principal| &principal.user),
             session_id: exchange.session,
-            address: Some(exchange.client),
+            address: Some(exchange.client.get()),
             duration,
             upstream: exchange.upstream,
             added: exchange.added,

@@ -83,8 +83,8 @@ impl AnswerBody {
 
     /// Closes the account when the answer is over: sent, or given up. Dropping the body is where a request is
     /// accounted, so that a cut one counts too.
-    pub(super) fn accounted_in(mut self, account: Account) -> Self {
-        self.account = Some(Box::new(account));
+    pub(super) fn accounted_in(mut self, account: Box<Account>) -> Self {
+        self.account = Some(account);
         self
     }
 

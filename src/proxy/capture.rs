@@ -44,7 +44,7 @@ pub(super) async fn login(
     exchange: &mut Exchange,
     route: &Route,
     presented: &Presented,
-    mut cleared: Cleared,
+    mut cleared: Box<Cleared>,
 ) -> Result<Response<AnswerBody>, Failure> {
     // The store's time *before* the backend is asked: a revocation from here on wins over this login. It also shows
     // that there is a store, before the backend has done anything.
@@ -144,7 +144,7 @@ async fn make_session(
         remembered,
         idle,
         absolute,
-        address: Some(exchange.client),
+        address: Some(exchange.client.get()),
         user_agent: UserAgent::of(exchange.user_agent.as_ref().map(HeaderValue::as_bytes)),
         began,
         limit: gateway.config().session.max_per_user,

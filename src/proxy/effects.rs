@@ -45,7 +45,7 @@ impl Gateway {
         let event = |kind, outcome, actor| {
             let user_agent = exchange.user_agent.as_ref().map(HeaderValue::as_bytes);
             AuditEvent::new(self.clock().wall(), kind, outcome, actor).by_request(
-                exchange.client,
+                exchange.client.get(),
                 user_agent,
                 exchange.id.as_str(),
             )
@@ -147,7 +147,7 @@ impl Gateway {
             Effect::IdentitySpoofed { headers } => {
                 self.metrics().spoofed_headers(headers);
                 let spoofed = event(AuditType::IdentitySpoofed, Outcome::Denied, Actor::User)
-                    .with_details(Details::none().text("path", exchange.path.as_str()).count("headers", headers));
+                    .with_details(Details::none().text("path", &*exchange.path()).count("headers", headers));
                 let spoofed = match exchange.session {
                     Some(id) => spoofed.of_session(id),
                     None => spoofed,

@@ -135,7 +135,7 @@ pub(super) async fn logout(
     exchange: &mut Exchange,
     route: &Route,
     lookup: &Lookup,
-    mut cleared: Cleared,
+    mut cleared: Box<Cleared>,
 ) -> Result<Response<AnswerBody>, Failure> {
     let permit = match lookup {
         Lookup::Unavailable(unavailable) => return Err(Failure::Store(unavailable.clone())),

@@ -88,7 +88,7 @@ pub(super) async fn run(
     gateway: &Arc<Gateway>,
     exchange: &mut Exchange,
     call: &Call<'_>,
-    cleared: Cleared,
+    cleared: Box<Cleared>,
 ) -> Result<Response<AnswerBody>, Failure> {
     let Call { event, live, .. } = *call;
     // That there is a store, before the backend has done anything; and its time, so that a revocation from here on wins
@@ -155,7 +155,7 @@ async fn ask(
     gateway: &Gateway,
     exchange: &mut Exchange,
     call: &Call<'_>,
-    mut cleared: Cleared,
+    mut cleared: Box<Cleared>,
 ) -> Result<Response<UpstreamBody>, Failure> {
     let open = gateway.streams().register(call.live.id, call.cuts);
     cleared.content.cut_by(&open);
@@ -334,7 +334,7 @@ async fn switch_tenant(
         remembered,
         idle,
         absolute,
-        address: Some(exchange.client),
+        address: Some(exchange.client.get()),
         user_agent: UserAgent::of(exchange.user_agent.as_ref().map(HeaderValue::as_bytes)),
         began,
         limit: config.session.max_per_user,

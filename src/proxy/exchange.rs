@@ -1,5 +1,6 @@
 //! The facts of one exchange: gathered on the way through the pipeline, told to the log at its end.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,11 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::header::HeaderValue;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Version};
 
 use crate::clock::Monotonic;
 use crate::entropy::{Entropy, EntropyError};
-use crate::http::Scheme;
+use crate::http::{Scheme, printable};
 use crate::session::{Principal, SessionId};
 
 /// How the bytes of a connection travel.
@@ -24,13 +26,45 @@ pub(super) enum Transport {
 }
 
 /// The other end of a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Downstream {
     /// Its address, or the one that a trusted proxy names by the PROXY protocol.
-    pub(super) peer: IpAddr,
+    pub(super) peer: ClientAddress,
     pub(super) transport: Transport,
 }
 
+/// An address with its text, which every request of a connection needs again.
+#[derive(Clone, Debug)]
+pub(super) struct ClientAddress {
+    address: IpAddr,
+    text: HeaderValue,
+}
+
+impl ClientAddress {
+    pub(super) const fn get(&self) -> IpAddr {
+        self.address
+    }
+
+    pub(super) const fn header_value(&self) -> &HeaderValue {
+        &self.text
+    }
+
+    /// This, if it is `address`, else a new one.
+    pub(super) fn or(&self, address: IpAddr) -> Self {
+        if self.address == address { self.clone() } else { Self::from(address) }
+    }
+}
+
+impl From<IpAddr> for ClientAddress {
+    fn from(address: IpAddr) -> Self {
+        // An address is visible ASCII, so there is no other case; it would name nobody.
+        let text = HeaderValue::from_str(&address.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
+        Self { address, text }
+    }
+}
+
+/// The longest path in a log line, in characters.
+const LONGEST_LOGGED_PATH: usize = 1024;
 /// The longest request id that is taken over from a trusted proxy.
 const LONGEST_REQUEST_ID: usize = 64;
 
@@ -63,6 +97,8 @@ impl fmt::Debug for RequestId {
     }
 }
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
 /// Makes request ids: unique among instances and restarts by a random start, in order within a process.
 pub(super) struct RequestIds {
     process: u64,
@@ -78,8 +114,19 @@ impl RequestIds {
 
     pub(super) fn next(&self) -> RequestId {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let text = format!("{:016x}{number:08x}", self.process);
-        RequestId(HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("-")))
+        // By hand: each request has one. A process that has made 2^32 goes on with longer ones.
+        let (mut text, mut length) = ([0; 32], 0);
+        let mut write = |bytes: &[u8]| {
+            for byte in bytes {
+                text[length] = HEX[usize::from(byte >> 4)];
+                text[length + 1] = HEX[usize::from(byte & 0xf)];
+                length += 2;
+            }
+        };
+        write(&self.process.to_be_bytes());
+        let number = number.to_be_bytes();
+        write(number.strip_prefix(&[0; 4]).unwrap_or(&number));
+        RequestId(HeaderValue::from_bytes(&text[..length]).unwrap_or(HeaderValue::from_static("-")))
     }
 }
 
@@ -88,13 +135,13 @@ impl RequestIds {
 pub(super) struct Exchange {
     pub(super) id: RequestId,
     /// The client's verified address.
-    pub(super) client: IpAddr,
+    pub(super) client: ClientAddress,
     /// How the client reached the first of the proxies, or the gateway.
     pub(super) scheme: Scheme,
     pub(super) method: Method,
     pub(super) version: Version,
-    /// The normalised path, or what could be read of a refused one; never the query.
-    pub(super) path: String,
+    /// The target, normalised unless it was refused; `None` when nothing of it can be believed.
+    pub(super) target: Option<PathAndQuery>,
     pub(super) user_agent: Option<HeaderValue>,
     pub(super) started: Monotonic,
     /// Where a person's browser that asks for a page is sent when it has to log in first.
@@ -112,6 +159,14 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
+    /// The path for logs and audit lines, made printable; never the query.
+    pub(super) fn path(&self) -> Cow<'_, str> {
+        match &self.target {
+            None => Cow::Borrowed("-"),
+            Some(target) => Cow::Owned(printable(target.path().as_bytes(), LONGEST_LOGGED_PATH)),
+        }
+    }
+
     /// The backend took so long for an answer's head.
     pub(super) fn upstream_took(&mut self, took: Duration) {
         self.upstream = Some(self.upstream.unwrap_or_default() + took);

@@ -104,7 +104,7 @@ pub(super) async fn send(
     gateway: &Gateway,
     exchange: &mut Exchange,
     permit: &Permit,
-    cleared: Cleared,
+    cleared: Box<Cleared>,
 ) -> Result<Response<UpstreamBody>, Failure> {
     let (request, upstream) = prepare(gateway, exchange, permit, cleared).await?;
     let sent = gateway.clock().monotonic();
@@ -118,7 +118,7 @@ pub(super) async fn send_upgrade(
     gateway: &Gateway,
     exchange: &mut Exchange,
     permit: &Permit,
-    cleared: Cleared,
+    cleared: Box<Cleared>,
     upgrade: &Upgrade,
 ) -> Result<Switched, Failure> {
     let (mut request, upstream) = prepare(gateway, exchange, permit, cleared).await?;
@@ -134,22 +134,22 @@ async fn prepare<'a>(
     gateway: &'a Gateway,
     exchange: &Exchange,
     permit: &Permit,
-    cleared: Cleared,
+    cleared: Box<Cleared>,
 ) -> Result<(Request<RequestBody>, &'a BoundUpstream), Failure> {
-    let Cleared { method, target, host, scheme, mut headers, content } = cleared;
+    let Cleared { method, target, host, scheme, mut headers, content } = *cleared;
     let upstream = gateway.upstream(permit)?;
     let config = gateway.config();
 
     // The identity goes in last, after everything of that name went out.
     rewrite(&mut headers, permit, &config.identity.headers, config.identity.anonymous.as_ref())
         .map_err(|unwritable| Failure::Internal(unwritable.to_string()))?;
-    let forwarded_host = host.header_value().map_err(|error| Failure::Internal(error.to_string()))?;
+    let forwarded_host = host.header_value().clone();
     let host_value = match &upstream.host {
         HostHeader::Preserve => forwarded_host.clone(),
         HostHeader::Fixed(value) => value.clone(),
     };
     headers.insert(HOST, host_value);
-    headers.insert(X_FORWARDED_FOR, address_value(exchange)?);
+    headers.insert(X_FORWARDED_FOR, exchange.client.header_value().clone());
     headers.insert(X_FORWARDED_HOST, forwarded_host);
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme.as_str()));
     headers.insert(X_REQUEST_ID, exchange.id.header_value().clone());
@@ -162,7 +162,7 @@ async fn prepare<'a>(
         Content::Whole(bytes) if bytes.is_empty() => RequestBody::Empty,
         Content::Whole(bytes) => RequestBody::Full(bytes),
         Content::Client(incoming, _) if incoming.is_end_stream() => RequestBody::Empty,
-        Content::Client(incoming, begin) => client_body(gateway, incoming, begin, upstream).await?,
+        Content::Client(incoming, begin) => Box::pin(client_body(gateway, incoming, begin, upstream)).await?,
     };
     // RFC 9110 §8.6: a method that usually has a body says so when it has none.
     if body.is_end_stream() && matches!(method, Method::POST | Method::PUT | Method::PATCH) {
@@ -188,7 +188,7 @@ pub(super) async fn forward(
     gateway: &Gateway,
     exchange: &mut Exchange,
     permit: &Permit,
-    cleared: Cleared,
+    cleared: Box<Cleared>,
 ) -> Result<Response<UpstreamBody>, Failure> {
     let mut answer = send(gateway, exchange, permit, cleared).await?;
     polish(gateway, exchange, permit, answer.headers_mut());
@@ -235,10 +235,6 @@ fn uri(gateway: &Gateway, permit: &Permit, target: &Target) -> Result<Uri, Failu
         }
         Err(ForeignClaim) => Err(Failure::Denied(Denial::TenantMismatch)),
     }
-}
-
-fn address_value(exchange: &Exchange) -> Result<HeaderValue, Failure> {
-    HeaderValue::from_str(&exchange.client.to_string()).map_err(|error| Failure::Internal(error.to_string()))
 }
 
 /// A client's body as the upstream wants it: all there, or as it comes.

@@ -28,16 +28,13 @@ use crate::health;
 use crate::http::{
     Claims, HeadLimits, Presented, ProtectedHeaders, Refusal, RequestHost, Scheme, Target, Upgrade, check_expectation,
     check_http2_head, check_method, client_address, expire_set_cookie, forwarded_proto, http2_host, is_cross_site,
-    is_navigation, is_preflight, is_safe, is_websocket_upgrade, login_redirect, printable, request_host,
-    take_gateway_cookie,
+    is_navigation, is_preflight, is_safe, is_websocket_upgrade, login_redirect, request_host, take_gateway_cookie,
 };
 use crate::policy::{
     Auth, Denial, Event, Identity, IdentityMode, Permit, Route, TenantClaim, claimed_tenants, decide, rewrite_query,
 };
 use crate::session::{EndReason, Role, SessionId, Standing, TenantId, TenantStatus};
 
-/// The longest path in a log line, in characters.
-const LONGEST_LOGGED_PATH: usize = 1024;
 /// The most tenants that one request may name in a migration mode.
 const MOST_CLAIMS: usize = 8;
 const EXPIRES_IN: HeaderName = HeaderName::from_static("x-session-expires-in");
@@ -48,7 +45,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A request that may be looked at: everything that cannot be believed was refused or removed.
 struct Admitted {
-    cleared: Cleared,
+    cleared: Box<Cleared>,
     presented: Presented,
     claims: Claims,
     endpoint: Option<Endpoint>,
@@ -94,7 +91,7 @@ impl Gateway {
     pub(super) async fn handle(
         self: Arc<Self>,
         request: Request<ClientBody>,
-        downstream: Downstream,
+        downstream: &Downstream,
         verdict: Result<(), Refusal>,
         guard: ExchangeGuard,
     ) -> Response<AnswerBody> {
@@ -107,33 +104,34 @@ impl Gateway {
                 self.finish(account, response)
             }
             Ok(Admission::Health(answer)) => self.finish(account, respond::health(&answer)),
-            // Whoever still listens.
+            // What makes or ends sessions runs to its end, whoever still listens.
             Ok(Admission::Admitted(admitted)) if admitted.runs_to_its_end() => {
-                let task = self.tasks().spawn(self.clone().answer(account, *admitted));
+                let task = self.tasks().spawn(self.clone().answer(account, admitted));
                 task.await.unwrap_or_else(|_| respond::after_panic())
             }
-            Ok(Admission::Admitted(admitted)) => self.answer(account, *admitted).await,
+            Ok(Admission::Admitted(admitted)) => self.answer(account, admitted).await,
         }
     }
 
     /// The facts of the exchange that are known before anything is believed.
-    fn begin(&self, request: &Request<ClientBody>, downstream: Downstream) -> Exchange {
+    fn begin(&self, request: &Request<ClientBody>, downstream: &Downstream) -> Exchange {
         let headers = request.headers();
         let server = &self.config().server;
         let proxies = &server.trusted_proxies;
-        let from_proxy = proxies.iter().any(|network| network.contains(&downstream.peer));
+        let peer = downstream.peer.get();
+        let from_proxy = proxies.iter().any(|network| network.contains(&peer));
         let given = if from_proxy { RequestId::from_proxy(headers) } else { None };
         Exchange {
             id: given.unwrap_or_else(|| self.request_ids().next()),
-            client: client_address(downstream.peer, proxies, headers),
-            scheme: forwarded_proto(downstream.peer, proxies, headers).unwrap_or(match downstream.transport {
+            client: downstream.peer.or(client_address(peer, proxies, headers)),
+            scheme: forwarded_proto(peer, proxies, headers).unwrap_or(match downstream.transport {
                 Transport::Tls => Scheme::Https,
                 // The proxy that ends TLS in front need not say so.
                 Transport::Plain => server.public_url.scheme(),
             }),
             method: request.method().clone(),
             version: request.version(),
-            path: String::new(),
+            target: None,
             user_agent: headers.get(USER_AGENT).cloned(),
             started: self.clock().monotonic(),
             login_redirect: None,
@@ -157,13 +155,10 @@ impl Gateway {
         let (mut parts, incoming) = request.into_parts();
         let mut headers = parts.headers;
         let server = &self.config().server;
-        exchange.path = printable(parts.uri.path().as_bytes(), LONGEST_LOGGED_PATH);
 
         // 1. Framing first: of a head that can be read in two ways, nothing else can be believed either.
-        if let Err(refusal) = verdict {
-            exchange.path = String::from("-");
-            return Err(refusal.into());
-        }
+        verdict?;
+        exchange.target = parts.uri.path_and_query().cloned();
 
         // 2. Method and path in their one normal form, which the backend will get, too. What framing is to HTTP/1, the
         //    form of the parsed head is to HTTP/2.
@@ -174,7 +169,7 @@ impl Gateway {
         }
         check_method(&parts.method)?;
         let target = Target::of_uri(&parts.uri)?;
-        exchange.path = printable(target.path().as_bytes(), LONGEST_LOGGED_PATH);
+        exchange.target = Some(target.path_and_query().clone());
 
         // 3. Health, before the host is looked at: load balancers ask by address, and some in HTTP/1.0 without a Host.
         if let Some(answer) = health::answer(&parts.method, target.path(), self.readiness()) {
@@ -237,14 +232,14 @@ impl Gateway {
             _ => ProtectedHeaders::Remove,
         };
         let claims = self.filter().strip_request_but(&mut headers, protected).claims;
-        let cleared = Cleared {
+        let cleared = Box::new(Cleared {
             method: parts.method,
             target,
             host,
             scheme: exchange.scheme,
             headers,
             content: Content::of(incoming),
-        };
+        });
         Ok(Admission::Admitted(Box::new(Admitted {
             cleared,
             presented,
@@ -279,7 +274,7 @@ impl Gateway {
     }
 
     /// From an admitted request to the finished answer.
-    async fn answer(self: Arc<Self>, mut account: Account, admitted: Admitted) -> Response<AnswerBody> {
+    async fn answer(self: Arc<Self>, mut account: Box<Account>, admitted: Box<Admitted>) -> Response<AnswerBody> {
         let response = match self.dispatch(&mut account.exchange, admitted).await {
             Ok(response) => response,
             Err(failure) => self.refuse(&mut account.exchange, &failure),
@@ -287,16 +282,17 @@ impl Gateway {
         self.finish(account, response)
     }
 
+    /// What is rare in it is boxed: the memory of its future is that of every request under way.
     async fn dispatch(
         self: &Arc<Self>,
         exchange: &mut Exchange,
-        admitted: Admitted,
+        admitted: Box<Admitted>,
     ) -> Result<Response<AnswerBody>, Failure> {
-        let Admitted { mut cleared, presented, claims, endpoint, route, event, mode, touches, switch } = admitted;
+        let Admitted { mut cleared, presented, claims, endpoint, route, event, mode, touches, switch } = *admitted;
 
         // 8. A login needs no session, and makes one from the backend's own answer.
         if endpoint == Some(Endpoint::Login) {
-            return capture::login(self, exchange, &route, &presented, cleared).await;
+            return Box::pin(capture::login(self, exchange, &route, &presented, cleared)).await;
         }
 
         // 9. The session, read from the store. A public route costs no look-up; a preflight carries no identity.
@@ -311,10 +307,12 @@ impl Gateway {
         // 10. The gateway's own endpoints.
         match endpoint {
             Some(Endpoint::Login) | None => {}
-            Some(Endpoint::Logout) => return endpoints::logout(self, exchange, &route, &lookup, cleared).await,
-            Some(Endpoint::LogoutAll) => return endpoints::logout_all(self, exchange, &lookup).await,
+            Some(Endpoint::Logout) => {
+                return Box::pin(endpoints::logout(self, exchange, &route, &lookup, cleared)).await;
+            }
+            Some(Endpoint::LogoutAll) => return Box::pin(endpoints::logout_all(self, exchange, &lookup)).await,
             Some(Endpoint::Status) => return endpoints::status(self, &cleared.method, &lookup),
-            Some(Endpoint::Refresh) => return endpoints::refresh(self, &cleared.method, &mut lookup).await,
+            Some(Endpoint::Refresh) => return Box::pin(endpoints::refresh(self, &cleared.method, &mut lookup)).await,
         }
 
         // 11. The decision. Nothing is forwarded without its permit.
@@ -329,7 +327,7 @@ impl Gateway {
         // 12. Unless the permit says so, no claim that step 7 may have left goes any further; and nobody's of a tenant
         //     that is shut out.
         if *permit.identity() == Identity::AsClaimed {
-            self.refuse_claims_of_the_shut_out(&cleared).await?;
+            Box::pin(self.refuse_claims_of_the_shut_out(&cleared)).await?;
         } else if mode != IdentityMode::Enforce {
             self.filter().strip_request(&mut cleared.headers);
         }
@@ -340,7 +338,7 @@ impl Gateway {
             && !preflight
             && self.record_use(live).await.map_err(Failure::Store)? == Recorded::SessionGone
         {
-            let reason = self.why_gone(live.id).await?;
+            let reason = Box::pin(self.why_gone(live.id)).await?;
             return Err(Failure::Denied(Denial::SessionEnded(reason)));
         }
 
@@ -348,7 +346,7 @@ impl Gateway {
         //     does it, the store ends them, then the answer goes out.
         if let (Some(event), Lookup::Live(live)) = (&event, &lookup) {
             let call = events::Call { event, route: &route, permit: &permit, live, cuts: cuts_of(mode) };
-            return events::run(self, exchange, &call, cleared).await;
+            return Box::pin(events::run(self, exchange, &call, cleared)).await;
         }
 
         // 15. To the backend, and its answer back. From here on the end of the session ends them, too.
@@ -356,7 +354,7 @@ impl Gateway {
         let mut response = match switch {
             Some(asked) => {
                 let session = open.map(|open| TunnelSession { open, touches });
-                tunnel::open(self, exchange, &permit, cleared, asked, session).await?
+                Box::pin(tunnel::open(self, exchange, &permit, cleared, asked, session)).await?
             }
             None => self.pass_on(exchange, &permit, cleared, open).await?,
         };
@@ -371,7 +369,7 @@ impl Gateway {
         &self,
         exchange: &mut Exchange,
         permit: &Permit,
-        mut cleared: Cleared,
+        mut cleared: Box<Cleared>,
         open: Option<OpenStream>,
     ) -> Result<Response<AnswerBody>, Failure> {
         if let Some(open) = &open {
@@ -380,7 +378,7 @@ impl Gateway {
         match (forward(self, exchange, permit, cleared).await, open) {
             // Its moment begins now: the answer to a request that was accepted in time is whole, unless it goes on and on.
             (Ok(answer), open) => {
-                Ok(answer.map(|body| AnswerBody::streamed(body).cut_by(open.map(|open| open.another()))))
+                Ok(answer.map(|body| AnswerBody::streamed(body).cut_by(open.map(OpenStream::begun_anew))))
             }
             (Err(failure), Some(open)) if failure.blames_the_body() => {
                 Err(open.reason().map_or(failure, |reason| Failure::Denied(Denial::SessionEnded(reason))))
@@ -404,7 +402,7 @@ impl Gateway {
             }
             Lookup::Ended(ended) => {
                 exchange.session = Some(ended.id);
-                self.note_end(exchange, ended).await;
+                Box::pin(self.note_end(exchange, ended)).await;
                 self.run(exchange, Effect::SessionRejected(ended.clone()));
             }
             Lookup::Unknown(id) => exchange.session = *id,
@@ -546,7 +544,7 @@ impl Gateway {
     }
 
     /// Names the exchange in its answer, and accounts for it once the answer is over, sent or cut.
-    fn finish(self: &Arc<Self>, mut account: Account, mut response: Response<AnswerBody>) -> Response<AnswerBody> {
+    fn finish(self: &Arc<Self>, mut account: Box<Account>, mut response: Response<AnswerBody>) -> Response<AnswerBody> {
         let exchange = &mut account.exchange;
         // The gateway's own share: what the answer's head took, less the backend's part of it.
         let until_head = self.clock().monotonic().since(exchange.started);

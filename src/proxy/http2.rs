@@ -49,8 +49,8 @@ pub(super) async fn serve_http2(
     let state = ConnectionState::http2();
     let handed_out = HandedOut::default();
     let io = RefusalWatch::new(ClientIo::new(stream, state.clone(), limits.timeouts.write), handed_out.clone(), {
-        let current = current.clone();
-        move |refused| current.load().gateway.refused_unread(downstream.peer, refused)
+        let (current, peer) = (current.clone(), downstream.peer.get());
+        move |refused| current.load().gateway.refused_unread(peer, refused)
     });
     let begun = Notify::new();
     let mut overdue = pin!(state.overdue(&limits.timeouts));
@@ -63,7 +63,7 @@ pub(super) async fn serve_http2(
     };
     let mut connection = match greeting {
         Ok(connection) => connection,
-        Err(error) => return failed(&current, downstream, &error),
+        Err(error) => return failed(&current, &downstream, &error),
     };
     let mut alive = pin!(silence(connection.ping_pong(), &state, limits.timeouts.header));
     // How long a client may say nothing once it was told to go.
@@ -96,9 +96,9 @@ pub(super) async fn serve_http2(
                 let gateway = current.load().gateway.clone();
                 let _under_way = handed_out.begin(respond.stream_id().as_u32());
                 let stream = Stream { respond, patience: limits.timeouts.write, _under_way };
-                tokio::spawn(stream.serve(gateway, request, downstream, verdict, guard));
+                tokio::spawn(stream.serve(gateway, request, downstream.clone(), verdict, guard));
             }
-            Some(Err(error)) => return failed(&current, downstream, &error),
+            Some(Err(error)) => return failed(&current, &downstream, &error),
             None => return,
         }
     }
@@ -149,9 +149,9 @@ async fn silence(pings: Option<PingPong>, state: &ConnectionState, allowed: Dura
 
 /// Tells of a connection that ended with an error. One that the library ends broke the protocol or abused it, and what
 /// it asked for is counted as refused.
-fn failed(current: &Current, downstream: Downstream, error: &h2::Error) {
+fn failed(current: &Current, downstream: &Downstream, error: &h2::Error) {
     if error.is_library() {
-        current.load().gateway.refused_unread(downstream.peer, Unread::Malformed);
+        current.load().gateway.refused_unread(downstream.peer.get(), Unread::Malformed);
     }
-    tracing::debug!(client = %downstream.peer, %error, "a connection ended early");
+    tracing::debug!(client = %downstream.peer.get(), %error, "a connection ended early");
 }

@@ -51,7 +51,7 @@ impl Stream {
             biased;
             // The client does not want it any more.
             _ = poll_fn(|context| self.respond.poll_reset(context)) => return,
-            answer = gateway.clone().handle(request, downstream, verdict, guard) => answer,
+            answer = gateway.clone().handle(request, &downstream, verdict, guard) => answer,
         };
         let (mut head, body) = answer.into_parts();
         complete_head(&mut head.headers, &body, &gateway);

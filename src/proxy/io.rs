@@ -7,6 +7,7 @@
 //! hyper gets a head when it is whole and was accepted. In place of a refused one it gets [`STAND_IN`], a request that
 //! stands for it, so that every refusal is answered, counted and logged by the one pipeline.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,6 +26,9 @@ use crate::http::{HeadLimits, Phase, Refusal, RequestFraming};
 /// What hyper is given in place of a head that was refused. The verdict goes with it, so it is answered with an error
 /// and the connection is closed.
 const STAND_IN: &[u8] = b"REFUSED /refused HTTP/1.1\r\nhost: refused\r\n\r\n";
+
+/// What is read at a time until a head is there. Most fit.
+const FIRST_PIECE: usize = 2048;
 
 /// The most bytes that a client can send after a request for another protocol, before it knows the answer. What is more
 /// stays in the socket.
@@ -62,6 +66,8 @@ struct Shared {
     tunnel: Option<Tunnelling>,
     /// The end of the session for which an answer is being written.
     kill: Option<Arc<Kill>>,
+    /// The client has not taken all of what was written.
+    writing: bool,
 }
 
 impl ConnectionState {
@@ -85,6 +91,7 @@ impl ConnectionState {
             reader: None,
             tunnel: None,
             kill: None,
+            writing: false,
         })))
     }
 
@@ -151,6 +158,24 @@ impl ConnectionState {
     pub(super) fn is_idle_for(&self, time: Duration) -> bool {
         let shared = self.0.lock();
         shared.in_progress == 0 && shared.waiting_since.elapsed() >= time
+    }
+
+    /// Ready when nothing has been under way, neither read nor written, for as long.
+    pub(super) async fn quiet(&self, time: Duration) {
+        loop {
+            let due = self.quiet_since().unwrap_or_else(Instant::now) + time;
+            if due <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(due).await;
+        }
+    }
+
+    fn quiet_since(&self) -> Option<Instant> {
+        let shared = self.0.lock();
+        let framing = shared.framing.as_ref()?;
+        let between = shared.in_progress == 0 && framing.phase() == Phase::Idle && !framing.has_verdict();
+        (between && !shared.writing).then_some(shared.waiting_since)
     }
 
     /// Ready when the client has taken too long to send a head, or the next one.
@@ -336,9 +361,12 @@ impl<S> ClientIo<S> {
 
     fn after_write<T>(&mut self, polled: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
-            self.write_deadline = None;
+            if self.write_deadline.take().is_some() {
+                self.state.0.lock().writing = false;
+            }
             return polled;
         }
+        self.state.0.lock().writing = true;
         if self.state.poll_killed(context).is_ready() {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the session ended")));
         }
@@ -348,6 +376,29 @@ impl<S> ClientIo<S> {
 }
 
 impl<S: AsyncRead + Unpin> ClientIo<S> {
+    /// Waits for a head to be there, in place of hyper, which would hold buffers meanwhile. `false`: the stream is over.
+    pub(super) async fn head(&mut self) -> io::Result<bool> {
+        poll_fn(|context| {
+            let mut piece = [0; FIRST_PIECE];
+            let mut buffer = ReadBuf::new(&mut piece);
+            ready!(Pin::new(&mut *self).poll_read(context, &mut buffer))?;
+            let read = buffer.filled();
+            // What is ready may be more than the piece.
+            self.ready = if self.ready.is_empty() {
+                Bytes::copy_from_slice(read)
+            } else {
+                Bytes::from([read, &self.ready].concat())
+            };
+            Poll::Ready(Ok(!self.ready.is_empty()))
+        })
+        .await
+    }
+
+    /// Whether nothing was read that nobody has looked at.
+    pub(super) fn is_drained(&self) -> bool {
+        self.ready.is_empty() && self.withheld.is_empty() && matches!(self.reading, Reading::Http)
+    }
+
     /// Reads on while the answer to a request for another protocol is due, so that a client that goes away is noticed.
     /// Ready with the end of the stream alone.
     fn poll_early(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -53,7 +53,8 @@ impl Default for OpenStreams {
 impl OpenStreams {
     /// Registers something that is open for a session.
     pub(super) fn register(self: &Arc<Self>, id: SessionId, cuts: Cuts) -> OpenStream {
-        let kill = Arc::new(Kill { since: Instant::now(), cuts, reason: OnceLock::new(), waker: AtomicWaker::new() });
+        let since = Mutex::new(Instant::now());
+        let kill = Arc::new(Kill { since, cuts, reason: OnceLock::new(), waker: AtomicWaker::new() });
         self.shard(id).lock().entry(id).or_default().push(kill.clone());
         OpenStream { streams: self.clone(), id, kill }
     }
@@ -61,7 +62,7 @@ impl OpenStreams {
     /// Cuts all that has been open for a session since then at least; answers how much that was.
     fn cut(&self, id: SessionId, reason: EndReason, then: Instant) -> usize {
         let shard = self.shard(id).lock();
-        let is_concerned = |kill: &&Arc<Kill>| kill.since <= then && kill.cuts.includes(reason);
+        let is_concerned = |kill: &&Arc<Kill>| kill.is_older(then) && kill.cuts.includes(reason);
         let concerned = || shard.get(&id).into_iter().flatten().filter(is_concerned);
         // First all are told, then all are woken: who sees one cut sees them all cut.
         let cut = concerned().filter(|kill| kill.reason.set(reason).is_ok()).count();
@@ -76,7 +77,7 @@ impl OpenStreams {
 
     /// The sessions for which something has been open since then at least.
     fn open_since(&self, then: Instant) -> Vec<SessionId> {
-        let waiting = |kill: &Arc<Kill>| kill.since <= then && kill.reason.get().is_none();
+        let waiting = |kill: &Arc<Kill>| kill.is_older(then) && kill.reason.get().is_none();
         let mut found = Vec::new();
         for shard in &self.shards {
             let shard = shard.lock();
@@ -119,13 +120,17 @@ impl Cuts {
 /// The signal to one open stream. One task waits for it at a time.
 #[derive(Debug)]
 pub(super) struct Kill {
-    since: Instant,
+    since: Mutex<Instant>,
     cuts: Cuts,
     reason: OnceLock<EndReason>,
     waker: AtomicWaker,
 }
 
 impl Kill {
+    fn is_older(&self, then: Instant) -> bool {
+        *self.since.lock() <= then
+    }
+
     /// Ready when the session is over.
     pub(super) fn poll(&self, context: &Context<'_>) -> Poll<EndReason> {
         if let Some(reason) = self.reason.get() {
@@ -148,6 +153,15 @@ impl OpenStream {
     /// Registers something else that is open for the same session.
     pub(super) fn another(&self) -> Self {
         self.streams.register(self.id, self.kill.cuts)
+    }
+
+    /// Its moment begins now, as if it had been registered just now; also if it was cut.
+    pub(super) fn begun_anew(self) -> Self {
+        if self.reason().is_some() {
+            return self.another();
+        }
+        *self.kill.since.lock() = Instant::now();
+        self
     }
 
     /// The session.

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ use crate::tls::HTTP2;
 
 /// hyper's smallest permitted read buffer.
 const SMALLEST_BUFFER: usize = 8192;
+/// How long a connection rests until its memory is given back. A browser's next requests come sooner.
+const QUIET: Duration = Duration::from_secs(2);
 /// How long to wait after an accept that failed for want of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
@@ -164,12 +167,12 @@ async fn open(
         return None;
     }
     let Some(tls) = &limits.tls else {
-        let downstream = Downstream { peer: client, transport: Transport::Plain };
+        let downstream = Downstream { peer: client.into(), transport: Transport::Plain };
         return Some(Opened { stream: ClientStream::Plain(stream), downstream });
     };
     match tls.accept(stream).await {
         Ok(stream) => {
-            let downstream = Downstream { peer: client, transport: Transport::Tls };
+            let downstream = Downstream { peer: client.into(), transport: Transport::Tls };
             Some(Opened { stream: ClientStream::Tls(Box::new(stream)), downstream })
         }
         Err(error) => {
@@ -198,7 +201,8 @@ async fn serve(
     // Small answers must not wait for the next one. A socket that refuses the option is a socket that is gone.
     let _ = stream.set_nodelay(true);
     let gateway = current.load().gateway.clone();
-    let opening = tokio::time::timeout(limits.timeouts.header, open(stream, peer, &mut slot, &gateway, &limits));
+    let opening =
+        tokio::time::timeout(limits.timeouts.header, Box::pin(open(stream, peer, &mut slot, &gateway, &limits)));
     let nobody = Notify::new();
     let opened = tokio::select! {
         biased;
@@ -210,7 +214,7 @@ async fn serve(
             serve_http1(stream, downstream, current, limits, stage).await;
         }
         Ok(Some(Opened { stream: ClientStream::Tls(stream), downstream })) if speaks_http2(&stream) => {
-            serve_http2(stream, downstream, current, limits, stage).await;
+            Box::pin(serve_http2(stream, downstream, current, limits, stage)).await;
         }
         Ok(Some(Opened { stream: ClientStream::Tls(stream), downstream })) => {
             serve_http1(stream, downstream, current, limits, stage).await;
@@ -232,52 +236,78 @@ async fn serve_http1(
     mut stage: watch::Receiver<Stage>,
 ) {
     let state = ConnectionState::http1(limits.head);
-    let io = TokioIo::new(ClientIo::new(stream, state.clone(), limits.timeouts.write));
+    let mut io = ClientIo::new(stream, state.clone(), limits.timeouts.write);
     let begun = Arc::new(Notify::new());
-    let service = service_fn({
+    let mut service = service_fn({
         let (current, state, begun, stage) = (current.clone(), state.clone(), begun.clone(), stage.clone());
+        let downstream = downstream.clone();
         move |request: Request<Incoming>| {
             begun.notify_one();
             let (verdict, guard) = state.begin_exchange();
             let (gateway, stage) = (current.load().gateway.clone(), stage.clone());
             let request = request.map(ClientBody::Http1);
-            async move {
-                let mut answer = gateway.handle(request, downstream, verdict, guard).await;
+            let downstream = downstream.clone();
+            // Boxed: hyper keeps the room of this future for as long as there is the connection.
+            Box::pin(async move {
+                let mut answer = gateway.handle(request, &downstream, verdict, guard).await;
                 if *stage.borrow() != Stage::Serving && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
                     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(answer)
-            }
+            })
         }
     });
-    let connection = http1::Builder::new()
+    let mut stage_of_tunnel = stage.clone();
+    let mut ending = pin!(ending(&mut stage, &begun));
+    let mut overdue = pin!(state.overdue(&limits.timeouts));
+    // hyper is there while there is something to do. Between requests it would hold 16 KiB of empty buffers.
+    let result = loop {
+        tokio::select! {
+            biased;
+            head = io.head() => if !head.unwrap_or(false) { return },
+            // Dropping the connection closes it: there is nobody to talk to.
+            () = &mut overdue => return,
+            () = &mut ending => return,
+        }
+        let connection = http1(&limits).serve_connection(TokioIo::new(io), service).with_upgrades();
+        let mut connection = Box::pin(connection);
+        tokio::select! {
+            biased;
+            result = connection.as_mut() => break result,
+            () = &mut overdue => return,
+            () = &mut ending => {
+                connection.as_mut().graceful_shutdown();
+                break connection.as_mut().await;
+            }
+            () = state.quiet(QUIET) => {}
+        }
+        let Some(parts) = Pin::into_inner(connection).into_parts() else { return };
+        (io, service) = (parts.io.into_inner(), parts.service);
+        // Bytes that belong to no request any more could be read as the next one.
+        if !parts.read_buf.is_empty() || !io.is_drained() {
+            return;
+        }
+    };
+    // Taken in any case: it would keep the state alive that holds it.
+    let tunnel = state.take_tunnel();
+    match (result, tunnel) {
+        (Ok(()), Some(tunnel)) => tunnel(Box::pin(async move { closing(&mut stage_of_tunnel).await })).await,
+        (Ok(()), None) => {}
+        (Err(error), _) => current.load().gateway.connection_failed(downstream.peer.get(), &error),
+    }
+}
+
+fn http1(limits: &ListenerLimits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
         .max_buf_size(limits.head.bytes.max(SMALLEST_BUFFER))
         // A client that has said all it has to say may still be listening. And one that is gone has sent its request: a
         // login or logout of its must reach its end, which hyper would cut short if it took the end of the bytes for
         // the end of the exchange.
         .half_close(true)
         // The framing counts exactly; hyper must only not give up before it.
-        .max_headers(limits.head.count.saturating_add(1))
-        .serve_connection(io, service)
-        .with_upgrades();
-    tokio::pin!(connection);
-    let result = tokio::select! {
-        biased;
-        result = connection.as_mut() => result,
-        // Dropping the connection closes it: there is nobody to talk to.
-        () = state.overdue(&limits.timeouts) => return,
-        () = ending(&mut stage, &begun) => {
-            connection.as_mut().graceful_shutdown();
-            connection.as_mut().await
-        }
-    };
-    // Taken in any case: it would keep the state alive that holds it.
-    let tunnel = state.take_tunnel();
-    match (result, tunnel) {
-        (Ok(()), Some(tunnel)) => tunnel(Box::pin(async move { closing(&mut stage).await })).await,
-        (Ok(()), None) => {}
-        (Err(error), _) => current.load().gateway.connection_failed(downstream.peer, &error),
-    }
+        .max_headers(limits.head.count.saturating_add(1));
+    builder
 }
 
 fn speaks_http2<S>(stream: &TlsStream<S>) -> bool {

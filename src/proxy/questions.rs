@@ -78,7 +78,7 @@ impl Questions {
             headers,
             content: Content::Whole(Bytes::new()),
         };
-        let (parts, body) = send(gateway, exchange, &self.permit, question).await?.into_parts();
+        let (parts, body) = send(gateway, exchange, &self.permit, Box::new(question)).await?.into_parts();
         let body = read_answer(&parts.headers, body, LARGEST_ANSWER_TO_A_QUESTION).await?;
         Ok((parts.status, body))
     }

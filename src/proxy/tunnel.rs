@@ -76,7 +76,7 @@ pub(super) async fn open(
     gateway: &Gateway,
     exchange: &mut Exchange,
     permit: &Permit,
-    cleared: Cleared,
+    cleared: Box<Cleared>,
     asked: Asked,
     session: Option<TunnelSession>,
 ) -> Result<Response<AnswerBody>, Failure> {
@@ -132,11 +132,11 @@ enum Told {
 
 impl Tunnel {
     /// Puts itself into the hands of its connection.
-    pub(super) fn when_switched(self, gateway: Arc<Gateway>, account: Account) -> Tunnelling {
+    pub(super) fn when_switched(self, gateway: Arc<Gateway>, account: Box<Account>) -> Tunnelling {
         Box::new(move |closing| Box::pin(self.run(gateway, closing, account)))
     }
 
-    async fn run(self, gateway: Arc<Gateway>, mut closing: BoxFuture<'static, ()>, mut account: Account) {
+    async fn run(self, gateway: Arc<Gateway>, mut closing: BoxFuture<'static, ()>, mut account: Box<Account>) {
         let Self { client, mut backend, is_websocket, session } = self;
         let Ok(client) = client.await else { return };
         let (mut client_reader, mut client_writer) = split(TokioIo::new(client));

@@ -191,9 +191,15 @@ impl Log {
         tracing_subscriber::registry().with(lines.with_filter(filter))
     }
 
+    /// Whether requests' lines are written: they are of level `info`. To be asked before one is put together.
+    #[must_use]
+    pub fn has_access_lines(&self) -> bool {
+        self.shared.settings.level.filter() >= LevelFilter::INFO
+    }
+
     /// Writes a request's line, at level `info`. Never waits.
     pub fn access(&self, line: &AccessLine<'_>) {
-        if self.shared.settings.level.filter() < LevelFilter::INFO {
+        if !self.has_access_lines() {
             return;
         }
         let mut out = Vec::with_capacity(512);

@@ -10,7 +10,7 @@ use http::{HeaderMap, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::dial::Connection;
+use super::connection::Connection;
 use super::peer::Load;
 use super::pool::Pool;
 
@@ -64,6 +64,14 @@ impl UpstreamBody {
         }
     }
 
+    fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let body = &mut self.body;
+        match &mut self.lease {
+            Some(lease) => lease.connection.poll_for(context, |context| Pin::new(&mut *body).poll_frame(context)),
+            None => Pin::new(body).poll_frame(context),
+        }
+    }
+
     fn end(&mut self) {
         if let Some(lease) = self.lease.take() {
             lease.end();
@@ -80,7 +88,7 @@ impl Body for UpstreamBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerCut>>> {
         loop {
-            match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+            match ready!(self.poll_body(context)) {
                 Some(Ok(frame)) if frame.is_data() => {
                     self.end_if_complete();
                     return Poll::Ready(Some(Ok(frame)));

@@ -45,7 +45,7 @@ pub enum RequestBody {
     /// Streams from the client: with a length if the client named one, else chunked.
     Client(ClientBody),
     /// Waits in a file, with its length known.
-    Spooled(SpooledBody),
+    Spooled(Box<SpooledBody>),
 }
 
 impl RequestBody {

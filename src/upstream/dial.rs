@@ -1,4 +1,4 @@
-//! Makes a connection: look-up, connect, TLS, HTTP handshake, and the task that drives it.
+//! Makes a connection: look-up, connect, TLS, HTTP handshake.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,39 +8,19 @@ use std::time::Duration;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::address::PeerAddress;
+use super::connection::Connection;
 use super::resolve::Addresses;
 use super::tls::Trust;
-use super::wire::{Outgoing, Socket, Wire, WireStream};
+use super::wire::{Socket, Wire, WireStream};
 
 /// The most bytes an answer's head may have, and with it the buffers of a connection.
 pub(super) const MAX_ANSWER_HEAD: usize = 64 * 1024;
 
 /// The most header lines an answer may have.
 pub(super) const MAX_ANSWER_HEADERS: usize = 200;
-
-/// A connection to a peer. Dropping it closes it, whatever it was doing.
-#[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) sender: http1::SendRequest<Outgoing>,
-    pub(super) wire: Arc<Wire>,
-    /// Where it leads; `None` for a Unix socket.
-    pub(super) remote: Option<SocketAddr>,
-    _task: AbortOnDrop,
-}
-
-/// Ends a task when dropped.
-#[derive(Debug)]
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
 
 /// Connects within `limit`, look-up and TLS included.
 pub(super) async fn dial(
@@ -98,10 +78,5 @@ async fn handshake(socket: Socket) -> io::Result<Connection> {
         .handshake(stream)
         .await
         .map_err(io::Error::other)?;
-    let task = tokio::spawn(async move {
-        // It ends, too, when the peer has left HTTP: the bytes then belong to whoever asked for that. What went wrong is told to whoever waits for the answer or reads its body; an idle connection that ends
-        // concerns nobody.
-        let _ = connection.with_upgrades().await;
-    });
-    Ok(Connection { sender, wire, remote, _task: AbortOnDrop(task.abort_handle()) })
+    Ok(Connection::new(sender, connection, wire, remote))
 }

@@ -120,7 +120,7 @@ async fn ask(peer: &Peer, check: &HealthCheck) -> Result<(), String> {
         .header("connection", "close")
         .body(Outgoing::new(RequestBody::Empty, connection.wire.clone()))
         .map_err(|error| error.to_string())?;
-    let answer = connection.sender.send_request(request).await.map_err(|error| super::answer::describe(&error))?;
+    let answer = connection.send(request).await.map_err(|error| super::answer::describe(error.error()))?;
     let status = answer.status();
     if status.is_success() || status.is_redirection() { Ok(()) } else { Err(format!("it answered {status}")) }
 }

@@ -8,14 +8,16 @@
 //! that frame the message (`Connection`, `Content-Length`, `Transfer-Encoding`).
 //!
 //! One request, in the order of the files: [`address`](PeerAddress) names a peer, `balance` chooses among them by what
-//! `health` says of each, `peer` finds an idle connection (`pool`) or dials one (`resolve`, `dial`, `tls`), `wire`
-//! carries bytes and keeps the facts that decide what went wrong, `body` and `spool` are the request's body, `send`
+//! `health` says of each, `peer` finds an idle connection (`pool`) or dials one (`resolve`, `dial`, `tls`), `connection`
+//! moves its bytes (and has an `alarm`), `wire` carries bytes and keeps the facts that decide what went wrong, `body` and `spool` are the request's body, `send`
 //! walks through it all, `answer` is the body that streams back, `whole` reads one that is not streamed.
 
 mod address;
+mod alarm;
 mod answer;
 mod balance;
 mod body;
+mod connection;
 mod dial;
 mod error;
 mod health;

@@ -10,7 +10,8 @@ use tokio::task::yield_now;
 
 use super::address::PeerAddress;
 use super::balance::{Candidate, Standing, fingerprint};
-use super::dial::{Connection, dial};
+use super::connection::Connection;
+use super::dial::dial;
 use super::health::{Ejection, Health, readmit_after};
 use super::pool::Pool;
 use super::resolve::Addresses;
@@ -145,12 +146,12 @@ impl Peer {
     }
 
     /// An idle connection, if there is one. For a request that must not be repeated a closing that the kernel knows
-    /// of is looked for first: one turn of the runtime lets the connections' tasks see it, and costs less than an
-    /// order that may or may not have arrived.
+    /// of is looked for first: one turn of the runtime has it told, and costs less than an order that may or may not
+    /// have arrived.
     pub(super) async fn idle_connection(&self, repeatable: bool) -> Option<Connection> {
         let pool = self.pool.as_ref()?;
         loop {
-            let connection = pool.take()?;
+            let mut connection = pool.take()?;
             if !self.leads_here(&connection) {
                 continue;
             }
@@ -158,7 +159,7 @@ impl Peer {
                 return Some(connection);
             }
             yield_now().await;
-            if connection.sender.is_ready() {
+            if connection.is_ready() {
                 return Some(connection);
             }
         }
@@ -177,7 +178,8 @@ impl Peer {
 
     /// A new connection.
     pub(super) async fn fresh_connection(&self, limit: Duration) -> io::Result<Connection> {
-        let dialled = dial(&self.address, &self.names, self.trust.as_ref(), limit).await;
+        // Boxed: most requests find a connection, and would carry all of this along.
+        let dialled = Box::pin(dial(&self.address, &self.names, self.trust.as_ref(), limit)).await;
         let rests_until = if dialled.is_ok() { 0 } else { self.now() + micros(REST) };
         self.rests_until.store(rests_until, Ordering::Relaxed);
         dialled

@@ -1,7 +1,7 @@
 //! Idle connections to one peer: last in, first out, few, and not for long.
 //!
-//! An idle connection may be closed by the backend at any moment; one that was seen closed is never handed out. What
-//! happens when it closes just as a request is written is decided in `send`.
+//! An idle connection may be closed by the backend at any moment; one that was seen closed, which is looked for when it
+//! is taken, is never handed out. What happens when it closes just as a request is written is decided in `send`.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
-use super::dial::Connection;
+use super::connection::Connection;
 use crate::clock::{Monotonic, SharedClock};
 
 /// The most idle connections kept to one peer.
@@ -43,10 +43,12 @@ impl Pool {
 
     /// The connection that was used last, if it can take a request now.
     pub(super) fn take(&self) -> Option<Connection> {
-        let mut state = self.state.lock();
-        state.drop_useless(self.clock.monotonic());
-        let ready = state.idle.iter().rposition(|idle| idle.connection.sender.is_ready())?;
-        Some(state.idle.remove(ready).connection)
+        loop {
+            let mut last = self.state.lock().idle.pop()?;
+            if self.clock.monotonic() < last.until && last.connection.is_ready() {
+                return Some(last.connection);
+            }
+        }
     }
 
     /// Keeps a connection for the next request.
@@ -62,11 +64,11 @@ impl Pool {
         }
     }
 
-    /// Drops what is of no use any more; the time until there may be more to drop, `None` when the pool is empty.
+    /// Drops what has been idle for too long; the time until there may be more to drop, `None` when the pool is empty.
     fn reap_once(&self) -> Option<Duration> {
         let mut state = self.state.lock();
         let now = self.clock.monotonic();
-        state.drop_useless(now);
+        state.idle.retain(|idle| now < idle.until);
         let next = state.idle.first().map(|oldest| oldest.until.since(now));
         state.reaping = next.is_some();
         next
@@ -76,12 +78,6 @@ impl Pool {
 impl fmt::Debug for Pool {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Pool").field("keepalive", &self.keepalive).finish_non_exhaustive()
-    }
-}
-
-impl State {
-    fn drop_useless(&mut self, now: Monotonic) {
-        self.idle.retain(|idle| now < idle.until && !idle.connection.sender.is_closed());
     }
 }
 

@@ -2,9 +2,11 @@
 //! means. The rule that stands above all: a request that may have been processed is not sent again.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
@@ -14,10 +16,10 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper_util::rt::TokioIo;
-use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::address::PeerAddress;
+use super::alarm::Alarm;
 use super::answer::{Lease, UpstreamBody, describe, receive};
 use super::balance::{Balance, Candidate, order};
 use super::body::RequestBody;
@@ -115,16 +117,17 @@ impl Upstream {
         key: Option<&str>,
         request: Request<RequestBody>,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
-        let mut request = self.framed(request);
+        // Boxed: it is handed down through several futures, each of which would have room for it.
+        let mut request = Box::new(self.framed(request));
         let mut fresh = false;
         for _ in 0..MAX_ATTEMPTS {
             let repeatable = is_repeatable(&request);
             let (lease, reused) = self.connection(key, fresh, repeatable).await?;
-            let spare = (reused && repeatable).then(|| copy(&request));
+            let spare = (reused && repeatable).then(|| Box::new(copy(&request)));
             let peer = Arc::clone(lease.load.peer());
             match self.exchange(lease, request).await {
                 Ok(response) => return Ok(response),
-                Err(Failure::Unsent(unsent)) => request = *unsent,
+                Err(Failure::Unsent(unsent)) => request = unsent,
                 Err(Failure::Unanswered(error)) => {
                     // A connection that was idle may close at any time, which says nothing of its peer.
                     if !reused {
@@ -159,7 +162,7 @@ impl Upstream {
         ask_to_switch(request.headers_mut(), protocol);
         let (mut lease, _) = self.connection(key, true, false).await?;
         let peer = Arc::clone(lease.load.peer());
-        let response = match self.first_answer(&mut lease, request).await {
+        let response = match self.first_answer(&mut lease, Box::new(request)).await {
             Ok(response) => response,
             Err(Failure::Unanswered(error) | Failure::Final(error)) => {
                 if matches!(error, UpstreamError::Broken { .. } | UpstreamError::Timeout { .. }) {
@@ -177,6 +180,7 @@ impl Upstream {
         peer.note_answer();
         let (head, body) = response.into_parts();
         let mut response = Response::from_parts(head, ());
+        lease.connection.drive_apart();
         let io = hyper::upgrade::on(&mut response).await.map_err(|error| broken(&describe(&error)))?;
         drop(body);
         lease.connection.wire.switch();
@@ -234,9 +238,16 @@ impl Upstream {
 
     /// Every peer once, in the order in which they are to be tried.
     fn peers_to_try(&self, key: Option<&str>) -> impl Iterator<Item = &Arc<Peer>> {
+        // Most upstreams have one peer, and nothing to weigh.
+        let order = if self.peers.len() < 2 { Vec::new() } else { self.weigh(key) };
+        let only = if order.is_empty() { self.peers.first() } else { None };
+        order.into_iter().filter_map(|position| self.peers.get(position)).chain(only)
+    }
+
+    fn weigh(&self, key: Option<&str>) -> Vec<usize> {
         let candidates: Vec<Candidate> = self.peers.iter().map(|peer| peer.candidate()).collect();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        order(self.balance, &candidates, turn, key).into_iter().filter_map(|position| self.peers.get(position))
+        order(self.balance, &candidates, turn, key)
     }
 
     /// A request failed at this peer. The last one that is in stays in, whatever it does.
@@ -248,10 +259,14 @@ impl Upstream {
     async fn exchange(
         &self,
         mut lease: Lease,
-        request: Request<RequestBody>,
+        request: Box<Request<RequestBody>>,
     ) -> Result<Response<UpstreamBody>, Failure> {
         let peer = Arc::clone(lease.load.peer());
         let response = self.first_answer(&mut lease, request).await?;
+        if !lease.connection.wire.uploaded() {
+            // The rest of the upload must not wait for a client that is slow to take the answer.
+            lease.connection.drive_apart();
+        }
         let received = receive(response, lease).map_err(|cause| Failure::Final(broken(cause)))?;
         peer.note_answer();
         Ok(received)
@@ -261,12 +276,15 @@ impl Upstream {
     async fn first_answer(
         &self,
         lease: &mut Lease,
-        request: Request<RequestBody>,
+        request: Box<Request<RequestBody>>,
     ) -> Result<Response<Incoming>, Failure> {
-        let wire = Arc::clone(&lease.connection.wire);
+        let connection = &mut lease.connection;
+        let wire = Arc::clone(&connection.wire);
         let request = request.map(|body| Outgoing::new(body, Arc::clone(&wire)));
-        let answer = lease.connection.sender.try_send_request(request);
-        match self.head_of(answer, &wire).await {
+        let mut alarm = std::mem::take(&mut connection.alarm);
+        let answer = self.head_of(connection.send(request), &wire, &mut alarm).await;
+        connection.alarm = alarm;
+        match answer {
             Some(Ok(response)) => Ok(response),
             Some(Err(error)) => Err(judge(error, &wire)),
             None => Err(Failure::Final(UpstreamError::Timeout { after: self.response_timeout })),
@@ -274,25 +292,21 @@ impl Upstream {
     }
 
     /// Waits for the answer's head for as long as the request moves; `None` when it did not for too long.
-    async fn head_of<F>(&self, answer: F, wire: &Wire) -> Option<F::Output>
+    async fn head_of<F>(&self, answer: F, wire: &Wire, alarm: &mut Alarm) -> Option<F::Output>
     where
         F: Future,
     {
         let mut answer = pin!(answer);
-        let mut alarm = pin!(sleep_until(wire.last_movement() + self.response_timeout));
-        loop {
-            tokio::select! {
-                biased;
-                answer = &mut answer => return Some(answer),
-                () = &mut alarm => {
-                    let deadline = wire.last_movement() + self.response_timeout;
-                    if deadline <= Instant::now() {
-                        return None;
-                    }
-                    alarm.as_mut().reset(deadline);
-                }
+        poll_fn(|context| {
+            // Before the answer is looked for: that moves the connection on, which must not count as its own movement.
+            let late = alarm.is_due(context, || wire.last_movement() + self.response_timeout);
+            match answer.as_mut().poll(context) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending if late => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
             }
-        }
+        })
+        .await
     }
 }
 

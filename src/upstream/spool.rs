@@ -155,7 +155,7 @@ impl Spool {
         }
         file.flush().await?;
         file.rewind().await?;
-        Ok(RequestBody::Spooled(SpooledBody::new(file, length as u64, room)))
+        Ok(RequestBody::Spooled(Box::new(SpooledBody::new(file, length as u64, room))))
     }
 }
 

@@ -85,7 +85,7 @@ impl Committer {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     self.transact(Vec::new(), false);
-                    self.shared.database.store(None);
+                    self.shared.let_go();
                     return;
                 }
             }
@@ -121,7 +121,7 @@ impl Committer {
             tables.note_time(now)?;
             drop(tables);
             transaction.commit()?;
-            Ok(())
+            self.shared.refresh()
         }));
         drop(database);
         let done = match done {
@@ -149,7 +149,7 @@ impl Committer {
     /// redb asks for a new start after an error of the storage.
     fn fail(&self, cause: &Unavailable) {
         tracing::error!(%cause, "the embedded session store failed, it is opened anew");
-        self.shared.database.store(None);
+        self.shared.let_go();
         self.shared.observer.state(false);
         self.reopen();
     }
@@ -158,6 +158,11 @@ impl Committer {
         match (self.opener)() {
             Ok((database, _)) => {
                 self.shared.database.store(Some(Arc::new(database)));
+                if let Err(error) = self.shared.refresh() {
+                    self.shared.let_go();
+                    tracing::debug!(%error, "the embedded session store cannot be read yet");
+                    return;
+                }
                 self.shared.observer.state(true);
                 tracing::info!("the embedded session store is open again");
             }

@@ -50,8 +50,26 @@ const COMMIT_TIMEOUT: Duration = Duration::from_millis(900);
 struct Shared {
     /// `None` while the storage has failed.
     database: ArcSwapOption<Database>,
+    /// What the last commit left, opened once and not for each request. Replaced by the commit thread before it answers
+    /// anybody, so that whoever was answered reads what was written.
+    latest: ArcSwapOption<Snapshot>,
     clock: StoreClock,
     observer: SharedObserver,
+}
+
+impl Shared {
+    /// Has readers see what was committed.
+    fn refresh(&self) -> Result<(), redb::Error> {
+        let Some(database) = self.database.load_full() else { return Ok(()) };
+        self.latest.store(Some(Arc::new(Snapshot::of(&database.begin_read()?)?)));
+        Ok(())
+    }
+
+    /// Lets go of the file: nobody reads from it or writes to it any more.
+    fn let_go(&self) {
+        self.latest.store(None);
+        self.database.store(None);
+    }
 }
 
 /// The store in one file.
@@ -83,7 +101,9 @@ impl EmbeddedStore {
         let clock = StoreClock::starting_after(last, clock);
         let last_sweep = clock.now();
         observer.state(true);
-        let shared = Arc::new(Shared { database: ArcSwapOption::from_pointee(database), clock, observer });
+        let (database, latest) = (ArcSwapOption::from_pointee(database), ArcSwapOption::empty());
+        let shared = Arc::new(Shared { database, latest, clock, observer });
+        shared.refresh().map_err(|error| OpenErrorKind::Storage(error.to_string()).at(path))?;
         let (jobs, waiting) = sync_channel(WAITING_JOBS);
         let committer = Committer { shared: Arc::clone(&shared), jobs: waiting, opener, last_sweep };
         let committer = std::thread::Builder::new()
@@ -133,19 +153,27 @@ impl EmbeddedStore {
     }
 
     fn read_now(&self, id: SessionId) -> (Outcome, StoreResult<Standing>) {
-        self.look(|transaction, now| Snapshot::of(transaction)?.session(id, now))
+        match &*self.shared.latest.load() {
+            Some(latest) => self.seen(|now| latest.session(id, now)),
+            None => Self::failed(),
+        }
     }
 
-    /// Looks at a snapshot.
+    /// Looks at all tables as the last commit left them.
     fn look<T>(&self, at: impl FnOnce(&ReadTransaction, StoreTime) -> Result<T, Fault>) -> (Outcome, StoreResult<T>) {
-        let Some(database) = self.shared.database.load_full() else {
-            return (Outcome::Down, Err(Unavailable::because("the storage has failed")));
-        };
+        match self.shared.database.load_full() {
+            Some(database) => self.seen(|now| at(&database.begin_read().map_err(redb::Error::from)?, now)),
+            None => Self::failed(),
+        }
+    }
+
+    fn failed<T>() -> (Outcome, StoreResult<T>) {
+        (Outcome::Down, Err(Unavailable::because("the storage has failed")))
+    }
+
+    fn seen<T>(&self, look: impl FnOnce(StoreTime) -> Result<T, Fault>) -> (Outcome, StoreResult<T>) {
         // See the commit thread: damage must give an error.
-        let seen = catch_unwind(AssertUnwindSafe(|| {
-            at(&database.begin_read().map_err(redb::Error::from)?, self.shared.clock.now())
-        }));
-        match seen {
+        match catch_unwind(AssertUnwindSafe(|| look(self.shared.clock.now()))) {
             Ok(Ok(seen)) => (Outcome::Ok, Ok(seen)),
             Ok(Err(fault @ Fault::Garbled(_))) => (Outcome::Garbled, Err(fault.into())),
             Ok(Err(fault)) => {

@@ -1,0 +1,176 @@
+//! What the pure steps of a request take, each by itself.
+//!
+//!     cargo bench --locked --bench hot_path
+//!
+//! A browser's request with a session, as `benches/README.md` describes it. For before and after, not for absolutes: in the
+//! pipeline the caches are colder. `benches/instructions` measures the whole.
+
+#![allow(clippy::expect_used, reason = "a benchmark fails by panicking")]
+#![allow(missing_docs, reason = "nothing here is seen from outside this binary")]
+
+use std::sync::Arc;
+
+use divan::{Bencher, black_box};
+use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Uri};
+use session_gateway::entropy::SystemEntropy;
+use session_gateway::http::{
+    GatewayCookieName, HeadLimits, IdentityHeaders, Presented, ProtectedNames, RequestFilter, RequestFraming, Target,
+    request_host, take_gateway_cookie,
+};
+use session_gateway::policy::{
+    Auth, Authorization, IdentityMode, MethodSet, PathPattern, Permit, Route, RouteTable, SessionFacts, TenantClaim,
+    decide, rewrite,
+};
+use session_gateway::session::{Principal, SessionId, SessionToken, TenantId, UserId};
+
+const PATH: &str = "/api/orders/4711?page=2";
+const TOKEN: &str = "Zm9yIHRoZSBiZW5jaG1hcms_MTIzNDU2Nzg5MDEyMzQ";
+
+fn main() {
+    divan::main();
+}
+
+fn headers() -> HeaderMap {
+    let cookie = format!("theme=dark; session-gateway={TOKEN}; lang=de");
+    [
+        ("host", "app.example.com"),
+        ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+        ("accept", "application/json"),
+        ("accept-language", "de,en-US;q=0.7,en;q=0.3"),
+        ("accept-encoding", "gzip, deflate, br"),
+        ("x-customer-id", "42"),
+        ("sec-fetch-site", "same-origin"),
+        ("connection", "keep-alive"),
+        ("cookie", &cookie),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.parse::<HeaderName>().expect(name), HeaderValue::from_str(value).expect(value)))
+    .collect()
+}
+
+fn identity_headers() -> IdentityHeaders {
+    let name = HeaderName::from_static;
+    IdentityHeaders {
+        tenant: name("x-customer-id"),
+        user: name("x-user-id"),
+        role: name("x-user-role"),
+        session: name("x-session-id"),
+    }
+}
+
+fn route() -> Route {
+    Route {
+        pattern: "/api/*".into(),
+        auth: Auth::Required,
+        roles: Vec::new(),
+        csrf: true,
+        authorization: Authorization::Pass,
+        upstream: "default".into(),
+        mode: IdentityMode::Enforce,
+    }
+}
+
+fn principal() -> Arc<Principal> {
+    Arc::new(Principal {
+        tenant: TenantId::parse("42").expect("a tenant"),
+        user: UserId::parse("7").expect("a user"),
+        role: None,
+    })
+}
+
+fn session() -> SessionId {
+    SessionToken::generate(&SystemEntropy).expect("randomness").id()
+}
+
+fn permit() -> Permit {
+    let principal = principal();
+    let live = SessionFacts::Live { id: session(), principal: &principal };
+    decide(&route(), IdentityMode::Enforce, live, TenantClaim::Harmless).expect("a permit")
+}
+
+#[divan::bench]
+fn framing(bencher: Bencher) {
+    let mut head = format!("GET {PATH} HTTP/1.1\r\n").into_bytes();
+    for (name, value) in &headers() {
+        head.extend_from_slice(format!("{name}: ").as_bytes());
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    let limits = HeadLimits { bytes: 32 * 1024, count: 100 };
+    bencher.with_inputs(|| RequestFraming::new(limits)).bench_refs(|framing| {
+        framing.feed(black_box(&head)).len()
+            + usize::from(framing.take_verdict().is_some_and(|verdict| verdict.is_ok()))
+    });
+}
+
+#[divan::bench]
+fn normalise(bencher: Bencher) {
+    let uri = Uri::from_static(PATH);
+    bencher.bench_local(|| Target::of_uri(black_box(&uri)));
+}
+
+#[divan::bench]
+fn normalise_what_is_escaped(bencher: Bencher) {
+    let uri = Uri::from_static("//api/%61ngebote/gr%C3%BC%c3%9fe;v=1?x=%2F");
+    bencher.bench_local(|| Target::of_uri(black_box(&uri)));
+}
+
+#[divan::bench]
+fn host(bencher: Bencher) {
+    let (headers, uri) =
+        (HeaderMap::from_iter([(HOST, HeaderValue::from_static("app.example.com"))]), Uri::from_static(PATH));
+    bencher.bench_local(|| request_host(black_box(&headers), &uri));
+}
+
+#[divan::bench]
+fn pick_a_route(bencher: Bencher) {
+    let mut table = RouteTable::new(route());
+    for pattern in ["/api/*", "/api/orders", "/api/orders/{id}", "/api/register", "/static/*", "/admin/*", "/"] {
+        let parsed = PathPattern::parse(pattern).expect(pattern);
+        table.add(&parsed, MethodSet::ALL, route()).expect("no overlap");
+    }
+    bencher.bench_local(|| table.pick(&Method::GET, black_box(&["api", "orders", "4711"]), false).auth);
+}
+
+#[divan::bench]
+fn cookie(bencher: Bencher) {
+    let name = GatewayCookieName::parse("session-gateway").expect("a name");
+    bencher
+        .with_inputs(headers)
+        .bench_local_refs(|headers| matches!(take_gateway_cookie(headers, &name), Presented::One(_)));
+}
+
+#[divan::bench]
+fn hash_the_token(bencher: Bencher) {
+    let token = SessionToken::parse(TOKEN.as_bytes()).expect("a token");
+    bencher.bench_local(|| black_box(&token).id());
+}
+
+#[divan::bench]
+fn strip(bencher: Bencher) {
+    let filter = RequestFilter::new(ProtectedNames::new(&identity_headers(), &[]), Vec::new());
+    bencher.with_inputs(headers).bench_local_refs(|headers| filter.strip_request(headers).names);
+}
+
+#[divan::bench]
+fn decide_for_a_session(bencher: Bencher) {
+    let (route, principal, id) = (route(), principal(), session());
+    bencher.bench_local(|| {
+        let live = SessionFacts::Live { id, principal: black_box(&principal) };
+        decide(&route, IdentityMode::Enforce, live, TenantClaim::Harmless)
+    });
+}
+
+#[divan::bench]
+fn inject(bencher: Bencher) {
+    let (permit, names) = (permit(), identity_headers());
+    let cleared = || {
+        let mut headers = headers();
+        headers.remove(COOKIE);
+        headers.remove(&names.tenant);
+        headers
+    };
+    bencher.with_inputs(cleared).bench_local_refs(|headers| rewrite(headers, &permit, &names, None));
+}

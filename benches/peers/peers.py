@@ -1,0 +1,298 @@
+"""The proxies that are compared: their configurations, and how each is started.
+
+Each is tuned as its own documentation advises: connections to the backend are kept, no access log, one process on one
+core. What they do beside passing on is in their names.
+"""
+
+import contextlib
+import http.client
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import typing
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+PROXY_CORE, LOAD_CORE = "0", "1"
+DIRECT, NGINX, HAPROXY, PINGORA, LUA = (
+    "no proxy", "nginx, plain proxy", "HAProxy, plain proxy", "pingora, bare proxy", "nginx + Lua + Redis session check",
+)
+NEEDED = {"nginx": "nginx-light", "redis-server": "redis-server", "wrk": "wrk", "h2load": "nghttp2-client",
+          "taskset": "util-linux", "pgrep": "procps"}
+LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
+MODULES = pathlib.Path("/usr/lib/nginx/modules")
+
+NGINX_HEAD = """
+{modules}
+worker_processes 1; daemon off; pid {dir}/{name}.pid; error_log {dir}/{name}.log;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; keepalive_requests 1000000000; keepalive_timeout 600s;
+  client_body_temp_path {dir}/{name}-body; proxy_temp_path {dir}/{name}-proxy; fastcgi_temp_path {dir}/{name}-fastcgi;
+  uwsgi_temp_path {dir}/{name}-uwsgi; scgi_temp_path {dir}/{name}-scgi;
+"""
+
+# A text in nginx's configuration has at most 4 KiB, a variable's repetitions have not.
+BACKEND = NGINX_HEAD + """
+  map 1 $kib {{ default "{small}"; }}
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location = /api/login {{ default_type application/json; return 200 '{{"user":{{"customer_id":42,"user_id":7}}}}'; }}
+    location ~ /large$ {{ default_type text/plain; return 200 "{large}"; }}
+    location / {{ default_type text/plain; return 200 "$kib"; }}
+  }}
+}}
+"""
+
+PLAIN = NGINX_HEAD + """
+  upstream app {{ server 127.0.0.1:{backend}; keepalive 128; keepalive_requests 1000000000; }}
+  proxy_buffers 16 8k;
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    listen 127.0.0.1:{tls} ssl http2 backlog=4096; http2_max_requests 1000000000;
+    ssl_certificate {dir}/tls.crt; ssl_certificate_key {dir}/tls.key;
+    location / {{
+      proxy_pass http://app; proxy_http_version 1.1;
+      proxy_set_header Connection ""; proxy_set_header Host $host; proxy_set_header X-Customer-ID 42;
+    }}
+  }}
+}}
+"""
+
+# What teams script themselves: one look-up and one renewal in one round trip, the record decoded, a header set.
+LUA_CHECK = NGINX_HEAD + """
+  upstream app {{ server 127.0.0.1:{backend}; keepalive 128; keepalive_requests 1000000000; }}
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location / {{
+      access_by_lua_block {{
+        local redis, cjson = require "nginx.redis", require "cjson.safe"
+        local token = ngx.var.cookie_session
+        if not token then return ngx.exit(401) end
+        local store = redis:new()
+        store:set_timeout(1000)
+        if not store:connect("127.0.0.1", {redis}) then return ngx.exit(503) end
+        local key = "lua:" .. token
+        store:init_pipeline()
+        store:get(key)
+        store:expire(key, 1800)
+        local found = store:commit_pipeline()
+        if not found then return ngx.exit(503) end
+        store:set_keepalive(60000, 128)
+        local record = type(found[1]) == "string" and cjson.decode(found[1])
+        if not record then return ngx.exit(401) end
+        ngx.req.set_header("X-Customer-ID", record.tenant)
+        ngx.req.set_header("X-User-ID", record.user)
+      }}
+      proxy_pass http://app; proxy_http_version 1.1;
+      proxy_set_header Connection ""; proxy_set_header Host $host;
+    }}
+  }}
+}}
+"""
+
+HAPROXY_PLAIN = """
+global
+  nbthread 1
+  maxconn 8192
+defaults
+  mode http
+  timeout client 600s
+  timeout server 600s
+  timeout connect 5s
+  http-reuse always
+frontend in
+  bind 127.0.0.1:{port}
+  default_backend app
+backend app
+  http-request set-header X-Customer-ID 42
+  server app 127.0.0.1:{backend} pool-max-conn 128
+"""
+
+GATEWAY = """
+[server]
+mode = "development"
+listen = "127.0.0.1:{port}"
+public_url = "{scheme}://127.0.0.1:{port}"
+workers = 1
+max_connections_per_address = 4096
+{tls}
+[upstream]
+url = "http://127.0.0.1:{backend}"
+keepalive = "60s"
+[store]
+{store}
+[login]
+path = "/api/login"
+tenant = ["/user/customer_id"]
+user = ["/user/user_id"]
+[[routes]]
+match = ["/public/*"]
+auth = "public"
+[admin]
+listen = "127.0.0.1:{admin}"
+[audit]
+file = "{dir}/audit-{port}.jsonl"
+[telemetry]
+level = "warn"
+"""
+
+
+class Peer(typing.NamedTuple):
+    """Something that answers: its process, where it listens, and what it is asked."""
+
+    pid: int
+    port: int
+    path: str
+    headers: list
+    redis: int = 0
+    tls: int = 0
+
+
+class Run:
+    """Processes that end with it."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.processes = []
+
+    def start(self, core, *command):
+        log = open(self.directory / "processes.log", "ab")
+        process = subprocess.Popen(["taskset", "-c", core, *map(str, command)], stdout=log, stderr=log)
+        self.processes.append(process)
+        return process.pid
+
+    def configured(self, name, text, **values):
+        """Writes a configuration, and answers its path and the port in it."""
+        port = values.pop("port", None) or free_port()
+        path = self.directory / f"{name}.conf"
+        modules = values.pop("modules", "")
+        path.write_text(text.format(dir=self.directory, name=name, port=port, modules=modules, **values))
+        return path, port
+
+    def stop(self):
+        for process in reversed(self.processes):
+            process.send_signal(signal.SIGTERM)
+        for process in self.processes:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def free_port():
+    with contextlib.closing(socket.socket()) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def wait_for(port):
+    for _ in range(200):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    sys.exit(f"nothing listens on port {port}")
+
+
+def ask(port, method, path, headers=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request(method, path, "{}" if method == "POST" else None, headers or {})
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return answer
+
+
+def wait_ready(port):
+    for _ in range(200):
+        if ask(port, "GET", "/readyz").status == 200:
+            return
+        time.sleep(0.05)
+    sys.exit(f"the gateway on port {port} does not become ready")
+
+
+def login(port):
+    answer = ask(port, "POST", "/api/login", {"Content-Type": "application/json"})
+    cookie = answer.getheader("Set-Cookie")
+    if not cookie:
+        sys.exit(f"the login on port {port} made no session: {answer.status}")
+    return cookie.split(";")[0]
+
+
+def start(run, binaries, wanted):
+    """Starts the backend, Redis and those of the peers whose name has one of the `wanted` texts, and plain nginx."""
+    chosen = lambda name: not wanted or any(text in name for text in wanted)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
+                    "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout",
+                    run.directory / "tls.key", "-out", run.directory / "tls.crt"], check=True, capture_output=True)
+    config, backend = run.configured("backend", BACKEND, small="x" * 1024, large="$kib" * 64)
+    peers = {DIRECT: Peer(run.start(LOAD_CORE, "nginx", "-c", config), backend, "/x", [])}
+    wait_for(backend)
+    redis = free_port()
+    run.start(LOAD_CORE, "redis-server", "--port", redis, "--save", "", "--appendonly", "no", "--dir", run.directory)
+    wait_for(redis)
+
+    tls = free_port()
+    config, port = run.configured("nginx", PLAIN, backend=backend, tls=tls)
+    peers[NGINX] = Peer(run.start(PROXY_CORE, "nginx", "-c", config), port, "/x", [], tls=tls)
+    if chosen(HAPROXY) and shutil.which("haproxy"):
+        config, port = run.configured("haproxy", HAPROXY_PLAIN, backend=backend)
+        peers[HAPROXY] = Peer(run.start(PROXY_CORE, "haproxy", "-db", "-f", config), port, "/x", [])
+    if chosen(PINGORA) and (binary := pingora()):
+        port = free_port()
+        pid = run.start(PROXY_CORE, binary, f"127.0.0.1:{port}", f"127.0.0.1:{backend}")
+        peers[PINGORA] = Peer(pid, port, "/x", [])
+    if chosen(LUA) and all((MODULES / module).exists() for module in LUA_MODULES):
+        modules = "\n".join(f"load_module {MODULES / module};" for module in LUA_MODULES)
+        config, port = run.configured("lua", LUA_CHECK, backend=backend, redis=redis, modules=modules)
+        record = '{"tenant":"42","user":"7","role":"user","created":1700000000,"expires":1900000000}'
+        token = "Zm9yIHRoZSBiZW5jaG1hcms_MTIzNDU2Nzg5MDEyMzQ1"
+        subprocess.run(["redis-cli", "-p", str(redis), "SET", f"lua:{token}", record, "EX", "1800"], check=True, capture_output=True)
+        peers[LUA] = Peer(run.start(PROXY_CORE, "nginx", "-c", config), port, "/x", [f"Cookie: session={token}"], redis)
+    for peer in peers.values():
+        wait_for(peer.port)
+    for number, (name, binary) in enumerate(binaries.items()):
+        peers |= gateways(run, name, binary, number, backend, redis, chosen)
+    return peers
+
+
+def gateways(run, name, binary, number, backend, redis, chosen):
+    peers = {}
+    stores = {
+        "embedded": (f'embedded = "{run.directory}/sessions-{number}.redb"', 0),
+        "Redis": (f'redis = "redis://127.0.0.1:{redis}/0"\nprefix = "bench{number}:"', redis),
+    }
+    for store, (line, uses) in stores.items():
+        public, session = f"{name}, public route", f"{name}, session, {store}"
+        if not chosen(session) and not (store == "embedded" and chosen(public)):
+            continue
+        port, pid = gateway(run, binary, f"{store}-{number}", backend, line)
+        # As a legacy page sends it: beside the cookie, its own idea of the tenant, which is the right one.
+        headers = ["X-Customer-ID: 42"]
+        if store == "embedded" and chosen(public):
+            peers[public] = Peer(pid, port, "/public/x", headers)
+        if chosen(session):
+            peers[session] = Peer(pid, port, "/x", [f"Cookie: {login(port)}", *headers], uses)
+    return peers
+
+
+def gateway(run, binary, name, backend, store, tls=False):
+    line = f'tls = {{ cert = "{run.directory}/tls.crt", key = "{run.directory}/tls.key" }}' if tls else ""
+    scheme = "https" if tls else "http"
+    config, port = run.configured(name, GATEWAY, backend=backend, store=store, admin=free_port(), tls=line, scheme=scheme)
+    pid = run.start(PROXY_CORE, binary, "serve", "--config", config)
+    wait_for(port)
+    if not tls:
+        wait_ready(port)
+    return port, pid
+
+
+def pingora():
+    """The bare pingora proxy, built when there is a toolchain for it."""
+    crate = HERE / "pingora"
+    built = subprocess.run(["cargo", "build", "--release", "--locked"], cwd=crate)
+    return crate / "target/release/bare-pingora" if built.returncode == 0 else None
