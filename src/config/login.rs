@@ -11,7 +11,7 @@ use super::server::{each, each_of};
 use super::session::{endpoint_or_off, pattern, pointer};
 use super::table::Field;
 use super::tenants::request_path;
-use super::value::{Parsed, choice, header_name, memory_within, or_off, quoted};
+use super::value::{Parsed, choice, header_name, memory_within, quoted};
 use crate::http::{
     IdentityPointers, IdentityRules, JsonPointer, LoginHeaders, LoginIdentity, Target, is_unfinished, json_says_failure,
 };
@@ -106,8 +106,8 @@ pub enum Capture {
 /// Which requests end sessions.
 #[derive(Clone, Debug)]
 pub struct LogoutConfig {
-    /// The path of the backend's log-out; `None`: off.
-    pub path: Option<PathPattern>,
+    /// The paths of the backend's log-outs; none: off.
+    pub paths: Vec<PathPattern>,
     /// The gateway's own endpoint that ends all sessions of a user; `None`: off.
     pub all_path: Option<PathPattern>,
     /// Cookies of the backend that are expired when a session ends.
@@ -262,9 +262,34 @@ fn login_url(text: &str) -> Parsed<String> {
 
 pub(super) fn logout(raw: &RawLogout, problems: &mut Problems) -> LogoutConfig {
     LogoutConfig {
-        path: raw.path.parse_or(PathPattern::parse("/api/logout").ok(), problems, or_off(|text| pattern(text))),
+        paths: logout_paths(&raw.path, problems),
         all_path: endpoint_or_off(&raw.all_path, "/api/auth/revoke-all-tokens", problems),
         clear_cookies: each(&raw.clear_cookies, problems, cookie_name),
+    }
+}
+
+fn logout_paths(field: &Field<OneOrMany>, problems: &mut Problems) -> Vec<PathPattern> {
+    match field.get() {
+        None => PathPattern::parse("/api/logout").into_iter().collect(),
+        Some(OneOrMany(list)) if matches!(list.as_slice(), [spot] if spot.value == "off") => Vec::new(),
+        Some(OneOrMany(list)) => {
+            if list.is_empty() {
+                problems.error(field.place(), "is empty; write the path of the backend's log-out, or \"off\"");
+            }
+            each_of(list, problems, pattern)
+        }
+    }
+}
+
+/// While the backend's own session outlives the gateway's, a login by `whoami` proves nothing and has to be done twice.
+pub(super) fn report_kept_cookies(raw: &RawLogout, login: Option<&LoginConfig>, problems: &mut Problems) {
+    let by_whoami = login.is_some_and(|login| matches!(login.capture, Capture::Whoami { .. }));
+    if by_whoami && raw.clear_cookies.get().is_none_or(Vec::is_empty) {
+        problems.warn(
+            raw.clear_cookies.place(),
+            "is empty: with `capture = \"whoami\"`, name the cookies of the backend's own session, as in [\"session\", \
+             \"remember_token\"], so that they end with the gateway's",
+        );
     }
 }
 

@@ -188,6 +188,7 @@ fn assemble(raw: RawConfig, file: &Place, problems: &mut Problems) -> Option<Con
     let logout = login::logout(&raw_logout, problems);
     if let Some(cookie) = &cookie {
         login::report_own_cookie(&raw_logout, cookie.name.as_str(), problems);
+        login::report_kept_cookies(&raw_logout, login.as_ref(), problems);
     }
     let own_paths = paths::own_paths(&session, login.as_ref(), &logout, &settings);
     paths::report_conflicts(&own_paths, problems);

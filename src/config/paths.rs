@@ -56,9 +56,9 @@ impl Settings {
 }
 
 impl OwnPath {
-    /// Whether it is public by itself.
+    /// Whether it is public by itself, whatever the method.
     pub(super) const fn is_public(&self) -> bool {
-        !matches!(self.purpose, Use::Endpoint)
+        !self.is_answered_by_gateway()
     }
 
     /// Whether the backend never sees it.
@@ -103,7 +103,9 @@ pub(super) fn own_paths(
     }
     let page = login.and_then(|login| PathPattern::parse(login.login_url.split('?').next()?).ok());
     add(&settings.login_url, page.as_ref(), Use::LoginPage);
-    add(&settings.logout_path, logout.path.as_ref(), Use::Logout);
+    for path in &logout.paths {
+        add(&settings.logout_path, Some(path), Use::Logout);
+    }
     add(&settings.all_path, logout.all_path.as_ref(), Use::LogoutAll);
     add(&settings.status_path, session.status_path.as_ref(), Use::Endpoint);
     add(&settings.refresh_path, session.refresh_path.as_ref(), Use::Endpoint);

@@ -184,7 +184,7 @@ tables! {
 
     /// `[logout]`
     struct RawLogout {
-        path: String,
+        path: OneOrMany,
         all_path: String,
         clear_cookies: List,
     }

@@ -75,7 +75,8 @@ fn the_eleven_lines_are_enough() {
         ("/api/login/", Auth::Public),
         ("/login", Auth::Public),
         ("/api/logout", Auth::Public),
-        ("/api/auth/revoke-all-tokens", Auth::Public),
+        // By POST it is the gateway's own; by any other method it is the app's, like all that is not named.
+        ("/api/auth/revoke-all-tokens", Auth::Required),
         ("/api/orders", Auth::Required),
         ("/", Auth::Required),
     ] {

@@ -5,7 +5,7 @@
 //! limit where a browser sends a cookie from (Secure, HttpOnly, SameSite) do not matter here: the question goes to the
 //! same backend, for the same browser.
 
-use ::http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
+use ::http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 
 mod date;
 #[cfg(test)]
@@ -71,6 +71,19 @@ impl BrowserJar {
         if !attributes.is_expired(unix_seconds) {
             self.cookies.push(Cookie { name: name.to_vec(), value: value.to_vec(), path: Some(path.to_vec()) });
         }
+    }
+
+    /// The names of its first cookies, each once, as far as they can stand in a Set-Cookie line: as tokens (RFC 6265).
+    #[must_use]
+    pub fn names(&self, most: usize) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for cookie in &self.cookies {
+            let Ok(name) = std::str::from_utf8(&cookie.name) else { continue };
+            if names.len() < most && !names.contains(&name) && HeaderName::from_bytes(name.as_bytes()).is_ok() {
+                names.push(name);
+            }
+        }
+        names
     }
 
     /// The Cookie header for a request to `path`: longest paths first, then as they came. `None` without any cookie.

@@ -18,13 +18,16 @@ use super::respond::Failure;
 use super::services::Gateway;
 use super::verify::verify_tenant;
 use crate::config::LoginReading;
-use crate::http::{LoginIdentity, Presented, remembered, session_set_cookie};
+use crate::http::{LoginIdentity, Presented, expire_backend_cookie, expire_set_cookie, remembered, session_set_cookie};
 use crate::policy::{Permit, Route};
 use crate::session::{EndReason, Principal, SessionToken, Standing, StoreTime, UserAgent};
-use crate::store::{Creation, NewSession};
+use crate::store::{Creation, NewSession, StoreResult};
 
 /// The largest request body of an exchange that runs to its end: it is read whole before the backend sees any of it.
 pub(super) const OWN_REQUEST_MAX: usize = 1024 * 1024;
+
+/// The most cookies that are expired unasked.
+const MOST_CLEARED: usize = 50;
 
 /// What the backend's answer to a login says.
 enum Verdict {
@@ -38,8 +41,22 @@ enum Verdict {
     NamedBefore,
 }
 
-/// Runs a login.
+/// Runs a login, and tells of one that came to nothing here.
 pub(super) async fn login(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    route: &Route,
+    presented: &Presented,
+    cleared: Box<Cleared>,
+) -> Result<Response<AnswerBody>, Failure> {
+    let outcome = exchange_login(gateway, exchange, route, presented, cleared).await;
+    if let Some(why) = outcome.as_ref().err().and_then(Failure::refuses_the_login) {
+        gateway.run(exchange, Effect::LoginRefused { why });
+    }
+    outcome
+}
+
+async fn exchange_login(
     gateway: &Gateway,
     exchange: &mut Exchange,
     route: &Route,
@@ -72,8 +89,10 @@ pub(super) async fn login(
         Verdict::Failed => gateway.run(exchange, Effect::LoginFailed { status: parts.status }),
         Verdict::Nobody => gateway.run(exchange, Effect::LoginUndecided),
         Verdict::NamedBefore => {
-            gateway.run(exchange, Effect::LoginRefused);
-            return Ok(start_over(gateway));
+            gateway.run(exchange, Effect::LoginRefused { why: "named_before" });
+            // The backend may have logged that user out meanwhile, or somebody else in.
+            end_presented(gateway, exchange, presented, EndReason::Revoked).await.map_err(Failure::Store)?;
+            return Ok(start_over(gateway, presented, &backend));
         }
         Verdict::LoggedIn(principal) => {
             verify_tenant(gateway, exchange, &backend, &principal).await?;
@@ -162,18 +181,9 @@ async fn make_session(
             gateway.tell_displaced(exchange, displaced);
             Ok(token)
         }
-        Creation::LimitReached => {
-            gateway.run(exchange, Effect::LoginRefused);
-            Err(Failure::TooManySessions)
-        }
-        Creation::Superseded => {
-            gateway.run(exchange, Effect::LoginRefused);
-            Err(Failure::Superseded)
-        }
-        Creation::TenantRefused(_) => {
-            gateway.run(exchange, Effect::LoginRefused);
-            Err(Failure::TenantRefused)
-        }
+        Creation::LimitReached => Err(Failure::TooManySessions),
+        Creation::Superseded => Err(Failure::Superseded),
+        Creation::TenantRefused(_) => Err(Failure::TenantRefused),
     }
 }
 
@@ -184,14 +194,9 @@ async fn end_replaced(
     presented: &Presented,
     new: &SessionToken,
 ) -> Result<(), Failure> {
-    let Presented::One(old) = presented else { return Ok(()) };
-    let ended = async {
-        match gateway.store().read(old.id()).await? {
-            Standing::Live(live) => gateway.end_session(exchange, old.id(), &live.record, EndReason::Replaced).await,
-            Standing::Absent | Standing::Ended(_) => Ok(false),
-        }
+    let Err(unavailable) = end_presented(gateway, exchange, presented, EndReason::Replaced).await else {
+        return Ok(());
     };
-    let Err(unavailable) = ended.await else { return Ok(()) };
     // Its token was never told to anyone; this is tidying up.
     if let Ok(Standing::Live(live)) = gateway.store().read(new.id()).await {
         let _ = gateway.end_session(exchange, new.id(), &live.record, EndReason::Revoked).await;
@@ -199,15 +204,39 @@ async fn end_replaced(
     Err(Failure::Store(unavailable))
 }
 
-/// Sends the browser back to the login page without the backend cookies that would name the user again.
-fn start_over(gateway: &Gateway) -> Response<AnswerBody> {
+/// Ends the session that the request carried, if it did.
+async fn end_presented(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    presented: &Presented,
+    reason: EndReason,
+) -> StoreResult<()> {
+    let Presented::One(token) = presented else { return Ok(()) };
+    if let Standing::Live(live) = gateway.store().read(token.id()).await? {
+        gateway.end_session(exchange, token.id(), &live.record, reason).await?;
+    }
+    Ok(())
+}
+
+/// Sends the browser back to the login page without the cookies that would name the user again: those of
+/// `clear_cookies`, or all that came with the request where none are configured.
+fn start_over(gateway: &Gateway, presented: &Presented, backend: &Questions) -> Response<AnswerBody> {
+    let config = gateway.config();
     let mut response = Response::new(AnswerBody::empty());
     *response.status_mut() = StatusCode::FOUND;
     let headers = response.headers_mut();
     // Checked when it was configured.
-    let login_url = HeaderValue::from_str(&gateway.config().login.login_url);
+    let login_url = HeaderValue::from_str(&config.login.login_url);
     headers.insert(LOCATION, login_url.unwrap_or(HeaderValue::from_static("/")));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if !matches!(presented, Presented::None) {
+        headers.append(SET_COOKIE, expire_set_cookie(&config.cookie));
+    }
+    if config.logout.clear_cookies.is_empty() {
+        for name in backend.cookie_names(MOST_CLEARED) {
+            headers.append(SET_COOKIE, expire_backend_cookie(name, config.cookie.secure));
+        }
+    }
     gateway.expire_backend_cookies(headers);
     response
 }

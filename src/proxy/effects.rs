@@ -34,7 +34,7 @@ pub(super) enum Effect {
     /// A login was answered, and nobody is logged in yet: a second factor is due, or the backend is unwell.
     LoginUndecided,
     /// The backend accepted a login, and the gateway did not.
-    LoginRefused,
+    LoginRefused { why: &'static str },
     /// A client sent identity headers that are not its session's.
     IdentitySpoofed { headers: u64 },
 }
@@ -143,7 +143,14 @@ impl Gateway {
                 );
             }
             Effect::LoginUndecided => self.metrics().login(LoginOutcome::Incomplete),
-            Effect::LoginRefused => self.metrics().login(LoginOutcome::Denied),
+            Effect::LoginRefused { why } => {
+                self.metrics().login(LoginOutcome::Denied);
+                let refused = event(AuditType::LoginFailed, Outcome::Denied, Actor::User).because(why);
+                self.audit().record(match &exchange.principal {
+                    Some(principal) => refused.of_principal(principal),
+                    None => refused,
+                });
+            }
             Effect::IdentitySpoofed { headers } => {
                 self.metrics().spoofed_headers(headers);
                 let spoofed = event(AuditType::IdentitySpoofed, Outcome::Denied, Actor::User)

@@ -146,7 +146,12 @@ pub(super) async fn logout(
         }
         Lookup::NoCookie | Lookup::Unknown(_) | Lookup::Ended(_) => Permit::anonymous(route),
     };
-    cleared.content.buffer(gateway, OWN_REQUEST_MAX).await?;
+    if let Err(failure) = cleared.content.buffer(gateway, OWN_REQUEST_MAX).await {
+        // The session is over whatever came with the request.
+        let mut response = gateway.refuse(exchange, &failure);
+        logged_out(gateway, response.headers_mut());
+        return Ok(response);
+    }
     ask_for_all(&mut cleared.headers);
     let mut response = match forward(gateway, exchange, &permit, cleared).await {
         Ok(answer) => answer.map(AnswerBody::streamed),

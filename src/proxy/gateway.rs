@@ -512,7 +512,7 @@ impl Gateway {
 
     /// The answer to a failure. An ended session's cookies go, but for a replaced one: its successor's may be in the
     /// browser already. A store that cannot say never costs anyone their cookie.
-    fn refuse(&self, exchange: &mut Exchange, failure: &Failure) -> Response<AnswerBody> {
+    pub(super) fn refuse(&self, exchange: &mut Exchange, failure: &Failure) -> Response<AnswerBody> {
         if let Failure::Upstream(error) = failure {
             self.metrics().upstream_error(error.kind());
         }

@@ -44,6 +44,11 @@ impl Questions {
         self.jar.receive(answer, &self.path, gateway.clock().wall().as_micros() / 1_000_000);
     }
 
+    /// The names of the first cookies that the browser has.
+    pub(super) fn cookie_names(&self, most: usize) -> Vec<&str> {
+        self.jar.names(most)
+    }
+
     /// Who the backend takes the browser for. A browser without cookies is nobody, unasked.
     pub(super) async fn whoami(
         &self,

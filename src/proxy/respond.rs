@@ -172,6 +172,19 @@ impl Failure {
         }
     }
 
+    /// Why a login that the backend accepted made no session, where that is said of the login itself.
+    pub(super) fn refuses_the_login(&self) -> Option<&'static str> {
+        let of_the_login = matches!(
+            self,
+            Self::TenantRefused
+                | Self::TooManySessions
+                | Self::Superseded
+                | Self::BadIdentity(_)
+                | Self::TenantUnverified(_)
+        );
+        of_the_login.then(|| self.told().code)
+    }
+
     /// Whether the client's body is what failed.
     pub(super) const fn blames_the_body(&self) -> bool {
         matches!(self, Self::Body(_) | Self::Upstream(UpstreamError::ClientBody(_)))

@@ -271,8 +271,10 @@ fn endpoints(config: &Config) -> PatternTree<Endpoint> {
     for pattern in &config.login.paths {
         tree.insert(pattern, Endpoint::Login);
     }
+    for pattern in &config.logout.paths {
+        tree.insert(pattern, Endpoint::Logout);
+    }
     let others = [
-        (&config.logout.path, Endpoint::Logout),
         (&config.logout.all_path, Endpoint::LogoutAll),
         (&config.session.status_path, Endpoint::Status),
         (&config.session.refresh_path, Endpoint::Refresh),

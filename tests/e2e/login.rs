@@ -355,6 +355,37 @@ fn a_whoami_login_by_someone_whom_the_backend_knew_already_makes_no_session() {
     assert!(!browser.has_session_cookie() && browser.cookie("app").is_none());
 }
 
+on_both_stores!(a_login_by_someone_whom_the_backend_knew_already_ends_what_came_with_it_and_can_be_repeated, |store| {
+    let backend = echo();
+    backend.on("/api/login", [answer("302 Found", &[("Set-Cookie", "app=new"), ("Location", "/")], "")]);
+    backend.on("/api/me", [answer_json(&json!({"id": 7, "org": {"id": 42}}))]);
+    let gateway = gateway(store).with_backend(&backend).settings(WHOAMI).start();
+    let mut browser = gateway.browser();
+    browser.post_form("/api/login", &[("name", "x")]).expect(302);
+    assert!(browser.has_session_cookie(), "nobody was known before");
+    browser.set_cookie("theme", "dark");
+    let mut kept = browser.clone();
+    browser.post_form("/api/login", &[("name", "x")]).expect(302);
+    // Nothing is configured, so all that could have named the user goes: the next login counts.
+    assert!(["app", "theme"].iter().all(|name| browser.cookie(name).is_none()) && !browser.has_session_cookie());
+    kept.get("/x").expect_refusal(401, "session_revoked");
+    gateway.wait_audit("login.failed", |event| event["reason"] == "named_before" && event["outcome"] == "denied");
+    browser.post_form("/api/login", &[("name", "x")]).expect(302);
+    browser.get("/x").expect(200);
+});
+
+#[test]
+fn a_login_that_the_gateway_refuses_is_in_the_audit_log_with_its_reason() {
+    let backend = echo();
+    let limit = "session.max_per_user = { count = 1, action = \"deny\" }";
+    let gateway = gateway(Store::Embedded).with_backend(&backend).settings(limit).start();
+    gateway.logged_in("42", "7");
+    gateway.browser().log_in_with(&identity("42", "7")).expect_refusal(429, "too_many_sessions");
+    gateway.wait_audit("login.failed", |event| event["reason"] == "too_many_sessions" && event["user"] == "7");
+    gateway.browser().log_in_with(&identity("4\n2", "7")).expect_refusal(502, "bad_identity");
+    gateway.wait_audit("login.failed", |event| event["reason"] == "bad_identity" && event["outcome"] == "denied");
+}
+
 const WHOAMI: &str = r#"
     [login]
     capture = "whoami"

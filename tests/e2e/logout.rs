@@ -88,8 +88,41 @@ fn logging_out_everywhere_takes_a_session_a_post_and_our_own_page() {
     let mut browser = gateway.logged_in("42", "7");
     let foreign = browser.request("POST", "/api/auth/revoke-all-tokens").header("Origin", "https://evil.example");
     foreign.send().expect_refusal(403, "csrf_failed");
-    browser.get("/api/auth/revoke-all-tokens");
+    let asked = backend.seen().len();
+    // Another method is no log-out, and no way around the session either.
+    for method in ["GET", "PUT", "DELETE"] {
+        gateway.browser().request(method, "/api/auth/revoke-all-tokens").send().expect_refusal(401, "session_required");
+    }
+    assert_eq!(backend.seen().len(), asked);
+    browser.get("/api/auth/revoke-all-tokens").expect(200);
+    assert_eq!(backend.last().identity(), (Some("42"), Some("7")));
     browser.get("/x").expect(200);
+}
+
+on_both_stores!(a_logout_whose_body_is_refused_is_a_logout_all_the_same, |store| {
+    let backend = echo();
+    let gateway = gateway(store).with_backend(&backend).set("logout.clear_cookies", vec!["app"]).start();
+    let mut browser = gateway.logged_in("42", "7");
+    browser.set_cookie("app", "backend");
+    let refused = browser.request("POST", "/api/logout").body(vec![b'x'; (1 << 20) + 10]).send();
+    assert_eq!(refused.header("clear-site-data"), Some("\"cache\""));
+    refused.expect_refusal(413, "body_too_large");
+    assert!(!browser.has_session_cookie() && browser.cookie("app").is_none());
+});
+
+#[test]
+fn a_backend_may_have_several_ways_out() {
+    let backend = echo();
+    let gateway =
+        gateway(Store::Embedded).with_backend(&backend).set("logout.path", vec!["/logout", "/admin/logout"]).start();
+    for path in ["/logout", "/admin/logout/"] {
+        let mut browser = gateway.logged_in("42", "7");
+        let mut copied = browser.clone();
+        browser.post(path).expect(200);
+        assert!(!browser.has_session_cookie());
+        copied.get("/x").expect_refusal(401, "session_revoked");
+    }
+    gateway.browser().post("/api/logout").expect_refusal(401, "session_required");
 }
 
 on_both_stores!(a_logout_runs_to_its_end_when_the_client_hangs_up, |store| {
