@@ -37,7 +37,7 @@ impl Head {
         if !is_token(method) || target.is_empty() {
             return Err(malformed);
         }
-        if !target.iter().all(u8::is_ascii_graphic) {
+        if !target.iter().all(u8::is_ascii_graphic) || has_undelimited(target) {
             return Err(Refusal::BadRequest("The request target has a byte that must be percent-encoded."));
         }
         if memchr::memchr(b'#', target).is_some() {
@@ -101,6 +101,16 @@ impl Head {
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
+}
+
+/// Whether one of the bytes that RFC 3986 excludes stands where browsers escape it, and the library would refuse it
+/// without a word.
+fn has_undelimited(target: &[u8]) -> bool {
+    if memchr::memchr3(b'<', b'>', b'"', target).is_none() && memchr::memchr(b'`', target).is_none() {
+        return false;
+    }
+    let (path, query) = target.split_at(memchr::memchr(b'?', target).unwrap_or(target.len()));
+    path.iter().any(|byte| b"<>`".contains(byte)) || query.iter().any(|byte| b"<>\"".contains(byte))
 }
 
 /// Takes the CRLF off. A bare LF is refused; a bare CR is left in and refused by whoever reads the line.

@@ -380,3 +380,14 @@ proptest! {
         prop_assert!(framing.partial.len() <= 50);
     }
 }
+
+#[test]
+fn a_target_that_the_library_would_not_take_is_refused_here_with_a_word() {
+    for byte in (0x21..0x7f_u8).filter(|byte| *byte != b'#') {
+        for target in [format!("/a{}b", char::from(byte)), format!("/a?x{}b", char::from(byte))] {
+            let line = format!("GET {target} HTTP/1.1");
+            let taken = Head::of_request_line(line.as_bytes(), line.len()).is_ok();
+            assert_eq!(taken, ::http::Uri::try_from(&target).is_ok(), "{target}");
+        }
+    }
+}
