@@ -41,8 +41,8 @@ use crate::tls::HTTP2;
 
 /// hyper's smallest permitted read buffer.
 const SMALLEST_BUFFER: usize = 8192;
-/// How long a connection rests until its memory is given back. A browser's next requests come sooner.
-const QUIET: Duration = Duration::from_secs(2);
+/// How long a connection rests until its memory is given back. The requests of one page come sooner.
+const QUIET: Duration = Duration::from_millis(500);
 /// How long to wait after an accept that failed for want of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
