@@ -34,6 +34,7 @@ mod peers;
 mod probe_login;
 mod proxy_protocol;
 mod reload;
+mod rest;
 mod sessions;
 mod store_outage;
 mod streams;
