@@ -38,6 +38,7 @@ mod peers;
 mod probe_login;
 mod proxy_protocol;
 mod reload;
+mod rest;
 mod revocation;
 mod sessions;
 mod store_outage;
