@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::api::{Client, Trouble};
 use super::table::shown;
-use super::{complain, say};
+use super::{complain, say, say_json};
 
 /// The longest answer that is read, in bytes.
 const LONGEST_ANSWER: u64 = 100;
@@ -68,7 +68,7 @@ impl ChangeOptions {
     /// Prints what was done.
     pub(super) fn tell(&self, what: &str, answer: &Value) {
         if self.json {
-            return say(answer);
+            return say_json(answer);
         }
         let count = answer.get("invalidated_sessions").and_then(Value::as_u64).unwrap_or(0);
         let sessions = if count == 1 { "session" } else { "sessions" };

@@ -119,6 +119,27 @@ fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
+/// Writes a document to standard output, in ASCII but for letters: what a session holds is its client's choice, and
+/// must not reach the terminal as an order. JSON reads the same.
+fn say_json(document: &serde_json::Value) {
+    say(escaped(&document.to_string()));
+}
+
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_ascii() || c.is_alphanumeric() {
+            text.push(c);
+        } else {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                text.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    text
+}
+
 /// Writes bytes to standard output as they are. A reader that has gone away is no failure.
 fn write_out(bytes: &[u8]) {
     let mut output = std::io::stdout().lock();
@@ -133,6 +154,14 @@ fn complain(line: impl Display) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_client_chose_gives_no_orders_to_the_terminal_of_who_reads_json() {
+        let value = serde_json::json!({ "agent": "\u{9b}31mü\u{202e}\u{1b}[2J\u{1f600}" });
+        let text = escaped(&value.to_string());
+        assert_eq!(text, "{\"agent\":\"\\u009b31mü\\u202e\\u001b[2J\\ud83d\\ude00\"}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("JSON"), value);
+    }
 
     #[test]
     fn the_command_line_is_well_formed_and_serves_by_default() {

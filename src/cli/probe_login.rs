@@ -311,7 +311,9 @@ impl<'a> Probe<'a> {
         *request.uri_mut() = Uri::from(target.path_and_query().clone());
         *request.headers_mut() = headers;
         let (parts, body) = self.upstream.send(request).await.map_err(|error| error.to_string())?.into_parts();
-        let body = read_whole(&parts.headers, body, max).await.map_err(|error| error.to_string());
+        let body = read_whole(&parts.headers, body, max, self.settings.response_timeout)
+            .await
+            .map_err(|error| error.to_string());
         Ok(Answer { status: parts.status, headers: parts.headers, body })
     }
 }

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::api::{ApiOptions, Trouble, operate, path_segment, target};
 use super::list::{ListOptions, given, list};
-use super::say;
 use super::table::{Column, show_item, shown};
+use super::{say, say_json};
 use crate::config::AdminRole;
 
 pub(super) const COLUMNS: [Column; 8] = [
@@ -109,7 +109,7 @@ pub fn sessions(command: &SessionsCommand) -> ExitCode {
             let target = target(&path(&options.id)?, &given(&[("reason", &options.reason)]));
             let answer: Value = client.call(Method::DELETE, &target, None).await?;
             if options.json {
-                say(answer);
+                say_json(&answer);
             } else {
                 say(format_args!("session {} ended", shown(&options.id)));
             }

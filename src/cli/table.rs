@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::say;
+use super::{say, say_json};
 use crate::http::printable;
 
 /// The longest cell, in bytes of the value.
@@ -18,7 +18,7 @@ pub(super) type Column = (&'static str, &'static str);
 /// Prints a list: a table, or `{"items": […]}`.
 pub(super) fn show_list(columns: &[Column], items: &[Value], json: bool, none: &str) {
     if json {
-        say(serde_json::json!({ "items": items }));
+        say_json(&serde_json::json!({ "items": items }));
     } else if items.is_empty() {
         say(none);
     } else {
@@ -31,7 +31,7 @@ pub(super) fn show_list(columns: &[Column], items: &[Value], json: bool, none: &
 /// Prints one item: a member a line, or the object itself.
 pub(super) fn show_item(columns: &[Column], item: &Value, json: bool) {
     if json {
-        return say(item);
+        return say_json(item);
     }
     let widest = columns.iter().map(|(heading, _)| heading.len()).max().unwrap_or(0);
     for (heading, member) in columns {

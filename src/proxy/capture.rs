@@ -74,7 +74,8 @@ async fn exchange_login(
     // What is compressed could not be read.
     cleared.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let mut backend = Questions::like(route, &cleared);
-    let (mut parts, upstream_body) = send(gateway, exchange, &Permit::anonymous(route), cleared).await?.into_parts();
+    let permit = Permit::anonymous(route);
+    let (mut parts, upstream_body) = send(gateway, exchange, &permit, cleared).await?.into_parts();
     let said = parts.headers.clone();
     clean_answer(gateway, exchange, &mut parts.headers);
 
@@ -84,7 +85,7 @@ async fn exchange_login(
         gateway.run(exchange, effect);
         return Ok(Response::from_parts(parts, AnswerBody::streamed(upstream_body)));
     }
-    let body = read_answer(&parts.headers, upstream_body, settings.max_body).await?;
+    let body = read_answer(gateway, &permit, &parts.headers, upstream_body, settings.max_body).await?;
     match judge(gateway, exchange, &mut backend, &said, &body).await? {
         Verdict::Failed => gateway.run(exchange, Effect::LoginFailed { status: parts.status }),
         Verdict::Nobody => gateway.run(exchange, Effect::LoginUndecided),

@@ -28,7 +28,7 @@ use super::services::Gateway;
 use super::verify::verify_tenant;
 use crate::audit::Outcome;
 use crate::http::{EventAnswer, LoginIdentity, session_set_cookie, with_count};
-use crate::policy::{Denial, Ending, Event, Guard, Permit, Requester, Route, Verdict};
+use crate::policy::{Denial, Ending, Event, Guard, Identity, Permit, Requester, Route, Verdict};
 use crate::session::{SessionId, SessionToken, StoreTime, UserAgent};
 use crate::store::{Creation, NewSession, StoreResult, Unavailable};
 use crate::upstream::{Unreadable, UpstreamBody, read_whole};
@@ -105,10 +105,10 @@ pub(super) async fn run(
         return Ok(Response::from_parts(parts, streamed(gateway, live.id, call.cuts, body)));
     }
 
-    let held = hold(gateway, event, &said, body).await;
+    let held = hold(gateway, call, &said, body).await;
     let principal = &live.record.principal;
     let requester = Requester { id: live.id, principal, path_tenant: path_tenant.as_deref() };
-    let outcomes = weigh(gateway, exchange, event, requester, &held, &said);
+    let outcomes = weigh(gateway, exchange, call, requester, &held, &said);
     let counts = outcomes.counts || !outcomes.endings.is_empty();
     let ended = end_all(gateway, exchange, call, outcomes.endings).await?;
     let mut now = live.id;
@@ -180,16 +180,18 @@ fn streamed(gateway: &Gateway, session: SessionId, cuts: Cuts, body: UpstreamBod
     AnswerBody::streamed(body).cut_by(Some(gateway.streams().register(session, cuts)))
 }
 
-async fn hold(gateway: &Gateway, event: &Event, said: &HeaderMap, body: UpstreamBody) -> Held {
-    if !event.reads_answer() {
+async fn hold(gateway: &Gateway, call: &Call<'_>, said: &HeaderMap, body: UpstreamBody) -> Held {
+    if !call.event.reads_answer() {
         return Held::Streams(body);
     }
-    match read_whole(said, body, gateway.config().login.max_body).await {
+    let Ok(upstream) = gateway.upstream(call.permit) else { return Held::Lost("its upstream is gone") };
+    match read_whole(said, body, gateway.config().login.max_body, upstream.patience()).await {
         Ok(body) => {
             let answer = EventAnswer::of(said, &body);
             Held::Whole(body, answer)
         }
         Err(Unreadable::Content(why)) => Held::Lost(why),
+        // So does one that stalls: the backend has done it, and nobody waits for ever.
         Err(Unreadable::Broken(_)) => Held::Lost("it broke off"),
     }
 }
@@ -198,11 +200,15 @@ async fn hold(gateway: &Gateway, event: &Event, said: &HeaderMap, body: Upstream
 fn weigh(
     gateway: &Gateway,
     exchange: &Exchange,
-    event: &Event,
+    call: &Call<'_>,
     requester: Requester<'_>,
     held: &Held,
     said: &HeaderMap,
 ) -> Outcomes {
+    let event = call.event;
+    // The backend may have believed what the client claimed: then nothing that it says of another tenant is verified.
+    let claimed = *call.permit.identity() == Identity::AsClaimed;
+    let own = &requester.principal.tenant;
     let answer = match held {
         Held::Whole(_, answer) => answer,
         Held::Streams(_) => &EventAnswer::Other,
@@ -217,6 +223,9 @@ fn weigh(
     let mut outcomes = Outcomes { endings: Vec::new(), counts: true, switches: false };
     match event.judge(requester, answer, &gateway.config().identity.rules) {
         Verdict::Nothing => outcomes.counts = false,
+        Verdict::Ends(ending) if claimed && event.roles.is_empty() && ending.tenant(requester.principal) != own => {
+            nothing(Outcome::Denied, "observed_only", Some(ending.tenant(requester.principal).clone()));
+        }
         Verdict::Ends(ending) => outcomes.endings.push(ending),
         Verdict::Refused(Guard::Role) => nothing(Outcome::Denied, "forbidden_role", None),
         Verdict::Refused(Guard::OtherTenant(tenant)) => nothing(Outcome::Denied, "tenant_mismatch", Some(tenant)),
@@ -232,6 +241,7 @@ fn weigh(
             Ok(order) => match event.ordered(order, requester) {
                 Some(ending) if !outcomes.endings.contains(&ending) => outcomes.endings.push(ending),
                 Some(_) => {}
+                None if claimed => nothing(Outcome::Denied, "observed_only", None),
                 None => outcomes.switches = true,
             },
         }

@@ -84,14 +84,21 @@ impl Questions {
             content: Content::Whole(Bytes::new()),
         };
         let (parts, body) = send(gateway, exchange, &self.permit, Box::new(question)).await?.into_parts();
-        let body = read_answer(&parts.headers, body, LARGEST_ANSWER_TO_A_QUESTION).await?;
+        let body = read_answer(gateway, &self.permit, &parts.headers, body, LARGEST_ANSWER_TO_A_QUESTION).await?;
         Ok((parts.status, body))
     }
 }
 
 /// The whole of an answer, readable, and at most `max` bytes of it.
-pub(super) async fn read_answer(headers: &HeaderMap, body: UpstreamBody, max: usize) -> Result<Bytes, Failure> {
-    read_whole(headers, body, max).await.map_err(|unreadable| match unreadable {
+pub(super) async fn read_answer(
+    gateway: &Gateway,
+    permit: &Permit,
+    headers: &HeaderMap,
+    body: UpstreamBody,
+    max: usize,
+) -> Result<Bytes, Failure> {
+    let within = gateway.upstream(permit)?.patience();
+    read_whole(headers, body, max, within).await.map_err(|unreadable| match unreadable {
         Unreadable::Content(why) => Failure::BadIdentity(why),
         Unreadable::Broken(error) => Failure::Upstream(error),
     })

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::HeaderValue;
 use http::uri::PathAndQuery;
@@ -24,6 +25,13 @@ pub(super) struct BoundUpstream {
     pub(super) host: HostHeader,
     pub(super) body: BodyMode,
     pub(super) spool: Arc<Spool>,
+}
+
+impl BoundUpstream {
+    /// How long an answer that is read whole may take after its head.
+    pub(super) const fn patience(&self) -> Duration {
+        self.settings.response_timeout
+    }
 }
 
 /// The upstreams of `config`; those that `before` has with the same settings are the same.

@@ -1,9 +1,12 @@
 //! An answer that is read whole, because it is to be understood and not passed on as it comes.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tokio::time::timeout;
 
 use super::answer::UpstreamBody;
 use super::error::UpstreamError;
@@ -19,17 +22,24 @@ pub enum Unreadable {
     Broken(UpstreamError),
 }
 
-/// The whole of an answer, as it was written, and at most `max` bytes of it.
+/// The whole of an answer, as it was written, and at most `max` bytes of it. It has to be there `within` this time: its
+/// sender may stall after any byte.
 ///
 /// # Errors
 /// See [`Unreadable`].
-pub async fn read_whole(headers: &HeaderMap, body: UpstreamBody, max: usize) -> Result<Bytes, Unreadable> {
+pub async fn read_whole(
+    headers: &HeaderMap,
+    body: UpstreamBody,
+    max: usize,
+    within: Duration,
+) -> Result<Bytes, Unreadable> {
     let encoded =
         headers.get(CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
     if encoded {
         return Err(Unreadable::Content("it is compressed although `Accept-Encoding: identity` was sent"));
     }
-    match Limited::new(body, max).collect().await {
+    let whole = timeout(within, Limited::new(body, max).collect()).await;
+    match whole.map_err(|_| Unreadable::Broken(UpstreamError::Timeout { after: within }))? {
         Ok(whole) => Ok(whole.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Unreadable::Content("it is larger than the limit")),
         Err(error) => Err(Unreadable::Broken(UpstreamError::Broken { cause: error.to_string() })),

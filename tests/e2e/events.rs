@@ -498,6 +498,40 @@ fn in_observe_the_session_and_never_the_claim_says_whose_sessions_end() {
 }
 
 #[test]
+fn in_observe_a_claim_that_the_backend_believed_makes_no_session_in_another_tenant() {
+    let backend = echo();
+    backend.on("/switch", [ordering(&[("X-Session-Event", "switch-tenant"), ("X-Session-Tenant", "77")])]);
+    backend.on("/orgs/77", [answer_json(&json!({}))]);
+    let events = "[[events]]\nmatch = \"POST /switch\"\nheader = [\"switch-tenant\"]\n\
+                  [[events]]\nmatch = \"DELETE /orgs/{tenant}\"\nany_tenant = true\n";
+    let store = Store::redis();
+    let observing =
+        gateway(store.clone()).with_backend(&backend).set("identity.mode", "observe").settings(events).start();
+    let enforcing = start(store, &backend, events);
+    let victim = enforcing.logged_in("77", "1");
+    let mut claiming = observing.logged_in("42", "666").with_header("X-Customer-ID", "77");
+    let token = claiming.token();
+    claiming.post("/switch").expect(200);
+    assert_eq!(claiming.token(), token);
+    let line = ended_line(&observing, "denied");
+    assert_eq!(line["reason"], "observed_only");
+    let mut later = claiming.at(enforcing.address());
+    later.get("/y").expect(200);
+    assert_eq!(backend.last().identity(), (Some("42"), Some("666")));
+    assert_eq!(delete(&mut claiming, "/orgs/77").expect(200).header("x-session-invalidated"), Some("0"));
+    lives(&victim);
+}
+
+on_both_stores!(an_answer_that_stalls_after_a_success_ends_sessions_all_the_same, |store| {
+    let backend = echo();
+    backend.on("/orgs/42", [send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nstart"), Step::Hang]);
+    let gateway = gateway(store).with_backend(&backend).set("upstream.response_timeout", "1s").settings(DELETE).start();
+    let (mut admin, colleague) = (gateway.logged_in("42", "1"), gateway.logged_in("42", "7"));
+    delete(&mut admin, "/orgs/42").expect_refusal(502, "bad_answer");
+    is_dead(&colleague);
+});
+
+#[test]
 fn what_the_store_does_not_take_is_not_called_done_and_is_done_once_it_is_back() {
     let (backend, gate) = (echo(), Gate::closed());
     backend.on("/orgs/42", [Step::Await(Arc::clone(&gate)), answer_json(&json!({"success": true}))]);

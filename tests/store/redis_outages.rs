@@ -216,6 +216,20 @@ async fn a_replica_is_unavailable_until_it_is_a_master_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_lost_its_replicas_is_not_believed_until_it_has_them_again() {
+    let server = RedisServer::start(&[]).await;
+    let store = shared(server.tcp()).await;
+    let (id, _) = session(&store).await;
+    server.cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    becomes_unavailable(&store, "NOREPLICAS").await;
+    // Others may have gone on with a replica of it, and ended sessions there.
+    assert!(fails_within_a_second(store.read(id)).await.contains("NOREPLICAS"));
+    server.cli(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    recovers(&store).await;
+    live(&store, id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_demoted_master_is_noticed_by_a_gateway_that_only_reads() {
     let server = RedisServer::start(&[]).await;
     let store = shared(server.tcp()).await;

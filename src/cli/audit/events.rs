@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::cli::api::{ApiOptions, Client, Trouble, operate};
-use crate::cli::complain;
 use crate::cli::list::{ListOptions, list};
 use crate::cli::table::{Column, cell, row, shown};
+use crate::cli::{complain, escaped};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{AdminRole, duration};
 
@@ -277,7 +277,7 @@ fn put(line: &str) -> bool {
 }
 
 fn event_line(event: &Value, json: bool) -> String {
-    if json { event.to_string() } else { row(&COLUMNS.map(|(_, member)| cell(event, member)), &WIDTHS) }
+    if json { escaped(&event.to_string()) } else { row(&COLUMNS.map(|(_, member)| cell(event, member)), &WIDTHS) }
 }
 
 /// The last `most` events since then that were not seen before, and the newest one's time, not after now.

@@ -182,7 +182,7 @@ impl Link {
                         self.troubles.over("heartbeat");
                         backoff = FIRST_BACKOFF;
                     }
-                    Ok(Err(fault)) if fault.is_refused_write() => {
+                    Ok(Err(fault)) if fault.is_out_of_memory() => {
                         self.troubles.noticed("heartbeat", lanes.epoch, &fault);
                     }
                     Ok(Err(fault)) => self.lost(lanes.epoch, &fault),
@@ -246,7 +246,7 @@ impl Link {
         let lanes = Lanes { epoch, quick, careful, bulk };
         let found = fitness::examine(&lanes.careful).await?;
         match self.probe(&lanes).await {
-            Err(fault) if !fault.is_refused_write() => return Err(fault),
+            Err(fault) if !fault.is_out_of_memory() => return Err(fault),
             _ => {}
         }
         let mut warned = self.warned.lock();

@@ -40,14 +40,26 @@ impl Fault {
         }
     }
 
-    /// Whether the connection is of no more use: it is gone or stuck, or leads to a server that cannot serve now. One
-    /// that is out of memory, or lacks a permission, still answers reads.
+    /// Whether the connection is of no more use: it is gone or stuck, or leads to a server that cannot serve now. One that
+    /// takes no writes at all (no replicas, a disk that refuses) cannot end a session either, and may be an old master
+    /// that others have left: what it says of sessions proves nothing. One that is out of memory, or lacks a permission,
+    /// still answers reads.
     pub(super) fn breaks_connection(&self) -> bool {
         match self {
             Self::Timeout | Self::Lost(_) | Self::Unfit(_) => true,
             Self::Garbled(_) | Self::Slow => false,
             Self::Refused { code, .. } => {
-                matches!(code.as_str(), "LOADING" | "MASTERDOWN" | "READONLY" | "NOAUTH" | "WRONGPASS" | "CLUSTERDOWN")
+                matches!(
+                    code.as_str(),
+                    "LOADING"
+                        | "MASTERDOWN"
+                        | "READONLY"
+                        | "NOAUTH"
+                        | "WRONGPASS"
+                        | "CLUSTERDOWN"
+                        | "NOREPLICAS"
+                        | "MISCONF"
+                )
             }
         }
     }
@@ -64,11 +76,6 @@ impl Fault {
     /// Whether the server only has no room for more.
     pub(super) fn is_out_of_memory(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if code == "OOM")
-    }
-
-    /// Whether the server answers but takes no writes for now. Reads go on.
-    pub(super) fn is_refused_write(&self) -> bool {
-        matches!(self, Self::Refused { code, .. } if matches!(code.as_str(), "OOM" | "MISCONF" | "NOREPLICAS"))
     }
 
     /// From an error while the connection is set up. Its text is dropped: old servers and proxies repeat what they did
@@ -207,7 +214,8 @@ mod tests {
         for (code, breaks) in [
             ("OOM", false),
             ("NOPERM", false),
-            ("MISCONF", false),
+            ("MISCONF", true),
+            ("NOREPLICAS", true),
             ("READONLY", true),
             ("LOADING", true),
             ("NOAUTH", true),
