@@ -265,12 +265,13 @@ def gateways(run, name, binary, number, backend, redis, chosen):
     stores = {
         "embedded": (f'embedded = "{run.directory}/sessions-{number}.redb"', 0),
         "Redis": (f'redis = "redis://127.0.0.1:{redis}/0"\nprefix = "bench{number}:"', redis),
+        "Redis, no cache": (f'redis = "redis://127.0.0.1:{redis}/0"\nprefix = "bare{number}:"\ncache_entries = "off"', redis),
     }
     for store, (line, uses) in stores.items():
         public, session = f"{name}, public route", f"{name}, session, {store}"
         if not chosen(session) and not (store == "embedded" and chosen(public)):
             continue
-        port, pid = gateway(run, binary, f"{store}-{number}", backend, line)
+        port, pid = gateway(run, binary, f"{store.replace(', ', '-').replace(' ', '-')}-{number}", backend, line)
         # As a legacy page sends it: beside the cookie, its own idea of the tenant, which is the right one.
         headers = ["X-Customer-ID: 42"]
         if store == "embedded" and chosen(public):
