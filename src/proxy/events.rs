@@ -335,6 +335,13 @@ async fn switch_tenant(
     };
     backend.receive_cookies(gateway, said);
     verify_tenant(gateway, exchange, backend, &principal).await?;
+    // Within the tenant the same answer may have ended the user's other sessions, which must not end this switch as well.
+    // What others end the old session would not survive, and a switch from a session that is over is none.
+    let began = if principal.tenant == live.record.principal.tenant {
+        gateway.store().now().await.map_err(Failure::Store)?
+    } else {
+        began
+    };
     let token = SessionToken::generate(gateway.entropy()).map_err(|error| Failure::Internal(error.to_string()))?;
     let remembered = live.record.remembered;
     let (idle, absolute) = config.session.limits.of(remembered);

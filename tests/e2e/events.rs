@@ -454,6 +454,21 @@ on_both_stores!(a_switch_of_tenants_gives_a_new_token_and_the_old_one_has_a_mome
     assert_eq!((backend.last().identity(), backend.last().header("x-user-role")), ((Some("42"), Some("7")), None));
 });
 
+on_both_stores!(a_new_password_ends_the_others_and_gives_a_new_token_in_one_answer, |store| {
+    let backend = echo();
+    backend.on("/password", [ordering(&[("X-Session-Event", "switch-tenant"), ("X-Session-Tenant", "42")])]);
+    let event =
+        "[[events]]\nmatch = \"POST /password\"\naction = \"revoke-other-sessions\"\nheader = [\"switch-tenant\"]\n";
+    let gateway = start(store, &backend, event);
+    let (mut browser, other) = (gateway.logged_in("42", "7"), gateway.logged_in("42", "7"));
+    let before = browser.token();
+    let done = browser.post("/password").expect(200);
+    assert_eq!(done.header("x-session-invalidated"), Some("1"));
+    assert_ne!(browser.token(), before);
+    lives(&browser);
+    is_dead(&other);
+});
+
 on_both_stores!(a_switch_that_names_no_tenant_or_a_wrong_one_changes_nothing, |store| {
     let backend = echo();
     let event = "[[events]]\nmatch = \"POST /switch\"\nheader = [\"switch-tenant\"]\n";
