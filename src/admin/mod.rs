@@ -33,9 +33,11 @@ mod tenant_view;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -44,7 +46,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 
 pub use self::state::{AdminServices, TrafficSide};
@@ -58,7 +60,8 @@ use crate::socket::{Listening, Sockets};
 pub struct AdminSettings {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// How many connections it serves at once; more wait to be accepted.
+    /// How many connections it serves at once. One more takes the place of the oldest that waits for a request: whoever
+    /// says nothing keeps nobody from asking how the gateway is.
     pub max_connections: usize,
     /// How long a client may take to send its headers, and how long a connection may idle.
     pub header_timeout: Duration,
@@ -84,6 +87,8 @@ const MAX_HEADER_BYTES: usize = 8192;
 const MAX_HEADERS: usize = 64;
 /// How long to wait after the operating system could not accept, when it is out of file descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Between two looks for a place while every connection is at work.
+const SEAT_PAUSE: Duration = Duration::from_millis(5);
 
 /// The operator's listener, bound and not yet serving.
 #[derive(Debug)]
@@ -121,16 +126,48 @@ impl AdminServer {
     }
 
     async fn accept(self, client: Client) {
-        let room = Arc::new(Semaphore::new(self.settings.max_connections));
+        let mut seats = Seats { most: self.settings.max_connections, taken: VecDeque::new() };
         loop {
-            // Never closed, so the permit always comes; and without one nothing is accepted.
-            let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
             match self.listener.accept().await {
-                Ok((stream, peer)) => drop(tokio::spawn(client.clone().serve(stream, Peer(peer.ip()), permit))),
+                Ok((stream, peer)) => {
+                    seats.make_room().await;
+                    let busy = Arc::new(AtomicBool::new(false));
+                    let task = tokio::spawn(client.clone().serve(stream, Peer(peer.ip()), busy.clone()));
+                    seats.taken.push_back(Seat { task: task.abort_handle(), busy });
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the admin listener could not accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
+            }
+        }
+    }
+}
+
+/// The connections that are served, the oldest first.
+struct Seats {
+    most: usize,
+    taken: VecDeque<Seat>,
+}
+
+struct Seat {
+    task: AbortHandle,
+    /// Whether a request is being answered.
+    busy: Arc<AtomicBool>,
+}
+
+impl Seats {
+    /// Waits only while every connection is at work.
+    async fn make_room(&mut self) {
+        loop {
+            self.taken.retain(|seat| !seat.task.is_finished());
+            if self.taken.len() < self.most {
+                return;
+            }
+            let waiting = self.taken.iter().position(|seat| !seat.busy.load(Ordering::Acquire));
+            match waiting.and_then(|oldest| self.taken.remove(oldest)) {
+                Some(seat) => return seat.task.abort(),
+                None => tokio::time::sleep(SEAT_PAUSE).await,
             }
         }
     }
@@ -146,25 +183,33 @@ struct Client {
 
 impl Client {
     /// Serves one connection for its lifetime.
-    async fn serve(self, stream: TcpStream, peer: Peer, permit: OwnedSemaphorePermit) {
+    async fn serve(self, stream: TcpStream, peer: Peer, busy: Arc<AtomicBool>) {
         // An error is the client's: it hung up, spoke no TLS, or was too slow.
         match &self.tls {
-            None => self.converse(stream, peer).await,
+            None => self.converse(stream, peer, busy).await,
             Some(tls) => {
                 let handshake = tokio::time::timeout(self.settings.header_timeout, tls.accept(stream));
                 if let Ok(Ok(stream)) = handshake.await {
-                    self.converse(stream, peer).await;
+                    self.converse(stream, peer, busy).await;
                 }
             }
         }
-        drop(permit);
     }
 
-    async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
+    async fn converse<S>(&self, stream: S, peer: Peer, busy: Arc<AtomicBool>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let service = TowerToHyperService::new(self.router.clone());
         let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
             request.extensions_mut().insert(peer);
-            service.call(request)
+            let (answer, busy) = (service.call(request), busy.clone());
+            async move {
+                busy.store(true, Ordering::Release);
+                let answer = answer.await;
+                busy.store(false, Ordering::Release);
+                answer
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

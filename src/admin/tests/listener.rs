@@ -50,7 +50,23 @@ async fn a_client_that_never_ends_its_headers_is_cut_and_makes_room() {
     let answer = exchange(address, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     let mut rest = Vec::new();
-    slow.read_to_end(&mut rest).await.expect("was closed");
+    let _an_end_or_a_reset = slow.read_to_end(&mut rest).await;
+}
+
+#[tokio::test]
+async fn whoever_says_nothing_keeps_nobody_from_asking_how_the_gateway_is() {
+    let admin = Admin::new();
+    let settings = AdminSettings::at(LOOPBACK);
+    let address = start(&admin, settings);
+    let mut silent = Vec::new();
+    for _ in 0..settings.max_connections + 10 {
+        silent.push(TcpStream::connect(address).await.expect("connects"));
+    }
+    let asked = exchange(address, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let answer = tokio::time::timeout(settings.header_timeout / 2, asked).await.expect("long before they are cut");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    let mut rest = Vec::new();
+    silent[0].read_to_end(&mut rest).await.expect("the oldest made room");
 }
 
 #[tokio::test]
