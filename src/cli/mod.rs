@@ -24,6 +24,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::json_line;
+
 /// Failed while running.
 pub const FAILED: u8 = 1;
 /// Bad usage or bad configuration.
@@ -126,18 +128,15 @@ fn say_json(document: &serde_json::Value) {
 }
 
 fn escaped(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
+    let mut text = Vec::with_capacity(json.len());
     for c in json.chars() {
         if c.is_ascii() || c.is_alphanumeric() {
-            text.push(c);
+            text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
         } else {
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                text.push_str(&format!("\\u{unit:04x}"));
-            }
+            json_line::escape(&mut text, c);
         }
     }
-    text
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// Writes bytes to standard output as they are. A reader that has gone away is no failure.
