@@ -88,7 +88,8 @@ impl Change {
                 Ok(answer)
             }
             Err(problem) => {
-                // Nothing was changed that this line would have to precede.
+                // The caller is told that it failed, which may be wrong where the store did not answer: there is
+                // nothing to acknowledge that the line would have to precede.
                 self.state.services.audit.record(self.called(Some(&problem)));
                 Err(problem)
             }

@@ -291,8 +291,9 @@ async fn end(
     }
 }
 
-/// Tries again until the store takes it, or until nothing can be left to end. No event begins while the store is down,
-/// so that no more can ever wait here than were in flight.
+/// Tries again until the store takes it, or until nothing can be left to end. No event begins while the store is down, so
+/// that no more wait here than were in flight; but for a store that answers and refuses this write alone, for want of a
+/// right.
 fn keep_trying(gateway: &Arc<Gateway>, exchange: &Exchange, event: &Arc<Event>, live: &LiveUse, ending: Ending) {
     let (gateway, exchange, event, live) = (gateway.clone(), exchange.clone(), event.clone(), live.clone());
     let limits = &gateway.config().session.limits;

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::audit::{AuditRecord, CsvWriter};
 use crate::cli::api::{ApiOptions, Client, Trouble, operate};
 use crate::cli::list::{ListOptions, list};
 use crate::cli::table::{Column, cell, row, shown};
@@ -29,22 +30,6 @@ const COLUMNS: [Column; 8] = [
 ];
 /// The widths of the columns of `tail`, which cannot know what is to come.
 const WIDTHS: [usize; 8] = [20, 16, 7, 12, 12, 16, 20, 15];
-/// The members of an exported line of CSV, in order.
-const MEMBERS: [&str; 13] = [
-    "time",
-    "type",
-    "outcome",
-    "tenant",
-    "user",
-    "session_id",
-    "actor",
-    "reason",
-    "address",
-    "user_agent",
-    "request_id",
-    "instance",
-    "seq",
-];
 /// Between two looks of `tail -f`.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How far back each look goes: events of another gateway come up to a second late, and clocks differ.
@@ -195,46 +180,30 @@ pub fn export(options: &ExportOptions) -> ExitCode {
     operate(&options.api, &[AdminRole::Read], async |client| {
         let parameters = Parameters::of(&options.filter);
         let mut pages = client.pages(PATH, parameters.pairs(), options.limit.unwrap_or(u64::MAX));
-        let mut output = io::stdout().lock();
-        if matches!(options.format, Format::Csv) {
-            let heading = MEMBERS.iter().copied().chain(["details"]);
-            written(csv_line(heading).and_then(|line| output.write_all(&line)))?;
-        }
+        let mut csv = match options.format {
+            Format::Csv => Some(written(CsvWriter::new(io::stdout().lock()))?),
+            Format::Jsonl => None,
+        };
         while let Some(events) = pages.next().await? {
-            for event in &events {
-                let line = match options.format {
-                    Format::Jsonl => Ok(format!("{event}\n").into_bytes()),
-                    Format::Csv => csv_line(cells(event)),
-                };
-                written(line.and_then(|line| output.write_all(&line)))?;
+            for event in events {
+                written(match &mut csv {
+                    Some(csv) => csv.write(&read(event)?),
+                    None => writeln!(io::stdout().lock(), "{event}"),
+                })?;
             }
         }
-        written(output.flush())
+        written(csv.map_or_else(|| io::stdout().flush(), |mut csv| csv.flush()))
     })
+}
+
+fn read(event: Value) -> Result<AuditRecord, Trouble> {
+    serde_json::from_value(event)
+        .map_err(|error| Trouble::Failed(format!("the gateway tells of an event in another form: {error}")))
 }
 
 /// An export that is not whole must not look as if it were.
-fn written(outcome: io::Result<()>) -> Result<(), Trouble> {
+fn written<T>(outcome: io::Result<T>) -> Result<T, Trouble> {
     outcome.map_err(|error| Trouble::Failed(format!("standard output: {error}; what was written is not whole")))
-}
-
-fn cells(event: &Value) -> impl Iterator<Item = String> {
-    MEMBERS.iter().copied().chain(["details"]).map(|member| match event.get(member) {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => harmless(text),
-        Some(other) => other.to_string(),
-    })
-}
-
-/// A spreadsheet computes what begins like a formula, and a client chose its user agent (OWASP, "CSV Injection").
-fn harmless(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() }
-}
-
-fn csv_line(cells: impl Iterator<Item = impl AsRef<[u8]>>) -> io::Result<Vec<u8>> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(cells)?;
-    writer.into_inner().map_err(csv::IntoInnerError::into_error)
 }
 
 /// Shows the last events, and with `--follow` what comes after.
@@ -347,17 +316,6 @@ mod tests {
         ] {
             assert_eq!(moment_before(text, now).ok().map(|time| time.to_string()).as_deref(), expected, "{text}");
         }
-    }
-
-    #[test]
-    fn a_cell_of_csv_is_no_formula_and_no_row_of_its_own() {
-        let event = json!({"time": "t", "user_agent": "=HYPERLINK(\"x\")", "reason": "a,\"b\"\nc", "seq": 7, "details": {"a": 1}});
-        let line = csv_line(cells(&event)).expect("it can be written");
-        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line.as_slice());
-        let record = reader.records().next().expect("a record").expect("valid");
-        let cell = |name: &str| record.get(MEMBERS.iter().position(|member| *member == name).expect("a member"));
-        assert_eq!((cell("user_agent"), cell("reason")), (Some("'=HYPERLINK(\"x\")"), Some("a,\"b\"\nc")));
-        assert_eq!((cell("seq"), record.get(MEMBERS.len())), (Some("7"), Some("{\"a\":1}")));
     }
 
     #[test]
