@@ -46,12 +46,6 @@ impl GatewayCookieName {
         &self.0
     }
 
-    /// Whether browsers keep a cookie of this name only with Secure, Path=/ and no Domain.
-    #[must_use]
-    pub fn has_host_prefix(&self) -> bool {
-        self.0.get(..7).is_some_and(|prefix| prefix.eq_ignore_ascii_case("__Host-"))
-    }
-
     /// What a piece of a Cookie header, or the first part of a Set-Cookie line, is to us.
     fn read<'a>(&self, piece: &'a [u8]) -> Piece<'a> {
         let bare = piece.strip_prefix(b" ").unwrap_or(piece);

@@ -333,21 +333,6 @@ impl RequestFilter {
         doomed.remove_from(headers);
     }
 
-    /// Removes from an answer's trailers, besides that, what only a head may say (RFC 9110 section 6.5.1).
-    pub fn strip_trailers(&self, trailers: &mut HeaderMap) {
-        let mut doomed = Doomed::default();
-        for name in trailers.keys() {
-            let only_in_heads = matches!(
-                name.as_str(),
-                "content-length" | "content-type" | "content-encoding" | "host" | "set-cookie" | "cookie" | "location"
-            );
-            if only_in_heads || is_hop_by_hop(name) || is_odd(name) || self.protected.is_protected(name) {
-                doomed.add(name);
-            }
-        }
-        doomed.remove_from(trailers);
-    }
-
     fn is_unwanted(&self, name: &HeaderName) -> bool {
         (is_odd(name) || ALWAYS_REMOVED.contains(&name.as_str())) && !self.allow.contains(name)
     }

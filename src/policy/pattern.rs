@@ -89,14 +89,6 @@ impl PathPattern {
         &self.text
     }
 
-    /// The names captured by `{name}`, in order.
-    pub fn captures(&self) -> impl Iterator<Item = &str> {
-        self.segments.iter().filter_map(|segment| match segment {
-            Segment::Capture(name) => Some(&**name),
-            Segment::Literal(_) | Segment::Rest => None,
-        })
-    }
-
     /// Which of a matching path's segments `{name}` stands for.
     #[must_use]
     pub fn position_of(&self, name: &str) -> Option<usize> {
