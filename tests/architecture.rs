@@ -98,5 +98,6 @@ fn the_cache_knows_no_server_and_no_runtime() {
 
 #[test]
 fn the_backends_side_knows_no_session_and_no_policy() {
-    assert_never("upstream", &["crate::session", "crate::policy", "crate::config", "crate::store", "crate::http"]);
+    assert_never("upstream", &["crate::session", "crate::policy", "crate::config", "crate::store", "crate::http::"]);
+    assert_never("upstream/http1", &["tokio", "tracing::", "crate::clock"]);
 }

@@ -66,6 +66,7 @@ macro_rules! replays {
 
 replays! {
     an_answer_names_nobody_else_and_its_count_alone_is_changed: "answer",
+    a_backends_answer_ends_in_one_place_however_its_bytes_come: "backend_answer",
     a_record_is_read_as_it_was_written_or_not_at_all: "codec",
     a_configuration_is_good_or_every_error_has_its_line: "config",
     our_cookie_is_out_and_the_others_are_what_they_were: "cookie",

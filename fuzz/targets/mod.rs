@@ -4,6 +4,7 @@
 //! An oracle here is written another way than the code it judges, and as plainly as possible.
 
 mod answer;
+mod backend_answer;
 mod codec;
 mod config;
 mod cookie;
@@ -16,8 +17,9 @@ mod proxy_header;
 pub type Check = fn(&[u8]);
 
 /// Every target by its name, which is also its corpus folder's.
-pub const ALL: [(&str, Check); 8] = [
+pub const ALL: [(&str, Check); 9] = [
     ("answer", answer::check),
+    ("backend_answer", backend_answer::check),
     ("codec", codec::check),
     ("config", config::check),
     ("cookie", cookie::check),

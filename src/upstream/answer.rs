@@ -1,16 +1,17 @@
-//! The answer on its way back: its framing made unambiguous, its body streamed, its connection returned.
+//! The answer on its way back: its body streamed, its connection returned.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Response, StatusCode, Version};
+use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
+use super::apart::Apart;
+use super::body::RequestBody;
 use super::connection::Connection;
+use super::error::UpstreamError;
 use super::peer::Load;
 use super::pool::Pool;
 
@@ -26,15 +27,22 @@ pub struct AnswerCut {
 /// An answer's body: data alone, trailers are dropped. When it has come to its end in step with the request, the
 /// connection may carry another; dropped before that, it is closed.
 #[derive(Debug)]
-pub struct UpstreamBody {
-    body: Incoming,
-    lease: Option<Lease>,
+pub struct UpstreamBody(Source);
+
+#[derive(Debug)]
+enum Source {
+    /// All there; its connection has gone already.
+    Whole(Bytes),
+    /// Read by whoever asks for it.
+    Here(Lease),
+    /// Read by the task that writes the rest of the request.
+    Apart(Apart),
 }
 
 /// A connection that is in use.
 #[derive(Debug)]
 pub(super) struct Lease {
-    pub(super) connection: Connection,
+    pub(super) connection: Box<Connection>,
     /// Where it goes afterwards; `None` when it is to be closed.
     pub(super) home: Option<Arc<Pool>>,
     /// Counts the request at its peer until the answer is over.
@@ -43,37 +51,19 @@ pub(super) struct Lease {
 
 impl Lease {
     /// The answer is complete.
-    fn end(self) {
-        // An answer that came before the whole request was sent leaves the connection in no known state.
-        if let Some(home) = self.home.filter(|_| self.connection.wire.uploaded()) {
+    pub(super) fn end(self) {
+        // What is out of step, like one whose answer came before the whole request was sent, is closed.
+        if let Some(home) = self.home.filter(|_| self.connection.is_reusable()) {
             home.put(self.connection);
         }
     }
 }
 
 impl UpstreamBody {
-    fn new(body: Incoming, lease: Lease) -> Self {
-        let mut this = Self { body, lease: Some(lease) };
-        this.end_if_complete();
-        this
-    }
-
-    fn end_if_complete(&mut self) {
-        if self.body.is_end_stream() {
-            self.end();
-        }
-    }
-
-    fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let body = &mut self.body;
-        match &mut self.lease {
-            Some(lease) => lease.connection.poll_for(context, |context| Pin::new(&mut *body).poll_frame(context)),
-            None => Pin::new(body).poll_frame(context),
-        }
-    }
+    const NONE: Self = Self(Source::Whole(Bytes::new()));
 
     fn end(&mut self) {
-        if let Some(lease) = self.lease.take() {
+        if let Source::Here(lease) = std::mem::replace(&mut self.0, Self::NONE.0) {
             lease.end();
         }
     }
@@ -87,116 +77,62 @@ impl Body for UpstreamBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerCut>>> {
-        loop {
-            match ready!(self.poll_body(context)) {
-                Some(Ok(frame)) if frame.is_data() => {
-                    self.end_if_complete();
-                    return Poll::Ready(Some(Ok(frame)));
-                }
-                Some(Ok(_trailers)) => {}
-                Some(Err(error)) => {
-                    self.lease = None;
-                    return Poll::Ready(Some(Err(AnswerCut { cause: describe(&error) })));
-                }
-                None => {
+        let piece = match &mut self.0 {
+            Source::Whole(bytes) if bytes.is_empty() => None,
+            Source::Whole(bytes) => Some(Ok(std::mem::take(bytes))),
+            Source::Here(lease) => ready!(lease.connection.poll_data(context)),
+            Source::Apart(apart) => ready!(apart.poll_data(context)),
+        };
+        match piece {
+            Some(Ok(piece)) => {
+                if let Source::Here(lease) = &self.0
+                    && lease.connection.is_answer_over()
+                {
                     self.end();
-                    return Poll::Ready(None);
                 }
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
+            Some(Err(cut)) => {
+                self.0 = Self::NONE.0;
+                Poll::Ready(Some(Err(cut)))
+            }
+            None => {
+                self.end();
+                Poll::Ready(None)
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        matches!(&self.0, Source::Whole(bytes) if bytes.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// An error with its causes, in one line.
-pub(super) fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
-/// Takes over an answer's head, or says why it is none.
-pub(super) fn receive(response: Response<Incoming>, mut lease: Lease) -> Result<Response<UpstreamBody>, &'static str> {
-    let (mut head, body) = response.into_parts();
-    if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err("it switched protocols without being asked");
-    }
-    settle_framing(&mut head.headers)?;
-    if head.version != Version::HTTP_11 {
-        // hyper speaks 1.0 to such a peer from then on, and there a body without a length is silently none.
-        lease.home = None;
-    }
-    Ok(Response::from_parts(head, UpstreamBody::new(body, lease)))
-}
-
-/// Leaves at most one statement of the body's length, the one by which it was read (RFC 9112, 6.3): what is passed on
-/// must not be read differently further on.
-fn settle_framing(headers: &mut HeaderMap) -> Result<(), &'static str> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
-        if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-            return Err("its transfer coding is not just chunked");
-        }
-        headers.remove(CONTENT_LENGTH);
-        return Ok(());
-    }
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let Some(first) = lengths.next().cloned() else { return Ok(()) };
-    if lengths.any(|other| *other != first) || !first.as_bytes().iter().all(u8::is_ascii_digit) {
-        return Err("its length is ambiguous");
-    }
-    headers.insert(CONTENT_LENGTH, first);
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-
-    use super::*;
-
-    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        lines
-            .iter()
-            .map(|(name, value)| (name.parse::<http::HeaderName>().unwrap(), HeaderValue::from_static(value)))
-            .fold(HeaderMap::new(), |mut map, (name, value)| {
-                map.append(name, value);
-                map
-            })
-    }
-
-    #[test]
-    fn an_answer_states_its_length_once_and_as_it_was_read() {
-        for (name, lines, expected) in [
-            ("nothing", vec![], Ok(None)),
-            ("one length", vec![("content-length", "5")], Ok(Some("5"))),
-            ("the same twice", vec![("content-length", "5"), ("content-length", "5")], Ok(Some("5"))),
-            ("two lengths", vec![("content-length", "5"), ("content-length", "6")], Err(())),
-            ("a list", vec![("content-length", "5, 5")], Err(())),
-            ("a sign", vec![("content-length", "+5")], Err(())),
-            ("chunked", vec![("transfer-encoding", "Chunked")], Ok(None)),
-            ("both", vec![("transfer-encoding", "chunked"), ("content-length", "5")], Ok(None)),
-            ("a coding we cannot undo", vec![("transfer-encoding", "gzip, chunked")], Err(())),
-            ("two codings", vec![("transfer-encoding", "gzip"), ("transfer-encoding", "chunked")], Err(())),
-        ] {
-            let mut map = headers(&lines);
-            let settled = settle_framing(&mut map).map_err(|_| ()).map(|()| {
-                assert!(map.get_all(CONTENT_LENGTH).iter().count() <= 1, "{name}");
-                map.get(CONTENT_LENGTH).map(|value| value.to_str().unwrap())
-            });
-            assert_eq!(settled, expected, "{name}");
+        match &self.0 {
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Here(lease) => lease.connection.size_hint(),
+            Source::Apart(apart) => apart.size_hint(),
         }
     }
+}
+
+/// Takes over an answer whose head is there, and what of its request has not been sent.
+pub(super) fn receive(
+    head: Response<()>,
+    mut lease: Lease,
+    rest: RequestBody,
+) -> Result<Response<UpstreamBody>, UpstreamError> {
+    if head.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(UpstreamError::Broken { cause: "it switched protocols without being asked".to_owned() });
+    }
+    let body = if let Some(whole) = lease.connection.take_whole() {
+        lease.end();
+        Source::Whole(whole)
+    } else if lease.connection.is_uploaded() {
+        Source::Here(lease)
+    } else {
+        // The rest of the upload must not wait for a client that is slow to take the answer.
+        Source::Apart(Apart::start(lease, rest))
+    };
+    Ok(head.map(|()| UpstreamBody(body)))
 }

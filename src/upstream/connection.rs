@@ -1,137 +1,456 @@
-//! A connection to a peer, and who moves its bytes.
+//! A connection to a peer, and one exchange after the other on it.
 //!
-//! The task that waits for an answer moves them itself: a task of the connection's own would have to be woken for every
-//! request and would wake the waiting one for every answer. Only what must go on while nobody waits (the rest of an
-//! upload whose answer has begun, a tunnel's handshake) gets a task. An idle connection is moved by nobody: what the
-//! peer did to it meanwhile is seen when it is taken.
+//! The task that waits for an answer moves the bytes itself: a task of the connection's own would have to be woken for
+//! every request and would wake the waiting one for every answer. Only what must go on while nobody waits, the rest of
+//! an upload whose answer has begun, gets a task (`apart`). An idle connection is moved by nobody: what the peer did to
+//! it meanwhile is seen when it is taken.
+//!
+//! The few facts that decide what went wrong and what may be done about it are kept here: has a byte of the request
+//! gone out, has a byte of the answer come, is the request wholly written, when did it last move, who is being waited for.
 
-use std::fmt;
-use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1};
-use hyper_util::rt::TokioIo;
-use tokio_util::task::AbortOnDropHandle;
+use bytes::{Bytes, BytesMut};
+use http::{Method, Request, Response};
+use http_body::{Body as _, SizeHint};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::time::Instant;
+use tokio_util::io::poll_read_buf;
 
 use super::alarm::Alarm;
-use super::wire::{Outgoing, Wire, WireStream};
+use super::answer::AnswerCut;
+use super::body::RequestBody;
+use super::error::{BodyError, BodyFault, UpstreamError};
+use super::http1::{AnswerBody, AnswerHead, BodyFraming, HeadReader, Persistence, Step};
+use super::outbox::Outbox;
+use super::socket::Socket;
+use super::switch::TunnelIo;
+
+/// The room for one read: what most answers need, and what large ones grow to.
+const SMALL_READ: usize = 8 * 1024;
+const LARGE_READ: usize = 64 * 1024;
+/// So often a request is written until its answer is looked for.
+const MOST_WRITES: usize = 16;
 
 /// A connection to a peer. Dropping it closes it, whatever it was doing.
 #[derive(Debug)]
 pub(super) struct Connection {
-    sender: http1::SendRequest<Outgoing>,
-    pub(super) wire: Arc<Wire>,
+    socket: Socket,
     /// Where it leads; `None` for a Unix socket.
     pub(super) remote: Option<SocketAddr>,
     /// For the waits of its requests.
     pub(super) alarm: Alarm,
-    driver: Driver,
+    /// What was read and belongs to nobody yet.
+    inbox: BytesMut,
+    read_size: usize,
+    outbox: Outbox,
+    upload: Upload,
+    head: HeadReader,
+    answer: Option<AnswerBody>,
+    /// Whether the answer leaves it to carry another request.
+    persistent: bool,
+    /// When the request last moved.
+    moved: Instant,
+    /// At least one byte of the request was written.
+    begun: bool,
+    /// At least one byte of an answer has been read.
+    answered: bool,
 }
 
-type Driven = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
+/// How far a request's body has come.
+#[derive(Debug)]
+enum Upload {
+    /// It goes on: with so many bytes to come, or in chunks.
+    Going { left: Option<u64>, awaited: bool },
+    /// All of it was handed over, and may still wait in the outbox.
+    Whole,
+    /// It failed when an answer had begun: no more of it is sent, the answer goes on.
+    Abandoned { fault: Option<BodyError>, told: bool },
+    /// The socket takes no more.
+    Refused,
+}
 
-/// Who moves a connection's bytes.
-enum Driver {
-    /// Whoever waits for something from it.
-    Here(Driven),
-    /// A task, which ends with this.
-    Apart { _task: AbortOnDropHandle<()> },
-    /// Nobody: it is over.
-    Over,
+/// Why there is no head of an answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    /// Not a byte of the request was written, and its body is untouched.
+    #[error("the connection was closed before it took the request")]
+    Unsent,
+    /// The connection ended before a byte of an answer.
+    #[error(transparent)]
+    Unanswered(UpstreamError),
+    /// There is nothing to be done.
+    #[error(transparent)]
+    Final(UpstreamError),
 }
 
 impl Connection {
-    pub(super) fn new(
-        sender: http1::SendRequest<Outgoing>,
-        connection: http1::Connection<TokioIo<WireStream>, Outgoing>,
-        wire: Arc<Wire>,
-        remote: Option<SocketAddr>,
-    ) -> Self {
-        // It ends, too, when the peer has left HTTP: the bytes then belong to whoever asked for that.
-        let driver = Driver::Here(Box::pin(connection.with_upgrades()));
-        Self { sender, wire, remote, alarm: Alarm::default(), driver }
+    pub(super) fn new(socket: Socket) -> Self {
+        Self {
+            remote: socket.remote(),
+            socket,
+            alarm: Alarm::default(),
+            inbox: BytesMut::new(),
+            read_size: SMALL_READ,
+            outbox: Outbox::default(),
+            upload: Upload::Whole,
+            head: HeadReader::default(),
+            answer: None,
+            persistent: false,
+            moved: Instant::now(),
+            begun: false,
+            answered: false,
+        }
     }
 
-    /// Sends a request and waits for the head of its answer.
-    pub(super) async fn send(
-        &mut self,
-        request: Request<Outgoing>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Outgoing>>> {
-        let mut answer = pin!(self.sender.try_send_request(request));
-        let mut sent = false;
-        poll_fn(|context| {
-            let mut answered = |context: &mut Context<'_>| answer.as_mut().poll(context);
-            if !std::mem::replace(&mut sent, true) && matches!(self.driver, Driver::Here(_)) {
-                // There is no answer before the request is out.
-                self.drive(context);
-                return answered(&mut Context::from_waker(Waker::noop()));
-            }
-            self.poll_for(context, answered)
-        })
-        .await
+    /// Takes a request, whose head is written with the first poll for its answer. `framing` says how its body goes out.
+    pub(super) fn begin(&mut self, request: &Request<RequestBody>, framing: BodyFraming, persistence: Persistence) {
+        self.outbox.clear();
+        self.outbox.put_head(request, framing, persistence);
+        self.upload = match framing {
+            BodyFraming::None | BodyFraming::Length(0) => Upload::Whole,
+            BodyFraming::Length(length) => Upload::Going { left: Some(length), awaited: false },
+            BodyFraming::Chunked => Upload::Going { left: None, awaited: false },
+        };
+        self.read_size = SMALL_READ;
+        self.head = HeadReader::default();
+        self.answer = None;
+        self.persistent = false;
+        self.moved = Instant::now();
+        self.begun = false;
+        self.answered = false;
     }
 
-    /// Moves the connection on until it gives what is `wanted` of it, or can give nothing at present.
-    pub(super) fn poll_for<T>(
+    /// When the request last moved. While the body's next piece is awaited that is now: the wait is then not the
+    /// backend's, and the body has a limit of its own.
+    pub(super) fn last_movement(&self) -> Instant {
+        if matches!(self.upload, Upload::Going { awaited: true, .. }) { Instant::now() } else { self.moved }
+    }
+
+    /// Whether the whole request has been written.
+    pub(super) fn is_uploaded(&self) -> bool {
+        matches!(self.upload, Upload::Whole) && self.outbox.is_empty()
+    }
+
+    /// Whether it may carry another request: the one before is over, on both sides and in step.
+    pub(super) fn is_reusable(&self) -> bool {
+        let is_read = self.answer.as_ref().is_some_and(AnswerBody::is_over) && self.inbox.is_empty();
+        self.persistent && is_read && self.is_uploaded()
+    }
+
+    /// Whether it can take a request, by all that the kernel has said of it: nothing, since the last answer.
+    pub(super) fn is_ready(&mut self) -> bool {
+        let mut byte = [0];
+        let mut context = Context::from_waker(Waker::noop());
+        Pin::new(&mut self.socket).poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending()
+    }
+
+    /// Moves the request on, and is ready with the head of its answer.
+    pub(super) fn poll_head(
         &mut self,
         context: &mut Context<'_>,
-        mut wanted: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<T> {
-        if let Driver::Apart { .. } = self.driver {
-            return wanted(context);
+        method: &Method,
+        body: &mut RequestBody,
+    ) -> Poll<Result<Response<()>, Trouble>> {
+        if let Err(fault) = self.poll_upload(context, body) {
+            return Poll::Ready(Err(Trouble::Final(fault.into())));
         }
-        // What the connection hands over it hands over to whoever moves it, so nobody has to be woken for that. Hence
-        // the first pass without a waker: most often the answer is there, and this task is not woken once more by its
-        // own doing.
-        let mut nobody = Context::from_waker(Waker::noop());
-        let wanted = &mut wanted;
-        if let Poll::Ready(given) = wanted(&mut nobody) {
-            return Poll::Ready(given);
-        }
-        self.drive(&mut nobody);
-        if let Poll::Ready(given) = wanted(&mut nobody) {
-            return Poll::Ready(given);
-        }
-        self.drive(context);
-        wanted(&mut nobody)
-    }
-
-    /// Whether it can take a request, by all that the kernel has said of it.
-    pub(super) fn is_ready(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(Waker::noop()));
-        self.sender.is_ready()
-    }
-
-    /// Has a task move it from now on.
-    pub(super) fn drive_apart(&mut self) {
-        if let Driver::Here(driven) = std::mem::replace(&mut self.driver, Driver::Over) {
-            // What goes wrong is told to whoever waits for the answer or reads its body.
-            let task = tokio::spawn(async move { drop(driven.await) });
-            self.driver = Driver::Apart { _task: AbortOnDropHandle::new(task) };
+        loop {
+            match self.head.read(&mut self.inbox, method) {
+                Ok(Some(AnswerHead { response, body, persistent })) => {
+                    self.answer = Some(body);
+                    self.persistent = persistent;
+                    return Poll::Ready(Ok(response));
+                }
+                Ok(None) => {}
+                Err(malformed) => return Poll::Ready(Err(Trouble::Final(broken(&malformed)))),
+            }
+            match ready!(self.poll_fill(context)) {
+                Ok(0) => return Poll::Ready(Err(self.ended("the connection was closed before the answer's head"))),
+                Ok(_) => self.answered = true,
+                Err(error) => return Poll::Ready(Err(self.ended(&error.to_string()))),
+            }
         }
     }
 
-    fn drive(&mut self, context: &mut Context<'_>) {
-        if let Driver::Here(driven) = &mut self.driver
-            && driven.as_mut().poll(context).is_ready()
+    /// What it means that the connection ended before an answer.
+    fn ended(&mut self, cause: &str) -> Trouble {
+        if let Upload::Abandoned { fault, .. } = &mut self.upload
+            && let Some(fault) = fault.take()
         {
-            // With it goes what it had not given an answer to, which is told so.
-            self.driver = Driver::Over;
+            return Trouble::Final(fault.into());
         }
+        let error = UpstreamError::Broken { cause: cause.to_owned() };
+        match (self.answered, self.begun) {
+            (true, _) => Trouble::Final(error),
+            (false, true) => Trouble::Unanswered(error),
+            (false, false) => Trouble::Unsent,
+        }
+    }
+
+    /// Moves the request on as far as it goes now.
+    ///
+    /// # Errors
+    /// When the body failed before a byte of an answer came. After that the failure is kept, the backend learns that no
+    /// more will come, and what it answers goes on: an error here would take down an answer that is on its way (a 413,
+    /// after which a good client stops sending).
+    pub(super) fn poll_upload(&mut self, context: &mut Context<'_>, body: &mut RequestBody) -> Result<(), BodyError> {
+        let (mut moved, mut writes) = (false, 0);
+        loop {
+            let filled = self.fill_outbox(context, body);
+            moved |= matches!(filled, Ok(true));
+            if let Err(fault) = filled {
+                if !self.answered {
+                    return Err(fault);
+                }
+                moved = true;
+                self.outbox.clear();
+                self.upload = Upload::Abandoned { fault: Some(fault), told: false };
+            }
+            if self.outbox.is_empty() {
+                break;
+            }
+            if writes == MOST_WRITES {
+                context.waker().wake_by_ref();
+                break;
+            }
+            writes += 1;
+            match self.outbox.poll_write(&mut self.socket, context) {
+                Poll::Ready(Ok(_)) => (moved, self.begun) = (true, true),
+                // A failed write is not the end: a backend that refuses an upload answers, closes, and lets our bytes
+                // run into a reset, while its answer waits to be read. So writing stops for good, silently, and reading
+                // tells the end: after a reset it gives what had arrived, then the end or the error.
+                Poll::Ready(Err(_)) => {
+                    self.outbox.clear();
+                    self.upload = Upload::Refused;
+                    break;
+                }
+                Poll::Pending => break,
+            }
+        }
+        if self.socket.is_buffered() {
+            // How it went is told by the next write, or by reading.
+            let _ = Pin::new(&mut self.socket).poll_flush(context);
+        }
+        if let Upload::Abandoned { told: told @ false, .. } = &mut self.upload {
+            // It would wait for the rest for ever. How closing went does not matter: reading tells.
+            *told = Pin::new(&mut self.socket).poll_shutdown(context).is_ready();
+        }
+        if moved {
+            self.moved = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Asks the body for as much as there is room for; whether anything came of it.
+    fn fill_outbox(&mut self, context: &mut Context<'_>, body: &mut RequestBody) -> Result<bool, BodyError> {
+        let mut moved = false;
+        while self.outbox.has_room()
+            && let Upload::Going { left, awaited } = &mut self.upload
+        {
+            let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(context) else {
+                *awaited = true;
+                break;
+            };
+            (*awaited, moved) = (false, true);
+            let piece = match frame.transpose()?.map(http_body::Frame::into_data) {
+                None => Bytes::new(),
+                Some(Ok(piece)) if !piece.is_empty() => piece,
+                // Trailers never pass.
+                Some(_) => continue,
+            };
+            match left {
+                Some(left) => {
+                    // One that is shorter or longer than it said would put the backend out of step.
+                    *left =
+                        left.checked_sub(piece.len() as u64).filter(|_| !piece.is_empty()).ok_or(BodyFault::Broken)?;
+                    let is_whole = *left == 0;
+                    self.outbox.put_piece(piece);
+                    if is_whole {
+                        self.upload = Upload::Whole;
+                    }
+                }
+                None => {
+                    let last = piece.is_empty() || body.is_end_stream();
+                    if piece.is_empty() {
+                        self.outbox.put_last_chunk();
+                    } else {
+                        self.outbox.put_chunk(piece, last);
+                    }
+                    if last {
+                        self.upload = Upload::Whole;
+                    }
+                }
+            }
+        }
+        Ok(moved)
+    }
+
+    /// The next piece of the answer's body.
+    pub(super) fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, AnswerCut>>> {
+        loop {
+            let Some(answer) = &mut self.answer else { return Poll::Ready(None) };
+            match answer.read(&mut self.inbox) {
+                Ok(Step::Data(piece)) => return Poll::Ready(Some(Ok(piece))),
+                Ok(Step::End) => return Poll::Ready(None),
+                Ok(Step::More) => {}
+                Err(malformed) => return Poll::Ready(Some(Err(AnswerCut { cause: malformed.to_string() }))),
+            }
+            let may_end = answer.may_end_here();
+            match ready!(self.poll_fill(context)) {
+                Ok(0) if may_end => return Poll::Ready(None),
+                Ok(0) => {
+                    let cause = "the connection was closed before its end".to_owned();
+                    return Poll::Ready(Some(Err(AnswerCut { cause })));
+                }
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Some(Err(AnswerCut { cause: error.to_string() }))),
+            }
+        }
+    }
+
+    /// All of the answer's body, where it is short and was there with the head; its length was stated.
+    pub(super) fn take_whole(&mut self) -> Option<Bytes> {
+        let answer = self.answer.as_mut()?;
+        let length = answer.size_hint().exact()?;
+        if length > self.inbox.len() as u64 {
+            return None;
+        }
+        match answer.read(&mut self.inbox) {
+            Ok(Step::Data(piece)) => Some(piece),
+            _ => Some(Bytes::new()),
+        }
+    }
+
+    pub(super) fn is_answer_over(&self) -> bool {
+        self.answer.as_ref().is_none_or(AnswerBody::is_over)
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        self.answer.as_ref().map_or_else(|| SizeHint::with_exact(0), AnswerBody::size_hint)
+    }
+
+    /// Gives back what only a large answer needed.
+    pub(super) fn rest(&mut self) {
+        if self.read_size > SMALL_READ {
+            self.inbox = BytesMut::new();
+        }
+    }
+
+    /// What is left when the peer has left HTTP: the bytes, from the first after its answer's head.
+    pub(super) fn into_tunnel(self) -> TunnelIo {
+        TunnelIo { socket: self.socket, early: self.inbox.freeze() }
+    }
+
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.inbox.reserve(self.read_size);
+        let room = self.inbox.capacity() - self.inbox.len();
+        let count = ready!(poll_read_buf(Pin::new(&mut self.socket), context, &mut self.inbox))?;
+        if count == room {
+            self.read_size = (self.read_size * 2).min(LARGE_READ);
+        }
+        Poll::Ready(Ok(count))
     }
 }
 
-impl fmt::Debug for Driver {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Here(_) => "Here",
-            Self::Apart { .. } => "Apart",
-            Self::Over => "Over",
-        })
+fn broken(cause: &dyn std::error::Error) -> UpstreamError {
+    UpstreamError::Broken { cause: cause.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    fn pair() -> (Connection, UnixStream) {
+        let (near, far) = UnixStream::pair().unwrap();
+        (Connection::new(Socket::Unix(near)), far)
+    }
+
+    async fn head(connection: &mut Connection, request: &mut Request<RequestBody>) -> Result<Response<()>, Trouble> {
+        let framing = request.body().size_hint().exact().map_or(BodyFraming::Chunked, BodyFraming::Length);
+        connection.begin(request, framing, Persistence::Persistent);
+        let method = request.method().clone();
+        poll_fn(|context| connection.poll_head(context, &method, request.body_mut())).await
+    }
+
+    fn order() -> Request<RequestBody> {
+        Request::post("/order").body(RequestBody::Empty).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_request_of_which_nothing_was_written_can_go_elsewhere() {
+        let (mut connection, far) = pair();
+        drop(far);
+        assert!(matches!(head(&mut connection, &mut order()).await, Err(Trouble::Unsent)));
+    }
+
+    #[tokio::test]
+    async fn a_request_of_which_a_byte_was_written_cannot() {
+        let (mut connection, mut far) = pair();
+        let (answer, ()) = tokio::join!(async { head(&mut connection, &mut order()).await }, async {
+            far.read_u8().await.unwrap();
+            drop(far);
+        },);
+        assert!(matches!(answer, Err(Trouble::Unanswered(_))), "{answer:?}");
+    }
+
+    #[tokio::test]
+    async fn head_and_body_go_out_together() {
+        let (mut connection, mut far) = pair();
+        let mut order = Request::post("/").body(RequestBody::Full(Bytes::from_static(b"order"))).unwrap();
+        let (answer, received) = tokio::join!(head(&mut connection, &mut order), async {
+            let mut received = vec![0; 1000];
+            let count = far.read(&mut received).await.unwrap();
+            far.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            received.truncate(count);
+            received
+        });
+        assert_eq!(answer.unwrap().status(), 204);
+        assert!(received.ends_with(b"\r\n\r\norder"), "{received:?}");
+        assert!(connection.is_reusable());
+    }
+
+    #[tokio::test]
+    async fn one_on_which_something_came_unasked_can_take_no_request() {
+        let (mut connection, mut far) = pair();
+        assert!(connection.is_ready());
+        far.write_all(b"H").await.unwrap();
+        connection.socket_is_readable().await;
+        assert!(!connection.is_ready());
+        let (mut connection, far) = pair();
+        drop(far);
+        connection.socket_is_readable().await;
+        assert!(!connection.is_ready());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_not_as_long_as_it_said_is_at_fault() {
+        for body in ["abcd", "ab"] {
+            let (mut connection, mut far) = pair();
+            let mut order = Request::post("/").body(RequestBody::Full(Bytes::from(body))).unwrap();
+            connection.begin(&order, BodyFraming::Length(3), Persistence::Persistent);
+            let answer = poll_fn(|context| connection.poll_head(context, &Method::POST, order.body_mut())).await;
+            let Err(Trouble::Final(error)) = answer else { panic!("{answer:?}") };
+            assert!(matches!(error, UpstreamError::ClientBody(BodyFault::Broken)), "{error}");
+            drop(connection);
+            let mut received = Vec::new();
+            far.read_to_end(&mut received).await.unwrap();
+            assert!(!received.ends_with(b"abc"), "no whole request");
+        }
+    }
+
+    impl Connection {
+        async fn socket_is_readable(&self) {
+            let Socket::Unix(socket) = &self.socket else { panic!("a Unix socket") };
+            socket.readable().await.unwrap();
+        }
     }
 }

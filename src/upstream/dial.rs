@@ -1,26 +1,17 @@
-//! Makes a connection: look-up, connect, TLS, HTTP handshake.
+//! Makes a connection: look-up, connect, TLS.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::address::PeerAddress;
 use super::connection::Connection;
 use super::resolve::Addresses;
+use super::socket::Socket;
 use super::tls::Trust;
-use super::wire::{Socket, Wire, WireStream};
-
-/// The most bytes an answer's head may have, and with it the buffers of a connection.
-pub(super) const MAX_ANSWER_HEAD: usize = 64 * 1024;
-
-/// The most header lines an answer may have.
-pub(super) const MAX_ANSWER_HEADERS: usize = 200;
 
 /// Connects within `limit`, look-up and TLS included.
 pub(super) async fn dial(
@@ -28,7 +19,7 @@ pub(super) async fn dial(
     names: &Addresses,
     trust: Option<&Trust>,
     limit: Duration,
-) -> io::Result<Connection> {
+) -> io::Result<Box<Connection>> {
     let deadline = Instant::now() + limit;
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "connecting took too long");
     let socket = match address {
@@ -40,7 +31,7 @@ pub(super) async fn dial(
             Socket::Tls(Box::new(timeout_at(deadline, trust.connect(host, socket)).await.map_err(late)??))
         }
     };
-    handshake(socket).await
+    Ok(Box::new(Connection::new(socket)))
 }
 
 async fn connect(names: &Addresses, host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
@@ -66,17 +57,4 @@ async fn connect_to_any(addresses: &[SocketAddr], deadline: Instant) -> io::Resu
         }
     }
     Err(failure)
-}
-
-async fn handshake(socket: Socket) -> io::Result<Connection> {
-    let (wire, remote) = (Arc::new(Wire::new()), socket.remote());
-    let stream = TokioIo::new(WireStream::new(socket, Arc::clone(&wire)));
-    let (sender, connection) = http1::Builder::new()
-        .max_buf_size(MAX_ANSWER_HEAD)
-        .max_header_size(MAX_ANSWER_HEAD)
-        .max_headers(MAX_ANSWER_HEADERS)
-        .handshake(stream)
-        .await
-        .map_err(io::Error::other)?;
-    Ok(Connection::new(sender, connection, wire, remote))
 }

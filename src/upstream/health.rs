@@ -3,6 +3,7 @@
 //! Out means tried last, never refused: when every peer is out, requests still go to them. A check is no user's request:
 //! it is counted nowhere, takes no connection from the pool and leaves none there.
 
+use std::future::poll_fn;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -12,8 +13,8 @@ use http::{HeaderValue, Request, Uri};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::body::RequestBody;
+use super::http1::{BodyFraming, Persistence};
 use super::peer::Peer;
-use super::wire::Outgoing;
 
 /// How often a peer is checked.
 pub(super) const CHECK_EVERY: Duration = Duration::from_secs(2);
@@ -117,11 +118,12 @@ async fn ask(peer: &Peer, check: &HealthCheck) -> Result<(), String> {
     let request = Request::get(Uri::from(check.path.clone()))
         .header("host", check.host.clone())
         .header("user-agent", USER_AGENT)
-        .header("connection", "close")
-        .body(Outgoing::new(RequestBody::Empty, connection.wire.clone()))
+        .body(RequestBody::Empty)
         .map_err(|error| error.to_string())?;
-    let answer = connection.send(request).await.map_err(|error| super::answer::describe(error.error()))?;
-    let status = answer.status();
+    connection.begin(&request, BodyFraming::None, Persistence::Close);
+    let (head, mut body) = request.into_parts();
+    let answer = poll_fn(|context| connection.poll_head(context, &head.method, &mut body)).await;
+    let status = answer.map_err(|trouble| trouble.to_string())?.status();
     if status.is_success() || status.is_redirection() { Ok(()) } else { Err(format!("it answered {status}")) }
 }
 

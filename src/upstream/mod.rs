@@ -8,28 +8,33 @@
 //! that frame the message (`Connection`, `Content-Length`, `Transfer-Encoding`).
 //!
 //! One request, in the order of the files: [`address`](PeerAddress) names a peer, `balance` chooses among them by what
-//! `health` says of each, `peer` finds an idle connection (`pool`) or dials one (`resolve`, `dial`, `tls`), `connection`
-//! moves its bytes (and has an `alarm`), `wire` carries bytes and keeps the facts that decide what went wrong, `body` and `spool` are the request's body, `send`
-//! walks through it all, `answer` is the body that streams back, `whole` reads one that is not streamed.
+//! `health` says of each, `peer` finds an idle connection (`pool`) or dials one (`resolve`, `dial`, `tls`, `socket`),
+//! `connection` carries the exchange (its request by way of an `outbox`, with an `alarm` for its waits) and keeps the
+//! facts that decide what went wrong, [`http1`] says what the bytes mean, `body` and `spool` are the request's body, `send`
+//! walks through it all, `answer` is the body that streams back, `apart` goes on with a request whose answer came
+//! first, `switch` is a connection that has left HTTP, `whole` reads an answer that is not streamed.
 
 mod address;
 mod alarm;
 mod answer;
+mod apart;
 mod balance;
 mod body;
 mod connection;
 mod dial;
 mod error;
 mod health;
+pub mod http1;
+mod outbox;
 mod peer;
 mod pool;
 mod resolve;
 mod send;
+mod socket;
 mod spool;
 mod switch;
 mod tls;
 mod whole;
-mod wire;
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub(super) struct Peer {
     /// The upstream's name, for the log.
     upstream: Arc<str>,
     address: PeerAddress,
+    /// It has a name, whose addresses may change.
+    is_named: bool,
     fingerprint: u64,
     health: Health,
     metric: PeerMetric,
@@ -58,6 +61,7 @@ impl Peer {
             health: Health::default(),
             metric,
             load: AtomicUsize::new(0),
+            is_named: is_named(&address),
             address,
             origin: clock.monotonic(),
             names: Arc::new(Addresses::new(Arc::clone(&clock))),
@@ -148,7 +152,7 @@ impl Peer {
     /// An idle connection, if there is one. For a request that must not be repeated a closing that the kernel knows
     /// of is looked for first: one turn of the runtime has it told, and costs less than an order that may or may not
     /// have arrived.
-    pub(super) async fn idle_connection(&self, repeatable: bool) -> Option<Connection> {
+    pub(super) async fn idle_connection(&self, repeatable: bool) -> Option<Box<Connection>> {
         let pool = self.pool.as_ref()?;
         loop {
             let mut connection = pool.take()?;
@@ -169,7 +173,7 @@ impl Peer {
     /// that keep their connections.
     fn leads_here(&self, connection: &Connection) -> bool {
         match (&self.address, connection.remote) {
-            (PeerAddress::Tcp { host, port } | PeerAddress::Tls { host, port }, Some(remote)) => {
+            (PeerAddress::Tcp { host, port } | PeerAddress::Tls { host, port }, Some(remote)) if self.is_named => {
                 self.names.still_have(remote, host, *port)
             }
             _ => true,
@@ -177,7 +181,7 @@ impl Peer {
     }
 
     /// A new connection.
-    pub(super) async fn fresh_connection(&self, limit: Duration) -> io::Result<Connection> {
+    pub(super) async fn fresh_connection(&self, limit: Duration) -> io::Result<Box<Connection>> {
         // Boxed: most requests find a connection, and would carry all of this along.
         let dialled = Box::pin(dial(&self.address, &self.names, self.trust.as_ref(), limit)).await;
         let rests_until = if dialled.is_ok() { 0 } else { self.now() + micros(REST) };
@@ -187,6 +191,13 @@ impl Peer {
 
     fn now(&self) -> u64 {
         micros(self.clock.monotonic().since(self.origin))
+    }
+}
+
+fn is_named(address: &PeerAddress) -> bool {
+    match address {
+        PeerAddress::Tcp { host, .. } | PeerAddress::Tls { host, .. } => host.parse::<IpAddr>().is_err(),
+        PeerAddress::Unix(_) => false,
     }
 }
 

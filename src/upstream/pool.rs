@@ -33,7 +33,7 @@ struct State {
 
 struct Idle {
     until: Monotonic,
-    connection: Connection,
+    connection: Box<Connection>,
 }
 
 impl Pool {
@@ -42,7 +42,7 @@ impl Pool {
     }
 
     /// The connection that was used last, if it can take a request now.
-    pub(super) fn take(&self) -> Option<Connection> {
+    pub(super) fn take(&self) -> Option<Box<Connection>> {
         loop {
             let mut last = self.state.lock().idle.pop()?;
             if self.clock.monotonic() < last.until && last.connection.is_ready() {
@@ -52,7 +52,8 @@ impl Pool {
     }
 
     /// Keeps a connection for the next request.
-    pub(super) fn put(self: &Arc<Self>, connection: Connection) {
+    pub(super) fn put(self: &Arc<Self>, mut connection: Box<Connection>) {
+        connection.rest();
         let mut state = self.state.lock();
         if state.idle.len() >= MAX_IDLE {
             state.idle.remove(0);

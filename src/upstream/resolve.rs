@@ -7,7 +7,7 @@
 //! the background every few seconds, so that no request waits for it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -58,9 +58,6 @@ impl Addresses {
 
     /// Whether `host` still has the address `remote`, as far as is known. Never waits.
     pub(super) fn still_have(self: &Arc<Self>, remote: SocketAddr, host: &str, port: u16) -> bool {
-        if host.parse::<IpAddr>().is_ok() {
-            return true;
-        }
         let (old, has) = match &*self.known.lock() {
             None => (true, true),
             Some(known) => (self.clock.monotonic().since(known.at) >= JUDGED_BY, known.addresses.contains(&remote)),
@@ -106,7 +103,6 @@ mod tests {
         let addresses = Arc::new(Addresses::new(Arc::<ManualClock>::clone(&clock)));
         let (here, moved): (SocketAddr, SocketAddr) =
             ("127.0.0.1:80".parse().unwrap(), "192.0.2.1:80".parse().unwrap());
-        assert!(addresses.still_have(moved, "192.0.2.1", 80), "an address is no name");
         assert!(addresses.still_have(moved, "localhost", 80), "nothing is known yet");
         while addresses.known.lock().is_none() {
             tokio::task::yield_now().await;

@@ -3,32 +3,26 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
-use http_body::Body;
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper_util::rt::TokioIo;
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::address::PeerAddress;
-use super::alarm::Alarm;
-use super::answer::{Lease, UpstreamBody, describe, receive};
+use super::answer::{Lease, UpstreamBody, receive};
 use super::balance::{Balance, Candidate, order};
 use super::body::RequestBody;
+use super::connection::Trouble;
 use super::error::UpstreamError;
 use super::health::{Ejection, HealthCheck, watch};
+use super::http1::{BodyFraming, Persistence};
 use super::peer::Peer;
 use super::switch::{Switched, UpstreamTunnel};
 use super::tls::Trust;
-use super::wire::{Outgoing, Wire};
 use crate::clock::SharedClock;
 use crate::telemetry::Metrics;
 
@@ -115,100 +109,60 @@ impl Upstream {
     pub async fn send_for(
         &self,
         key: Option<&str>,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
-        // Boxed: it is handed down through several futures, each of which would have room for it.
-        let mut request = Box::new(self.framed(request));
         let mut fresh = false;
         for _ in 0..MAX_ATTEMPTS {
             let repeatable = is_repeatable(&request);
             let (lease, reused) = self.connection(key, fresh, repeatable).await?;
-            let spare = (reused && repeatable).then(|| Box::new(copy(&request)));
             let peer = Arc::clone(lease.load.peer());
-            match self.exchange(lease, request).await {
-                Ok(response) => return Ok(response),
-                Err(Failure::Unsent(unsent)) => request = unsent,
-                Err(Failure::Unanswered(error)) => {
-                    // A connection that was idle may close at any time, which says nothing of its peer.
-                    if !reused {
-                        self.note_failure(&peer);
-                    }
-                    request = spare.ok_or(error)?;
+            match self.exchange(lease, &mut request).await {
+                Ok(response) => {
+                    peer.note_answer();
+                    return Ok(response);
                 }
-                Err(Failure::Final(error)) => {
-                    if matches!(error, UpstreamError::Broken { .. } | UpstreamError::Timeout { .. }) {
-                        self.note_failure(&peer);
-                    }
+                Err(Trouble::Unsent) => {}
+                // A connection that was idle may close at any time, which says nothing of its peer.
+                Err(Trouble::Unanswered(_)) if reused && repeatable => {}
+                Err(Trouble::Unanswered(error)) if reused => return Err(error),
+                Err(Trouble::Unanswered(error) | Trouble::Final(error)) => {
+                    self.note_error(&peer, &error);
                     return Err(error);
                 }
             }
             fresh = true;
         }
-        Err(UpstreamError::Broken { cause: "each connection was closed before it took the request".to_owned() })
+        Err(broken("each connection was closed before it took the request"))
     }
 
-    /// Sends a request whose headers ask for another protocol (`Upgrade`, and `upgrade` in `Connection`), and waits for
-    /// the head of its answer. A connection of its own carries it, and it is sent once.
+    /// Sends a request whose headers ask for another protocol (`Upgrade`), and waits for the head of its answer. A
+    /// connection of its own carries it, and it is sent once.
     ///
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn send_upgrade(
         &self,
         key: Option<&str>,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
     ) -> Result<Switched, UpstreamError> {
-        let protocol = request.headers().get(UPGRADE).cloned();
-        let mut request = self.framed(request);
-        ask_to_switch(request.headers_mut(), protocol);
         let (mut lease, _) = self.connection(key, true, false).await?;
         let peer = Arc::clone(lease.load.peer());
-        let response = match self.first_answer(&mut lease, Box::new(request)).await {
-            Ok(response) => response,
-            Err(Failure::Unanswered(error) | Failure::Final(error)) => {
-                if matches!(error, UpstreamError::Broken { .. } | UpstreamError::Timeout { .. }) {
-                    self.note_failure(&peer);
-                }
+        let head = match self.first_answer(&mut lease, &mut request, Persistence::Upgrade).await {
+            Ok(head) => head,
+            Err(Trouble::Unanswered(error) | Trouble::Final(error)) => {
+                self.note_error(&peer, &error);
                 return Err(error);
             }
-            Err(Failure::Unsent(_)) => return Err(broken("it was closed before it took the request")),
+            Err(Trouble::Unsent) => return Err(broken("it was closed before it took the request")),
         };
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let received = receive(response, lease).map_err(broken)?;
+        if head.status() == StatusCode::SWITCHING_PROTOCOLS {
             peer.note_answer();
-            return Ok(Switched::No(received));
+            let Lease { connection, load, .. } = lease;
+            return Ok(Switched::Yes(head, UpstreamTunnel { io: connection.into_tunnel(), _load: load }));
         }
+        let received = receive(head, lease, std::mem::take(request.body_mut()))?;
         peer.note_answer();
-        let (head, body) = response.into_parts();
-        let mut response = Response::from_parts(head, ());
-        lease.connection.drive_apart();
-        let io = hyper::upgrade::on(&mut response).await.map_err(|error| broken(&describe(&error)))?;
-        drop(body);
-        lease.connection.wire.switch();
-        Ok(Switched::Yes(response, UpstreamTunnel { io: TokioIo::new(io), _lease: lease }))
-    }
-
-    /// The request as it goes on the wire.
-    fn framed(&self, request: Request<RequestBody>) -> Request<RequestBody> {
-        let (mut head, body) = request.into_parts();
-        head.version = Version::HTTP_11;
-        use_origin_form(&mut head);
-        head.headers.remove(CONNECTION);
-        head.headers.remove(CONTENT_LENGTH);
-        head.headers.remove(TRANSFER_ENCODING);
-        match body.size_hint().exact() {
-            Some(0) if !expects_a_body(&head.method) => {}
-            Some(length) => {
-                head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-            }
-            // Said here for every method: hyper would leave out the body of a GET without a length.
-            None => {
-                head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-            }
-        }
-        if self.peers.iter().all(|peer| peer.pool().is_none()) {
-            head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        Request::from_parts(head, body)
+        Ok(Switched::No(received))
     }
 
     /// A connection to the peer that is to have the request, or to the next that can be connected; whether it was used
@@ -255,58 +209,49 @@ impl Upstream {
         peer.note_failure(self.eject, || self.peers.iter().all(|other| Arc::ptr_eq(other, peer) || other.is_out()));
     }
 
-    /// Sends the request on one connection.
+    /// A request failed at this peer, if it was the peer at which it failed.
+    fn note_error(&self, peer: &Arc<Peer>, error: &UpstreamError) {
+        if matches!(error, UpstreamError::Broken { .. } | UpstreamError::Timeout { .. }) {
+            self.note_failure(peer);
+        }
+    }
+
+    /// Sends the request on one connection, and takes over the answer once its head is there.
     async fn exchange(
         &self,
         mut lease: Lease,
-        request: Box<Request<RequestBody>>,
-    ) -> Result<Response<UpstreamBody>, Failure> {
-        let peer = Arc::clone(lease.load.peer());
-        let response = self.first_answer(&mut lease, request).await?;
-        if !lease.connection.wire.uploaded() {
-            // The rest of the upload must not wait for a client that is slow to take the answer.
-            lease.connection.drive_apart();
-        }
-        let received = receive(response, lease).map_err(|cause| Failure::Final(broken(cause)))?;
-        peer.note_answer();
-        Ok(received)
+        request: &mut Request<RequestBody>,
+    ) -> Result<Response<UpstreamBody>, Trouble> {
+        let persistence = if lease.home.is_some() { Persistence::Persistent } else { Persistence::Close };
+        let head = self.first_answer(&mut lease, request, persistence).await?;
+        receive(head, lease, std::mem::take(request.body_mut())).map_err(Trouble::Final)
     }
 
-    /// Sends the request on one connection and waits for the head of the answer.
+    /// Sends the request on one connection and waits for the head of the answer, for as long as the request moves.
     async fn first_answer(
         &self,
         lease: &mut Lease,
-        request: Box<Request<RequestBody>>,
-    ) -> Result<Response<Incoming>, Failure> {
+        request: &mut Request<RequestBody>,
+        persistence: Persistence,
+    ) -> Result<Response<()>, Trouble> {
         let connection = &mut lease.connection;
-        let wire = Arc::clone(&connection.wire);
-        let request = request.map(|body| Outgoing::new(body, Arc::clone(&wire)));
+        connection.begin(request, framing(request), persistence);
+        let method = request.method().clone();
+        let body = request.body_mut();
         let mut alarm = std::mem::take(&mut connection.alarm);
-        let answer = self.head_of(connection.send(request), &wire, &mut alarm).await;
-        connection.alarm = alarm;
-        match answer {
-            Some(Ok(response)) => Ok(response),
-            Some(Err(error)) => Err(judge(error, &wire)),
-            None => Err(Failure::Final(UpstreamError::Timeout { after: self.response_timeout })),
-        }
-    }
-
-    /// Waits for the answer's head for as long as the request moves; `None` when it did not for too long.
-    async fn head_of<F>(&self, answer: F, wire: &Wire, alarm: &mut Alarm) -> Option<F::Output>
-    where
-        F: Future,
-    {
-        let mut answer = pin!(answer);
-        poll_fn(|context| {
+        let answer = poll_fn(|context| {
             // Before the answer is looked for: that moves the connection on, which must not count as its own movement.
-            let late = alarm.is_due(context, || wire.last_movement() + self.response_timeout);
-            match answer.as_mut().poll(context) {
-                Poll::Ready(answer) => Poll::Ready(Some(answer)),
-                Poll::Pending if late => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
+            let late = alarm.is_due(context, || connection.last_movement() + self.response_timeout);
+            match connection.poll_head(context, &method, body) {
+                Poll::Pending if late => {
+                    Poll::Ready(Err(Trouble::Final(UpstreamError::Timeout { after: self.response_timeout })))
+                }
+                polled => polled,
             }
         })
-        .await
+        .await;
+        lease.connection.alarm = alarm;
+        answer
     }
 }
 
@@ -316,38 +261,17 @@ impl fmt::Debug for Upstream {
     }
 }
 
-/// Why one connection gave no answer.
-enum Failure {
-    /// Not a byte of the request was written: here it is again.
-    Unsent(Box<Request<RequestBody>>),
-    /// The connection ended before a byte of an answer.
-    Unanswered(UpstreamError),
-    /// There is nothing to be done.
-    Final(UpstreamError),
-}
-
 fn broken(cause: &str) -> UpstreamError {
     UpstreamError::Broken { cause: cause.to_owned() }
 }
 
-/// Says on the wire that the sender wants another protocol.
-fn ask_to_switch(headers: &mut HeaderMap, protocol: Option<HeaderValue>) {
-    if let Some(protocol) = protocol {
-        headers.insert(UPGRADE, protocol);
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+/// How a request's body goes out. What its headers say of that is nobody's word.
+fn framing(request: &Request<RequestBody>) -> BodyFraming {
+    match request.body().size_hint().exact() {
+        Some(0) if !expects_a_body(request.method()) => BodyFraming::None,
+        Some(length) => BodyFraming::Length(length),
+        None => BodyFraming::Chunked,
     }
-}
-
-/// What a failed exchange means. hyper hands a request back only if it never began to write it.
-fn judge(mut error: TrySendError<Request<Outgoing>>, wire: &Wire) -> Failure {
-    if let Some(request) = error.take_message() {
-        return Failure::Unsent(Box::new(request.map(|outgoing| outgoing.body)));
-    }
-    if let Some(fault) = wire.take_fault() {
-        return Failure::Final(fault.into());
-    }
-    let broken = UpstreamError::Broken { cause: describe(error.error()) };
-    if wire.answered() { Failure::Final(broken) } else { Failure::Unanswered(broken) }
 }
 
 /// Whether a request may be sent a second time though it may have been processed: a safe method (RFC 9110, 9.2.1),
@@ -357,64 +281,7 @@ fn is_repeatable(request: &Request<RequestBody>) -> bool {
     safe && request.body().is_end_stream()
 }
 
-/// A copy of a request without a body.
-fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::Empty);
-    copy.method_mut().clone_from(request.method());
-    copy.uri_mut().clone_from(request.uri());
-    *copy.version_mut() = request.version();
-    copy.headers_mut().clone_from(request.headers());
-    copy
-}
-
 /// Whether a request of this method says that its body is empty (RFC 9110, 8.6).
 fn expects_a_body(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE)
-}
-
-/// A backend gets path and query, never an authority that differs from `Host`.
-fn use_origin_form(head: &mut Parts) {
-    if head.uri.authority().is_some() {
-        head.uri = head.uri.path_and_query().cloned().map_or_else(|| Uri::from_static("/"), Uri::from);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use http_body_util::BodyExt;
-    use hyper::client::conn::http1::handshake;
-    use hyper_util::rt::TokioIo;
-    use tokio::io::AsyncReadExt;
-
-    use super::*;
-
-    fn order() -> Request<RequestBody> {
-        Request::post("/order").body(RequestBody::Full(Bytes::from_static(b"order"))).unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_request_that_never_reached_the_wire_comes_back_whole() {
-        let wire = Arc::new(Wire::new());
-        let (near, _far) = tokio::io::duplex(1024);
-        let (mut sender, connection) = handshake(TokioIo::new(near)).await.unwrap();
-        let answer = sender.try_send_request(order().map(|body| Outgoing::new(body, Arc::clone(&wire))));
-        // The connection ends before its task took the request.
-        drop(connection);
-        let Failure::Unsent(request) = judge(answer.await.unwrap_err(), &wire) else { panic!("it was not sent") };
-        assert_eq!(request.uri(), "/order");
-        assert_eq!(request.into_body().collect().await.unwrap().to_bytes(), "order");
-    }
-
-    #[tokio::test]
-    async fn a_request_that_reached_the_wire_does_not_come_back() {
-        let wire = Arc::new(Wire::new());
-        let (near, mut far) = tokio::io::duplex(1024);
-        let (mut sender, connection) = handshake(TokioIo::new(near)).await.unwrap();
-        tokio::spawn(connection);
-        let answer = sender.try_send_request(order().map(|body| Outgoing::new(body, Arc::clone(&wire))));
-        far.read_u8().await.unwrap();
-        drop(far);
-        assert!(matches!(judge(answer.await.unwrap_err(), &wire), Failure::Unanswered(_)));
-    }
 }

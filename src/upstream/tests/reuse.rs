@@ -38,20 +38,21 @@ async fn with_keepalive_off_each_request_has_its_own_connection_and_says_so() {
 async fn with_keepalive_a_connection_is_used_again_and_the_last_one_first() {
     let backend = Backend::start().await;
     let upstream = upstream_with_keepalive(&backend);
+    let (done, is_done) = tokio::sync::oneshot::channel();
     let script = async {
         let (mut first, mut second) = (backend.accept().await, backend.accept().await);
         let head = first.answer(OK).await;
         assert!(!head.contains("connection"), "{head}");
+        is_done.await.unwrap();
         second.answer(OK).await;
         (first, second)
     };
-    let both = async {
-        let (a, b) = tokio::join!(upstream.send(get("/")), upstream.send(get("/")));
-        let (a, b) = (a.unwrap(), b.unwrap());
-        assert_eq!(text(a).await, "ok");
-        assert_eq!(text(b).await, "ok");
+    let a = async {
+        assert_eq!(text(upstream.send(get("/")).await.unwrap()).await, "ok");
+        done.send(()).unwrap();
     };
-    let ((), (_first, mut second)) = tokio::join!(both, script);
+    let b = async { assert_eq!(text(upstream.send(get("/")).await.unwrap()).await, "ok") };
+    let ((), (), (_first, mut second)) = tokio::join!(biased; a, b, script);
     for _ in 0..3 {
         let (answer, _) = tokio::join!(upstream.send(get("/again")), second.answer(OK));
         assert_eq!(text(answer.unwrap()).await, "ok");
@@ -159,15 +160,16 @@ async fn idle_connections_are_few_and_the_oldest_makes_room() {
     for _ in 0..MAX + 3 {
         let script = async {
             let mut call = backend.accept().await;
-            call.answer(OK).await;
+            call.answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no").await;
             call
         };
         let (answer, call) = tokio::join!(upstream.send(get("/")), script);
         answers.push(answer.unwrap());
         calls.push(call);
     }
-    for answer in answers {
-        text(answer).await;
+    for (answer, call) in answers.into_iter().zip(&mut calls) {
+        let (text, ()) = tokio::join!(text(answer), call.say("k"));
+        assert_eq!(text, "ok");
     }
     for call in &mut calls[..3] {
         assert_eq!(call.rest().await, b"");

@@ -1,0 +1,13 @@
+//! HTTP/1.1 as a client speaks it (RFC 9112): the head of a request written, the head and the body of an answer read.
+//!
+//! Pure: bytes in, bytes and verdicts out; no socket and no runtime. What a head says is read by `httparse` and kept in
+//! the `http` crate's types. What it means for where an answer ends is decided here, and what is ambiguous is no answer:
+//! a connection that was read differently by two ends gives one client another's answer.
+
+mod body;
+mod chunks;
+mod head;
+
+pub use body::{AnswerBody, Step};
+pub use head::{AnswerHead, HeadReader, MAX_HEAD, Malformed};
+pub(super) use head::{BodyFraming, Persistence, write_head};
