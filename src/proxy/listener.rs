@@ -6,11 +6,14 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
@@ -228,6 +231,23 @@ async fn serve(
     drop(slot);
 }
 
+/// What comes to a connection beside its requests.
+enum Aside {
+    /// The client has taken too long.
+    Overdue,
+    /// The process is to end.
+    Ending,
+    /// Nothing has been under way for a while.
+    Quiet,
+}
+
+fn aside<'a>(comes: impl Future<Output = ()> + Send + 'a, what: Aside) -> BoxFuture<'a, Aside> {
+    Box::pin(async move {
+        comes.await;
+        what
+    })
+}
+
 async fn serve_http1(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     downstream: Downstream,
@@ -258,28 +278,32 @@ async fn serve_http1(
         }
     });
     let mut stage_of_tunnel = stage.clone();
-    let mut ending = pin!(ending(&mut stage, &begun));
-    let mut overdue = pin!(state.overdue(&limits.timeouts));
+    // None of them is polled but when it was itself what woke the task, which a request does twice or more.
+    let mut asides = FuturesUnordered::new();
+    asides.push(aside(state.overdue(&limits.timeouts), Aside::Overdue));
+    asides.push(aside(ending(&mut stage, &begun), Aside::Ending));
     // hyper is there while there is something to do. Between requests it would hold 16 KiB of empty buffers.
     let result = loop {
         tokio::select! {
             biased;
             head = io.head() => if !head.unwrap_or(false) { return },
             // Dropping the connection closes it: there is nobody to talk to.
-            () = &mut overdue => return,
-            () = &mut ending => return,
+            Some(_) = asides.next() => return,
         }
         let connection = http1(&limits).serve_connection(TokioIo::new(io), service).with_upgrades();
         let mut connection = Box::pin(connection);
+        asides.push(aside(state.quiet(QUIET), Aside::Quiet));
         tokio::select! {
             biased;
             result = connection.as_mut() => break result,
-            () = &mut overdue => return,
-            () = &mut ending => {
-                connection.as_mut().graceful_shutdown();
-                break connection.as_mut().await;
+            Some(came) = asides.next() => match came {
+                Aside::Overdue => return,
+                Aside::Ending => {
+                    connection.as_mut().graceful_shutdown();
+                    break connection.as_mut().await;
+                }
+                Aside::Quiet => {}
             }
-            () = state.quiet(QUIET) => {}
         }
         let Some(parts) = Pin::into_inner(connection).into_parts() else { return };
         (io, service) = (parts.io.into_inner(), parts.service);
