@@ -44,6 +44,9 @@ use crate::tls::HTTP2;
 
 /// hyper's smallest permitted read buffer.
 const SMALLEST_BUFFER: usize = 8192;
+/// So many headers hyper takes when it is not told how many, and has the room for them on its stack. Told any number, it
+/// allocates that room for each request.
+const HEADERS_WITHOUT_ALLOCATION: usize = 100;
 /// How long a connection rests until its memory is given back. The requests of one page come sooner.
 const QUIET: Duration = Duration::from_millis(500);
 /// How long to wait after an accept that failed for want of resources.
@@ -328,9 +331,11 @@ fn http1(limits: &ListenerLimits) -> http1::Builder {
         // A client that has said all it has to say may still be listening. And one that is gone has sent its request: a
         // login or logout of its must reach its end, which hyper would cut short if it took the end of the bytes for
         // the end of the exchange.
-        .half_close(true)
-        // The framing counts exactly; hyper must only not give up before it.
-        .max_headers(limits.head.count.saturating_add(1));
+        .half_close(true);
+    // The framing counts exactly; hyper must only not give up before it.
+    if limits.head.count > HEADERS_WITHOUT_ALLOCATION {
+        builder.max_headers(limits.head.count);
+    }
     builder
 }
 

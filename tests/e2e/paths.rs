@@ -241,6 +241,21 @@ fn too_many_or_too_long_headers_are_431_and_counted() {
 }
 
 #[test]
+fn as_many_headers_pass_as_are_configured_and_not_one_more() {
+    let backend = echo();
+    let lines: Vec<_> = (0..200).map(|n| format!("X-{n}: v")).collect();
+    let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+    // Fewer than the library takes by itself, as many, and more.
+    for most in [50_u8, 100, 150] {
+        let gateway = gateway(Store::Embedded).with_backend(&backend).set("server.max_headers", most).start();
+        // Host is one of them.
+        let most = usize::from(most);
+        assert_eq!(gateway.get_with_lines("/public/x", &lines[..most - 1]).status, 200, "{most}");
+        assert_eq!(gateway.get_with_lines("/public/x", &lines[..most]).status, 431, "{most}");
+    }
+}
+
+#[test]
 fn a_client_that_never_finishes_its_headers_is_let_go() {
     let backend = echo();
     let gateway = gateway(Store::Embedded).with_backend(&backend).set("server.header_timeout", "1s").start();
