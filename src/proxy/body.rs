@@ -19,8 +19,19 @@ enum Content {
     Upstream(UpstreamBody),
 }
 
-/// The body of an answer to a client.
-pub(super) struct AnswerBody {
+impl Content {
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Upstream(body) => body.is_end_stream(),
+        }
+    }
+}
+
+/// The body of an answer to a client. Behind one pointer, for an answer changes hands a dozen times before it is sent.
+pub(super) struct AnswerBody(Box<Answer>);
+
+struct Answer {
     content: Content,
     sent: u64,
     complete: bool,
@@ -34,7 +45,7 @@ pub(super) struct AnswerBody {
 impl AnswerBody {
     /// No body.
     #[must_use]
-    pub(super) const fn empty() -> Self {
+    pub(super) fn empty() -> Self {
         Self::of(Content::Whole(None), true)
     }
 
@@ -48,7 +59,7 @@ impl AnswerBody {
 
     /// A body that streams from the backend.
     #[must_use]
-    pub(super) const fn streamed(body: UpstreamBody) -> Self {
+    pub(super) fn streamed(body: UpstreamBody) -> Self {
         Self::of(Content::Upstream(body), false)
     }
 
@@ -56,41 +67,41 @@ impl AnswerBody {
     #[must_use]
     pub(super) fn tunnel(tunnel: Tunnel) -> Self {
         let mut this = Self::empty();
-        this.tunnel = Some(Box::new(tunnel));
+        this.0.tunnel = Some(Box::new(tunnel));
         this
     }
 
-    const fn of(content: Content, complete: bool) -> Self {
-        Self { content, sent: 0, complete, open: None, tunnel: None, account: None }
+    fn of(content: Content, complete: bool) -> Self {
+        Self(Box::new(Answer { content, sent: 0, complete, open: None, tunnel: None, account: None }))
     }
 
     /// Breaks off when the session ends that `open` stands for.
     #[must_use]
     pub(super) fn cut_by(mut self, open: Option<OpenStream>) -> Self {
-        self.open = open;
+        self.0.open = open;
         self
     }
 
     /// What ends it early.
     pub(super) const fn open(&self) -> Option<&OpenStream> {
-        self.open.as_ref()
+        self.0.open.as_ref()
     }
 
     /// What goes on after it.
     pub(super) fn take_tunnel(&mut self) -> Option<Tunnel> {
-        self.tunnel.take().map(|tunnel| *tunnel)
+        self.0.tunnel.take().map(|tunnel| *tunnel)
     }
 
     /// Closes the account when the answer is over: sent, or given up. Dropping the body is where a request is
     /// accounted, so that a cut one counts too.
     pub(super) fn accounted_in(mut self, account: Box<Account>) -> Self {
-        self.account = Some(account);
+        self.0.account = Some(account);
         self
     }
 
     /// Waits for the end of the session for which it was made.
     pub(super) fn session_over(&self) -> impl Future<Output = ()> + Send + use<> {
-        let kill = self.open.as_ref().map(OpenStream::kill);
+        let kill = self.0.open.as_ref().map(OpenStream::kill);
         std::future::poll_fn(move |context| match &kill {
             Some(kill) => kill.poll(context).map(|_| ()),
             None => Poll::Pending,
@@ -98,7 +109,7 @@ impl AnswerBody {
     }
 }
 
-impl Drop for AnswerBody {
+impl Drop for Answer {
     fn drop(&mut self) {
         let Some(account) = &mut self.account else { return };
         account.sent(self.sent);
@@ -118,36 +129,34 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(open) = &self.open
+        let answer = &mut *self.0;
+        if let Some(open) = &answer.open
             && open.poll(context).is_ready()
         {
             return Poll::Ready(Some(Err(SessionOver.into())));
         }
-        let frame = match &mut self.content {
+        let frame = match &mut answer.content {
             Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Content::Upstream(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
         };
         if let Poll::Ready(Some(Ok(frame))) = &frame
             && let Some(data) = frame.data_ref()
         {
-            self.sent += data.len() as u64;
+            answer.sent += data.len() as u64;
         }
         // An answer with a length is not asked for its end.
-        if matches!(&frame, Poll::Ready(None)) || self.is_end_stream() {
-            self.complete = true;
+        if matches!(&frame, Poll::Ready(None)) || answer.content.is_end_stream() {
+            answer.complete = true;
         }
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.content {
-            Content::Whole(bytes) => bytes.is_none(),
-            Content::Upstream(body) => body.is_end_stream(),
-        }
+        self.0.content.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.content {
+        match &self.0.content {
             Content::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Content::Upstream(body) => body.size_hint(),
         }
