@@ -28,21 +28,14 @@ impl Head {
     /// Reads `method SP target SP HTTP/1.x`.
     pub(super) fn of_request_line(line: &[u8], length: usize) -> Result<Self, Refusal> {
         let malformed = Refusal::BadRequest("The request line is not `method target HTTP/1.1` with single spaces.");
-        let mut parts = line.split(|byte| *byte == b' ');
-        let (Some(method), Some(target), Some(version), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
+        let mut parts = line.splitn(3, |byte| *byte == b' ');
+        let (Some(method), Some(target), Some(version)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(malformed);
         };
-        if !is_token(method) || target.is_empty() {
+        if !is_token(method) || target.is_empty() || version.contains(&b' ') {
             return Err(malformed);
         }
-        if !target.iter().all(u8::is_ascii_graphic) || has_undelimited(target) {
-            return Err(Refusal::BadRequest("The request target has a byte that must be percent-encoded."));
-        }
-        if memchr::memchr(b'#', target).is_some() {
-            return Err(Refusal::BadRequest("The request target has a fragment."));
-        }
+        check_target(target)?;
         let is_http_11 = match version {
             b"HTTP/1.1" => true,
             b"HTTP/1.0" => false,
@@ -103,12 +96,23 @@ impl Head {
     }
 }
 
+/// Nearly every target has none but plain bytes, and is looked at once.
+fn check_target(target: &[u8]) -> Result<(), Refusal> {
+    if target.iter().all(|byte| is_in(&PLAIN, *byte)) {
+        return Ok(());
+    }
+    if !target.iter().all(u8::is_ascii_graphic) || has_undelimited(target) {
+        return Err(Refusal::BadRequest("The request target has a byte that must be percent-encoded."));
+    }
+    if target.contains(&b'#') {
+        return Err(Refusal::BadRequest("The request target has a fragment."));
+    }
+    Ok(())
+}
+
 /// Whether one of the bytes that RFC 3986 excludes stands where browsers escape it, and the library would refuse it
 /// without a word.
 fn has_undelimited(target: &[u8]) -> bool {
-    if memchr::memchr3(b'<', b'>', b'"', target).is_none() && memchr::memchr(b'`', target).is_none() {
-        return false;
-    }
     let (path, query) = target.split_at(memchr::memchr(b'?', target).unwrap_or(target.len()));
     path.iter().any(|byte| b"<>`".contains(byte)) || query.iter().any(|byte| b"<>\"".contains(byte))
 }
@@ -175,7 +179,11 @@ fn is_token(name: &[u8]) -> bool {
 }
 
 fn is_token_byte(byte: u8) -> bool {
-    TOKEN.get(usize::from(byte)).copied().unwrap_or(false)
+    is_in(&TOKEN, byte)
+}
+
+fn is_in(table: &[bool; 256], byte: u8) -> bool {
+    table.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
 const TOKEN: [bool; 256] = {
@@ -187,6 +195,17 @@ const TOKEN: [bool; 256] = {
                 byte,
                 b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
             );
+        byte += 1;
+    }
+    table
+};
+
+/// What may stand anywhere in a target. The others have no place in it, or not in every part of it.
+const PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128_u8 {
+        table[byte as usize] = byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"' | b'`' | b'#');
         byte += 1;
     }
     table
