@@ -234,6 +234,11 @@ async fn serve(
     drop(slot);
 }
 
+/// Makes a future where it is to stay. Made first and boxed then, all the room that it will ever need would be copied.
+fn made_in_place<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    Box::into_pin(Box::write(Box::new_uninit(), make()))
+}
+
 /// What comes to a connection beside its requests.
 enum Aside {
     /// The client has taken too long.
@@ -271,7 +276,7 @@ async fn serve_http1(
             let request = request.map(ClientBody::Http1);
             let downstream = downstream.clone();
             // Boxed: hyper keeps the room of this future for as long as there is the connection.
-            Box::pin(async move {
+            made_in_place(|| async move {
                 let mut answer = gateway.handle(request, &downstream, verdict, guard).await;
                 if *stage.borrow() != Stage::Serving && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
                     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
