@@ -235,6 +235,7 @@ impl Upstream {
         persistence: Persistence,
     ) -> Result<Response<()>, Trouble> {
         let connection = &mut lease.connection;
+        give_way().await;
         connection.begin(request, framing(request), persistence);
         let method = request.method().clone();
         let body = request.body_mut();
@@ -272,6 +273,21 @@ fn framing(request: &Request<RequestBody>) -> BodyFraming {
         Some(length) => BodyFraming::Length(length),
         None => BodyFraming::Chunked,
     }
+}
+
+/// Ready when the tasks that can run now have run. Requests that came together then go out together, and a backend that
+/// waits on another core is woken for all of them at once: to wake it for each costs as much as half of the rest. Unlike
+/// tokio's `yield_now` it does not look for what has come since.
+async fn give_way() {
+    let mut gave = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut gave, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Whether a request may be sent a second time though it may have been processed: a safe method (RFC 9110, 9.2.1),

@@ -16,6 +16,9 @@ pub const MAX_HEAD: usize = 64 * 1024;
 /// The most header lines an answer may have.
 const MAX_LINES: usize = 200;
 
+/// Lines that an answer gets on its way to the client, for which there is room from the start.
+const ADDED_LINES: usize = 3;
+
 /// It is no answer, or one that can be read in two ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -185,7 +188,7 @@ fn parse(input: &mut BytesMut, end: usize) -> Result<(Response<()>, Framing), Ma
     let mut response = Response::new(());
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.reserve(parsed.headers.len());
+    headers.reserve(parsed.headers.len() + ADDED_LINES);
     let mut framing = Framing { is_http_1_1: parsed.version == Some(1), ..Framing::default() };
     for line in parsed.headers {
         let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Malformed("a header's name is none"))?;

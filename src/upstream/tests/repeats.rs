@@ -80,15 +80,20 @@ async fn a_safe_request_is_sent_once_more_when_a_used_connection_ends_without_a_
 async fn a_repetition_has_a_fresh_connection_and_not_another_idle_one() {
     let backend = Backend::start().await;
     let upstream = upstream_with_keepalive(&backend);
+    let (done, is_done) = tokio::sync::oneshot::channel();
     let script = async {
         let (mut first, mut second) = (backend.accept().await, backend.accept().await);
         first.answer(OK).await;
+        is_done.await.unwrap();
         second.answer(OK).await;
         (first, second)
     };
-    let (a, b, (mut first, mut second)) = tokio::join!(upstream.send(get("/")), upstream.send(get("/")), script);
-    let (a, b) = (a.unwrap(), b.unwrap());
-    assert_eq!((text(a).await, text(b).await), ("ok".to_owned(), "ok".to_owned()));
+    let a = async {
+        assert_eq!(text(upstream.send(get("/")).await.unwrap()).await, "ok");
+        done.send(()).unwrap();
+    };
+    let b = async { assert_eq!(text(upstream.send(get("/")).await.unwrap()).await, "ok") };
+    let ((), (), (mut first, mut second)) = tokio::join!(biased; a, b, script);
     let script = async {
         second.head().await.unwrap();
         drop(second);
