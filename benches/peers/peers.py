@@ -1,12 +1,14 @@
 """The proxies that are compared: their configurations, and how each is started.
 
 Each is tuned as its own documentation advises: connections to the backend are kept, no access log, one process on one
-core. What they do beside passing on is in their names.
+core (Apache: one with many threads). What they do beside passing on is in their names.
 """
 
 import contextlib
 import http.client
+import http.cookiejar
 import pathlib
+import secrets
 import shutil
 import signal
 import socket
@@ -14,17 +16,21 @@ import subprocess
 import sys
 import time
 import typing
+import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PROXY_CORE, LOAD_CORE = "0", "1"
-DIRECT, NGINX, HAPROXY, PINGORA, LUA = (
+DIRECT, NGINX, HAPROXY, PINGORA, LUA, APACHE = (
     "no proxy", "nginx, plain proxy", "HAProxy, plain proxy", "pingora, bare proxy", "nginx + Lua + Redis session check",
+    "Apache mod_auth_openidc + Redis",
 )
 NEEDED = {"nginx": "nginx-light", "redis-server": "redis-server", "wrk": "wrk", "h2load": "nghttp2-client",
           "taskset": "util-linux", "pgrep": "procps"}
 LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
 MODULES = pathlib.Path("/usr/lib/nginx/modules")
+APACHE_NEEDS = ("mpm_event", "authn_core", "authz_core", "authz_user", "auth_openidc", "proxy", "proxy_http")
+APACHE_MODULES = pathlib.Path("/usr/lib/apache2/modules")
 
 NGINX_HEAD = """
 {modules}
@@ -111,6 +117,44 @@ frontend in
 backend app
   http-request set-header X-Customer-ID 42
   server app 127.0.0.1:{backend} pool-max-conn 128
+"""
+
+# Sessions in Redis, encrypted, as it is without further settings; each is renewed once a minute. With no more threads than
+# connections it would close kept ones while it is busy. `User` and `Group` count only where root starts it.
+APACHE_OPENIDC = """
+{modules}
+ServerName 127.0.0.1
+PidFile {dir}/{name}.pid
+ErrorLog {dir}/{name}.log
+DefaultRuntimeDir {dir}
+User www-data
+Group www-data
+Listen 127.0.0.1:{port}
+ListenBacklog 4096
+StartServers 1
+ServerLimit 1
+ThreadLimit 256
+ThreadsPerChild 256
+MaxRequestWorkers 256
+KeepAliveTimeout 600
+MaxKeepAliveRequests 0
+OIDCProviderMetadataURL http://127.0.0.1:{provider}/.well-known/openid-configuration
+OIDCClientID {client}
+OIDCClientSecret {secret}
+OIDCIDTokenSignedResponseAlg HS256
+OIDCRedirectURI http://127.0.0.1:{port}/callback
+OIDCCryptoPassphrase {passphrase}
+OIDCSessionType server-cache
+OIDCSessionInactivityTimeout 1800
+OIDCCacheType redis
+OIDCRedisCacheServer 127.0.0.1:{redis}
+ProxyPreserveHost On
+ProxyPass /callback !
+ProxyPass / http://127.0.0.1:{backend}/ keepalive=On
+<Location />
+  AuthType openid-connect
+  Require valid-user
+</Location>
 """
 
 GATEWAY = """
@@ -253,6 +297,8 @@ def start(run, binaries, wanted):
         token = "Zm9yIHRoZSBiZW5jaG1hcms_MTIzNDU2Nzg5MDEyMzQ1"
         subprocess.run(["redis-cli", "-p", str(redis), "SET", f"lua:{token}", record, "EX", "1800"], check=True, capture_output=True)
         peers[LUA] = Peer(run.start(PROXY_CORE, "nginx", "-c", config), port, "/x", [f"Cookie: session={token}"], redis)
+    if chosen(APACHE) and shutil.which("apache2") and all(module.exists() for module in apache_modules().values()):
+        peers[APACHE] = apache(run, backend, redis)
     for peer in peers.values():
         wait_for(peer.port)
     for number, (name, binary) in enumerate(binaries.items()):
@@ -290,6 +336,32 @@ def gateway(run, binary, name, backend, store, tls=False):
     if not tls:
         wait_ready(port)
     return port, pid
+
+
+def apache_modules():
+    return {name: APACHE_MODULES / f"mod_{name}.so" for name in APACHE_NEEDS}
+
+
+def apache(run, backend, redis):
+    """Apache, its OpenID provider, and a session that a login through both of them made."""
+    provider, client, secret = free_port(), "bench", secrets.token_hex(32)
+    run.start(LOAD_CORE, sys.executable, HERE / "provider.py", provider, client, secret)
+    wait_for(provider)
+    modules = "\n".join(f"LoadModule {name}_module {path}" for name, path in apache_modules().items())
+    config, port = run.configured("apache", APACHE_OPENIDC, backend=backend, redis=redis, provider=provider, client=client,
+                                  secret=secret, passphrase=secrets.token_hex(32), modules=modules)
+    pid = run.start(PROXY_CORE, "apache2", "-f", config, "-DFOREGROUND")
+    wait_for(port)
+    jar = http.cookiejar.CookieJar()
+    browser = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(jar))
+    # To the provider, back with a code, and on to what was asked for. Whoever takes no HTML is told 401 at once.
+    page = urllib.request.Request(f"http://127.0.0.1:{port}/x", headers={"Accept": "text/html"})
+    with browser.open(page, timeout=10) as answer:
+        answer.read()
+    cookie = next((f"{cookie.name}={cookie.value}" for cookie in jar if cookie.name == "mod_auth_openidc_session"), None)
+    if not cookie:
+        sys.exit("the login at Apache made no session")
+    return Peer(pid, port, "/x", [f"Cookie: {cookie}"], redis)
 
 
 def pingora():
