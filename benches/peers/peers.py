@@ -210,6 +210,13 @@ class Run:
         self.processes.append(process)
         return process.pid
 
+    def end(self, pid):
+        """Ends one of them at once."""
+        process = next(process for process in self.processes if process.pid == pid)
+        process.kill()
+        process.wait()
+        self.processes.remove(process)
+
     def configured(self, name, text, **values):
         """Writes a configuration, and answers its path and the port in it."""
         port = values.pop("port", None) or free_port()
@@ -242,29 +249,31 @@ def wait_for(port):
     sys.exit(f"nothing listens on port {port}")
 
 
-def ask(port, method, path, headers=None):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    connection.request(method, path, "{}" if method == "POST" else None, headers or {})
-    answer = connection.getresponse()
-    answer.read()
-    connection.close()
-    return answer
-
-
 def wait_ready(port):
     for _ in range(200):
-        if ask(port, "GET", "/readyz").status == 200:
-            return
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200:
+                return
         time.sleep(0.05)
     sys.exit(f"the gateway on port {port} does not become ready")
 
 
+def logins(port, count):
+    """The cookies of so many new sessions, made over one connection."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        for _ in range(count):
+            connection.request("POST", "/api/login", "{}", {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            answer.read()
+            cookie = answer.getheader("Set-Cookie")
+            if not cookie:
+                sys.exit(f"the login on port {port} made no session: {answer.status}")
+            yield cookie.split(";")[0]
+
+
 def login(port):
-    answer = ask(port, "POST", "/api/login", {"Content-Type": "application/json"})
-    cookie = answer.getheader("Set-Cookie")
-    if not cookie:
-        sys.exit(f"the login on port {port} made no session: {answer.status}")
-    return cookie.split(";")[0]
+    return next(logins(port, 1))
 
 
 def start(run, binaries, wanted):
@@ -306,11 +315,16 @@ def start(run, binaries, wanted):
     return peers
 
 
+def in_redis(redis, number):
+    """Where the gateways of a build have their sessions in Redis."""
+    return f'redis = "redis://127.0.0.1:{redis}/0"\nprefix = "bench{number}:"'
+
+
 def gateways(run, name, binary, number, backend, redis, chosen):
     peers = {}
     stores = {
         "embedded": (f'embedded = "{run.directory}/sessions-{number}.redb"', 0),
-        "Redis": (f'redis = "redis://127.0.0.1:{redis}/0"\nprefix = "bench{number}:"', redis),
+        "Redis": (in_redis(redis, number), redis),
         "Redis, no cache": (f'redis = "redis://127.0.0.1:{redis}/0"\nprefix = "bare{number}:"\ncache_entries = "off"', redis),
     }
     for store, (line, uses) in stores.items():
