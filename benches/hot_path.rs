@@ -2,17 +2,20 @@
 //!
 //!     cargo bench --locked --bench hot_path
 //!
-//! A browser's request with a session, as `benches/README.md` describes it. For before and after, not for absolutes: in the
-//! pipeline the caches are colder. `benches/instructions` measures the whole.
+//! A browser's request with a session, as `benches/README.md` describes it; and the look-up of what the coherent cache knows.
+//! For before and after, not for absolutes: in the pipeline the CPU's caches are colder. `benches/instructions` measures the
+//! whole.
 
 #![allow(clippy::expect_used, reason = "a benchmark fails by panicking")]
 #![allow(missing_docs, reason = "nothing here is seen from outside this binary")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use divan::{Bencher, black_box};
 use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri};
+use session_gateway::clock::{Clock, SystemClock};
 use session_gateway::entropy::SystemEntropy;
 use session_gateway::http::{
     GatewayCookieName, HeadLimits, IdentityHeaders, Presented, ProtectedNames, RequestFilter, RequestFraming, Target,
@@ -22,10 +25,17 @@ use session_gateway::policy::{
     Auth, Authorization, IdentityMode, MethodSet, PathPattern, Permit, Route, RouteTable, SessionFacts, TenantClaim,
     decide, rewrite,
 };
-use session_gateway::session::{Principal, SessionId, SessionToken, TenantId, UserId};
+use session_gateway::session::{
+    Generations, IdleLimit, LiveSession, Principal, SessionId, SessionRecord, SessionToken, Standing, StoreTime,
+    TenantId, UserAgent, UserId,
+};
+use session_gateway::store::STALE_AT_MOST;
+use session_gateway::store::cache::{Cache, Proof};
 
 const PATH: &str = "/api/orders/4711?page=2";
 const TOKEN: &str = "Zm9yIHRoZSBiZW5jaG1hcms_MTIzNDU2Nzg5MDEyMzQ";
+const CACHED: usize = 100_000;
+const NOW: StoreTime = StoreTime::from_micros(1_700_000_000_000_000);
 
 fn main() {
     divan::main();
@@ -81,6 +91,34 @@ fn principal() -> Arc<Principal> {
 
 fn session() -> SessionId {
     SessionToken::generate(&SystemEntropy).expect("randomness").id()
+}
+
+/// A cache that knows these sessions, and may say so for as long as a lease is.
+fn cache(ids: &[SessionId]) -> Cache {
+    // Its parts do not fill evenly.
+    let cache = Cache::new(2 * ids.len(), Arc::new(SystemClock));
+    let generation = cache.open();
+    cache.bind(generation, 0);
+    for id in ids {
+        let record = SessionRecord {
+            principal: principal(),
+            created: NOW,
+            deadline: NOW.after(Duration::from_secs(28_800)),
+            idle: Some(IdleLimit::new(Duration::from_secs(1800))),
+            remembered: false,
+            generations: Generations::default(),
+            address: None,
+            user_agent: UserAgent::of(None),
+        };
+        let touch_deadline = NOW.after(Duration::from_secs(1860));
+        let live = LiveSession { record: Arc::new(record), touch_deadline, now: NOW };
+        let mut reading = cache.begin(*id, 0).expect("it is open");
+        reading.depends_on("tenant", "user");
+        reading.keep(&Standing::Live(live), None);
+    }
+    let sent = SystemClock.monotonic();
+    cache.renew(generation, Proof { sent, received: sent, time: NOW });
+    cache
 }
 
 fn permit() -> Permit {
@@ -146,6 +184,21 @@ fn cookie(bencher: Bencher) {
 fn hash_the_token(bencher: Bencher) {
     let token = SessionToken::parse(TOKEN.as_bytes()).expect("a token");
     bencher.bench_local(|| black_box(&token).id());
+}
+
+/// Each session once, in an order that is not the memory's.
+#[divan::bench(sample_count = 100, sample_size = 1000)]
+fn look_up_what_is_cached(bencher: Bencher) {
+    let mut ids: Vec<_> = (0..CACHED).map(|_| session()).collect();
+    let cache = cache(&ids);
+    ids.sort_unstable();
+    let mut next = ids.iter().cycle();
+    let mut missed = 0_usize;
+    bencher.bench_local(|| {
+        let known = next.next().is_some_and(|id| cache.known(*black_box(id), STALE_AT_MOST).is_some());
+        missed += usize::from(!known);
+    });
+    assert_eq!(missed, 0, "the lease was over, or a session was not kept");
 }
 
 #[divan::bench]
