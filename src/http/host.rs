@@ -35,31 +35,17 @@ impl RequestHost {
     }
 
     fn of(value: &HeaderValue) -> Option<Self> {
-        let text = value.to_str().ok().filter(|text| text.len() <= LONGEST)?;
-        let (host, port) = if text.starts_with('[') {
-            let end = text.find(']')? + 1;
-            let (host, rest) = text.split_at_checked(end)?;
-            host.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok()?;
-            let port = if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) };
-            (host, port)
-        } else {
-            match text.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (text, None),
-            }
+        let text = Some(value.as_bytes()).filter(|text| text.len() <= LONGEST)?;
+        let length = if text.starts_with(b"[") { address_length(text) } else { name_length(text) }?;
+        let (host, rest) = text.split_at_checked(length)?;
+        let port = match rest {
+            [] => None,
+            [b':', digits @ ..] => Some(port_of(digits)?),
+            _ => return None,
         };
-        if !host.starts_with('[') && !is_name(host) {
-            return None;
-        }
-        let port = match port {
-            None => None,
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Some(digits.parse().ok().filter(|port| *port != 0)?)
-            }
-            Some(_) => return None,
-        };
-        let lower = host.bytes().any(|byte| byte.is_ascii_uppercase()).then(|| host.to_ascii_lowercase().into());
-        Some(Self { host: host.len(), lower, port, sent: value.clone() })
+        let has_upper = host.iter().fold(false, |found, byte| found | byte.is_ascii_uppercase());
+        let lower = if has_upper { Some(std::str::from_utf8(host).ok()?.to_ascii_lowercase().into()) } else { None };
+        Some(Self { host: length, lower, port, sent: value.clone() })
     }
 
     /// `host[:port]` as it was sent.
@@ -84,6 +70,14 @@ impl RequestHost {
         }
     }
 
+    /// [`host`](Self::host), to be compared with.
+    fn host_bytes(&self) -> &[u8] {
+        match &self.lower {
+            Some(lower) => lower.as_bytes(),
+            None => self.sent.as_bytes().get(..self.host).unwrap_or_default(),
+        }
+    }
+
     /// The port, where one was sent.
     #[must_use]
     pub const fn port(&self) -> Option<u16> {
@@ -97,12 +91,35 @@ impl fmt::Display for RequestHost {
     }
 }
 
-/// Letters, digits, `-` and `_` in labels; one dot may stand at the end.
-fn is_name(host: &str) -> bool {
-    let labels = host.strip_suffix('.').unwrap_or(host);
-    labels.split('.').all(|label| {
-        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    })
+/// How much of a text is a name: letters, digits, `-` and `_` in labels, up to a colon or the end; one dot may stand at
+/// its end. By bytes, because every request has one.
+fn name_length(text: &[u8]) -> Option<usize> {
+    let mut label = 0;
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => label += 1,
+            b'.' if label > 0 => label = 0,
+            b':' if at > 0 => return Some(at),
+            _ => return None,
+        }
+    }
+    (!text.is_empty()).then_some(text.len())
+}
+
+/// How much of a text is an IPv6 address in brackets.
+fn address_length(text: &[u8]) -> Option<usize> {
+    let end = memchr::memchr(b']', text)?;
+    std::str::from_utf8(text.get(1..end)?).ok()?.parse::<Ipv6Addr>().ok()?;
+    Some(end + 1)
+}
+
+/// A port in decimal digits; none is 0.
+fn port_of(digits: &[u8]) -> Option<u16> {
+    let port = digits.iter().try_fold(0_u16, |port, digit| {
+        let digit = Some(digit).filter(|digit| digit.is_ascii_digit())?;
+        port.checked_mul(10)?.checked_add(u16::from(digit - b'0'))
+    })?;
+    (port != 0).then_some(port)
 }
 
 /// Finds the one host of a request.
@@ -117,7 +134,7 @@ pub fn request_host(headers: &HeaderMap, uri: &Uri) -> Result<RequestHost, Refus
     let host = RequestHost::of(line)
         .ok_or(Refusal::BadRequest("The Host header is not a host name or address with an optional port."))?;
     if let Some(authority) = uri.authority()
-        && !authority.as_str().eq_ignore_ascii_case(host.as_str())
+        && !authority.as_str().as_bytes().eq_ignore_ascii_case(host.sent.as_bytes())
     {
         return Err(Refusal::BadRequest("The request target names another host than the Host header."));
     }
@@ -155,10 +172,11 @@ impl AllowedHosts {
     /// to browsers (other cookies, another origin), so only `*` allows it.
     #[must_use]
     pub fn allows(&self, host: &RequestHost) -> bool {
+        let host = host.host_bytes();
         self.0.iter().any(|pattern| match pattern {
             HostPattern::Any => true,
-            HostPattern::Below(suffix) => host.host().len() > suffix.len() && host.host().ends_with(&**suffix),
-            HostPattern::Exact(name) => host.host() == &**name,
+            HostPattern::Below(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_bytes()),
+            HostPattern::Exact(name) => host == name.as_bytes(),
         })
     }
 
@@ -189,6 +207,8 @@ impl HostPattern {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn headers(hosts: &[&[u8]]) -> HeaderMap {
@@ -299,5 +319,36 @@ mod tests {
         }
         let none = AllowedHosts::parse([]).expect("no pattern at all");
         assert_eq!(none.check(&RequestHost::parse("a").expect("a name")), Err(Refusal::HostNotAllowed));
+    }
+
+    /// What [`RequestHost::parse`] reads, read piece by piece as the grammar has it.
+    fn by_the_grammar(text: &str) -> Option<(String, Option<u16>)> {
+        let colon = if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
+        let (host, rest) = text.split_at(colon);
+        let is_label = |label: &str| {
+            !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+        };
+        let valid = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => host.strip_suffix('.').unwrap_or(host).split('.').all(is_label),
+        };
+        let port = match rest.strip_prefix(':') {
+            None => rest.is_empty().then_some(None)?,
+            Some(digits) if digits.chars().all(|c| c.is_ascii_digit()) => {
+                Some(digits.parse().ok().filter(|port| *port != 0)?)
+            }
+            Some(_) => return None,
+        };
+        valid.then(|| (host.to_ascii_lowercase(), port))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        #[test]
+        fn a_host_is_read_as_the_grammar_has_it(text in r"[aB0.:_\-]{0,6}|[a-zA-Z0-9.-]{0,12}(:0{0,7}[0-9]{0,5})?|\[[0-9a-fA-F:.]{0,9}\]?(:[0-9]{0,2})?|[ -~]{0,5}") {
+            let read = RequestHost::parse(&text).map(|host| (host.host().to_owned(), host.port()));
+            prop_assert_eq!(read, by_the_grammar(&text));
+        }
     }
 }
