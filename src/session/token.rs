@@ -12,6 +12,7 @@ const TOKEN_BYTES: usize = 32;
 const TOKEN_CHARACTERS: usize = 43;
 const ID_BYTES: usize = 16;
 const ID_CHARACTERS: usize = 22;
+const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// The bearer secret in the cookie: 32 random bytes as 43 characters of base64url. Stored nowhere and hashed at once;
 /// `Debug` shows nothing of it.
@@ -36,7 +37,7 @@ impl SessionToken {
     #[must_use]
     pub fn parse(value: &[u8]) -> Option<Self> {
         let text: [u8; TOKEN_CHARACTERS] = value.try_into().ok()?;
-        text.iter().all(|byte| is_base64url(*byte)).then_some(Self(text))
+        all_base64url(&text).then_some(Self(text))
     }
 
     /// The non-secret handle: `base64url(SHA-256(token)[..16])`, the hash taken over the 43 characters.
@@ -66,10 +67,13 @@ pub struct SessionId([u8; ID_CHARACTERS]);
 impl SessionId {
     /// From the first 16 bytes of a hash.
     fn from_bytes(hash: &[u8]) -> Self {
+        // By hand, because each request with a session has one made: four characters of three bytes.
         let mut text = [b'A'; ID_CHARACTERS];
-        let encoded = URL_SAFE_NO_PAD.encode(hash.get(..ID_BYTES).unwrap_or_default());
-        for (to, from) in text.iter_mut().zip(encoded.bytes()) {
-            *to = from;
+        for (to, from) in text.chunks_mut(4).zip(hash.get(..ID_BYTES).unwrap_or_default().chunks(3)) {
+            let bits = from.iter().zip([16, 8, 0]).fold(0, |bits, (byte, left)| bits | u32::from(*byte) << left);
+            for (to, right) in to.iter_mut().zip([18, 12, 6, 0]) {
+                *to = BASE64URL[(bits >> right & 63) as usize];
+            }
         }
         Self(text)
     }
@@ -78,13 +82,19 @@ impl SessionId {
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         let text: [u8; ID_CHARACTERS] = text.try_into().ok()?;
-        text.iter().all(|byte| is_base64url(*byte)).then_some(Self(text))
+        all_base64url(&text).then_some(Self(text))
     }
 
     /// The 22 characters.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The same as bytes, all of them ASCII, for whoever needs no text.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; ID_CHARACTERS] {
+        &self.0
     }
 }
 
@@ -100,12 +110,16 @@ impl fmt::Debug for SessionId {
     }
 }
 
-const fn is_base64url(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+/// Looks at all bytes, bad ones or not, because many at once are quicker than one after the other.
+fn all_base64url(text: &[u8]) -> bool {
+    let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() | (byte == b'-') | (byte == b'_');
+    text.iter().fold(true, |all, byte| all & is_base64url(*byte))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::entropy::SystemEntropy;
 
@@ -116,6 +130,23 @@ mod tests {
         let expected = URL_SAFE_NO_PAD.encode(&Sha256::digest([b'A'; 43])[..16]);
         assert_eq!(token.id().as_str(), expected);
         assert_eq!(token.id().as_str().len(), 22);
+    }
+
+    proptest! {
+        #[test]
+        fn an_id_is_the_first_16_bytes_in_base64url(hash in any::<[u8; 32]>()) {
+            let id = SessionId::from_bytes(&hash);
+            prop_assert_eq!(id.as_str(), URL_SAFE_NO_PAD.encode(&hash[..16]));
+            prop_assert_eq!(id.as_str().as_bytes(), id.as_bytes());
+            prop_assert_eq!(SessionId::parse(id.as_bytes()), Some(id));
+        }
+
+        #[test]
+        fn one_byte_of_another_alphabet_is_no_token(at in 0..TOKEN_CHARACTERS, byte in any::<u8>()) {
+            let mut text = [b'A'; TOKEN_CHARACTERS];
+            text[at] = byte;
+            prop_assert_eq!(SessionToken::parse(&text).is_some(), BASE64URL.contains(&byte));
+        }
     }
 
     #[test]
