@@ -40,13 +40,16 @@ pub fn rewrite(
 
 fn inject(headers: &mut HeaderMap, verified: &VerifiedIdentity, names: &IdentityHeaders) -> Result<(), Unwritable> {
     let value = |text: &str| HeaderValue::from_str(text).map_err(|_| Unwritable);
+    let session = HeaderValue::from_bytes(verified.session().as_bytes()).map_err(|_| Unwritable)?;
     let principal = verified.principal();
     headers.insert(names.tenant.clone(), value(principal.tenant.as_str())?);
     headers.insert(names.user.clone(), value(principal.user.as_str())?);
     match &principal.role {
-        Some(role) => headers.insert(names.role.clone(), value(role.as_str())?),
-        None => headers.remove(&names.role),
-    };
-    headers.insert(names.session.clone(), value(verified.session().as_str())?);
+        Some(role) => _ = headers.insert(names.role.clone(), value(role.as_str())?),
+        // It went out with all that the client claimed. To see that takes less than to remove nothing.
+        None if headers.keys().any(|name| *name == names.role) => _ = headers.remove(&names.role),
+        None => {}
+    }
+    headers.insert(names.session.clone(), session);
     Ok(())
 }
