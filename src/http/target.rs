@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 use ::http::Uri;
 use ::http::uri::PathAndQuery;
-use percent_encoding::percent_decode_str;
+use percent_encoding::percent_decode;
 
 use super::Refusal;
 
@@ -59,8 +59,15 @@ impl Target {
 
     /// The segments as a router reads them: decoded, none empty. `/` has none, and `/a/` has the same as `/a`.
     pub fn segments(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let path = self.path();
+        // Most paths have no escape: one look spares each segment its own.
+        let has_escapes = path.bytes().any(|byte| byte == b'%');
+        let parts = path.as_bytes().split(|byte| *byte == b'/').filter(|part| !part.is_empty());
         // The lossy form loses nothing: a path that is not UTF-8 was refused.
-        self.path().split('/').filter(|part| !part.is_empty()).map(|part| percent_decode_str(part).decode_utf8_lossy())
+        parts.map(move |part| match str::from_utf8(part) {
+            Ok(part) if !has_escapes => Cow::Borrowed(part),
+            _ => percent_decode(part).decode_utf8_lossy(),
+        })
     }
 
     /// The query without its `?`, byte for byte as it was sent. It may be empty.
@@ -90,17 +97,20 @@ fn parse_normal(text: String) -> Result<PathAndQuery, Refusal> {
 
 /// Checks a target. `None` when it is normal already, else its normal form.
 fn normal_form(whole: &str) -> Result<Option<String>, Refusal> {
-    let (path, query) = match memchr::memchr(b'?', whole.as_bytes()) {
-        Some(at) => whole.split_at(at),
-        None => (whole, ""),
+    let plain = plain_length(whole.as_bytes());
+    let end = match whole.as_bytes().get(plain) {
+        Some(b'?') => Some(plain),
+        Some(_) => memchr::memchr(b'?', whole.as_bytes()),
+        None => None,
     };
+    let (path, query) = end.and_then(|end| whole.split_at_checked(end)).unwrap_or((whole, ""));
     if !path.starts_with('/') {
         return Err(Refusal::BadRequest("The request target is not a path that begins with a slash."));
     }
     if !query.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return Err(Refusal::BadRequest("The query has a byte that must be percent-encoded."));
     }
-    if is_plain(path) {
+    if plain == path.len() {
         return Ok(None);
     }
     let mut normal = String::with_capacity(whole.len());
@@ -118,10 +128,11 @@ fn normal_form(whole: &str) -> Result<Option<String>, Refusal> {
     Ok((normal != whole).then_some(normal))
 }
 
-/// Whether a path is so plain that nothing in it needs a second look: most are, and cost one walk and no allocation.
-fn is_plain(path: &str) -> bool {
+/// How many bytes of a path are so plain that they need no second look: mostly all of it, which costs one walk and no
+/// allocation.
+fn plain_length(path: &[u8]) -> usize {
     let mut previous = 0;
-    for byte in path.bytes() {
+    for (at, byte) in path.iter().enumerate() {
         let plain = match byte {
             // An empty segment or a dot that begins one needs the longer look; so do `;`, `%` and all not listed.
             b'/' | b'.' => previous != b'/',
@@ -129,11 +140,11 @@ fn is_plain(path: &str) -> bool {
             _ => false,
         };
         if !plain {
-            return false;
+            return at;
         }
-        previous = byte;
+        previous = *byte;
     }
-    true
+    path.len()
 }
 
 /// Appends one segment's normal form to `normal` and its decoded bytes to `decoded`.

@@ -132,6 +132,8 @@ pub struct PatternTree<T> {
 #[derive(Clone, Debug)]
 struct Node<T> {
     literals: BTreeMap<Box<str>, Node<T>>,
+    /// The lengths of the literals, a bit for each: a segment of another length is none of them.
+    lengths: u64,
     capture: Option<Box<Node<T>>>,
     exact: Vec<T>,
     rest: Vec<T>,
@@ -139,7 +141,7 @@ struct Node<T> {
 
 impl<T> Default for Node<T> {
     fn default() -> Self {
-        Self { literals: BTreeMap::new(), capture: None, exact: Vec::new(), rest: Vec::new() }
+        Self { literals: BTreeMap::new(), lengths: 0, capture: None, exact: Vec::new(), rest: Vec::new() }
     }
 }
 
@@ -160,7 +162,10 @@ impl<T> PatternTree<T> {
         let mut node = &mut self.root;
         for segment in &pattern.segments {
             match segment {
-                Segment::Literal(text) => node = node.literals.entry(text.clone()).or_default(),
+                Segment::Literal(text) => {
+                    node.lengths |= length_bit(text);
+                    node = node.literals.entry(text.clone()).or_default();
+                }
                 Segment::Capture(_) => node = node.capture.get_or_insert_default(),
                 Segment::Rest => return &mut node.rest,
             }
@@ -193,11 +198,17 @@ fn find<'tree, T, S: AsRef<str>>(node: &'tree Node<T>, segments: &[S], trailing_
     let Some((first, others)) = segments.split_first() else {
         return here(&node.exact).or_else(|| if trailing_slash { here(&node.rest) } else { None });
     };
-    node.literals
-        .get(first.as_ref())
+    let first = first.as_ref();
+    let literal = if node.lengths & length_bit(first) == 0 { None } else { node.literals.get(first) };
+    literal
         .and_then(|next| find(next, others, trailing_slash))
         .or_else(|| node.capture.as_deref().and_then(|next| find(next, others, trailing_slash)))
         .or_else(|| here(&node.rest))
+}
+
+/// The bit of a segment's length. Longer ones share the last.
+fn length_bit(segment: &str) -> u64 {
+    1 << segment.len().min(63)
 }
 
 #[cfg(test)]
@@ -237,6 +248,18 @@ mod tests {
             ("/Static/x", Some("/*")),
         ] {
             assert_eq!(found(&tree, path), pattern, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_literal_of_any_length_is_found_and_only_it() {
+        for length in 1..200 {
+            let pattern = PathPattern::parse(&format!("/{}", "a".repeat(length))).expect("a pattern");
+            let mut tree = PatternTree::default();
+            tree.insert(&pattern, ());
+            assert_eq!(tree.find(&["a".repeat(length)], false), [()], "{length}");
+            assert!(tree.find(&["b".repeat(length)], false).is_empty(), "{length}");
+            assert!(tree.find(&["a".repeat(length + 1)], false).is_empty(), "{length}");
         }
     }
 
