@@ -20,6 +20,7 @@ mod io;
 mod kill;
 pub mod listener;
 mod lookup;
+mod named;
 mod proxy_protocol;
 mod questions;
 mod respond;

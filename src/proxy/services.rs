@@ -1,6 +1,5 @@
 //! What the pipeline works with: the configuration in force, the store, the upstreams, the logs.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
@@ -11,6 +10,7 @@ use super::endpoints::Endpoint;
 use super::exchange::{Exchange, RequestIds};
 use super::kill::OpenStreams;
 use super::lookup::{LiveUse, Recorded};
+use super::named::Named;
 use super::respond::Failure;
 use super::upstreams::{BoundUpstream, Upstreams, upstreams};
 use crate::audit::AuditLog;
@@ -64,7 +64,7 @@ pub struct Gateway {
     bodies: Arc<BodyMemory>,
     request_ids: RequestIds,
     names: RouteNames,
-    route_metrics: HashMap<Arc<str>, RouteMetrics>,
+    route_metrics: Named<RouteMetrics>,
 }
 
 /// The names, in logs and metrics, of what is no route of the configuration.

@@ -3,20 +3,20 @@
 //! An upstream whose settings a reload left as they were is carried over, with its idle connections and with what is
 //! known of its peers. One that was changed or removed lives on for as long as requests under way hold it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::HeaderValue;
 use http::uri::PathAndQuery;
 
+use super::named::Named;
 use crate::clock::SharedClock;
 use crate::config::{Config, HostHeader, RequestBody as BodyMode, UpstreamConfig};
 use crate::telemetry::Metrics;
 use crate::upstream::{HealthCheck, Spool, Upstream, UpstreamSettings};
 
 /// Upstreams by name.
-pub(super) type Upstreams = HashMap<Arc<str>, BoundUpstream>;
+pub(super) type Upstreams = Named<BoundUpstream>;
 
 /// An upstream with what the configuration says of requests to it.
 pub(super) struct BoundUpstream {
