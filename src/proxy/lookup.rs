@@ -101,8 +101,11 @@ pub(super) async fn look_up(store: &dyn SessionStore, presented: &Presented, lim
 /// Looks a session up by its id: one whose cookie was seen before. What is answered was so no longer than `within` ago.
 pub(super) async fn look_at(store: &dyn SessionStore, id: SessionId, limits: &Limits, within: Duration) -> Lookup {
     match store.known(id, within) {
+        Some(Standing::Live(live)) if limits.tighten(&live.record).is_none() => {
+            return Lookup::Live(LiveUse::untightened(id, live));
+        }
         // Limits that are lower than its own are reckoned with the store's exact time, and stored.
-        Some(Standing::Live(live)) if limits.tighten(&live.record).is_some() => {}
+        Some(Standing::Live(_)) => {}
         Some(standing) => return found(id, standing, limits),
         None => {}
     }
@@ -124,10 +127,10 @@ fn found(id: SessionId, standing: Standing, limits: &Limits) -> Lookup {
 
 /// Holds a live session to the configured limits where they are lower than its own.
 fn hold_to_limits(id: SessionId, live: LiveSession, limits: &Limits) -> Lookup {
-    let LiveSession { record, touch_deadline, now } = live;
-    let Some(lower) = limits.tighten(&record) else {
-        return Lookup::Live(LiveUse { id, record, now, touch_deadline, tightened: false });
+    let Some(lower) = limits.tighten(&live.record) else {
+        return Lookup::Live(LiveUse::untightened(id, live));
     };
+    let LiveSession { record, touch_deadline, now } = live;
     let ended = |reason, record| Lookup::Ended(EndedUse { id, reason, record: Some(record), noted: false });
     if now >= lower.deadline {
         return ended(EndReason::Expired, record);
@@ -155,6 +158,22 @@ pub(super) enum Recorded {
 }
 
 impl LiveUse {
+    /// Of a session whose own limits are no higher than the present ones.
+    fn untightened(id: SessionId, live: LiveSession) -> Self {
+        let LiveSession { record, touch_deadline, now } = live;
+        Self { id, record, now, touch_deadline, tightened: false }
+    }
+
+    /// What has to be done about this use.
+    fn plan(&self) -> TouchPlan {
+        self.record.idle.map_or(TouchPlan::Nothing, |idle| idle.plan(self.touch_deadline, self.now))
+    }
+
+    /// Whether the session was used so recently that this use says nothing new.
+    pub(super) fn is_recorded(&self) -> bool {
+        !self.tightened && matches!(self.plan(), TouchPlan::Nothing)
+    }
+
     /// When the session times out, counted from the recorded use; `None` when it never does.
     pub(super) fn idle_expiry(&self) -> Option<StoreTime> {
         self.record.idle_expiry(self.touch_deadline, self.now)
@@ -170,7 +189,7 @@ impl LiveUse {
         let moved = if self.tightened {
             store.tighten(self.id, &self.record, used_now).await?
         } else {
-            match self.record.idle.map_or(TouchPlan::Nothing, |idle| idle.plan(self.touch_deadline, self.now)) {
+            match self.plan() {
                 TouchPlan::Nothing => return Ok(Recorded::Yes),
                 TouchPlan::Queue(deadline) if queue(Touch { id: self.id, deadline }) => true,
                 TouchPlan::Queue(deadline) | TouchPlan::Now(deadline) => {
