@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_RANGE, RANGE, VARY,
+    CACHE_CONTROL, CONTENT_LENGTH, EXPECT, Entry, HOST, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, OccupiedEntry, RANGE, VARY,
 };
 use http::{Method, Request, Response, Uri};
 use http_body::Body as _;
@@ -20,6 +20,8 @@ use crate::policy::{Denial, ForeignClaim, Identity, Permit, rewrite, rewrite_que
 use crate::session::TenantId;
 use crate::upstream::{BodyError, BodyLimits, RequestBody, Switched, UpstreamBody};
 
+const COOKIE: HeaderValue = HeaderValue::from_static("Cookie");
+const PRIVATE: HeaderValue = HeaderValue::from_static("private");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -263,9 +265,22 @@ fn body_failure(error: BodyError) -> Failure {
 
 /// Answers made for a session must not be kept by caches that others share (contract §5). What is stricter stays.
 fn keep_private(headers: &mut HeaderMap) {
+    match headers.entry(CACHE_CONTROL) {
+        Entry::Vacant(none) => _ = none.insert(PRIVATE),
+        Entry::Occupied(mut lines) => _ = lines.insert(made_private(&lines)),
+    }
+    match headers.entry(VARY) {
+        Entry::Vacant(none) => _ = none.insert(COOKIE),
+        Entry::Occupied(mut lines) if !varies_by_cookie(&lines) => lines.append(COOKIE),
+        Entry::Occupied(_) => {}
+    }
+}
+
+/// What `Cache-Control` says, all lines in one, without what lets others share the answer.
+fn made_private(lines: &OccupiedEntry<'_, HeaderValue>) -> HeaderValue {
     let mut kept = Vec::new();
     let mut strict = false;
-    for value in headers.get_all(CACHE_CONTROL) {
+    for value in lines.iter() {
         let Ok(text) = value.to_str() else { continue };
         for directive in text.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
             let name = directive.split('=').next().unwrap_or_default().trim();
@@ -280,18 +295,10 @@ fn keep_private(headers: &mut HeaderMap) {
     if !strict {
         kept.insert(0, "private");
     }
-    if let Ok(value) = HeaderValue::from_str(&kept.join(", ")) {
-        headers.insert(CACHE_CONTROL, value);
-    } else {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
-    }
-    let varies = headers
-        .get_all(VARY)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|name| name.trim() == "*" || name.trim().eq_ignore_ascii_case("cookie"));
-    if !varies {
-        headers.append(VARY, HeaderValue::from_static("Cookie"));
-    }
+    HeaderValue::from_str(&kept.join(", ")).unwrap_or(PRIVATE)
+}
+
+fn varies_by_cookie(lines: &OccupiedEntry<'_, HeaderValue>) -> bool {
+    let names = lines.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    names.map(str::trim).any(|name| name == "*" || name.eq_ignore_ascii_case("cookie"))
 }
