@@ -78,7 +78,7 @@ impl RequestId {
     }
 
     pub(super) fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
+        std::str::from_utf8(self.0.as_bytes()).unwrap_or_default()
     }
 
     /// A trusted proxy's own name for the exchange, where it is a plain word.
@@ -101,7 +101,8 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Makes request ids: unique among instances and restarts by a random start, in order within a process.
 pub(super) struct RequestIds {
-    process: u64,
+    /// In hexadecimal.
+    process: [u8; 16],
     next: AtomicU64,
 }
 
@@ -109,24 +110,28 @@ impl RequestIds {
     pub(super) fn new(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
         let mut bytes = [0_u8; 8];
         entropy.fill(&mut bytes)?;
-        Ok(Self { process: u64::from_be_bytes(bytes), next: AtomicU64::new(0) })
+        let mut process = [0; 16];
+        write_hex(&bytes, &mut process);
+        Ok(Self { process, next: AtomicU64::new(0) })
     }
 
     pub(super) fn next(&self) -> RequestId {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         // By hand: each request has one. A process that has made 2^32 goes on with longer ones.
-        let (mut text, mut length) = ([0; 32], 0);
-        let mut write = |bytes: &[u8]| {
-            for byte in bytes {
-                text[length] = HEX[usize::from(byte >> 4)];
-                text[length + 1] = HEX[usize::from(byte & 0xf)];
-                length += 2;
-            }
-        };
-        write(&self.process.to_be_bytes());
         let number = number.to_be_bytes();
-        write(number.strip_prefix(&[0; 4]).unwrap_or(&number));
+        let number = number.strip_prefix(&[0; 4]).unwrap_or(&number);
+        let mut text = [0; 32];
+        let (process, rest) = text.split_at_mut(self.process.len());
+        process.copy_from_slice(&self.process);
+        write_hex(number, rest);
+        let length = self.process.len() + 2 * number.len();
         RequestId(HeaderValue::from_bytes(&text[..length]).unwrap_or(HeaderValue::from_static("-")))
+    }
+}
+
+fn write_hex(bytes: &[u8], text: &mut [u8]) {
+    for (byte, to) in bytes.iter().zip(text.chunks_exact_mut(2)) {
+        to.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 0xf)]]);
     }
 }
 
