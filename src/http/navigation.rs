@@ -3,6 +3,7 @@
 
 use ::http::Method;
 use ::http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
+use ::http::uri::PathAndQuery;
 
 use super::Target;
 
@@ -50,7 +51,7 @@ pub fn safe_next(raw: &str) -> Option<String> {
 /// The `Location` for a navigation to `target` that has to log in first: `login_url` with `next=`, its own query kept,
 /// its fragment last. No `next` for the login page itself, which would lead in a circle.
 #[must_use]
-pub fn login_redirect(login_url: &str, target: &Target) -> HeaderValue {
+pub fn login_redirect(login_url: &str, target: &PathAndQuery) -> HeaderValue {
     let (before_fragment, fragment) = match login_url.find('#') {
         Some(at) => login_url.split_at(at),
         None => (login_url, ""),
@@ -70,7 +71,7 @@ pub fn login_redirect(login_url: &str, target: &Target) -> HeaderValue {
     HeaderValue::try_from(location).unwrap_or_else(|_| HeaderValue::from_static("/"))
 }
 
-fn is_login_page(login_url: &str, target: &Target) -> bool {
+fn is_login_page(login_url: &str, target: &PathAndQuery) -> bool {
     let without_query = login_url.split('?').next().unwrap_or_default();
     let path = match without_query.split_once("://") {
         None => without_query,
@@ -187,7 +188,7 @@ mod tests {
             ("/login", &long, "/login"),
         ] {
             let target = Target::parse(target).expect(target);
-            assert_eq!(login_redirect(login_url, &target), location, "{login_url} {target:?}");
+            assert_eq!(login_redirect(login_url, target.path_and_query()), location, "{login_url} {target:?}");
         }
     }
 
@@ -195,7 +196,7 @@ mod tests {
         #[test]
         fn what_is_sent_out_as_next_comes_back_as_the_same_path(raw in "/[a-z0-9./?&=%+-]{0,20}") {
             if let Ok(target) = Target::parse(&raw) {
-                let location = login_redirect("/sign-in?x=1", &target);
+                let location = login_redirect("/sign-in?x=1", target.path_and_query());
                 let query = location.to_str().expect("visible").split_once('?').expect("a query").1.to_owned();
                 let next = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "next").expect("next").1;
                 prop_assert_eq!(safe_next(&next), Some(target.as_str().to_owned()));

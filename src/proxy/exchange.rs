@@ -149,8 +149,8 @@ pub(super) struct Exchange {
     pub(super) target: Option<PathAndQuery>,
     pub(super) user_agent: Option<HeaderValue>,
     pub(super) started: Monotonic,
-    /// Where a person's browser that asks for a page is sent when it has to log in first.
-    pub(super) login_redirect: Option<HeaderValue>,
+    /// Whether a person's browser asks for a page, which is sent to the login page when it has to log in first.
+    pub(super) asks_for_page: bool,
     /// The pattern of the route.
     pub(super) route: Arc<str>,
     pub(super) session: Option<SessionId>,

@@ -134,7 +134,7 @@ impl Gateway {
             target: None,
             user_agent: headers.get(USER_AGENT).cloned(),
             started: self.clock().monotonic(),
-            login_redirect: None,
+            asks_for_page: false,
             route: self.names().refused.clone(),
             session: None,
             principal: None,
@@ -192,9 +192,7 @@ impl Gateway {
         let event = event.filter(|_| endpoint.is_none() && !preflight).cloned();
         let touches = self.config().session.no_touch.find(&segments, slash).is_empty();
         exchange.route = route.pattern.clone();
-        if is_navigation(&parts.method, &headers) && !self.is_login_page(&target) {
-            exchange.login_redirect = Some(login_redirect(&self.config().login.login_url, &target));
-        }
+        exchange.asks_for_page = is_navigation(&parts.method, &headers) && !self.is_login_page(&target);
         drop(segments);
 
         // 5. The gateway's own cookie goes out, by the same rule that reads it.
@@ -516,8 +514,10 @@ impl Gateway {
         if let Failure::Upstream(error) = failure {
             self.metrics().upstream_error(error.kind());
         }
-        let redirect = exchange.login_redirect.take();
-        let mut response = respond::failure(exchange, failure, &self.config().login.login_url, redirect);
+        let login_url = &self.config().login.login_url;
+        let page = exchange.target.as_ref().filter(|_| exchange.asks_for_page && failure.asks_for_login());
+        let redirect = page.map(|page| login_redirect(login_url, page));
+        let mut response = respond::failure(exchange, failure, login_url, redirect);
         if failure.asks_for_login() {
             self.metrics().session_rejected(exchange.code.unwrap_or_default());
         }
