@@ -106,9 +106,11 @@ pub(super) async fn send(
     gateway: &Gateway,
     exchange: &mut Exchange,
     permit: &Permit,
-    cleared: Box<Cleared>,
+    mut cleared: Box<Cleared>,
 ) -> Result<Response<UpstreamBody>, Failure> {
-    let (request, upstream) = prepare(gateway, exchange, permit, cleared).await?;
+    let upstream = gateway.upstream(permit)?;
+    let mut request = without_body(gateway, exchange, permit, upstream, &mut cleared)?;
+    fill(&mut request, gateway, upstream, cleared).await?;
     let sent = gateway.clock().monotonic();
     let answer = upstream.peers.send_for(tenant_of(permit), request).await;
     exchange.upstream_took(gateway.clock().monotonic().since(sent));
@@ -120,10 +122,12 @@ pub(super) async fn send_upgrade(
     gateway: &Gateway,
     exchange: &mut Exchange,
     permit: &Permit,
-    cleared: Box<Cleared>,
+    mut cleared: Box<Cleared>,
     upgrade: &Upgrade,
 ) -> Result<Switched, Failure> {
-    let (mut request, upstream) = prepare(gateway, exchange, permit, cleared).await?;
+    let upstream = gateway.upstream(permit)?;
+    let mut request = without_body(gateway, exchange, permit, upstream, &mut cleared)?;
+    fill(&mut request, gateway, upstream, cleared).await?;
     upgrade.write(request.headers_mut());
     let sent = gateway.clock().monotonic();
     let answer = upstream.peers.send_upgrade(tenant_of(permit), request).await;
@@ -131,21 +135,24 @@ pub(super) async fn send_upgrade(
     answer.map_err(Failure::Upstream)
 }
 
-/// The request as the permit's upstream is to get it.
-async fn prepare<'a>(
-    gateway: &'a Gateway,
+/// The request as the permit's upstream is to get it, but for its body.
+fn without_body(
+    gateway: &Gateway,
     exchange: &Exchange,
     permit: &Permit,
-    cleared: Box<Cleared>,
-) -> Result<(Request<RequestBody>, &'a BoundUpstream), Failure> {
-    let Cleared { method, target, host, scheme, mut headers, content } = *cleared;
-    let upstream = gateway.upstream(permit)?;
+    upstream: &BoundUpstream,
+    cleared: &mut Cleared,
+) -> Result<Request<RequestBody>, Failure> {
     let config = gateway.config();
+    let mut headers = std::mem::take(&mut cleared.headers);
 
+    // Expectations are met here, and the body's length is the body's own.
+    headers.remove(EXPECT);
+    headers.remove(CONTENT_LENGTH);
     // The identity goes in last, after everything of that name went out.
     rewrite(&mut headers, permit, &config.identity.headers, config.identity.anonymous.as_ref())
         .map_err(|unwritable| Failure::Internal(unwritable.to_string()))?;
-    let forwarded_host = host.header_value().clone();
+    let forwarded_host = cleared.host.header_value().clone();
     let host_value = match &upstream.host {
         HostHeader::Preserve => forwarded_host.clone(),
         HostHeader::Fixed(value) => value.clone(),
@@ -153,28 +160,34 @@ async fn prepare<'a>(
     headers.insert(HOST, host_value);
     headers.insert(X_FORWARDED_FOR, exchange.client.header_value().clone());
     headers.insert(X_FORWARDED_HOST, forwarded_host);
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme.as_str()));
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(cleared.scheme.as_str()));
     headers.insert(X_REQUEST_ID, exchange.id.header_value().clone());
-    // Expectations are met here, and the body's length is the body's own.
-    headers.remove(EXPECT);
-    headers.remove(CONTENT_LENGTH);
 
-    let uri = uri(gateway, permit, &target)?;
-    let body = match content {
+    let mut request = Request::new(RequestBody::Empty);
+    *request.uri_mut() = uri(gateway, permit, &cleared.target)?;
+    *request.method_mut() = cleared.method.clone();
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// Gives a request its body.
+async fn fill(
+    request: &mut Request<RequestBody>,
+    gateway: &Gateway,
+    upstream: &BoundUpstream,
+    cleared: Box<Cleared>,
+) -> Result<(), Failure> {
+    *request.body_mut() = match cleared.content {
         Content::Whole(bytes) if bytes.is_empty() => RequestBody::Empty,
         Content::Whole(bytes) => RequestBody::Full(bytes),
         Content::Client(incoming, _) if incoming.is_end_stream() => RequestBody::Empty,
         Content::Client(incoming, begin) => Box::pin(client_body(gateway, incoming, begin, upstream)).await?,
     };
     // RFC 9110 §8.6: a method that usually has a body says so when it has none.
-    if body.is_end_stream() && matches!(method, Method::POST | Method::PUT | Method::PATCH) {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
+    if request.body().is_end_stream() && matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) {
+        request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(0));
     }
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    *request.uri_mut() = uri;
-    *request.headers_mut() = headers;
-    Ok((request, upstream))
+    Ok(())
 }
 
 /// The tenant whose requests may be meant to meet in one process.

@@ -34,6 +34,7 @@ use crate::policy::{
     Auth, Denial, Event, Identity, IdentityMode, Permit, Route, TenantClaim, claimed_tenants, decide, rewrite_query,
 };
 use crate::session::{EndReason, Role, SessionId, Standing, TenantId, TenantStatus};
+use crate::upstream::UpstreamBody;
 
 /// The most tenants that one request may name in a migration mode.
 const MOST_CLAIMS: usize = 8;
@@ -349,40 +350,20 @@ impl Gateway {
 
         // 15. To the backend, and its answer back. From here on the end of the session ends them, too.
         let open = self.open_stream(&lookup, mode);
-        let mut response = match switch {
-            Some(asked) => {
-                let session = open.map(|open| TunnelSession { open, touches });
-                Box::pin(tunnel::open(self, exchange, &permit, cleared, asked, session)).await?
+        let mut response = if let Some(asked) = switch {
+            let session = open.map(|open| TunnelSession { open, touches });
+            Box::pin(tunnel::open(self, exchange, &permit, cleared, asked, session)).await?
+        } else {
+            if let Some(open) = &open {
+                cleared.content.cut_by(open);
             }
-            None => self.pass_on(exchange, &permit, cleared, open).await?,
+            let answer = forward(self, exchange, &permit, cleared).await;
+            for_as_long_as(open, answer)?
         };
         if let Lookup::Live(live) = &lookup {
             self.expose_lifetime(response.headers_mut(), live);
         }
         Ok(response)
-    }
-
-    /// Sends a request to its backend, and the answer back, for as long as the session lives.
-    async fn pass_on(
-        &self,
-        exchange: &mut Exchange,
-        permit: &Permit,
-        mut cleared: Box<Cleared>,
-        open: Option<OpenStream>,
-    ) -> Result<Response<AnswerBody>, Failure> {
-        if let Some(open) = &open {
-            cleared.content.cut_by(open);
-        }
-        match (forward(self, exchange, permit, cleared).await, open) {
-            // Its moment begins now: the answer to a request that was accepted in time is whole, unless it goes on and on.
-            (Ok(answer), open) => {
-                Ok(answer.map(|body| AnswerBody::streamed(body).cut_by(open.map(OpenStream::begun_anew))))
-            }
-            (Err(failure), Some(open)) if failure.blames_the_body() => {
-                Err(open.reason().map_or(failure, |reason| Failure::Denied(Denial::SessionEnded(reason))))
-            }
-            (Err(failure), _) => Err(failure),
-        }
     }
 
     /// Registers what is about to be opened for a session.
@@ -564,6 +545,22 @@ impl Gateway {
             return response;
         }
         response.map(|body| body.accounted_in(account))
+    }
+}
+
+/// A backend's answer as that of a session, which goes on for as long as the session lives.
+fn for_as_long_as(
+    open: Option<OpenStream>,
+    answer: Result<Response<UpstreamBody>, Failure>,
+) -> Result<Response<AnswerBody>, Failure> {
+    match answer {
+        // Its moment begins now: the answer to a request that was accepted in time is whole, unless it goes on and on.
+        Ok(answer) => Ok(answer.map(|body| AnswerBody::streamed(body).cut_by(open.map(OpenStream::begun_anew)))),
+        Err(failure) if failure.blames_the_body() => {
+            let over = open.and_then(|open| open.reason());
+            Err(over.map_or(failure, |reason| Failure::Denied(Denial::SessionEnded(reason))))
+        }
+        Err(failure) => Err(failure),
     }
 }
 
