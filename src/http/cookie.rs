@@ -104,12 +104,11 @@ pub enum Presented {
 /// comma, which ends up in a value); a line with nothing left is dropped.
 pub fn take_gateway_cookie(headers: &mut HeaderMap, name: &GatewayCookieName) -> Presented {
     let mut presented: Option<&[u8]> = None;
-    let mut conflicting = false;
-    let mut taken = false;
+    let (mut conflicting, mut taken, mut has_others) = (false, false, false);
     let mut lines = 0;
     for line in headers.get_all(COOKIE) {
         lines += 1;
-        for piece in line.as_bytes().split(|byte| *byte == b';') {
+        for piece in pieces(line) {
             match name.read(piece) {
                 Piece::Own(value) => {
                     conflicting |= presented.is_some_and(|other| other != value);
@@ -117,7 +116,7 @@ pub fn take_gateway_cookie(headers: &mut HeaderMap, name: &GatewayCookieName) ->
                     taken = true;
                 }
                 Piece::Imitation => taken = true,
-                Piece::Other => {}
+                Piece::Other => has_others |= !is_blank(piece),
             }
         }
     }
@@ -127,7 +126,7 @@ pub fn take_gateway_cookie(headers: &mut HeaderMap, name: &GatewayCookieName) ->
         Some(value) => SessionToken::parse(value).map_or(Presented::NotAToken, Presented::One),
     };
     if taken || lines > 1 {
-        match others(headers, name) {
+        match if has_others { others(headers, name) } else { None } {
             Some(others) => {
                 headers.insert(COOKIE, others);
             }
@@ -139,12 +138,31 @@ pub fn take_gateway_cookie(headers: &mut HeaderMap, name: &GatewayCookieName) ->
     outcome
 }
 
+/// A line's pieces between semicolons.
+fn pieces(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    let mut left = Some(line.as_bytes());
+    std::iter::from_fn(move || {
+        let text = left?;
+        let (piece, rest) = match memchr::memchr(b';', text).and_then(|end| text.split_at_checked(end)) {
+            Some((piece, rest)) => (piece, rest.get(1..)),
+            None => (text, None),
+        };
+        left = rest;
+        Some(piece)
+    })
+}
+
+/// Whether there is no cookie in it.
+fn is_blank(pieces: &[u8]) -> bool {
+    pieces.iter().all(|byte| matches!(byte, b';' | b' ' | b'\t'))
+}
+
 /// The cookies that are not ours, as one line. `None` when there are none.
 fn others(headers: &HeaderMap, name: &GatewayCookieName) -> Option<HeaderValue> {
     let mut kept = Vec::with_capacity(headers.get_all(COOKIE).iter().map(|line| line.len() + 2).sum());
     for line in headers.get_all(COOKIE) {
         let mut first_of_line = true;
-        for piece in line.as_bytes().split(|byte| *byte == b';') {
+        for piece in pieces(line) {
             if !matches!(name.read(piece), Piece::Other) {
                 continue;
             }
@@ -161,7 +179,7 @@ fn others(headers: &HeaderMap, name: &GatewayCookieName) -> Option<HeaderValue> 
             }
         }
     }
-    if kept.iter().all(|byte| matches!(byte, b';' | b' ' | b'\t')) {
+    if is_blank(&kept) {
         return None;
     }
     // Pieces of valid values are a valid value; were they not, no cookie is better than a broken line.
@@ -171,10 +189,11 @@ fn others(headers: &HeaderMap, name: &GatewayCookieName) -> Option<HeaderValue> 
 /// Drops the backend's Set-Cookie lines that set, or could be taken to set, the gateway's cookie. The others pass, one
 /// line each. Returns how many were dropped.
 pub fn drop_gateway_set_cookie(headers: &mut HeaderMap, name: &GatewayCookieName) -> usize {
-    let is_ours = |line: &HeaderValue| {
-        let pair = line.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-        !matches!(name.read(pair), Piece::Other)
-    };
+    // Most answers have none, and their few names are looked through sooner than a hash is made.
+    if !headers.keys().any(|name| *name == SET_COOKIE) {
+        return 0;
+    }
+    let is_ours = |line: &HeaderValue| !matches!(name.read(pieces(line).next().unwrap_or_default()), Piece::Other);
     let dropped = headers.get_all(SET_COOKIE).iter().filter(|line| is_ours(line)).count();
     if dropped > 0 {
         let kept: Vec<_> = headers.get_all(SET_COOKIE).iter().filter(|line| !is_ours(line)).cloned().collect();
