@@ -280,6 +280,17 @@ fn a_backend_cannot_send_identity_or_hop_by_hop_headers_to_a_client() {
     assert_eq!(left(&headers), expected);
 }
 
+#[test]
+fn no_length_hides_a_protected_name() {
+    for length in 1..200 {
+        let name = |filler: char| HeaderName::try_from(filler.to_string().repeat(length)).expect("a name");
+        let protected = ProtectedNames::new(&identity(), &[name('-')]);
+        assert!(protected.is_protected(&name('_')) && !protected.is_protected(&name('z')), "{length}");
+        let session = HeaderName::try_from(format!("x_session.{}", "z".repeat(length))).expect("a name");
+        assert!(protected.is_protected(&session), "{session}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_alias_of_a_protected_name_survives(
