@@ -18,8 +18,8 @@ use http::{Method, Uri};
 use session_gateway::clock::{Clock, SystemClock};
 use session_gateway::entropy::SystemEntropy;
 use session_gateway::http::{
-    GatewayCookieName, HeadLimits, IdentityHeaders, Presented, ProtectedNames, RequestFilter, RequestFraming, Target,
-    request_host, take_gateway_cookie,
+    GatewayCookieName, HeadLimits, IdentityHeaders, NotedHeaders, Presented, ProtectedNames, RequestFilter,
+    RequestFraming, Target, request_host, take_gateway_cookie,
 };
 use session_gateway::policy::{
     Auth, Authorization, IdentityMode, MethodSet, PathPattern, Permit, Route, RouteTable, SessionFacts, TenantClaim,
@@ -41,7 +41,7 @@ fn main() {
     divan::main();
 }
 
-fn headers() -> HeaderMap {
+fn headers() -> NotedHeaders {
     let cookie = format!("theme=dark; session-gateway={TOKEN}; lang=de");
     [
         ("host", "app.example.com"),
@@ -56,7 +56,8 @@ fn headers() -> HeaderMap {
     ]
     .into_iter()
     .map(|(name, value)| (name.parse::<HeaderName>().expect(name), HeaderValue::from_str(value).expect(value)))
-    .collect()
+    .collect::<HeaderMap>()
+    .into()
 }
 
 fn identity_headers() -> IdentityHeaders {
@@ -130,7 +131,7 @@ fn permit() -> Permit {
 #[divan::bench]
 fn framing(bencher: Bencher) {
     let mut head = format!("GET {PATH} HTTP/1.1\r\n").into_bytes();
-    for (name, value) in &headers() {
+    for (name, value) in headers().iter() {
         head.extend_from_slice(format!("{name}: ").as_bytes());
         head.extend_from_slice(value.as_bytes());
         head.extend_from_slice(b"\r\n");
@@ -220,7 +221,7 @@ fn decide_for_a_session(bencher: Bencher) {
 fn inject(bencher: Bencher) {
     let (permit, names) = (permit(), identity_headers());
     let cleared = || {
-        let mut headers = headers();
+        let mut headers = headers().into_map();
         headers.remove(COOKIE);
         headers.remove(&names.tenant);
         headers

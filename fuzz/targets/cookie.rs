@@ -1,7 +1,7 @@
 //! `Cookie` lines: ours is out under every spelling, and the others are byte for byte what they were.
 
 use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
-use session_gateway::http::{GatewayCookieName, Presented, drop_gateway_set_cookie, take_gateway_cookie};
+use session_gateway::http::{GatewayCookieName, NotedHeaders, Presented, drop_gateway_set_cookie, take_gateway_cookie};
 
 const NAME: &str = "__Host-session";
 
@@ -26,7 +26,8 @@ pub fn check(data: &[u8]) {
     let name = GatewayCookieName::parse(NAME).expect("a name");
     let values: Vec<HeaderValue> =
         data.split(|byte| *byte == b'\n').take(100).filter_map(|line| HeaderValue::from_bytes(line).ok()).collect();
-    let mut headers: HeaderMap = values.iter().map(|value| (COOKIE, value.clone())).collect();
+    let map: HeaderMap = values.iter().map(|value| (COOKIE, value.clone())).collect();
+    let mut headers = NotedHeaders::from(map);
     let presented = take_gateway_cookie(&mut headers, &name);
 
     let sent: Vec<&[u8]> = values.iter().flat_map(|value| pieces(value.as_bytes())).collect();

@@ -21,8 +21,8 @@ use super::{BAD_CONFIGURATION, ConfigOption, FAILED, complain, say};
 use crate::clock::{Clock as _, SharedClock, SystemClock};
 use crate::config::{Capture, Config, HostHeader, LoginReading, UpstreamConfig, locate, process_environment};
 use crate::http::{
-    BrowserJar, IdentityPointers, LARGEST_ANSWER_TO_A_QUESTION, LoginIdentity, RequestFilter, RequestHost, Target,
-    drop_gateway_set_cookie, question_headers, take_gateway_cookie,
+    BrowserJar, IdentityPointers, LARGEST_ANSWER_TO_A_QUESTION, LoginIdentity, NotedHeaders, RequestFilter,
+    RequestHost, Target, drop_gateway_set_cookie, question_headers, take_gateway_cookie,
 };
 use crate::policy::{Permit, Route, rewrite};
 use crate::telemetry::Metrics;
@@ -277,10 +277,11 @@ impl<'a> Probe<'a> {
         }
         let filter =
             RequestFilter::new(self.config.identity.protected_names(), self.config.server.allow_headers.clone());
+        let mut headers = NotedHeaders::from(headers);
         filter.strip_request(&mut headers);
         let _ = take_gateway_cookie(&mut headers, &self.config.cookie.name);
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        headers
+        headers.into_map()
     }
 
     async fn send(

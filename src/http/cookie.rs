@@ -8,8 +8,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use ::http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
+use ::http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 
+use super::{KnownName, NotedHeaders};
 use crate::session::SessionToken;
 
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod tests;
 
 /// The longest cookie name; browsers take 4096 bytes for name and value together.
 const LONGEST_NAME: usize = 64;
+static COOKIE: KnownName = KnownName::new("cookie");
 
 /// A name for the gateway's cookie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,11 +104,11 @@ pub enum Presented {
 ///
 /// The other cookies stay byte for byte. Several Cookie lines become one, joined with `; ` (backends join them with a
 /// comma, which ends up in a value); a line with nothing left is dropped.
-pub fn take_gateway_cookie(headers: &mut HeaderMap, name: &GatewayCookieName) -> Presented {
+pub fn take_gateway_cookie(headers: &mut NotedHeaders, name: &GatewayCookieName) -> Presented {
     let mut presented: Option<&[u8]> = None;
     let (mut conflicting, mut taken, mut has_others) = (false, false, false);
     let mut lines = 0;
-    for line in headers.get_all(COOKIE) {
+    for line in headers.lines(&COOKIE) {
         lines += 1;
         for piece in pieces(line) {
             match name.read(piece) {
@@ -128,10 +130,10 @@ pub fn take_gateway_cookie(headers: &mut HeaderMap, name: &GatewayCookieName) ->
     if taken || lines > 1 {
         match if has_others { others(headers, name) } else { None } {
             Some(others) => {
-                headers.insert(COOKIE, others);
+                headers.insert(COOKIE.name().clone(), others);
             }
             None => {
-                headers.remove(COOKIE);
+                headers.remove(&COOKIE);
             }
         }
     }
@@ -158,9 +160,9 @@ fn is_blank(pieces: &[u8]) -> bool {
 }
 
 /// The cookies that are not ours, as one line. `None` when there are none.
-fn others(headers: &HeaderMap, name: &GatewayCookieName) -> Option<HeaderValue> {
-    let mut kept = Vec::with_capacity(headers.get_all(COOKIE).iter().map(|line| line.len() + 2).sum());
-    for line in headers.get_all(COOKIE) {
+fn others(headers: &NotedHeaders, name: &GatewayCookieName) -> Option<HeaderValue> {
+    let mut kept = Vec::with_capacity(headers.lines(&COOKIE).map(|line| line.len() + 2).sum());
+    for line in headers.lines(&COOKIE) {
         let mut first_of_line = true;
         for piece in pieces(line) {
             if !matches!(name.read(piece), Piece::Other) {

@@ -1,16 +1,16 @@
 //! What a client expects before it sends its body (RFC 9110 section 10.1.1).
 
-use ::http::header::{EXPECT, HeaderMap};
+use super::{KnownName, NotedHeaders, Refusal};
 
-use super::Refusal;
+static EXPECT: KnownName = KnownName::new("expect");
 
 /// Accepts no expectation or one single `100-continue`, which is answered when the body is first read, so after the
 /// request was allowed. Anything else the gateway would promise on the backend's behalf.
 ///
 /// # Errors
 /// [`Refusal::ExpectationFailed`].
-pub fn check_expectation(headers: &HeaderMap) -> Result<(), Refusal> {
-    let mut lines = headers.get_all(EXPECT).into_iter();
+pub fn check_expectation(headers: &NotedHeaders) -> Result<(), Refusal> {
+    let mut lines = headers.lines(&EXPECT);
     match (lines.next(), lines.next()) {
         (None, _) => Ok(()),
         (Some(line), None) if line.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(()),
@@ -20,9 +20,9 @@ pub fn check_expectation(headers: &HeaderMap) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use ::http::HeaderValue;
+    use ::http::header::{EXPECT, HeaderMap, HeaderValue};
 
-    use super::*;
+    use super::{NotedHeaders, check_expectation};
 
     #[test]
     fn nothing_but_one_100_continue_can_be_expected() {
@@ -36,7 +36,7 @@ mod tests {
             (&["100-continue", "100-continue"], false),
         ] {
             let headers: HeaderMap = lines.iter().map(|line| (EXPECT, HeaderValue::from_static(line))).collect();
-            assert_eq!(check_expectation(&headers).is_ok(), expected, "{lines:?}");
+            assert_eq!(check_expectation(&NotedHeaders::from(headers)).is_ok(), expected, "{lines:?}");
         }
     }
 }

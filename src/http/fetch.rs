@@ -1,7 +1,11 @@
 //! What a browser says about why it asks.
 
 use ::http::Method;
-use ::http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, ORIGIN, UPGRADE};
+use ::http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, ORIGIN};
+
+use super::{KnownName, NotedHeaders};
+
+static UPGRADE: KnownName = KnownName::new("upgrade");
 
 /// Whether the request is a CORS preflight (Fetch standard, "CORS-preflight request"). It carries no credentials and
 /// asks for nothing but permission.
@@ -18,8 +22,8 @@ pub fn is_cross_site(headers: &HeaderMap) -> bool {
 
 /// Whether the request asks for a WebSocket (RFC 6455 §4.1).
 #[must_use]
-pub fn is_websocket_upgrade(headers: &HeaderMap) -> bool {
-    let protocols = headers.get_all(UPGRADE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+pub fn is_websocket_upgrade(headers: &NotedHeaders) -> bool {
+    let protocols = headers.lines(&UPGRADE).flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     protocols.map(<[u8]>::trim_ascii).any(|protocol| {
         protocol.get(..9).is_some_and(|name| name.eq_ignore_ascii_case(b"websocket"))
             && matches!(protocol.get(9), None | Some(b'/'))
@@ -52,7 +56,7 @@ mod tests {
             ("websockets", false),
             ("h2c", false),
         ] {
-            assert_eq!(is_websocket_upgrade(&headers(&[("upgrade", value)])), expected, "{value}");
+            assert_eq!(is_websocket_upgrade(&headers(&[("upgrade", value)]).into()), expected, "{value}");
         }
     }
 

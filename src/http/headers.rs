@@ -7,7 +7,7 @@
 
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::printable;
+use super::{NotedHeaders, printable};
 
 /// The longest client value that is kept for comparison and audit.
 const LONGEST_CLAIM: usize = 128;
@@ -270,15 +270,15 @@ impl RequestFilter {
     /// protected names with all their aliases, odd names, and every word about forwarding.
     ///
     /// To be called after the client's address was read from `X-Forwarded-For`, and before anything is injected.
-    pub fn strip_request(&self, headers: &mut HeaderMap) -> Stripped {
+    pub fn strip_request(&self, headers: &mut NotedHeaders) -> Stripped {
         self.strip_request_but(headers, ProtectedHeaders::Remove)
     }
 
     /// [`strip_request`](Self::strip_request) with a choice about protected headers. The claims are told either way.
-    pub fn strip_request_but(&self, headers: &mut HeaderMap, protected: ProtectedHeaders) -> Stripped {
+    pub fn strip_request_but(&self, headers: &mut NotedHeaders, protected: ProtectedHeaders) -> Stripped {
         let mut claims = Claims::default();
         let mut doomed = Doomed::nominated_in(headers);
-        for (name, value) in &*headers {
+        for (name, value) in headers.iter() {
             let text = name.as_str();
             if let Some(meaning) = self.protected.meaning(text) {
                 claims.add(meaning, value);
@@ -290,7 +290,7 @@ impl RequestFilter {
                 doomed.add(name);
             }
         }
-        Stripped { claims, names: doomed.remove_from(headers) }
+        Stripped { claims, names: doomed.0.iter().filter(|name| headers.remove_named(name)).count() }
     }
 
     /// Every value by which a request may name its tenant to a backend, where protected headers are left in it: those of
@@ -312,7 +312,9 @@ impl RequestFilter {
                 doomed.add(name);
             }
         }
-        doomed.remove_from(headers);
+        for name in doomed.0 {
+            headers.remove(name);
+        }
     }
 
     fn is_unwanted(&self, name: &HeaderName) -> bool {
@@ -413,10 +415,6 @@ impl Doomed {
 
     fn spare(&mut self, name: &HeaderName) {
         self.0.retain(|doomed| doomed != name);
-    }
-
-    fn remove_from(self, headers: &mut HeaderMap) -> usize {
-        self.0.iter().filter(|name| headers.remove(*name).is_some()).count()
     }
 }
 

@@ -21,6 +21,7 @@ mod identity;
 mod jar;
 mod method;
 mod navigation;
+mod noted;
 mod origin;
 mod pointer;
 mod printable;
@@ -51,6 +52,7 @@ pub use identity::{
 pub use jar::BrowserJar;
 pub use method::{check_method, is_safe};
 pub use navigation::{is_navigation, login_redirect, safe_next};
+pub use noted::{KnownName, Lines, NotedHeaders};
 pub use origin::{Origin, OriginPolicy, Scheme};
 pub use pointer::{JsonPointer, JsonPointerError};
 pub use printable::printable;

@@ -2,13 +2,14 @@
 //! this origin only (an open redirect after a login is a phisher's best friend).
 
 use ::http::Method;
-use ::http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
+use ::http::header::HeaderValue;
 use ::http::uri::PathAndQuery;
 
-use super::Target;
+use super::{KnownName, NotedHeaders, Target};
 
-const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
+static ACCEPT: KnownName = KnownName::new("accept");
+static SEC_FETCH_MODE: KnownName = KnownName::new("sec-fetch-mode");
+static X_REQUESTED_WITH: KnownName = KnownName::new("x-requested-with");
 
 /// The longest path that is carried through a login; a longer one is left out. Tripled by escaping, it still fits
 /// where headers have to fit.
@@ -17,14 +18,14 @@ const LONGEST_NEXT: usize = 2048;
 /// Whether a person looks at the answer in a browser's window (contract §7): GET or HEAD, `Sec-Fetch-Mode: navigate`,
 /// or without that header an `Accept` with `text/html`; never with `X-Requested-With`.
 #[must_use]
-pub fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
-    if !matches!(*method, Method::GET | Method::HEAD) || headers.contains_key(X_REQUESTED_WITH) {
+pub fn is_navigation(method: &Method, headers: &NotedHeaders) -> bool {
+    if !matches!(*method, Method::GET | Method::HEAD) || headers.has(&X_REQUESTED_WITH) {
         return false;
     }
-    let mut modes = headers.get_all(SEC_FETCH_MODE).into_iter();
+    let mut modes = headers.lines(&SEC_FETCH_MODE);
     match (modes.next(), modes.next()) {
         (Some(mode), None) => mode.as_bytes() == b"navigate",
-        (None, _) => headers.get_all(ACCEPT).iter().any(|line| accepts_html(line.as_bytes())),
+        (None, _) => headers.lines(&ACCEPT).any(|line| accepts_html(line.as_bytes())),
         (Some(_), Some(_)) => false,
     }
 }
@@ -82,6 +83,7 @@ fn is_login_page(login_url: &str, target: &PathAndQuery) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ::http::header::{HeaderMap, HeaderName};
     use proptest::prelude::*;
 
     use super::*;
@@ -110,7 +112,7 @@ mod tests {
                 .iter()
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
                 .collect();
-            assert_eq!(is_navigation(&method, &headers), expected, "{row}");
+            assert_eq!(is_navigation(&method, &headers.into()), expected, "{row}");
         }
     }
 

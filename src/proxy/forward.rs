@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, EXPECT, Entry, HOST, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_RANGE, OccupiedEntry, RANGE, VARY,
+    CACHE_CONTROL, Entry, HOST, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    OccupiedEntry, RANGE, VARY,
 };
 use http::{Method, Request, Response, Uri};
 use http_body::Body as _;
@@ -15,13 +15,15 @@ use super::respond::Failure;
 use super::services::Gateway;
 use super::upstreams::BoundUpstream;
 use crate::config::{CacheControl, HostHeader, RequestBody as BodyMode};
-use crate::http::{RequestHost, Scheme, Target, Upgrade};
+use crate::http::{KnownName, NotedHeaders, RequestHost, Scheme, Target, Upgrade};
 use crate::policy::{Denial, ForeignClaim, Identity, Permit, rewrite, rewrite_query};
 use crate::session::TenantId;
 use crate::upstream::{BodyError, BodyLimits, RequestBody, Switched, UpstreamBody};
 
 const COOKIE: HeaderValue = HeaderValue::from_static("Cookie");
 const PRIVATE: HeaderValue = HeaderValue::from_static("private");
+static CONTENT_LENGTH: KnownName = KnownName::new("content-length");
+static EXPECT: KnownName = KnownName::new("expect");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -34,7 +36,7 @@ pub(super) struct Cleared {
     pub(super) host: RequestHost,
     pub(super) scheme: Scheme,
     /// Without hop-by-hop, overriding, identity and forwarding headers, and without the gateway's own cookie.
-    pub(super) headers: HeaderMap,
+    pub(super) headers: NotedHeaders,
     pub(super) content: Content,
 }
 
@@ -94,9 +96,9 @@ impl Content {
 
 /// Makes a request unconditional and for the whole answer: what is answered with a cookie of ours must not be a 304, nor
 /// a part.
-pub(super) fn ask_for_all(headers: &mut HeaderMap) {
+pub(super) fn ask_for_all(headers: &mut NotedHeaders) {
     for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
-        headers.remove(name);
+        headers.remove_named(&name);
     }
 }
 
@@ -147,8 +149,9 @@ fn without_body(
     let mut headers = std::mem::take(&mut cleared.headers);
 
     // Expectations are met here, and the body's length is the body's own.
-    headers.remove(EXPECT);
-    headers.remove(CONTENT_LENGTH);
+    headers.remove(&EXPECT);
+    headers.remove(&CONTENT_LENGTH);
+    let mut headers = headers.into_map();
     // The identity goes in last, after everything of that name went out.
     rewrite(&mut headers, permit, &config.identity.headers, config.identity.anonymous.as_ref())
         .map_err(|unwritable| Failure::Internal(unwritable.to_string()))?;
@@ -185,7 +188,7 @@ async fn fill(
     };
     // RFC 9110 §8.6: a method that usually has a body says so when it has none.
     if request.body().is_end_stream() && matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) {
-        request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(0));
+        request.headers_mut().insert(CONTENT_LENGTH.name(), HeaderValue::from(0));
     }
     Ok(())
 }

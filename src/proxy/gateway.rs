@@ -26,9 +26,10 @@ use super::tunnel::{self, TunnelSession};
 use crate::config::{ClientValue, Mode};
 use crate::health;
 use crate::http::{
-    Claims, HeadLimits, Presented, ProtectedHeaders, Refusal, RequestHost, Scheme, Target, Upgrade, check_expectation,
-    check_http2_head, check_method, client_address, expire_set_cookie, forwarded_proto, http2_host, is_cross_site,
-    is_navigation, is_preflight, is_safe, is_websocket_upgrade, login_redirect, request_host, take_gateway_cookie,
+    Claims, HeadLimits, NotedHeaders, Presented, ProtectedHeaders, Refusal, RequestHost, Scheme, Target, Upgrade,
+    check_expectation, check_http2_head, check_method, client_address, expire_set_cookie, forwarded_proto, http2_host,
+    is_cross_site, is_navigation, is_preflight, is_safe, is_websocket_upgrade, login_redirect, request_host,
+    take_gateway_cookie,
 };
 use crate::policy::{
     Auth, Denial, Event, Identity, IdentityMode, Permit, Route, TenantClaim, claimed_tenants, decide, rewrite_query,
@@ -154,7 +155,7 @@ impl Gateway {
         may_switch: bool,
     ) -> Result<Admission, Failure> {
         let (mut parts, incoming) = request.into_parts();
-        let mut headers = parts.headers;
+        let mut headers = NotedHeaders::from(parts.headers);
         let server = &self.config().server;
 
         // 1. Framing first: of a head that can be read in two ways, nothing else can be believed either.
@@ -253,7 +254,7 @@ impl Gateway {
     }
 
     /// Whether the call is of a kind that another site may make a browser send, and did (contract §3, "Cross-origin").
-    fn is_forged(&self, call: &Call<'_>, headers: &HeaderMap, host: &RequestHost) -> bool {
+    fn is_forged(&self, call: &Call<'_>, headers: &NotedHeaders, host: &RequestHost) -> bool {
         let safe = is_safe(call.method);
         match call.endpoint {
             // A logout by link is harmless unless another site made the link.

@@ -80,7 +80,7 @@ impl Questions {
             target: target.clone(),
             host: self.host.clone(),
             scheme: self.scheme,
-            headers,
+            headers: headers.into(),
             content: Content::Whole(Bytes::new()),
         };
         let (parts, body) = send(gateway, exchange, &self.permit, Box::new(question)).await?.into_parts();

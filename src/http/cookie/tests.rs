@@ -1,4 +1,5 @@
 use ::http::HeaderName;
+use ::http::header::COOKIE;
 use proptest::prelude::*;
 
 use super::*;
@@ -24,7 +25,7 @@ fn lines(headers: &HeaderMap, name: HeaderName) -> Vec<Vec<u8>> {
 
 /// What was presented, and the Cookie lines that the backend gets.
 fn take(cookies: &[&[u8]]) -> (Presented, Vec<Vec<u8>>) {
-    let mut headers = map(&COOKIE, cookies);
+    let mut headers = NotedHeaders::from(map(&COOKIE, cookies));
     let presented = take_gateway_cookie(&mut headers, &name());
     (presented, lines(&headers, COOKIE))
 }
