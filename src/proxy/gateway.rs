@@ -437,6 +437,9 @@ impl Gateway {
 
     /// Tells of identity headers that are not the session's own.
     fn tell_of_claims(&self, exchange: &Exchange, route: &Route, mode: IdentityMode, claims: &Claims, lookup: &Lookup) {
+        if claims.is_empty() && mode != IdentityMode::Observe {
+            return;
+        }
         let principal = match lookup {
             Lookup::Live(live) => Some((live.id, &live.record.principal)),
             _ => None,
