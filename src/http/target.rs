@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 use ::http::Uri;
 use ::http::uri::PathAndQuery;
-use percent_encoding::percent_decode;
+use percent_encoding::percent_decode_str;
 
 use super::Refusal;
 
@@ -59,14 +59,20 @@ impl Target {
 
     /// The segments as a router reads them: decoded, none empty. `/` has none, and `/a/` has the same as `/a`.
     pub fn segments(&self) -> impl Iterator<Item = Cow<'_, str>> {
-        let path = self.path();
-        // Most paths have no escape: one look spares each segment its own.
-        let has_escapes = path.bytes().any(|byte| byte == b'%');
-        let parts = path.as_bytes().split(|byte| *byte == b'/').filter(|part| !part.is_empty());
-        // The lossy form loses nothing: a path that is not UTF-8 was refused.
-        parts.map(move |part| match str::from_utf8(part) {
-            Ok(part) if !has_escapes => Cow::Borrowed(part),
-            _ => percent_decode(part).decode_utf8_lossy(),
+        let mut rest = self.path();
+        std::iter::from_fn(move || {
+            rest = rest.trim_start_matches('/');
+            // One walk finds the end, and whether there is anything to decode: mostly there is not.
+            let mut has_escape = false;
+            let end = rest.bytes().position(|byte| {
+                has_escape |= byte == b'%';
+                byte == b'/'
+            });
+            let (part, others) = rest.split_at_checked(end.unwrap_or(rest.len()))?;
+            rest = others;
+            // The lossy form loses nothing: a path that is not UTF-8 was refused.
+            let decoded = || percent_decode_str(part).decode_utf8_lossy();
+            (!part.is_empty()).then(|| if has_escape { decoded() } else { Cow::Borrowed(part) })
         })
     }
 
@@ -350,6 +356,15 @@ mod tests {
                 prop_assert!(target.segments().all(|segment| !segment.is_empty()
                     && segment != "." && segment != ".." && !segment.contains('/') && !segment.contains('\\')));
                 prop_assert_eq!(target.query(), raw.split_once('?').map(|(_, query)| query));
+            }
+        }
+
+        #[test]
+        fn segments_are_what_is_between_slashes_decoded(raw in "(/|[a-z.;]|%20|%c3%a4|%25){0,12}") {
+            if let Ok(target) = Target::parse(&format!("/{raw}")) {
+                let parts = target.path().split('/').filter(|part| !part.is_empty());
+                let decoded = parts.map(|part| percent_decode_str(part).decode_utf8_lossy());
+                prop_assert!(target.segments().eq(decoded));
             }
         }
 
