@@ -135,8 +135,10 @@ fn canonical(name: &HeaderName) -> Canonical {
 
 /// Whether `name` (in lower case, as `HeaderName` holds it) reads as `canonical`.
 fn aliases(name: &[u8], canonical: &[u8]) -> bool {
-    name.len() == canonical.len()
-        && name.iter().zip(canonical).all(|(byte, protected)| as_backends_read(*byte) == *protected)
+    // As it was configured, which is how it mostly comes; else under another spelling.
+    name == canonical
+        || name.len() == canonical.len()
+            && name.iter().zip(canonical).all(|(byte, protected)| as_backends_read(*byte) == *protected)
 }
 
 const fn as_backends_read(byte: u8) -> u8 {

@@ -134,18 +134,24 @@ fn normal_form(whole: &str) -> Result<Option<String>, Refusal> {
     Ok((normal != whole).then_some(normal))
 }
 
+/// The bytes that mean themselves in a path.
+const PLAIN: [bool; 256] = {
+    let (mut plain, mut byte) = ([false; 256], 0);
+    while byte < 128 {
+        let is_punctuation = matches!(byte, b'/' | b'.' | b'-' | b'_' | b'~' | b'@' | b':' | b'+' | b',' | b'=');
+        plain[byte as usize] = byte.is_ascii_alphanumeric() || is_punctuation;
+        byte += 1;
+    }
+    plain
+};
+
 /// How many bytes of a path are so plain that they need no second look: mostly all of it, which costs one walk and no
 /// allocation.
 fn plain_length(path: &[u8]) -> usize {
     let mut previous = 0;
     for (at, byte) in path.iter().enumerate() {
-        let plain = match byte {
-            // An empty segment or a dot that begins one needs the longer look; so do `;`, `%` and all not listed.
-            b'/' | b'.' => previous != b'/',
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' | b'@' | b':' | b'+' | b',' | b'=' => true,
-            _ => false,
-        };
-        if !plain {
+        // An empty segment or a dot that begins one needs the longer look; so do `;`, `%` and all that is not plain.
+        if !PLAIN[usize::from(*byte)] || previous == b'/' && matches!(byte, b'/' | b'.') {
             return at;
         }
         previous = *byte;
