@@ -336,6 +336,7 @@ impl Gateway {
         if let Lookup::Live(live) = &mut lookup
             && touches
             && !preflight
+            && !live.is_recorded()
             && self.record_use(live).await.map_err(Failure::Store)? == Recorded::SessionGone
         {
             let reason = Box::pin(self.why_gone(live.id)).await?;

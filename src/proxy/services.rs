@@ -218,9 +218,6 @@ impl Gateway {
 
     /// Records the use of a session, as urgently as needed.
     pub(super) async fn record_use(&self, live: &mut LiveUse) -> StoreResult<Recorded> {
-        if live.is_recorded() {
-            return Ok(Recorded::Yes);
-        }
         if live.tightened {
             // A touch that still waits was reckoned with the old limits.
             self.services.touches.forget(live.id).await;
