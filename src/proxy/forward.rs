@@ -22,7 +22,6 @@ use crate::upstream::{BodyError, BodyLimits, RequestBody, Switched, UpstreamBody
 
 const COOKIE: HeaderValue = HeaderValue::from_static("Cookie");
 const PRIVATE: HeaderValue = HeaderValue::from_static("private");
-static CONTENT_LENGTH: KnownName = KnownName::new("content-length");
 static EXPECT: KnownName = KnownName::new("expect");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -148,9 +147,8 @@ fn without_body(
     let config = gateway.config();
     let mut headers = std::mem::take(&mut cleared.headers);
 
-    // Expectations are met here, and the body's length is the body's own.
+    // Expectations are met here.
     headers.remove(&EXPECT);
-    headers.remove(&CONTENT_LENGTH);
     let mut headers = headers.into_map();
     // The identity goes in last, after everything of that name went out.
     rewrite(&mut headers, permit, &config.identity.headers, config.identity.anonymous.as_ref())
@@ -186,10 +184,6 @@ async fn fill(
         Content::Client(incoming, _) if incoming.is_end_stream() => RequestBody::Empty,
         Content::Client(incoming, begin) => Box::pin(client_body(gateway, incoming, begin, upstream)).await?,
     };
-    // RFC 9110 §8.6: a method that usually has a body says so when it has none.
-    if request.body().is_end_stream() && matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) {
-        request.headers_mut().insert(CONTENT_LENGTH.name(), HeaderValue::from(0));
-    }
     Ok(())
 }
 

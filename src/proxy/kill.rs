@@ -7,7 +7,9 @@
 //! not.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -18,6 +20,7 @@ use futures_util::StreamExt as _;
 use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
@@ -37,9 +40,28 @@ const AT_ONCE: usize = 64;
 /// So many locks, so that requests do not wait for each other at one.
 const SHARDS: usize = 32;
 
+/// What is open, by session. Most sessions have one thing open at a time.
+type Open = HashMap<SessionId, SmallVec<[Arc<Kill>; 1]>, BuildHasherDefault<IdHasher>>;
+
+/// The beginning of an id, spread out. Only live sessions are registered, and their ids are hashes of tokens that the
+/// gateway made: nobody outside chooses what meets in one place, and the hash needs no key.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        let beginning = bytes.first_chunk().copied().unwrap_or_default();
+        self.0 = (self.0 ^ u64::from_le_bytes(beginning)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+}
+
 /// Everything that is open for a session. Outlives a configuration: it is shared by the gateways before and after.
 pub struct OpenStreams {
-    shards: [Mutex<HashMap<SessionId, Vec<Arc<Kill>>>>; SHARDS],
+    shards: [Mutex<Open>; SHARDS],
     /// Somebody wants the store to be asked now.
     ask: Notify,
 }
@@ -86,10 +108,10 @@ impl OpenStreams {
         found
     }
 
-    fn shard(&self, id: SessionId) -> &Mutex<HashMap<SessionId, Vec<Arc<Kill>>>> {
+    fn shard(&self, id: SessionId) -> &Mutex<Open> {
         // The id is the text of a hash: any byte of it is as good as another.
-        let byte = id.as_str().as_bytes().first().copied().unwrap_or_default();
-        &self.shards[usize::from(byte) % SHARDS]
+        let [byte, ..] = id.as_bytes();
+        &self.shards[usize::from(*byte) % SHARDS]
     }
 }
 
@@ -193,10 +215,10 @@ impl OpenStream {
 impl Drop for OpenStream {
     fn drop(&mut self) {
         let mut shard = self.streams.shard(self.id).lock();
-        if let Some(kills) = shard.get_mut(&self.id) {
-            kills.retain(|kill| !Arc::ptr_eq(kill, &self.kill));
-            if kills.is_empty() {
-                shard.remove(&self.id);
+        if let Entry::Occupied(mut open) = shard.entry(self.id) {
+            open.get_mut().retain(|kill| !Arc::ptr_eq(kill, &self.kill));
+            if open.get().is_empty() {
+                open.remove();
             }
         }
     }
@@ -287,6 +309,8 @@ fn a_moment_ago() -> Option<Instant> {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::BuildHasher as _;
+
     use http_body_util::{BodyExt as _, Full};
 
     use super::*;
@@ -332,6 +356,20 @@ mod tests {
         drop(another);
         assert!(streams.open_since(now).is_empty());
         assert!(streams.shards.iter().all(|shard| shard.lock().is_empty()));
+    }
+
+    #[test]
+    fn ids_are_spread_whatever_they_begin_with() {
+        let hash = |id: SessionId| BuildHasherDefault::<IdHasher>::default().hash_one(id);
+        let ids =
+            (0..4096_u32).map(|number| SessionToken::parse(format!("{number:043}").as_bytes()).expect("a token").id());
+        // As of one shard: all begin alike.
+        let ids = ids.map(|id| SessionId::parse(format!("a{}", &id.as_str()[1..]).as_bytes()).expect("an id"));
+        let mut places = [0; 256];
+        for id in ids {
+            places[(hash(id) & 255) as usize] += 1;
+        }
+        assert!(places.iter().all(|count| (1..=48).contains(count)), "{places:?}");
     }
 
     #[test]
