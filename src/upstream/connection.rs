@@ -54,6 +54,8 @@ pub(super) struct Connection {
     persistent: bool,
     /// When the request last moved.
     moved: Instant,
+    /// It has not moved since it began.
+    is_new: bool,
     /// At least one byte of the request was written.
     begun: bool,
     /// At least one byte of an answer has been read.
@@ -101,6 +103,7 @@ impl Connection {
             answer: None,
             persistent: false,
             moved: Instant::now(),
+            is_new: false,
             begun: false,
             answered: false,
         }
@@ -120,6 +123,7 @@ impl Connection {
         self.answer = None;
         self.persistent = false;
         self.moved = Instant::now();
+        self.is_new = true;
         self.begun = false;
         self.answered = false;
     }
@@ -239,7 +243,8 @@ impl Connection {
             // It would wait for the rest for ever. How closing went does not matter: reading tells.
             *told = Pin::new(&mut self.socket).poll_shutdown(context).is_ready();
         }
-        if moved {
+        // What goes out with the first poll moved when it began.
+        if moved && !std::mem::replace(&mut self.is_new, false) {
             self.moved = Instant::now();
         }
         Ok(())
