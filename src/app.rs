@@ -1,6 +1,7 @@
 //! The composition root: the only place that names concrete stores, opens files and sockets, and knows how it all
 //! starts and stops.
 
+mod late;
 mod reload;
 mod tls;
 mod traffic;
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
+use self::late::LateTeller;
 use self::tls::ListenerTls;
 use self::traffic::Traffic;
 use crate::admin::{AdminServer, AdminServices, AdminSettings};
@@ -32,7 +34,7 @@ use crate::proxy::{ConnectionTimeouts, Gateway, OpenStreams, Services};
 use crate::socket::{Bound, Sockets};
 use crate::store::audit::{Anchor, AuditAnchors, AuditStream};
 use crate::store::embedded::{EmbeddedStore, OpenError, OpenErrorKind};
-use crate::store::journal::Journal;
+use crate::store::journal::{Journal, Late};
 use crate::store::observe::{SharedObserver, Unobserved};
 use crate::store::redis::{RedisSettings, RedisStore, SettingsError, Unfit};
 use crate::store::touch_queue::{DEFAULT_CAPACITY, TouchQueue};
@@ -190,6 +192,7 @@ async fn serve(
         lifetime: config.session.limits.absolute.max(config.session.limits.remember),
         readiness: readiness.clone(),
         entropy: entropy.clone(),
+        late: LateTeller { audit: audit.clone(), metrics: metrics.clone(), clock: clock.clone() },
     };
     let Opened { store, anchors, stream } =
         open_store(&config.store, clock.clone(), observer.clone(), Some(serving)).await?;
@@ -340,6 +343,7 @@ struct Serving {
     lifetime: Duration,
     readiness: Arc<Readiness>,
     entropy: SharedEntropy,
+    late: LateTeller,
 }
 
 impl Serving {
@@ -368,7 +372,9 @@ async fn open_store(
                 settings = settings.with_cache(*entries, clock.clone(), &*serving.entropy, warn)?;
             }
             if let (Some(path), Some(serving)) = (journal, &serving) {
-                match Journal::open(path, clock, serving.lifetime, Box::new(serving.warn("journal"))) {
+                let late = serving.late.clone();
+                let (warn, tell) = (Box::new(serving.warn("journal")), Box::new(move |told: Late| late.tell(&told)));
+                match Journal::open(path, clock, serving.lifetime, warn, tell) {
                     Ok(journal) => settings = settings.with_journal(journal),
                     // A process that hands over to this one still writes it. To wait for it would lose requests.
                     Err(error) if matches!(error.kind, OpenErrorKind::InUse) => {

@@ -206,7 +206,7 @@ mod tests {
 
     use super::*;
     use crate::session::{
-        EndReason, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantStatus,
+        By, EndReason, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantStatus,
     };
     use crate::store::{
         Condition, Creation, Cursor, NewSession, Page, Revoked, SessionStore, SessionView, SessionsOf, StoreResult,
@@ -294,7 +294,7 @@ mod tests {
         async fn tighten(&self, _: SessionId, _: &SessionRecord, _: StoreTime) -> StoreResult<bool> {
             unreachable!()
         }
-        async fn end(&self, _: SessionId, _: &SessionRecord, _: EndReason) -> StoreResult<bool> {
+        async fn end(&self, _: SessionId, _: &SessionRecord, _: EndReason, _: &By) -> StoreResult<bool> {
             unreachable!()
         }
         async fn note_end(&self, _: SessionId, _: &SessionRecord, _: EndReason) -> StoreResult<bool> {

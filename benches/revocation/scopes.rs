@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use session_gateway::session::{EndReason, Revocation, Scope, SessionToken, TenantId};
+use session_gateway::session::{By, EndReason, Revocation, Scope, SessionToken, TenantId};
 use session_gateway::store::SessionStore as _;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -147,7 +147,7 @@ impl Fleet {
         let cookies = tokens.iter().take(self.gateways.len()).map(cookie).collect();
         self.watch(cookies, async {
             let scope = Scope::Tenant { tenant: TenantId::parse(&tenant).expect("a tenant") };
-            let revocation = Revocation { scope, reason: EndReason::TenantRevoked };
+            let revocation = Revocation { scope, reason: EndReason::TenantRevoked, by: By::Gateway };
             let revoked = self.seeder.store.revoke(&revocation).await.expect("redis answers");
             // On a busy machine the counting may take longer than the 5 s that an answer waits; it says so.
             assert!(!revoked.complete || revoked.ended == sessions as u64, "{revoked:?}");

@@ -66,6 +66,11 @@ pub(super) struct Operator {
 }
 
 impl Operator {
+    /// The name of the token.
+    pub(super) fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
     /// An event that is this operator's act.
     pub(super) fn event(&self, time: WallTime, kind: AuditType, outcome: Outcome) -> AuditEvent {
         let mut event = AuditEvent::new(time, kind, outcome, Actor::Operator(self.name.clone()));

@@ -10,7 +10,7 @@ use super::auth::Operator;
 use super::problem::Problem;
 use super::state::AdminState;
 use crate::audit::{AuditEvent, AuditType, AuditUnavailable, ClientText, Details, Outcome, Reason};
-use crate::session::{SessionId, TenantId, UserId, Words};
+use crate::session::{By, SessionId, TenantId, UserId, Words};
 use crate::store::Revoked;
 
 /// A change that was asked for.
@@ -96,6 +96,11 @@ impl Change {
         }
     }
 
+    /// Who asks for it, for the store.
+    pub(super) fn by(&self) -> By {
+        self.teller().by()
+    }
+
     fn teller(&self) -> Teller {
         Teller { operator: self.operator.clone(), words: self.words.clone(), target: self.target.clone() }
     }
@@ -140,6 +145,11 @@ impl Teller {
             details = details.flag("journalled", false);
         }
         details
+    }
+
+    /// Who asks for it, for the store.
+    pub(super) fn by(&self) -> By {
+        By::Operator { name: self.operator.name().into(), words: self.words.clone() }
     }
 
     /// The operator's words, for an event whose reason is the gateway's own.

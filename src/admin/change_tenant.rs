@@ -58,9 +58,9 @@ pub(super) async fn change_tenant(
         Status::Deleted => EndReason::OrgDeleted,
         Status::Active | Status::Suspended => EndReason::TenantRevoked,
     };
-    let to = TenantChange { status: body.status.into(), reason, words: words.clone() };
     let target = Target { tenant: Some(tenant.clone()), ..Target::default() };
-    let change = Change::new(state, caller.operator(), "change_tenant", words, target);
+    let change = Change::new(state, caller.operator(), "change_tenant", words.clone(), target);
+    let to = TenantChange { status: body.status.into(), reason, words, by: change.by() };
     change.run(move |state, teller| change_to(state, teller, tenant, to)).await.map(Answer)
 }
 

@@ -47,7 +47,7 @@ pub(super) async fn end_session(
 async fn end(state: AdminState, teller: Teller, id: SessionId) -> Result<Done<Ended>, Problem> {
     let services = &state.services;
     let Standing::Live(live) = services.store.read(id).await? else { return Err(Problem::NO_SESSION) };
-    if !services.store.end(id, &live.record, EndReason::Revoked).await? {
+    if !services.store.end(id, &live.record, EndReason::Revoked, &teller.by()).await? {
         return Err(Problem::NO_SESSION);
     }
     services.traffic.session_ended(id, EndReason::Revoked);

@@ -16,7 +16,7 @@ use super::problem::{Problem, ProblemBody};
 use super::state::AdminState;
 use crate::audit::{Actor, AuditType, Outcome};
 use crate::http::session_set_cookie;
-use crate::session::{EndReason, Principal, SessionId, SessionRecord, SessionToken, UserAgent};
+use crate::session::{By, EndReason, Principal, SessionId, SessionRecord, SessionToken, UserAgent};
 use crate::store::{Creation, NewSession};
 
 #[derive(Deserialize, ToSchema)]
@@ -153,7 +153,9 @@ async fn take_back(state: &AdminState, id: SessionId) {
     let services = &state.services;
     let taken_back = async {
         match services.store.read(id).await? {
-            crate::session::Standing::Live(live) => services.store.end(id, &live.record, EndReason::Revoked).await,
+            crate::session::Standing::Live(live) => {
+                services.store.end(id, &live.record, EndReason::Revoked, &By::Gateway).await
+            }
             _ => Ok(false),
         }
     };

@@ -157,7 +157,7 @@ impl Problem {
 impl From<Unavailable> for Problem {
     fn from(error: Unavailable) -> Self {
         tracing::warn!(%error, "a call of the admin API was not answered");
-        let detail = "the session store does not answer; what was asked for may have been done or not";
+        let detail = "the session store does not answer; what was asked for may have been done, or is done once it answers, or not";
         Self::retried(1, StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", detail)
     }
 }

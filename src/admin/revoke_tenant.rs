@@ -30,7 +30,8 @@ pub(super) async fn revoke_tenant(
 ) -> Result<Answer<Revocation>, Problem> {
     let words = words(body.reason.as_deref())?;
     let target = Target { tenant: Some(tenant.clone()), ..Target::default() };
-    let revocation = session::Revocation { scope: Scope::Tenant { tenant }, reason: EndReason::TenantRevoked };
     let change = Change::new(state, caller.operator(), "revoke_tenant", words, target);
+    let (scope, reason) = (Scope::Tenant { tenant }, EndReason::TenantRevoked);
+    let revocation = session::Revocation { scope, reason, by: change.by() };
     change.run(move |state, teller| revoke(state, teller, revocation, RevocationScope::Tenant)).await.map(Answer)
 }

@@ -59,10 +59,8 @@ pub(super) async fn revoke_user(
         None => (Scope::User { tenant, user }, EndReason::UserRevoked),
     };
     let change = Change::new(state, caller.operator(), "revoke_user", words, target);
-    change
-        .run(move |state, teller| revoke(state, teller, session::Revocation { scope, reason }, RevocationScope::User))
-        .await
-        .map(Answer)
+    let revocation = session::Revocation { scope, reason, by: change.by() };
+    change.run(move |state, teller| revoke(state, teller, revocation, RevocationScope::User)).await.map(Answer)
 }
 
 /// Ends sessions by their user or tenant.

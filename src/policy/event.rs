@@ -12,7 +12,7 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::pattern::{PathPattern, PatternTree};
 use super::route::{MethodSet, Overlap};
 use crate::http::{EventAnswer, IdentityRules, JsonPointer};
-use crate::session::{EndReason, Principal, Revocation, Role, Scope, SessionId, TenantId};
+use crate::session::{By, EndReason, Principal, Revocation, Role, Scope, SessionId, TenantId};
 
 const SESSION_EVENT: HeaderName = HeaderName::from_static("x-session-event");
 /// No backend has more to say at once.
@@ -253,7 +253,11 @@ impl Event {
     }
 
     fn many(&self, scope: Scope, otherwise: EndReason) -> Ending {
-        Ending::Many(Revocation { scope, reason: self.reason.unwrap_or(otherwise) })
+        Ending::Many(Revocation {
+            scope,
+            reason: self.reason.unwrap_or(otherwise),
+            by: By::Event(Box::from(&*self.name)),
+        })
     }
 }
 
@@ -329,7 +333,7 @@ mod tests {
             Verdict::Refused(Guard::Role) => "role".to_owned(),
             Verdict::Refused(Guard::OtherTenant(tenant)) => format!("other {tenant}"),
             Verdict::Ends(Ending::This(reason)) => format!("this {}", reason.as_str()),
-            Verdict::Ends(Ending::Many(Revocation { scope, reason })) => {
+            Verdict::Ends(Ending::Many(Revocation { scope, reason, .. })) => {
                 let whose = match scope {
                     Scope::User { tenant, user } => format!("user {tenant}/{user}"),
                     Scope::OtherSessions { tenant, user, keep } if keep == id => format!("others {tenant}/{user}"),

@@ -20,7 +20,7 @@ use super::verify::verify_tenant;
 use crate::config::LoginReading;
 use crate::http::{LoginIdentity, Presented, expire_backend_cookie, expire_set_cookie, remembered, session_set_cookie};
 use crate::policy::{Permit, Route};
-use crate::session::{EndReason, Principal, SessionToken, Standing, StoreTime, UserAgent};
+use crate::session::{By, EndReason, Principal, SessionToken, Standing, StoreTime, UserAgent};
 use crate::store::{Creation, NewSession, StoreResult};
 
 /// The largest request body of an exchange that runs to its end: it is read whole before the backend sees any of it.
@@ -200,7 +200,7 @@ async fn end_replaced(
     };
     // Its token was never told to anyone; this is tidying up.
     if let Ok(Standing::Live(live)) = gateway.store().read(new.id()).await {
-        let _ = gateway.end_session(exchange, new.id(), &live.record, EndReason::Revoked).await;
+        let _ = gateway.end_session(exchange, new.id(), &live.record, EndReason::Revoked, &By::Gateway).await;
     }
     Err(Failure::Store(unavailable))
 }
@@ -214,7 +214,7 @@ async fn end_presented(
 ) -> StoreResult<()> {
     let Presented::One(token) = presented else { return Ok(()) };
     if let Standing::Live(live) = gateway.store().read(token.id()).await? {
-        gateway.end_session(exchange, token.id(), &live.record, reason).await?;
+        gateway.end_session(exchange, token.id(), &live.record, reason, &By::User).await?;
     }
     Ok(())
 }

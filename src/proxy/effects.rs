@@ -96,7 +96,7 @@ impl Gateway {
                         .because(reason),
                 );
             }
-            Effect::SessionsEnded { revocation: Revocation { scope, reason }, revoked, event: name } => {
+            Effect::SessionsEnded { revocation: Revocation { scope, reason, .. }, revoked, event: name } => {
                 let mut ended = event(AuditType::SessionEnded, Outcome::Success, Actor::User).because(reason);
                 let counted = match scope {
                     Scope::User { tenant, user } | Scope::OtherSessions { tenant, user, .. } => {

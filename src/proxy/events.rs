@@ -29,7 +29,7 @@ use super::verify::verify_tenant;
 use crate::audit::Outcome;
 use crate::http::{EventAnswer, LoginIdentity, session_set_cookie, with_count};
 use crate::policy::{Denial, Ending, Event, Guard, Identity, Permit, Requester, Route, Verdict};
-use crate::session::{SessionId, SessionToken, StoreTime, UserAgent};
+use crate::session::{By, SessionId, SessionToken, StoreTime, UserAgent};
 use crate::store::{Creation, NewSession, StoreResult, Unavailable};
 use crate::upstream::{Unreadable, UpstreamBody, read_whole};
 
@@ -286,7 +286,10 @@ async fn end(
     ending: &Ending,
 ) -> StoreResult<u64> {
     match ending {
-        Ending::This(reason) => gateway.end_session(exchange, live.id, &live.record, *reason).await.map(u64::from),
+        Ending::This(reason) => {
+            let by = By::Event(Box::from(&*event.name));
+            gateway.end_session(exchange, live.id, &live.record, *reason, &by).await.map(u64::from)
+        }
         Ending::Many(revocation) => gateway.revoke(exchange, revocation.clone(), Some(&event.name)).await,
     }
 }

@@ -20,7 +20,7 @@ use crate::entropy::{Entropy, EntropyError, SharedEntropy};
 use crate::health::Readiness;
 use crate::http::{OriginPolicy, RequestFilter, expire_backend_cookie};
 use crate::policy::{PatternTree, Permit};
-use crate::session::{EndReason, Revocation, SessionId, SessionRecord};
+use crate::session::{By, EndReason, Revocation, SessionId, SessionRecord};
 use crate::store::touch_queue::{Queued, TouchQueue};
 use crate::store::{SessionStore, SharedStore, StoreResult};
 use crate::telemetry::{Log, Metrics, RouteMetrics};
@@ -233,8 +233,9 @@ impl Gateway {
         id: SessionId,
         record: &Arc<SessionRecord>,
         reason: EndReason,
+        by: &By,
     ) -> StoreResult<bool> {
-        let ended = self.store().end(id, record, reason).await?;
+        let ended = self.store().end(id, record, reason, by).await?;
         if ended {
             self.run(exchange, Effect::SessionEnded { id, record: record.clone(), reason });
         }

@@ -38,6 +38,26 @@ pub struct Revocation {
     pub scope: Scope,
     /// Why.
     pub reason: EndReason,
+    /// Who asked for it.
+    pub by: By,
+}
+
+/// Who asked for an end or a change, as far as it must be told should it come late.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The gateway, by a rule of its own.
+    Gateway,
+    /// The sessions' user.
+    User,
+    /// A user's request that the backend did; the event's name.
+    Event(Box<str>),
+    /// An operator.
+    Operator {
+        /// The name of the token.
+        name: Box<str>,
+        /// In the operator's own words.
+        words: Words,
+    },
 }
 
 /// What a tenant is made, and why. All but the making active of one that is active already ends all its sessions:
@@ -50,6 +70,8 @@ pub struct TenantChange {
     pub reason: EndReason,
     /// The operator's own words, for people.
     pub words: Words,
+    /// Who asked for it.
+    pub by: By,
 }
 
 /// A short text of an operator: one line of at most 200 characters.

@@ -2,25 +2,37 @@
 //! nothing.
 //!
 //! Every revocation is written here before it is sent, and once more, in passing, with what it came to. One thread
-//! commits; revocations that come together share a commit. An entry is kept for as long as what it ended could live. The
-//! journal decides nothing: a store asks it what to apply again (see `redis::replay`).
+//! commits; revocations that come together share a commit. An entry is kept for as long as what it ended could live. One
+//! whose call failed is *open* until it was carried out late, and that was told. The journal decides nothing: a store
+//! asks it what to apply again (see `redis::replay`) and what to carry out late (see `redis::late`).
 
+mod record;
+mod server_time;
+
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableHandle as _};
-use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+pub use self::record::Late;
+pub(super) use self::record::{Entry, Record};
+
+use self::record::Call;
+use self::server_time::ServerTime;
 use super::REASON_KEPT;
 use super::embedded::{OpenError, OpenErrorKind, open_as};
-use crate::clock::{SharedClock, micros};
+use crate::clock::{Monotonic, SharedClock, micros};
+use crate::session::{By, EndReason, StoreTime};
 
 /// Sequence number to entry.
 const ENTRIES: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("journal_entries");
@@ -36,52 +48,68 @@ const WAITING: usize = 4096;
 const MOST: usize = 256;
 /// Entries that are forgotten in one commit.
 const MOST_FORGOTTEN: usize = 512;
+/// Entries that may be open: beyond it ends are not journalled.
+const MOST_OPEN: usize = 16_384;
 /// How long a revocation waits for the disk.
 const PATIENCE: Duration = Duration::from_millis(500);
-
-/// What was ended. `floor` is the server's time just before; `standing` is what the server made of it, once known.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Entry {
-    /// One session, which would have lived until `deadline` (µs).
-    Session { id: String, reason: String, deadline: u64, applied: bool },
-    /// A user's sessions.
-    User { tenant: String, user: String, floor: u64, standing: Option<String> },
-    /// A tenant's sessions; with a change of its status, if `status` is one.
-    Tenant { tenant: String, floor: u64, status: String, note: String, standing: Option<String> },
-}
-
-impl Entry {
-    /// Whether the server is known to have it.
-    pub(super) const fn is_applied(&self) -> bool {
-        match self {
-            Self::Session { applied, .. } => *applied,
-            Self::User { standing, .. } | Self::Tenant { standing, .. } => standing.is_some(),
-        }
-    }
-}
 
 /// An entry that was written, to be completed with what it came to.
 #[derive(Debug)]
 pub(super) struct Written {
     sequence: u64,
-    entry: Entry,
+    record: Record,
+    /// Whether it is known to be on disk.
+    durable: bool,
+}
+
+impl Written {
+    pub(super) const fn is_durable(&self) -> bool {
+        self.durable
+    }
 }
 
 /// Hears why the journal cannot be written, and when it can again.
 pub type Warn = Box<dyn Fn(Option<String>) + Send>;
 
+/// Tells of a delayed effect; answers whether that is on disk.
+pub type Tell = Box<dyn Fn(Late) -> BoxFuture<'static, bool> + Send + Sync>;
+
 struct Job {
     sequence: u64,
-    entry: Entry,
+    /// `None`: the entry is to be forgotten.
+    record: Option<Record>,
     done: Option<oneshot::Sender<()>>,
 }
+
+/// An entry that the server is not known to have.
+struct Open {
+    record: Record,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The call goes on.
+    InFlight,
+    /// It failed, or was cut off: yet to be carried out.
+    Failed,
+    /// It was carried out late; that is being told.
+    Telling,
+}
+
+type OpenEntries = Arc<Mutex<BTreeMap<u64, Open>>>;
 
 /// The journal of one gateway.
 pub struct Journal {
     database: Arc<Database>,
+    clock: SharedClock,
+    server_time: ServerTime,
     next: AtomicU64,
+    open: OpenEntries,
+    full: AtomicBool,
     jobs: Option<SyncSender<Job>>,
     writer: Option<JoinHandle<()>>,
+    tell: Tell,
 }
 
 impl std::fmt::Debug for Journal {
@@ -95,67 +123,211 @@ impl Journal {
     ///
     /// # Errors
     /// When the file is in use by another gateway, damaged, or something else. It is then left as it is.
-    pub fn open(path: &Path, clock: SharedClock, lifetime: Duration, warn: Warn) -> Result<Arc<Self>, OpenError> {
-        let (database, last) = open_as(path, recognise).inspect_err(|error| warn(Some(error.to_string())))?;
-        let database = Arc::new(database);
+    pub fn open(
+        path: &Path,
+        clock: SharedClock,
+        lifetime: Duration,
+        warn: Warn,
+        tell: Tell,
+    ) -> Result<Arc<Self>, OpenError> {
+        let found = open_as(path, recognise).inspect_err(|error| warn(Some(error.to_string())))?;
+        let (database, last, open) = found;
+        let (database, open) = (Arc::new(database), Arc::new(Mutex::new(open)));
         let (jobs, waiting) = sync_channel(WAITING);
-        let writer =
-            Writer { database: Arc::clone(&database), clock, kept: lifetime + REASON_KEPT, warn, failing: false };
+        let writer = Writer {
+            database: Arc::clone(&database),
+            clock: clock.clone(),
+            kept: lifetime + REASON_KEPT,
+            open: Arc::clone(&open),
+            warn,
+            failing: false,
+        };
         let writer = std::thread::Builder::new()
             .name(String::from("store-journal"))
             .spawn(move || writer.run(&waiting))
             .map_err(|error| OpenErrorKind::Thread(error).at(path))?;
-        Ok(Arc::new(Self { database, next: AtomicU64::new(last + 1), jobs: Some(jobs), writer: Some(writer) }))
+        Ok(Arc::new(Self {
+            database,
+            clock,
+            server_time: ServerTime::default(),
+            next: AtomicU64::new(last + 1),
+            open,
+            full: AtomicBool::new(false),
+            jobs: Some(jobs),
+            writer: Some(writer),
+            tell,
+        }))
     }
 
-    /// Writes down what is about to be ended. `None` if that cannot be made durable in time: it is to be ended all the
-    /// same, and would come back with older data.
-    pub(super) async fn write(&self, entry: Entry) -> Option<Written> {
+    /// A moment, for [`saw`](Self::saw).
+    pub(super) fn moment(&self) -> Monotonic {
+        self.clock.monotonic()
+    }
+
+    /// The server told its time when asked at that moment.
+    pub(super) fn saw(&self, asked: Monotonic, told: StoreTime) {
+        self.server_time.saw(asked, told);
+    }
+
+    /// The latest that it can be on the server's clock; `None` if it never told.
+    pub(super) fn server_time(&self) -> Option<StoreTime> {
+        self.server_time.latest(self.clock.monotonic())
+    }
+
+    /// Writes down what is about to be ended. `None` if it is not written; one that is not known to be durable in time
+    /// may be lost. It is to be ended all the same, and would come back with older data.
+    pub(super) async fn write(&self, entry: Entry, reason: EndReason, by: &By) -> Option<Written> {
+        let record = Record::new(entry, Call::new(self.clock.wall(), reason, by));
         let sequence = self.next.fetch_add(1, Ordering::Relaxed);
         let (done, committed) = oneshot::channel();
-        let job = Job { sequence, entry: entry.clone(), done: Some(done) };
-        self.jobs.as_ref()?.try_send(job).ok()?;
-        timeout(PATIENCE, committed).await.ok()?.ok()?;
-        Some(Written { sequence, entry })
+        {
+            let mut open = self.open.lock();
+            if !self.has_room(open.len()) {
+                return None;
+            }
+            let job = Job { sequence, record: Some(record.clone()), done: Some(done) };
+            self.jobs.as_ref()?.try_send(job).ok()?;
+            open.insert(sequence, Open { record: record.clone(), stage: Stage::InFlight });
+        }
+        // Kept before the wait: whoever asked for it may hang up.
+        let mut written = Guard { journal: self, written: Some(Written { sequence, record, durable: false }) };
+        let durable = matches!(timeout(PATIENCE, committed).await, Ok(Ok(())));
+        let mut written = written.written.take()?;
+        written.durable = durable;
+        Some(written)
+    }
+
+    /// Whether a further entry may be open; says it when that changes.
+    fn has_room(&self, open: usize) -> bool {
+        let full = open >= MOST_OPEN;
+        if self.full.swap(full, Ordering::Relaxed) != full {
+            if full {
+                tracing::error!(open, "so many ends wait for the store that no more are journalled");
+            } else {
+                tracing::info!(open, "ends are journalled again");
+            }
+        }
+        !full
     }
 
     /// Completes an entry with what the server made of it. Nobody waits: should that be lost, it is applied once more.
     pub(super) fn complete(&self, written: Written, standing: Option<&str>) {
-        let Written { sequence, mut entry } = written;
-        match &mut entry {
-            Entry::Session { applied, .. } => *applied = true,
-            Entry::User { standing: known, .. } | Entry::Tenant { standing: known, .. } => {
-                *known = standing.map(str::to_owned);
-            }
+        let Written { sequence, record, .. } = written;
+        let mut open = self.open.lock();
+        open.remove(&sequence);
+        if let Some((tenant, _)) = record.status() {
+            self.supersede(&mut open, tenant, sequence);
         }
-        if let Some(jobs) = &self.jobs {
-            let _ = jobs.try_send(Job { sequence, entry, done: None });
+        drop(open);
+        self.put(sequence, Some(record.applied(standing)));
+    }
+
+    /// A later word about the tenant's status counts. What an earlier one was to end is still to end.
+    fn supersede(&self, open: &mut BTreeMap<u64, Open>, tenant: &str, by: u64) {
+        let earlier = |record: &Record| record.status().filter(|(of, _)| *of == tenant).map(|(_, ends)| ends);
+        let earlier: Vec<(u64, bool)> = open
+            .range(..by)
+            .filter(|(_, open)| open.stage != Stage::Telling)
+            .filter_map(|(sequence, open)| Some((*sequence, earlier(&open.record)?)))
+            .collect();
+        for (sequence, ends) in earlier {
+            tracing::warn!(tenant, "an earlier change of the tenant's status, which failed, is superseded");
+            let Some(superseded) = open.get_mut(&sequence) else { continue };
+            if ends {
+                superseded.record = superseded.record.clone().without_status();
+                self.put(sequence, Some(superseded.record.clone()));
+            } else {
+                open.remove(&sequence);
+                self.put(sequence, None);
+            }
         }
     }
 
-    /// The first entries after a sequence number, in the order in which they were written.
-    pub(super) fn entries(&self, after: u64, most: usize) -> Result<Vec<(u64, Entry)>, String> {
-        let read = catch_unwind(AssertUnwindSafe(|| -> Result<Vec<(u64, Entry)>, redb::Error> {
+    /// The call failed or was cut off: it is yet to be carried out.
+    pub(super) fn failed(&self, written: &Written) {
+        if let Some(open) = self.open.lock().get_mut(&written.sequence) {
+            open.stage = Stage::Failed;
+        }
+    }
+
+    /// Whether anything is yet to be carried out.
+    pub(super) fn has_failed(&self) -> bool {
+        self.open.lock().values().any(|open| open.stage == Stage::Failed)
+    }
+
+    /// The first entries after a sequence number that are yet to be carried out.
+    pub(super) fn failed_ones(&self, after: u64, most: usize) -> Vec<(u64, Record)> {
+        let open = self.open.lock();
+        let failed = open.range(after.saturating_add(1)..).filter(|(_, open)| open.stage == Stage::Failed);
+        failed.take(most).map(|(sequence, open)| (*sequence, open.record.clone())).collect()
+    }
+
+    /// The entry was carried out late, and the server made this of it. It is closed once that is told.
+    pub(super) fn tell(self: &Arc<Self>, sequence: u64, standing: Option<&str>, late: Late) {
+        let record = match self.open.lock().get_mut(&sequence) {
+            Some(open) => {
+                open.stage = Stage::Telling;
+                let record = open.record.clone();
+                // A later word counts: no server is to hear of this one again.
+                let record = if late.status.is_none() { record.without_status() } else { record };
+                open.record = match standing {
+                    Some(_) => record.applied(standing),
+                    None => record,
+                };
+                open.record.clone()
+            }
+            // Superseded meanwhile, or nothing of it can be left.
+            None => return,
+        };
+        let (journal, telling) = (Arc::clone(self), (self.tell)(late));
+        tokio::spawn(async move {
+            // Where it cannot be told it stays open on disk, and is told by the next run.
+            if telling.await {
+                journal.open.lock().remove(&sequence);
+                journal.put(sequence, Some(record.told()));
+            }
+        });
+    }
+
+    /// There is nothing in an entry to carry out, or to tell.
+    pub(super) fn forget(&self, sequence: u64) {
+        self.open.lock().remove(&sequence);
+        self.put(sequence, None);
+    }
+
+    fn put(&self, sequence: u64, record: Option<Record>) {
+        if let Some(jobs) = &self.jobs {
+            let _ = jobs.try_send(Job { sequence, record, done: None });
+        }
+    }
+
+    /// The first entries after a sequence number that a server has had, in the order in which they were written; and the
+    /// last sequence number that was looked at, if there was one.
+    pub(super) fn carried_out(&self, after: u64, most: usize) -> Result<(Vec<Record>, Option<u64>), String> {
+        let read = catch_unwind(AssertUnwindSafe(|| -> Result<_, redb::Error> {
             let mut entries = Vec::new();
             let transaction = self.database.begin_read()?;
             for entry in transaction.open_table(ENTRIES)?.range(after.saturating_add(1)..)?.take(most) {
                 let (sequence, bytes) = entry?;
-                // One that cannot be read was never written whole.
-                if let Ok(entry) = rmp_serde::from_slice(bytes.value()) {
-                    entries.push((sequence.value(), entry));
-                }
+                entries.push((sequence.value(), Record::decode(bytes.value())));
             }
             Ok(entries)
         }));
-        match read {
-            Ok(entries) => entries.map_err(|error| format!("the journal cannot be read: {error}")),
-            Err(_) => Err(String::from("the journal is damaged")),
+        let entries = match read {
+            Ok(entries) => entries.map_err(|error| format!("the journal cannot be read: {error}"))?,
+            Err(_) => return Err(String::from("the journal is damaged")),
+        };
+        let last = entries.last().map(|(sequence, _)| *sequence);
+        let open = self.open.lock();
+        let mut records = Vec::with_capacity(entries.len());
+        for (sequence, record) in entries {
+            match open.get(&sequence) {
+                Some(Open { record, stage: Stage::Telling }) => records.push(record.clone()),
+                Some(_) => {}
+                None => records.push(record.map_err(|why| unreadable(sequence, &why))?),
+            }
         }
-    }
-
-    /// Completes an entry that was applied again.
-    pub(super) fn applied(&self, sequence: u64, entry: Entry, standing: Option<&str>) {
-        self.complete(Written { sequence, entry }, standing);
+        Ok((records, last))
     }
 
     /// The server that all entries were applied to.
@@ -190,10 +362,44 @@ impl Drop for Journal {
     }
 }
 
-/// Makes the tables of a new file; makes sure that another one is a journal. Answers the last sequence number, too.
-fn recognise(database: Database) -> Result<(Database, u64), OpenErrorKind> {
-    let last = tables(&database).map_err(|error| OpenErrorKind::Storage(error.to_string()))?;
-    Ok((database, last.ok_or(OpenErrorKind::Foreign)?))
+fn unreadable(sequence: u64, why: &str) -> String {
+    format!("entry {sequence} of the journal cannot be read: {why}")
+}
+
+/// An entry that is being written: whoever asked for it may hang up meanwhile.
+struct Guard<'a> {
+    journal: &'a Journal,
+    written: Option<Written>,
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if let Some(written) = &self.written {
+            self.journal.failed(written);
+        }
+    }
+}
+
+/// What is found in a file: also the last sequence number, and what is yet to be carried out.
+type Found = (Database, u64, BTreeMap<u64, Open>);
+
+/// Makes the tables of a new file; makes sure that another one is a journal, and one that can be read.
+fn recognise(database: Database) -> Result<Found, OpenErrorKind> {
+    let storage = |error: redb::Error| OpenErrorKind::Storage(error.to_string());
+    let last = tables(&database).map_err(storage)?.ok_or(OpenErrorKind::Foreign)?;
+    let mut open = BTreeMap::new();
+    let transaction = database.begin_read().map_err(|error| storage(error.into()))?;
+    let entries = transaction.open_table(ENTRIES).map_err(|error| storage(error.into()))?;
+    for entry in entries.iter().map_err(|error| storage(error.into()))? {
+        let (sequence, bytes) = entry.map_err(|error| storage(error.into()))?;
+        let sequence = sequence.value();
+        let record = Record::decode(bytes.value()).map_err(|why| OpenErrorKind::Corrupt(unreadable(sequence, &why)))?;
+        if record.is_open() {
+            open.insert(sequence, Open { record, stage: Stage::Failed });
+        }
+    }
+    drop((entries, transaction));
+    Ok((database, last, open))
 }
 
 fn tables(database: &Database) -> Result<Option<u64>, redb::Error> {
@@ -214,6 +420,7 @@ struct Writer {
     clock: SharedClock,
     /// How long an entry about many sessions is kept.
     kept: Duration,
+    open: OpenEntries,
     warn: Warn,
     failing: bool,
 }
@@ -253,32 +460,50 @@ impl Writer {
         (self.warn)(failure.map(words));
     }
 
+    /// Until when an entry is kept.
+    fn until(&self, record: &Record) -> u64 {
+        match &record.entry {
+            Entry::Session { deadline, .. } => deadline.saturating_add(micros(REASON_KEPT)),
+            Entry::User { floor, .. } | Entry::Tenant { floor, .. } => floor.saturating_add(micros(self.kept)),
+        }
+    }
+
     fn commit(&self, batch: &[Job]) -> Result<(), redb::Error> {
         let now = self.clock.wall().as_micros();
         let transaction = self.database.begin_write()?;
+        let mut over = Vec::new();
         {
             let mut entries = transaction.open_table(ENTRIES)?;
             let mut expiry = transaction.open_table(EXPIRY)?;
-            for Job { sequence, entry, .. } in batch {
-                let until = match entry {
-                    Entry::Session { deadline, .. } => deadline.saturating_add(micros(REASON_KEPT)),
-                    Entry::User { floor, .. } | Entry::Tenant { floor, .. } => floor.saturating_add(micros(self.kept)),
+            for Job { sequence, record, .. } in batch {
+                let Some(record) = record else {
+                    let forgotten = entries.remove(*sequence)?.map(|bytes| Record::decode(bytes.value()));
+                    // Sequence numbers may come again after a restart.
+                    if let Some(Ok(forgotten)) = forgotten {
+                        expiry.remove((self.until(&forgotten), *sequence))?;
+                    }
+                    continue;
                 };
-                let bytes = rmp_serde::to_vec(entry)
+                let until = self.until(record);
+                let bytes = record
+                    .encode()
                     .map_err(|error| redb::Error::Io(std::io::Error::new(std::io::ErrorKind::InvalidData, error)))?;
                 entries.insert(*sequence, bytes.as_slice())?;
                 expiry.insert((until, *sequence), ())?;
             }
-            let mut over = Vec::new();
             for entry in expiry.range(..(now, 0))?.take(MOST_FORGOTTEN) {
                 over.push(entry?.0.value());
             }
-            for (until, sequence) in over {
-                expiry.remove((until, sequence))?;
-                entries.remove(sequence)?;
+            for (until, sequence) in &over {
+                expiry.remove((*until, *sequence))?;
+                entries.remove(*sequence)?;
             }
         }
         transaction.commit()?;
+        let mut open = self.open.lock();
+        for (_, sequence) in over {
+            open.remove(&sequence);
+        }
         Ok(())
     }
 }
@@ -291,11 +516,21 @@ mod tests {
     const START: WallTime = WallTime::from_micros(1_700_000_000_000_000);
 
     fn user(floor: u64) -> Entry {
-        Entry::User { tenant: String::from("acme"), user: String::from("7"), floor, standing: None }
+        Entry::User { tenant: String::from("acme"), user: String::from("7"), floor, standing: None, keep: None }
     }
 
     fn open(path: &Path, clock: &Arc<ManualClock>) -> Result<Arc<Journal>, OpenError> {
-        Journal::open(path, clock.clone(), Duration::from_secs(8 * 3600), Box::new(|_| ()))
+        let tell = |_| Box::pin(async { true }) as BoxFuture<'static, bool>;
+        Journal::open(path, clock.clone(), Duration::from_secs(8 * 3600), Box::new(|_| ()), Box::new(tell))
+    }
+
+    async fn write(journal: &Journal, entry: Entry) -> Option<Written> {
+        journal.write(entry, EndReason::UserRevoked, &By::Gateway).await
+    }
+
+    fn tenant(status: &str, floor: u64) -> Entry {
+        let (tenant, status) = (String::from("acme"), String::from(status));
+        Entry::Tenant { tenant, floor, status, note: String::from("tenant_revoked x"), standing: None }
     }
 
     #[tokio::test]
@@ -304,19 +539,78 @@ mod tests {
         let path = folder.path().join("data/journal.redb");
         let clock = Arc::new(ManualClock::starting_at(START));
         let journal = open(&path, &clock).expect("a new journal");
-        let first = journal.write(user(START.as_micros())).await.expect("written");
+        let first = write(&journal, user(START.as_micros())).await.expect("written");
         journal.complete(first, Some("17"));
-        journal.write(user(START.as_micros() + 1)).await.expect("written");
+        write(&journal, user(START.as_micros() + 1)).await.expect("written");
         assert!(open(&path, &clock).is_err(), "it is in use");
         drop(journal);
 
         let journal = open(&path, &clock).expect("the journal");
-        let entries = journal.entries(0, 10).expect("readable");
-        assert_eq!(entries.iter().map(|(_, entry)| entry.is_applied()).collect::<Vec<_>>(), [true, false]);
-        assert_eq!(journal.entries(entries[0].0, 10).expect("readable").len(), 1);
+        assert_eq!(journal.carried_out(0, 10).expect("readable").0.len(), 1);
+        assert!(journal.has_failed() && journal.failed_ones(0, 10).len() == 1, "the other was never confirmed");
         clock.advance(Duration::from_secs(9 * 3600 + 1));
-        journal.write(user(clock.wall().as_micros())).await.expect("written");
-        assert_eq!(journal.entries(0, 10).expect("readable").len(), 1);
+        write(&journal, user(clock.wall().as_micros())).await.expect("written");
+        assert_eq!(journal.carried_out(0, 10).expect("readable").0.len(), 0);
+        assert!(!journal.has_failed(), "nothing of it can be left to end");
+    }
+
+    #[tokio::test]
+    async fn what_failed_is_carried_out_late_and_told_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal.redb");
+        let clock = Arc::new(ManualClock::starting_at(START));
+        let journal = open(&path, &clock).expect("a new journal");
+        let written = write(&journal, user(START.as_micros())).await.expect("written");
+        assert!(!journal.has_failed(), "the call goes on");
+        journal.failed(&written);
+        let [(sequence, record)] = &journal.failed_ones(0, 10)[..] else { panic!("one failed") };
+        journal.tell(*sequence, Some("17"), record.late());
+        assert!(!journal.has_failed());
+        assert!(journal.carried_out(0, 10).expect("readable").0[0].is_applied(), "also while it is being told");
+        tokio::task::yield_now().await;
+        drop(journal);
+        assert!(!open(&path, &clock).expect("the journal").has_failed());
+    }
+
+    #[tokio::test]
+    async fn a_later_word_about_a_tenant_supersedes_what_failed_but_not_what_it_was_to_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal.redb");
+        let clock = Arc::new(ManualClock::starting_at(START));
+        let journal = open(&path, &clock).expect("a new journal");
+        for status in ["suspended", "active", "deleted"] {
+            let written = write(&journal, tenant(status, START.as_micros())).await.expect("written");
+            journal.failed(&written);
+            let written = write(&journal, tenant("active", START.as_micros())).await.expect("written");
+            journal.complete(written, Some("0"));
+        }
+        let later = write(&journal, tenant("suspended", START.as_micros())).await.expect("written");
+        journal.failed(&later);
+        let statuses = |journal: &Journal| -> Vec<bool> {
+            journal.failed_ones(0, 10).iter().map(|(_, record)| record.status().is_some()).collect()
+        };
+        assert_eq!(statuses(&journal), [false, false, true]);
+        drop((journal, later));
+        let journal = open(&path, &clock).expect("the journal");
+        assert_eq!(statuses(&journal), [false, false, true], "nor is it after a restart");
+        assert_eq!(journal.carried_out(0, 10).expect("readable").0.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_the_store_is_bounded() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = Arc::new(ManualClock::starting_at(START));
+        let journal = open(&folder.path().join("journal.redb"), &clock).expect("a new journal");
+        {
+            let mut open = journal.open.lock();
+            for sequence in 1_000_000..1_000_000 + MOST_OPEN as u64 {
+                let call = Call::new(START, EndReason::Revoked, &By::Gateway);
+                open.insert(sequence, Open { record: Record::new(user(1), call), stage: Stage::Failed });
+            }
+        }
+        assert!(write(&journal, user(2)).await.is_none());
+        journal.forget(1_000_000);
+        assert!(write(&journal, user(2)).await.is_some());
     }
 
     #[tokio::test]
@@ -336,10 +630,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let clock = Arc::new(ManualClock::starting_at(START));
         let journal = open(&folder.path().join("journal.redb"), &clock).expect("a new journal");
-        let writes = (0..500).map(|n| journal.write(user(START.as_micros() + n)));
+        let writes = (0..500).map(|n| write(&journal, user(START.as_micros() + n)));
         let written = futures_util::future::join_all(writes).await;
         assert!(written.iter().all(Option::is_some));
-        let entries = journal.entries(0, 1000).expect("readable");
-        assert!(entries.windows(2).all(|pair| pair[0].0 < pair[1].0) && entries.len() == 500);
+        assert!(written.iter().flatten().all(Written::is_durable));
+        let sequences: Vec<u64> = written.iter().flatten().map(|written| written.sequence).collect();
+        assert!(sequences.windows(2).all(|pair| pair[0] < pair[1]) && sequences.len() == 500);
+        written.iter().flatten().for_each(|written| journal.failed(written));
+        assert_eq!(journal.failed_ones(0, 1000).len(), 500);
     }
 }

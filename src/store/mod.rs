@@ -32,7 +32,7 @@ use async_trait::async_trait;
 pub use self::listing::{Cursor, Page, SessionView, SessionsOf, TenantView};
 
 use crate::session::{
-    EndReason, Generations, IdleLimit, Principal, Revocation, SessionId, SessionLimit, SessionRecord, Standing,
+    By, EndReason, Generations, IdleLimit, Principal, Revocation, SessionId, SessionLimit, SessionRecord, Standing,
     StoreTime, TenantChange, TenantId, TenantStatus, UserAgent,
 };
 
@@ -49,12 +49,14 @@ pub const STALE_AT_MOST: Duration = Duration::from_millis(900);
 pub struct Unavailable {
     /// For the log alone; holds no secret.
     pub cause: String,
+    /// Whether what was asked for is on disk here, and is carried out, and told, once the store is back.
+    pub comes_late: bool,
 }
 
 impl Unavailable {
     /// An outage with its cause.
     pub fn because(cause: impl fmt::Display) -> Self {
-        Self { cause: cause.to_string() }
+        Self { cause: cause.to_string(), comes_late: false }
     }
 }
 
@@ -190,9 +192,9 @@ pub trait SessionStore: Send + Sync + 'static {
     /// ended or had timed out in between.
     async fn tighten(&self, id: SessionId, record: &SessionRecord, touch_deadline: StoreTime) -> StoreResult<bool>;
 
-    /// Ends one session and writes down why. `record` says how long the reason is kept. Answers whether this call ended
-    /// it (`false`: it was over already).
-    async fn end(&self, id: SessionId, record: &SessionRecord, reason: EndReason) -> StoreResult<bool>;
+    /// Ends one session and writes down why. `record` says how long the reason is kept; `by` is told should it come
+    /// late. Answers whether this call ended it (`false`: it was over already).
+    async fn end(&self, id: SessionId, record: &SessionRecord, reason: EndReason, by: &By) -> StoreResult<bool>;
 
     /// Writes down why a session ended by time, for the first who noticed. Answers whether this call was the first.
     async fn note_end(&self, id: SessionId, record: &SessionRecord, reason: EndReason) -> StoreResult<bool>;

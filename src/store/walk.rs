@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::{Revoked, StoreResult};
-use crate::session::{Generation, Generations, SessionId, UserStanding};
+use crate::session::{Generation, SessionId, SessionRecord, StoreTime, UserStanding};
 
 /// How long an answer waits for the count.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,14 +24,18 @@ pub(super) enum Outdated {
     OfUser { standing: UserStanding, tenant: Generation },
     /// A tenant's.
     OfTenant(Generation),
+    /// One that comes late, and ends what was made until its call, but for one session: what was made since goes on.
+    MadeUntil { call: StoreTime, keep: Option<SessionId> },
 }
 
 impl Outdated {
-    /// Whether it has ended a session made under these generations.
-    pub(super) fn covers(self, id: SessionId, generations: Generations) -> bool {
+    /// Whether it ends a session.
+    pub(super) fn covers(self, id: SessionId, record: &SessionRecord) -> bool {
+        let generations = record.generations;
         match self {
             Self::OfUser { standing, tenant } => !standing.admits(id, generations.user) && generations.tenant == tenant,
             Self::OfTenant(current) => generations.tenant != current,
+            Self::MadeUntil { call, keep } => record.created <= call && keep != Some(id),
         }
     }
 }
@@ -45,7 +49,7 @@ impl Tally {
         self.0.fetch_add(ended, Ordering::Relaxed);
     }
 
-    fn so_far(&self) -> u64 {
+    pub(super) fn so_far(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -233,6 +233,50 @@ fn a_redis_that_comes_back_with_older_data_revives_neither_a_session_nor_a_user_
 }
 
 #[test]
+fn a_call_that_failed_has_its_effect_late_and_is_told_unless_a_later_word_counts() {
+    let backend = echo();
+    let server = RedisServer::start();
+    server.command(&["ACL", "SETUSER", "limited", "on", ">secret", "~*", "&*", "+@all"]);
+    let url = |login: &str| server.url().replace("redis://", &format!("redis://{login}"));
+    let store = |login| Store::Redis { url: url(login), prefix: String::from("late:") };
+    let limited = operated(store("limited:secret@")).with_backend(&backend).start();
+    let other = operated(store("")).with_backend(&backend).start();
+    let [mut acme, mut bolt] = ["acme", "bolt"].map(|tenant| other.logged_in(tenant, "1"));
+    let suspended = json!({"status": "suspended", "reason": "unpaid"});
+    // It answers, and takes neither of these: the connection holds.
+    server.command(&["ACL", "SETUSER", "limited", "-eval", "-unlink"]);
+    for tenant in ["acme", "bolt"] {
+        let path = format!("/v1/tenants/{tenant}");
+        limited.operator(TOKEN).request("PUT", &path).json(&suspended).send().expect(503);
+    }
+    other.operator(TOKEN).request("PUT", "/v1/tenants/acme").json(&json!({"status": "active"})).send().expect(200);
+    acme.get("/x").expect(200);
+    bolt.get("/x").expect(200);
+    server.command(&["ACL", "SETUSER", "limited", "+eval", "+unlink"]);
+    let is_late = |event: &Value| event["details"]["late"] == true;
+    let changed = limited.wait_audit("tenant.changed", is_late);
+    assert_eq!((&changed["tenant"], &changed["actor"]), (&json!("bolt"), &json!("operator:admin")));
+    assert_eq!((&changed["details"]["status"], &changed["details"]["words"]), (&json!("suspended"), &json!("unpaid")));
+    assert!(changed["details"]["asked_at"].as_str().is_some_and(|asked| asked < changed["time"].as_str().unwrap()));
+    for tenant in ["acme", "bolt"] {
+        let ended = limited.wait_audit("session.ended", |event| is_late(event) && event["tenant"] == tenant);
+        assert_eq!((&ended["reason"], &ended["actor"]), (&json!("tenant_revoked"), &json!("operator:admin")));
+        assert_eq!(ended["details"]["invalidated_sessions"], 1);
+    }
+    assert_eq!(limited.wait_log(&["had their effect late"])["level"], "WARN");
+    // What was to end has ended; the status is what was said last.
+    for browser in [&mut acme, &mut bolt] {
+        browser.get("/x").expect_refusal(401, "session_revoked");
+    }
+    other.logged_in("acme", "1").get("/x").expect(200);
+    other.browser().log_in_with(&identity("bolt", "1")).expect_refusal(403, "tenant_suspended");
+    let told = limited.audit().into_iter().filter(|event| event["type"] == "tenant.changed" && is_late(event)).count();
+    assert_eq!(told, 1);
+    let verified = limited.run(&["audit", "verify", "--config", "gateway.toml"]);
+    assert!(verified.status.success(), "{verified:?}");
+}
+
+#[test]
 fn sessions_users_and_tenants_end_on_a_full_redis() {
     let backend = echo();
     let server = RedisServer::start();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use session_gateway::entropy::SystemEntropy;
 use session_gateway::session::{
-    EndReason, IdleLimit, LiveSession, Principal, Revocation, Role, Scope, SessionId, SessionRecord, SessionToken,
+    By, EndReason, IdleLimit, LiveSession, Principal, Revocation, Role, Scope, SessionId, SessionRecord, SessionToken,
     Standing, StoreTime, TenantChange, TenantId, TenantStatus, UserAgent, UserId, Words,
 };
 use session_gateway::store::{Creation, NewSession, STALE_AT_MOST, SharedStore};
@@ -106,7 +106,7 @@ pub(crate) fn in_millis(time: StoreTime) -> StoreTime {
 
 /// Revokes, counts all, and answers how many there were.
 pub(crate) async fn revoke(store: &SharedStore, scope: Scope, reason: EndReason) -> u64 {
-    let revoked = store.revoke(&Revocation { scope, reason }).await.unwrap();
+    let revoked = store.revoke(&Revocation { scope, reason, by: By::Gateway }).await.unwrap();
     assert!(revoked.complete);
     revoked.ended
 }
@@ -118,7 +118,7 @@ pub(crate) async fn revoke_user(store: &SharedStore, tenant: &str, user: &str, r
 
 pub(crate) async fn change_tenant(store: &SharedStore, tenant: &str, status: TenantStatus) -> u64 {
     let words = Words::parse("for a test").unwrap();
-    let change = TenantChange { status, reason: EndReason::OrgDeleted, words };
+    let change = TenantChange { status, reason: EndReason::OrgDeleted, words, by: By::Gateway };
     let revoked = store.change_tenant(&TenantId::parse(tenant).unwrap(), &change).await.unwrap();
     assert!(revoked.complete);
     revoked.ended

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use session_gateway::session::{
-    EndReason, Ended, Generation, IdleLimit, LimitAction, Scope, SessionId, SessionLimit, SessionRecord, Standing,
+    By, EndReason, Ended, Generation, IdleLimit, LimitAction, Scope, SessionId, SessionLimit, SessionRecord, Standing,
     TenantId, TenantStatus, UserId,
 };
 use session_gateway::store::{
@@ -82,7 +82,7 @@ pub(crate) async fn touches_are_answered_in_order(bench: &mut impl Bench) {
     let (first, record) = session(&store).await;
     let (gone, gone_record) = session(&store).await;
     let (last, _) = session(&store).await;
-    store.end(gone, &gone_record, EndReason::Logout).await.unwrap();
+    store.end(gone, &gone_record, EndReason::Logout, &By::Gateway).await.unwrap();
     let deadline = in_millis(record.created.after(HOUR));
     let mut touches = vec![Touch { id: id(), deadline }; 1200];
     let mut expected = vec![false; 1200];
@@ -100,7 +100,8 @@ pub(crate) async fn a_touch_in_flight_cannot_resurrect_an_ended_session(bench: &
         let (id, record) = session(&store).await;
         let deadline = record.created.after(HOUR);
         let touches = vec![Touch { id, deadline }; 50];
-        let (touching, ending) = tokio::join!(store.touch(&touches), store.end(id, &record, EndReason::Logout));
+        let (touching, ending) =
+            tokio::join!(store.touch(&touches), store.end(id, &record, EndReason::Logout, &By::Gateway));
         touching.unwrap();
         assert!(ending.unwrap());
         assert!(!touch(&store, Touch { id, deadline: deadline.after(HOUR) }).await);
@@ -169,7 +170,7 @@ pub(crate) async fn an_ended_session_is_over_for_every_instance_and_says_why_and
     let (store, other) = (bench.store(), bench.other_instance().await);
     for reason in EndReason::ALL {
         let (id, record) = session(&store).await;
-        assert!(store.end(id, &record, reason).await.unwrap());
+        assert!(store.end(id, &record, reason, &By::Gateway).await.unwrap());
         assert_eq!(ask(&other, id).await, ended(reason, &record, true));
     }
 }
@@ -177,8 +178,8 @@ pub(crate) async fn an_ended_session_is_over_for_every_instance_and_says_why_and
 pub(crate) async fn only_the_first_end_counts_and_its_reason_stays(bench: &mut impl Bench) {
     let store = bench.store();
     let (id, record) = session(&store).await;
-    assert!(store.end(id, &record, EndReason::Replaced).await.unwrap());
-    assert!(!store.end(id, &record, EndReason::Logout).await.unwrap());
+    assert!(store.end(id, &record, EndReason::Replaced, &By::Gateway).await.unwrap());
+    assert!(!store.end(id, &record, EndReason::Logout, &By::Gateway).await.unwrap());
     assert!(!store.note_end(id, &record, EndReason::IdleTimeout).await.unwrap());
     assert_eq!(revoke_user(&store, "acme", "7", EndReason::LogoutAll).await, 0);
     assert_eq!(ask(&store, id).await, ended(EndReason::Replaced, &record, true));
@@ -190,7 +191,7 @@ pub(crate) async fn of_many_ends_at_once_exactly_one_counts(bench: &mut impl Ben
         let (id, record) = session(&store).await;
         let ends = (0..16).map(|n| {
             let (store, record) = (if n % 2 == 0 { &store } else { &other }.clone(), record.clone());
-            tokio::spawn(async move { store.end(id, &record, EndReason::Logout).await.unwrap() })
+            tokio::spawn(async move { store.end(id, &record, EndReason::Logout, &By::Gateway).await.unwrap() })
         });
         let mut counted = 0;
         for end in ends.collect::<Vec<_>>() {
@@ -204,7 +205,7 @@ pub(crate) async fn ending_what_was_never_made_ends_nothing(bench: &mut impl Ben
     let store = bench.store();
     let (_, record) = session(&store).await;
     let unknown = id();
-    assert!(!store.end(unknown, &record, EndReason::Logout).await.unwrap());
+    assert!(!store.end(unknown, &record, EndReason::Logout, &By::Gateway).await.unwrap());
     assert!(!store.note_end(unknown, &record, EndReason::IdleTimeout).await.unwrap());
     assert_eq!(ask(&store, unknown).await, Standing::Absent);
 }
@@ -234,7 +235,7 @@ pub(crate) async fn what_time_has_ended_nobody_ends_again(bench: &mut impl Bench
         let new = NewSession { absolute, idle: limit, ..login(&store).await };
         let (id, record) = (new.id, stored(&store, new).await);
         bench.elapse(Duration::from_millis(210)).await;
-        assert!(!store.end(id, &record, EndReason::Logout).await.unwrap(), "{reason:?}");
+        assert!(!store.end(id, &record, EndReason::Logout, &By::Gateway).await.unwrap(), "{reason:?}");
         assert_eq!(revoke_user(&store, "acme", "7", EndReason::LogoutAll).await, 0, "{reason:?}");
         assert!(store.note_end(id, &record, reason).await.unwrap(), "{reason:?}");
         assert_eq!(ask(&store, id).await, ended(reason, &record, true));
@@ -268,7 +269,7 @@ pub(crate) async fn ending_a_user_counts_what_was_live_however_many(bench: &mut 
         let (id, record) = session(&store).await;
         ids.insert(id);
         if n % 10 == 0 {
-            assert!(store.end(id, &record, EndReason::Logout).await.unwrap());
+            assert!(store.end(id, &record, EndReason::Logout, &By::Gateway).await.unwrap());
         }
     }
     assert_eq!(revoke_user(&store, "acme", "7", EndReason::UserRevoked).await, 405);
@@ -301,7 +302,7 @@ pub(crate) async fn each_session_is_counted_once_while_sessions_come_and_go(benc
                 if let Creation::Stored { record, .. } = store.create(new).await.unwrap() {
                     made.push(id);
                     if made.len().is_multiple_of(3) {
-                        ended_here += u64::from(store.end(id, &record, EndReason::Logout).await.unwrap());
+                        ended_here += u64::from(store.end(id, &record, EndReason::Logout, &By::Gateway).await.unwrap());
                     }
                 } else {
                     assert!(!matches!(ask(&store, id).await, Standing::Live(_)));
@@ -418,7 +419,7 @@ pub(crate) async fn ending_a_tenant_ends_all_and_only_its_sessions_however_many(
     }
     let neighbour = session_of(&store, "acme2", "1").await.0;
     for (id, record) in &theirs[..50] {
-        assert!(store.end(*id, record, EndReason::Logout).await.unwrap());
+        assert!(store.end(*id, record, EndReason::Logout, &By::Gateway).await.unwrap());
     }
     assert_eq!(revoke(&other, acme(), EndReason::TenantRevoked).await, 400);
     for (id, record) in &theirs[50..] {
@@ -512,14 +513,17 @@ pub(crate) async fn a_rotated_session_has_a_moment_and_its_successor_the_old_dea
     bench.elapse_until(record.created.after(SHORT + Duration::from_millis(20))).await;
     assert_eq!(ask(&other, old).await, ended(EndReason::Replaced, &old_record, true));
     live(&other, id).await;
-    assert!(!store.end(old, &old_record, EndReason::Logout).await.unwrap(), "it was counted when it was rotated");
+    assert!(
+        !store.end(old, &old_record, EndReason::Logout, &By::Gateway).await.unwrap(),
+        "it was counted when it was rotated"
+    );
 }
 
 pub(crate) async fn a_session_that_is_over_is_not_rotated(bench: &mut impl Bench) {
     let store = bench.store();
     let unknown = id();
     let (logged_out, record) = session(&store).await;
-    store.end(logged_out, &record, EndReason::Logout).await.unwrap();
+    store.end(logged_out, &record, EndReason::Logout, &By::Gateway).await.unwrap();
     let (revoked, _) = session(&store).await;
     change_tenant(&store, "acme", TenantStatus::Suspended).await;
     for old in [unknown, logged_out, revoked] {
@@ -534,7 +538,7 @@ pub(crate) async fn the_end_of_a_rotated_session_comes_at_once_when_asked_for(be
     let store = bench.store();
     let (old, record) = session(&store).await;
     store.rotate(old, &record, login(&store).await, HOUR).await.unwrap();
-    assert!(!store.end(old, &record, EndReason::Logout).await.unwrap());
+    assert!(!store.end(old, &record, EndReason::Logout, &By::Gateway).await.unwrap());
     assert_eq!(ask(&store, old).await, ended(EndReason::Replaced, &record, true));
 }
 
@@ -585,10 +589,10 @@ pub(crate) async fn a_login_beyond_the_limit_is_refused_until_there_is_room(benc
     // Of what is about to be replaced none is counted.
     let instead = NewSession { replaces: Some(first), ..new(login(&store).await) };
     let instead = (instead.id, stored(&store, instead).await);
-    assert!(store.end(first, &record, EndReason::Replaced).await.unwrap());
+    assert!(store.end(first, &record, EndReason::Replaced, &By::Gateway).await.unwrap());
     assert_eq!(store.create(new(login(&store).await)).await.unwrap(), Creation::LimitReached);
     // A logout, a time-out and a revocation each make room.
-    assert!(store.end(instead.0, &instead.1, EndReason::Logout).await.unwrap());
+    assert!(store.end(instead.0, &instead.1, EndReason::Logout, &By::Gateway).await.unwrap());
     stored(&store, new(login(&store).await)).await;
     bench.elapse(Duration::from_millis(110)).await;
     stored(&store, new(login(&store).await)).await;
@@ -642,7 +646,7 @@ pub(crate) async fn a_tenant_shows_its_status_why_and_its_live_sessions(bench: &
     for n in 0..250 {
         let (id, record) = session_of(&store, "acme", &(n % 5).to_string()).await;
         if n % 10 == 0 {
-            store.end(id, &record, EndReason::Logout).await.unwrap();
+            store.end(id, &record, EndReason::Logout, &By::Gateway).await.unwrap();
         }
     }
     let unused = NewSession { idle: idle(50), ..login(&store).await };
@@ -725,7 +729,7 @@ pub(crate) async fn a_listing_shows_the_live_sessions_of_a_user_a_tenant_or_all(
         }
     }
     let (gone, record) = session(&store).await;
-    store.end(gone, &record, EndReason::Logout).await.unwrap();
+    store.end(gone, &record, EndReason::Logout, &By::Gateway).await.unwrap();
     session_of(&store, "gone", "7").await;
     revoke(&store, Scope::Tenant { tenant: TenantId::parse("gone").unwrap() }, EndReason::TenantRevoked).await;
     let (tenant, user) = (TenantId::parse("acme").unwrap(), UserId::parse("7").unwrap());
@@ -781,7 +785,7 @@ pub(crate) async fn what_lives_through_a_listing_is_listed_once_while_sessions_c
         // The one that the next page begins after may go, some become shorter, and others come.
         for _ in 0..3 {
             let Some((id, record)) = passing.pop() else { continue };
-            store.end(id, &record, EndReason::Logout).await.unwrap();
+            store.end(id, &record, EndReason::Logout, &By::Gateway).await.unwrap();
         }
         if let Some((id, record)) = passing.last() {
             let lower = SessionRecord { deadline: record.deadline.before(HOUR), ..record.clone() };
@@ -802,14 +806,14 @@ pub(crate) async fn tightening_sets_lower_limits_exactly(bench: &mut impl Bench)
     assert!(store.tighten(id, &lower, deadline).await.unwrap());
     let now = live(&other, id).await;
     assert_eq!((now.record, now.touch_deadline), (Arc::new(lower.clone()), deadline));
-    assert!(store.end(id, &lower, EndReason::Logout).await.unwrap());
+    assert!(store.end(id, &lower, EndReason::Logout, &By::Gateway).await.unwrap());
 }
 
 pub(crate) async fn tightening_neither_revives_nor_makes_a_session(bench: &mut impl Bench) {
     let store = bench.store();
     let (id_of_ended, record) = session(&store).await;
     let deadline = record.created.after(HOUR);
-    store.end(id_of_ended, &record, EndReason::Logout).await.unwrap();
+    store.end(id_of_ended, &record, EndReason::Logout, &By::Gateway).await.unwrap();
     assert!(!store.tighten(id_of_ended, &record, deadline).await.unwrap());
     assert_eq!(ask(&store, id_of_ended).await, ended(EndReason::Logout, &record, true));
     let unknown = id();
@@ -918,7 +922,7 @@ pub(crate) async fn whatever_the_order_nothing_that_began_before_a_revocation_li
                 }
                 14 => {
                     if let Some((id, record)) = oracle.live.iter().next().map(|(id, of)| (*id, of.2.clone())) {
-                        assert!(store.end(id, &record, EndReason::Logout).await.unwrap());
+                        assert!(store.end(id, &record, EndReason::Logout, &By::Gateway).await.unwrap());
                         oracle.end(|other, _, _| *other == id);
                     }
                 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redb::{Database, ReadableDatabase as _, ReadableTableMetadata as _, TableDefinition};
 use session_gateway::clock::{ManualClock, WallTime};
-use session_gateway::session::{EndReason, SessionId, Standing};
+use session_gateway::session::{By, EndReason, SessionId, Standing};
 use session_gateway::store::SharedStore;
 use session_gateway::store::audit::{Anchor, Anchored, AuditAnchors as _};
 use session_gateway::store::embedded::{EmbeddedStore, OpenError, OpenErrorKind};
@@ -69,7 +69,7 @@ async fn sessions_and_ends_survive_a_restart() {
     let mut bench = EmbeddedBench::start();
     let (kept, _) = session(&bench.store()).await;
     let (gone, record) = session(&bench.store()).await;
-    assert!(bench.store().end(gone, &record, EndReason::Logout).await.unwrap());
+    assert!(bench.store().end(gone, &record, EndReason::Logout, &By::Gateway).await.unwrap());
     bench.store = None;
     bench.open();
     live(&bench.store(), kept).await;
@@ -85,7 +85,7 @@ async fn what_was_answered_is_in_the_file_at_that_moment() {
     for _ in 0..5 {
         let (kept, _) = session(&bench.store()).await;
         let (gone, record) = session(&bench.store()).await;
-        assert!(bench.store().end(gone, &record, EndReason::Logout).await.unwrap());
+        assert!(bench.store().end(gone, &record, EndReason::Logout, &By::Gateway).await.unwrap());
         // As a crash would leave it: the store still has it open.
         std::fs::copy(bench.path(), &crashed).unwrap();
         let store: SharedStore = open(&crashed, &bench.clock).unwrap();
@@ -130,7 +130,7 @@ async fn a_session_is_forgotten_an_hour_after_its_absolute_deadline_and_not_befo
     let mut bench = EmbeddedBench::start();
     let store = bench.store();
     let (id, record) = session(&store).await;
-    assert!(store.end(id, &record, EndReason::Logout).await.unwrap());
+    assert!(store.end(id, &record, EndReason::Logout, &By::Gateway).await.unwrap());
     bench.elapse(9 * HOUR - Duration::from_millis(1)).await;
     store.check().await.unwrap(); // a commit sweeps when a sweep is due
     assert!(matches!(store.read(id).await.unwrap(), Standing::Ended(ended) if ended.reason == EndReason::Logout));
@@ -287,7 +287,7 @@ async fn child_that_makes_sessions_until_it_is_killed() {
         let (id, record) = session(&store).await;
         let ended = n % 2 == 1;
         if ended {
-            assert!(store.end(id, &record, EndReason::Logout).await.unwrap());
+            assert!(store.end(id, &record, EndReason::Logout, &By::Gateway).await.unwrap());
         }
         println!("session {id} {ended}");
     }

@@ -1,13 +1,16 @@
 //! A server that loses its newest data revives nothing that this gateway ended.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use session_gateway::clock::SystemClock;
-use session_gateway::session::{EndReason, Scope, SessionId, Standing, TenantId, TenantStatus, UserId};
+use session_gateway::session::{
+    By, EndReason, Revocation, Scope, SessionId, Standing, TenantChange, TenantId, TenantStatus, UserId, Words,
+};
 use session_gateway::store::SharedStore;
-use session_gateway::store::journal::Journal;
+use session_gateway::store::embedded::OpenError;
+use session_gateway::store::journal::{Journal, Late};
 use session_gateway::store::redis::RedisSettings;
 use tempfile::TempDir;
 
@@ -17,8 +20,24 @@ use crate::redis_outages::recovers;
 use crate::redis_server::{RedisServer, settings};
 
 fn journal(folder: &Path) -> Arc<Journal> {
-    let open = || Journal::open(&folder.join("journal.redb"), Arc::new(SystemClock), 8 * HOUR, Box::new(|_| ()));
-    open().unwrap()
+    telling(folder, &Told::default())
+}
+
+/// What came late, in order.
+type Told = Arc<Mutex<Vec<Late>>>;
+
+fn telling(folder: &Path, told: &Told) -> Arc<Journal> {
+    try_telling(folder, told).unwrap()
+}
+
+fn try_telling(folder: &Path, told: &Told) -> Result<Arc<Journal>, OpenError> {
+    let told = told.clone();
+    let tell = move |late| {
+        told.lock().unwrap().push(late);
+        Box::pin(async { true }) as _
+    };
+    let path = folder.join("journal.redb");
+    Journal::open(&path, Arc::new(SystemClock), 8 * HOUR, Box::new(|_| ()), Box::new(tell))
 }
 
 async fn with_journal(settings: RedisSettings, folder: &TempDir) -> SharedStore {
@@ -55,7 +74,7 @@ async fn make_some_and_end_them(store: &SharedStore, server: &RedisServer) -> Se
     let of_restored = session_of(store, "dome", "1").await.0;
     let untouched = session_of(store, "acme", "4").await.0;
     take_snapshot(server);
-    assert!(store.end(logged_out, &record, EndReason::Logout).await.unwrap());
+    assert!(store.end(logged_out, &record, EndReason::Logout, &By::Gateway).await.unwrap());
     assert_eq!(revoke_user(store, "acme", "2", EndReason::UserRevoked).await, 1);
     let scope = Scope::OtherSessions {
         tenant: TenantId::parse("acme").unwrap(),
@@ -122,9 +141,7 @@ async fn a_gateway_that_was_away_meanwhile_applies_its_journal_before_it_serves(
     let journalled = || async {
         for _ in 0..200 {
             // The one before closes it when its last task is gone.
-            let path = folder.path().join("journal.redb");
-            let open = Journal::open(&path, Arc::new(SystemClock), 8 * HOUR, Box::new(|_| ()));
-            if let Ok(journal) = open {
+            if let Ok(journal) = try_telling(folder.path(), &Told::default()) {
                 return journal;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -188,4 +205,178 @@ async fn a_revocation_that_was_cut_off_before_it_was_sent_is_carried_out_by_the_
     let id = new.id;
     stored(&store, new).await;
     live(&direct, id).await;
+}
+
+fn acme() -> TenantId {
+    TenantId::parse("acme").unwrap()
+}
+
+fn by_an_operator() -> By {
+    By::Operator { name: "ops".into(), words: Words::parse("unpaid").unwrap() }
+}
+
+fn change_to(status: TenantStatus) -> TenantChange {
+    let words = Words::parse("unpaid").unwrap();
+    TenantChange { status, reason: EndReason::TenantRevoked, words, by: by_an_operator() }
+}
+
+/// A change of acme's status that is journalled and never gets to the server; as of a gateway that is killed.
+async fn cut_off(server: &RedisServer, kept: &Arc<Journal>, status: TenantStatus) {
+    let barrier = Barrier::before(server, b"string.format").await;
+    let store = shared(settings(&format!("redis://127.0.0.1:{}", barrier.port)).with_journal(kept.clone())).await;
+    let call = tokio::spawn(async move { store.change_tenant(&acme(), &change_to(status)).await });
+    barrier.reached.notified().await;
+    call.abort();
+    let _ = call.await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_status_that_was_cut_off_comes_late_and_is_told_once() {
+    let (mut server, folder) = (forgetful().await, tempfile::tempdir().unwrap());
+    let direct = shared(server.tcp()).await;
+    let (id, _) = session(&direct).await;
+    take_snapshot(&server);
+    let told = Told::default();
+    let kept = telling(folder.path(), &told);
+    cut_off(&server, &kept, TenantStatus::Suspended).await;
+    live(&direct, id).await;
+    let store = shared(server.tcp().with_journal(kept)).await;
+    assert_eq!(store.tenant_status(&acme()).await.unwrap(), TenantStatus::Suspended);
+    assert!(matches!(store.read(id).await.unwrap(), Standing::Ended(_)));
+    let view = store.tenant(&acme()).await.unwrap();
+    assert_eq!(view.changed.unwrap().words.as_str(), "unpaid");
+    let late = told.lock().unwrap().clone();
+    let [late] = &late[..] else { panic!("told once: {late:?}") };
+    assert_eq!((&late.tenant, late.status, late.ended), (&Some(acme()), Some(TenantStatus::Suspended), 1));
+    assert_eq!((&late.by, late.reason, late.already), (&Some(by_an_operator()), EndReason::TenantRevoked, false));
+    assert!(late.asked.is_some());
+    // A server that loses it gets it again, and nobody is told.
+    restart_from_snapshot(&mut server).await;
+    recovers(&store).await;
+    assert_eq!(store.tenant_status(&acme()).await.unwrap(), TenantStatus::Suspended);
+    assert_eq!(told.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_word_about_a_tenant_on_any_gateway_supersedes_one_that_failed_but_not_its_end() {
+    for same_gateway in [false, true] {
+        let (mut server, folder) = (forgetful().await, tempfile::tempdir().unwrap());
+        let direct = shared(server.tcp()).await;
+        let (before, _) = session(&direct).await;
+        take_snapshot(&server);
+        let told = Told::default();
+        let kept = telling(folder.path(), &told);
+        if same_gateway {
+            // Connected already, so that it carries out nothing before the restoring comes through.
+            let store = shared(server.tcp().with_journal(kept.clone())).await;
+            cut_off(&server, &kept, TenantStatus::Suspended).await;
+            store.change_tenant(&acme(), &change_to(TenantStatus::Active)).await.unwrap();
+        } else {
+            cut_off(&server, &kept, TenantStatus::Suspended).await;
+            direct.change_tenant(&acme(), &change_to(TenantStatus::Active)).await.unwrap();
+        }
+        let store = shared(server.tcp().with_journal(kept)).await;
+        for _ in 0..2 {
+            assert_eq!(store.tenant_status(&acme()).await.unwrap(), TenantStatus::Active, "{same_gateway}");
+            assert!(matches!(store.read(before).await.unwrap(), Standing::Ended(_)), "{same_gateway}");
+            session(&store).await;
+            restart_from_snapshot(&mut server).await;
+            recovers(&store).await;
+        }
+        let late = told.lock().unwrap().clone();
+        assert_eq!(late.iter().map(|late| late.status).collect::<Vec<_>>(), [None], "{same_gateway}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restoring_that_failed_does_not_undo_a_later_suspension() {
+    let (server, folder) = (RedisServer::start(&[]).await, tempfile::tempdir().unwrap());
+    let direct = shared(server.tcp()).await;
+    direct.change_tenant(&acme(), &change_to(TenantStatus::Suspended)).await.unwrap();
+    let told = Told::default();
+    let kept = telling(folder.path(), &told);
+    cut_off(&server, &kept, TenantStatus::Active).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    direct.change_tenant(&acme(), &change_to(TenantStatus::Deleted)).await.unwrap();
+    let store = shared(server.tcp().with_journal(kept)).await;
+    assert_eq!(store.tenant_status(&acme()).await.unwrap(), TenantStatus::Deleted);
+    assert_eq!(told.lock().unwrap().len(), 0, "nothing came of it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_refuses_while_the_connection_holds_is_carried_out_once_it_may_be() {
+    let (server, folder) = (RedisServer::start(&[]).await, tempfile::tempdir().unwrap());
+    let told = Told::default();
+    let store = shared(server.tcp().with_journal(telling(folder.path(), &told))).await;
+    let (before, _) = session(&store).await;
+    let (stays, _) = session(&store).await;
+    server.cli(&["ACL", "SETUSER", "default", "-eval", "-unlink"]);
+    let scope = Scope::OtherSessions { tenant: acme(), user: UserId::parse("7").unwrap(), keep: stays };
+    let by = By::Event("DELETE /x".into());
+    let revocation = Revocation { scope, reason: EndReason::UserOthersRevoked, by: by.clone() };
+    let refused = store.revoke(&revocation).await.unwrap_err();
+    assert!(refused.comes_late, "{refused:?}");
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    live(&store, before).await;
+    server.cli(&["ACL", "SETUSER", "default", "+eval", "+unlink"]);
+    let (since, _) = session(&store).await;
+    for _ in 0..300 {
+        if !told.lock().unwrap().is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(
+        matches!(store.read(before).await.unwrap(), Standing::Ended(end) if end.reason == EndReason::UserOthersRevoked)
+    );
+    live(&store, since).await;
+    live(&store, stays).await;
+    let late = told.lock().unwrap().clone();
+    assert_eq!((late.len(), late[0].ended, late[0].by.as_ref()), (1, 1, Some(&by)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_of_a_server_that_is_gone_comes_late_and_ends_nothing_made_since() {
+    let (mut server, folder) = (RedisServer::start(&[]).await, tempfile::tempdir().unwrap());
+    let direct = shared(server.tcp()).await;
+    let told = Told::default();
+    let store = shared(server.tcp().with_journal(telling(folder.path(), &told))).await;
+    let (before, record) = session(&store).await;
+    let (other, other_record) = session_of(&store, "acme", "8").await;
+    server.kill();
+    let scope = Scope::User { tenant: acme(), user: record.principal.user.clone() };
+    let revocation = Revocation { scope, reason: EndReason::UserRevoked, by: By::User };
+    assert!(store.revoke(&revocation).await.unwrap_err().comes_late);
+    assert!(store.end(other, &other_record, EndReason::Logout, &By::User).await.unwrap_err().comes_late);
+    // Nobody is shut out, or let in again, by a call that cannot be made now.
+    let refused = store.change_tenant(&acme(), &change_to(TenantStatus::Suspended)).await.unwrap_err();
+    assert!(!refused.comes_late);
+    drop(store);
+    // Others are there before this gateway is back.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    server.run().await;
+    recovers(&direct).await;
+    let (since, _) = session(&direct).await;
+    live(&direct, before).await;
+    let mut kept = try_telling(folder.path(), &told);
+    for _ in 0..200 {
+        if kept.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        kept = try_telling(folder.path(), &told);
+    }
+    let store = shared(server.tcp().with_journal(kept.unwrap())).await;
+    for over in [before, other] {
+        assert!(matches!(store.read(over).await.unwrap(), Standing::Ended(_)));
+    }
+    live(&store, since).await;
+    assert_eq!(store.tenant_status(&acme()).await.unwrap(), TenantStatus::Active);
+    let late = told.lock().unwrap().clone();
+    assert_eq!(late.len(), 2);
+    assert_eq!((late[0].ended, late[0].session), (1, None));
+    assert_eq!(
+        (late[1].ended, late[1].session, late[1].user.as_ref()),
+        (1, Some(other), Some(&other_record.principal.user))
+    );
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use session_gateway::clock::SystemClock;
 use session_gateway::entropy::SystemEntropy;
 use session_gateway::secret::Secret;
-use session_gateway::session::{EndReason, Revocation, Scope, SessionId, Standing, TenantStatus};
+use session_gateway::session::{By, EndReason, Revocation, Scope, SessionId, Standing, TenantStatus};
 use session_gateway::store::audit::{
     Anchor, Anchored, AuditAnchors as _, AuditStream as _, SharedLine, StreamEntry, StreamPosition,
 };
@@ -159,7 +159,7 @@ async fn the_keys_are_those_of_the_manual_and_expire_as_it_says() {
         format!("{id}\n{deadline}")
     );
 
-    assert!(store.end(id, &record, EndReason::Logout).await.unwrap());
+    assert!(store.end(id, &record, EndReason::Logout, &By::Gateway).await.unwrap());
     assert_eq!(server.cli(&["GET", &format!("sg:e:{{{id}}}")]), "logout");
     assert_eq!(expires(&format!("sg:e:{{{id}}}")), kept);
     assert_eq!(server.cli(&["EXISTS", &format!("sg:t:{{{id}}}")]), "0");
@@ -236,11 +236,11 @@ async fn a_restored_touch_key_revives_nothing() {
     let server = RedisServer::start(&[]).await;
     let store = shared(server.unix()).await;
     let (id, record) = session(&store).await;
-    assert!(store.end(id, &record, EndReason::Logout).await.unwrap());
+    assert!(store.end(id, &record, EndReason::Logout, &By::Gateway).await.unwrap());
     server.cli(&["SET", &format!("sg:t:{{{id}}}"), "1", "EX", "1000"]);
     assert!(matches!(store.read(id).await.unwrap(), Standing::Ended(ended) if ended.reason == EndReason::Logout));
     assert!(!store.tighten(id, &record, record.deadline).await.unwrap());
-    assert!(!store.end(id, &record, EndReason::Revoked).await.unwrap());
+    assert!(!store.end(id, &record, EndReason::Revoked, &By::Gateway).await.unwrap());
 }
 
 #[tokio::test]
@@ -339,7 +339,7 @@ async fn a_touch_that_arrives_after_the_end_revives_nothing() {
     let touch = Touch { id, deadline: record.created.after(HOUR) };
     let touching = tokio::spawn(async move { store.touch(&[touch]).await.unwrap() });
     barrier.reached.notified().await;
-    assert!(direct.end(id, &record, EndReason::Logout).await.unwrap());
+    assert!(direct.end(id, &record, EndReason::Logout, &By::Gateway).await.unwrap());
     barrier.release.notify_one();
     assert_eq!(touching.await.unwrap(), [false]);
     assert!(matches!(direct.read(id).await.unwrap(), Standing::Ended(_)));
@@ -403,7 +403,7 @@ async fn a_broken_standing_of_a_tenant_is_mended_by_a_status_alone() {
     let (id, record) = session(&store).await;
     let tenant = record.principal.tenant.clone();
     server.cli(&["SET", &format!("sg:n:{{{}}}", hash(&["acme"])), "0 frozen solid"]);
-    let revocation = Revocation { scope: Scope::Tenant { tenant }, reason: EndReason::TenantRevoked };
+    let revocation = Revocation { scope: Scope::Tenant { tenant }, reason: EndReason::TenantRevoked, by: By::Gateway };
     // It may have been suspended: raising its generation alone would let it in again.
     assert!(store.revoke(&revocation).await.unwrap_err().cause.contains("set its status"));
     assert_eq!(change_tenant(&store, "acme", TenantStatus::Suspended).await, 1);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use session_gateway::secret::Secret;
-use session_gateway::session::{EndReason, SessionRecord, Standing};
+use session_gateway::session::{By, EndReason, SessionRecord, Standing};
 use session_gateway::store::observe::Unobserved;
 use session_gateway::store::redis::{RedisSettings, RedisStore};
 use session_gateway::store::{Condition, Creation, NewSession, SharedStore, StoreResult, Touch};
@@ -60,12 +60,12 @@ async fn a_killed_server_is_unavailable_at_once_and_its_sessions_are_back_with_i
     let store = shared(server.tcp()).await;
     let (id, record) = session(&store).await;
     let (gone, gone_record) = session(&store).await;
-    store.end(gone, &gone_record, EndReason::Logout).await.unwrap();
+    store.end(gone, &gone_record, EndReason::Logout, &By::Gateway).await.unwrap();
     server.kill();
     for _ in 0..3 {
         fails_within_a_second(store.read(id)).await;
         fails_within_a_second(store.create(login_without(&record))).await;
-        fails_within_a_second(store.end(id, &record, EndReason::Logout)).await;
+        fails_within_a_second(store.end(id, &record, EndReason::Logout, &By::Gateway)).await;
         fails_within_a_second(store.check()).await;
         fails_within_a_second(store.now()).await;
     }
@@ -99,7 +99,7 @@ async fn a_frozen_server_is_answered_for_within_a_second_then_at_once_and_recove
     server.freeze();
     let (read, ended) = tokio::join!(
         fails_within_a_second(store.read(id)),
-        fails_within_a_second(store.end(id, &record, EndReason::Logout)),
+        fails_within_a_second(store.end(id, &record, EndReason::Logout, &By::Gateway)),
     );
     assert!(read.contains("in time") && ended.contains("in time"), "{read} {ended}");
     let asked = instant();
@@ -185,7 +185,7 @@ async fn a_full_server_still_ends_sessions() {
     assert_eq!(store.touch(&[Touch { id: *id, deadline: record.created.after(HOUR) }]).await.unwrap(), [true]);
     let lower = SessionRecord { deadline: record.deadline.before(HOUR), ..record.clone() };
     assert!(store.tighten(*id, &lower, in_millis(record.created.after(HOUR))).await.unwrap());
-    assert!(store.end(*id, &lower, EndReason::Logout).await.unwrap());
+    assert!(store.end(*id, &lower, EndReason::Logout, &By::Gateway).await.unwrap());
     assert!(matches!(store.read(*id).await.unwrap(), Standing::Ended(ended) if ended.reason == EndReason::Logout));
     assert!(store.note_end(unused_id, &unused_record, EndReason::IdleTimeout).await.unwrap());
     assert_eq!(revoke_user(&store, "acme", "7", EndReason::UserRevoked).await, 5);
@@ -206,7 +206,7 @@ async fn a_replica_is_unavailable_until_it_is_a_master_again() {
     let (id, record) = session(&store).await;
     server.cli(&["REPLICAOF", "127.0.0.1", "1"]);
     becomes_unavailable(&store, "READONLY").await;
-    let cause = fails_within_a_second(store.end(id, &record, EndReason::Logout)).await;
+    let cause = fails_within_a_second(store.end(id, &record, EndReason::Logout, &By::Gateway)).await;
     assert!(cause.contains("READONLY"), "{cause}");
     // Reads as well: a replica may not know what was ended on the master.
     assert!(fails_within_a_second(store.read(id)).await.contains("READONLY"));
@@ -294,11 +294,11 @@ async fn a_permission_taken_away_is_unavailable_for_what_needs_it() {
     let store = shared(as_the_manuals_user(&server)).await;
     let (id, record) = session(&store).await;
     server.cli(&["ACL", "SETUSER", "session-gateway", "-eval"]);
-    let cause = fails_within_a_second(store.end(id, &record, EndReason::Logout)).await;
+    let cause = fails_within_a_second(store.end(id, &record, EndReason::Logout, &By::Gateway)).await;
     assert!(cause.contains("NOPERM") && cause.contains("docs/redis.md"), "{cause}");
     live(&store, id).await;
     server.cli(&["ACL", "SETUSER", "session-gateway", "+eval"]);
-    assert!(store.end(id, &record, EndReason::Logout).await.unwrap());
+    assert!(store.end(id, &record, EndReason::Logout, &By::Gateway).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use session_gateway::session::{
-    EndReason, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantStatus,
+    By, EndReason, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantStatus,
 };
 use session_gateway::store::observe::{Outcome, StoreObserver};
 use session_gateway::store::touch_queue::{Queued, TouchQueue};
@@ -81,7 +81,7 @@ impl SessionStore for Recorder {
     async fn tighten(&self, _: SessionId, _: &SessionRecord, _: StoreTime) -> StoreResult<bool> {
         unimplemented!()
     }
-    async fn end(&self, _: SessionId, _: &SessionRecord, _: EndReason) -> StoreResult<bool> {
+    async fn end(&self, _: SessionId, _: &SessionRecord, _: EndReason, _: &By) -> StoreResult<bool> {
         unimplemented!()
     }
     async fn note_end(&self, _: SessionId, _: &SessionRecord, _: EndReason) -> StoreResult<bool> {

@@ -38,7 +38,8 @@ use super::{
 };
 use crate::clock::SharedClock;
 use crate::session::{
-    EndReason, Revocation, Scope, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantStatus,
+    By, EndReason, Revocation, Scope, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
+    TenantStatus,
 };
 
 /// Jobs that may wait for the commit thread. More are refused at once: the disk is too slow for what is asked of it.
@@ -259,7 +260,7 @@ impl SessionStore for EmbeddedStore {
         self.write("tighten", move |tables, now| tables.tighten(id, &record, touch_deadline, now)).await
     }
 
-    async fn end(&self, id: SessionId, record: &SessionRecord, reason: EndReason) -> StoreResult<bool> {
+    async fn end(&self, id: SessionId, record: &SessionRecord, reason: EndReason, _: &By) -> StoreResult<bool> {
         let record = record.clone();
         self.write("end", move |tables, now| tables.end(id, &record, reason, now)).await
     }
@@ -269,7 +270,7 @@ impl SessionStore for EmbeddedStore {
     }
 
     async fn revoke(&self, revocation: &Revocation) -> StoreResult<Revoked> {
-        let Revocation { scope, reason } = revocation.clone();
+        let Revocation { scope, reason, .. } = revocation.clone();
         let revoke = move |tables: &mut Tables<'_>, now| {
             let outdated = tables.raise(&scope, now)?;
             let index = match scope {

@@ -487,7 +487,11 @@ impl<'txn> Tables<'txn> {
             }
             standing => standing?.changed(change.status, now),
         };
-        let Some(changed) = changed else { return Ok(None) };
+        let Some(changed) = changed else {
+            // It was said again, which counts as the last word.
+            self.notes.insert(tenant.as_str(), TenantNote::of(change, now).encode().as_str())?;
+            return Ok(None);
+        };
         self.tenants.insert(tenant.as_str(), changed.encode().as_str())?;
         let note = TenantNote::of(change, StoreTime::from_micros(changed.generation.as_micros()));
         self.notes.insert(tenant.as_str(), note.encode().as_str())?;
@@ -512,7 +516,7 @@ impl<'txn> Tables<'txn> {
             };
             // One that cannot be read is not live for anybody.
             let (Ok(record), Some(id)) = (record, SessionId::parse(id.as_bytes())) else { continue };
-            if walk.outdated.covers(id, record.generations) {
+            if walk.outdated.covers(id, &record) {
                 ended += u64::from(self.end(id, &record, walk.reason, now)?);
             }
         }

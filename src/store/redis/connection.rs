@@ -17,11 +17,12 @@ use tokio::time::{sleep, timeout};
 
 use super::super::observe::{Outcome, SharedObserver};
 use super::super::{StoreResult, Unavailable};
+use super::answers::{exactly, time};
 use super::fault::{Fault, answers};
 use super::fitness;
 use super::keys::Keys;
-use super::replay;
 use super::settings::RedisSettings;
+use super::{late, replay};
 use crate::store::journal::Journal;
 
 /// For one connection to be made and logged in.
@@ -127,8 +128,8 @@ impl Link {
         &self.keys
     }
 
-    pub(super) fn journal(&self) -> Option<&Journal> {
-        self.settings.journal.as_deref()
+    pub(super) const fn journal(&self) -> Option<&Arc<Journal>> {
+        self.settings.journal.as_ref()
     }
 
     /// Runs one call of the store within `limit`: counts it, and draws the conclusions from its failure.
@@ -181,6 +182,7 @@ impl Link {
                     Ok(Ok(())) => {
                         self.troubles.over("heartbeat");
                         backoff = FIRST_BACKOFF;
+                        self.carry_out(&lanes).await;
                     }
                     Ok(Err(fault)) if fault.is_out_of_memory() => {
                         self.troubles.noticed("heartbeat", lanes.epoch, &fault);
@@ -229,14 +231,29 @@ impl Link {
         replay::replay(&lanes.careful, &self.keys, journal, server.as_deref()).await
     }
 
+    /// Carries out what failed since, although the connection held.
+    async fn carry_out(&self, lanes: &Lanes) {
+        let Some(journal) = self.journal().filter(|journal| journal.has_failed()) else { return };
+        match late::carry_out(&lanes.bulk, &self.keys, journal).await {
+            Ok(()) => self.troubles.over("late"),
+            Err(fault) if fault.breaks_connection() => self.lost(lanes.epoch, &fault),
+            Err(fault) => self.troubles.noticed("late", lanes.epoch, &fault),
+        }
+    }
+
     /// Asks for a write and a read: a replica, or an old master that froze, answers reads all the same.
     pub(super) async fn probe(&self, lanes: &Lanes) -> Result<(), Fault> {
         let mut write = redis::pipe();
         write.cmd("SET").arg(self.keys.probe()).arg("1").arg("PX").arg(10_000);
         let mut read = redis::pipe();
         read.cmd("TIME");
+        let asked = self.journal().map(|journal| (journal, journal.moment()));
         let (written, read) = tokio::join!(lanes.careful.ask(&write), lanes.quick.ask(&read));
-        read?;
+        let [now] = exactly(read?)?;
+        let now = time(now)?;
+        if let Some((journal, asked)) = asked {
+            journal.saw(asked, now);
+        }
         written.map(drop)
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use redis::Cmd;
 
+use super::keys::Keys;
 use super::{RedisStore, eval, scripts};
 use crate::session::{SessionRecord, StoreTime, TenantId};
 
@@ -53,8 +54,12 @@ impl KnownTenants {
 impl RedisStore {
     /// Makes a tenant known until a time, as a score.
     pub(super) fn know(&self, tenant: &TenantId, until: &str, now: StoreTime) -> Cmd {
-        let mut know = eval(scripts::KNOW, &[self.keys().known_tenants(), self.keys().names_of_tenants()]);
-        know.arg(tenant.as_str()).arg(until).arg(now.as_micros() / 1000);
-        know
+        know(self.keys(), tenant, until, now)
     }
+}
+
+pub(super) fn know(keys: &Keys, tenant: &TenantId, until: &str, now: StoreTime) -> Cmd {
+    let mut know = eval(scripts::KNOW, &[keys.known_tenants(), keys.names_of_tenants()]);
+    know.arg(tenant.as_str()).arg(until).arg(now.as_micros() / 1000);
+    know
 }

@@ -14,7 +14,8 @@ use super::connection::Lane;
 use super::fault::{Fault, number};
 use super::{RedisStore, eval, one_number, scripts};
 use crate::session::{
-    EndReason, LimitAction, Observation, Principal, SessionId, SessionLimit, SessionRecord, Standing, StoreTime, judge,
+    By, EndReason, LimitAction, Observation, Principal, SessionId, SessionLimit, SessionRecord, Standing, StoreTime,
+    judge,
 };
 
 /// How long a place is reserved: longer than any creation takes.
@@ -154,7 +155,7 @@ impl RedisStore {
             let mut pipeline = redis::pipe();
             pipeline.add_command(self.end_script(&id, &record, EndReason::Limit));
             self.add_unindex(&mut pipeline, &id, &record.principal);
-            let kept = self.keep_end(id, &record, EndReason::Limit).await;
+            let kept = self.keep_end(id, &record, EndReason::Limit, &By::Gateway).await;
             let [ended, _, _] = exactly(lane.ask_each(&mut pipeline).await?)?;
             kept.complete(None);
             if number(&ended)? == 1 {

@@ -13,8 +13,10 @@ mod audit;
 mod connection;
 mod fault;
 mod fitness;
+mod kept;
 mod keys;
 mod known;
+mod late;
 mod limit;
 mod listing;
 mod replay;
@@ -36,9 +38,9 @@ pub use self::settings::{RedisSettings, SettingsError, SharedWarn};
 use self::answers::{end, exactly, record, tenant_standing, time, touch_deadline, user_standing};
 use self::connection::{CALL_TIMEOUT, Lane, Lanes, Link};
 use self::fault::{Fault, number, unexpected};
+use self::kept::Kept;
 use self::keys::Keys;
 use self::known::KnownTenants;
-use self::replay::Kept;
 use self::tracker::Tracker;
 use super::cache::{Cache, Reading};
 use super::journal::Entry;
@@ -48,7 +50,7 @@ use super::{
     StoreResult, TenantView, Touch, Unavailable, codec,
 };
 use crate::session::{
-    EndReason, Generations, IdleLimit, Observation, Principal, Revocation, SessionId, SessionRecord, Standing,
+    By, EndReason, Generations, IdleLimit, Observation, Principal, Revocation, SessionId, SessionRecord, Standing,
     StoreTime, TenantChange, TenantId, TenantStanding, TenantStatus, UserStanding, judge,
 };
 
@@ -221,7 +223,7 @@ impl RedisStore {
         if one_number(&lanes.careful, later).await? == 1
             && matches!(self.read_from(lanes, old, None).await?, Standing::Live(_))
         {
-            self.keep_end(old, old_record, EndReason::Replaced).await.complete(None);
+            self.keep_end(old, old_record, EndReason::Replaced, &By::User).await.complete(None);
             return Ok(creation);
         }
         self.discard(&lanes.careful, &id, &principal).await?;
@@ -309,14 +311,16 @@ impl RedisStore {
     }
 
     /// Has the journal keep that a session ends.
-    async fn keep_end(&self, id: SessionId, record: &SessionRecord, reason: EndReason) -> Kept<'_> {
+    async fn keep_end(&self, id: SessionId, record: &SessionRecord, reason: EndReason, by: &By) -> Kept<'_> {
+        let Principal { tenant, user, .. } = &*record.principal;
         let entry = Entry::Session {
             id: id.to_string(),
             reason: reason.as_str().to_owned(),
             deadline: record.deadline.as_micros(),
             applied: false,
+            owner: Some((tenant.to_string(), user.to_string())),
         };
-        Kept::write(self.link.journal(), entry).await
+        Kept::write(self.link.journal(), entry, reason, by).await
     }
 
     async fn touch_on(&self, lanes: &Lanes, touches: &[Touch]) -> Result<Vec<bool>, Fault> {
@@ -423,7 +427,7 @@ impl SessionStore for RedisStore {
         tightened.map(|tightened| tightened == 1)
     }
 
-    async fn end(&self, id: SessionId, record: &SessionRecord, reason: EndReason) -> StoreResult<bool> {
+    async fn end(&self, id: SessionId, record: &SessionRecord, reason: EndReason, by: &By) -> StoreResult<bool> {
         let mut pipeline = redis::pipe();
         pipeline.add_command(self.end_script(&id, record, reason));
         self.add_unindex(&mut pipeline, &id, &record.principal);
@@ -432,11 +436,14 @@ impl SessionStore for RedisStore {
             let [ended, _, _] = exactly(lanes.careful.ask_each(&mut pipeline).await?)?;
             number(&ended)
         };
-        let kept = self.keep_end(id, record, reason).await;
+        let kept = self.keep_end(id, record, reason, by).await;
         let ended = self.link.call("end", CALL_TIMEOUT, work).await;
         // Whatever was answered: it may have been done.
         self.forget(id);
-        let ended = ended?;
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(unavailable) => return Err(kept.fail(unavailable)),
+        };
         kept.complete(None);
         Ok(ended == 1)
     }

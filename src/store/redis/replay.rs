@@ -3,59 +3,63 @@
 //!
 //! With the generation that each revocation got then, and never a newer one: sessions made since go on.
 
+use std::sync::Arc;
+
 use redis::{Cmd, Value};
 
-use super::super::journal::{Entry, Journal, Written};
+use super::super::journal::{Entry, Journal};
 use super::connection::Lane;
-use super::fault::{Fault, text};
+use super::fault::Fault;
 use super::keys::Keys;
-use super::{eval, scripts};
+use super::{eval, late, scripts};
 use crate::session::{SessionId, StoreTime, TenantId, UserId};
 use crate::store::REASON_KEPT;
 
 /// Entries applied in one step.
 const STEP: usize = 200;
 
-/// Applies what `server`, as it calls itself, may not have. All of it, unless it is the one that has all but what was
-/// never confirmed.
-pub(super) async fn replay(lane: &Lane, keys: &Keys, journal: &Journal, server: Option<&str>) -> Result<(), Fault> {
+/// Applies what `server`, as it calls itself, may not have: all that any server ever had, unless it is the one that was
+/// seen last. Then what none is known to have.
+pub(super) async fn replay(
+    lane: &Lane,
+    keys: &Keys,
+    journal: &Arc<Journal>,
+    server: Option<&str>,
+) -> Result<(), Fault> {
     let known = server.is_some() && journal.server().as_deref() == server;
+    if !known {
+        do_again(lane, keys, journal).await?;
+    }
+    late::carry_out(lane, keys, journal).await?;
+    if let (false, Some(server)) = (known, server) {
+        journal.note_server(server);
+    }
+    Ok(())
+}
+
+async fn do_again(lane: &Lane, keys: &Keys, journal: &Journal) -> Result<(), Fault> {
     let (mut after, mut count) = (0, 0);
     loop {
-        let entries = journal.entries(after, STEP).map_err(Fault::Unfit)?;
-        let Some((last, _)) = entries.last() else { break };
-        after = *last;
-        let due: Vec<(u64, Entry)> = entries.into_iter().filter(|(_, entry)| !known || !entry.is_applied()).collect();
+        let (records, last) = journal.carried_out(after, STEP).map_err(Fault::Unfit)?;
+        let Some(last) = last else { break };
+        after = last;
         let mut pipeline = redis::pipe();
-        let mut applying = Vec::with_capacity(due.len());
-        for (sequence, entry) in due {
-            // What is no tenant, user or session was never written.
-            let Some(command) = again(keys, &entry) else { continue };
-            pipeline.add_command(command);
-            applying.push((sequence, entry));
-        }
-        if applying.is_empty() {
-            continue;
-        }
-        count += applying.len();
-        for ((sequence, entry), answer) in applying.into_iter().zip(lane.ask(&pipeline).await?) {
-            if entry.is_applied() {
-                continue;
+        count += records.len();
+        for record in records {
+            if !record.is_applied() {
+                // It came late, and one by one: so it does again.
+                late::again(lane, keys, &record).await?;
+            } else if let Some(command) = again(keys, &record.entry) {
+                // What is no tenant, user or session was never written.
+                pipeline.add_command(command);
             }
-            match &entry {
-                Entry::Session { .. } => journal.applied(sequence, entry, None),
-                Entry::User { .. } | Entry::Tenant { .. } => {
-                    let standing = text(answer)?.and_then(|text| String::from_utf8(text).ok());
-                    journal.applied(sequence, entry, standing.as_deref());
-                }
-            }
+        }
+        if !pipeline.is_empty() {
+            lane.ask(&pipeline).await?;
         }
     }
     if count > 0 {
         tracing::info!(revocations = count, "the journal was applied to the session store again");
-    }
-    if let (false, Some(server)) = (known, server) {
-        journal.note_server(server);
     }
     Ok(())
 }
@@ -64,13 +68,9 @@ pub(super) async fn replay(lane: &Lane, keys: &Keys, journal: &Journal, server: 
 fn again(keys: &Keys, entry: &Entry) -> Option<Cmd> {
     match entry {
         Entry::Session { id, reason, deadline, .. } => {
-            let id = SessionId::parse(id.as_bytes())?;
-            let mut end = eval(scripts::END, &[keys.touch(&id), keys.ended(&id)]);
-            let kept = StoreTime::from_micros(*deadline).after(REASON_KEPT).as_millis_rounded_up();
-            end.arg(reason).arg(kept).arg(*deadline);
-            Some(end)
+            Some(end(keys, &SessionId::parse(id.as_bytes())?, reason, *deadline))
         }
-        Entry::User { tenant, user, floor, standing } => {
+        Entry::User { tenant, user, floor, standing, .. } => {
             let (tenant, user) = (TenantId::parse(tenant).ok()?, UserId::parse(user).ok()?);
             let mut raise = eval(scripts::RAISE_USER_AGAIN, &[keys.user(&tenant, &user)]);
             raise.arg(generation(standing.as_deref(), *floor)).arg(standing.as_deref().unwrap_or_default());
@@ -92,32 +92,12 @@ fn generation(standing: Option<&str>, floor: u64) -> String {
     known.map_or_else(|| floor.to_string(), str::to_owned)
 }
 
-/// An entry's way through the journal: written before a revocation is sent, completed after it.
-pub(super) struct Kept<'a> {
-    journal: Option<&'a Journal>,
-    written: Option<Written>,
-}
-
-impl<'a> Kept<'a> {
-    pub(super) async fn write(journal: Option<&'a Journal>, entry: Entry) -> Self {
-        let written = match journal {
-            Some(journal) => journal.write(entry).await,
-            None => None,
-        };
-        Self { journal, written }
-    }
-
-    /// Whether it outlives this process, where it was asked to.
-    pub(super) const fn is_kept(&self) -> bool {
-        self.journal.is_none() || self.written.is_some()
-    }
-
-    /// The server has it, and made this of it.
-    pub(super) fn complete(self, standing: Option<&str>) {
-        if let (Some(journal), Some(written)) = (self.journal, self.written) {
-            journal.complete(written, standing);
-        }
-    }
+/// The end of one session.
+pub(super) fn end(keys: &Keys, id: &SessionId, reason: &str, deadline: u64) -> Cmd {
+    let mut end = eval(scripts::END, &[keys.touch(id), keys.ended(id)]);
+    let kept = StoreTime::from_micros(deadline).after(REASON_KEPT).as_millis_rounded_up();
+    end.arg(reason).arg(kept).arg(deadline);
+    end
 }
 
 /// What a server calls itself: this run of it, and the history of data that it holds.

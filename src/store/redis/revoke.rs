@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis::Value;
 use tokio::sync::Semaphore;
@@ -12,7 +13,8 @@ use super::super::{Revoked, SessionStore as _, StoreResult, Unavailable, codec};
 use super::answers::{exactly, record, scanned, tenant_standing, time, user_standing};
 use super::connection::{CALL_TIMEOUT, Lane, Lanes, Link};
 use super::fault::{Fault, number, text, unexpected};
-use super::replay::Kept;
+use super::kept::Kept;
+use super::keys::Keys;
 use super::{RedisStore, eval, kept_until, scripts};
 use crate::session::{
     EndReason, Exemption, Revocation, Scope, SessionId, SessionRecord, StoreTime, TenantChange, TenantId, TenantNote,
@@ -21,15 +23,15 @@ use crate::session::{
 
 impl RedisStore {
     pub(super) async fn revoke_all(&self, revocation: &Revocation) -> StoreResult<Revoked> {
-        let floor = self.now().await?.as_micros();
-        let (entry, index) = match &revocation.scope {
-            Scope::User { tenant, user } | Scope::OtherSessions { tenant, user, .. } => (
-                Entry::User { tenant: tenant.to_string(), user: user.to_string(), floor, standing: None },
-                self.keys().user_index(tenant, user),
-            ),
-            Scope::Tenant { tenant } => (tenant_entry(tenant, floor, None), self.keys().tenant_index(tenant)),
+        let index = match &revocation.scope {
+            Scope::User { tenant, user } | Scope::OtherSessions { tenant, user, .. } => {
+                self.keys().user_index(tenant, user)
+            }
+            Scope::Tenant { tenant } => self.keys().tenant_index(tenant),
         };
-        let kept = Kept::write(self.link.journal(), entry).await;
+        // Before the server is asked anything: should it be gone, this is carried out once it is back.
+        let entry = |floor| entry_of(&revocation.scope, floor);
+        let kept = Kept::write_many(self.link.journal(), entry, revocation.reason, &revocation.by).await;
         let journalled = kept.is_kept();
         let work = |lanes: Arc<Lanes>| async move {
             let lane = &lanes.careful;
@@ -47,14 +49,19 @@ impl RedisStore {
             Scope::User { tenant, user } | Scope::OtherSessions { tenant, user, .. } => self.keys().user(tenant, user),
             Scope::Tenant { tenant } => self.keys().tenant(tenant),
         });
-        let (outdated, standing) = raised?;
+        let (outdated, standing) = match raised {
+            Ok(raised) => raised,
+            Err(unavailable) => return Err(kept.fail(unavailable)),
+        };
         kept.complete(Some(&standing));
         Ok(self.walk(index, outdated, revocation.reason, journalled).await)
     }
 
     pub(super) async fn change_status(&self, tenant: &TenantId, change: &TenantChange) -> StoreResult<Revoked> {
-        let floor = self.now().await?.as_micros();
-        let kept = Kept::write(self.link.journal(), tenant_entry(tenant, floor, Some(change))).await;
+        // A change that nobody could make now is not begun: it would come late, and against a later wish perhaps.
+        self.now().await?;
+        let entry = |floor| tenant_entry(tenant, floor, Some(change));
+        let kept = Kept::write_many(self.link.journal(), entry, change.reason, &change.by).await;
         let journalled = kept.is_kept();
         let work = |lanes: Arc<Lanes>| async move {
             // Known first: a tenant that is shut out must be in the list by which operators find it.
@@ -65,7 +72,10 @@ impl RedisStore {
         };
         let raised = self.link.call("change_tenant", CALL_TIMEOUT, work).await;
         self.outdate(&self.keys().tenant(tenant));
-        let (standing, changed) = raised?;
+        let (standing, changed) = match raised {
+            Ok(raised) => raised,
+            Err(unavailable) => return Err(kept.fail(unavailable)),
+        };
         kept.complete(Some(&standing.encode()));
         // A restored tenant has no sessions: the status that it had ended them.
         if !changed || change.status == TenantStatus::Active {
@@ -138,15 +148,30 @@ impl RedisStore {
 
     async fn walk(&self, index: String, outdated: Outdated, reason: EndReason, journalled: bool) -> Revoked {
         let tally = Tally::default();
-        let walk = Walk { link: Arc::clone(&self.link), index, outdated, reason, tally: tally.clone() };
-        counted(walk.run(Arc::clone(&self.walks)), tally, journalled).await
+        let walk = Walk::new(self.keys().clone(), index, outdated, reason, tally.clone());
+        counted(walk.run(Arc::clone(&self.link), Arc::clone(&self.walks)), tally, journalled).await
     }
 }
 
-fn tenant_entry(tenant: &TenantId, floor: u64, change: Option<&TenantChange>) -> Entry {
+fn entry_of(scope: &Scope, floor: StoreTime) -> Entry {
+    let of_user = |tenant: &TenantId, user: &UserId, keep: Option<&SessionId>| Entry::User {
+        tenant: tenant.to_string(),
+        user: user.to_string(),
+        floor: floor.as_micros(),
+        standing: None,
+        keep: keep.map(SessionId::to_string),
+    };
+    match scope {
+        Scope::User { tenant, user } => of_user(tenant, user, None),
+        Scope::OtherSessions { tenant, user, keep } => of_user(tenant, user, Some(keep)),
+        Scope::Tenant { tenant } => tenant_entry(tenant, floor, None),
+    }
+}
+
+fn tenant_entry(tenant: &TenantId, floor: StoreTime, change: Option<&TenantChange>) -> Entry {
     Entry::Tenant {
         tenant: tenant.to_string(),
-        floor,
+        floor: floor.as_micros(),
         status: change.map_or(String::new(), |change| change.status.as_str().to_owned()),
         note: change.map_or(String::new(), TenantNote::without_time),
         standing: None,
@@ -154,22 +179,39 @@ fn tenant_entry(tenant: &TenantId, floor: u64, change: Option<&TenantChange>) ->
 }
 
 /// Ends what is outdated in an index, one by one.
-struct Walk {
-    link: Arc<Link>,
+pub(super) struct Walk {
+    keys: Keys,
     index: String,
     outdated: Outdated,
     reason: EndReason,
     tally: Tally,
+    /// Whether there is anything in the index that is not outdated.
+    left: AtomicBool,
 }
 
 impl Walk {
-    async fn run(self, turns: Arc<Semaphore>) -> StoreResult<()> {
+    pub(super) const fn new(keys: Keys, index: String, outdated: Outdated, reason: EndReason, tally: Tally) -> Self {
+        Self { keys, index, outdated, reason, tally, left: AtomicBool::new(false) }
+    }
+
+    /// To its end on one connection. Answers whether anything is left that is not outdated.
+    pub(super) async fn run_on(self, lane: &Lane) -> Result<bool, Fault> {
+        let mut cursor = Vec::from(*b"0");
+        loop {
+            cursor = self.step(lane, &cursor).await?;
+            if cursor == b"0" {
+                return Ok(self.left.load(Ordering::Relaxed));
+            }
+        }
+    }
+
+    async fn run(self, link: Arc<Link>, turns: Arc<Semaphore>) -> StoreResult<()> {
         let _turn = turns.acquire().await.map_err(Unavailable::because)?;
         let mut cursor = Vec::from(*b"0");
         loop {
             let (walk, from) = (&self, &cursor);
             let step = |lanes: Arc<Lanes>| async move { walk.step(&lanes.bulk, from).await };
-            cursor = self.link.call("revoke_walk", CALL_TIMEOUT, step).await?;
+            cursor = link.call("revoke_walk", CALL_TIMEOUT, step).await?;
             if cursor == b"0" {
                 return Ok(());
             }
@@ -190,7 +232,7 @@ impl Walk {
 
     /// Plain commands, each of which the server runs by itself: no step keeps it from others.
     async fn end_outdated(&self, lane: &Lane, ids: &[SessionId]) -> Result<(), Fault> {
-        let keys = self.link.keys();
+        let keys = &self.keys;
         let mut pipeline = redis::pipe();
         pipeline.cmd("TIME");
         for id in ids {
@@ -202,8 +244,10 @@ impl Walk {
         for (id, kept) in ids.iter().zip(answers) {
             // One that cannot be read is not live for anybody, and is left to expire.
             let Some(Ok(record)) = text(kept)?.map(|bytes| codec::decode(&bytes)) else { continue };
-            if self.outdated.covers(*id, record.generations) {
+            if self.outdated.covers(*id, &record) {
                 outdated.push((*id, record));
+            } else if now < record.deadline {
+                self.left.store(true, Ordering::Relaxed);
             }
         }
         if outdated.is_empty() {
@@ -230,7 +274,7 @@ impl Walk {
         ended: &[(&SessionId, &SessionRecord)],
         outdated: &[(SessionId, SessionRecord)],
     ) -> Result<(), Fault> {
-        let keys = self.link.keys();
+        let keys = &self.keys;
         let mut pipeline = redis::pipe();
         for (id, record) in ended {
             let reason = pipeline.cmd("SET").arg(keys.ended(id)).arg(self.reason.as_str());

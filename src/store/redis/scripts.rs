@@ -82,7 +82,8 @@ return new
 /// Arguments: the status (or nothing), and the note without its time. Answers the new standing, and 0 if it stays as it
 /// was.
 ///
-/// A standing that cannot be read may have been anything: only a new status mends it.
+/// A standing that cannot be read may have been anything: only a new status mends it. The note says when the last word
+/// about the status was, also where that stayed active.
 pub(super) const RAISE_TENANT: &str = r"#!lua flags=allow-oom
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -90,7 +91,10 @@ local text = redis.call('GET', KEYS[1]) or '0'
 local old, status = string.match(text, '^(%d+)$'), 'active'
 if not old then old, status = string.match(text, '^(%d+) (%a+)$') end
 if ARGV[1] == '' and not old then return redis.error_reply('UNREADABLE the standing of the tenant: set its status') end
-if ARGV[1] == 'active' and old and status == 'active' then return {text, 0} end
+if ARGV[1] == 'active' and old and status == 'active' then
+  redis.call('SET', KEYS[2], string.format('%.0f', now) .. ' ' .. ARGV[2])
+  return {text, 0}
+end
 if ARGV[1] ~= '' then status = ARGV[1] end
 local new = string.format('%.0f', math.max(now, (tonumber(old) or 0) + 1))
 text = new
@@ -112,20 +116,37 @@ redis.call('SET', KEYS[1], new)
 return new
 ";
 
-/// The same for a tenant. Keys: the tenant's standing, its note. Arguments: the generation, the standing (or nothing: it
-/// was never confirmed), the status that it was to get (or nothing), the note without its time. Answers the standing now.
+/// The same for a tenant. Keys: the tenant's standing, its note. Arguments: the generation, the standing (or nothing: then
+/// the status stays as it is), the status that it was to get (or nothing), the note without its time. Answers the standing
+/// now.
 pub(super) const RAISE_TENANT_AGAIN: &str = r"#!lua flags=allow-oom
 local text = redis.call('GET', KEYS[1]) or '0'
 local old, status = string.match(text, '^(%d+)( ?%a*)$')
 if old and tonumber(old) >= tonumber(ARGV[1]) then return text end
 local new = ARGV[2]
-if new == '' then
-  new = ARGV[1]
-  if ARGV[3] == '' then new = new .. (status or ' suspended') elseif ARGV[3] ~= 'active' then new = new .. ' ' .. ARGV[3] end
-end
+if new == '' then new = ARGV[1] .. (status or ' suspended') end
 redis.call('SET', KEYS[1], new)
 if ARGV[3] ~= '' then redis.call('SET', KEYS[2], ARGV[1] .. ' ' .. ARGV[4]) end
 return new
+";
+
+/// Changes a tenant's status late, unless that was changed since. Keys: the tenant's standing, its note. Arguments: the time
+/// of the call, the status, the note without its time. Answers the standing now, and 1; 2 if it was so already; 0 if a
+/// later word counts.
+///
+/// Whoever is shut out loses all sessions: the generation is raised above any that there is.
+pub(super) const CHANGE_TENANT_LATE: &str = r"#!lua flags=allow-oom
+local text = redis.call('GET', KEYS[1]) or '0'
+local old, status = string.match(text, '^(%d+)$'), 'active'
+if not old then old, status = string.match(text, '^(%d+) (%a+)$') end
+local said, note = string.match(redis.call('GET', KEYS[2]) or '', '^(%d+) (.*)$')
+if old and status == ARGV[2] and (status == 'active' or note == ARGV[3]) then return {text, 2} end
+if said and tonumber(said) >= tonumber(ARGV[1]) then return {text, 0} end
+text = string.format('%.0f', math.max(tonumber(ARGV[1]), (tonumber(old) or 0) + 1))
+if ARGV[2] ~= 'active' then text = text .. ' ' .. ARGV[2] end
+redis.call('SET', KEYS[1], text)
+redis.call('SET', KEYS[2], ARGV[1] .. ' ' .. ARGV[3])
+return {text, 1}
 ";
 
 /// Makes a tenant known. Keys: the tenants by deadline, the tenants by name. Arguments: the tenant, until when it is

@@ -1,0 +1,279 @@
+//! What the journal writes down, and the bytes of it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::WallTime;
+use crate::session::{By, EndReason, SessionId, TenantId, TenantStatus, UserId, Words};
+
+/// The version of the bytes, which is the first of them.
+const FORMAT: u8 = 2;
+/// What the first version begins with instead: an entry alone, as a map of one.
+const FIRST_FORMAT: u8 = 0x81;
+
+/// What was ended. `floor` is the server's time just before; `standing` is what the server made of it, once known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::store) enum Entry {
+    /// One session, which would have lived until `deadline` (µs); `owner` is its tenant and user.
+    Session {
+        id: String,
+        reason: String,
+        deadline: u64,
+        applied: bool,
+        #[serde(default)]
+        owner: Option<(String, String)>,
+    },
+    /// A user's sessions, but for `keep`.
+    User {
+        tenant: String,
+        user: String,
+        floor: u64,
+        standing: Option<String>,
+        #[serde(default)]
+        keep: Option<String>,
+    },
+    /// A tenant's sessions; with a change of its status, if `status` is one.
+    Tenant { tenant: String, floor: u64, status: String, note: String, standing: Option<String> },
+}
+
+/// The call that asked for it, to be told should it come late.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::store) struct Call {
+    /// When (µs), by the clock of the gateway.
+    at: u64,
+    reason: String,
+    actor: Actor,
+    words: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Actor {
+    Gateway,
+    User,
+    Event(String),
+    Operator(String),
+}
+
+impl Call {
+    pub(in crate::store) fn new(at: WallTime, reason: EndReason, by: &By) -> Self {
+        let (actor, words) = match by {
+            By::Gateway => (Actor::Gateway, String::new()),
+            By::User => (Actor::User, String::new()),
+            By::Event(name) => (Actor::Event(name.to_string()), String::new()),
+            By::Operator { name, words } => (Actor::Operator(name.to_string()), words.as_str().to_owned()),
+        };
+        Self { at: at.as_micros(), reason: reason.as_str().to_owned(), actor, words }
+    }
+
+    fn by(&self) -> By {
+        match &self.actor {
+            Actor::Gateway => By::Gateway,
+            Actor::User => By::User,
+            Actor::Event(name) => By::Event(name.as_str().into()),
+            Actor::Operator(name) => {
+                By::Operator { name: name.as_str().into(), words: Words::parse(&self.words).unwrap_or_default() }
+            }
+        }
+    }
+}
+
+/// One entry of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::store) struct Record {
+    pub(in crate::store) entry: Entry,
+    /// `None`: an earlier version did not write it down.
+    call: Option<Call>,
+    /// Its delayed effect was told already.
+    told: bool,
+}
+
+impl Record {
+    pub(in crate::store) const fn new(entry: Entry, call: Call) -> Self {
+        Self { entry, call: Some(call), told: false }
+    }
+
+    pub(super) fn encode(&self) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+        let mut bytes = vec![FORMAT];
+        rmp_serde::encode::write(&mut bytes, self)?;
+        Ok(bytes)
+    }
+
+    /// Answers why not, if it cannot be read: what it ended is not known then, and must not be passed over.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
+        match bytes.split_first() {
+            Some((&FORMAT, record)) => rmp_serde::from_slice(record).map_err(|error| error.to_string()),
+            Some((&FIRST_FORMAT, _)) => {
+                let entry = rmp_serde::from_slice(bytes).map_err(|error| error.to_string())?;
+                Ok(Self { entry, call: None, told: false })
+            }
+            Some((format, _)) => Err(format!("it is of format {format}, which another version of the gateway wrote")),
+            None => Err(String::from("it is empty")),
+        }
+    }
+
+    /// Whether the server is not known to have it, so that it is yet to be carried out.
+    pub(super) const fn is_open(&self) -> bool {
+        !self.told && !self.is_applied()
+    }
+
+    /// Whether what the server made of it is known.
+    pub(in crate::store) const fn is_applied(&self) -> bool {
+        match &self.entry {
+            Entry::Session { applied, .. } => *applied,
+            Entry::User { standing, .. } | Entry::Tenant { standing, .. } => standing.is_some(),
+        }
+    }
+
+    /// With what the server made of it.
+    pub(super) fn applied(mut self, made: Option<&str>) -> Self {
+        match &mut self.entry {
+            Entry::Session { applied, .. } => *applied = true,
+            Entry::User { standing, .. } | Entry::Tenant { standing, .. } => *standing = made.map(str::to_owned),
+        }
+        self
+    }
+
+    /// Its delayed effect is on record elsewhere from now on.
+    pub(super) const fn told(mut self) -> Self {
+        self.told = true;
+        self
+    }
+
+    /// The tenant whose status it changes, and whether that ends sessions as well.
+    pub(super) fn status(&self) -> Option<(&str, bool)> {
+        match &self.entry {
+            Entry::Tenant { tenant, status, .. } if !status.is_empty() => {
+                Some((tenant, status != TenantStatus::Active.as_str()))
+            }
+            _ => None,
+        }
+    }
+
+    /// What is left of it when a later word about the tenant's status counts.
+    pub(super) fn without_status(mut self) -> Self {
+        if let Entry::Tenant { status, note, .. } = &mut self.entry {
+            status.clear();
+            note.clear();
+        }
+        self
+    }
+
+    /// Why the sessions end.
+    pub(in crate::store) fn reason(&self) -> EndReason {
+        let by_call = self.call.as_ref().map(|call| call.reason.as_str());
+        let (known, otherwise) = match &self.entry {
+            Entry::Session { reason, .. } => (Some(reason.as_str()), EndReason::Revoked),
+            Entry::User { .. } => (by_call, EndReason::UserRevoked),
+            Entry::Tenant { .. } => (by_call, EndReason::TenantRevoked),
+        };
+        known.and_then(|reason| EndReason::parse(reason.as_bytes())).unwrap_or(otherwise)
+    }
+
+    /// What is to be told of its delayed effect.
+    pub(in crate::store) fn late(&self) -> Late {
+        let (mut tenant, mut user, mut session) = (None, None, None);
+        match &self.entry {
+            Entry::Session { id, owner, .. } => {
+                session = SessionId::parse(id.as_bytes());
+                if let Some((of_tenant, of_user)) = owner {
+                    (tenant, user) = (TenantId::parse(of_tenant).ok(), UserId::parse(of_user).ok());
+                }
+            }
+            Entry::User { tenant: of_tenant, user: of_user, .. } => {
+                (tenant, user) = (TenantId::parse(of_tenant).ok(), UserId::parse(of_user).ok());
+            }
+            Entry::Tenant { tenant: of_tenant, .. } => tenant = TenantId::parse(of_tenant).ok(),
+        }
+        Late {
+            tenant,
+            user,
+            session,
+            status: None,
+            reason: self.reason(),
+            by: self.call.as_ref().map(Call::by),
+            asked: self.call.as_ref().map(|call| WallTime::from_micros(call.at)),
+            ended: 0,
+            already: false,
+        }
+    }
+}
+
+/// The delayed effect of a call that failed, or was cut off before it was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// Whose sessions ended.
+    pub tenant: Option<TenantId>,
+    /// The user, where it was not the whole tenant.
+    pub user: Option<UserId>,
+    /// The session, where it was one alone.
+    pub session: Option<SessionId>,
+    /// What the tenant was made, if it was about that.
+    pub status: Option<TenantStatus>,
+    /// Why the sessions ended.
+    pub reason: EndReason,
+    /// Who had asked for it; `None` where an earlier version did not write it down.
+    pub by: Option<By>,
+    /// When, by the gateway's clock.
+    pub asked: Option<WallTime>,
+    /// How many sessions were live.
+    pub ended: u64,
+    /// Whether the server had it already: the call had come through and its answer was lost, or a later one did the same.
+    pub already: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant(status: &str) -> Record {
+        let entry = Entry::Tenant {
+            tenant: String::from("acme"),
+            floor: 17,
+            status: String::from(status),
+            note: String::from("tenant_revoked unpaid"),
+            standing: None,
+        };
+        let by = By::Operator { name: "ops".into(), words: Words::parse("unpaid").expect("one line") };
+        Record::new(entry, Call::new(WallTime::from_micros(99), EndReason::TenantRevoked, &by))
+    }
+
+    #[test]
+    fn a_record_survives_the_disk_and_says_who_asked() {
+        let record = tenant("suspended");
+        let read = Record::decode(&record.encode().expect("encodes")).expect("decodes");
+        assert_eq!(read, record);
+        let late = read.late();
+        assert_eq!((late.asked, late.reason), (Some(WallTime::from_micros(99)), EndReason::TenantRevoked));
+        assert!(matches!(late.by, Some(By::Operator { name, words }) if &*name == "ops" && words.as_str() == "unpaid"));
+    }
+
+    #[test]
+    fn what_the_first_version_wrote_is_read() {
+        #[derive(Serialize)]
+        enum First {
+            User { tenant: String, user: String, floor: u64, standing: Option<String> },
+            Session { id: String, reason: String, deadline: u64, applied: bool },
+        }
+        let user = First::User { tenant: "acme".into(), user: "7".into(), floor: 17, standing: Some("18".into()) };
+        let read = Record::decode(&rmp_serde::to_vec(&user).expect("encodes")).expect("decodes");
+        assert!(read.is_applied() && read.late().by.is_none());
+        let id = "A".repeat(22);
+        let session = First::Session { id, reason: "logout".into(), deadline: 5, applied: false };
+        let read = Record::decode(&rmp_serde::to_vec(&session).expect("encodes")).expect("decodes");
+        assert!(read.is_open() && read.reason() == EndReason::Logout);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_entry_that_may_be_passed_over() {
+        for bytes in [&b""[..], b"\x03\x90", b"\x02", b"\x02\xc1", b"\x81\xa4User"] {
+            assert!(Record::decode(bytes).is_err(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_superseded_change_of_status_is_still_an_end_unless_it_restored() {
+        assert_eq!(tenant("suspended").status(), Some(("acme", true)));
+        assert_eq!(tenant("active").status(), Some(("acme", false)));
+        assert_eq!(tenant("deleted").without_status().status(), None);
+        assert!(tenant("deleted").without_status().is_open());
+    }
+}

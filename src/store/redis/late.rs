@@ -1,0 +1,179 @@
+//! What the journal has and no server is known to have: the calls that failed, or were cut off. It is carried out late,
+//! and told.
+//!
+//! Ends are never undone, so they are carried out whatever happened since; but what was made since goes on. A change of
+//! a tenant's status is dropped where the status was changed since: the last word counts.
+
+use std::sync::Arc;
+
+use redis::Value;
+
+use super::super::journal::{Entry, Journal, Late, Record};
+use super::super::walk::{Outdated, Tally};
+use super::answers::{exactly, tenant_standing, time};
+use super::connection::Lane;
+use super::fault::{Fault, number, text, unexpected};
+use super::keys::Keys;
+use super::known::know;
+use super::revoke::Walk;
+use super::{eval, replay, scripts};
+use crate::session::{EndReason, SessionId, StoreTime, TenantId, TenantStatus, UserId};
+
+/// Entries taken in one step.
+const STEP: usize = 200;
+
+/// What a late deed came to.
+#[derive(Default)]
+struct Came {
+    /// What the server made of it. `None`: it was done session by session.
+    standing: Option<String>,
+    ended: u64,
+    already: bool,
+    status: Option<TenantStatus>,
+    /// Whether there is nothing to tell: a later word counts, and nothing was to end.
+    nothing: bool,
+}
+
+/// Whose sessions end.
+enum Whose {
+    User(TenantId, UserId, Option<SessionId>),
+    Tenant(TenantId),
+}
+
+/// Carries out what is yet to be carried out.
+pub(super) async fn carry_out(lane: &Lane, keys: &Keys, journal: &Arc<Journal>) -> Result<(), Fault> {
+    let (mut after, mut count) = (0, 0_usize);
+    loop {
+        let failed = journal.failed_ones(after, STEP);
+        let Some((last, _)) = failed.last() else { break };
+        after = *last;
+        for (sequence, record) in failed {
+            // What is no tenant, user or session was never written.
+            let Some(came) = come(lane, keys, &record).await? else {
+                journal.forget(sequence);
+                continue;
+            };
+            if came.nothing {
+                tracing::warn!(?record, "a change of a tenant's status that failed is superseded");
+                journal.forget(sequence);
+                continue;
+            }
+            let late = Late { status: came.status, ended: came.ended, already: came.already, ..record.late() };
+            journal.tell(sequence, came.standing.as_deref(), late);
+            count += 1;
+        }
+    }
+    if count > 0 {
+        tracing::warn!(calls = count, "calls that had failed had their effect late; the audit log has a line of each");
+    }
+    Ok(())
+}
+
+/// Does once more what came late, and was told.
+pub(super) async fn again(lane: &Lane, keys: &Keys, record: &Record) -> Result<(), Fault> {
+    come(lane, keys, record).await.map(drop)
+}
+
+async fn come(lane: &Lane, keys: &Keys, record: &Record) -> Result<Option<Came>, Fault> {
+    let reason = record.reason();
+    match &record.entry {
+        Entry::Session { id, reason, deadline, .. } => match SessionId::parse(id.as_bytes()) {
+            Some(id) => end_one(lane, keys, &id, reason, *deadline).await.map(Some),
+            None => Ok(None),
+        },
+        Entry::User { tenant, user, floor, keep, .. } => {
+            let (Ok(tenant), Ok(user)) = (TenantId::parse(tenant), UserId::parse(user)) else { return Ok(None) };
+            let keep = keep.as_ref().and_then(|keep| SessionId::parse(keep.as_bytes()));
+            let floor = StoreTime::from_micros(*floor);
+            end_many(lane, keys, &Whose::User(tenant, user, keep), floor, reason).await.map(Some)
+        }
+        Entry::Tenant { tenant, floor, status, note, .. } => {
+            let Ok(tenant) = TenantId::parse(tenant) else { return Ok(None) };
+            let floor = StoreTime::from_micros(*floor);
+            match TenantStatus::parse(status) {
+                Some(status) => change(lane, keys, tenant, floor, (status, note), reason).await.map(Some),
+                None => end_many(lane, keys, &Whose::Tenant(tenant), floor, reason).await.map(Some),
+            }
+        }
+    }
+}
+
+async fn end_one(lane: &Lane, keys: &Keys, id: &SessionId, reason: &str, deadline: u64) -> Result<Came, Fault> {
+    let mut pipeline = redis::pipe();
+    pipeline.add_command(replay::end(keys, id, reason, deadline));
+    let [ended] = exactly(lane.ask(&pipeline).await?)?;
+    let ended = number(&ended)? == 1;
+    Ok(Came { ended: u64::from(ended), already: !ended, ..Came::default() })
+}
+
+/// Ends what was made until `floor`. By a generation, unless something was made since that this would end as well.
+async fn end_many(lane: &Lane, keys: &Keys, whose: &Whose, floor: StoreTime, reason: EndReason) -> Result<Came, Fault> {
+    let (standing, index, keep) = match whose {
+        Whose::User(tenant, user, keep) => (keys.user(tenant, user), keys.user_index(tenant, user), *keep),
+        Whose::Tenant(tenant) => (keys.tenant(tenant), keys.tenant_index(tenant), None),
+    };
+    let mut look = redis::pipe();
+    look.cmd("TIME");
+    look.cmd("GET").arg(standing);
+    let [now, standing] = exactly(lane.ask(&look).await?)?;
+    // The call was in the past, whatever this gateway took the server's time for.
+    let floor = floor.min(time(now)?);
+    let standing = text(standing)?.and_then(|text| String::from_utf8(text).ok());
+    let generation = standing.as_deref().and_then(|standing| standing.split(' ').next()?.parse::<u64>().ok());
+    if generation.is_some_and(|generation| generation >= floor.as_micros()) {
+        return Ok(Came { standing, already: true, ..Came::default() });
+    }
+    let tally = Tally::default();
+    let outdated = Outdated::MadeUntil { call: floor, keep };
+    let left = Walk::new(keys.clone(), index, outdated, reason, tally.clone()).run_on(lane).await?;
+    let ended = tally.so_far();
+    if left {
+        return Ok(Came { ended, ..Came::default() });
+    }
+    let mut raise = match whose {
+        Whose::User(tenant, user, _) => eval(scripts::RAISE_USER_AGAIN, &[keys.user(tenant, user)]),
+        Whose::Tenant(tenant) => eval(scripts::RAISE_TENANT_AGAIN, &[keys.tenant(tenant), keys.tenant_note(tenant)]),
+    };
+    raise.arg(floor.as_micros()).arg("");
+    if matches!(whose, Whose::Tenant(_)) {
+        raise.arg("").arg("");
+    }
+    let mut pipeline = redis::pipe();
+    pipeline.add_command(raise);
+    let [raised] = exactly(lane.ask(&pipeline).await?)?;
+    let standing = text(raised)?.and_then(|text| String::from_utf8(text).ok());
+    Ok(Came { standing, ended, ..Came::default() })
+}
+
+/// Changes a tenant's status, unless that was changed since; then its sessions end all the same, where they were to.
+async fn change(
+    lane: &Lane,
+    keys: &Keys,
+    tenant: TenantId,
+    floor: StoreTime,
+    (status, note): (TenantStatus, &str),
+    reason: EndReason,
+) -> Result<Came, Fault> {
+    let mut change = eval(scripts::CHANGE_TENANT_LATE, &[keys.tenant(&tenant), keys.tenant_note(&tenant)]);
+    change.arg(floor.as_micros()).arg(status.as_str()).arg(note);
+    let mut pipeline = redis::pipe();
+    // As for one that comes in time: it must be in the list by which operators find it.
+    pipeline.add_command(know(keys, &tenant, "+inf", StoreTime::from_micros(0)));
+    pipeline.add_command(change);
+    let [_, answer] = exactly(lane.ask(&pipeline).await?)?;
+    let Value::Array(parts) = answer else { return Err(unexpected("a changed tenant", &answer)) };
+    let [standing, changed] = exactly(parts)?;
+    let (standing, changed) = (tenant_standing(standing)?, number(&changed)?);
+    match (changed, status) {
+        (0, TenantStatus::Active) => return Ok(Came { nothing: true, ..Came::default() }),
+        (0, _) => return end_many(lane, keys, &Whose::Tenant(tenant), floor, reason).await,
+        _ => {}
+    }
+    let tally = Tally::default();
+    if status != TenantStatus::Active {
+        let outdated = Outdated::OfTenant(standing.generation);
+        Walk::new(keys.clone(), keys.tenant_index(&tenant), outdated, reason, tally.clone()).run_on(lane).await?;
+    }
+    let (ended, already) = (tally.so_far(), changed == 2);
+    Ok(Came { standing: Some(standing.encode()), ended, already, status: Some(status), nothing: false })
+}
