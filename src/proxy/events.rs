@@ -1,12 +1,13 @@
 //! The exchange of an event: the backend does it, the store ends what that ends, then the answer goes out.
 //!
 //! The backend has acted when the gateway hears of it, and cannot be asked to undo it. So the store is asked whether it
-//! is there *before*, an answer that cannot be read hides nothing, and what the store then fails to take is tried again
-//! until it does; the client is not told of a success meanwhile. It runs to its end even when the client hangs up: the
-//! caller spawns it.
+//! is there *before*, an answer that cannot be read hides nothing, and what the store then fails to take it does later by
+//! itself (it has a journal), or is tried again here until it does; the client is not told of a success meanwhile. It
+//! runs to its end even when the client hangs up: the caller spawns it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,6 +38,8 @@ use crate::upstream::{Unreadable, UpstreamBody, read_whole};
 const GRACE: Duration = Duration::from_secs(10);
 /// The first and the longest pause before an ending is tried again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// Endings that may wait before no further event begins. Each holds its request's facts, a head at most.
+const MOST_WAITING: usize = 1024;
 
 const INVALIDATED: HeaderName = HeaderName::from_static("x-session-invalidated");
 /// What vouches for the bytes of a body, and no longer holds once the count in it is another.
@@ -67,6 +70,16 @@ enum Held {
     Lost(&'static str),
 }
 
+/// The endings that the store did not take, and does not take up by itself: they are tried again.
+#[derive(Debug, Default)]
+pub(super) struct Endings {
+    waiting: AtomicUsize,
+    refusing: AtomicBool,
+}
+
+/// One of them.
+struct Waiting(Arc<Endings>);
+
 /// What was ended.
 #[derive(Default)]
 struct Ended {
@@ -83,6 +96,33 @@ struct Outcomes {
     switches: bool,
 }
 
+impl Endings {
+    /// Whether a further event may begin; says it when that changes.
+    fn has_room(&self) -> bool {
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        let full = waiting >= MOST_WAITING;
+        if self.refusing.swap(full, Ordering::Relaxed) != full {
+            if full {
+                tracing::error!(waiting, "so many endings wait for the store that no event begins");
+            } else {
+                tracing::info!(waiting, "events begin again");
+            }
+        }
+        !full
+    }
+
+    fn wait(self: &Arc<Self>) -> Waiting {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(Arc::clone(self))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Runs an event.
 pub(super) async fn run(
     gateway: &Arc<Gateway>,
@@ -91,6 +131,9 @@ pub(super) async fn run(
     cleared: Box<Cleared>,
 ) -> Result<Response<AnswerBody>, Failure> {
     let Call { event, live, .. } = *call;
+    if !gateway.endings().has_room() {
+        return Err(Failure::Store(Unavailable::because("too many endings wait for it")));
+    }
     // That there is a store, before the backend has done anything; and its time, so that a revocation from here on wins
     // over a session that a switch of tenants makes.
     let began = gateway.store().now().await.map_err(Failure::Store)?;
@@ -265,12 +308,14 @@ async fn end_all(
             Ok(sessions) => ended.sessions += sessions,
             Err(unavailable) => {
                 let (request_id, cause) = (exchange.id.as_str(), &unavailable.cause);
-                tracing::error!(request_id, event = &*event.name, cause, "an event could not end sessions; trying on");
+                tracing::error!(request_id, event = &*event.name, cause, "an event could not end sessions yet");
                 let (name, why) = (event.name.clone(), "store_unavailable");
                 let tenant = Some(ending.tenant(&live.record.principal).clone());
                 let effect = Effect::EventEndedNothing { event: name, outcome: Outcome::Failure, why, tenant };
                 gateway.run(exchange, effect);
-                keep_trying(gateway, exchange, event, live, ending);
+                if !unavailable.comes_late {
+                    keep_trying(gateway, exchange, event, live, ending);
+                }
                 failed = Some(unavailable);
             }
         }
@@ -294,22 +339,27 @@ async fn end(
     }
 }
 
-/// Tries again until the store takes it, or until nothing can be left to end. No event begins while the store is down, so
-/// that no more wait here than were in flight; but for a store that answers and refuses this write alone, for want of a
-/// right.
+/// Tries again until the store takes it, or takes it up, or until nothing can be left to end. No event begins while
+/// [`MOST_WAITING`] wait here: there are never more than these and those that were in flight then.
 fn keep_trying(gateway: &Arc<Gateway>, exchange: &Exchange, event: &Arc<Event>, live: &LiveUse, ending: Ending) {
     let (gateway, exchange, event, live) = (gateway.clone(), exchange.clone(), event.clone(), live.clone());
     let limits = &gateway.config().session.limits;
     let longest = limits.absolute.max(limits.remember);
+    let waiting = gateway.endings().wait();
     gateway.tasks().clone().spawn(async move {
+        let _waiting = waiting;
         let request_id = exchange.id.as_str();
         let began = gateway.clock().monotonic();
         let (mut pause, longest_pause) = PAUSES;
         while gateway.clock().monotonic().since(began) < longest {
             tokio::time::sleep(pause).await;
-            if let Ok(sessions) = end(&gateway, &exchange, &event, &live, &ending).await {
-                tracing::warn!(request_id, event = &*event.name, sessions, "an event ended sessions late");
-                return;
+            match end(&gateway, &exchange, &event, &live, &ending).await {
+                Ok(sessions) => {
+                    tracing::warn!(request_id, event = &*event.name, sessions, "an event ended sessions late");
+                    return;
+                }
+                Err(unavailable) if unavailable.comes_late => return,
+                Err(_) => {}
             }
             pause = (pause * 2).min(longest_pause);
         }
@@ -374,5 +424,21 @@ async fn switch_tenant(
         Creation::LimitReached => Err(Failure::TooManySessions),
         Creation::Superseded => Err(Failure::Superseded),
         Creation::TenantRefused(_) => Err(Failure::TenantRefused),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_event_begins_while_too_many_endings_wait() {
+        let endings = Arc::new(Endings::default());
+        let mut waiting: Vec<_> = (1..MOST_WAITING).map(|_| endings.wait()).collect();
+        assert!(endings.has_room());
+        waiting.push(endings.wait());
+        assert!(!endings.has_room());
+        waiting.pop();
+        assert!(endings.has_room(), "one of them was taken");
     }
 }

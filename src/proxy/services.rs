@@ -7,6 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use super::effects::Effect;
 use super::endpoints::Endpoint;
+use super::events::Endings;
 use super::exchange::{Exchange, RequestIds};
 use super::kill::OpenStreams;
 use super::lookup::{LiveUse, Recorded};
@@ -62,9 +63,17 @@ pub struct Gateway {
     upstreams: Upstreams,
     /// For the bodies of logins and logouts.
     bodies: Arc<BodyMemory>,
+    endings: Arc<Endings>,
     request_ids: RequestIds,
     names: RouteNames,
     route_metrics: Named<RouteMetrics>,
+}
+
+/// What a gateway has in common with the one before it, under another configuration.
+#[derive(Default)]
+struct Shared {
+    bodies: Arc<BodyMemory>,
+    endings: Arc<Endings>,
 }
 
 /// The names, in logs and metrics, of what is no route of the configuration.
@@ -79,7 +88,7 @@ impl Gateway {
     /// # Errors
     /// When the operating system has no randomness.
     pub fn new(services: Services) -> Result<Self, EntropyError> {
-        Self::assemble(services, None, Arc::default())
+        Self::assemble(services, None, Shared::default())
     }
 
     /// The same gateway under another configuration: a new one, which shares the services and every upstream that stays
@@ -88,10 +97,11 @@ impl Gateway {
     /// # Errors
     /// When the operating system has no randomness.
     pub fn reconfigured(&self, config: Arc<Config>) -> Result<Self, EntropyError> {
-        Self::assemble(Services { config, ..self.services.clone() }, Some(&self.upstreams), self.bodies.clone())
+        let shared = Shared { bodies: self.bodies.clone(), endings: self.endings.clone() };
+        Self::assemble(Services { config, ..self.services.clone() }, Some(&self.upstreams), shared)
     }
 
-    fn assemble(services: Services, before: Option<&Upstreams>, bodies: Arc<BodyMemory>) -> Result<Self, EntropyError> {
+    fn assemble(services: Services, before: Option<&Upstreams>, shared: Shared) -> Result<Self, EntropyError> {
         let config = &services.config;
         let upstreams = upstreams(config, before, &services.clock, &services.metrics);
         let names = RouteNames { refused: "refused".into(), health: "health".into() };
@@ -110,7 +120,8 @@ impl Gateway {
             ),
             endpoints: endpoints(config),
             upstreams,
-            bodies,
+            bodies: shared.bodies,
+            endings: shared.endings,
             request_ids: RequestIds::new(&*services.entropy)?,
             names,
             route_metrics,
@@ -165,6 +176,11 @@ impl Gateway {
 
     pub(super) const fn tasks(&self) -> &TaskTracker {
         &self.services.tasks
+    }
+
+    /// The endings that wait for the store.
+    pub(super) const fn endings(&self) -> &Arc<Endings> {
+        &self.endings
     }
 
     pub(super) const fn streams(&self) -> &Arc<OpenStreams> {

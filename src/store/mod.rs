@@ -49,7 +49,7 @@ pub const STALE_AT_MOST: Duration = Duration::from_millis(900);
 pub struct Unavailable {
     /// For the log alone; holds no secret.
     pub cause: String,
-    /// Whether what was asked for is on disk here, and is carried out, and told, once the store is back.
+    /// Whether the store itself carries out what was asked for, and tells of it, once it can.
     pub comes_late: bool,
 }
 

@@ -576,6 +576,33 @@ fn what_the_store_does_not_take_is_not_called_done_and_is_done_once_it_is_back()
 }
 
 #[test]
+fn what_the_store_does_not_take_outlives_a_kill_of_the_gateway() {
+    let (backend, gate) = (echo(), Gate::closed());
+    backend.on("/orgs/42", [Step::Await(Arc::clone(&gate)), answer_json(&json!({"success": true}))]);
+    let mut redis = RedisServer::start();
+    let mut gateway = start(Store::on(&redis), &backend, DELETE);
+    let (mut admin, colleague) = (gateway.logged_in("42", "1"), gateway.logged_in("42", "7"));
+    let stranger = gateway.logged_in("77", "1");
+    let deleting = std::thread::spawn(move || (delete(&mut admin, "/orgs/42"), admin));
+    backend.wait_for("/orgs/42");
+    // Killed and not frozen: it hears nothing of the revocation.
+    redis.kill();
+    gate.open();
+    let (answer, admin) = deleting.join().expect("an answer");
+    answer.expect_refusal(503, "store_unavailable");
+    ended_line(&gateway, "failure");
+    gateway.process().kill();
+    redis.start_again();
+    gateway.crash_and_restart();
+    is_dead(&colleague);
+    is_dead(&admin);
+    lives(&stranger);
+    let ended = ended_line(&gateway, "success");
+    assert_eq!((&ended["tenant"], &ended["details"]["late"]), (&json!("42"), &json!(true)));
+    assert_eq!((&ended["details"]["invalidated_sessions"], &ended["actor"]), (&json!(2), &json!("user")));
+}
+
+#[test]
 fn the_old_token_of_a_switch_has_ten_seconds() {
     let backend = echo();
     backend.on("/switch", [ordering(&[("X-Session-Event", "switch-tenant"), ("X-Session-Tenant", "77")])]);

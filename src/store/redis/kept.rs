@@ -39,11 +39,7 @@ impl<'a> Kept<'a> {
 
     /// Whether it outlives this process, where it was asked to.
     pub(super) fn is_kept(&self) -> bool {
-        self.journal.is_none() || self.is_durable()
-    }
-
-    fn is_durable(&self) -> bool {
-        self.written.as_ref().is_some_and(Written::is_durable)
+        self.journal.is_none() || self.written.as_ref().is_some_and(Written::is_durable)
     }
 
     /// The server has it, and made this of it.
@@ -55,7 +51,7 @@ impl<'a> Kept<'a> {
 
     /// The server did not take it, or nobody can tell.
     pub(super) fn fail(self, unavailable: Unavailable) -> Unavailable {
-        Unavailable { comes_late: self.is_durable(), ..unavailable }
+        Unavailable { comes_late: self.written.is_some(), ..unavailable }
     }
 }
 
