@@ -1,7 +1,8 @@
-//! A change that an operator asks for: done to its end even when the caller hangs up, and on disk in the audit log
-//! before it is acknowledged (contract §10).
+//! A change that an operator asks for: done to its end even when the caller hangs up, on disk in the audit log as begun
+//! before it has any effect, and as done before it is acknowledged (contract §10).
 //!
-//! While the audit log is known to refuse lines nothing is changed at all. Should it fail in the moment between the
+//! What cannot be written down is not begun. So whatever ends this process, nothing was changed of which the log knows
+//! nothing: a change that is begun there and has no other line may have been made. Should the log fail between the
 //! change and its line, the answer says so: what has ended has ended, and ending it again is harmless.
 
 use futures_util::future::join_all;
@@ -44,6 +45,8 @@ pub(super) struct Teller {
     operator: Operator,
     words: Words,
     target: Target,
+    /// What all lines of one change have in common.
+    request_id: ClientText,
 }
 
 impl Change {
@@ -66,31 +69,39 @@ impl Change {
         T: Send + 'static,
         F: Future<Output = Result<Done<T>, Problem>> + Send + 'static,
     {
+        let mut random = [0; 8];
+        self.state.services.entropy.fill(&mut random).map_err(|error| Problem::internal(&error))?;
+        let request_id = ClientText::from(&*format!("{:016x}", u64::from_be_bytes(random)));
         let tasks = self.state.services.tasks.clone();
-        let done = tasks.spawn(self.run_to_the_end(work)).await;
+        let done = tasks.spawn(self.run_to_the_end(request_id, work)).await;
         done.unwrap_or_else(|error| Err(Problem::internal(&error)))
     }
 
-    async fn run_to_the_end<T, F>(self, work: impl FnOnce(AdminState, Teller) -> F) -> Result<T, Problem>
+    async fn run_to_the_end<T, F>(
+        self,
+        request_id: ClientText,
+        work: impl FnOnce(AdminState, Teller) -> F,
+    ) -> Result<T, Problem>
     where
         F: Future<Output = Result<Done<T>, Problem>>,
     {
-        let outcome = if self.state.services.audit.is_failing() {
-            Err(Problem::NOT_AUDITED)
-        } else {
-            let teller = self.teller();
-            work(self.state.clone(), teller).await
+        let audit = &self.state.services.audit;
+        let begun = audit.record_durably(self.called(&request_id, Outcome::Begun, Details::none())).await;
+        let outcome = match begun {
+            Ok(()) => work(self.state.clone(), self.teller(&request_id)).await,
+            Err(AuditUnavailable) => Err(Problem::NOT_AUDITED),
         };
         match outcome {
             Ok(Done { answer, mut events }) => {
-                events.push(self.called(None));
+                events.push(self.called(&request_id, Outcome::Success, Details::none()));
                 self.write(events).await.map_err(|_| Problem::AUDIT_UNCONFIRMED)?;
                 Ok(answer)
             }
             Err(problem) => {
                 // The caller is told that it failed, which may be wrong where the store did not answer: there is
                 // nothing to acknowledge that the line would have to precede.
-                self.state.services.audit.record(self.called(Some(&problem)));
+                let code = Details::none().text("code", problem.code());
+                audit.record(self.called(&request_id, Outcome::Failure, code));
                 Err(problem)
             }
         }
@@ -98,19 +109,23 @@ impl Change {
 
     /// Who asks for it, for the store.
     pub(super) fn by(&self) -> By {
-        self.teller().by()
+        by(&self.operator, &self.words)
     }
 
-    fn teller(&self) -> Teller {
-        Teller { operator: self.operator.clone(), words: self.words.clone(), target: self.target.clone() }
+    fn teller(&self, request_id: &ClientText) -> Teller {
+        Teller {
+            operator: self.operator.clone(),
+            words: self.words.clone(),
+            target: self.target.clone(),
+            request_id: request_id.clone(),
+        }
     }
 
-    /// That there was a call, and how it went.
-    fn called(&self, problem: Option<&Problem>) -> AuditEvent {
-        let outcome = if problem.is_some() { Outcome::Failure } else { Outcome::Success };
-        let details = Details::none().text("call", self.call);
-        let details = problem.map_or(details.clone(), |problem| details.text("code", problem.code()));
-        let mut event = self.teller().event(&self.state, AuditType::AdminCalled, outcome).with_details(details);
+    /// That there is a call, and how it went.
+    fn called(&self, request_id: &ClientText, outcome: Outcome, details: Details) -> AuditEvent {
+        let details = details.text("call", self.call);
+        let event = self.teller(request_id).event(&self.state, AuditType::AdminCalled, outcome);
+        let mut event = event.with_details(details);
         event.reason = told(&self.words);
         event
     }
@@ -132,6 +147,7 @@ impl Teller {
         event.tenant.clone_from(&self.target.tenant);
         event.user.clone_from(&self.target.user);
         event.session_id = self.target.session;
+        event.request_id = Some(self.request_id.clone());
         event
     }
 
@@ -149,7 +165,7 @@ impl Teller {
 
     /// Who asks for it, for the store.
     pub(super) fn by(&self) -> By {
-        By::Operator { name: self.operator.name().into(), words: self.words.clone() }
+        by(&self.operator, &self.words)
     }
 
     /// The operator's words, for an event whose reason is the gateway's own.
@@ -159,6 +175,10 @@ impl Teller {
             None => Details::none(),
         }
     }
+}
+
+fn by(operator: &Operator, words: &Words) -> By {
+    By::Operator { name: operator.name().into(), words: words.clone() }
 }
 
 fn told(words: &Words) -> Option<Reason> {

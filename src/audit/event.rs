@@ -69,6 +69,8 @@ impl AuditType {
 /// How it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
+    /// About to be done: another line says how it went.
+    Begun,
     /// Done.
     Success,
     /// Tried, and it did not work.
@@ -82,6 +84,7 @@ impl Outcome {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Begun => "begun",
             Self::Success => "success",
             Self::Failure => "failure",
             Self::Denied => "denied",

@@ -249,8 +249,11 @@ fn any_gateway_shows_and_ends_what_any_other_made_and_tells_of_all_within_a_seco
         assert!(ended.elapsed() < Duration::from_secs(1), "{:?}", ended.elapsed());
     }
     let called = get(&one, "/v1/audit?type=admin.called")["items"].clone();
-    assert_eq!(called.as_array().map(Vec::len), Some(1), "{called:#}");
-    assert_eq!((&called[0]["actor"], &called[0]["reason"]), (&json!("operator:admin"), &json!("ticket 5")));
+    assert_eq!(called.as_array().map(Vec::len), Some(2), "{called:#}");
+    for (line, outcome) in [(&called[0], "begun"), (&called[1], "success")] {
+        assert_eq!((&line["actor"], &line["reason"]), (&json!("operator:admin"), &json!("ticket 5")));
+        assert_eq!((&line["outcome"], &line["request_id"]), (&json!(outcome), &called[0]["request_id"]));
+    }
 }
 
 #[test]
@@ -268,9 +271,38 @@ fn a_change_goes_on_when_its_caller_hangs_up() {
     drop(caller);
     let_pass(Duration::from_millis(50));
     server.thaw();
-    let called = gateway.wait_audit("admin.called", |event| event["details"]["call"] == "revoke_tenant");
+    let over = |event: &Value| event["outcome"] != "begun";
+    let called = gateway.wait_audit("admin.called", |event| over(event) && event["details"]["call"] == "revoke_tenant");
     assert_eq!(called["outcome"], "success");
     assert_ended(&mut browser);
+}
+
+#[test]
+fn what_an_operator_asked_for_is_on_disk_before_it_has_an_effect() {
+    let (server, backend) = (RedisServer::start(), echo());
+    let mut gateway = with_operator(Store::on(&server)).with_backend(&backend).start();
+    let mut browser = gateway.logged_in("42", "7");
+    server.freeze();
+    let mut caller = Wire::connect(gateway.admin_address());
+    let body = "{\"reason\":\"ticket 5\"}";
+    caller.send(format!(
+        "POST /v1/tenants/42/revoke HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    let begun = gateway.wait_audit("admin.called", |event| event["details"]["call"] == "revoke_tenant");
+    assert_eq!((&begun["outcome"], &begun["reason"]), (&json!("begun"), &json!("ticket 5")));
+    assert_eq!((&begun["tenant"], &begun["actor"]), (&json!("42"), &json!("operator:admin")));
+    // The journal has it a moment later; the store may do it as soon as it goes on.
+    let_pass(Duration::from_millis(100));
+    gateway.process().kill();
+    server.thaw();
+    gateway.crash_and_restart();
+    assert_ended(&mut browser);
+    let ended = gateway.wait_audit("session.ended", |event| event["details"]["late"] == true);
+    assert_eq!((&ended["actor"], &ended["details"]["words"]), (&json!("operator:admin"), &json!("ticket 5")));
+    let same = |event: &&Value| event["request_id"] == begun["request_id"];
+    assert_eq!(gateway.audit().iter().filter(same).count(), 1, "nobody said how it went");
 }
 
 #[test]
@@ -293,7 +325,8 @@ fn a_store_that_does_not_answer_is_503_and_no_lie() {
         assert_eq!(answer.json()["code"], "store_unavailable", "{method} {path}");
         assert_eq!(answer.header("retry-after"), Some("1"), "{method} {path}");
     }
-    let failed = gateway.wait_audit("admin.called", |event| event["details"]["call"] == "revoke_tenant");
+    let over = |event: &Value| event["outcome"] != "begun";
+    let failed = gateway.wait_audit("admin.called", |event| over(event) && event["details"]["call"] == "revoke_tenant");
     assert_eq!((&failed["outcome"], &failed["details"]["code"]), (&json!("failure"), &json!("store_unavailable")));
 }
 
