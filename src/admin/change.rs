@@ -107,11 +107,6 @@ impl Change {
         }
     }
 
-    /// Who asks for it, for the store.
-    pub(super) fn by(&self) -> By {
-        by(&self.operator, &self.words)
-    }
-
     fn teller(&self, request_id: &ClientText) -> Teller {
         Teller {
             operator: self.operator.clone(),
@@ -165,7 +160,11 @@ impl Teller {
 
     /// Who asks for it, for the store.
     pub(super) fn by(&self) -> By {
-        by(&self.operator, &self.words)
+        By::Operator {
+            name: self.operator.name().into(),
+            words: self.words.clone(),
+            request_id: self.request_id.as_str().into(),
+        }
     }
 
     /// The operator's words, for an event whose reason is the gateway's own.
@@ -175,10 +174,6 @@ impl Teller {
             None => Details::none(),
         }
     }
-}
-
-fn by(operator: &Operator, words: &Words) -> By {
-    By::Operator { name: operator.name().into(), words: words.clone() }
 }
 
 fn told(words: &Words) -> Option<Reason> {

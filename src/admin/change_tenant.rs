@@ -60,8 +60,11 @@ pub(super) async fn change_tenant(
     };
     let target = Target { tenant: Some(tenant.clone()), ..Target::default() };
     let change = Change::new(state, caller.operator(), "change_tenant", words.clone(), target);
-    let to = TenantChange { status: body.status.into(), reason, words, by: change.by() };
-    change.run(move |state, teller| change_to(state, teller, tenant, to)).await.map(Answer)
+    let work = move |state, teller: Teller| {
+        let to = TenantChange { status: body.status.into(), reason, words, by: teller.by() };
+        change_to(state, teller, tenant, to)
+    };
+    change.run(work).await.map(Answer)
 }
 
 async fn change_to(

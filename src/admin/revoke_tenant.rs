@@ -9,8 +9,7 @@ use super::input::{NoParameters, OptionalJson, Query, ReasonBody, TenantPath, wo
 use super::problem::Problem;
 use super::revoke_user::revoke;
 use super::state::AdminState;
-use crate::session::{self, EndReason, Scope};
-use crate::telemetry::metrics::RevocationScope;
+use crate::session::{EndReason, Scope};
 
 /// Ends all sessions of a tenant
 ///
@@ -32,6 +31,5 @@ pub(super) async fn revoke_tenant(
     let target = Target { tenant: Some(tenant.clone()), ..Target::default() };
     let change = Change::new(state, caller.operator(), "revoke_tenant", words, target);
     let (scope, reason) = (Scope::Tenant { tenant }, EndReason::TenantRevoked);
-    let revocation = session::Revocation { scope, reason, by: change.by() };
-    change.run(move |state, teller| revoke(state, teller, revocation, RevocationScope::Tenant)).await.map(Answer)
+    change.run(move |state, teller| revoke(state, teller, scope, reason)).await.map(Answer)
 }

@@ -59,22 +59,26 @@ pub(super) async fn revoke_user(
         None => (Scope::User { tenant, user }, EndReason::UserRevoked),
     };
     let change = Change::new(state, caller.operator(), "revoke_user", words, target);
-    let revocation = session::Revocation { scope, reason, by: change.by() };
-    change.run(move |state, teller| revoke(state, teller, revocation, RevocationScope::User)).await.map(Answer)
+    change.run(move |state, teller| revoke(state, teller, scope, reason)).await.map(Answer)
 }
 
 /// Ends sessions by their user or tenant.
 pub(super) async fn revoke(
     state: AdminState,
     teller: Teller,
-    revocation: session::Revocation,
-    scope: RevocationScope,
+    scope: Scope,
+    reason: EndReason,
 ) -> Result<Done<Revocation>, Problem> {
     let services = &state.services;
+    let counted = match scope {
+        Scope::User { .. } | Scope::OtherSessions { .. } => RevocationScope::User,
+        Scope::Tenant { .. } => RevocationScope::Tenant,
+    };
+    let revocation = session::Revocation { scope, reason, by: teller.by() };
     let revoked = services.store.revoke(&revocation).await?;
     services.traffic.sessions_ended();
     services.metrics.sessions_ended(revocation.reason, revoked.ended);
-    services.metrics.revocation(scope);
+    services.metrics.revocation(counted);
     let mut details = teller.revoked(revoked);
     if let Scope::OtherSessions { keep, .. } = revocation.scope {
         details = details.text("kept", keep.as_str());

@@ -49,6 +49,9 @@ impl LateTeller {
             Some(By::Gateway) | None => Actor::Gateway,
         };
         let mut line = AuditEvent::new(self.clock.wall(), kind, Outcome::Success, actor);
+        if let Some(By::Operator { request_id, .. }) = &late.by {
+            line.request_id = Some(ClientText::from(&**request_id));
+        }
         (line.tenant, line.user, line.session_id) = (late.tenant.clone(), late.user.clone(), late.session);
         line
     }

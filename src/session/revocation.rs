@@ -57,6 +57,8 @@ pub enum By {
         name: Box<str>,
         /// In the operator's own words.
         words: Words,
+        /// What the audit log calls the call.
+        request_id: Box<str>,
     },
 }
 

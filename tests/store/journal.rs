@@ -212,7 +212,7 @@ fn acme() -> TenantId {
 }
 
 fn by_an_operator() -> By {
-    By::Operator { name: "ops".into(), words: Words::parse("unpaid").unwrap() }
+    By::Operator { name: "ops".into(), words: Words::parse("unpaid").unwrap(), request_id: "5c1d".into() }
 }
 
 fn change_to(status: TenantStatus) -> TenantChange {

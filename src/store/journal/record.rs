@@ -42,7 +42,6 @@ pub(in crate::store) struct Call {
     at: u64,
     reason: String,
     actor: Actor,
-    words: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,18 +49,22 @@ enum Actor {
     Gateway,
     User,
     Event(String),
-    Operator(String),
+    Operator { name: String, words: String, request_id: String },
 }
 
 impl Call {
     pub(in crate::store) fn new(at: WallTime, reason: EndReason, by: &By) -> Self {
-        let (actor, words) = match by {
-            By::Gateway => (Actor::Gateway, String::new()),
-            By::User => (Actor::User, String::new()),
-            By::Event(name) => (Actor::Event(name.to_string()), String::new()),
-            By::Operator { name, words } => (Actor::Operator(name.to_string()), words.as_str().to_owned()),
+        let actor = match by {
+            By::Gateway => Actor::Gateway,
+            By::User => Actor::User,
+            By::Event(name) => Actor::Event(name.to_string()),
+            By::Operator { name, words, request_id } => Actor::Operator {
+                name: name.to_string(),
+                words: words.as_str().to_owned(),
+                request_id: request_id.to_string(),
+            },
         };
-        Self { at: at.as_micros(), reason: reason.as_str().to_owned(), actor, words }
+        Self { at: at.as_micros(), reason: reason.as_str().to_owned(), actor }
     }
 
     fn by(&self) -> By {
@@ -69,9 +72,11 @@ impl Call {
             Actor::Gateway => By::Gateway,
             Actor::User => By::User,
             Actor::Event(name) => By::Event(name.as_str().into()),
-            Actor::Operator(name) => {
-                By::Operator { name: name.as_str().into(), words: Words::parse(&self.words).unwrap_or_default() }
-            }
+            Actor::Operator { name, words, request_id } => By::Operator {
+                name: name.as_str().into(),
+                words: Words::parse(words).unwrap_or_default(),
+                request_id: request_id.as_str().into(),
+            },
         }
     }
 }
@@ -232,7 +237,11 @@ mod tests {
             note: String::from("tenant_revoked unpaid"),
             standing: None,
         };
-        let by = By::Operator { name: "ops".into(), words: Words::parse("unpaid").expect("one line") };
+        let by = By::Operator {
+            name: "ops".into(),
+            words: Words::parse("unpaid").expect("one line"),
+            request_id: "5c1d".into(),
+        };
         Record::new(entry, Call::new(WallTime::from_micros(99), EndReason::TenantRevoked, &by))
     }
 
@@ -243,7 +252,8 @@ mod tests {
         assert_eq!(read, record);
         let late = read.late();
         assert_eq!((late.asked, late.reason), (Some(WallTime::from_micros(99)), EndReason::TenantRevoked));
-        assert!(matches!(late.by, Some(By::Operator { name, words }) if &*name == "ops" && words.as_str() == "unpaid"));
+        let Some(By::Operator { name, words, request_id }) = late.by else { panic!("an operator asked") };
+        assert_eq!((&*name, words.as_str(), &*request_id), ("ops", "unpaid", "5c1d"));
     }
 
     #[test]

@@ -163,12 +163,14 @@ async fn change(
     let [_, answer] = exactly(lane.ask(&pipeline).await?)?;
     let Value::Array(parts) = answer else { return Err(unexpected("a changed tenant", &answer)) };
     let [standing, changed] = exactly(parts)?;
-    let (standing, changed) = (tenant_standing(standing)?, number(&changed)?);
+    let changed = number(&changed)?;
     match (changed, status) {
         (0, TenantStatus::Active) => return Ok(Came { nothing: true, ..Came::default() }),
         (0, _) => return end_many(lane, keys, &Whose::Tenant(tenant), floor, reason).await,
         _ => {}
     }
+    // Where a later word counts it may be unreadable, which is nothing to this one.
+    let standing = tenant_standing(standing)?;
     let tally = Tally::default();
     if status != TenantStatus::Active {
         let outdated = Outdated::OfTenant(standing.generation);
