@@ -39,6 +39,17 @@ const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 struct Traffic {
     config: Mutex<Arc<Config>>,
     told: Mutex<Vec<String>>,
+    /// Run when it is told, which is after the store has done it and before that is written down.
+    then: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Traffic {
+    fn note(&self, told: String) {
+        self.told.lock().push(told);
+        if let Some(then) = self.then.lock().take() {
+            then();
+        }
+    }
 }
 
 impl TrafficSide for Traffic {
@@ -47,11 +58,11 @@ impl TrafficSide for Traffic {
     }
 
     fn session_ended(&self, id: SessionId, reason: EndReason) {
-        self.told.lock().push(format!("{id} {}", reason.as_str()));
+        self.note(format!("{id} {}", reason.as_str()));
     }
 
     fn sessions_ended(&self) {
-        self.told.lock().push(String::from("ask"));
+        self.note(String::from("ask"));
     }
 }
 
@@ -128,7 +139,8 @@ impl Admin {
             shared: false,
         };
         let store = EmbeddedStore::open(&folder.path().join("s"), clock.clone(), Arc::new(Unobserved));
-        let traffic = Arc::new(Traffic { config: Mutex::new(config(added)), told: Mutex::default() });
+        let traffic =
+            Arc::new(Traffic { config: Mutex::new(config(added)), told: Mutex::default(), then: Mutex::default() });
         let state = AdminState::new(AdminServices {
             readiness: Arc::new(Readiness::new()),
             audit: Arc::new(AuditLog::open(settings, clock.clone(), metrics.audit()).expect("opens")),

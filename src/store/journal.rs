@@ -573,6 +573,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_could_not_be_told_is_told_by_the_next_run() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal.redb");
+        let clock = Arc::new(ManualClock::starting_at(START));
+        let untold = Box::new(|_| Box::pin(async { false }) as BoxFuture<'static, bool>);
+        let lifetime = Duration::from_secs(3600);
+        let journal = Journal::open(&path, clock.clone(), lifetime, Box::new(|_| ()), untold).expect("a new journal");
+        let written = write(&journal, user(START.as_micros())).await.expect("written");
+        journal.failed(&written);
+        let [(sequence, record)] = &journal.failed_ones(0, 10)[..] else { panic!("one failed") };
+        journal.tell(*sequence, Some("17"), record.late());
+        tokio::task::yield_now().await;
+        assert!(!journal.has_failed(), "not again by this run, whose log has the lines already");
+        assert_eq!(journal.carried_out(0, 10).expect("readable").0.len(), 1, "yet a server that lost it gets it again");
+        drop(journal);
+        assert!(open(&path, &clock).expect("the journal").has_failed());
+    }
+
+    #[tokio::test]
     async fn a_later_word_about_a_tenant_supersedes_what_failed_but_not_what_it_was_to_end() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("journal.redb");

@@ -105,6 +105,31 @@ async fn nothing_is_changed_while_the_audit_log_cannot_be_written() {
 }
 
 #[tokio::test]
+async fn what_was_done_and_cannot_be_written_down_is_not_called_done_but_is_known_to_have_begun() {
+    let admin = Admin::with("session.max_per_user = { count = 1, action = \"revoke-oldest\" }", None);
+    admin.session("acme", "7").await;
+    let (file, clock) = (admin.folder.path().join("audit.jsonl"), admin.clock.clone());
+    let old = file.with_extension("old");
+    *admin.traffic.then.lock() = Some(Box::new({
+        let old = old.clone();
+        move || {
+            std::fs::rename(&file, old).expect("it is there");
+            std::os::unix::fs::symlink("/dev/full", file).expect("a link");
+            // So that the rotation is looked for.
+            clock.advance(std::time::Duration::from_secs(2));
+        }
+    }));
+    // The first session gives way, which is told between the making of the second and its lines.
+    let got = admin.post("/v1/sessions", r#"{"tenant":"acme","user":"7"}"#).await;
+    assert_eq!((got.problem().0, got.problem().1.as_str()), (503, "audit_unconfirmed"));
+    assert!(!got.body.contains("__Host-session"));
+    assert_eq!(admin.get("/v1/sessions").await.expect(200)["items"], json!([]), "it was taken back");
+    let known = std::fs::read_to_string(old).expect("it is there");
+    let last: Value = serde_json::from_str(known.lines().last().expect("a line")).expect("JSON");
+    assert_eq!((&last["type"], &last["outcome"]), (&json!("admin.called"), &json!("begun")));
+}
+
+#[tokio::test]
 async fn a_suspended_tenant_gets_no_session_and_a_restored_one_does() {
     let admin = Admin::new();
     admin.session("acme", "7").await;
