@@ -103,6 +103,8 @@ type OpenEntries = Arc<Mutex<BTreeMap<u64, Open>>>;
 pub struct Journal {
     database: Arc<Database>,
     clock: SharedClock,
+    /// How long an entry about many sessions is kept.
+    kept: Duration,
     server_time: ServerTime,
     next: AtomicU64,
     open: OpenEntries,
@@ -131,13 +133,20 @@ impl Journal {
         tell: Tell,
     ) -> Result<Arc<Self>, OpenError> {
         let found = open_as(path, recognise).inspect_err(|error| warn(Some(error.to_string())))?;
-        let (database, last, open) = found;
+        let (database, last, mut open) = found;
+        let (kept, now) = (lifetime + REASON_KEPT, clock.wall().as_micros());
+        let failed = open.len();
+        open.retain(|_, open| until(&open.record, kept) >= now);
+        if open.len() < failed {
+            let calls = failed - open.len();
+            tracing::warn!(calls, "calls that failed are too long ago to have an effect now");
+        }
         let (database, open) = (Arc::new(database), Arc::new(Mutex::new(open)));
         let (jobs, waiting) = sync_channel(WAITING);
         let writer = Writer {
             database: Arc::clone(&database),
             clock: clock.clone(),
-            kept: lifetime + REASON_KEPT,
+            kept,
             open: Arc::clone(&open),
             warn,
             failing: false,
@@ -149,6 +158,7 @@ impl Journal {
         Ok(Arc::new(Self {
             database,
             clock,
+            kept,
             server_time: ServerTime::default(),
             next: AtomicU64::new(last + 1),
             open,
@@ -318,6 +328,7 @@ impl Journal {
             Err(_) => return Err(String::from("the journal is damaged")),
         };
         let last = entries.last().map(|(sequence, _)| *sequence);
+        let now = self.clock.wall().as_micros();
         let open = self.open.lock();
         let mut records = Vec::with_capacity(entries.len());
         for (sequence, record) in entries {
@@ -327,6 +338,8 @@ impl Journal {
                 None => records.push(record.map_err(|why| unreadable(sequence, &why))?),
             }
         }
+        // What is too old is forgotten with the next write.
+        records.retain(|record| until(record, self.kept) >= now);
         Ok((records, last))
     }
 
@@ -415,6 +428,14 @@ fn tables(database: &Database) -> Result<Option<u64>, redb::Error> {
     Ok(Some(last))
 }
 
+/// Until when an entry is kept, where one about many sessions is kept for so long.
+fn until(record: &Record, kept: Duration) -> u64 {
+    match &record.entry {
+        Entry::Session { deadline, .. } => deadline.saturating_add(micros(REASON_KEPT)),
+        Entry::User { floor, .. } | Entry::Tenant { floor, .. } => floor.saturating_add(micros(kept)),
+    }
+}
+
 struct Writer {
     database: Arc<Database>,
     clock: SharedClock,
@@ -460,14 +481,6 @@ impl Writer {
         (self.warn)(failure.map(words));
     }
 
-    /// Until when an entry is kept.
-    fn until(&self, record: &Record) -> u64 {
-        match &record.entry {
-            Entry::Session { deadline, .. } => deadline.saturating_add(micros(REASON_KEPT)),
-            Entry::User { floor, .. } | Entry::Tenant { floor, .. } => floor.saturating_add(micros(self.kept)),
-        }
-    }
-
     fn commit(&self, batch: &[Job]) -> Result<(), redb::Error> {
         let now = self.clock.wall().as_micros();
         let transaction = self.database.begin_write()?;
@@ -480,11 +493,11 @@ impl Writer {
                     let forgotten = entries.remove(*sequence)?.map(|bytes| Record::decode(bytes.value()));
                     // Sequence numbers may come again after a restart.
                     if let Some(Ok(forgotten)) = forgotten {
-                        expiry.remove((self.until(&forgotten), *sequence))?;
+                        expiry.remove((until(&forgotten, self.kept), *sequence))?;
                     }
                     continue;
                 };
-                let until = self.until(record);
+                let until = until(record, self.kept);
                 let bytes = record
                     .encode()
                     .map_err(|error| redb::Error::Io(std::io::Error::new(std::io::ErrorKind::InvalidData, error)))?;
@@ -570,6 +583,23 @@ mod tests {
         tokio::task::yield_now().await;
         drop(journal);
         assert!(!open(&path, &clock).expect("the journal").has_failed());
+    }
+
+    #[tokio::test]
+    async fn what_failed_too_long_ago_has_no_effect_any_more() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal.redb");
+        let clock = Arc::new(ManualClock::starting_at(START));
+        let journal = open(&path, &clock).expect("a new journal");
+        let written = write(&journal, tenant("suspended", START.as_micros())).await.expect("written");
+        journal.failed(&written);
+        drop(journal);
+        clock.advance(Duration::from_secs(9 * 3600));
+        assert!(open(&path, &clock).expect("the journal").has_failed());
+        clock.advance(Duration::from_secs(1));
+        let journal = open(&path, &clock).expect("the journal");
+        assert!(!journal.has_failed());
+        assert_eq!(journal.carried_out(0, 10).expect("readable").0, [], "nor on another server");
     }
 
     #[tokio::test]
