@@ -44,12 +44,12 @@ impl LateTeller {
     /// By whoever had asked for it.
     fn line(&self, late: &Late, kind: AuditType) -> AuditEvent {
         let actor = match &late.by {
-            Some(By::Operator { name, .. }) => Actor::Operator(ClientText::from(&**name)),
-            Some(By::User | By::Event(_)) => Actor::User,
-            Some(By::Gateway) | None => Actor::Gateway,
+            By::Operator { name, .. } => Actor::Operator(ClientText::from(&**name)),
+            By::User | By::Event(_) => Actor::User,
+            By::Gateway => Actor::Gateway,
         };
         let mut line = AuditEvent::new(self.clock.wall(), kind, Outcome::Success, actor);
-        if let Some(By::Operator { request_id, .. }) = &late.by {
+        if let By::Operator { request_id, .. } = &late.by {
             line.request_id = Some(ClientText::from(&**request_id));
         }
         (line.tenant, line.user, line.session_id) = (late.tenant.clone(), late.user.clone(), late.session);
@@ -59,16 +59,13 @@ impl LateTeller {
 
 /// That it is the delayed effect of a call that failed, and what is known of that call.
 fn details(late: &Late) -> Details {
-    let mut details = Details::none().flag("late", true);
-    if let Some(asked) = late.asked {
-        details = details.text("asked_at", asked.rfc3339().as_str());
-    }
+    let mut details = Details::none().flag("late", true).text("asked_at", late.asked.rfc3339().as_str());
     if late.already {
         details = details.flag("already", true);
     }
     match &late.by {
-        Some(By::Operator { words, .. }) if !words.as_str().is_empty() => details.text("words", words.as_str()),
-        Some(By::Event(name)) => details.text("event", &**name),
+        By::Operator { words, .. } if !words.as_str().is_empty() => details.text("words", words.as_str()),
+        By::Event(name) => details.text("event", &**name),
         _ => details,
     }
 }

@@ -175,4 +175,22 @@ mod tests {
             assert_eq!(CommandLine::try_parse_from(bad).expect_err("bad usage").exit_code(), 2);
         }
     }
+
+    #[test]
+    fn an_id_that_begins_with_a_hyphen_is_an_id() {
+        let id = "-hQq_3yX0cVQkqf5iJ-vzA";
+        for arguments in [
+            &["sessions", "show", id, "--json"][..],
+            &["sessions", "show", "--json", id],
+            &["sessions", "revoke", id, "--reason", "stolen", "--json"],
+            &["users", "revoke", "acme", "7", "--except", id, "--yes"],
+        ] {
+            let parsed = CommandLine::try_parse_from(["session-gateway"].iter().chain(arguments));
+            let command = format!("{:?}", parsed.expect("valid").command);
+            assert!(
+                command.contains(id) && (command.contains("json: true") || command.contains("yes: true")),
+                "{command}"
+            );
+        }
+    }
 }

@@ -68,6 +68,7 @@ pub struct ListSessions {
 #[derive(Args, Debug)]
 pub struct ShowSession {
     /// Its id, as `sessions list` and the logs have it
+    #[arg(allow_hyphen_values = true)]
     pub id: String,
     /// Print it as JSON
     #[arg(long)]
@@ -81,6 +82,7 @@ pub struct ShowSession {
 #[derive(Args, Debug)]
 pub struct RevokeSession {
     /// Its id, as `sessions list` and the logs have it
+    #[arg(allow_hyphen_values = true)]
     pub id: String,
     /// Why, for the audit log: one line
     #[arg(long, value_name = "TEXT")]

@@ -47,7 +47,7 @@ pub struct RevokeUser {
     /// The user
     pub user: String,
     /// The id of a session that stays
-    #[arg(long, value_name = "SESSION")]
+    #[arg(long, value_name = "SESSION", allow_hyphen_values = true)]
     pub except: Option<String>,
     /// Whether to ask, and why it is done.
     #[command(flatten)]

@@ -6,31 +6,15 @@ use crate::clock::WallTime;
 use crate::session::{By, EndReason, SessionId, TenantId, TenantStatus, UserId, Words};
 
 /// The version of the bytes, which is the first of them.
-const FORMAT: u8 = 2;
-/// What the first version begins with instead: an entry alone, as a map of one.
-const FIRST_FORMAT: u8 = 0x81;
+const FORMAT: u8 = 1;
 
 /// What was ended. `floor` is the server's time just before; `standing` is what the server made of it, once known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::store) enum Entry {
     /// One session, which would have lived until `deadline` (µs); `owner` is its tenant and user.
-    Session {
-        id: String,
-        reason: String,
-        deadline: u64,
-        applied: bool,
-        #[serde(default)]
-        owner: Option<(String, String)>,
-    },
+    Session { id: String, reason: String, deadline: u64, applied: bool, owner: Option<(String, String)> },
     /// A user's sessions, but for `keep`.
-    User {
-        tenant: String,
-        user: String,
-        floor: u64,
-        standing: Option<String>,
-        #[serde(default)]
-        keep: Option<String>,
-    },
+    User { tenant: String, user: String, floor: u64, standing: Option<String>, keep: Option<String> },
     /// A tenant's sessions; with a change of its status, if `status` is one.
     Tenant { tenant: String, floor: u64, status: String, note: String, standing: Option<String> },
 }
@@ -85,15 +69,14 @@ impl Call {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::store) struct Record {
     pub(in crate::store) entry: Entry,
-    /// `None`: an earlier version did not write it down.
-    call: Option<Call>,
+    call: Call,
     /// Its delayed effect was told already.
     told: bool,
 }
 
 impl Record {
     pub(in crate::store) const fn new(entry: Entry, call: Call) -> Self {
-        Self { entry, call: Some(call), told: false }
+        Self { entry, call, told: false }
     }
 
     pub(super) fn encode(&self) -> Result<Vec<u8>, rmp_serde::encode::Error> {
@@ -106,10 +89,6 @@ impl Record {
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
         match bytes.split_first() {
             Some((&FORMAT, record)) => rmp_serde::from_slice(record).map_err(|error| error.to_string()),
-            Some((&FIRST_FORMAT, _)) => {
-                let entry = rmp_serde::from_slice(bytes).map_err(|error| error.to_string())?;
-                Ok(Self { entry, call: None, told: false })
-            }
             Some((format, _)) => Err(format!("it is of format {format}, which another version of the gateway wrote")),
             None => Err(String::from("it is empty")),
         }
@@ -164,13 +143,12 @@ impl Record {
 
     /// Why the sessions end.
     pub(in crate::store) fn reason(&self) -> EndReason {
-        let by_call = self.call.as_ref().map(|call| call.reason.as_str());
         let (known, otherwise) = match &self.entry {
-            Entry::Session { reason, .. } => (Some(reason.as_str()), EndReason::Revoked),
-            Entry::User { .. } => (by_call, EndReason::UserRevoked),
-            Entry::Tenant { .. } => (by_call, EndReason::TenantRevoked),
+            Entry::Session { reason, .. } => (reason, EndReason::Revoked),
+            Entry::User { .. } => (&self.call.reason, EndReason::UserRevoked),
+            Entry::Tenant { .. } => (&self.call.reason, EndReason::TenantRevoked),
         };
-        known.and_then(|reason| EndReason::parse(reason.as_bytes())).unwrap_or(otherwise)
+        EndReason::parse(known.as_bytes()).unwrap_or(otherwise)
     }
 
     /// What is to be told of its delayed effect.
@@ -194,8 +172,8 @@ impl Record {
             session,
             status: None,
             reason: self.reason(),
-            by: self.call.as_ref().map(Call::by),
-            asked: self.call.as_ref().map(|call| WallTime::from_micros(call.at)),
+            by: self.call.by(),
+            asked: WallTime::from_micros(self.call.at),
             ended: 0,
             already: false,
         }
@@ -215,10 +193,10 @@ pub struct Late {
     pub status: Option<TenantStatus>,
     /// Why the sessions ended.
     pub reason: EndReason,
-    /// Who had asked for it; `None` where an earlier version did not write it down.
-    pub by: Option<By>,
+    /// Who had asked for it.
+    pub by: By,
     /// When, by the gateway's clock.
-    pub asked: Option<WallTime>,
+    pub asked: WallTime,
     /// How many sessions were live.
     pub ended: u64,
     /// Whether the server had it already: the call had come through and its answer was lost, or a later one did the same.
@@ -251,30 +229,14 @@ mod tests {
         let read = Record::decode(&record.encode().expect("encodes")).expect("decodes");
         assert_eq!(read, record);
         let late = read.late();
-        assert_eq!((late.asked, late.reason), (Some(WallTime::from_micros(99)), EndReason::TenantRevoked));
-        let Some(By::Operator { name, words, request_id }) = late.by else { panic!("an operator asked") };
+        assert_eq!((late.asked, late.reason), (WallTime::from_micros(99), EndReason::TenantRevoked));
+        let By::Operator { name, words, request_id } = late.by else { panic!("an operator asked") };
         assert_eq!((&*name, words.as_str(), &*request_id), ("ops", "unpaid", "5c1d"));
     }
 
     #[test]
-    fn what_the_first_version_wrote_is_read() {
-        #[derive(Serialize)]
-        enum First {
-            User { tenant: String, user: String, floor: u64, standing: Option<String> },
-            Session { id: String, reason: String, deadline: u64, applied: bool },
-        }
-        let user = First::User { tenant: "acme".into(), user: "7".into(), floor: 17, standing: Some("18".into()) };
-        let read = Record::decode(&rmp_serde::to_vec(&user).expect("encodes")).expect("decodes");
-        assert!(read.is_applied() && read.late().by.is_none());
-        let id = "A".repeat(22);
-        let session = First::Session { id, reason: "logout".into(), deadline: 5, applied: false };
-        let read = Record::decode(&rmp_serde::to_vec(&session).expect("encodes")).expect("decodes");
-        assert!(read.is_open() && read.reason() == EndReason::Logout);
-    }
-
-    #[test]
     fn what_cannot_be_read_is_no_entry_that_may_be_passed_over() {
-        for bytes in [&b""[..], b"\x03\x90", b"\x02", b"\x02\xc1", b"\x81\xa4User"] {
+        for bytes in [&b""[..], b"\x02\x90", b"\x01", b"\x01\xc1", b"\x81\xa4User"] {
             assert!(Record::decode(bytes).is_err(), "{bytes:?}");
         }
     }
