@@ -65,7 +65,8 @@ impl Outbox {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.piece.is_empty() && self.buffer.len() < FULL
+        // What is put in goes out before the tail: there must be none.
+        self.piece.is_empty() && self.tail.is_empty() && self.buffer.len() < FULL
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -178,5 +179,31 @@ mod tests {
         outbox.put_piece(Bytes::from_static(b"abc"));
         let polled = outbox.poll_write(&mut Narrow(0, Vec::new()), &mut Context::from_waker(Waker::noop()));
         assert!(matches!(polled, Poll::Ready(Err(_))));
+    }
+
+    #[test]
+    fn the_end_of_a_chunk_goes_out_before_the_next_chunk() {
+        let large = Bytes::from(vec![b'x'; COPIED + 1]);
+        let chunk = [b"1001\r\n".as_slice(), &large].concat();
+        let mut outbox = Outbox::default();
+        outbox.put_chunk(large, false);
+        // The socket takes all but the end of the chunk.
+        let mut socket = Narrow(chunk.len(), Vec::new());
+        while socket.1.len() < chunk.len() {
+            socket.0 = chunk.len() - socket.1.len();
+            assert!(outbox.poll_write(&mut socket, &mut Context::from_waker(Waker::noop())).is_ready());
+        }
+        assert!(!outbox.is_empty());
+        // As a connection does it: more is put in where there is room.
+        if outbox.has_room() {
+            outbox.put_chunk(Bytes::from_static(b"abc"), true);
+        }
+        let mut sent = [socket.1, written(&mut outbox, usize::MAX)].concat();
+        if !sent.ends_with(b"\r\n0\r\n\r\n") {
+            outbox.put_chunk(Bytes::from_static(b"abc"), true);
+            sent.extend_from_slice(&written(&mut outbox, usize::MAX));
+        }
+        assert!(sent.starts_with(&chunk));
+        assert_eq!(std::str::from_utf8(&sent[chunk.len()..]).unwrap(), "\r\n3\r\nabc\r\n0\r\n\r\n");
     }
 }

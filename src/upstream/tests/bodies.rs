@@ -302,3 +302,37 @@ async fn while_the_memory_is_taken_small_bodies_are_taken_in_and_larger_ones_ref
     drop(all);
     assert_eq!(upload(32 << 10).await.unwrap().len(), 32 << 10);
 }
+
+#[tokio::test]
+async fn a_chunk_ends_where_it_ends_wherever_the_socket_stops_taking_it() {
+    let folder = tempfile::tempdir().unwrap();
+    // Around where a Unix socket of Linux is full, so that a chunk's own end is what does not fit.
+    for length in 219_100..219_200 {
+        let path = folder.path().join(format!("{length}.sock"));
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let upstream = upstream(vec![PeerAddress::Unix(path)]);
+        let (sender, body) = Pieces::of_unknown_length();
+        tokio::spawn(async move {
+            sender.send(Ok(Frame::data(Bytes::from(vec![b'x'; length])))).await.unwrap();
+            sender.send(piece("abc")).await.unwrap();
+        });
+        let script = async {
+            let mut call = listener.accept().await.unwrap().0;
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            let (mut received, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
+            while !received.ends_with(b"0\r\n\r\n") && received.len() < length + 1000 {
+                let count = call.read(&mut buffer).await.unwrap();
+                received.extend_from_slice(&buffer[..count]);
+            }
+            call.write_all(OK.as_bytes()).await.unwrap();
+            received
+        };
+        let request = request(Method::POST, "/", RequestBody::client(body, NO_LIMITS).unwrap());
+        let (answer, received) = tokio::join!(upstream.send(request), script);
+        assert_eq!(answer.unwrap().status(), 200);
+        let end = received.rsplit(|byte| *byte == b'x').next().unwrap();
+        assert_eq!(std::str::from_utf8(end).unwrap(), "\r\n3\r\nabc\r\n0\r\n\r\n", "a chunk of {length}");
+    }
+}
