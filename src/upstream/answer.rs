@@ -37,6 +37,8 @@ enum Source {
     Here(Lease),
     /// Read by the task that writes the rest of the request.
     Apart(Apart),
+    /// It broke off: there is no more, and what there was is not all.
+    Cut,
 }
 
 /// A connection that is in use.
@@ -82,6 +84,7 @@ impl Body for UpstreamBody {
             Source::Whole(bytes) => Some(Ok(std::mem::take(bytes))),
             Source::Here(lease) => ready!(lease.connection.poll_data(context)),
             Source::Apart(apart) => ready!(apart.poll_data(context)),
+            Source::Cut => Some(Err(AnswerCut { cause: "it had broken off before".to_owned() })),
         };
         match piece {
             Some(Ok(piece)) => {
@@ -93,7 +96,7 @@ impl Body for UpstreamBody {
                 Poll::Ready(Some(Ok(Frame::data(piece))))
             }
             Some(Err(cut)) => {
-                self.0 = Self::NONE.0;
+                self.0 = Source::Cut;
                 Poll::Ready(Some(Err(cut)))
             }
             None => {
@@ -112,6 +115,7 @@ impl Body for UpstreamBody {
             Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Here(lease) => lease.connection.size_hint(),
             Source::Apart(apart) => apart.size_hint(),
+            Source::Cut => SizeHint::default(),
         }
     }
 }

@@ -240,3 +240,19 @@ async fn a_body_that_is_not_read_holds_the_backend_back() {
     assert!(sent < 16 << 20, "{sent} bytes were taken though nobody read them");
     drop(answer);
 }
+
+#[tokio::test]
+async fn an_answer_that_broke_off_does_not_say_that_it_is_over() {
+    for head in ["Content-Length: 9", "Transfer-Encoding: chunked"] {
+        let backend = Backend::start().await;
+        let upstream = upstream_with_keepalive(&backend);
+        let script = async {
+            let mut call = backend.accept().await;
+            call.answer(&format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n5\r\n")).await;
+        };
+        let (answer, ()) = tokio::join!(upstream.send(get("/")), script);
+        let mut body = answer.unwrap().into_body();
+        while let Some(Ok(_)) = body.frame().await {}
+        assert!(!body.is_end_stream(), "{head}");
+    }
+}
