@@ -8,15 +8,17 @@
 //! The few facts that decide what went wrong and what may be done about it are kept here: has a byte of the request
 //! gone out, has a byte of the answer come, is the request wholly written, when did it last move, who is being waited for.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Response};
 use http_body::{Body as _, SizeHint};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
@@ -58,6 +60,10 @@ pub(super) struct Connection {
     is_new: bool,
     /// At least one byte of the request was written.
     begun: bool,
+    /// Something of the request's body was taken, so that it cannot be sent from its beginning again.
+    touched: bool,
+    /// Nothing that was written waits in the socket's own buffer.
+    flushed: bool,
     /// At least one byte of an answer has been read.
     answered: bool,
 }
@@ -105,6 +111,8 @@ impl Connection {
             moved: Instant::now(),
             is_new: false,
             begun: false,
+            touched: false,
+            flushed: true,
             answered: false,
         }
     }
@@ -125,6 +133,7 @@ impl Connection {
         self.moved = Instant::now();
         self.is_new = true;
         self.begun = false;
+        self.touched = false;
         self.answered = false;
     }
 
@@ -134,9 +143,9 @@ impl Connection {
         if matches!(self.upload, Upload::Going { awaited: true, .. }) { Instant::now() } else { self.moved }
     }
 
-    /// Whether the whole request has been written.
+    /// Whether the whole request has been written, and has left this process.
     pub(super) fn is_uploaded(&self) -> bool {
-        matches!(self.upload, Upload::Whole) && self.outbox.is_empty()
+        matches!(self.upload, Upload::Whole) && self.outbox.is_empty() && self.flushed
     }
 
     /// Whether it may carry another request: the one before is over, on both sides and in step.
@@ -148,8 +157,12 @@ impl Connection {
     /// Whether it can take a request, by all that the kernel has said of it: nothing, since the last answer.
     pub(super) fn is_ready(&mut self) -> bool {
         let mut byte = [0];
-        let mut context = Context::from_waker(Waker::noop());
-        Pin::new(&mut self.socket).poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending()
+        // Unconstrained: a task that has done much in this turn would be told that nothing has come, whatever has.
+        let look = unconstrained(poll_fn(|context| {
+            let read = Pin::new(&mut self.socket).poll_read(context, &mut ReadBuf::new(&mut byte));
+            Poll::Ready(read.is_pending())
+        }));
+        pin!(look).poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(true)
     }
 
     /// Moves the request on, and is ready with the head of its answer.
@@ -188,7 +201,7 @@ impl Connection {
             return Trouble::Final(fault.into());
         }
         let error = UpstreamError::Broken { cause: cause.to_owned() };
-        match (self.answered, self.begun) {
+        match (self.answered, self.begun || self.touched) {
             (true, _) => Trouble::Final(error),
             (false, true) => Trouble::Unanswered(error),
             (false, false) => Trouble::Unsent,
@@ -237,7 +250,7 @@ impl Connection {
         }
         if self.socket.is_buffered() {
             // How it went is told by the next write, or by reading.
-            let _ = Pin::new(&mut self.socket).poll_flush(context);
+            self.flushed = Pin::new(&mut self.socket).poll_flush(context).is_ready();
         }
         if let Upload::Abandoned { told: told @ false, .. } = &mut self.upload {
             // It would wait for the rest for ever. How closing went does not matter: reading tells.
@@ -260,7 +273,7 @@ impl Connection {
                 *awaited = true;
                 break;
             };
-            (*awaited, moved) = (false, true);
+            (*awaited, moved, self.touched) = (false, true, true);
             let piece = match frame.transpose()?.map(http_body::Frame::into_data) {
                 None => Bytes::new(),
                 Some(Ok(piece)) if !piece.is_empty() => piece,
@@ -367,12 +380,11 @@ fn broken(cause: &dyn std::error::Error) -> UpstreamError {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::UnixStream;
 
     use super::*;
+    use crate::upstream::BodyLimits;
 
     fn pair() -> (Connection, UnixStream) {
         let (near, far) = UnixStream::pair().unwrap();
@@ -395,6 +407,36 @@ mod tests {
         let (mut connection, far) = pair();
         drop(far);
         assert!(matches!(head(&mut connection, &mut order()).await, Err(Trouble::Unsent)));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_can_go_elsewhere_still_has_its_body() {
+        for length in [5, 4097, 100_000] {
+            let text = Bytes::from(vec![b'x'; length]);
+            let streamed = http_body_util::Full::new(text.clone());
+            let limits = BodyLimits { max_body: u64::MAX, body_timeout: std::time::Duration::from_secs(1) };
+            for body in [RequestBody::Full(text.clone()), RequestBody::client(streamed, limits).unwrap()] {
+                let (mut connection, far) = pair();
+                drop(far);
+                let mut order = Request::post("/order").body(body).unwrap();
+                if matches!(head(&mut connection, &mut order).await, Err(Trouble::Unsent)) {
+                    assert_eq!(order.body().size_hint().exact(), Some(length as u64));
+                    let body = http_body_util::BodyExt::collect(order.into_body()).await.unwrap().to_bytes();
+                    assert_eq!(body, text);
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_come_is_seen_whatever_the_task_did_before() {
+        let (mut connection, mut far) = pair();
+        far.write_all(b"H").await.unwrap();
+        connection.socket_is_readable().await;
+        while tokio::task::coop::has_budget_remaining() {
+            tokio::task::coop::consume_budget().await;
+        }
+        assert!(!connection.is_ready());
     }
 
     #[tokio::test]

@@ -236,6 +236,11 @@ impl Upstream {
     ) -> Result<Response<()>, Trouble> {
         let connection = &mut lease.connection;
         give_way().await;
+        // What was known when it was taken may have changed. Bytes that came unasked would be read as this request's
+        // answer; and once its body has been asked for, a request cannot go elsewhere.
+        if !connection.is_ready() {
+            return Err(Trouble::Unsent);
+        }
         connection.begin(request, framing(request), persistence);
         let method = request.method().clone();
         let body = request.body_mut();

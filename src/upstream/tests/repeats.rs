@@ -181,3 +181,48 @@ async fn orders_race_with_a_closing_backend_and_none_arrives_twice() {
     assert!(answered > ORDERS / 2, "{answered} of {ORDERS} were answered");
     assert!(seen.len() >= answered);
 }
+
+#[tokio::test]
+async fn an_order_that_goes_to_another_connection_goes_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    for turns in 0..12 {
+        let path = folder.path().join(format!("{turns}.sock"));
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let keepalive = Some(10 * SECOND);
+        let upstream =
+            upstream_of(UpstreamSettings { keepalive, ..settings(vec![PeerAddress::Unix(path)]) }, &clock().1);
+        let script = async {
+            let mut idle = listener.accept().await.unwrap().0;
+            let mut buffer = [0; 1000];
+            let _ = idle.read(&mut buffer).await.unwrap();
+            idle.write_all(OK.as_bytes()).await.unwrap();
+            idle
+        };
+        let (answer, idle) = tokio::join!(upstream.send(get("/first")), script);
+        assert_eq!(text(answer.unwrap()).await, "ok");
+        // Closed at some moment before the request is written.
+        let script = async {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            drop(idle);
+            let mut call = listener.accept().await.unwrap().0;
+            let mut received = String::new();
+            while !received.contains("\r\n\r\norder") && !received.contains("content-length: 0") {
+                let mut buffer = [0; 1000];
+                let count = call.read(&mut buffer).await.unwrap();
+                received.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+            }
+            call.write_all(OK.as_bytes()).await.unwrap();
+            received
+        };
+        let ask = async { upstream.send(post("/", "order")).await };
+        tokio::select! {
+            biased;
+            (answer, received) = async { tokio::join!(ask, script) } => {
+                assert!(received.ends_with("\r\n\r\norder"), "after {turns} turns: {received:?} {answer:?}");
+            }
+            () = tokio::time::sleep(SECOND) => {}
+        }
+    }
+}

@@ -234,3 +234,30 @@ fn an_upstream_and_its_answers_can_go_to_any_task() {
             .is_ok()
     }));
 }
+
+#[tokio::test]
+async fn what_comes_unasked_just_before_a_request_is_written_is_not_its_answer() {
+    let backend = Backend::start().await;
+    let upstream = upstream_with_keepalive(&backend);
+    let script = async {
+        let mut call = backend.accept().await;
+        call.answer(OK).await;
+        call
+    };
+    let (answer, mut idle) = tokio::join!(upstream.send(get("/first")), script);
+    assert_eq!(text(answer.unwrap()).await, "ok");
+    // The request has its connection, and gives way.
+    let script = async {
+        idle.say("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstray").await;
+        backend.accept().await.answer(OK).await;
+    };
+    let ask = async { text(upstream.send(get("/second")).await.unwrap()).await };
+    let answer = timeout(5 * SECOND, async {
+        tokio::select! {
+            biased;
+            answer = ask => answer,
+            () = async { script.await; std::future::pending().await } => unreachable!(),
+        }
+    });
+    assert_eq!(answer.await.unwrap(), "ok");
+}

@@ -120,3 +120,34 @@ async fn an_answer_that_is_cut_off_is_not_whole() {
     let (body, ()) = tokio::join!(ask, serve);
     assert!(body.is_err());
 }
+
+#[tokio::test]
+async fn an_upload_whose_answer_has_begun_goes_on_to_its_end() {
+    let authority = Authority::new();
+    let server = authority.server("localhost");
+    for length in (0..100).map(|step| 64 * 1024 + step * 48 * 1024) {
+        let (upstream, backend) = https(authority.trust(), Some(10 * SECOND)).await;
+        let serve = async {
+            let mut stream = accept(&backend, &server).await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            // Until the upload stalls.
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab").await.unwrap();
+            stream.flush().await.unwrap();
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).await.unwrap();
+            stream.write_all(b"cd").await.unwrap();
+            stream.flush().await.unwrap();
+            stream
+        };
+        let ask = async {
+            let body = RequestBody::Full(Bytes::from(vec![b'x'; length]));
+            text(upstream.send(request(Method::POST, "/", body)).await.unwrap()).await
+        };
+        let both = timeout(5 * SECOND, async { tokio::join!(ask, serve) }).await;
+        assert_eq!(both.unwrap_or_else(|_| panic!("{length} bytes: it hangs")).0, "abcd");
+    }
+}
