@@ -330,7 +330,8 @@ async fn a_chunk_ends_where_it_ends_wherever_the_socket_stops_taking_it() {
             received
         };
         let request = request(Method::POST, "/", RequestBody::client(body, NO_LIMITS).unwrap());
-        let (answer, received) = tokio::join!(upstream.send(request), script);
+        let both = timeout(5 * SECOND, async { tokio::join!(upstream.send(request), script) });
+        let (answer, received) = both.await.unwrap_or_else(|_| panic!("a chunk of {length}: no end comes"));
         assert_eq!(answer.unwrap().status(), 200);
         let end = received.rsplit(|byte| *byte == b'x').next().unwrap();
         assert_eq!(std::str::from_utf8(end).unwrap(), "\r\n3\r\nabc\r\n0\r\n\r\n", "a chunk of {length}");
