@@ -81,6 +81,11 @@ impl Chunks {
                 self.count()?;
                 State::AfterSize(size)
             }
+            // Leading zeros would go on for ever.
+            (State::Size(0), b'0') => {
+                self.count()?;
+                State::Size(0)
+            }
             (State::Size(size), _) => {
                 let digit = digit(byte).ok_or(Malformed("a chunk's size is no number"))?;
                 let size = size.checked_mul(16).ok_or(Malformed("a chunk's size is too large"))?;
@@ -178,9 +183,12 @@ mod tests {
     #[test]
     fn what_is_said_beside_the_data_is_bounded() {
         let long = "x".repeat(MOST_OVERHEAD as usize + 1);
-        for text in
-            [format!("1;{long}\r\n"), format!("0\r\n{long}\r\n"), "1;xxxx\r\ny\r\n".repeat(MOST_OVERHEAD as usize)]
-        {
+        for text in [
+            format!("1;{long}\r\n"),
+            format!("0\r\n{long}\r\n"),
+            "0".repeat(long.len() + 1),
+            "1;xxxx\r\ny\r\n".repeat(MOST_OVERHEAD as usize),
+        ] {
             assert!(read(&[text.as_bytes()]).is_err());
         }
     }
