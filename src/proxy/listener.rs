@@ -48,7 +48,7 @@ const SMALLEST_BUFFER: usize = 8192;
 /// allocates that room for each request.
 const HEADERS_WITHOUT_ALLOCATION: usize = 100;
 /// How long a connection rests until its memory is given back. The requests of one page come sooner.
-const QUIET: Duration = Duration::from_millis(500);
+const QUIET: Duration = Duration::from_millis(200);
 /// How long to wait after an accept that failed for want of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
