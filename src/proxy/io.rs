@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
@@ -457,16 +457,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
     }
 }
 
-/// All the pieces in one, where they fit.
-fn gathered<'a>(slices: &[io::IoSlice<'_>], room: &'a mut [u8]) -> Option<&'a [u8]> {
-    let mut end = 0;
-    for slice in slices {
-        room.get_mut(end..end + slice.len())?.copy_from_slice(slice);
-        end += slice.len();
-    }
-    room.get(..end)
-}
-
 impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
@@ -489,10 +479,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         // A small answer goes out by a plain write, which costs the kernel less than one of several pieces.
-        let mut small = [0; SMALL_ANSWER];
-        let polled = match gathered(slices, &mut small) {
-            Some(bytes) => Pin::new(&mut self.stream).poll_write(context, bytes),
-            None => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
+        let polled = if slices.iter().map(|slice| slice.len()).sum::<usize>() <= SMALL_ANSWER {
+            let mut room = [0; SMALL_ANSWER];
+            let mut left = &mut room[..];
+            for slice in slices {
+                left.put_slice(slice);
+            }
+            let length = SMALL_ANSWER - left.len();
+            Pin::new(&mut self.stream).poll_write(context, room.get(..length).unwrap_or_default())
+        } else {
+            Pin::new(&mut self.stream).poll_write_vectored(context, slices)
         };
         self.after_write(polled, context)
     }

@@ -56,7 +56,7 @@ pub(super) struct Connection {
     persistent: bool,
     /// When the request last moved.
     moved: Instant,
-    /// It has not moved since it began.
+    /// It has not been polled since it began.
     is_new: bool,
     /// At least one byte of the request was written.
     begun: bool,
@@ -256,8 +256,9 @@ impl Connection {
             // It would wait for the rest for ever. How closing went does not matter: reading tells.
             *told = Pin::new(&mut self.socket).poll_shutdown(context).is_ready();
         }
-        // What goes out with the first poll moved when it began.
-        if moved && !std::mem::replace(&mut self.is_new, false) {
+        // What goes out with the first poll moved when it began: the clock need not be read again.
+        let is_first = std::mem::replace(&mut self.is_new, false);
+        if moved && !is_first {
             self.moved = Instant::now();
         }
         Ok(())
