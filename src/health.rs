@@ -1,4 +1,4 @@
-//! Health: whether the gateway is alive, ready for traffic, and started (contract §9).
+//! Health: whether the gateway is alive, ready for traffic, and started (docs/behaviour.md, "Health and draining").
 //!
 //! Answered on the traffic port with a bare status, and on the admin port with reasons. Answering touches no session and
 //! asks no store: a probe in the background asks, and what the request path saw of the store counts at once.

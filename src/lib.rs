@@ -47,7 +47,8 @@
 //!
 //! # What proves what
 //!
-//! * A request is forwarded only with a [`policy::Permit`], which only [`policy::decide`] makes for a session.
+//! * A request is forwarded only with a [`policy::Permit`], which only the policy makes: [`policy::decide`] for a call,
+//!   and constructors of their own for what needs no decision, a login, a preflight, a logout.
 //! * An identity header is written only from a [`policy::VerifiedIdentity`].
 //! * A store says [`session::Standing`], or that it cannot say ([`store::Unavailable`]); no `Option` in between.
 

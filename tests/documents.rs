@@ -93,3 +93,51 @@ fn no_link_in_a_document_is_dead() {
     }
     assert_eq!(dead, Vec::<String>::new());
 }
+
+/// The sources of the gateway and of what tries it.
+fn code(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            code(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The headings of the page of behaviour that a comment names: `(docs/behaviour.md, "Store", "Errors")`.
+fn named_rules(source: &str) -> Vec<String> {
+    let text: Vec<&str> = source.lines().map(|line| line.trim_start().trim_start_matches(['/', '!'])).collect();
+    let text = text.join(" ");
+    let mut named = Vec::new();
+    for mut rest in text.split("docs/behaviour.md,").skip(1) {
+        while let Some((name, after)) = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split_once('"')) {
+            named.push(name.split_whitespace().collect::<Vec<_>>().join(" "));
+            rest = after.trim_start_matches(',');
+        }
+    }
+    named
+}
+
+#[test]
+fn every_rule_that_the_code_names_is_a_heading_of_the_page_of_behaviour() {
+    let page = read("docs/behaviour.md");
+    let headings: BTreeSet<&str> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let mut sources = Vec::new();
+    for folder in ["src", "tests", "benches"] {
+        code(&Path::new(ROOT).join(folder), &mut sources);
+    }
+    let mut named = 0;
+    let mut unknown = Vec::new();
+    for path in sources.iter().filter(|path| !path.ends_with("tests/documents.rs")) {
+        for name in named_rules(&fs::read_to_string(path).expect("readable")) {
+            named += 1;
+            if !headings.contains(name.as_str()) {
+                unknown.push(format!("{}: {name}", path.display()));
+            }
+        }
+    }
+    assert_eq!(unknown, Vec::<String>::new());
+    assert!(named > 30, "only {named} rules are named");
+}

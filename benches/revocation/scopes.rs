@@ -19,7 +19,7 @@ use crate::{Arguments, Cache, backend, shown};
 const OF_A_USER: usize = 3;
 /// How often a gateway is asked before what it knows is taken to be in its cache.
 const WARM: usize = 3;
-/// No end is seen later than this (contract §8).
+/// No end is seen later than this (docs/behaviour.md, "Store").
 const NEVER_LATER: Duration = Duration::from_secs(1);
 
 /// The gateways with their Redis.

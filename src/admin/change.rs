@@ -1,5 +1,5 @@
 //! A change that an operator asks for: done to its end even when the caller hangs up, on disk in the audit log as begun
-//! before it has any effect, and as done before it is acknowledged (contract §10).
+//! before it has any effect, and as done before it is acknowledged (docs/behaviour.md, "Admin API").
 //!
 //! What cannot be written down is not begun. So whatever ends this process, nothing was changed of which the log knows
 //! nothing: a change that is begun there and has no other line may have been made. Should the log fail between the

@@ -1,4 +1,4 @@
-//! Failed authentication, counted by address: who keeps guessing waits (contract §10).
+//! Failed authentication, counted by address: who keeps guessing waits (docs/behaviour.md, "Admin API").
 //!
 //! The only thing of the admin API that is rate limited, and never in the way of a right token. Bounded: where there are
 //! too many addresses to tell apart, those that came last share one count.

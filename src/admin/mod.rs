@@ -1,4 +1,4 @@
-//! The operator's listener: health, metrics, and the admin API (contract §10).
+//! The operator's listener: health, metrics, and the admin API (docs/behaviour.md, "Admin API").
 //!
 //! It is apart from the traffic port and on loopback unless configured otherwise. Health never needs a token, and neither
 //! do metrics: they hold no session, user or tenant, and scrapers expect them open. Everything else asks for a token with

@@ -1,4 +1,5 @@
-//! Events that anyone can cause without a session: counted by minute, not one line each (contract §11).
+//! Events that anyone can cause without a session: counted by minute, not one line each (docs/behaviour.md, "Audit
+//! events").
 //!
 //! The first of its kind in a minute is written at once, so that an operator sees it when it happens; those after it are
 //! counted and become one line when the minute has passed. Each such line says in `details.count` how many events it

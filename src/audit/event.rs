@@ -1,4 +1,4 @@
-//! One audit event and its line (contract §11).
+//! One audit event and its line (docs/behaviour.md, "Audit events").
 //!
 //! Every line has all twelve fields, `null` where there is nothing to say, so that a reader needs no cases.
 
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_the_contracts_fields_in_its_order() {
+    fn a_line_has_the_promised_fields_in_their_order() {
         let principal = Principal {
             tenant: TenantId::parse("acme").expect("a tenant"),
             user: UserId::parse("7").expect("a user"),

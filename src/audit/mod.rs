@@ -1,8 +1,8 @@
-//! The audit log: who did what to which session, one JSON line an event (contract §11).
+//! The audit log: who did what to which session, one JSON line an event (docs/behaviour.md, "Audit events").
 //!
-//! [`event`], [`aggregate`] and [`chain`] are pure; [`writer`] owns the file; [`query`] and [`verify`] read it. A line
-//! never holds a token, a cookie, a password or a request body: there is no field for one, and free text from a client
-//! is bounded by its type.
+//! [`event`], [`aggregate`] and [`chain`] are pure; [`writer`] is the one thread that writes, to what `file` opens and
+//! locks; [`query`] and [`verify`] read it. A line never holds a token, a cookie, a password or a request body: there
+//! is no field for one, and free text from a client is bounded by its type.
 
 pub mod aggregate;
 pub mod chain;

@@ -1,4 +1,4 @@
-//! A backend's answer to a request that means something for sessions (contract §2, `[[events]]`): read, and its count
+//! A backend's answer to a request that means something for sessions (docs/behaviour.md, "Events"): read, and its count
 //! of ended sessions corrected.
 //!
 //! What cannot be read is kept apart from what says nothing. Whoever may put a text into an answer, a lone surrogate in

@@ -1,4 +1,4 @@
-//! Which headers cross the gateway (contract §3, steps 1, 2 and 5).
+//! Which headers cross the gateway (docs/behaviour.md, "Towards the backend", steps 1, 2 and 5).
 //!
 //! Backends rename what they get: `_` and `.` become `-` in WSGI's environ, duplicates are joined with commas or the
 //! last one wins. So a protected name is removed under every spelling that could become it, and every

@@ -1,4 +1,4 @@
-//! A login's answer, read for who logged in (contract §5).
+//! A login's answer, read for who logged in (docs/behaviour.md, "Login").
 //!
 //! Three outcomes are kept apart: nobody yet (a second factor is due; the answer passes unchanged), somebody, and an
 //! answer that names somebody in a way that could be misread in a header, which makes no session and is a 502. A value

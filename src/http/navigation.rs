@@ -15,8 +15,8 @@ static X_REQUESTED_WITH: KnownName = KnownName::new("x-requested-with");
 /// where headers have to fit.
 const LONGEST_NEXT: usize = 2048;
 
-/// Whether a person looks at the answer in a browser's window (contract §7): GET or HEAD, `Sec-Fetch-Mode: navigate`,
-/// or without that header an `Accept` with `text/html`; never with `X-Requested-With`.
+/// Whether a person looks at the answer in a browser's window (docs/behaviour.md, "Errors"): GET or HEAD,
+/// `Sec-Fetch-Mode: navigate`, or without that header an `Accept` with `text/html`; never with `X-Requested-With`.
 #[must_use]
 pub fn is_navigation(method: &Method, headers: &NotedHeaders) -> bool {
     if !matches!(*method, Method::GET | Method::HEAD) || headers.has(&X_REQUESTED_WITH) {

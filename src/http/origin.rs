@@ -1,4 +1,4 @@
-//! Whether another site caused a request (contract §3, cross-origin; OWASP ASVS 3.5.1).
+//! Whether another site caused a request (docs/behaviour.md, "Cross-origin calls"; OWASP ASVS 3.5.1).
 //!
 //! The cookie's SameSite is not enough: a sibling domain is the same site, and `same_site = "none"` is allowed. Asked
 //! only for what another site must not cause: unsafe methods with a session cookie, logins and logouts. A request with

@@ -1,4 +1,4 @@
-//! Events: what a backend's own success means for sessions (contract §2, `[[events]]`).
+//! Events: what a backend's own success means for sessions (docs/behaviour.md, "Events").
 //!
 //! The backend is believed about what it did, the client about nothing: whose sessions end follows from the request's own
 //! session, from the path that the backend was asked for, and from the backend's answer. The only foreign thing that can

@@ -31,7 +31,7 @@ pub enum Authorization {
     Drop,
 }
 
-/// How far the gateway's identity is enforced (contract §2, `identity.mode`).
+/// How far the gateway's identity is enforced (docs/behaviour.md, "Identity modes").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdentityMode {
     /// Report what would happen; forward what the client sent.

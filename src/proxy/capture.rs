@@ -50,8 +50,12 @@ pub(super) async fn login(
     cleared: Box<Cleared>,
 ) -> Result<Response<AnswerBody>, Failure> {
     let outcome = exchange_login(gateway, exchange, route, presented, cleared).await;
-    if let Some(why) = outcome.as_ref().err().and_then(Failure::refuses_the_login) {
-        gateway.run(exchange, Effect::LoginRefused { why });
+    match &outcome {
+        Err(failure) if failure.refuses_the_login() => {
+            gateway.run(exchange, Effect::LoginRefused { why: failure.code() });
+        }
+        Err(failure) if !failure.is_the_clients() => gateway.run(exchange, Effect::LoginUnanswered),
+        Ok(_) | Err(_) => {}
     }
     outcome
 }
@@ -81,7 +85,13 @@ async fn exchange_login(
 
     if !settings.is_success(parts.status) {
         let failed = parts.status.is_client_error() || settings.failure.contains(&parts.status.as_u16());
-        let effect = if failed { Effect::LoginFailed { status: parts.status } } else { Effect::LoginUndecided };
+        let effect = if failed {
+            Effect::LoginFailed { status: parts.status }
+        } else if parts.status.is_server_error() {
+            Effect::LoginUnanswered
+        } else {
+            Effect::LoginUndecided
+        };
         gateway.run(exchange, effect);
         return Ok(Response::from_parts(parts, AnswerBody::streamed(upstream_body)));
     }

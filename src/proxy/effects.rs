@@ -31,8 +31,10 @@ pub(super) enum Effect {
     SessionRejected(EndedUse),
     /// A login failed.
     LoginFailed { status: StatusCode },
-    /// A login was answered, and nobody is logged in yet: a second factor is due, or the backend is unwell.
+    /// A login was answered, and nobody is logged in yet: a second factor is due, say.
     LoginUndecided,
+    /// Whether a login would have been one is unknown: the store or the backend failed.
+    LoginUnanswered,
     /// The backend accepted a login, and the gateway did not.
     LoginRefused { why: &'static str },
     /// A client sent identity headers that are not its session's.
@@ -143,6 +145,7 @@ impl Gateway {
                 );
             }
             Effect::LoginUndecided => self.metrics().login(LoginOutcome::Incomplete),
+            Effect::LoginUnanswered => self.metrics().login(LoginOutcome::Error),
             Effect::LoginRefused { why } => {
                 self.metrics().login(LoginOutcome::Denied);
                 let refused = event(AuditType::LoginFailed, Outcome::Denied, Actor::User).because(why);

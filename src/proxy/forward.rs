@@ -273,7 +273,8 @@ fn body_failure(error: BodyError) -> Failure {
     }
 }
 
-/// Answers made for a session must not be kept by caches that others share (contract §5). What is stricter stays.
+/// Answers made for a session must not be kept by caches that others share (docs/behaviour.md, "Session endpoints"). What is
+/// stricter stays.
 fn keep_private(headers: &mut HeaderMap) {
     match headers.entry(CACHE_CONTROL) {
         Entry::Vacant(none) => _ = none.insert(PRIVATE),

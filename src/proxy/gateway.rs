@@ -253,7 +253,8 @@ impl Gateway {
         })))
     }
 
-    /// Whether the call is of a kind that another site may make a browser send, and did (contract §3, "Cross-origin").
+    /// Whether the call is of a kind that another site may make a browser send, and did (docs/behaviour.md,
+    /// "Cross-origin calls").
     fn is_forged(&self, call: &Call<'_>, headers: &NotedHeaders, host: &RequestHost) -> bool {
         let safe = is_safe(call.method);
         match call.endpoint {

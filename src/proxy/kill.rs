@@ -1,4 +1,5 @@
-//! Ends what is still open when its session ends: answers that stream, uploads, tunnels (contract §8).
+//! Ends what is still open when its session ends: answers that stream, uploads, tunnels (docs/behaviour.md,
+//! "Open streams").
 //!
 //! Each of them registers by session id. Whoever ends a session here says so at once; what other instances end, and
 //! what time ends, is found by asking the store again and again. A store that cannot say cuts nothing.

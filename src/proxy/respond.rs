@@ -1,4 +1,4 @@
-//! The only place that turns failures into HTTP (contract §7).
+//! The only place that turns failures into HTTP (docs/behaviour.md, "Errors").
 //!
 //! What the client is told and what the log is told are two things: the answer names the code and a sentence for the
 //! client's developer, the log gets the cause.
@@ -172,17 +172,30 @@ impl Failure {
         }
     }
 
-    /// Why a login that the backend accepted made no session, where that is said of the login itself.
-    pub(super) fn refuses_the_login(&self) -> Option<&'static str> {
-        let of_the_login = matches!(
+    /// Its error code.
+    pub(super) fn code(&self) -> &'static str {
+        self.told().code
+    }
+
+    /// Whether a login that the backend accepted made no session, and that is said of the login itself.
+    pub(super) const fn refuses_the_login(&self) -> bool {
+        matches!(
             self,
             Self::TenantRefused
                 | Self::TooManySessions
                 | Self::Superseded
                 | Self::BadIdentity(_)
                 | Self::TenantUnverified(_)
-        );
-        of_the_login.then(|| self.told().code)
+        )
+    }
+
+    /// Whether the request itself is at fault, and neither the backend, the store nor the gateway.
+    pub(super) const fn is_the_clients(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::CrossOrigin | Self::MethodNotAllowed(_) => true,
+            Self::Denied(denial) => !matches!(denial, Denial::StoreUnavailable),
+            _ => self.blames_the_body(),
+        }
     }
 
     /// Whether the client's body is what failed.

@@ -41,7 +41,7 @@ const HALF_OPEN: Duration = Duration::from_secs(10);
 /// How soon a store that did not answer is told again of a use.
 const TELL_AGAIN: Duration = Duration::from_secs(1);
 
-/// The WebSocket close code of an ended session (contract §8).
+/// The WebSocket close code of an ended session (docs/behaviour.md, "Open streams").
 const SESSION_OVER: u16 = 4401;
 /// The WebSocket close code of an end that is going away (RFC 6455 section 7.4.1).
 const GOING_AWAY: u16 = 1001;

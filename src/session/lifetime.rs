@@ -1,4 +1,5 @@
-//! Lifetime arithmetic: idle time-out, absolute deadline, and when a use must be written down (contract §6, ADR 0005).
+//! Lifetime arithmetic: idle time-out, absolute deadline, and when a use must be written down (docs/behaviour.md,
+//! "Time-outs, exactly"; ADR 0005).
 //!
 //! The store keeps one *touch deadline* D per session: the recorded touch plus idle limit I plus granularity g. From D
 //! the recorded touch can be read back, so a use at time `a` knows its *age* (the time since the recorded touch):

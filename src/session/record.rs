@@ -37,7 +37,7 @@ impl SessionRecord {
     }
 }
 
-/// Why a session ended (contract §11).
+/// Why a session ended (docs/behaviour.md, "Audit events").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EndReason {
     /// The user logged out.

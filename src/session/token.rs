@@ -1,4 +1,4 @@
-//! The session token and the session id made from it (contract §4).
+//! The session token and the session id made from it (docs/behaviour.md, "Cookie and token").
 
 use std::fmt;
 

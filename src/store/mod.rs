@@ -39,8 +39,8 @@ use crate::session::{
 /// How long after its absolute deadline the reason of a session's end is still known.
 pub const REASON_KEPT: Duration = Duration::from_secs(3600);
 
-/// How long at most an instance may go on believing what it knows of a session (contract §8: what any instance ends,
-/// none accepts after a second; a tenth of it is kept in hand).
+/// How long at most an instance may go on believing what it knows of a session (docs/behaviour.md, "Store": what any
+/// instance ends, none accepts after a second; a tenth of it is kept in hand).
 pub const STALE_AT_MOST: Duration = Duration::from_millis(900);
 
 /// The store cannot say. Never to be read as "no such session".

@@ -1,4 +1,4 @@
-//! Every metric (contract §12), and the only place that names them.
+//! Every metric (docs/behaviour.md, "Metrics"), and the only place that names them.
 //!
 //! The values of each label are few and the program's own: route patterns, statuses, error codes. Nothing that a client
 //! or a user can choose becomes a label. A request costs a few atomic additions: [`RouteMetrics`] is resolved when the
@@ -118,7 +118,7 @@ pub enum LoginOutcome {
     Incomplete,
     /// The backend accepted it, and the gateway did not: a suspended tenant, a bad identity, a revocation meanwhile.
     Denied,
-    /// The backend or the store could not be asked.
+    /// The backend or the store could not be asked, or did not answer properly.
     Error,
 }
 
@@ -572,7 +572,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_are_the_contracts_and_eight_of_our_own() {
+    fn the_names_are_the_promised_ones_and_eight_more() {
         let expected = [
             "session_gateway_added_seconds",
             "session_gateway_audit_events_dropped_total",
@@ -606,7 +606,7 @@ mod tests {
     }
 
     #[test]
-    fn the_labels_are_the_contracts() {
+    fn the_labels_are_the_promised_ones() {
         let metrics = used();
         metrics.sessions_ended(EndReason::Logout, 2);
         metrics.session_rejected("session_revoked");

@@ -10,7 +10,7 @@ use crate::support::{
     Browser, Gateway, RedisServer, SESSION_COOKIE, Step, Store, echo, gateway, let_pass, send, wait_until,
 };
 
-/// What no gateway may accept an ended session after, whatever is stalled (contract §8).
+/// What no gateway may accept an ended session after, whatever is stalled (docs/behaviour.md, "Store").
 const NEVER_LATER: Duration = Duration::from_secs(1);
 const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 

@@ -1,4 +1,4 @@
-//! What a refused client is told (contract §7).
+//! What a refused client is told (docs/behaviour.md, "Errors").
 
 use std::time::Duration;
 

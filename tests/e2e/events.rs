@@ -1,4 +1,4 @@
-//! The backend's own success ends sessions (contract §2, `[[events]]`): what it does, what guards it, and how it is
+//! The backend's own success ends sessions (docs/behaviour.md, "Events"): what it does, what guards it, and how it is
 //! attacked by somebody with a valid session.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The identity that a backend sees is the session's, or none (contract §3).
+//! The identity that a backend sees is the session's, or none (docs/behaviour.md, "Towards the backend").
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! How long a session lives (contract §6). Here time is real: the store's clock decides.
+//! How long a session lives (docs/behaviour.md, "Time-outs, exactly"). Here time is real: the store's clock decides.
 
 use std::time::{Duration, Instant};
 

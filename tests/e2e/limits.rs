@@ -1,4 +1,4 @@
-//! How many sessions a user may have, and tenants that are shut out (contract §2, §5, §7).
+//! How many sessions a user may have, and tenants that are shut out (docs/behaviour.md, "Login").
 
 use std::thread;
 

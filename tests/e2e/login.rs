@@ -1,4 +1,4 @@
-//! The app's own login becomes a session (contract §4 and §5).
+//! The app's own login becomes a session (docs/behaviour.md, "Cookie and token", "Login").
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How a session is ended on purpose (contract §5).
+//! How a session is ended on purpose (docs/behaviour.md, "Logout").
 
 use serde_json::json;
 

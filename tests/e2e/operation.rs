@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::on_both_stores;
 use crate::support::gateway::program;
@@ -128,6 +128,27 @@ fn metrics_count_what_happened() {
     for name in ["store_up", "connections", "store_commands_total"] {
         assert!(text.contains(&format!("session_gateway_{name}")), "{name} in {text}");
     }
+}
+
+#[test]
+fn a_login_that_fails_for_the_backend_or_the_store_is_counted_as_an_error() {
+    let backend = echo();
+    let mut redis = RedisServer::start();
+    let gateway = gateway(Store::on(&redis)).with_backend(&backend).start();
+    let counted = |outcome: &str| gateway.metric("logins_total", outcome);
+    let log_in = |wish: Value| gateway.browser().post_json("/api/login", &wish).status;
+    assert_eq!(log_in(json!({"status": 401})), 401);
+    assert_eq!(log_in(json!({"answer": {"mfa_required": true}})), 200);
+    assert_eq!(counted("error"), 0.0);
+    assert_eq!(log_in(json!({"status": 500})), 500);
+    wait_until("the backend's error", || (counted("error") == 1.0).then_some(()));
+    backend.on("/api/login", [Step::Close]);
+    assert_eq!(log_in(json!({})), 502);
+    wait_until("the backend's silence", || (counted("error") == 2.0).then_some(()));
+    redis.kill();
+    assert_eq!(log_in(json!({})), 503);
+    wait_until("the store's outage", || (counted("error") == 3.0).then_some(()));
+    assert_eq!((counted("failure"), counted("incomplete"), counted("success")), (1.0, 1.0, 0.0));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a request may look like, and what path the backend gets (contract §3).
+//! What a request may look like, and what path the backend gets (docs/behaviour.md, "Towards the backend").
 
 use std::time::Duration;
 

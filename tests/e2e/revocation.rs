@@ -1,5 +1,5 @@
-//! What is ended by an operator is over everywhere: open connections, races with logins, crashes, older data (contract
-//! §8, §10).
+//! What is ended by an operator is over everywhere: open connections, races with logins, crashes, older data
+//! (docs/behaviour.md, "Store", "Open streams").
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use crate::support::{
 };
 
 const TOKEN: &str = "an operator's token of more than 32 bytes";
-/// What is open is cut within this time, on every gateway (contract §8).
+/// What is open is cut within this time, on every gateway (docs/behaviour.md, "Open streams").
 const CUT: Duration = Duration::from_secs(1);
 const EVENTS: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n";

@@ -1,4 +1,4 @@
-//! Answers and uploads that take long: piece by piece, and cut when their session ends (contract §8).
+//! Answers and uploads that take long: piece by piece, and cut when their session ends (docs/behaviour.md, "Open streams").
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! WebSockets and other connections that leave HTTP (contract §3 and §8), byte by byte.
+//! WebSockets and other connections that leave HTTP (docs/behaviour.md, "Towards the backend", "Open streams"), byte by byte.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::support::{
     Browser, Gate, RedisServer, SWITCH, Step, Store, answer, echo, frame, gateway, let_pass, send, wait_until,
 };
 
-/// A session's tunnels and streams are cut within this (contract §8).
+/// A session's tunnels and streams are cut within this (docs/behaviour.md, "Open streams").
 const CUT: Duration = Duration::from_secs(1);
 
 fn echoing() -> [Step; 2] {

@@ -27,7 +27,7 @@ pub(crate) trait Bench: Send + Sync {
     }
 }
 
-/// What contract §8 allows for nearly all of them.
+/// What docs/behaviour.md, "Store", allows for nearly all of them.
 const HEARD_WITHIN: Duration = Duration::from_millis(50);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_the_contract_is_understood() {
+    fn every_promised_form_is_understood() {
         for (url, address) in [
             ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
             ("redis://redis.internal", "redis://redis.internal:6379/0"),

@@ -94,7 +94,7 @@ impl Response {
         self
     }
 
-    /// Fails unless this is the gateway's own refusal with that status and code, in the shape of contract §7.
+    /// Fails unless this is the gateway's own refusal with that status and code, in the shape of docs/behaviour.md, "Errors".
     #[track_caller]
     pub fn expect_refusal(self, status: u16, code: &str) -> Self {
         assert_eq!(self.status, status, "expected {code}: {:?}\n{}", self.headers, self.text());
