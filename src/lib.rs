@@ -41,7 +41,8 @@
 //! * **Edges**: [`proxy`] towards clients, [`upstream`] towards backends, [`store`] towards Redis or a file, [`admin`] towards
 //!   operators, [`audit`] and [`telemetry`] towards disks and scrapers.
 //! * **Assembly**: [`config`] turns a file into types that cannot be wrong, [`app`] is the only place that names concrete
-//!   stores, [`cli`] is one command a file. [`clock`] and [`entropy`] are time and randomness as arguments.
+//!   stores, [`cli`] is one command a file. [`clock`] and [`entropy`] are time and randomness as arguments,
+//!   [`network`] is what is counted by client.
 //!
 //! Who may know whom is in `ARCHITECTURE.md` and held by `tests/architecture.rs`.
 //!
@@ -62,6 +63,7 @@ pub mod entropy;
 pub mod health;
 pub mod http;
 pub mod json_line;
+pub mod network;
 pub mod policy;
 pub mod proxy;
 mod queue;

@@ -1,21 +1,22 @@
-//! Failed authentication, counted by address: who keeps guessing waits (docs/behaviour.md, "Admin API").
+//! Failed authentication, counted by network: who keeps guessing waits (docs/behaviour.md, "Admin API").
 //!
 //! The only thing of the admin API that is rate limited, and never in the way of a right token. Bounded: where there are
-//! too many addresses to tell apart, those that came last share one count.
+//! too many networks to tell apart, those that came last share one count.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::clock::Monotonic;
+use crate::network::Network;
 
-/// So many may fail from one address in a window.
+/// So many may fail from one network in a window.
 const MOST: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(60);
-/// How many addresses are told apart.
-const MOST_ADDRESSES: usize = 4096;
+/// How many networks are told apart.
+const MOST_NETWORKS: usize = 4096;
 
 /// The failures of the last minute.
 #[derive(Debug, Default)]
@@ -23,7 +24,7 @@ pub(super) struct Failures(Mutex<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
-    by_address: HashMap<IpAddr, Count>,
+    by_network: HashMap<Network, Count>,
     others: Option<Count>,
 }
 
@@ -36,16 +37,16 @@ struct Count {
 impl Failures {
     /// Counts a failure at `now`. Answers how many seconds to wait where there were too many.
     pub(super) fn count(&self, address: IpAddr, now: Monotonic) -> Result<(), u64> {
-        let address = network(address);
+        let network = Network::from(address);
         let mut counts = self.0.lock();
-        if counts.by_address.len() >= MOST_ADDRESSES && !counts.by_address.contains_key(&address) {
-            counts.by_address.retain(|_, count| !count.is_over(now));
+        if counts.by_network.len() >= MOST_NETWORKS && !counts.by_network.contains_key(&network) {
+            counts.by_network.retain(|_, count| !count.is_over(now));
         }
         let fresh = Count { began: now, failed: 0 };
-        let count = if counts.by_address.len() >= MOST_ADDRESSES && !counts.by_address.contains_key(&address) {
+        let count = if counts.by_network.len() >= MOST_NETWORKS && !counts.by_network.contains_key(&network) {
             counts.others.get_or_insert(fresh)
         } else {
-            counts.by_address.entry(address).or_insert(fresh)
+            counts.by_network.entry(network).or_insert(fresh)
         };
         if count.is_over(now) {
             *count = fresh;
@@ -63,17 +64,6 @@ impl Count {
     /// Rounded up.
     fn seconds_left(self, now: Monotonic) -> u64 {
         WINDOW.saturating_sub(now.since(self.began)).as_millis().div_ceil(1000).try_into().unwrap_or(1).max(1)
-    }
-}
-
-/// What one guesser has at will: an address, or an IPv6 network of 64 bits.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        address => address,
     }
 }
 
@@ -115,10 +105,10 @@ mod tests {
         for number in 0..5000 {
             let _ = failures.count(address(number), at(0));
         }
-        assert_eq!(failures.0.lock().by_address.len(), MOST_ADDRESSES);
+        assert_eq!(failures.0.lock().by_network.len(), MOST_NETWORKS);
         assert!(failures.count(address(9999), at(1)).is_err(), "those beyond share one");
         assert!(failures.count(address(1), at(1)).is_ok(), "those before do not");
         assert!(failures.count(address(9999), at(61)).is_ok());
-        assert_eq!(failures.0.lock().by_address.len(), 1, "what is over is forgotten");
+        assert_eq!(failures.0.lock().by_network.len(), 1, "what is over is forgotten");
     }
 }

@@ -3,14 +3,15 @@
 //!
 //! The first of its kind in a minute is written at once, so that an operator sees it when it happens; those after it are
 //! counted and become one line when the minute has passed. Each such line says in `details.count` how many events it
-//! stands for: the counts add up to what happened. The table is bounded; what does not fit is counted by type and reason
+//! stands for: the counts add up to what happened. Who caused them is told apart by [`Network`]: one client has as many
+//! addresses of IPv6 as it likes. The table is bounded; what does not fit is counted by type and reason
 //! alone, with `address: null`, so an attacker with many addresses fills neither memory nor disk.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 use super::event::{Actor, AuditEvent, AuditType, Details, Outcome, Reason};
 use crate::clock::WallTime;
+use crate::network::Network;
 use crate::session::SessionId;
 
 /// How many kinds of repeated event are told apart within a minute.
@@ -29,7 +30,7 @@ struct Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Source {
     Session(SessionId),
-    Address(Option<IpAddr>),
+    Network(Option<Network>),
     /// Too many sources to tell apart.
     Many,
 }
@@ -110,8 +111,15 @@ impl Aggregator {
         let window = format!("{}/{}", opened.rfc3339(), now.rfc3339());
         let repeated = self.counts.drain().filter(|(_, repeats)| repeats.count > 0);
         repeated
-            .map(|(_, Repeats { event, count })| {
+            .map(|(key, Repeats { event, count })| {
                 let details = Details::none().count("count", count).text("window", window.as_str());
+                // Its address stands for all of the network's.
+                let details = match key.source {
+                    Source::Network(Some(network)) if network.first_address().is_ipv6() => {
+                        details.text("network", network.to_string().as_str())
+                    }
+                    _ => details,
+                };
                 AuditEvent { time: now, details, ..event }
             })
             .collect()
@@ -120,7 +128,8 @@ impl Aggregator {
 
 impl Key {
     fn of(event: &AuditEvent) -> Self {
-        let source = event.session_id.map_or(Source::Address(event.address), Source::Session);
+        let source =
+            event.session_id.map_or_else(|| Source::Network(event.address.map(Network::from)), Source::Session);
         Self { kind: event.kind, outcome: event.outcome, source, reason: event.reason.clone() }
     }
 }
@@ -137,7 +146,7 @@ impl Repeats {
                 repeated.tenant.clone_from(&event.tenant);
                 repeated.user.clone_from(&event.user);
             }
-            Source::Address(address) => repeated.address = address,
+            Source::Network(network) => repeated.address = network.map(Network::first_address),
             Source::Many => {}
         }
         Self { event: repeated, count: 0 }
@@ -151,6 +160,8 @@ fn named(reason: Option<Reason>) -> Option<Reason> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
     use crate::json_line::JsonLine;
 
@@ -217,6 +228,24 @@ mod tests {
         assert!(aggregator.admit(rejected(b'b', [192, 0, 2, 1]), at(1)).is_some());
         let elsewhere = aggregator.admit(rejected(b'a', [192, 0, 2, 9]), at(1));
         assert_eq!(elsewhere, None, "one ended session is one source, wherever its cookie went");
+    }
+
+    #[test]
+    fn the_addresses_of_one_ipv6_network_are_one_source() {
+        let mut aggregator = Aggregator::default();
+        let from = |network, host| IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, host, host]);
+        let failed = |address| AuditEvent { address: Some(address), ..failed_login([0; 4]) };
+        let first = aggregator.admit(failed(from(1, 7)), at(1)).expect("the first");
+        assert_eq!(line(&first)["address"], "2001:db8:0:1::7:7", "of one event its own address is told");
+        for host in 0..2000 {
+            assert_eq!(aggregator.admit(failed(from(1, host)), at(2)), None);
+        }
+        assert!(aggregator.admit(failed(from(2, 7)), at(2)).is_some(), "another network");
+        let due = aggregator.take_due(at(60));
+        let [repeats] = due.as_slice() else { panic!("one line, not {due:?}") };
+        let repeats = line(repeats);
+        assert_eq!((&repeats["address"], &repeats["details"]["count"]), (&"2001:db8:0:1::".into(), &2000.into()));
+        assert_eq!(repeats["details"]["network"], "2001:db8:0:1::/64");
     }
 
     #[test]

@@ -37,6 +37,7 @@ use super::proxy_protocol::{Prefixed, read_header};
 use super::services::Gateway;
 use crate::config::ProxyProtocol;
 use crate::http::HeadLimits;
+use crate::network::Network;
 use crate::socket::Listening;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::OpenConnection;
@@ -60,9 +61,9 @@ const FIRST_REQUEST: Duration = Duration::from_secs(2);
 pub struct ListenerLimits {
     /// Connections in all.
     pub connections: usize,
-    /// Connections from one address; trusted proxies are exempt, for they speak for many.
+    /// Connections from one network; trusted proxies are exempt, for they speak for many.
     pub connections_per_address: usize,
-    /// Proxies that are exempt from the limit per address, and whose PROXY header is believed.
+    /// Proxies that are exempt from the limit per network, and whose PROXY header is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Whether those proxies send one.
     pub proxy_protocol: ProxyProtocol,
@@ -348,7 +349,7 @@ fn speaks_http2<S>(stream: &TlsStream<S>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(HTTP2)
 }
 
-/// How many connections there are, in all and per address.
+/// How many connections there are, in all and per network.
 #[derive(Debug, Default)]
 pub struct Slots {
     taken: Mutex<Taken>,
@@ -357,12 +358,12 @@ pub struct Slots {
 #[derive(Debug, Default)]
 struct Taken {
     in_all: usize,
-    per_address: HashMap<IpAddr, usize>,
+    per_network: HashMap<Network, usize>,
 }
 
 struct Slot {
     slots: Arc<Slots>,
-    address: IpAddr,
+    network: Network,
     _counted: OpenConnection,
 }
 
@@ -375,7 +376,7 @@ impl Slots {
         }
         taken.in_all += 1;
         drop(taken);
-        Some(Slot { slots: slots.clone(), address, _counted: metrics.connection_opened() })
+        Some(Slot { slots: slots.clone(), network: address.into(), _counted: metrics.connection_opened() })
     }
 }
 
@@ -383,7 +384,7 @@ impl Taken {
     /// Counts a connection from `address`, unless there are too many.
     fn take(&mut self, address: IpAddr, limits: &ListenerLimits) -> bool {
         let exempt = limits.trusted_proxies.iter().any(|network| network.contains(&address));
-        let count = self.per_address.entry(address).or_default();
+        let count = self.per_network.entry(address.into()).or_default();
         let fits = exempt || *count < limits.connections_per_address;
         if fits {
             *count += 1;
@@ -391,11 +392,11 @@ impl Taken {
         fits
     }
 
-    fn give_back(&mut self, address: IpAddr) {
-        if let Some(count) = self.per_address.get_mut(&address) {
+    fn give_back(&mut self, network: Network) {
+        if let Some(count) = self.per_network.get_mut(&network) {
             *count -= 1;
             if *count == 0 {
-                self.per_address.remove(&address);
+                self.per_network.remove(&network);
             }
         }
     }
@@ -409,8 +410,8 @@ impl Slot {
         if !taken.take(address, limits) {
             return false;
         }
-        taken.give_back(self.address);
-        self.address = address;
+        taken.give_back(self.network);
+        self.network = address.into();
         true
     }
 }
@@ -419,6 +420,39 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut taken = self.slots.taken.lock();
         taken.in_all = taken.in_all.saturating_sub(1);
-        taken.give_back(self.address);
+        taken.give_back(self.network);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(connections: usize, connections_per_address: usize) -> ListenerLimits {
+        let second = Duration::from_secs(1);
+        ListenerLimits {
+            connections,
+            connections_per_address,
+            trusted_proxies: vec!["10.0.0.0/8".parse().expect("a network")],
+            proxy_protocol: ProxyProtocol::Off,
+            head: HeadLimits { bytes: 1024, count: 10 },
+            tls: None,
+            timeouts: ConnectionTimeouts { header: second, keepalive: second, write: second },
+        }
+    }
+
+    #[test]
+    fn the_two_thousand_addresses_of_one_ipv6_network_get_the_connections_of_one_client() {
+        let (slots, limits, metrics) = (Arc::new(Slots::default()), limits(2000, 512), Metrics::new());
+        let take = |address: IpAddr| Slots::take(&slots, address, &limits, &metrics);
+        let address = |network, host: u16| IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, host, host]);
+        let taken: Vec<Slot> = (0..2000).filter_map(|host| take(address(1, host))).collect();
+        assert_eq!(taken.len(), 512);
+        let other = take(address(2, 0)).expect("a place for another network");
+        let proxied: Vec<Slot> = (0..1000).filter_map(|_| take([10, 0, 0, 1].into())).collect();
+        assert_eq!(proxied.len(), 1000, "a trusted proxy is exempt");
+        drop((taken, other, proxied));
+        let left = slots.taken.lock();
+        assert_eq!((left.in_all, left.per_network.len()), (0, 0), "all is given back");
     }
 }
