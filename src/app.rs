@@ -29,8 +29,9 @@ use crate::config::{Config, Mode, ServerConfig, StoreConfig, StoreKind};
 use crate::entropy::{EntropyError, SharedEntropy, SystemEntropy};
 use crate::health::{Readiness, probe_store};
 use crate::http::HeadLimits;
-use crate::proxy::listener::{Current, InForce, ListenerLimits, Slots, Stage, accept};
-use crate::proxy::{ConnectionTimeouts, Gateway, OpenStreams, Services};
+use crate::proxy::{
+    ConnectionTimeouts, Current, Gateway, InForce, ListenerLimits, OpenStreams, Services, Slots, Stage, accept,
+};
 use crate::socket::{Bound, Sockets};
 use crate::store::audit::{Anchor, AuditAnchors, AuditStream};
 use crate::store::embedded::{EmbeddedStore, OpenError, OpenErrorKind};

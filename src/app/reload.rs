@@ -15,7 +15,7 @@ use crate::audit::{Actor, AuditEvent, AuditLog, AuditType, Details, Outcome};
 use crate::clock::SharedClock;
 use crate::config::{AdminConfig, Config, process_environment};
 use crate::health::Readiness;
-use crate::proxy::listener::{Current, InForce};
+use crate::proxy::{Current, InForce};
 use crate::telemetry::Metrics;
 use crate::tls::CertificateFiles;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::admin::TrafficSide;
 use crate::config::Config;
+use crate::proxy::Current;
 use crate::proxy::OpenStreams;
-use crate::proxy::listener::Current;
 use crate::session::{EndReason, SessionId};
 
 /// The gateway in force, for operators.

@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::exchange::Downstream;
 use super::http2_refusals::{HandedOut, RefusalWatch};
 use super::http2_stream::Stream;
+use super::in_force::{Current, ListenerLimits, Stage, ending};
 use super::io::{ClientIo, ConnectionState};
-use super::listener::{Current, ListenerLimits, Stage, ending};
 use super::respond::Unread;
 
 /// Requests that a client may have under way on a connection. Browsers stay below it.

@@ -1,0 +1,143 @@
+//! A client's connection of HTTP/1: hyper where there is something to do, a bare socket between two requests, its deadlines
+//! and its end. What a request means is the gateway's business.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Notify, watch};
+
+use super::client_body::ClientBody;
+use super::exchange::Downstream;
+use super::in_force::{Current, ListenerLimits, Stage, closing, ending};
+use super::io::{ClientIo, ConnectionState};
+
+/// hyper's smallest permitted read buffer.
+const SMALLEST_BUFFER: usize = 8192;
+/// So many headers hyper takes when it is not told how many, and has the room for them on its stack. Told any number, it
+/// allocates that room for each request.
+const HEADERS_WITHOUT_ALLOCATION: usize = 100;
+/// How long a connection rests until its memory is given back. The requests of one page come sooner.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// Makes a future where it is to stay. Made first and boxed then, all the room that it will ever need would be copied.
+fn made_in_place<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    Box::into_pin(Box::write(Box::new_uninit(), make()))
+}
+
+/// What comes to a connection beside its requests.
+enum Aside {
+    /// The client has taken too long.
+    Overdue,
+    /// The process is to end.
+    Ending,
+    /// Nothing has been under way for a while.
+    Quiet,
+}
+
+fn aside<'a>(comes: impl Future<Output = ()> + Send + 'a, what: Aside) -> BoxFuture<'a, Aside> {
+    Box::pin(async move {
+        comes.await;
+        what
+    })
+}
+
+/// Serves one connection to its end, or to the end of the tunnel that it became.
+pub(super) async fn serve_http1(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    downstream: Downstream,
+    current: Current,
+    limits: Arc<ListenerLimits>,
+    mut stage: watch::Receiver<Stage>,
+) {
+    let state = ConnectionState::http1(limits.head);
+    let mut io = ClientIo::new(stream, state.clone(), limits.timeouts.write);
+    let begun = Arc::new(Notify::new());
+    let mut service = service_fn({
+        let (current, state, begun, stage) = (current.clone(), state.clone(), begun.clone(), stage.clone());
+        let downstream = downstream.clone();
+        move |request: Request<Incoming>| {
+            begun.notify_one();
+            let (verdict, guard) = state.begin_exchange();
+            let (gateway, stage) = (current.load().gateway.clone(), stage.clone());
+            let request = request.map(ClientBody::Http1);
+            let downstream = downstream.clone();
+            // Boxed: hyper keeps the room of this future for as long as there is the connection.
+            made_in_place(|| async move {
+                let mut answer = gateway.handle(request, &downstream, verdict, guard).await;
+                if *stage.borrow() != Stage::Serving && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(answer)
+            })
+        }
+    });
+    let mut stage_of_tunnel = stage.clone();
+    // None of them is polled but when it was itself what woke the task, which a request does twice or more.
+    let mut asides = FuturesUnordered::new();
+    asides.push(aside(state.overdue(&limits.timeouts), Aside::Overdue));
+    asides.push(aside(ending(&mut stage, &begun), Aside::Ending));
+    // hyper is there while there is something to do. Between requests it would hold 16 KiB of empty buffers.
+    let result = loop {
+        tokio::select! {
+            biased;
+            head = io.head() => if !head.unwrap_or(false) { return },
+            // Dropping the connection closes it: there is nobody to talk to.
+            Some(_) = asides.next() => return,
+        }
+        let connection = http1(&limits).serve_connection(TokioIo::new(io), service).with_upgrades();
+        let mut connection = Box::pin(connection);
+        asides.push(aside(state.quiet(QUIET), Aside::Quiet));
+        tokio::select! {
+            biased;
+            result = connection.as_mut() => break result,
+            Some(came) = asides.next() => match came {
+                Aside::Overdue => return,
+                Aside::Ending => {
+                    connection.as_mut().graceful_shutdown();
+                    break connection.as_mut().await;
+                }
+                Aside::Quiet => {}
+            }
+        }
+        let Some(parts) = Pin::into_inner(connection).into_parts() else { return };
+        (io, service) = (parts.io.into_inner(), parts.service);
+        // Bytes that belong to no request any more could be read as the next one.
+        if !parts.read_buf.is_empty() || !io.is_drained() {
+            return;
+        }
+    };
+    // Taken in any case: it would keep the state alive that holds it.
+    let tunnel = state.take_tunnel();
+    match (result, tunnel) {
+        (Ok(()), Some(tunnel)) => tunnel(Box::pin(async move { closing(&mut stage_of_tunnel).await })).await,
+        (Ok(()), None) => {}
+        (Err(error), _) => current.load().gateway.connection_failed(downstream.peer.get(), &error),
+    }
+}
+
+fn http1(limits: &ListenerLimits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .max_buf_size(limits.head.bytes.max(SMALLEST_BUFFER))
+        // A client that has said all it has to say may still be listening. And one that is gone has sent its request: a
+        // login or logout of its must reach its end, which hyper would cut short if it took the end of the bytes for
+        // the end of the exchange.
+        .half_close(true);
+    // The framing counts exactly; hyper must only not give up before it.
+    if limits.head.count > HEADERS_WITHOUT_ALLOCATION {
+        builder.max_headers(limits.head.count);
+    }
+    builder
+}
