@@ -110,11 +110,15 @@ impl ProtectedNames {
             Some(Meaning::Role)
         } else if aliases(name, &self.session) {
             Some(Meaning::Session)
-        } else if self.further.iter().any(|protected| aliases(name, protected)) || reads_as_session(name) {
+        } else if self.is_further(name) || reads_as_session(name) {
             Some(Meaning::Other)
         } else {
             None
         }
+    }
+
+    fn is_further(&self, name: &[u8]) -> bool {
+        self.further.iter().any(|protected| aliases(name, protected))
     }
 }
 
@@ -228,6 +232,17 @@ impl Claims {
     }
 }
 
+/// Where a request names a tenant, in a header that is left in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TenantHeader {
+    /// In the tenant header, under whatever spelling: its value is a tenant or nothing.
+    Tenant,
+    /// In one of `identity.strip`: its value may be a tenant, or something else.
+    Further,
+    /// In another of `X-Session-*`, which few apps read a tenant from.
+    Unlikely,
+}
+
 /// What [`RequestFilter::strip_request`] took out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stripped {
@@ -298,11 +313,19 @@ impl RequestFilter {
     /// Every value by which a request may name its tenant to a backend, where protected headers are left in it: those of
     /// the tenant header under all its aliases and of the further names that are stripped, each taken apart at commas,
     /// because backends join lines.
-    pub fn claimed_tenants<'a>(&'a self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a str> {
-        let names = headers.iter().filter(|(name, _)| {
-            matches!(self.protected.meaning(name.as_str()), Some(Meaning::Tenant | Meaning::Other))
+    pub fn claimed_tenants<'a>(&'a self, headers: &'a HeaderMap) -> impl Iterator<Item = (TenantHeader, &'a [u8])> {
+        let named = headers.iter().filter_map(|(name, value)| {
+            let header = match self.protected.meaning(name.as_str())? {
+                Meaning::Tenant => TenantHeader::Tenant,
+                Meaning::Other if self.protected.is_further(name.as_str().as_bytes()) => TenantHeader::Further,
+                Meaning::Other => TenantHeader::Unlikely,
+                Meaning::User | Meaning::Role | Meaning::Session => return None,
+            };
+            Some((header, value.as_bytes()))
         });
-        names.filter_map(|(_, value)| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim)
+        named.flat_map(|(header, value)| {
+            value.split(|byte| *byte == b',').map(move |value| (header, value.trim_ascii()))
+        })
     }
 
     /// Removes what no backend may tell a client: hop-by-hop headers and those that `Connection` names, and protected

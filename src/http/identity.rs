@@ -143,6 +143,18 @@ impl IdentityRules {
         }
     }
 
+    /// Whether some backend could read a tenant in what has no canonical form: `int("+42")` is 42 in Python, and
+    /// `parseInt("42x")` in JavaScript.
+    #[must_use]
+    pub fn may_be_read_as_tenant(&self, raw: &[u8]) -> bool {
+        match self.tenant_format {
+            TenantFormat::Exact => false,
+            // Digits of other scripts, too.
+            TenantFormat::Int => raw.iter().any(|byte| byte.is_ascii_digit() || !byte.is_ascii()),
+            TenantFormat::Uuid => raw.iter().filter(|byte| byte.is_ascii_hexdigit()).count() >= 32,
+        }
+    }
+
     /// The one spelling of a user as the backend names it.
     ///
     /// # Errors

@@ -42,7 +42,9 @@ pub use expectation::check_expectation;
 pub use fetch::{is_cross_site, is_preflight, is_websocket_upgrade};
 pub use forwarded::{client_address, forwarded_proto};
 pub use framing::{HeadLimits, Phase, RequestFraming};
-pub use headers::{ClaimedValue, Claims, IdentityHeaders, ProtectedHeaders, ProtectedNames, RequestFilter, Stripped};
+pub use headers::{
+    ClaimedValue, Claims, IdentityHeaders, ProtectedHeaders, ProtectedNames, RequestFilter, Stripped, TenantHeader,
+};
 pub use host::{AllowedHosts, HostPatternError, RequestHost, request_host};
 pub use http2::{check_http2_head, http2_host};
 pub use identity::{

@@ -41,14 +41,17 @@ impl QueryRules {
 pub struct ForeignClaim;
 
 /// What the parameters that hold a tenant say, decoded.
-pub fn claimed_tenants<'a>(query: &'a str, rules: &'a QueryRules) -> impl Iterator<Item = String> + 'a {
+pub fn claimed_tenants<'a>(query: &'a str, rules: &'a QueryRules) -> impl Iterator<Item = Vec<u8>> + 'a {
     let pairs = query.split(['&', ';']).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.filter(|(name, _)| rules.rule(name.as_bytes()).is_some()).map(|(_, value)| decoded(value))
+    pairs.filter(|(name, _)| rules.rule(name.as_bytes()).is_some()).map(|(_, value)| decoded_bytes(value))
 }
 
 fn decoded(value: &str) -> String {
-    let value = value.replace('+', " ");
-    percent_decode(value.as_bytes()).decode_utf8_lossy().into_owned()
+    String::from_utf8_lossy(&decoded_bytes(value)).into_owned()
+}
+
+fn decoded_bytes(value: &str) -> Vec<u8> {
+    percent_decode(value.replace('+', " ").as_bytes()).collect()
 }
 
 /// The query as the backend is to see it. Without a tenant (nobody is logged in) every such parameter is removed.

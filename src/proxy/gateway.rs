@@ -26,10 +26,10 @@ use super::tunnel::{self, TunnelSession};
 use crate::config::{ClientValue, Mode};
 use crate::health;
 use crate::http::{
-    Claims, HeadLimits, NotedHeaders, Presented, ProtectedHeaders, Refusal, RequestHost, Scheme, Target, Upgrade,
-    check_expectation, check_http2_head, check_method, client_address, expire_set_cookie, forwarded_proto, http2_host,
-    is_cross_site, is_navigation, is_preflight, is_safe, is_websocket_upgrade, login_redirect, request_host,
-    take_gateway_cookie,
+    Claims, HeadLimits, NotedHeaders, Presented, ProtectedHeaders, Refusal, RequestHost, Scheme, Target, TenantHeader,
+    Upgrade, check_expectation, check_http2_head, check_method, client_address, expire_set_cookie, forwarded_proto,
+    http2_host, is_cross_site, is_navigation, is_preflight, is_safe, is_websocket_upgrade, login_redirect,
+    request_host, take_gateway_cookie,
 };
 use crate::policy::{
     Auth, Denial, Event, Identity, IdentityMode, Permit, Route, TenantClaim, claimed_tenants, decide, rewrite_query,
@@ -416,13 +416,29 @@ impl Gateway {
         if foreign_header || foreign_query { TenantClaim::Foreign } else { TenantClaim::Harmless }
     }
 
-    /// A suspended or deleted tenant is refused as a client's own value in every mode.
+    /// A suspended or deleted tenant is refused as a client's own value in every mode. So is a value without a canonical
+    /// form: nobody knows whom a backend reads in it.
     async fn refuse_claims_of_the_shut_out(&self, cleared: &Cleared) -> Result<(), Failure> {
         let identity = &self.config().identity;
+        let canonical = |claim: &[u8]| {
+            let claim = std::str::from_utf8(claim).ok()?;
+            identity.rules.canonical_tenant(claim).ok()
+        };
+        let mut tenants: Vec<TenantId> = Vec::new();
         let in_query = cleared.target.query().into_iter().flat_map(|query| claimed_tenants(query, &identity.query));
-        let in_headers = self.filter().claimed_tenants(&cleared.headers).map(str::to_owned);
-        let mut tenants: Vec<TenantId> =
-            in_headers.chain(in_query).filter_map(|claim| identity.rules.canonical_tenant(&claim).ok()).collect();
+        let in_query = in_query.collect::<Vec<_>>();
+        let in_query = in_query.iter().map(|claim| (TenantHeader::Tenant, claim.as_slice()));
+        for (place, claim) in self.filter().claimed_tenants(&cleared.headers).chain(in_query) {
+            match (canonical(claim), place) {
+                (Some(tenant), _) => tenants.push(tenant),
+                (None, _) if claim.is_empty() => {}
+                (None, TenantHeader::Unlikely) => {}
+                (None, TenantHeader::Further) if !identity.rules.may_be_read_as_tenant(claim) => {}
+                (None, TenantHeader::Tenant | TenantHeader::Further) => {
+                    return Err(Failure::Denied(Denial::TenantMismatch));
+                }
+            }
+        }
         tenants.sort_unstable();
         tenants.dedup();
         // Nobody claims so many but to have them asked for.

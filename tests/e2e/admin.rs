@@ -180,6 +180,68 @@ on_both_stores!(a_suspended_or_deleted_tenant_is_shut_out_and_a_restored_one_rev
     assert_eq!((&event["actor"], &event["tenant"]), (&json!("operator:admin"), &json!("42")));
 });
 
+#[test]
+fn a_tenant_that_is_shut_out_is_refused_under_every_spelling_that_a_backend_could_read() {
+    let backend = echo();
+    for mode in ["observe", "compat"] {
+        let gateway = with_operator(Store::Embedded)
+            .with_backend(&backend)
+            .set("identity.mode", mode)
+            .set("identity.tenant_format", "int")
+            .settings("identity.query = { customer_id = \"match\", org = \"drop\" }\nidentity.strip = [\"X-Org-ID\"]")
+            .start();
+        put(&gateway, "42", "suspended");
+        let before = backend.seen().len();
+        let send = |name: &str, value: &[u8]| {
+            let head = [b"GET /x HTTP/1.1\r\nHost: localhost\r\n", name.as_bytes(), b": ", value, b"\r\n\r\n"].concat();
+            gateway.exchange(head)
+        };
+        for name in ["X-Customer-ID", "X_Customer_ID", "X-Org-ID"] {
+            for value in [
+                "+42",
+                "4_2",
+                "42.0",
+                "0x2a",
+                "42x",
+                "\"42\"",
+                "%34%32",
+                "7, +42",
+                "42\t7",
+                "\u{ff14}\u{ff12}",
+                "\u{0664}2",
+            ] {
+                send(name, value.as_bytes()).expect_refusal(403, "tenant_mismatch");
+            }
+            send(name, b"4\xff2").expect_refusal(403, "tenant_mismatch");
+            for value in ["42", "042", "7,42"] {
+                send(name, value.as_bytes()).expect_refusal(403, "tenant_suspended");
+            }
+        }
+        for query in [
+            "customer_id=42%20",
+            "customer_id=+42",
+            "customer_id=%2B42",
+            "org=4_2",
+            "%6Frg=%2042",
+            "org=7&org=42%00",
+            "x=1;org=%EF%BC%94%EF%BC%92",
+            "org=4%FF2",
+        ] {
+            gateway.browser().get(&format!("/x?{query}")).expect_refusal(403, "tenant_mismatch");
+        }
+        for query in ["customer_id=%34%32", "org=42", "org=7;org=042"] {
+            gateway.browser().get(&format!("/x?{query}")).expect_refusal(403, "tenant_suspended");
+        }
+        assert_eq!(backend.seen().len(), before, "nothing of it reached the backend in {mode}");
+        for (name, value) in
+            [("X-Customer-ID", "43"), ("X-Customer-ID", ""), ("X-Org-ID", "acme"), ("X-Session-Begun", "1.2")]
+        {
+            send(name, value.as_bytes()).expect(200);
+        }
+        gateway.browser().get("/x?customer_id=&org=43&other=4_2").expect(200);
+    }
+}
+
 on_both_stores!(a_minted_session_is_a_session_like_any_other, |store| {
     let backend = echo();
     let gateway = with_operator(store).with_backend(&backend).start();
