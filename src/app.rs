@@ -293,6 +293,7 @@ async fn serve(
         admin = %config.admin.listen,
         public_url = %config.server.public_url,
         version = env!("CARGO_PKG_VERSION"),
+        config = %config.digest,
         "serving"
     );
 

@@ -69,6 +69,7 @@ pub mod proxy;
 mod queue;
 pub mod secret;
 pub mod session;
+mod settled;
 pub mod socket;
 pub mod store;
 pub mod telemetry;

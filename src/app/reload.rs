@@ -13,7 +13,7 @@ use super::tls::ListenerTls;
 use super::{TRAFFIC_PROTOCOLS, listener_limits};
 use crate::audit::{Actor, AuditEvent, AuditLog, AuditType, Details, Outcome};
 use crate::clock::SharedClock;
-use crate::config::{AdminConfig, Config, process_environment};
+use crate::config::{AdminConfig, Config, ConfigDigest, process_environment};
 use crate::health::Readiness;
 use crate::proxy::{Current, InForce};
 use crate::telemetry::Metrics;
@@ -50,13 +50,15 @@ impl Reloader {
             let event =
                 |outcome| AuditEvent::new(self.clock.wall(), AuditType::ConfigReloaded, outcome, Actor::Gateway);
             self.audit.record(match outcome {
-                Ok(()) => event(Outcome::Success),
+                Ok(digest) => {
+                    event(Outcome::Success).with_details(Details::none().text("config", digest.to_string().as_str()))
+                }
                 Err(Refused { reason, details }) => event(Outcome::Failure).because(reason).with_details(details),
             });
         }
     }
 
-    async fn reload(&mut self) -> Result<(), Refused> {
+    async fn reload(&mut self) -> Result<ConfigDigest, Refused> {
         let file = self.file.clone();
         // It reads files.
         let read = tokio::task::spawn_blocking(move || Config::load(&file, &process_environment)).await;
@@ -81,6 +83,7 @@ impl Reloader {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
+        let digest = config.digest;
         let config = Arc::new(config);
         let tls = config.server.tls.as_ref();
         let same = self.tls.as_ref().filter(|before| before.is_for(tls));
@@ -98,8 +101,8 @@ impl Reloader {
         if let (Some(admin), Some(tls)) = (&self.admin_tls, &config.admin.tls) {
             admin.take_over(tls);
         }
-        tracing::info!(file = %self.file.display(), "the configuration was reloaded");
-        Ok(())
+        tracing::info!(file = %self.file.display(), config = %digest, "the configuration was reloaded");
+        Ok(digest)
     }
 
     /// Other certificates are in force: those before are watched no longer, nor warned of.

@@ -5,13 +5,14 @@
 //! needed after a rotation. The chain goes on across files and across restarts.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::chain::{Chain, ChainKey, Head, Sealed};
 use super::event::AuditEvent;
+use super::files;
 use super::resume::{self, End};
 use crate::clock::Monotonic;
 
@@ -211,6 +212,10 @@ fn open(path: &Path) -> io::Result<File> {
 fn continued(path: &Path, file: &mut File, key: &ChainKey) -> io::Result<(Option<Head>, u64)> {
     if !file.metadata()?.is_file() {
         return Ok((None, 0));
+    }
+    file.rewind()?;
+    if files::begins_otherwise(file)? {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it has something else in it than audit lines"));
     }
     let alone = resume::lock_exclusively(file);
     let shown = path.display();

@@ -1,8 +1,13 @@
 //! The audit file and what it was before its rotations: `audit.jsonl`, `audit.jsonl.1`, `audit.jsonl-20261124.gz`.
 
-use std::io::{self, BufRead};
+use std::fs::File;
+use std::io::{self, BufRead, Read as _};
 use std::path::{Path, PathBuf};
 
+use super::chain::Sealed;
+
+/// How every line of ours begins.
+const BEGINNING: &[u8] = b"{\"time\":\"";
 /// More files than this are not looked at.
 const MOST_FILES: usize = 10_000;
 /// A longer line is none of ours: a line of the audit log has less than 16 KiB.
@@ -28,6 +33,25 @@ pub fn with_rotated(path: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
+}
+
+/// Whether a file is not empty, and no audit log: nothing of ours may be appended to it. One that cannot be read is not
+/// said to be.
+#[must_use]
+pub fn has_something_else(path: &Path) -> bool {
+    // What is no file is not opened: a pipe would wait for its writer.
+    let is_file = std::fs::metadata(path).is_ok_and(|found| found.is_file());
+    is_file && File::open(path).and_then(|file| begins_otherwise(&file)).unwrap_or(false)
+}
+
+/// Whether no line of ours is among the first ones of an open file.
+pub(super) fn begins_otherwise(file: &File) -> io::Result<bool> {
+    let mut start = Vec::new();
+    file.take(LONGEST_LINE as u64).read_to_end(&mut start)?;
+    // The very first line may have been cut off by a crash, and a crash of the machine may have left zeros.
+    let cut = !start.contains(&b'\n') && (start.starts_with(BEGINNING) || BEGINNING.starts_with(&start));
+    let blank = start.iter().all(|byte| *byte == 0);
+    Ok(!cut && !blank && !start.split(|byte| *byte == b'\n').any(|line| Sealed::read(line).is_some()))
 }
 
 /// Whether its name says that it is compressed.

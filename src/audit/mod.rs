@@ -19,7 +19,7 @@ pub mod verify;
 pub mod writer;
 
 pub use event::{Actor, AuditEvent, AuditType, ClientText, Details, Outcome, Reason};
-pub use files::with_rotated;
+pub use files::{has_something_else, with_rotated};
 pub use query::{AuditCursor, AuditFilter, AuditPage, AuditQuery, QueryError};
 pub use record::{AuditRecord, CsvWriter};
 pub use writer::{AuditLog, AuditOpenError, AuditSettings, AuditTarget, AuditUnavailable};

@@ -56,6 +56,7 @@ fn summary(config: &Config) -> String {
         Mode::Production => "production",
         Mode::Development => "development",
     };
+    line("digest", &config.digest.to_string());
     line("mode", mode);
     let listen: Vec<String> = config.server.listen.iter().map(ToString::to_string).collect();
     line("listen", &format!("{} as {}", listen.join(", "), config.server.public_url));

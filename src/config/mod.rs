@@ -8,8 +8,10 @@
 
 mod admin;
 mod cookie;
+mod digest;
 mod error;
 mod events;
+mod files;
 mod identity;
 mod login;
 mod paths;
@@ -31,14 +33,13 @@ mod value;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use toml::de::DeTable;
 
 pub use admin::{AdminConfig, AdminRole, AdminToken};
+pub use digest::ConfigDigest;
 pub use error::{ConfigError, ConfigErrors};
 pub use identity::{ClientValue, IdentityConfig};
 pub use login::{Capture, LoginConfig, LoginReading, LogoutConfig};
@@ -54,7 +55,9 @@ pub(crate) use value::duration;
 
 use crate::http::{CookieAttributes, Scheme};
 use crate::policy::{EventTable, RouteTable};
+use crate::settled::{self, ReadError};
 use error::{Place, Problems};
+use files::Files;
 use paths::Settings;
 use raw::RawConfig;
 use reader::{DateText, Reader};
@@ -94,6 +97,8 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// Secrets that are used by what signs or encrypts.
     pub secrets: SecretsConfig,
+    /// Which text this is.
+    pub digest: ConfigDigest,
     /// Things that are allowed but that an operator should know: logged at start, shown by `check`.
     pub warnings: Vec<String>,
 }
@@ -126,7 +131,7 @@ impl Config {
     pub fn load(file: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let name = file.display().to_string();
         let text = read(file).map_err(|message| ConfigError::of_file(&name, message))?;
-        Self::parse(&name, &text, variable)
+        Self::parse_file(&name, &text, Some(file), variable)
     }
 
     /// Checks a file's text; `name` is the file's name in errors.
@@ -134,6 +139,15 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse(name: &str, text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
+        Self::parse_file(name, text, None, variable)
+    }
+
+    fn parse_file(
+        name: &str,
+        text: &str,
+        path: Option<&Path>,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigErrors> {
         let mut reader = Reader::new(text, variable);
         let (document, faults) = DeTable::parse_recoverable(text);
         for fault in &faults {
@@ -148,30 +162,57 @@ impl Config {
         let file = reader.place(String::new(), 0);
         let raw: RawConfig = read_table(document.get_ref(), file.clone(), &mut reader);
         let mut problems = reader.problems;
-        match assemble(raw, &file, &mut problems) {
-            Some(config) if problems.no_errors() => Ok(Self { warnings: problems.into_warnings(name), ..config }),
+        let source = Source { place: file, path };
+        match assemble(raw, &source, &mut problems) {
+            Some(config) if problems.no_errors() => {
+                let digest = ConfigDigest::of(text);
+                Ok(Self { digest, warnings: problems.into_warnings(name), ..config })
+            }
             _ => Err(problems.into_errors(name)),
         }
     }
 }
 
 fn read(file: &Path) -> Result<String, String> {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {error}; name another file with --config");
-    let mut bytes = Vec::new();
-    File::open(file).map_err(unreadable)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > LARGEST_FILE {
-        return Err(String::from("is larger than 1 MiB; is it the right file?"));
+    let bytes = match settled::read(file, LARGEST_FILE) {
+        Ok(settled) => settled.bytes,
+        Err(error @ ReadError::Io(_)) => return Err(format!("{error}; name another file with --config")),
+        Err(error) => return Err(error.to_string()),
+    };
+    let text = String::from_utf8(bytes).map_err(|_| String::from("is not UTF-8; save it as UTF-8"))?;
+    // The start of a configuration is often a valid one.
+    if text.ends_with('\n') {
+        Ok(text)
+    } else {
+        Err(String::from("does not end with the end of a line, so that it may have been cut off; end its last line"))
     }
-    String::from_utf8(bytes).map_err(|_| String::from("is not UTF-8; save it as UTF-8"))
+}
+
+/// Where a configuration stands.
+struct Source<'a> {
+    /// Its beginning.
+    place: Place,
+    /// `None`: in no file.
+    path: Option<&'a Path>,
 }
 
 /// Every section in turn, whatever is wrong with the others. `None` only when something was reported.
-fn assemble(raw: RawConfig, file: &Place, problems: &mut Problems) -> Option<Config> {
+fn assemble(raw: RawConfig, source: &Source<'_>, problems: &mut Problems) -> Option<Config> {
+    let mut files = Files::default();
+    if let Some(path) = source.path {
+        files.configuration(&source.place, path);
+    }
+    raw.upstream.get().into_iter().for_each(|raw| files.of_upstream(raw));
+    raw.upstreams.get().into_iter().flat_map(|named| named.0.values()).for_each(|raw| files.of_upstream(&raw.value));
     let raw_server = raw.server.table();
     let mode = server::mode(&raw_server, problems);
+    files.of_server(&raw_server);
     let server = server::server(&raw_server, mode, problems);
-    let upstreams = upstream::upstreams(raw.upstream, &raw.upstreams, file, problems);
-    let store = store::store(&raw.store.table(), problems);
+    let upstreams = upstream::upstreams(raw.upstream, &raw.upstreams, &source.place, problems);
+    let raw_store = raw.store.table();
+    files.of_store(&raw_store);
+    let store = store::store(&raw_store, problems);
+    store.iter().for_each(|store| store.report_written(&raw_store, &mut files));
     let raw_session = raw.session.table();
     let session = session::session(&raw_session, problems);
     let secure = server.as_ref().is_none_or(|server| server.public_url.scheme() == Scheme::Https);
@@ -201,10 +242,17 @@ fn assemble(raw: RawConfig, file: &Place, problems: &mut Problems) -> Option<Con
     let events = events::events(raw_events, &routes, &own_paths, problems);
     let tenants = if raw.tenants.is_given() { tenants::tenants(&raw.tenants.table(), problems) } else { None };
     let traffic = server.as_ref().map_or(&[][..], |server| &server.listen);
-    let admin = admin::admin(&raw.admin.table(), mode, traffic, problems);
-    let audit = telemetry::audit(&raw.audit.table(), problems);
+    let raw_admin = raw.admin.table();
+    files.of_admin(&raw_admin);
+    let admin = admin::admin(&raw_admin, mode, traffic, problems);
+    let raw_secrets = raw.secrets.table();
+    files.of_secrets(&raw_secrets);
+    let secrets = secrets::secrets(&raw_secrets, mode, problems);
+    let raw_audit = raw.audit.table();
+    let audit = telemetry::audit(&raw_audit, problems);
+    audit.report_written(&raw_audit, secrets.key.is_none(), &mut files);
+    files.report_shared(problems);
     let telemetry = telemetry::telemetry(&raw.telemetry.table(), problems);
-    let secrets = secrets::secrets(&raw.secrets.table(), mode, problems);
     Some(Config {
         server: server?,
         upstreams: upstreams.into_map(),
@@ -221,6 +269,7 @@ fn assemble(raw: RawConfig, file: &Place, problems: &mut Problems) -> Option<Con
         audit,
         telemetry,
         secrets,
+        digest: ConfigDigest::default(),
         warnings: Vec::new(),
     })
 }

@@ -1,9 +1,7 @@
 //! Secrets: given in place or in a file of their own, and strong enough for production.
 //!
-//! No message of this file shows a secret.
+//! No message of this file shows a secret, nor the name of its file.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -12,8 +10,9 @@ use super::error::{Place, Problems};
 use super::raw::RawSecrets;
 use super::reader::Spot;
 use super::table::Field;
-use super::value::{Parsed, quoted};
+use super::value::Parsed;
 use crate::secret::Secret;
+use crate::settled::{self, Settled};
 
 /// Secrets that are used by what signs or encrypts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,19 +85,13 @@ pub(super) fn warn_of_readers(path: &Path, place: &Place, problems: &mut Problem
     }
 }
 
+/// The path is not shown: it may be the secret itself, put where a file's name belongs.
 fn read_secret(path: &Path) -> Parsed<(Secret, u32)> {
-    let shown = quoted(&path.to_string_lossy());
-    let unreadable = |error: std::io::Error| format!("{shown} cannot be read: {error}");
-    let file = File::open(path).map_err(unreadable)?;
-    let permissions = file.metadata().map_err(unreadable)?.permissions().mode();
-    let mut bytes = Vec::new();
-    file.take(LONGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > LONGEST_FILE {
-        return Err(format!("{shown} is larger than 64 KiB; is it the right file?"));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| format!("{shown} is not text; write the secret as text"))?;
+    let wrong = |why: &dyn std::fmt::Display| format!("names a file that {why}");
+    let Settled { bytes, permissions } = settled::read(path, LONGEST_FILE).map_err(|error| wrong(&error))?;
+    let text = String::from_utf8(bytes).map_err(|_| wrong(&"is not text; write the secret as text"))?;
     let secret = text.trim_end_matches(['\r', '\n']);
-    if secret.is_empty() { Err(format!("{shown} is empty")) } else { Ok((Secret::new(secret), permissions)) }
+    if secret.is_empty() { Err(wrong(&"is empty")) } else { Ok((Secret::new(secret), permissions)) }
 }
 
 /// Refuses a weak secret in production, and warns of one in development.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::error::Problems;
+use super::files::Files;
 use super::raw::RawStore;
 use super::reader::CountOrOff;
 use super::secrets::secret_or_file;
@@ -155,6 +156,15 @@ fn redis_url(url: &Secret) -> Parsed<Secret> {
 }
 
 impl StoreConfig {
+    /// Tells which files it writes.
+    pub(super) fn report_written(&self, raw: &RawStore, files: &mut Files) {
+        match &self.kind {
+            StoreKind::Embedded { path } => files.written(raw.embedded.setting(), path),
+            StoreKind::Redis { journal: Some(path), .. } => files.written(raw.journal.setting(), path),
+            StoreKind::Redis { journal: None, .. } => {}
+        }
+    }
+
     /// What the store is, without any secret, for people.
     #[must_use]
     pub fn describe(&self) -> String {

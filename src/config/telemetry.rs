@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use super::error::Problems;
+use super::files::Files;
 use super::raw::{RawAudit, RawTelemetry};
 use super::store::file_path;
 use super::value::choice;
-use crate::audit::AuditTarget;
+use crate::audit::{AuditTarget, has_something_else, key::key_file};
 use crate::telemetry::{LogFormat, LogLevel};
 
 /// How the gateway logs.
@@ -51,5 +52,24 @@ pub(super) fn audit(raw: &RawAudit, problems: &mut Problems) -> AuditConfig {
     let file = raw.file.parse_or(default, problems, |text| {
         if text == "-" { Ok(AuditTarget::Stdout) } else { file_path(text).map(AuditTarget::File) }
     });
+    if let AuditTarget::File(path) = &file
+        && has_something_else(path)
+    {
+        problems.error(raw.file.place(), "names a file with something else in it than audit lines; name another file");
+    }
     AuditConfig { file }
+}
+
+impl AuditConfig {
+    /// Tells which files it writes: where it has to make a key, that too.
+    pub(super) fn report_written(&self, raw: &RawAudit, makes_key: bool, files: &mut Files) {
+        if let AuditTarget::File(path) = &self.file {
+            files.written(raw.file.setting(), path);
+            if makes_key {
+                let mut setting = raw.file.setting();
+                setting.place.key.push_str(" (with `.key` behind it)");
+                files.written(setting, &key_file(path));
+            }
+        }
+    }
 }

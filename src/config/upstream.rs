@@ -1,8 +1,6 @@
 //! `[upstream]` and `[upstreams.name]`: the backends.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +16,7 @@ use super::value::{
     Parsed, choice, count_within, duration_within, header_value, memory_within, or_off, quoted, size_within,
 };
 use crate::http::RequestHost;
+use crate::settled;
 use crate::upstream::{Balance, Ejection, PeerAddress, SpoolSettings, Trust};
 
 /// One backend and how it is talked to.
@@ -215,15 +214,9 @@ fn trust(raw: &RawUpstream, peers: &[PeerAddress], problems: &mut Problems) -> O
 }
 
 fn read_authorities(path: &str) -> Parsed<Trust> {
-    let mut pem = Vec::new();
-    let file = File::open(file_path(path)?).map_err(|error| format!("{} cannot be read: {error}", quoted(path)))?;
-    file.take(LARGEST_CA + 1)
-        .read_to_end(&mut pem)
-        .map_err(|error| format!("{} cannot be read: {error}", quoted(path)))?;
-    if pem.len() as u64 > LARGEST_CA {
-        return Err(format!("{} is larger than 4 MiB; is it the right file?", quoted(path)));
-    }
-    Trust::in_pem(&pem).map_err(|error| format!("{} {error}", quoted(path)))
+    let file = file_path(path)?;
+    let pem = settled::read(&file, LARGEST_CA).map_err(|error| format!("names a file that {error}"))?;
+    Trust::in_pem(&pem.bytes).map_err(|error| format!("{} {error}", quoted(path)))
 }
 
 fn eject(raw: &RawUpstream, problems: &mut Problems) -> Option<Ejection> {

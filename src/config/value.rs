@@ -199,8 +199,9 @@ pub(super) fn expand(text: &str, environment: &dyn Fn(&str) -> Option<String>) -
             .split_once('}')
             .filter(|(name, _)| is_variable(name))
             .ok_or("has a `${` that no variable's name and `}` follow; write `$${` for a literal `${`")?;
-        let value = environment(name).ok_or_else(|| {
-            format!("the environment variable {name} is not set; set it, or write `$${{` for a literal `${{`")
+        let value = environment(name).ok_or({
+            // Not by its name: somebody may have put a secret between the braces.
+            String::from("names an environment variable that is not set; set it, or write `$${` for a literal `${`")
         })?;
         expanded.push_str(&value);
         rest = after;

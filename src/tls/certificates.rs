@@ -1,8 +1,6 @@
 //! Certificate chains with their keys: read from PEM files, matched, and found by name.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +10,8 @@ use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use webpki::EndEntityCert;
+
+use crate::settled;
 
 /// The most bytes of a file of certificates or of a key.
 const LONGEST_FILE: u64 = 1 << 20;
@@ -137,14 +137,10 @@ fn not_pem(path: &Path, wanted: &str, error: &pem::Error) -> String {
     format!("{path:?} {why} {wanted}; name a file with `-----BEGIN …-----` of one")
 }
 
+/// A path that leads nowhere is not shown: it may be a key itself, put where a file's name belongs.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let unreadable = |error: io::Error| format!("{path:?} cannot be read: {error}");
-    let mut bytes = Vec::new();
-    File::open(path).map_err(unreadable)?.take(LONGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > LONGEST_FILE {
-        return Err(format!("{path:?} is larger than 1 MiB; is it the right file?"));
-    }
-    Ok(bytes)
+    let settled = settled::read(path, LONGEST_FILE).map_err(|error| format!("names a file that {error}"))?;
+    Ok(settled.bytes)
 }
 
 #[cfg(test)]

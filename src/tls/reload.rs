@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CertificateFiles, CertificateResolver, Certificates};
+use super::{CertificateError, CertificateFiles, CertificateResolver, Certificates};
 
 /// How often the files are looked at. A look is one `stat` a file.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -46,7 +46,8 @@ pub async fn reload_when_changed(
                     told(None);
                 }
                 Some(Err(errors)) => {
-                    let why: Vec<String> = errors.iter().map(|(_, error)| error.to_string()).collect();
+                    let why: Vec<String> =
+                        errors.iter().map(|(index, error)| said_of(files.get(*index), error)).collect();
                     let why = why.join("; ");
                     tracing::warn!(why, "the changed certificates cannot be used; the old ones stay in force");
                     told(Some(format!("changed certificates cannot be used: {why}")));
@@ -55,6 +56,16 @@ pub async fn reload_when_changed(
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// The file that is at fault, and what is wrong: it was read before, so that its name is one.
+fn said_of(files: Option<&CertificateFiles>, error: &CertificateError) -> String {
+    let Some(files) = files else { return error.to_string() };
+    let file = match error {
+        CertificateError::Certificate(_) => &files.cert,
+        CertificateError::Key(_) => &files.key,
+    };
+    format!("{}: {error}", file.display())
 }
 
 fn look(files: &[CertificateFiles]) -> Look {

@@ -223,7 +223,11 @@ fn each_failure_is_one_line_and_its_exit_code() {
     assert_fails(&with_token("wrong", &["sessions", "list"]), 1, "does not know the token (401)");
     assert_fails(&with_token(&format!("{TOKEN}-2"), &["sessions", "list"]), 1, "refused (403)");
     assert_fails(&with_token(TOKEN, &["tenants", "revoke", "42", "--yes"]), 1, "refused (403)");
-    assert_fails(&run(&gateway, &["sessions", "list", "--token-file", "/nowhere/t"]), 2, "/nowhere/t: No such file");
+    assert_fails(
+        &run(&gateway, &["sessions", "list", "--token-file", "/nowhere/t"]),
+        2,
+        "--token-file names a file that cannot be used: No such file",
+    );
     assert_fails(&run(&gateway, &["sessions", "list", "--url", "http://192.0.2.1:1"]), 2, "in the clear");
     assert_fails(&run(&gateway, &["sessions", "list", "--url", "http://127.0.0.1:1"]), 1, "cannot be reached");
     server.kill();

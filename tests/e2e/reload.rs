@@ -67,6 +67,63 @@ fn a_bad_file_changes_nothing_and_every_error_is_logged() {
 }
 
 #[test]
+fn a_file_that_is_still_being_written_is_taken_whole_or_not_at_all() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let before = std::fs::read_to_string(gateway.config()).expect("its configuration");
+    let mut user = gateway.logged_in("42", "7");
+    // Valid by itself, and without the rule that guards what is for admins.
+    let half = format!("identity.tenant_header = \"X-Org\"\n{before}");
+    let rest = "[[routes]]\nmatch = [\"/admin/*\"]\nroles = [\"admin\"]\n";
+    std::fs::write(gateway.config(), &half).expect("writes the first half");
+    let file = gateway.config().clone();
+    let writer = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        std::fs::write(file, half + rest).expect("writes it all");
+    });
+    gateway.reload();
+    writer.join().expect("no panic");
+    assert_eq!(reloads(&gateway, "success"), 1.0);
+    user.get("/admin/x").expect_refusal(403, "forbidden_role");
+    user.get("/x").expect(200);
+    assert_eq!(backend.last().header("x-org"), Some("42"));
+}
+
+#[test]
+fn a_file_whose_last_line_is_not_finished_changes_nothing() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let before = std::fs::read_to_string(gateway.config()).expect("its configuration");
+    std::fs::write(gateway.config(), format!("identity.tenant_header = \"X-Org\"\n{before}# the end")).expect("writes");
+    gateway.reload();
+    assert_eq!((reloads(&gateway, "failure"), reloads(&gateway, "success")), (1.0, 0.0));
+    gateway.wait_log(&["was not reloaded", "end its last line"]);
+    gateway.logged_in("42", "7").get("/x").expect(200);
+    assert_eq!(backend.last().header("x-customer-id"), Some("42"));
+    let checked = gateway.run(&["check", "--config", "gateway.toml"]);
+    assert_eq!(checked.status.code(), Some(2), "{checked:?}");
+}
+
+#[test]
+fn check_the_start_and_a_reload_say_which_text_they_read() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let digest = || {
+        let checked = gateway.run(&["check", "--config", "gateway.toml"]);
+        let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+        let line = said.lines().find_map(|line| line.trim().strip_prefix("digest")).expect("a digest");
+        line.trim().to_owned()
+    };
+    let first = digest();
+    gateway.wait_log(&["\"serving\"", &first]);
+    gateway.reload_with("session.idle", "5m");
+    let second = digest();
+    assert_ne!(first, second);
+    gateway.wait_log(&["was reloaded", &second]);
+    gateway.wait_audit("config.reloaded", |event| event["details"]["config"] == second);
+}
+
+#[test]
 fn what_needs_a_restart_is_named_and_nothing_else_of_that_file_is_taken() {
     let backend = echo();
     let gateway = gateway(Store::Embedded).with_backend(&backend).start();

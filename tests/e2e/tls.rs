@@ -204,7 +204,7 @@ fn a_check_names_the_line_of_a_file_that_is_missing_or_no_match() {
     std::fs::remove_file(builder.directory().join("tls.crt")).expect("it was there");
     let output = builder.with_backend(&echo()).check(&[]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains(r#"server.tls.cert: "tls.crt" cannot be read: No such file"#), "{said}");
+    assert!(said.contains(r#"server.tls.cert: names a file that cannot be read: No such file"#), "{said}");
     assert_eq!(output.status.code(), Some(2));
 }
 

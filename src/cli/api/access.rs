@@ -1,7 +1,7 @@
 //! Where the admin API is, and the token to show there: from options, the environment, or the configuration file.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
@@ -150,8 +150,10 @@ fn configured(admin: &AdminConfig, file: &Path, roles: &[AdminRole]) -> Result<(
     }))
 }
 
+/// Until it is known to be a file, its name is not shown: it may be the token itself.
 fn token_in(file: &Path) -> Result<Secret, Trouble> {
-    let text = read(file, LONGEST_TOKEN)?;
+    let text = read(file, LONGEST_TOKEN)
+        .map_err(|why| Trouble::Usage(format!("--token-file names a file that cannot be used: {why}")))?;
     let text = String::from_utf8(text).unwrap_or_default();
     usable(&text, &file.display().to_string())
 }
@@ -165,21 +167,17 @@ fn usable(text: &str, place: &str) -> Result<Secret, Trouble> {
 }
 
 fn trust(ca: Option<&Path>) -> Result<Trust, Trouble> {
-    match ca {
-        Some(file) => Trust::in_pem(&read(file, LARGEST_CA)?)
-            .map_err(|error| Trouble::Usage(format!("{}: {error}", file.display()))),
-        None => Trust::of_the_system().map_err(|error| Trouble::Usage(error.to_string())),
-    }
+    let Some(file) = ca else { return Trust::of_the_system().map_err(|error| Trouble::Usage(error.to_string())) };
+    let wrong = |why: &dyn std::fmt::Display| Trouble::Usage(format!("{}: {why}", file.display()));
+    let pem = read(file, LARGEST_CA).map_err(|error| wrong(&error))?;
+    Trust::in_pem(&pem).map_err(|error| wrong(&error))
 }
 
-fn read(file: &Path, most: u64) -> Result<Vec<u8>, Trouble> {
-    let failed = |cause: String| Trouble::Usage(format!("{}: {cause}", file.display()));
+fn read(file: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(file)
-        .and_then(|open| open.take(most + 1).read_to_end(&mut bytes))
-        .map_err(|error| failed(error.to_string()))?;
+    File::open(file).and_then(|open| open.take(most + 1).read_to_end(&mut bytes))?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > most {
-        return Err(failed(format!("is larger than {most} bytes")));
+        return Err(io::Error::other(format!("is larger than {most} bytes")));
     }
     Ok(bytes)
 }

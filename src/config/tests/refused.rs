@@ -1,6 +1,6 @@
 //! Every bad value with the line that an operator reads.
 
-use super::{BASE, LOCAL, errors};
+use super::{BASE, Config, LOCAL, MINIMAL, environment, errors};
 
 /// Added to [`BASE`], so that the first added line is line 4.
 #[test]
@@ -47,7 +47,7 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         (
             "server.tls = { cert = \"a\", key = \"b\" }",
-            "t.toml:4: server.tls.cert: \"a\" cannot be read: No such file or directory (os error 2)",
+            "t.toml:4: server.tls.cert: names a file that cannot be read: No such file or directory (os error 2)",
         ),
         ("server.tls = [{ cert = \"c\" }]", "t.toml:4: server.tls[0].key: is missing; add `key = \"tls.key\"`"),
         ("server.tls = []", "t.toml:4: server.tls: is empty; name a certificate and its key, or remove it"),
@@ -66,7 +66,7 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         (
             "upstreams.x = { url = \"https://a\", ca = \"/nowhere/ca.pem\" }",
-            "t.toml:4: upstreams.x.ca: \"/nowhere/ca.pem\" cannot be read: No such file or directory (os error 2)",
+            "t.toml:4: upstreams.x.ca: names a file that cannot be read: No such file or directory (os error 2)",
         ),
         (
             "upstreams.x = { url = \"https://a\", ca = \"/dev/null\" }",
@@ -235,7 +235,7 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         (
             "admin.token_file = \"/nowhere/at/all\"",
-            "t.toml:4: admin.token_file: \"/nowhere/at/all\" cannot be read: No such file or directory (os error 2)",
+            "t.toml:4: admin.token_file: names a file that cannot be read: No such file or directory (os error 2)",
         ),
         (
             "admin = { token = \"${TOKEN}\", token_file = \"x\" }",
@@ -293,7 +293,7 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         (
             "admin.listen = \"${UNSET}\"",
-            "t.toml:4: admin.listen: the environment variable UNSET is not set; set it, or write `$${` for a literal `${`",
+            "t.toml:4: admin.listen: names an environment variable that is not set; set it, or write `$${` for a literal `${`",
         ),
         (
             "[[events]]\naction = \"revoke-user\"",
@@ -495,4 +495,52 @@ fn everything_that_is_wrong_with_an_event_is_said_at_once() {
     let keys: Vec<&str> = lines.iter().filter_map(|line| line.split(": ").nth(1)).collect();
     let expected = ["match", "roles[0]", "header[0]", "reason", "when", "any_tenant"];
     assert_eq!(keys, expected.map(|key| format!("events[0].{key}")), "{lines:#?}");
+}
+
+#[test]
+fn a_secret_where_a_files_or_a_variables_name_belongs_is_never_shown() {
+    const SECRET: &str = "3q2+7wABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    let pem = "-----BEGIN PRIVATE KEY-----/3q2+7wABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    for secret in [SECRET, &format!("/{SECRET}"), pem, &SECRET.repeat(200)] {
+        for settings in [
+            "admin.token_file = \"@\"",
+            "admin.tokens = [{ name = \"a\", roles = [\"read\"], token_file = \"@\" }]",
+            "secrets.key_file = \"@\"",
+            "secrets.key_file = \"@\"\naudit.file = \"@\"",
+            "server.tls = { cert = \"@\", key = \"@\" }",
+            "admin.tls = [{ cert = \"@\", key = \"@\" }]",
+            "upstreams.x = { url = \"https://b\", ca = \"@\" }",
+            "secrets.key = \"${@}\"",
+            "secrets.key = \"${@\"",
+            "admin.token = \"${3q27wABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789}\"",
+            "admin.token = \"${q27wABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789}\"",
+        ] {
+            let text = format!("{BASE}{}", settings.replace('@', secret));
+            let said = errors(&text).join("\n");
+            assert!(!said.is_empty() && !said.contains("ABCDEFGHIJKLMNOPQRSTUVWXYZ"), "{settings}: {said}");
+        }
+        let text = format!(
+            "{}store.password_file = \"{secret}\"\n",
+            BASE.replace("embedded = \"s\"", "redis = \"redis://a\"")
+        );
+        let said = errors(&text).join("\n");
+        assert!(said.contains("store.password_file: names a file") && !said.contains("ABCDEF"), "{said}");
+    }
+}
+
+#[test]
+fn a_configuration_that_was_cut_within_a_line_is_refused_wherever_it_was_cut() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("gateway.toml");
+    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    let taken = |text: &str| {
+        std::fs::write(&file, text).expect("writes");
+        std::fs::File::options().append(true).open(&file).and_then(|file| file.set_modified(long_ago)).expect("sets");
+        Config::load(&file, &environment)
+    };
+    let whole = format!("{MINIMAL}[[routes]]\nmatch = \"/admin/*\" # theirs\nroles = [\"admin\", \"root\"]\n");
+    taken(&whole).expect("all of it");
+    for (end, _) in whole.char_indices().skip(1).filter(|(end, _)| !whole[..*end].ends_with('\n')) {
+        assert!(taken(&whole[..end]).is_err(), "{}", &whole[..end]);
+    }
 }
