@@ -1,7 +1,6 @@
 //! The composition root: the only place that names concrete stores, opens files and sockets, and knows how it all
 //! starts and stops.
 
-mod late;
 mod reload;
 mod tls;
 mod traffic;
@@ -13,12 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
-use self::late::LateTeller;
 use self::tls::ListenerTls;
 use self::traffic::Traffic;
 use crate::admin::{AdminServer, AdminServices, AdminSettings};
@@ -29,9 +28,8 @@ use crate::config::{Config, Mode, ServerConfig, StoreConfig, StoreKind};
 use crate::entropy::{EntropyError, SharedEntropy, SystemEntropy};
 use crate::health::{Readiness, probe_store};
 use crate::http::HeadLimits;
-use crate::proxy::{
-    ConnectionTimeouts, Current, Gateway, InForce, ListenerLimits, OpenStreams, Services, Slots, Stage, accept,
-};
+use crate::proxy::{ConnectionTimeouts, Current, Gateway, InForce, ListenerLimits, Services, Slots, Stage, accept};
+use crate::sessions::Sessions;
 use crate::socket::{Bound, Sockets};
 use crate::store::audit::{Anchor, AuditAnchors, AuditStream};
 use crate::store::embedded::{EmbeddedStore, OpenError, OpenErrorKind};
@@ -43,6 +41,7 @@ use crate::store::{Condition, SharedStore, Unavailable};
 use crate::telemetry::log::LogError;
 use crate::telemetry::{Log, LogSettings, Metrics, StoreTelemetry};
 use crate::tls::{HTTP1, HTTP2};
+use crate::told::{Origin, Teller, Told};
 
 /// What the traffic listener speaks over TLS, the preferred first.
 const TRAFFIC_PROTOCOLS: [&[u8]; 2] = [HTTP2, HTTP1];
@@ -189,11 +188,12 @@ async fn serve(
     };
     let audit = Arc::new(AuditLog::open(settings, clock.clone(), metrics.audit())?);
     let observer: SharedObserver = Arc::new(StoreTelemetry { metrics: metrics.clone(), readiness: readiness.clone() });
+    let teller = Teller::new(audit.clone(), metrics.clone(), clock.clone());
     let serving = Serving {
         lifetime: config.session.limits.absolute.max(config.session.limits.remember),
         readiness: readiness.clone(),
         entropy: entropy.clone(),
-        late: LateTeller { audit: audit.clone(), metrics: metrics.clone(), clock: clock.clone() },
+        teller: teller.clone(),
     };
     let Opened { store, anchors, stream } =
         open_store(&config.store, clock.clone(), observer.clone(), Some(serving)).await?;
@@ -202,18 +202,18 @@ async fn serve(
     let sharing = Sharing { anchors, stream, clock: clock.clone(), place }.start(audit.outbox());
     let touches = Arc::new(TouchQueue::start(store.clone(), observer, DEFAULT_CAPACITY));
     let exchanges = TaskTracker::new();
-    let streams = Arc::new(OpenStreams::default());
+    let sessions = Sessions::new(store.clone(), teller.clone(), entropy.clone());
     let gateway = Arc::new(Gateway::new(Services {
         config: config.clone(),
         store: store.clone(),
         touches: touches.clone(),
-        audit: audit.clone(),
+        sessions: sessions.clone(),
+        teller,
         metrics: metrics.clone(),
         log,
         readiness: readiness.clone(),
         clock: clock.clone(),
         entropy: entropy.clone(),
-        streams: streams.clone(),
         tasks: exchanges.clone(),
     })?);
 
@@ -233,11 +233,12 @@ async fn serve(
         readiness: readiness.clone(),
         metrics: metrics.clone(),
         store: store.clone(),
+        sessions,
         audit: audit.clone(),
         events,
         clock: clock.clone(),
         entropy,
-        traffic: Arc::new(Traffic { current: current.clone(), streams }),
+        traffic: Arc::new(Traffic { current: current.clone() }),
         tasks: exchanges.clone(),
     };
     let acceptor = admin_tls.as_ref().map(ListenerTls::acceptor);
@@ -345,7 +346,7 @@ struct Serving {
     lifetime: Duration,
     readiness: Arc<Readiness>,
     entropy: SharedEntropy,
-    late: LateTeller,
+    teller: Teller,
 }
 
 impl Serving {
@@ -374,8 +375,7 @@ async fn open_store(
                 settings = settings.with_cache(*entries, clock.clone(), &*serving.entropy, warn)?;
             }
             if let (Some(path), Some(serving)) = (journal, &serving) {
-                let late = serving.late.clone();
-                let (warn, tell) = (Box::new(serving.warn("journal")), Box::new(move |told: Late| late.tell(&told)));
+                let (warn, tell) = (Box::new(serving.warn("journal")), Box::new(tell_late(serving.teller.clone())));
                 match Journal::open(path, clock, serving.lifetime, warn, tell) {
                     Ok(journal) => settings = settings.with_journal(journal),
                     // A process that hands over to this one still writes it. To wait for it would lose requests.
@@ -389,6 +389,14 @@ async fn open_store(
             Opened { store: store.clone(), anchors: store.clone(), stream: Some(store) }
         }
     })
+}
+
+/// Tells of what came late; answers whether it is on disk.
+fn tell_late(teller: Teller) -> impl Fn(Late) -> BoxFuture<'static, bool> + Send + Sync {
+    move |late| {
+        let teller = teller.clone();
+        async move { teller.tell_durably(&Origin::from(&late), &Told::CameLate(late)).await }.boxed()
+    }
 }
 
 fn listener_limits(server: &ServerConfig, tls: Option<&ListenerTls>) -> ListenerLimits {

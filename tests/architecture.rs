@@ -82,6 +82,14 @@ fn the_edges_know_no_concrete_store_and_not_each_other() {
 }
 
 #[test]
+fn where_sessions_are_made_and_ended_no_edge_no_policy_and_no_configuration_is_known() {
+    let above = ["crate::proxy", "crate::admin", "crate::app", "crate::cli", "crate::policy", "crate::config"];
+    assert_never("sessions", &above);
+    assert_never("told.rs", &above);
+    assert_never("told.rs", &["crate::sessions"]);
+}
+
+#[test]
 fn certificates_know_nobody_but_how_files_of_others_are_read() {
     let modules = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).expect("our sources");
     let names = modules.map(|entry| entry.expect("an entry").path().with_extension(""));

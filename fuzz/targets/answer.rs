@@ -6,7 +6,7 @@ use http::HeaderMap;
 use serde_json::Value;
 use session_gateway::http::{EventAnswer, IdentityRules, JsonPointer, with_count};
 use session_gateway::policy::{Action, Ending, Event, Requester, TenantNamed, Verdict};
-use session_gateway::session::{Principal, Revocation, Scope, SessionId, TenantId, UserId};
+use session_gateway::session::{Principal, Scope, SessionId, TenantId, UserId};
 
 const COUNT: u64 = 7;
 
@@ -64,7 +64,7 @@ fn names_nobody_else(pointer: &JsonPointer, answer: &EventAnswer) {
     let id = SessionId::parse(&[b'A'; 22]).expect("an id");
     let requester = Requester { id, principal: &principal, path_tenant: None };
     if let Verdict::Ends(ending) = event.judge(requester, answer, &IdentityRules::default()) {
-        let Ending::Many(Revocation { scope: Scope::Tenant { tenant }, .. }) = &ending else { panic!("{ending:?}") };
+        let Ending::Many { scope: Scope::Tenant { tenant }, .. } = &ending else { panic!("{ending:?}") };
         assert_eq!(*tenant, principal.tenant);
     }
 }

@@ -15,8 +15,9 @@ use subtle::{ConditionallySelectable as _, ConstantTimeEq as _};
 use super::problem::Problem;
 use super::state::AdminState;
 use crate::audit::{Actor, AuditEvent, AuditType, ClientText, Details, Outcome, Reason};
-use crate::clock::WallTime;
 use crate::config::{AdminRole, AdminToken};
+use crate::session::{By, Words};
+use crate::told::Origin;
 
 /// The address of a connection's other end; every request carries it.
 #[derive(Clone, Copy, Debug)]
@@ -66,17 +67,11 @@ pub(super) struct Operator {
 }
 
 impl Operator {
-    /// The name of the token.
-    pub(super) fn name(&self) -> &str {
-        self.name.as_str()
-    }
-
-    /// An event that is this operator's act.
-    pub(super) fn event(&self, time: WallTime, kind: AuditType, outcome: Outcome) -> AuditEvent {
-        let mut event = AuditEvent::new(time, kind, outcome, Actor::Operator(self.name.clone()));
-        event.address = Some(self.address);
-        event.user_agent.clone_from(&self.user_agent);
-        event
+    /// That something is this operator's act, by a call that logs call `request_id`.
+    pub(super) fn origin(&self, words: &Words, request_id: &str) -> Origin {
+        let (name, words) = (self.name.as_str().into(), words.clone());
+        let by = By::Operator { name, words, request_id: request_id.into() };
+        Origin::of(by).by_request(self.address, self.user_agent.clone(), request_id, None)
     }
 }
 
@@ -139,7 +134,10 @@ fn fail(state: &AdminState, address: IpAddr, user_agent: Option<ClientText>) -> 
 /// Tells of a call that its operator's roles do not allow.
 fn deny(state: &AdminState, operator: &Operator, parts: &Parts) {
     let details = Details::none().text("method", parts.method.as_str()).text("path", parts.uri.path());
-    let event = operator.event(state.services.clock.wall(), AuditType::AdminCalled, Outcome::Denied);
+    let actor = Actor::Operator(operator.name.clone());
+    let mut event = AuditEvent::new(state.services.clock.wall(), AuditType::AdminCalled, Outcome::Denied, actor);
+    event.address = Some(operator.address);
+    event.user_agent.clone_from(&operator.user_agent);
     state.services.audit.record(event.because("forbidden_role").with_details(details));
 }
 

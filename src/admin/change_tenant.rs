@@ -6,14 +6,13 @@ use utoipa::ToSchema;
 
 use super::answer::Answer;
 use super::auth::{Caller, Operate};
-use super::change::{Change, Done, Target, Teller};
+use super::change::{Change, Target};
 use super::input::{Json, NoParameters, Query, TenantPath, words};
 use super::problem::Problem;
 use super::state::AdminState;
 use super::tenant_view::Status;
-use crate::audit::{AuditType, Outcome};
-use crate::session::{EndReason, TenantChange, TenantId, TenantStatus};
-use crate::telemetry::metrics::RevocationScope;
+use crate::session::{EndReason, TenantChange, TenantId};
+use crate::told::Origin;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -60,35 +59,20 @@ pub(super) async fn change_tenant(
     };
     let target = Target { tenant: Some(tenant.clone()), ..Target::default() };
     let change = Change::new(state, caller.operator(), "change_tenant", words.clone(), target);
-    let work = move |state, teller: Teller| {
-        let to = TenantChange { status: body.status.into(), reason, words, by: teller.by() };
-        change_to(state, teller, tenant, to)
+    let work = move |state, origin: Origin| {
+        let to = TenantChange { status: body.status.into(), reason, words, by: origin.by.clone() };
+        change_to(state, origin, tenant, to)
     };
     change.run(work).await.map(Answer)
 }
 
 async fn change_to(
     state: AdminState,
-    teller: Teller,
+    origin: Origin,
     tenant: TenantId,
     change: TenantChange,
-) -> Result<Done<Changed>, Problem> {
-    let services = &state.services;
-    let revoked = services.store.change_tenant(&tenant, &change).await?;
-    let details = teller.revoked(revoked).text("status", change.status.as_str());
-    let mut events = vec![teller.event(&state, AuditType::TenantChanged, Outcome::Success).with_details(details)];
-    if change.status != TenantStatus::Active || revoked.ended > 0 {
-        services.traffic.sessions_ended();
-        services.metrics.sessions_ended(change.reason, revoked.ended);
-        services.metrics.revocation(RevocationScope::Tenant);
-        let ended = teller.event(&state, AuditType::SessionEnded, Outcome::Success);
-        events.push(ended.because(change.reason).with_details(teller.revoked(revoked)));
-    }
-    let answer = Changed {
-        tenant: tenant.to_string(),
-        status: change.status.into(),
-        invalidated_sessions: revoked.ended,
-        pending: !revoked.complete,
-    };
-    Ok(Done { answer, events })
+) -> Result<Changed, Problem> {
+    let (name, status) = (tenant.to_string(), change.status.into());
+    let revoked = state.services.sessions.change_tenant(&origin, tenant, change).await?;
+    Ok(Changed { tenant: name, status, invalidated_sessions: revoked.ended, pending: !revoked.complete })
 }

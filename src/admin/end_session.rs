@@ -6,13 +6,12 @@ use utoipa::ToSchema;
 
 use super::answer::Answer;
 use super::auth::{Caller, Operate};
-use super::change::{Change, Done, Target, Teller};
+use super::change::{Change, Target};
 use super::input::{Query, ReasonParameter, SessionPath, words};
 use super::problem::{Problem, ProblemBody};
 use super::state::AdminState;
-use crate::audit::{AuditType, Outcome};
-use crate::session::{EndReason, SessionId, Standing};
-use crate::telemetry::metrics::RevocationScope;
+use crate::session::{EndReason, SessionId};
+use crate::told::Origin;
 
 /// That the session was ended
 #[derive(Serialize, ToSchema)]
@@ -41,22 +40,12 @@ pub(super) async fn end_session(
     let words = words(query.reason.as_deref())?;
     let target = Target { session: Some(id), ..Target::default() };
     let change = Change::new(state, caller.operator(), "end_session", words, target);
-    change.run(move |state, teller| end(state, teller, id)).await.map(Answer)
+    change.run(move |state, origin| end(state, origin, id)).await.map(Answer)
 }
 
-async fn end(state: AdminState, teller: Teller, id: SessionId) -> Result<Done<Ended>, Problem> {
-    let services = &state.services;
-    let Standing::Live(live) = services.store.read(id).await? else { return Err(Problem::NO_SESSION) };
-    if !services.store.end(id, &live.record, EndReason::Revoked, &teller.by()).await? {
-        return Err(Problem::NO_SESSION);
+async fn end(state: AdminState, origin: Origin, id: SessionId) -> Result<Ended, Problem> {
+    match state.services.sessions.end_by_id(&origin, id, EndReason::Revoked).await? {
+        Some(_) => Ok(Ended { invalidated_sessions: 1 }),
+        None => Err(Problem::NO_SESSION),
     }
-    services.traffic.session_ended(id, EndReason::Revoked);
-    services.metrics.sessions_ended(EndReason::Revoked, 1);
-    services.metrics.revocation(RevocationScope::Session);
-    let event = teller
-        .event(&state, AuditType::SessionEnded, Outcome::Success)
-        .of_principal(&live.record.principal)
-        .because(EndReason::Revoked)
-        .with_details(teller.words());
-    Ok(Done { answer: Ended { invalidated_sessions: 1 }, events: vec![event] })
 }

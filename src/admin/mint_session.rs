@@ -10,14 +10,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::{Caller, Mint};
-use super::change::{Change, Done, Target, Teller};
+use super::change::{Change, Target};
 use super::input::{Json, NoParameters, Query, words};
 use super::problem::{Problem, ProblemBody};
 use super::state::AdminState;
-use crate::audit::{Actor, AuditType, Outcome};
-use crate::http::session_set_cookie;
-use crate::session::{By, EndReason, Principal, SessionId, SessionRecord, SessionToken, UserAgent};
-use crate::store::{Creation, NewSession};
+use crate::session::{By, EndReason, Principal, UserAgent};
+use crate::sessions::{Issued, Newcomer, Terms};
+use crate::told::{Origin, Source};
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -53,12 +52,6 @@ pub(super) struct Minted {
     expires_at: String,
 }
 
-/// A session and its secret, on the way to the caller.
-struct New {
-    token: SessionToken,
-    record: SessionRecord,
-}
-
 /// Makes a session
 ///
 /// For a backend that logs in elsewhere: it sends `set_cookie` to its user's browser. The limits of the configuration
@@ -80,16 +73,9 @@ pub(super) async fn mint_session(
     let words = words(body.reason.as_deref())?;
     let principal = principal(&state, &body)?;
     let target = Target { tenant: Some(principal.tenant.clone()), user: Some(principal.user.clone()), session: None };
-    let token = SessionToken::generate(&*state.services.entropy).map_err(|error| Problem::internal(&error))?;
-    let id = token.id();
     let change = Change::new(state.clone(), caller.operator(), "mint_session", words, target);
-    let made = change.run(move |state, teller| make(state, teller, token, principal, body.remember)).await;
-    if let Err(problem) = &made
-        && *problem == Problem::AUDIT_UNCONFIRMED
-    {
-        take_back(&state, id).await;
-    }
-    answer(&state, &made?)
+    let made = change.run_or_undo(move |state, origin| make(state, origin, principal, body.remember), take_back);
+    answer(&made.await?)
 }
 
 fn principal(state: &AdminState, body: &Body) -> Result<Principal, Problem> {
@@ -105,76 +91,37 @@ fn principal(state: &AdminState, body: &Body) -> Result<Principal, Problem> {
     })
 }
 
-async fn make(
-    state: AdminState,
-    teller: Teller,
-    token: SessionToken,
-    principal: Principal,
-    remembered: bool,
-) -> Result<Done<New>, Problem> {
+async fn make(state: AdminState, origin: Origin, principal: Principal, remembered: bool) -> Result<Issued, Problem> {
     let services = &state.services;
     let config = state.config();
-    let (idle, absolute) = config.session.limits.of(remembered);
-    let new = NewSession {
-        id: token.id(),
+    let newcomer = Newcomer {
         principal,
         remembered,
-        idle,
-        absolute,
         // The user's own are not known here; the caller's would mislead.
         address: None,
         user_agent: UserAgent::default(),
         began: services.store.now().await?,
-        limit: config.session.max_per_user,
-        replaces: None,
     };
-    let (record, displaced) = match services.store.create(new).await? {
-        Creation::Stored { record, displaced } => (record, displaced),
-        Creation::LimitReached => return Err(Problem::TOO_MANY_SESSIONS),
-        Creation::Superseded => return Err(Problem::SUPERSEDED),
-        Creation::TenantRefused(_) => return Err(Problem::TENANT_REFUSED),
-    };
-    services.metrics.session_created();
-    let created = teller.event(&state, AuditType::SessionCreated, Outcome::Success).of_session(token.id());
-    let mut events = vec![created.with_details(teller.words().flag("remembered", remembered))];
-    for (id, record) in displaced {
-        services.traffic.session_ended(id, EndReason::Limit);
-        services.metrics.sessions_ended(EndReason::Limit, 1);
-        let mut ended = teller.event(&state, AuditType::SessionEnded, Outcome::Success);
-        // Nobody asked for it.
-        ended.actor = Actor::Gateway;
-        events.push(ended.of_principal(&record.principal).of_session(id).because(EndReason::Limit));
-    }
-    Ok(Done { answer: New { token, record }, events })
+    let terms =
+        Terms { limits: &config.session.limits, max_per_user: config.session.max_per_user, cookie: &config.cookie };
+    Ok(services.sessions.issue(&origin, Source::Minted, terms, newcomer, None).await?)
 }
 
 /// Ends a session whose making could not be written down.
-async fn take_back(state: &AdminState, id: SessionId) {
-    let services = &state.services;
-    let taken_back = async {
-        match services.store.read(id).await? {
-            crate::session::Standing::Live(live) => {
-                services.store.end(id, &live.record, EndReason::Revoked, &By::Gateway).await
-            }
-            _ => Ok(false),
-        }
-    };
-    match taken_back.await {
-        Ok(ended) => services.metrics.sessions_ended(EndReason::Revoked, u64::from(ended)),
+async fn take_back(state: AdminState, origin: Origin, made: Issued) {
+    let (id, origin) = (made.id, origin.but_by(By::Gateway));
+    if let Err(error) = state.services.sessions.end(&origin, id, &made.record, EndReason::Revoked).await {
         // Nobody has its token: it times out by itself.
-        Err(error) => tracing::warn!(%error, session_id = id.as_str(), "a session that nobody has could not be ended"),
+        tracing::warn!(%error, session_id = id.as_str(), "a session that nobody has could not be ended");
     }
 }
 
-fn answer(state: &AdminState, new: &New) -> Result<Response, Problem> {
-    let config = state.config();
-    let max_age = new.record.remembered.then_some(config.session.limits.remember);
-    let line = session_set_cookie(&config.cookie, &new.token, max_age);
-    let id = new.token.id();
+fn answer(made: &Issued) -> Result<Response, Problem> {
+    let id = made.id;
     let minted = Minted {
         id: id.to_string(),
-        set_cookie: line.to_str().map_err(|error| Problem::internal(&error))?.to_owned(),
-        expires_at: new.record.deadline.rfc3339(),
+        set_cookie: made.set_cookie.to_str().map_err(|error| Problem::internal(&error))?.to_owned(),
+        expires_at: made.record.deadline.rfc3339(),
     };
     let text = serde_json::to_string(&minted).map_err(|error| Problem::internal(&error))?;
     let location = HeaderValue::try_from(format!("/v1/sessions/{id}")).map_err(|error| Problem::internal(&error))?;

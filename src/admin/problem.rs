@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::sessions::NotIssued;
 use crate::store::Unavailable;
 
 /// The media type of errors.
@@ -154,6 +155,18 @@ impl Problem {
 }
 
 /// The store's fault.
+impl From<NotIssued> for Problem {
+    fn from(none: NotIssued) -> Self {
+        match none {
+            NotIssued::Unavailable(unavailable) => unavailable.into(),
+            NotIssued::LimitReached => Self::TOO_MANY_SESSIONS,
+            NotIssued::Superseded => Self::SUPERSEDED,
+            NotIssued::TenantRefused => Self::TENANT_REFUSED,
+            NotIssued::NoRandomness(error) => Self::internal(&error),
+        }
+    }
+}
+
 impl From<Unavailable> for Problem {
     fn from(error: Unavailable) -> Self {
         tracing::warn!(%error, "a call of the admin API was not answered");

@@ -31,5 +31,5 @@ pub(super) async fn revoke_tenant(
     let target = Target { tenant: Some(tenant.clone()), ..Target::default() };
     let change = Change::new(state, caller.operator(), "revoke_tenant", words, target);
     let (scope, reason) = (Scope::Tenant { tenant }, EndReason::TenantRevoked);
-    change.run(move |state, teller| revoke(state, teller, scope, reason)).await.map(Answer)
+    change.run(move |state, origin| revoke(state, origin, scope, reason)).await.map(Answer)
 }

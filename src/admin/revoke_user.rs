@@ -6,13 +6,12 @@ use utoipa::ToSchema;
 
 use super::answer::{Answer, Revocation};
 use super::auth::{Caller, Operate};
-use super::change::{Change, Done, Target, Teller};
+use super::change::{Change, Target};
 use super::input::{NoParameters, OptionalJson, Query, TenantPath, UserPath, words};
 use super::problem::Problem;
 use super::state::AdminState;
-use crate::audit::{AuditType, Outcome};
-use crate::session::{self, EndReason, Scope, SessionId};
-use crate::telemetry::metrics::RevocationScope;
+use crate::session::{EndReason, Scope, SessionId};
+use crate::told::Origin;
 
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -59,33 +58,15 @@ pub(super) async fn revoke_user(
         None => (Scope::User { tenant, user }, EndReason::UserRevoked),
     };
     let change = Change::new(state, caller.operator(), "revoke_user", words, target);
-    change.run(move |state, teller| revoke(state, teller, scope, reason)).await.map(Answer)
+    change.run(move |state, origin| revoke(state, origin, scope, reason)).await.map(Answer)
 }
 
 /// Ends sessions by their user or tenant.
 pub(super) async fn revoke(
     state: AdminState,
-    teller: Teller,
+    origin: Origin,
     scope: Scope,
     reason: EndReason,
-) -> Result<Done<Revocation>, Problem> {
-    let services = &state.services;
-    let counted = match scope {
-        Scope::User { .. } | Scope::OtherSessions { .. } => RevocationScope::User,
-        Scope::Tenant { .. } => RevocationScope::Tenant,
-    };
-    let revocation = session::Revocation { scope, reason, by: teller.by() };
-    let revoked = services.store.revoke(&revocation).await?;
-    services.traffic.sessions_ended();
-    services.metrics.sessions_ended(revocation.reason, revoked.ended);
-    services.metrics.revocation(counted);
-    let mut details = teller.revoked(revoked);
-    if let Scope::OtherSessions { keep, .. } = revocation.scope {
-        details = details.text("kept", keep.as_str());
-    }
-    let event = teller
-        .event(&state, AuditType::SessionEnded, Outcome::Success)
-        .because(revocation.reason)
-        .with_details(details);
-    Ok(Done { answer: Revocation::of(revoked), events: vec![event] })
+) -> Result<Revocation, Problem> {
+    Ok(Revocation::of(state.services.sessions.end_all_of(&origin, scope, reason).await?))
 }

@@ -11,7 +11,7 @@ use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::entropy::SharedEntropy;
 use crate::health::Readiness;
-use crate::session::{EndReason, SessionId};
+use crate::sessions::Sessions;
 use crate::store::SharedStore;
 use crate::telemetry::Metrics;
 
@@ -19,12 +19,6 @@ use crate::telemetry::Metrics;
 pub trait TrafficSide: Send + Sync + 'static {
     /// The configuration in force.
     fn config(&self) -> Arc<Config>;
-
-    /// A session was ended: what is open for it is cut.
-    fn session_ended(&self, id: SessionId, reason: EndReason);
-
-    /// Sessions were ended, and the store knows which: what is open for them is cut.
-    fn sessions_ended(&self);
 }
 
 /// What the operator's listener is made of.
@@ -35,6 +29,8 @@ pub struct AdminServices {
     pub metrics: Arc<Metrics>,
     /// Where sessions live.
     pub store: SharedStore,
+    /// Where they are made and ended.
+    pub sessions: Sessions,
     /// The audit log.
     pub audit: Arc<AuditLog>,
     /// What is in the audit logs.

@@ -6,6 +6,8 @@ mod unauthorised;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::Wake;
+use std::time::Duration;
 
 use http::{HeaderMap, Method, Request, header};
 use http_body_util::BodyExt as _;
@@ -24,10 +26,12 @@ use crate::config::Config;
 use crate::entropy::SystemEntropy;
 use crate::health::Readiness;
 use crate::secret::Secret;
-use crate::session::{EndReason, SessionId};
+use crate::session::SessionId;
+use crate::sessions::{Cuts, OpenStream, Sessions};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::observe::Unobserved;
 use crate::telemetry::Metrics;
+use crate::told::Teller;
 
 const ALL: &str = "all-1234567890-1234567890-1234567890-1234567890";
 const READ: &str = "read-1234567890-1234567890-1234567890-1234567890";
@@ -35,18 +39,18 @@ const OPERATE: &str = "operate-1234567890-1234567890-1234567890-1234567890";
 const MINT: &str = "mint-1234567890-1234567890-1234567890-1234567890";
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-/// A traffic side that notes what it is told.
+/// A traffic side with a configuration and nothing else.
 struct Traffic {
     config: Mutex<Arc<Config>>,
-    told: Mutex<Vec<String>>,
-    /// Run when it is told, which is after the store has done it and before that is written down.
-    then: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
-impl Traffic {
-    fn note(&self, told: String) {
-        self.told.lock().push(told);
-        if let Some(then) = self.then.lock().take() {
+/// Runs once when something that is open is cut, which is after the store has ended its session and before that is
+/// written down.
+struct Then(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Wake for Then {
+    fn wake(self: Arc<Self>) {
+        if let Some(then) = self.0.lock().take() {
             then();
         }
     }
@@ -55,14 +59,6 @@ impl Traffic {
 impl TrafficSide for Traffic {
     fn config(&self) -> Arc<Config> {
         self.config.lock().clone()
-    }
-
-    fn session_ended(&self, id: SessionId, reason: EndReason) {
-        self.note(format!("{id} {}", reason.as_str()));
-    }
-
-    fn sessions_ended(&self) {
-        self.note(String::from("ask"));
     }
 }
 
@@ -139,13 +135,16 @@ impl Admin {
             shared: false,
         };
         let store = EmbeddedStore::open(&folder.path().join("s"), clock.clone(), Arc::new(Unobserved));
-        let traffic =
-            Arc::new(Traffic { config: Mutex::new(config(added)), told: Mutex::default(), then: Mutex::default() });
+        let store = store.expect("opens");
+        let traffic = Arc::new(Traffic { config: Mutex::new(config(added)) });
+        let audit = Arc::new(AuditLog::open(settings, clock.clone(), metrics.audit()).expect("opens"));
+        let teller = Teller::new(audit.clone(), metrics.clone(), clock.clone());
         let state = AdminState::new(AdminServices {
             readiness: Arc::new(Readiness::new()),
-            audit: Arc::new(AuditLog::open(settings, clock.clone(), metrics.audit()).expect("opens")),
+            sessions: Sessions::new(store.clone(), teller, Arc::new(SystemEntropy)),
+            audit,
             metrics,
-            store: store.expect("opens"),
+            store,
             events: AuditQuery::over(&target, None),
             clock: clock.clone(),
             entropy: Arc::new(SystemEntropy),
@@ -187,6 +186,16 @@ impl Admin {
     async fn session(&self, tenant: &str, user: &str) -> String {
         let body = format!("{{\"tenant\":\"{tenant}\",\"user\":\"{user}\"}}");
         self.post("/v1/sessions", &body).await.expect(201)["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Something that has been open for a session for a while.
+    async fn open_for(&self, id: &str) -> OpenStream {
+        let id = SessionId::parse(id.as_bytes()).expect("an id");
+        let open = self.state.services.sessions.open().register(id, Cuts::Always);
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        tokio::time::resume();
+        open
     }
 
     /// The audit lines on disk.

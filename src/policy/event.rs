@@ -12,7 +12,7 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::pattern::{PathPattern, PatternTree};
 use super::route::{MethodSet, Overlap};
 use crate::http::{EventAnswer, IdentityRules, JsonPointer};
-use crate::session::{By, EndReason, Principal, Revocation, Role, Scope, SessionId, TenantId};
+use crate::session::{EndReason, Principal, Role, Scope, SessionId, TenantId};
 
 const SESSION_EVENT: HeaderName = HeaderName::from_static("x-session-event");
 /// No backend has more to say at once.
@@ -114,7 +114,12 @@ pub enum Ending {
     /// The session of the request.
     This(EndReason),
     /// Sessions of a user or tenant.
-    Many(Revocation),
+    Many {
+        /// Whose.
+        scope: Scope,
+        /// Why.
+        reason: EndReason,
+    },
 }
 
 impl Ending {
@@ -122,9 +127,9 @@ impl Ending {
     #[must_use]
     pub fn includes(&self, principal: &Principal) -> bool {
         match self {
-            Self::This(_) | Self::Many(Revocation { scope: Scope::User { .. }, .. }) => true,
-            Self::Many(Revocation { scope: Scope::OtherSessions { .. }, .. }) => false,
-            Self::Many(Revocation { scope: Scope::Tenant { tenant }, .. }) => *tenant == principal.tenant,
+            Self::This(_) | Self::Many { scope: Scope::User { .. }, .. } => true,
+            Self::Many { scope: Scope::OtherSessions { .. }, .. } => false,
+            Self::Many { scope: Scope::Tenant { tenant }, .. } => *tenant == principal.tenant,
         }
     }
 
@@ -133,7 +138,7 @@ impl Ending {
     pub const fn tenant<'a>(&'a self, principal: &'a Principal) -> &'a TenantId {
         match self {
             Self::This(_) => &principal.tenant,
-            Self::Many(Revocation { scope, .. }) => match scope {
+            Self::Many { scope, .. } => match scope {
                 Scope::User { tenant, .. } | Scope::OtherSessions { tenant, .. } | Scope::Tenant { tenant } => tenant,
             },
         }
@@ -253,11 +258,7 @@ impl Event {
     }
 
     fn many(&self, scope: Scope, otherwise: EndReason) -> Ending {
-        Ending::Many(Revocation {
-            scope,
-            reason: self.reason.unwrap_or(otherwise),
-            by: By::Event(Box::from(&*self.name)),
-        })
+        Ending::Many { scope, reason: self.reason.unwrap_or(otherwise) }
     }
 }
 
@@ -333,7 +334,7 @@ mod tests {
             Verdict::Refused(Guard::Role) => "role".to_owned(),
             Verdict::Refused(Guard::OtherTenant(tenant)) => format!("other {tenant}"),
             Verdict::Ends(Ending::This(reason)) => format!("this {}", reason.as_str()),
-            Verdict::Ends(Ending::Many(Revocation { scope, reason, .. })) => {
+            Verdict::Ends(Ending::Many { scope, reason }) => {
                 let whose = match scope {
                     Scope::User { tenant, user } => format!("user {tenant}/{user}"),
                     Scope::OtherSessions { tenant, user, keep } if keep == id => format!("others {tenant}/{user}"),

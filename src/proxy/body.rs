@@ -7,8 +7,9 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::account::Account;
-use super::kill::{OpenStream, SessionOver};
+use super::cut::SessionOver;
 use super::tunnel::Tunnel;
+use crate::sessions::OpenStream;
 use crate::upstream::UpstreamBody;
 
 /// An error that ends an answer early: the client must not take it for a whole one.

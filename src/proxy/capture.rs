@@ -10,7 +10,6 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::body::AnswerBody;
-use super::effects::Effect;
 use super::exchange::Exchange;
 use super::forward::{Cleared, ask_for_all, clean_answer, send};
 use super::questions::{Questions, read_answer};
@@ -18,10 +17,12 @@ use super::respond::Failure;
 use super::services::Gateway;
 use super::verify::verify_tenant;
 use crate::config::LoginReading;
-use crate::http::{LoginIdentity, Presented, expire_backend_cookie, expire_set_cookie, remembered, session_set_cookie};
+use crate::http::{LoginIdentity, Presented, expire_backend_cookie, expire_set_cookie, remembered};
 use crate::policy::{Permit, Route};
-use crate::session::{By, EndReason, Principal, SessionToken, Standing, StoreTime, UserAgent};
-use crate::store::{Creation, NewSession, StoreResult};
+use crate::session::{By, EndReason, Principal, StoreTime, UserAgent};
+use crate::sessions::{Issued, Newcomer};
+use crate::store::StoreResult;
+use crate::told::{NoLogin, Source, Told};
 
 /// The largest request body of an exchange that runs to its end: it is read whole before the backend sees any of it.
 pub(super) const OWN_REQUEST_MAX: usize = 1024 * 1024;
@@ -52,9 +53,9 @@ pub(super) async fn login(
     let outcome = exchange_login(gateway, exchange, route, presented, cleared).await;
     match &outcome {
         Err(failure) if failure.refuses_the_login() => {
-            gateway.run(exchange, Effect::LoginRefused { why: failure.code() });
+            tell_of_none(gateway, exchange, NoLogin::Refused(failure.code()));
         }
-        Err(failure) if !failure.is_the_clients() => gateway.run(exchange, Effect::LoginUnanswered),
+        Err(failure) if !failure.is_the_clients() => tell_of_none(gateway, exchange, NoLogin::Unanswered),
         Ok(_) | Err(_) => {}
     }
     outcome
@@ -85,32 +86,31 @@ async fn exchange_login(
 
     if !settings.is_success(parts.status) {
         let failed = parts.status.is_client_error() || settings.failure.contains(&parts.status.as_u16());
-        let effect = if failed {
-            Effect::LoginFailed { status: parts.status }
+        let why = if failed {
+            NoLogin::Failed(parts.status.as_u16())
         } else if parts.status.is_server_error() {
-            Effect::LoginUnanswered
+            NoLogin::Unanswered
         } else {
-            Effect::LoginUndecided
+            NoLogin::Undecided
         };
-        gateway.run(exchange, effect);
+        tell_of_none(gateway, exchange, why);
         return Ok(Response::from_parts(parts, AnswerBody::streamed(upstream_body)));
     }
     let body = read_answer(gateway, &permit, &parts.headers, upstream_body, settings.max_body).await?;
     match judge(gateway, exchange, &mut backend, &said, &body).await? {
-        Verdict::Failed => gateway.run(exchange, Effect::LoginFailed { status: parts.status }),
-        Verdict::Nobody => gateway.run(exchange, Effect::LoginUndecided),
+        Verdict::Failed => tell_of_none(gateway, exchange, NoLogin::Failed(parts.status.as_u16())),
+        Verdict::Nobody => tell_of_none(gateway, exchange, NoLogin::Undecided),
         Verdict::NamedBefore => {
-            gateway.run(exchange, Effect::LoginRefused { why: "named_before" });
+            tell_of_none(gateway, exchange, NoLogin::Refused("named_before"));
             // The backend may have logged that user out meanwhile, or somebody else in.
             end_presented(gateway, exchange, presented, EndReason::Revoked).await.map_err(Failure::Store)?;
             return Ok(start_over(gateway, presented, &backend));
         }
         Verdict::LoggedIn(principal) => {
             verify_tenant(gateway, exchange, &backend, &principal).await?;
-            let token = make_session(gateway, exchange, principal, remembered, began, presented).await?;
-            end_replaced(gateway, exchange, presented, &token).await?;
-            let max_age = remembered.then_some(gateway.config().session.limits.remember);
-            parts.headers.append(SET_COOKIE, session_set_cookie(&gateway.config().cookie, &token, max_age));
+            let issued = make_session(gateway, exchange, principal, remembered, began, presented).await?;
+            end_replaced(gateway, exchange, presented, &issued).await?;
+            parts.headers.append(SET_COOKIE, issued.set_cookie);
             parts.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             // Nobody may ever be told that this answer, with this cookie, is still good.
             parts.headers.remove(ETAG);
@@ -157,7 +157,7 @@ fn named(identity: LoginIdentity) -> Result<Verdict, Failure> {
     }
 }
 
-/// Stores a session for a principal that the backend has just vouched for.
+/// Makes a session for a principal that the backend has just vouched for.
 async fn make_session(
     gateway: &Gateway,
     exchange: &mut Exchange,
@@ -165,37 +165,24 @@ async fn make_session(
     remembered: bool,
     began: StoreTime,
     presented: &Presented,
-) -> Result<SessionToken, Failure> {
-    let token = SessionToken::generate(gateway.entropy()).map_err(|error| Failure::Internal(error.to_string()))?;
-    let (idle, absolute) = gateway.config().session.limits.of(remembered);
-    let new = NewSession {
-        id: token.id(),
+) -> Result<Issued, Failure> {
+    let newcomer = Newcomer {
         principal: principal.clone(),
         remembered,
-        idle,
-        absolute,
         address: Some(exchange.client.get()),
         user_agent: UserAgent::of(exchange.user_agent.as_ref().map(HeaderValue::as_bytes)),
         began,
-        limit: gateway.config().session.max_per_user,
-        // It ends as soon as this one is made.
-        replaces: match presented {
-            Presented::One(old) => Some(old.id()),
-            _ => None,
-        },
+    };
+    // It ends as soon as this one is made.
+    let replaces = match presented {
+        Presented::One(old) => Some(old.id()),
+        _ => None,
     };
     exchange.principal = Some(Arc::new(principal));
-    match gateway.store().create(new).await.map_err(Failure::Store)? {
-        Creation::Stored { record, displaced } => {
-            exchange.session = Some(token.id());
-            gateway.run(exchange, Effect::SessionCreated { id: token.id(), record });
-            gateway.tell_displaced(exchange, displaced);
-            Ok(token)
-        }
-        Creation::LimitReached => Err(Failure::TooManySessions),
-        Creation::Superseded => Err(Failure::Superseded),
-        Creation::TenantRefused(_) => Err(Failure::TenantRefused),
-    }
+    let origin = exchange.origin(By::User);
+    let issued = gateway.sessions().issue(&origin, Source::Login, gateway.terms(), newcomer, replaces).await?;
+    exchange.session = Some(issued.id);
+    Ok(issued)
 }
 
 /// Ends the session that the login request carried. Where that fails the new one must not go out: two would live.
@@ -203,19 +190,18 @@ async fn end_replaced(
     gateway: &Gateway,
     exchange: &mut Exchange,
     presented: &Presented,
-    new: &SessionToken,
+    new: &Issued,
 ) -> Result<(), Failure> {
     let Err(unavailable) = end_presented(gateway, exchange, presented, EndReason::Replaced).await else {
         return Ok(());
     };
     // Its token was never told to anyone; this is tidying up.
-    if let Ok(Standing::Live(live)) = gateway.store().read(new.id()).await {
-        let _ = gateway.end_session(exchange, new.id(), &live.record, EndReason::Revoked, &By::Gateway).await;
-    }
+    let origin = exchange.origin(By::Gateway);
+    let _ = gateway.sessions().end(&origin, new.id, &new.record, EndReason::Revoked).await;
     Err(Failure::Store(unavailable))
 }
 
-/// Ends the session that the request carried, if it did.
+/// Ends the session that the request carried, if it did: a rule of the gateway's, not its user's wish.
 async fn end_presented(
     gateway: &Gateway,
     exchange: &mut Exchange,
@@ -223,10 +209,12 @@ async fn end_presented(
     reason: EndReason,
 ) -> StoreResult<()> {
     let Presented::One(token) = presented else { return Ok(()) };
-    if let Standing::Live(live) = gateway.store().read(token.id()).await? {
-        gateway.end_session(exchange, token.id(), &live.record, reason, &By::User).await?;
-    }
-    Ok(())
+    gateway.sessions().end_by_id(&exchange.origin(By::Gateway), token.id(), reason).await.map(drop)
+}
+
+/// Tells of a login that made no session.
+fn tell_of_none(gateway: &Gateway, exchange: &Exchange, why: NoLogin) {
+    gateway.tell(exchange, &Told::NoLogin { why, principal: exchange.principal.clone() });
 }
 
 /// Sends the browser back to the login page without the cookies that would name the user again: those of

@@ -12,7 +12,7 @@ use super::lookup::{LiveUse, Lookup, Recorded};
 use super::respond::{Failure, json};
 use super::services::Gateway;
 use crate::policy::{Denial, Permit, Route, SessionFacts};
-use crate::session::{By, EndReason, Principal, Revocation, Scope};
+use crate::session::{By, EndReason, Principal, Scope};
 use crate::upstream::UpstreamError;
 
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
@@ -140,10 +140,9 @@ pub(super) async fn logout(
     let permit = match lookup {
         Lookup::Unavailable(unavailable) => return Err(Failure::Store(unavailable.clone())),
         Lookup::Live(live) => {
-            gateway
-                .end_session(exchange, live.id, &live.record, EndReason::Logout, &By::User)
-                .await
-                .map_err(Failure::Store)?;
+            let origin = exchange.origin(By::User);
+            let ended = gateway.sessions().end(&origin, live.id, &live.record, EndReason::Logout).await;
+            ended.map_err(Failure::Store)?;
             // The backend is told who logs out: it was true when the request came.
             Permit::parting(route, live.id, &live.record.principal)
         }
@@ -188,8 +187,8 @@ pub(super) async fn logout_all(
     };
     let Principal { tenant, user, .. } = Principal::clone(&live.record.principal);
     let scope = Scope::User { tenant, user };
-    let revocation = Revocation { scope, reason: EndReason::LogoutAll, by: By::User };
-    let invalidated_sessions = gateway.revoke(exchange, revocation, None).await.map_err(Failure::Store)?;
+    let ended = gateway.sessions().end_all_of(&exchange.origin(By::User), scope, EndReason::LogoutAll).await;
+    let invalidated_sessions = ended.map_err(Failure::Store)?.ended;
     let mut response = json(StatusCode::OK, &LoggedOutEverywhere { success: true, invalidated_sessions });
     logged_out(gateway, response.headers_mut());
     Ok(response)

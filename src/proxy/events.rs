@@ -17,25 +17,23 @@ use http::header::{
 use http::{Method, Response};
 
 use super::body::AnswerBody;
-use super::effects::Effect;
 use super::endpoints::logged_out;
 use super::exchange::Exchange;
 use super::forward::{Cleared, ask_for_all, polish, send};
-use super::kill::Cuts;
 use super::lookup::LiveUse;
 use super::questions::Questions;
 use super::respond::Failure;
 use super::services::Gateway;
 use super::verify::verify_tenant;
-use crate::audit::Outcome;
-use crate::http::{EventAnswer, LoginIdentity, session_set_cookie, with_count};
+use crate::audit::{ClientText, Outcome};
+use crate::http::{EventAnswer, LoginIdentity, with_count};
 use crate::policy::{Denial, Ending, Event, Guard, Identity, Permit, Requester, Route, Verdict};
-use crate::session::{By, SessionId, SessionToken, StoreTime, UserAgent};
-use crate::store::{Creation, NewSession, StoreResult, Unavailable};
+use crate::session::{By, SessionId, StoreTime, TenantId, UserAgent};
+use crate::sessions::{Cuts, Newcomer};
+use crate::store::{StoreResult, Unavailable};
+use crate::told::{Origin, Told};
 use crate::upstream::{Unreadable, UpstreamBody, read_whole};
 
-/// How long the old token of a session that switched tenants still works, for what is in flight.
-const GRACE: Duration = Duration::from_secs(10);
 /// The first and the longest pause before an ending is tried again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// Endings that may wait before no further event begins. Each holds its request's facts, a head at most.
@@ -158,7 +156,7 @@ pub(super) async fn run(
     if ended.this {
         logged_out(gateway, &mut parts.headers);
     } else if outcomes.switches {
-        let (id, cookie) = switch_tenant(gateway, exchange, live, began, &said, &mut backend).await?;
+        let (id, cookie) = switch_tenant(gateway, exchange, call, began, &said, &mut backend).await?;
         now = id;
         parts.headers.append(SET_COOKIE, cookie);
         parts.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -259,9 +257,8 @@ fn weigh(
     };
     let request_id = exchange.id.as_str();
     let nothing = |outcome, why, tenant| {
-        let name = event.name.clone();
-        tracing::warn!(request_id, event = &*name, why, "the backend's success ended no session");
-        gateway.run(exchange, Effect::EventEndedNothing { event: name, outcome, why, tenant });
+        tracing::warn!(request_id, event = &*event.name, why, "the backend's success ended no session");
+        tell_of_nothing(gateway, exchange, event, outcome, why, tenant);
     };
     let mut outcomes = Outcomes { endings: Vec::new(), counts: true, switches: false };
     match event.judge(requester, answer, &gateway.config().identity.rules) {
@@ -278,7 +275,9 @@ fn weigh(
         match order {
             Err(said) => {
                 tracing::warn!(request_id, event = &*event.name, "the backend gave an order that is not obeyed here");
-                gateway.run(exchange, Effect::EventUnknown { event: event.name.clone(), said: said.clone() });
+                let said = ClientText::of(said.as_bytes());
+                let told = Told::EventUnknown { session: exchange.session, said };
+                gateway.teller().tell(&origin(exchange, event), &told);
             }
             Ok(_) if !event.counts(requester.principal) => nothing(Outcome::Denied, "forbidden_role", None),
             Ok(order) => match event.ordered(order, requester) {
@@ -309,10 +308,8 @@ async fn end_all(
             Err(unavailable) => {
                 let (request_id, cause) = (exchange.id.as_str(), &unavailable.cause);
                 tracing::error!(request_id, event = &*event.name, cause, "an event could not end sessions yet");
-                let (name, why) = (event.name.clone(), "store_unavailable");
                 let tenant = Some(ending.tenant(&live.record.principal).clone());
-                let effect = Effect::EventEndedNothing { event: name, outcome: Outcome::Failure, why, tenant };
-                gateway.run(exchange, effect);
+                tell_of_nothing(gateway, exchange, event, Outcome::Failure, "store_unavailable", tenant);
                 if !unavailable.comes_late {
                     keep_trying(gateway, exchange, event, live, ending);
                 }
@@ -330,13 +327,31 @@ async fn end(
     live: &LiveUse,
     ending: &Ending,
 ) -> StoreResult<u64> {
+    let (sessions, origin) = (gateway.sessions(), origin(exchange, event));
     match ending {
-        Ending::This(reason) => {
-            let by = By::Event(Box::from(&*event.name));
-            gateway.end_session(exchange, live.id, &live.record, *reason, &by).await.map(u64::from)
+        Ending::This(reason) => sessions.end(&origin, live.id, &live.record, *reason).await.map(u64::from),
+        Ending::Many { scope, reason } => {
+            sessions.end_all_of(&origin, scope.clone(), *reason).await.map(|revoked| revoked.ended)
         }
-        Ending::Many(revocation) => gateway.revoke(exchange, revocation.clone(), Some(&event.name)).await,
     }
+}
+
+/// That something goes back to the event of a request.
+fn origin(exchange: &Exchange, event: &Event) -> Origin {
+    exchange.origin(By::Event(Box::from(&*event.name)))
+}
+
+/// Tells that an event would have ended sessions, and did not.
+fn tell_of_nothing(
+    gateway: &Gateway,
+    exchange: &Exchange,
+    event: &Event,
+    outcome: Outcome,
+    why: &'static str,
+    tenant: Option<TenantId>,
+) {
+    let told = Told::EventEndedNothing { outcome, why, tenant, session: exchange.session };
+    gateway.teller().tell(&origin(exchange, event), &told);
 }
 
 /// Tries again until the store takes it, or takes it up, or until nothing can be left to end. No event begins while
@@ -376,12 +391,12 @@ fn keep_trying(gateway: &Arc<Gateway>, exchange: &Exchange, event: &Arc<Event>, 
 async fn switch_tenant(
     gateway: &Gateway,
     exchange: &mut Exchange,
-    live: &LiveUse,
+    call: &Call<'_>,
     began: StoreTime,
     said: &HeaderMap,
     backend: &mut Questions,
 ) -> Result<(SessionId, HeaderValue), Failure> {
-    let config = gateway.config();
+    let (config, live) = (gateway.config(), call.live);
     let principal = match LoginIdentity::from_switch(said, &live.record.principal.user, &config.identity.rules) {
         LoginIdentity::Principal(principal) => principal,
         LoginIdentity::None => return Err(Failure::BadIdentity("a switch of tenants names none in X-Session-Tenant")),
@@ -396,35 +411,17 @@ async fn switch_tenant(
     } else {
         began
     };
-    let token = SessionToken::generate(gateway.entropy()).map_err(|error| Failure::Internal(error.to_string()))?;
-    let remembered = live.record.remembered;
-    let (idle, absolute) = config.session.limits.of(remembered);
-    let new = NewSession {
-        id: token.id(),
+    let newcomer = Newcomer {
         principal,
-        remembered,
-        idle,
-        absolute,
+        remembered: live.record.remembered,
         address: Some(exchange.client.get()),
         user_agent: UserAgent::of(exchange.user_agent.as_ref().map(HeaderValue::as_bytes)),
         began,
-        limit: config.session.max_per_user,
-        replaces: Some(live.id),
     };
-    match gateway.store().rotate(live.id, &live.record, new, GRACE).await.map_err(Failure::Store)? {
-        Creation::Stored { record, displaced } => {
-            let record = Arc::new(record);
-            let (id, old, old_record) = (token.id(), live.id, live.record.clone());
-            let max_age = remembered.then(|| record.deadline.since(record.created));
-            gateway.run(exchange, Effect::SessionRotated { old, old_record, id, record: record.clone() });
-            gateway.tell_displaced(exchange, displaced);
-            (exchange.session, exchange.principal) = (Some(id), Some(Arc::clone(&record.principal)));
-            Ok((id, session_set_cookie(&config.cookie, &token, max_age)))
-        }
-        Creation::LimitReached => Err(Failure::TooManySessions),
-        Creation::Superseded => Err(Failure::Superseded),
-        Creation::TenantRefused(_) => Err(Failure::TenantRefused),
-    }
+    let origin = origin(exchange, call.event);
+    let issued = gateway.sessions().rotate(&origin, gateway.terms(), newcomer, live.id, &live.record).await?;
+    (exchange.session, exchange.principal) = (Some(issued.id), Some(Arc::clone(&issued.record.principal)));
+    Ok((issued.id, issued.set_cookie))
 }
 
 #[cfg(test)]

@@ -11,10 +11,12 @@ use http::header::HeaderValue;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Version};
 
+use crate::audit::ClientText;
 use crate::clock::Monotonic;
 use crate::entropy::{Entropy, EntropyError};
 use crate::http::{Scheme, printable};
-use crate::session::{Principal, SessionId};
+use crate::session::{By, Principal, SessionId};
+use crate::told::Origin;
 
 /// How the bytes of a connection travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,6 +172,12 @@ impl Exchange {
             None => Cow::Borrowed("-"),
             Some(target) => Cow::Owned(printable(target.path().as_bytes(), LONGEST_LOGGED_PATH)),
         }
+    }
+
+    /// That something goes back to this request, as the act of `by`.
+    pub(super) fn origin(&self, by: By) -> Origin {
+        let user_agent = self.user_agent.as_ref().map(|value| ClientText::of(value.as_bytes()));
+        Origin::of(by).by_request(self.client.get(), user_agent, self.id.as_str(), self.principal.clone())
     }
 
     /// The backend took so long for an answer's head.

@@ -9,8 +9,8 @@ use http::{Method, Request, Response, Uri};
 use http_body::Body as _;
 
 use super::client_body::ClientBody;
+use super::cut::Cuttable;
 use super::exchange::Exchange;
-use super::kill::{Cuttable, OpenStream};
 use super::respond::Failure;
 use super::services::Gateway;
 use super::upstreams::BoundUpstream;
@@ -18,6 +18,7 @@ use crate::config::{CacheControl, HostHeader, RequestBody as BodyMode};
 use crate::http::{KnownName, NotedHeaders, RequestHost, Scheme, Target, Upgrade};
 use crate::policy::{Denial, ForeignClaim, Identity, Permit, rewrite, rewrite_query};
 use crate::session::TenantId;
+use crate::sessions::OpenStream;
 use crate::upstream::{BodyError, BodyLimits, RequestBody, Switched, UpstreamBody};
 
 const COOKIE: HeaderValue = HeaderValue::from_static("Cookie");

@@ -12,13 +12,11 @@ use super::account::Account;
 use super::body::AnswerBody;
 use super::capture;
 use super::client_body::ClientBody;
-use super::effects::Effect;
 use super::endpoints::{self, Endpoint};
 use super::events;
 use super::exchange::{Downstream, Exchange, RequestId, Transport};
 use super::forward::{Cleared, Content, forward};
 use super::io::ExchangeGuard;
-use super::kill::{Cuts, OpenStream};
 use super::lookup::{EndedUse, LiveUse, Lookup, Recorded, look_up};
 use super::respond::{self, Failure};
 use super::services::Gateway;
@@ -34,7 +32,9 @@ use crate::http::{
 use crate::policy::{
     Auth, Denial, Event, Identity, IdentityMode, Permit, Route, TenantClaim, claimed_tenants, decide, rewrite_query,
 };
-use crate::session::{EndReason, Role, SessionId, Standing, TenantId, TenantStatus};
+use crate::session::{By, EndReason, Role, SessionId, Standing, TenantId, TenantStatus};
+use crate::sessions::{Cuts, OpenStream};
+use crate::told::Told;
 use crate::upstream::UpstreamBody;
 
 /// The most tenants that one request may name in a migration mode.
@@ -385,7 +385,8 @@ impl Gateway {
             Lookup::Ended(ended) => {
                 exchange.session = Some(ended.id);
                 Box::pin(self.note_end(exchange, ended)).await;
-                self.run(exchange, Effect::SessionRejected(ended.clone()));
+                let principal = ended.record.as_ref().map(|record| record.principal.clone());
+                self.tell(exchange, &Told::SessionRejected { id: ended.id, principal, reason: ended.reason });
             }
             Lookup::Unknown(id) => exchange.session = *id,
             Lookup::NoCookie | Lookup::Unavailable(_) => {}
@@ -394,11 +395,7 @@ impl Gateway {
 
     async fn note_end(&self, exchange: &Exchange, ended: &EndedUse) {
         let (Some(record), false) = (&ended.record, ended.noted) else { return };
-        // Should this fail, the session is over all the same, and the next use notes it.
-        if let Ok(true) = self.store().note_end(ended.id, record, ended.reason).await {
-            let effect = Effect::SessionEnded { id: ended.id, record: record.clone(), reason: ended.reason };
-            self.run(exchange, effect);
-        }
+        self.sessions().note_end(&exchange.origin(By::Gateway), ended.id, record, ended.reason).await;
     }
 
     /// Whether the client claims another tenant than its session's, where that is to be refused.
@@ -484,7 +481,13 @@ impl Gateway {
         }
         // What a public route gets was not compared with a session, so nothing can be said of it.
         if headers > 0 && route.auth != Auth::Public {
-            self.run(exchange, Effect::IdentitySpoofed { headers });
+            let told = Told::IdentitySpoofed {
+                headers,
+                path: (&*exchange.path()).into(),
+                session: exchange.session,
+                principal: exchange.principal.clone(),
+            };
+            self.tell(exchange, &told);
         }
     }
 

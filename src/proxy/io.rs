@@ -19,9 +19,9 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::kill::Kill;
 use super::tunnel::Tunnelling;
 use crate::http::{HeadLimits, Phase, Refusal, RequestFraming};
+use crate::sessions::Kill;
 
 /// What hyper is given in place of a head that was refused. The verdict goes with it, so it is answered with an error
 /// and the connection is closed.

@@ -14,6 +14,7 @@ use crate::health::HealthAnswer;
 use crate::http::Refusal;
 use crate::policy::Denial;
 use crate::session::EndReason;
+use crate::sessions::NotIssued;
 use crate::store::Unavailable;
 use crate::upstream::{BodyFault, UpstreamError};
 
@@ -333,6 +334,18 @@ pub(super) fn json(status: StatusCode, document: &impl Serialize) -> Response<An
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+impl From<NotIssued> for Failure {
+    fn from(none: NotIssued) -> Self {
+        match none {
+            NotIssued::Unavailable(unavailable) => Self::Store(unavailable),
+            NotIssued::LimitReached => Self::TooManySessions,
+            NotIssued::Superseded => Self::Superseded,
+            NotIssued::TenantRefused => Self::TenantRefused,
+            NotIssued::NoRandomness(error) => Self::Internal(error.to_string()),
+        }
+    }
 }
 
 impl From<Refusal> for Failure {

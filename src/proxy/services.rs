@@ -5,26 +5,25 @@ use std::sync::Arc;
 use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use tokio_util::task::TaskTracker;
 
-use super::effects::Effect;
 use super::endpoints::Endpoint;
 use super::events::Endings;
 use super::exchange::{Exchange, RequestIds};
-use super::kill::OpenStreams;
 use super::lookup::{LiveUse, Recorded};
 use super::named::Named;
 use super::respond::Failure;
 use super::upstreams::{BoundUpstream, Upstreams, upstreams};
-use crate::audit::AuditLog;
 use crate::clock::{Clock, SharedClock};
 use crate::config::Config;
-use crate::entropy::{Entropy, EntropyError, SharedEntropy};
+use crate::entropy::{EntropyError, SharedEntropy};
 use crate::health::Readiness;
 use crate::http::{OriginPolicy, RequestFilter, expire_backend_cookie};
 use crate::policy::{PatternTree, Permit};
-use crate::session::{By, EndReason, Revocation, SessionId, SessionRecord};
+use crate::session::By;
+use crate::sessions::{OpenStreams, Sessions, Terms};
 use crate::store::touch_queue::{Queued, TouchQueue};
 use crate::store::{SessionStore, SharedStore, StoreResult};
 use crate::telemetry::{Log, Metrics, RouteMetrics};
+use crate::told::{Teller, Told};
 use crate::upstream::{BodyLimits, BodyMemory};
 
 /// What a [`Gateway`] is made of; see [`Gateway::new`].
@@ -36,8 +35,10 @@ pub struct Services {
     pub store: SharedStore,
     /// Where touches wait that need not be written at once.
     pub touches: Arc<TouchQueue>,
-    /// The audit log.
-    pub audit: Arc<AuditLog>,
+    /// Where they are made and ended.
+    pub sessions: Sessions,
+    /// Who hears of what happens.
+    pub teller: Teller,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The log.
@@ -48,8 +49,6 @@ pub struct Services {
     pub clock: SharedClock,
     /// The machine's randomness.
     pub entropy: SharedEntropy,
-    /// What is open for sessions, and cut when they end.
-    pub streams: Arc<OpenStreams>,
     /// The exchanges that go on when their client hangs up; the drain waits for them.
     pub tasks: TaskTracker,
 }
@@ -145,8 +144,23 @@ impl Gateway {
         &*self.services.store
     }
 
-    pub(super) fn audit(&self) -> &AuditLog {
-        &self.services.audit
+    pub(super) const fn sessions(&self) -> &Sessions {
+        &self.services.sessions
+    }
+
+    /// What a session is granted.
+    pub(super) fn terms(&self) -> Terms<'_> {
+        let config = self.config();
+        Terms { limits: &config.session.limits, max_per_user: config.session.max_per_user, cookie: &config.cookie }
+    }
+
+    pub(super) const fn teller(&self) -> &Teller {
+        &self.services.teller
+    }
+
+    /// Tells of what a request did, as its user's act.
+    pub(super) fn tell(&self, exchange: &Exchange, told: &Told) {
+        self.services.teller.tell(&exchange.origin(By::User), told);
     }
 
     pub(super) fn metrics(&self) -> &Metrics {
@@ -170,10 +184,6 @@ impl Gateway {
         &*self.services.clock
     }
 
-    pub(super) fn entropy(&self) -> &dyn Entropy {
-        &*self.services.entropy
-    }
-
     pub(super) const fn tasks(&self) -> &TaskTracker {
         &self.services.tasks
     }
@@ -184,7 +194,7 @@ impl Gateway {
     }
 
     pub(super) const fn streams(&self) -> &Arc<OpenStreams> {
-        &self.services.streams
+        self.services.sessions.open()
     }
 
     pub(super) const fn filter(&self) -> &RequestFilter {
@@ -239,47 +249,6 @@ impl Gateway {
             self.services.touches.forget(live.id).await;
         }
         live.record_use(self.store(), &|touch| self.services.touches.push(touch) == Queued::Yes).await
-    }
-
-    /// Ends one session with all that is open for it, and tells of it. A session that was over already is not told of
-    /// again; answers whether it was not.
-    pub(super) async fn end_session(
-        &self,
-        exchange: &Exchange,
-        id: SessionId,
-        record: &Arc<SessionRecord>,
-        reason: EndReason,
-        by: &By,
-    ) -> StoreResult<bool> {
-        let ended = self.store().end(id, record, reason, by).await?;
-        if ended {
-            self.run(exchange, Effect::SessionEnded { id, record: record.clone(), reason });
-        }
-        self.cut_streams(id, reason);
-        Ok(ended)
-    }
-
-    /// Cuts and tells of the sessions that a new one displaced, because its user had too many.
-    pub(super) fn tell_displaced(&self, exchange: &Exchange, displaced: Vec<(SessionId, Arc<SessionRecord>)>) {
-        for (id, record) in displaced {
-            self.run(exchange, Effect::SessionEnded { id, record, reason: EndReason::Limit });
-            self.cut_streams(id, EndReason::Limit);
-        }
-    }
-
-    /// Ends many sessions with all that is open for them, and tells of it; answers how many there were. `event` is the
-    /// name of the event that demands it.
-    pub(super) async fn revoke(
-        &self,
-        exchange: &Exchange,
-        revocation: Revocation,
-        event: Option<&Arc<str>>,
-    ) -> StoreResult<u64> {
-        let revoked = self.store().revoke(&revocation).await?;
-        self.run(exchange, Effect::SessionsEnded { revocation, revoked, event: event.cloned() });
-        // Which they were the store knows.
-        self.streams().ask_now();
-        Ok(revoked.ended)
     }
 }
 

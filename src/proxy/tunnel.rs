@@ -19,13 +19,13 @@ use super::account::Account;
 use super::body::AnswerBody;
 use super::exchange::Exchange;
 use super::forward::{Cleared, clean_answer, polish, send_upgrade};
-use super::kill::OpenStream;
 use super::lookup::{Lookup, Recorded, look_at};
 use super::respond::{Failure, code_of_end};
 use super::services::Gateway;
 use crate::http::{FrameKind, FrameTracker, Upgrade, close_frame};
 use crate::policy::Permit;
 use crate::session::{EndReason, SessionId};
+use crate::sessions::OpenStream;
 use crate::store::STALE_AT_MOST;
 use crate::upstream::{Switched, UpstreamError, UpstreamTunnel};
 

@@ -1,9 +1,14 @@
 //! What calls do, what they are told when they are wrong, and what is written down.
 
+use std::sync::Arc;
+use std::task::Context;
+
 use http::{Method, header};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::{ALL, Admin, request};
+use super::{ALL, Admin, Then, request};
+use crate::session::EndReason;
 
 #[tokio::test]
 async fn a_session_is_made_listed_shown_and_ended() {
@@ -20,13 +25,14 @@ async fn a_session_is_made_listed_shown_and_ended() {
     assert_eq!((&shown["remembered"], &shown["address"]), (&json!(true), &Value::Null));
     assert_eq!(shown["expires_at"], made["expires_at"]);
     assert_eq!(admin.get("/v1/sessions").await.expect(200), json!({"items": [shown], "next_cursor": null}));
+    let open = admin.open_for(made["id"].as_str().expect("an id")).await;
     let ended = admin.call(Method::DELETE, &format!("{location}?reason=seen%20enough"), None).await.expect(200);
     assert_eq!(ended, json!({"invalidated_sessions": 1}));
     for method in [Method::GET, Method::DELETE] {
         let got = admin.call(method, &location, None).await;
         assert_eq!((got.problem().0, got.problem().1.as_str()), (404, "session_not_found"));
     }
-    assert_eq!(*admin.traffic.told.lock(), [format!("{} revoked", made["id"].as_str().expect("an id"))]);
+    assert_eq!(open.reason(), Some(EndReason::Revoked), "what was open for it is cut");
 }
 
 #[tokio::test]
@@ -107,10 +113,10 @@ async fn nothing_is_changed_while_the_audit_log_cannot_be_written() {
 #[tokio::test]
 async fn what_was_done_and_cannot_be_written_down_is_not_called_done_but_is_known_to_have_begun() {
     let admin = Admin::with("session.max_per_user = { count = 1, action = \"revoke-oldest\" }", None);
-    admin.session("acme", "7").await;
+    let open = admin.open_for(&admin.session("acme", "7").await).await;
     let (file, clock) = (admin.folder.path().join("audit.jsonl"), admin.clock.clone());
     let old = file.with_extension("old");
-    *admin.traffic.then.lock() = Some(Box::new({
+    let then = Arc::new(Then(Mutex::new(Some(Box::new({
         let old = old.clone();
         move || {
             std::fs::rename(&file, old).expect("it is there");
@@ -118,8 +124,9 @@ async fn what_was_done_and_cannot_be_written_down_is_not_called_done_but_is_know
             // So that the rotation is looked for.
             clock.advance(std::time::Duration::from_secs(2));
         }
-    }));
-    // The first session gives way, which is told between the making of the second and its lines.
+    })))));
+    // The first session gives way and is cut, between the making of the second and its lines.
+    assert!(open.poll(&Context::from_waker(&then.into())).is_pending());
     let got = admin.post("/v1/sessions", r#"{"tenant":"acme","user":"7"}"#).await;
     assert_eq!((got.problem().0, got.problem().1.as_str()), (503, "audit_unconfirmed"));
     assert!(!got.body.contains("__Host-session"));
@@ -162,7 +169,6 @@ async fn a_user_has_no_more_sessions_than_the_configuration_allows() {
     let (first, second) = (admin.session("acme", "7").await, admin.session("acme", "7").await);
     assert_eq!(admin.get(&format!("/v1/sessions/{first}")).await.status, 404);
     assert_eq!(admin.get(&format!("/v1/sessions/{second}")).await.status, 200);
-    assert_eq!(*admin.traffic.told.lock(), [format!("{first} limit")]);
     let ended = admin.audit().into_iter().find(|line| line["reason"] == "limit").expect("a line");
     assert_eq!((&ended["actor"], &ended["session_id"]), (&json!("gateway"), &json!(first)));
 }

@@ -1,4 +1,4 @@
-//! Ends what is still open when its session ends: answers that stream, uploads, tunnels (docs/behaviour.md,
+//! What is open for sessions, and ends with them: answers that stream, uploads, tunnels (docs/behaviour.md,
 //! "Open streams").
 //!
 //! Each of them registers by session id. Whoever ends a session here says so at once; what other instances end, and
@@ -11,33 +11,20 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::StreamExt as _;
 use futures_util::task::AtomicWaker;
-use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::body::BodyError;
-use super::lookup::look_at;
-use super::services::Gateway;
 use crate::session::{EndReason, SessionId};
 
-/// How often the store is asked. With a read and a signal on top the contract's second is kept.
-const EVERY: Duration = Duration::from_millis(400);
-/// How old the answers may be: together with the interval less than the contract's second, whatever is stalled.
-const AS_OF: Duration = Duration::from_millis(400);
 /// What is younger is left alone: its request was accepted just now, and most answers are over by then.
 const YOUNG: Duration = Duration::from_millis(200);
-/// How many questions are put to the store at once.
-const AT_ONCE: usize = 64;
 /// So many locks, so that requests do not wait for each other at one.
 const SHARDS: usize = 32;
 
@@ -75,11 +62,19 @@ impl Default for OpenStreams {
 
 impl OpenStreams {
     /// Registers something that is open for a session.
-    pub(super) fn register(self: &Arc<Self>, id: SessionId, cuts: Cuts) -> OpenStream {
+    pub fn register(self: &Arc<Self>, id: SessionId, cuts: Cuts) -> OpenStream {
         let since = Mutex::new(Instant::now());
         let kill = Arc::new(Kill { since, cuts, reason: OnceLock::new(), waker: AtomicWaker::new() });
         self.shard(id).lock().entry(id).or_default().push(kill.clone());
         OpenStream { streams: self.clone(), id, kill }
+    }
+
+    /// Cuts what is open for a session that is over. What was opened just now is found when the store is asked next.
+    pub fn cut_for(&self, id: SessionId, reason: EndReason) {
+        let streams = a_moment_ago().map_or(0, |then| self.cut(id, reason, then));
+        if streams > 0 {
+            tracing::info!(session_id = id.as_str(), reason = reason.as_str(), streams, "the session ended: cut");
+        }
     }
 
     /// Cuts all that has been open for a session since then at least; answers how much that was.
@@ -96,6 +91,17 @@ impl OpenStreams {
     /// Has the store asked now about everything that is open.
     pub fn ask_now(&self) {
         self.ask.notify_one();
+    }
+
+    /// Ready when somebody wants the store to be asked.
+    pub async fn wanted(&self) {
+        self.ask.notified().await;
+    }
+
+    /// The sessions that the store is to be asked about: those for which something is open that is no ordinary answer.
+    #[must_use]
+    pub fn to_ask_about(&self) -> Vec<SessionId> {
+        a_moment_ago().map(|then| self.open_since(then)).unwrap_or_default()
     }
 
     /// The sessions for which something has been open since then at least.
@@ -124,7 +130,7 @@ impl fmt::Debug for OpenStreams {
 
 /// Which ends of its session end a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cuts {
+pub enum Cuts {
     /// Every one.
     Always,
     /// Those on purpose: on a route that only observes, an end by time refuses nobody either.
@@ -142,7 +148,7 @@ impl Cuts {
 
 /// The signal to one open stream. One task waits for it at a time.
 #[derive(Debug)]
-pub(super) struct Kill {
+pub struct Kill {
     since: Mutex<Instant>,
     cuts: Cuts,
     reason: OnceLock<EndReason>,
@@ -155,7 +161,7 @@ impl Kill {
     }
 
     /// Ready when the session is over.
-    pub(super) fn poll(&self, context: &Context<'_>) -> Poll<EndReason> {
+    pub fn poll(&self, context: &Context<'_>) -> Poll<EndReason> {
         if let Some(reason) = self.reason.get() {
             return Poll::Ready(*reason);
         }
@@ -166,7 +172,7 @@ impl Kill {
 }
 
 /// Something open for a session, registered for as long as this is held.
-pub(super) struct OpenStream {
+pub struct OpenStream {
     streams: Arc<OpenStreams>,
     id: SessionId,
     kill: Arc<Kill>,
@@ -174,12 +180,12 @@ pub(super) struct OpenStream {
 
 impl OpenStream {
     /// Registers something else that is open for the same session.
-    pub(super) fn another(&self) -> Self {
+    pub fn another(&self) -> Self {
         self.streams.register(self.id, self.kill.cuts)
     }
 
     /// Its moment begins now, as if it had been registered just now; also if it was cut.
-    pub(super) fn begun_anew(self) -> Self {
+    pub fn begun_anew(self) -> Self {
         if self.reason().is_some() {
             return self.another();
         }
@@ -188,27 +194,27 @@ impl OpenStream {
     }
 
     /// The session.
-    pub(super) const fn id(&self) -> SessionId {
+    pub const fn id(&self) -> SessionId {
         self.id
     }
 
     /// The signal.
-    pub(super) fn kill(&self) -> Arc<Kill> {
+    pub fn kill(&self) -> Arc<Kill> {
         self.kill.clone()
     }
 
     /// Why the session is over, if it is known to be.
-    pub(super) fn reason(&self) -> Option<EndReason> {
+    pub fn reason(&self) -> Option<EndReason> {
         self.kill.reason.get().copied()
     }
 
     /// Ready when the session is over.
-    pub(super) fn poll(&self, context: &Context<'_>) -> Poll<EndReason> {
+    pub fn poll(&self, context: &Context<'_>) -> Poll<EndReason> {
         self.kill.poll(context)
     }
 
     /// Waits for the end of the session.
-    pub(super) async fn ended(&self) -> EndReason {
+    pub async fn ended(&self) -> EndReason {
         std::future::poll_fn(|context| self.poll(context)).await
     }
 }
@@ -225,84 +231,6 @@ impl Drop for OpenStream {
     }
 }
 
-/// A body broke off because its session ended.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the session ended")]
-pub(super) struct SessionOver;
-
-/// A body that breaks off when its session ends.
-pub(super) struct Cuttable<B> {
-    body: B,
-    open: Option<OpenStream>,
-}
-
-impl<B> Cuttable<B> {
-    pub(super) const fn new(body: B, open: Option<OpenStream>) -> Self {
-        Self { body, open }
-    }
-
-    /// Breaks off when this says so.
-    pub(super) fn cut_by(&mut self, open: OpenStream) {
-        self.open = Some(open);
-    }
-}
-
-impl<B> Body for Cuttable<B>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<BodyError>,
-{
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(open) = &self.open
-            && open.poll(context).is_ready()
-        {
-            return Poll::Ready(Some(Err(SessionOver.into())));
-        }
-        Pin::new(&mut self.body).poll_frame(context).map_err(Into::into)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Gateway {
-    /// Waits a moment and cuts what is open for sessions that are over, whoever ended them. To be called for ever, each
-    /// time on the gateway in force.
-    pub async fn cut_ended_streams(&self) {
-        tokio::select! {
-            () = sleep(EVERY) => {}
-            () = self.streams().ask.notified() => {}
-        }
-        let open = a_moment_ago().map(|then| self.streams().open_since(then)).unwrap_or_default();
-        futures_util::stream::iter(open).for_each_concurrent(AT_ONCE, |id| self.cut_if_ended(id)).await;
-    }
-
-    async fn cut_if_ended(&self, id: SessionId) {
-        if let Some(reason) = look_at(self.store(), id, &self.config().session.limits, AS_OF).await.over() {
-            self.cut_streams(id, reason);
-        }
-    }
-
-    /// Cuts what is open for a session that is over. What was opened just now is found when the store is asked next.
-    pub fn cut_streams(&self, id: SessionId, reason: EndReason) {
-        let streams = a_moment_ago().map_or(0, |then| self.streams().cut(id, reason, then));
-        if streams > 0 {
-            tracing::info!(session_id = id.as_str(), reason = reason.as_str(), streams, "the session ended: cut");
-        }
-    }
-}
-
 /// What is open since then is no ordinary answer.
 fn a_moment_ago() -> Option<Instant> {
     Instant::now().checked_sub(YOUNG)
@@ -311,8 +239,6 @@ fn a_moment_ago() -> Option<Instant> {
 #[cfg(test)]
 mod tests {
     use std::hash::BuildHasher as _;
-
-    use http_body_util::{BodyExt as _, Full};
 
     use super::*;
     use crate::session::SessionToken;
@@ -403,16 +329,5 @@ mod tests {
         assert_eq!(streams.cut(id('a'), EndReason::Expired, Instant::now()), 0);
         assert_eq!(open.reason(), None);
         assert_eq!(streams.cut(id('a'), EndReason::TenantRevoked, Instant::now()), 1);
-    }
-
-    #[tokio::test]
-    async fn a_body_breaks_off_when_its_session_ends() {
-        let streams = Arc::new(OpenStreams::default());
-        let whole = || Full::new(Bytes::from_static(b"whole"));
-        let open = streams.register(id('a'), Cuts::Always);
-        let cut = Cuttable::new(whole(), Some(open));
-        streams.cut(id('a'), EndReason::Logout, Instant::now());
-        assert!(cut.collect().await.is_err());
-        assert!(Cuttable::new(whole(), None).collect().await.is_ok());
     }
 }

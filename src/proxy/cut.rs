@@ -1,0 +1,116 @@
+//! Ends what is still open when its session ends: the store is asked again and again, and bodies break off.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::sleep;
+
+use super::body::BodyError;
+use super::lookup::look_at;
+use super::services::Gateway;
+use crate::session::SessionId;
+use crate::sessions::OpenStream;
+
+/// How often the store is asked. With a read and a signal on top the contract's second is kept.
+const EVERY: Duration = Duration::from_millis(400);
+/// How old the answers may be: together with the interval less than the contract's second, whatever is stalled.
+const AS_OF: Duration = Duration::from_millis(400);
+/// How many questions are put to the store at once.
+const AT_ONCE: usize = 64;
+
+/// A body broke off because its session ended.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the session ended")]
+pub(super) struct SessionOver;
+
+/// A body that breaks off when its session ends.
+pub(super) struct Cuttable<B> {
+    body: B,
+    open: Option<OpenStream>,
+}
+
+impl<B> Cuttable<B> {
+    pub(super) const fn new(body: B, open: Option<OpenStream>) -> Self {
+        Self { body, open }
+    }
+
+    /// Breaks off when this says so.
+    pub(super) fn cut_by(&mut self, open: OpenStream) {
+        self.open = Some(open);
+    }
+}
+
+impl<B> Body for Cuttable<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BodyError>,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(open) = &self.open
+            && open.poll(context).is_ready()
+        {
+            return Poll::Ready(Some(Err(SessionOver.into())));
+        }
+        Pin::new(&mut self.body).poll_frame(context).map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Gateway {
+    /// Waits a moment and cuts what is open for sessions that are over, whoever ended them. To be called for ever, each
+    /// time on the gateway in force.
+    pub async fn cut_ended_streams(&self) {
+        tokio::select! {
+            () = sleep(EVERY) => {}
+            () = self.streams().wanted() => {}
+        }
+        let open = self.streams().to_ask_about();
+        futures_util::stream::iter(open).for_each_concurrent(AT_ONCE, |id| self.cut_if_ended(id)).await;
+    }
+
+    async fn cut_if_ended(&self, id: SessionId) {
+        if let Some(reason) = look_at(self.store(), id, &self.config().session.limits, AS_OF).await.over() {
+            self.streams().cut_for(id, reason);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http_body_util::{BodyExt as _, Full};
+
+    use super::*;
+    use crate::session::{EndReason, SessionToken};
+    use crate::sessions::{Cuts, OpenStreams};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_breaks_off_when_its_session_ends() {
+        let streams = Arc::new(OpenStreams::default());
+        let whole = || Full::new(Bytes::from_static(b"whole"));
+        let id = SessionToken::parse("A".repeat(43).as_bytes()).expect("a token").id();
+        let cut = Cuttable::new(whole(), Some(streams.register(id, Cuts::Always)));
+        sleep(Duration::from_secs(1)).await;
+        streams.cut_for(id, EndReason::Logout);
+        assert!(cut.collect().await.is_err());
+        assert!(Cuttable::new(whole(), None).collect().await.is_ok());
+    }
+}

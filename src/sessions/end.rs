@@ -1,0 +1,86 @@
+//! Ends sessions: one, all of a user's or a tenant's, or what time has ended already. From the answer on none of them is
+//! accepted anywhere, and what was open for them is cut.
+
+use std::sync::Arc;
+
+use super::Sessions;
+use crate::session::{
+    EndReason, Principal, Revocation, Scope, SessionId, SessionRecord, Standing, TenantChange, TenantId,
+};
+use crate::store::{Revoked, StoreResult};
+use crate::told::{Origin, Told};
+
+impl Sessions {
+    /// Ends one session. One that was over already is not told of again; answers whether it was not.
+    ///
+    /// # Errors
+    /// When nothing can be said of it.
+    pub async fn end(
+        &self,
+        origin: &Origin,
+        id: SessionId,
+        record: &SessionRecord,
+        reason: EndReason,
+    ) -> StoreResult<bool> {
+        let ended = self.store.end(id, record, reason, &origin.by).await?;
+        if ended {
+            self.is_over(origin, id, &record.principal, reason);
+        } else {
+            self.open.cut_for(id, reason);
+        }
+        Ok(ended)
+    }
+
+    /// Ends one session of which nothing but the id is known; answers whose it was, if there was one.
+    ///
+    /// # Errors
+    /// When nothing can be said of it.
+    pub async fn end_by_id(
+        &self,
+        origin: &Origin,
+        id: SessionId,
+        reason: EndReason,
+    ) -> StoreResult<Option<Arc<SessionRecord>>> {
+        let Standing::Live(live) = self.store.read(id).await? else { return Ok(None) };
+        Ok(self.end(origin, id, &live.record, reason).await?.then_some(live.record))
+    }
+
+    /// Ends many sessions, whatever their number.
+    ///
+    /// # Errors
+    /// When nothing can be said of them.
+    pub async fn end_all_of(&self, origin: &Origin, scope: Scope, reason: EndReason) -> StoreResult<Revoked> {
+        let revocation = Revocation { scope, reason, by: origin.by.clone() };
+        let revoked = self.store.revoke(&revocation).await?;
+        self.teller.tell(origin, &Told::SessionsEnded { revocation, revoked });
+        // Which they were the store knows.
+        self.open.ask_now();
+        Ok(revoked)
+    }
+
+    /// Changes a tenant's status, which ends all its sessions unless it was and stays active.
+    ///
+    /// # Errors
+    /// When nothing can be said of it.
+    pub async fn change_tenant(&self, origin: &Origin, tenant: TenantId, change: TenantChange) -> StoreResult<Revoked> {
+        let revoked = self.store.change_tenant(&tenant, &change).await?;
+        self.teller.tell(origin, &Told::TenantChanged { tenant, change, revoked });
+        self.open.ask_now();
+        Ok(revoked)
+    }
+
+    /// Writes down that time ended a session, if this is the first to notice.
+    pub async fn note_end(&self, origin: &Origin, id: SessionId, record: &SessionRecord, reason: EndReason) {
+        // Should this fail, the session is over all the same, and the next use notes it.
+        if let Ok(true) = self.store.note_end(id, record, reason).await {
+            let principal = record.principal.clone();
+            self.teller.tell(origin, &Told::SessionEnded { id, principal, reason });
+        }
+    }
+
+    /// A session was ended: what is open for it is cut, and it is told.
+    pub(super) fn is_over(&self, origin: &Origin, id: SessionId, principal: &Arc<Principal>, reason: EndReason) {
+        self.open.cut_for(id, reason);
+        self.teller.tell(origin, &Told::SessionEnded { id, principal: principal.clone(), reason });
+    }
+}

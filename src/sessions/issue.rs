@@ -1,0 +1,158 @@
+//! Makes sessions: the store has one before its cookie can go anywhere.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::Sessions;
+use crate::entropy::EntropyError;
+use crate::http::{CookieAttributes, session_set_cookie};
+use crate::session::{
+    By, EndReason, Limits, Principal, SessionId, SessionLimit, SessionRecord, SessionToken, StoreTime, UserAgent,
+};
+use crate::store::{Creation, NewSession, Unavailable};
+use crate::told::{Origin, Source, Told};
+
+/// How long the old token of a session that goes on under a new one still works, for what is in flight.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What the configuration grants a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// How long it lives.
+    pub limits: &'a Limits,
+    /// How many of them a user may have; `None` when any number.
+    pub max_per_user: Option<SessionLimit>,
+    /// What its cookie looks like.
+    pub cookie: &'a CookieAttributes,
+}
+
+/// Whom a session is for, and how it came to be asked for.
+#[derive(Clone, Debug)]
+pub struct Newcomer {
+    /// Whom it is for: verified.
+    pub principal: Principal,
+    /// Whether the login asked to be remembered.
+    pub remembered: bool,
+    /// The user's address; `None` where it is not known.
+    pub address: Option<IpAddr>,
+    /// The user's browser.
+    pub user_agent: UserAgent,
+    /// The store's time before the backend was asked: a revocation from then on wins.
+    pub began: StoreTime,
+}
+
+/// A session that was made.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// Its id.
+    pub id: SessionId,
+    /// Its record.
+    pub record: Arc<SessionRecord>,
+    /// The line that gives it to a browser: whoever has it is the user.
+    pub set_cookie: HeaderValue,
+}
+
+/// Why no session was made.
+#[derive(Debug, thiserror::Error)]
+pub enum NotIssued {
+    /// The store cannot say.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The user has as many sessions as they may have.
+    #[error("the user has as many sessions as they may have")]
+    LimitReached,
+    /// The user or tenant was revoked since it began, or the session to go on from is over.
+    #[error("it was revoked before it was made")]
+    Superseded,
+    /// The tenant is suspended or deleted.
+    #[error("the tenant is suspended or deleted")]
+    TenantRefused,
+    /// There is no token.
+    #[error(transparent)]
+    NoRandomness(#[from] EntropyError),
+}
+
+impl Sessions {
+    /// Makes a session. `replaces` is one that the caller ends as soon as this one is made: it does not count.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn issue(
+        &self,
+        origin: &Origin,
+        source: Source,
+        terms: Terms<'_>,
+        of: Newcomer,
+        replaces: Option<SessionId>,
+    ) -> Result<Issued, NotIssued> {
+        let token = SessionToken::generate(&*self.entropy)?;
+        let creation = self.store.create(new(&token, terms, of, replaces)).await?;
+        self.issued(origin, source, terms, &token, creation)
+    }
+
+    /// Has a session go on under a new token, perhaps in another tenant, for no longer than it had. The old token works
+    /// a moment more.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub async fn rotate(
+        &self,
+        origin: &Origin,
+        terms: Terms<'_>,
+        of: Newcomer,
+        old: SessionId,
+        old_record: &SessionRecord,
+    ) -> Result<Issued, NotIssued> {
+        let token = SessionToken::generate(&*self.entropy)?;
+        let creation = self.store.rotate(old, old_record, new(&token, terms, of, Some(old)), GRACE).await?;
+        let issued = self.issued(origin, Source::RotatedFrom(old), terms, &token, creation)?;
+        let principal = old_record.principal.clone();
+        self.teller.tell(origin, &Told::SessionEnded { id: old, principal, reason: EndReason::Replaced });
+        Ok(issued)
+    }
+
+    /// Tells of what was made, and of what had to go for it.
+    fn issued(
+        &self,
+        origin: &Origin,
+        source: Source,
+        terms: Terms<'_>,
+        token: &SessionToken,
+        creation: Creation,
+    ) -> Result<Issued, NotIssued> {
+        let (record, displaced) = match creation {
+            Creation::Stored { record, displaced } => (Arc::new(record), displaced),
+            Creation::LimitReached => return Err(NotIssued::LimitReached),
+            Creation::Superseded => return Err(NotIssued::Superseded),
+            Creation::TenantRefused(_) => return Err(NotIssued::TenantRefused),
+        };
+        let id = token.id();
+        self.teller.tell(origin, &Told::SessionCreated { id, record: record.clone(), from: source });
+        // Nobody asked for it.
+        let by_a_rule = origin.but_by(By::Gateway);
+        for (id, record) in displaced {
+            self.is_over(&by_a_rule, id, &record.principal, EndReason::Limit);
+        }
+        let max_age = record.remembered.then(|| record.deadline.since(record.created));
+        Ok(Issued { id, set_cookie: session_set_cookie(terms.cookie, token, max_age), record })
+    }
+}
+
+fn new(token: &SessionToken, terms: Terms<'_>, of: Newcomer, replaces: Option<SessionId>) -> NewSession {
+    let (idle, absolute) = terms.limits.of(of.remembered);
+    NewSession {
+        id: token.id(),
+        principal: of.principal,
+        remembered: of.remembered,
+        idle,
+        absolute,
+        address: of.address,
+        user_agent: of.user_agent,
+        began: of.began,
+        limit: terms.max_per_user,
+        replaces,
+    }
+}

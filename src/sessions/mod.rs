@@ -1,0 +1,50 @@
+//! The one room in which sessions are made and ended. Who, why and how far are arguments; the store, what is open for a
+//! session, metrics and audit log are seen to here, once.
+//!
+//! Stands above the store and below the edges. Knows no request, no answer and no configuration; a token that it makes
+//! leaves it as the cookie's line alone.
+
+mod end;
+mod issue;
+mod open;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use self::issue::{Issued, Newcomer, NotIssued, Terms};
+pub use self::open::{Cuts, Kill, OpenStream, OpenStreams};
+
+use crate::entropy::SharedEntropy;
+use crate::store::SharedStore;
+use crate::told::Teller;
+
+/// Makes and ends sessions.
+#[derive(Clone)]
+pub struct Sessions {
+    store: SharedStore,
+    open: Arc<OpenStreams>,
+    teller: Teller,
+    entropy: SharedEntropy,
+}
+
+impl Sessions {
+    /// A room over a store.
+    #[must_use]
+    pub fn new(store: SharedStore, teller: Teller, entropy: SharedEntropy) -> Self {
+        Self { store, open: Arc::default(), teller, entropy }
+    }
+
+    /// What is open for sessions, and cut when they end.
+    #[must_use]
+    pub const fn open(&self) -> &Arc<OpenStreams> {
+        &self.open
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Sessions").finish_non_exhaustive()
+    }
+}

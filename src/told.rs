@@ -1,0 +1,455 @@
+//! What happened, said once: whoever makes it happen describes it as a [`Told`] with its [`Origin`], and [`Teller::tell`]
+//! has everyone hear of it who listens: the metrics, the audit log.
+//!
+//! Nothing here decides, waits or fails: what cannot be written is counted by the audit log itself. What is told holds no
+//! secret.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::audit::{Actor, AuditEvent, AuditLog, AuditType, ClientText, Details, Outcome, Reason};
+use crate::clock::{SharedClock, WallTime};
+use crate::session::{
+    By, EndReason, Principal, Revocation, Scope, SessionId, SessionRecord, TenantChange, TenantId, TenantStatus, Words,
+};
+use crate::store::Revoked;
+use crate::store::journal::Late;
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::{LoginOutcome, RevocationScope};
+
+/// Whose act something is, and what is known of the request by which it came.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Who asked for it: told to the store, should it come late, and to the audit log.
+    pub by: By,
+    /// The client's address.
+    pub address: Option<IpAddr>,
+    /// The client's user agent.
+    pub user_agent: Option<ClientText>,
+    /// What logs call the request.
+    pub request_id: Option<ClientText>,
+    /// Whose request it was, which need not be whose sessions it is about.
+    pub requester: Option<Arc<Principal>>,
+    /// Where the audit lines wait for the line of the call that they belong to.
+    held: Option<Arc<Mutex<Vec<AuditEvent>>>>,
+}
+
+impl Origin {
+    /// An act of which nothing more is known.
+    #[must_use]
+    pub const fn of(by: By) -> Self {
+        Self { by, address: None, user_agent: None, request_id: None, requester: None, held: None }
+    }
+
+    /// The same, by a request: the client's address, its user agent, what logs call it, and whose it was.
+    #[must_use]
+    pub fn by_request(
+        self,
+        address: IpAddr,
+        user_agent: Option<ClientText>,
+        request_id: &str,
+        requester: Option<Arc<Principal>>,
+    ) -> Self {
+        Self { address: Some(address), user_agent, request_id: Some(request_id.into()), requester, ..self }
+    }
+
+    /// The same request; but what comes of it here is somebody else's act.
+    #[must_use]
+    pub fn but_by(&self, by: By) -> Self {
+        Self { by, ..self.clone() }
+    }
+
+    /// The same; but its audit lines are not written yet: they are [`taken`](Self::take_held) together.
+    #[must_use]
+    pub fn holding(self) -> Self {
+        Self { held: Some(Arc::default()), ..self }
+    }
+
+    /// The same; and its audit lines are written at once.
+    #[must_use]
+    pub fn at_once(self) -> Self {
+        Self { held: None, ..self }
+    }
+
+    /// The audit lines that were held, in the order in which they were told.
+    #[must_use]
+    pub fn take_held(&self) -> Vec<AuditEvent> {
+        self.held.as_ref().map(|held| std::mem::take(&mut *held.lock())).unwrap_or_default()
+    }
+
+    /// An audit event that goes back to this.
+    #[must_use]
+    pub fn event(&self, time: WallTime, kind: AuditType, outcome: Outcome) -> AuditEvent {
+        let mut event = AuditEvent::new(time, kind, outcome, Actor::from(&self.by));
+        event.address = self.address;
+        event.user_agent.clone_from(&self.user_agent);
+        event.request_id.clone_from(&self.request_id);
+        event
+    }
+
+    /// What the details say of who asked, beside the actor: an operator's words; an event's name, and whose request it was.
+    fn details(&self) -> Details {
+        match &self.by {
+            By::Gateway | By::User => Details::none(),
+            By::Operator { words, .. } => with_words(Details::none(), words),
+            By::Event(name) => {
+                let details = Details::none().text("event", &**name);
+                match &self.requester {
+                    Some(by) => details.text("by_tenant", by.tenant.as_str()).text("by_user", by.user.as_str()),
+                    None => details,
+                }
+            }
+        }
+    }
+}
+
+fn with_words(details: Details, words: &Words) -> Details {
+    if words.as_str().is_empty() { details } else { details.text("words", words.as_str()) }
+}
+
+/// How a login went that made no session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoLogin {
+    /// The backend refused it, with this status.
+    Failed(u16),
+    /// It was answered, and nobody is logged in yet: a second factor is due, say.
+    Undecided,
+    /// Whether it would have been one is unknown: the store or the backend failed.
+    Unanswered,
+    /// The backend accepted it, and the gateway did not.
+    Refused(&'static str),
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// A session was made.
+    SessionCreated {
+        /// Its id.
+        id: SessionId,
+        /// Its record.
+        record: Arc<SessionRecord>,
+        /// How it came to be.
+        from: Source,
+    },
+    /// A session is over.
+    SessionEnded {
+        /// Its id.
+        id: SessionId,
+        /// Whose it was.
+        principal: Arc<Principal>,
+        /// Why.
+        reason: EndReason,
+    },
+    /// Many sessions are over.
+    SessionsEnded {
+        /// Whose, and why.
+        revocation: Revocation,
+        /// What it came to.
+        revoked: Revoked,
+    },
+    /// A tenant's status was changed.
+    TenantChanged {
+        /// The tenant.
+        tenant: TenantId,
+        /// What it was changed to.
+        change: TenantChange,
+        /// What became of its sessions.
+        revoked: Revoked,
+    },
+    /// What a call that failed had asked for came about after all.
+    CameLate(Late),
+    /// An ended session was used.
+    SessionRejected {
+        /// Its id.
+        id: SessionId,
+        /// Whose it was, if that is still known.
+        principal: Option<Arc<Principal>>,
+        /// Why it had ended.
+        reason: EndReason,
+    },
+    /// An event would have ended sessions, and did not: a guard refused (`Denied`), or it could not be done (`Failure`).
+    EventEndedNothing {
+        /// Which of the two.
+        outcome: Outcome,
+        /// Why.
+        why: &'static str,
+        /// Whose tenant's sessions it was about, where that is known.
+        tenant: Option<TenantId>,
+        /// The session of the request.
+        session: Option<SessionId>,
+    },
+    /// A backend gave an order that is not known, or not obeyed here.
+    EventUnknown {
+        /// The session of the request.
+        session: Option<SessionId>,
+        /// The order.
+        said: ClientText,
+    },
+    /// A login made no session.
+    NoLogin {
+        /// Why.
+        why: NoLogin,
+        /// Who it would have been, where the backend said it.
+        principal: Option<Arc<Principal>>,
+    },
+    /// A client sent identity headers that are not its session's.
+    IdentitySpoofed {
+        /// How many.
+        headers: u64,
+        /// The path of the request.
+        path: ClientText,
+        /// The session of the request.
+        session: Option<SessionId>,
+        /// Whose it is.
+        principal: Option<Arc<Principal>>,
+    },
+}
+
+/// How a session came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// By a login through the gateway.
+    Login,
+    /// By an operator's call, for a login elsewhere.
+    Minted,
+    /// It goes on for another one, with a new token.
+    RotatedFrom(SessionId),
+}
+
+/// Has everyone hear of what happened who listens.
+#[derive(Clone)]
+pub struct Teller {
+    audit: Arc<AuditLog>,
+    metrics: Arc<Metrics>,
+    clock: SharedClock,
+}
+
+impl Teller {
+    /// A teller to these listeners.
+    #[must_use]
+    pub const fn new(audit: Arc<AuditLog>, metrics: Arc<Metrics>, clock: SharedClock) -> Self {
+        Self { audit, metrics, clock }
+    }
+
+    /// Tells. Never blocks and never fails.
+    pub fn tell(&self, origin: &Origin, told: &Told) {
+        self.count(told);
+        let lines = lines(origin, told, self.clock.wall());
+        match &origin.held {
+            Some(held) => held.lock().extend(lines),
+            None => lines.for_each(|line| self.audit.record(line)),
+        }
+    }
+
+    /// Tells, and answers whether all of it is on disk.
+    pub async fn tell_durably(&self, origin: &Origin, told: &Told) -> bool {
+        self.count(told);
+        let lines = lines(origin, told, self.clock.wall()).map(|line| self.audit.record_durably(line));
+        futures_util::future::join_all(lines).await.iter().all(Result::is_ok)
+    }
+
+    /// What the metrics hear.
+    fn count(&self, told: &Told) {
+        let metrics = &self.metrics;
+        match told {
+            Told::SessionCreated { from, .. } => {
+                metrics.session_created();
+                if *from == Source::Login {
+                    metrics.login(LoginOutcome::Success);
+                }
+            }
+            Told::SessionEnded { reason, .. } => {
+                metrics.sessions_ended(*reason, 1);
+                if is_revocation(*reason) {
+                    metrics.revocation(RevocationScope::Session);
+                }
+            }
+            Told::SessionsEnded { revocation, revoked } => {
+                metrics.sessions_ended(revocation.reason, revoked.ended);
+                metrics.revocation(match revocation.scope {
+                    Scope::User { .. } | Scope::OtherSessions { .. } => RevocationScope::User,
+                    Scope::Tenant { .. } => RevocationScope::Tenant,
+                });
+            }
+            Told::TenantChanged { change, revoked, .. } => {
+                if ends_sessions(change, *revoked) {
+                    metrics.sessions_ended(change.reason, revoked.ended);
+                    metrics.revocation(RevocationScope::Tenant);
+                }
+            }
+            Told::CameLate(late) => metrics.sessions_ended(late.reason, late.ended),
+            Told::NoLogin { why, .. } => metrics.login(match why {
+                NoLogin::Failed(_) => LoginOutcome::Failure,
+                NoLogin::Undecided => LoginOutcome::Incomplete,
+                NoLogin::Unanswered => LoginOutcome::Error,
+                NoLogin::Refused(_) => LoginOutcome::Denied,
+            }),
+            Told::IdentitySpoofed { headers, .. } => metrics.spoofed_headers(*headers),
+            Told::SessionRejected { .. } | Told::EventEndedNothing { .. } | Told::EventUnknown { .. } => {}
+        }
+    }
+}
+
+/// What the audit log hears.
+fn lines(origin: &Origin, told: &Told, now: WallTime) -> impl Iterator<Item = AuditEvent> + use<> {
+    let event = |kind, outcome| origin.event(now, kind, outcome);
+    let (first, second) = match told {
+        Told::SessionCreated { id, record, from } => {
+            let details = origin.details().flag("remembered", record.remembered);
+            let details = match from {
+                Source::RotatedFrom(old) => details.text("rotated_from", old.as_str()),
+                Source::Login | Source::Minted => details,
+            };
+            let created = event(AuditType::SessionCreated, Outcome::Success).of_principal(&record.principal);
+            (Some(created.of_session(*id).with_details(details)), None)
+        }
+        Told::SessionEnded { id, principal, reason } => {
+            let ended = event(AuditType::SessionEnded, Outcome::Success).of_principal(principal).of_session(*id);
+            (Some(ended.because(*reason).with_details(origin.details())), None)
+        }
+        Told::SessionsEnded { revocation: Revocation { scope, reason, .. }, revoked } => {
+            let mut details = ended(origin, *revoked);
+            let mut line = event(AuditType::SessionEnded, Outcome::Success).because(*reason);
+            match scope {
+                Scope::User { tenant, user } => (line.tenant, line.user) = (Some(tenant.clone()), Some(user.clone())),
+                Scope::OtherSessions { tenant, user, keep } => {
+                    (line.tenant, line.user) = (Some(tenant.clone()), Some(user.clone()));
+                    details = details.text("kept", keep.as_str());
+                }
+                Scope::Tenant { tenant } => line.tenant = Some(tenant.clone()),
+            }
+            (Some(line.with_details(details)), None)
+        }
+        Told::TenantChanged { tenant, change, revoked } => {
+            let line = |kind| {
+                let mut line = event(kind, Outcome::Success);
+                line.tenant = Some(tenant.clone());
+                line
+            };
+            let details = ended(origin, *revoked).text("status", change.status.as_str());
+            let ended = ends_sessions(change, *revoked)
+                .then(|| line(AuditType::SessionEnded).because(change.reason).with_details(ended(origin, *revoked)));
+            (Some(line(AuditType::TenantChanged).with_details(details)), ended)
+        }
+        Told::CameLate(late) => came_late(origin, late, now),
+        Told::SessionRejected { id, principal, reason } => {
+            let rejected = event(AuditType::SessionRejected, Outcome::Denied).of_session(*id).because(*reason);
+            (Some(of(rejected, principal.as_deref())), None)
+        }
+        Told::EventEndedNothing { outcome, why, tenant, session } => {
+            let mut nothing = event(AuditType::SessionEnded, *outcome).because(*why).with_details(origin.details());
+            nothing.tenant.clone_from(tenant);
+            nothing.session_id = *session;
+            (Some(nothing), None)
+        }
+        Told::EventUnknown { session, said } => {
+            let mut unknown = event(AuditType::EventUnknown, Outcome::Failure);
+            unknown.session_id = *session;
+            (Some(unknown.with_details(origin.details().text("said", said.clone()))), None)
+        }
+        Told::NoLogin { why: NoLogin::Undecided | NoLogin::Unanswered, .. } => (None, None),
+        Told::NoLogin { why: NoLogin::Failed(status), .. } => {
+            let failed = event(AuditType::LoginFailed, Outcome::Failure);
+            (Some(failed.with_details(Details::none().count("status", u64::from(*status)))), None)
+        }
+        Told::NoLogin { why: NoLogin::Refused(why), principal } => {
+            let refused = event(AuditType::LoginFailed, Outcome::Denied).because(*why);
+            (Some(of(refused, principal.as_deref())), None)
+        }
+        Told::IdentitySpoofed { headers, path, session, principal } => {
+            let mut spoofed = event(AuditType::IdentitySpoofed, Outcome::Denied)
+                .with_details(Details::none().text("path", path.clone()).count("headers", *headers));
+            spoofed.session_id = *session;
+            (Some(of(spoofed, principal.as_deref())), None)
+        }
+    };
+    first.into_iter().chain(second)
+}
+
+fn of(event: AuditEvent, principal: Option<&Principal>) -> AuditEvent {
+    match principal {
+        Some(principal) => event.of_principal(principal),
+        None => event,
+    }
+}
+
+/// The details of an end of many sessions.
+fn ended(origin: &Origin, revoked: Revoked) -> Details {
+    let mut details = origin.details().count("invalidated_sessions", revoked.ended);
+    if !revoked.complete {
+        details = details.flag("counting", true);
+    }
+    if !revoked.journalled {
+        details = details.flag("journalled", false);
+    }
+    details
+}
+
+/// That it is the delayed effect of a call that failed, by whoever had asked for it, and what is known of that call.
+fn came_late(origin: &Origin, late: &Late, now: WallTime) -> (Option<AuditEvent>, Option<AuditEvent>) {
+    let details = || {
+        let details = origin.details().flag("late", true).text("asked_at", late.asked.rfc3339().as_str());
+        if late.already { details.flag("already", true) } else { details }
+    };
+    let line = |kind| {
+        let mut line = origin.event(now, kind, Outcome::Success);
+        (line.tenant, line.user, line.session_id) = (late.tenant.clone(), late.user.clone(), late.session);
+        line
+    };
+    let status = late
+        .status
+        .map(|status| line(AuditType::TenantChanged).with_details(details().text("status", status.as_str())));
+    let ended = (late.status != Some(TenantStatus::Active)).then(|| {
+        let details = details().count("invalidated_sessions", late.ended);
+        line(AuditType::SessionEnded).because(late.reason).with_details(details)
+    });
+    (status, ended)
+}
+
+/// Whether a change of a tenant's status was the end of sessions.
+fn ends_sessions(change: &TenantChange, revoked: Revoked) -> bool {
+    change.status != TenantStatus::Active || revoked.ended > 0
+}
+
+/// Whether a session that ended for this reason was ended by force, and neither by its own user nor by time.
+const fn is_revocation(reason: EndReason) -> bool {
+    !matches!(
+        reason,
+        EndReason::Logout
+            | EndReason::LogoutAll
+            | EndReason::Replaced
+            | EndReason::IdleTimeout
+            | EndReason::Expired
+            | EndReason::Limit
+    )
+}
+
+impl From<&By> for Actor {
+    fn from(by: &By) -> Self {
+        match by {
+            By::Operator { name, .. } => Self::Operator(ClientText::from(&**name)),
+            By::User | By::Event(_) => Self::User,
+            By::Gateway => Self::Gateway,
+        }
+    }
+}
+
+/// An operator's words as a reason. `None` where there are none.
+#[must_use]
+pub fn reason_of(words: &Words) -> Option<Reason> {
+    let text = words.as_str();
+    (!text.is_empty()).then(|| Reason::Words(ClientText::from(text)))
+}
+
+impl From<&Late> for Origin {
+    fn from(late: &Late) -> Self {
+        let request_id = match &late.by {
+            By::Operator { request_id, .. } => Some(ClientText::from(&**request_id)),
+            _ => None,
+        };
+        Self { request_id, ..Self::of(late.by.clone()) }
+    }
+}
