@@ -15,6 +15,7 @@ use super::chain::Head;
 use super::outbox::Outbox;
 use super::writer::AuditTarget;
 use crate::clock::SharedClock;
+use crate::entropy::spread;
 use crate::store::audit::{Anchor, Anchored, AuditAnchors, AuditStream};
 
 /// Between two anchors.
@@ -105,16 +106,16 @@ impl Sharer {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = sleep_until(anchor_at) => {
-                    anchor_at = Instant::now() + if self.anchor().await { ANCHOR_EVERY } else { RETRY };
+                    anchor_at = Instant::now() + if self.anchor().await { ANCHOR_EVERY } else { spread(RETRY) };
                 }
-                () = wait => send_at = (!self.send().await).then(|| Instant::now() + RETRY),
+                () = wait => send_at = (!self.send().await).then(|| Instant::now() + spread(RETRY)),
             }
         }
         while self.outbox.waiting() > 0 && !self.send().await {
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(spread(RETRY)).await;
         }
         while !self.anchor().await {
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(spread(RETRY)).await;
         }
     }
 

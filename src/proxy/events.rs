@@ -26,6 +26,7 @@ use super::respond::Failure;
 use super::services::Gateway;
 use super::verify::verify_tenant;
 use crate::audit::{ClientText, Outcome};
+use crate::entropy::spread;
 use crate::http::{EventAnswer, LoginIdentity, with_count};
 use crate::policy::{Denial, Ending, Event, Guard, Identity, Permit, Requester, Route, Verdict};
 use crate::session::{By, SessionId, StoreTime, TenantId, UserAgent};
@@ -367,7 +368,7 @@ fn keep_trying(gateway: &Arc<Gateway>, exchange: &Exchange, event: &Arc<Event>, 
         let began = gateway.clock().monotonic();
         let (mut pause, longest_pause) = PAUSES;
         while gateway.clock().monotonic().since(began) < longest {
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(spread(pause)).await;
             match end(&gateway, &exchange, &event, &live, &ending).await {
                 Ok(sessions) => {
                     tracing::warn!(request_id, event = &*event.name, sessions, "an event ended sessions late");

@@ -23,6 +23,7 @@ use super::fitness;
 use super::keys::Keys;
 use super::settings::RedisSettings;
 use super::{late, replay};
+use crate::entropy::spread;
 use crate::store::journal::Journal;
 
 /// For one connection to be made and logged in.
@@ -194,7 +195,7 @@ impl Link {
                 if self.connect().await.is_ok() {
                     continue;
                 }
-                sleep(backoff).await;
+                sleep(spread(backoff)).await;
                 backoff = (backoff * 2).min(LAST_BACKOFF);
             }
         }

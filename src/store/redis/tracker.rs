@@ -24,6 +24,7 @@ use super::eval;
 use super::fault::{Fault, text};
 use super::keys::{Changed, Keys};
 use super::settings::CacheSettings;
+use crate::entropy::spread;
 
 /// Between two proofs.
 const BEAT: Duration = Duration::from_millis(250);
@@ -81,10 +82,10 @@ impl Tracker {
             tracing::debug!(%fault, "the session cache starts anew");
             // What ails this connection may ail the others.
             self.link.doubt();
-            return AGAIN * self.failures * self.failures;
+            return spread(AGAIN * self.failures * self.failures);
         }
         if self.link.lanes().is_none() {
-            return AGAIN;
+            return spread(AGAIN);
         }
         let trouble = format!("the session cache is off, each request asks the store: {fault}");
         if self.trouble.as_ref() != Some(&trouble) {
@@ -92,7 +93,7 @@ impl Tracker {
             (self.settings.warn)(Some(trouble.clone()));
             self.trouble = Some(trouble);
         }
-        REFUSED_AGAIN
+        spread(REFUSED_AGAIN)
     }
 
     fn no_trouble(&mut self) {
@@ -153,7 +154,7 @@ impl Tracker {
         loop {
             match self.link.lanes() {
                 Some(lanes) => return lanes,
-                None => sleep(AGAIN).await,
+                None => sleep(spread(AGAIN)).await,
             }
         }
     }
