@@ -51,17 +51,24 @@ pub fn check(data: &[u8]) {
 }
 
 fn agrees_with_a_plain_reader(data: &[u8], method: &Method, reading: &Reading) {
-    let (lines, rest) = final_head(data);
+    let Heads { lines, is_plain, rest } = final_head(data);
     let values = |wanted: &str| -> Vec<String> {
         let fields = lines.iter().filter_map(|line| line.split_once(':'));
-        let wanted = fields.filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        let wanted = fields.filter(|(name, _)| name.trim_end_matches([' ', '\t']).eq_ignore_ascii_case(wanted));
         wanted.map(|(_, value)| value.trim_matches([' ', '\t']).to_ascii_lowercase()).collect()
     };
     let (codings, lengths) = (values("transfer-encoding"), values("content-length"));
-    if lines[0].starts_with("HTTP/1.0") || !codings.is_empty() && !lengths.is_empty() {
-        assert!(!reading.persistent, "who may have been misread is not believed again");
-    }
     let status = reading.status.as_u16();
+    let closes = values("connection")
+        .iter()
+        .flat_map(|value| value.split(','))
+        .any(|option| option.trim_matches(|c: char| c.is_ascii_whitespace()) == "close");
+    let is_stated_once = codings.len() + lengths.len() == 1;
+    let is_padded = lengths.iter().any(|length| length.len() > 1 && length.starts_with('0'));
+    let may_differ = *method == Method::HEAD || matches!(status, 101 | 204 | 205 | 304);
+    let is_certain = is_plain && is_stated_once && !is_padded && !may_differ;
+    let persistent = is_certain && !closes && lines[0].starts_with("HTTP/1.1");
+    assert_eq!(reading.persistent, persistent, "who may have been misread is not believed again");
     if *method == Method::HEAD || matches!(status, 101 | 204 | 304) {
         assert!(reading.over && reading.body.is_empty() && reading.left == rest);
     } else if !codings.is_empty() {
@@ -81,24 +88,46 @@ fn agrees_with_a_plain_reader(data: &[u8], method: &Method, reading: &Reading) {
     }
 }
 
-/// The lines of the first head that is no interim answer's, and what follows it.
-fn final_head(mut data: &[u8]) -> (Vec<String>, &[u8]) {
+/// What comes before a body.
+struct Heads<'a> {
+    /// The lines of the first head that is no interim answer's, folded ones in one.
+    lines: Vec<String>,
+    /// There was nothing else, and every line is written as it should be.
+    is_plain: bool,
+    /// What follows.
+    rest: &'a [u8],
+}
+
+fn final_head(mut data: &[u8]) -> Heads<'_> {
+    let mut is_plain = true;
     loop {
         let mut lines: Vec<String> = Vec::new();
         loop {
             let end = data.iter().position(|byte| *byte == b'\n').expect("the line of a head that was accepted");
+            is_plain &= data[..end].ends_with(b"\r");
             let line = data[..end].strip_suffix(b"\r").unwrap_or(&data[..end]);
             data = &data[end + 1..];
-            match (line.is_empty(), lines.is_empty()) {
-                (true, true) => {}
-                (true, false) => break,
-                _ => lines.push(line.iter().map(|byte| char::from(*byte)).collect()),
+            let line: String = line.iter().map(|byte| char::from(*byte)).collect();
+            match (line.is_empty(), lines.last_mut()) {
+                (true, None) => is_plain = false,
+                (true, Some(_)) => break,
+                (false, Some(last)) if line.starts_with([' ', '\t']) => {
+                    is_plain = false;
+                    last.push(' ');
+                    last.push_str(line.trim_matches([' ', '\t']));
+                }
+                _ => {
+                    is_plain &=
+                        lines.is_empty() || line.split(':').next().is_some_and(|name| !name.ends_with([' ', '\t']));
+                    lines.push(line);
+                }
             }
         }
         let code = lines[0].split(' ').nth(1).unwrap_or_default();
         if !code.starts_with('1') || code == "101" {
-            return (lines, data);
+            return Heads { lines, is_plain, rest: data };
         }
+        is_plain = false;
     }
 }
 

@@ -158,7 +158,10 @@ pub(super) async fn logout(
     let mut response = match forward(gateway, exchange, &permit, cleared).await {
         Ok(answer) => answer.map(AnswerBody::streamed),
         Err(Failure::Upstream(
-            error @ (UpstreamError::Unreachable { .. } | UpstreamError::Timeout { .. } | UpstreamError::Broken { .. }),
+            error @ (UpstreamError::Unreachable { .. }
+            | UpstreamError::Timeout { .. }
+            | UpstreamError::Broken { .. }
+            | UpstreamError::Malformed { .. }),
         )) => {
             let request_id = exchange.id.as_str();
             tracing::warn!(request_id, %error, "the backend did not answer a logout; the session ended all the same");

@@ -102,8 +102,8 @@ pub(super) fn ask_for_all(headers: &mut NotedHeaders) {
     }
 }
 
-/// Sends a request to the permit's upstream and returns its answer as it came, but for hop-by-hop headers. Most callers
-/// want [`forward`].
+/// Sends a request to the permit's upstream, on a connection that carries nothing else, and returns its answer as it
+/// came, but for hop-by-hop headers. For an answer that the gateway itself believes; most callers want [`forward`].
 pub(super) async fn send(
     gateway: &Gateway,
     exchange: &mut Exchange,
@@ -114,7 +114,7 @@ pub(super) async fn send(
     let mut request = without_body(gateway, exchange, permit, upstream, &mut cleared)?;
     fill(&mut request, gateway, upstream, cleared).await?;
     let sent = gateway.clock().monotonic();
-    let answer = upstream.peers.send_for(tenant_of(permit), request).await;
+    let answer = upstream.peers.send_alone(tenant_of(permit), request).await;
     exchange.upstream_took(gateway.clock().monotonic().since(sent));
     answer.map_err(Failure::Upstream)
 }
@@ -201,9 +201,15 @@ pub(super) async fn forward(
     gateway: &Gateway,
     exchange: &mut Exchange,
     permit: &Permit,
-    cleared: Box<Cleared>,
+    mut cleared: Box<Cleared>,
 ) -> Result<Response<UpstreamBody>, Failure> {
-    let mut answer = send(gateway, exchange, permit, cleared).await?;
+    let upstream = gateway.upstream(permit)?;
+    let mut request = without_body(gateway, exchange, permit, upstream, &mut cleared)?;
+    fill(&mut request, gateway, upstream, cleared).await?;
+    let sent = gateway.clock().monotonic();
+    let answer = upstream.peers.send_for(tenant_of(permit), request).await;
+    exchange.upstream_took(gateway.clock().monotonic().since(sent));
+    let mut answer = answer.map_err(Failure::Upstream)?;
     polish(gateway, exchange, permit, answer.headers_mut());
     Ok(answer)
 }

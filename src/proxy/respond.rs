@@ -140,7 +140,7 @@ impl Failure {
             Self::BadIdentity(_) => {
                 told(StatusCode::BAD_GATEWAY, "bad_identity", "The application's login answer could not be understood.")
             }
-            Self::BadAnswer(_) => {
+            Self::BadAnswer(_) | Self::Upstream(UpstreamError::Malformed { .. }) => {
                 told(StatusCode::BAD_GATEWAY, "bad_answer", "The application's answer could not be understood.")
             }
             Self::Upstream(UpstreamError::ClientBody(fault)) => Self::Body(*fault).told(),

@@ -88,8 +88,8 @@ pub(super) async fn open(
             Ok(answer.map(|body| AnswerBody::streamed(body).cut_by(open)))
         }
         Switched::Yes(mut answer, backend) => {
-            let broken = |cause: &str| Failure::Upstream(UpstreamError::Broken { cause: cause.to_owned() });
-            upgrade.check_answer(answer.headers()).map_err(broken)?;
+            let malformed = |cause: &str| Failure::Upstream(UpstreamError::Malformed { cause: cause.to_owned() });
+            upgrade.check_answer(answer.headers()).map_err(malformed)?;
             clean_answer(gateway, exchange, answer.headers_mut());
             upgrade.write(answer.headers_mut());
             let tunnel = Tunnel { client, backend, is_websocket: upgrade.is_websocket(), session };

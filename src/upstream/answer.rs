@@ -1,7 +1,7 @@
 //! The answer on its way back: its body streamed, its connection returned.
 
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -10,29 +10,23 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::apart::Apart;
 use super::body::RequestBody;
-use super::connection::Connection;
-use super::error::UpstreamError;
-use super::peer::Load;
-use super::pool::Pool;
-
-/// The answer's body broke off. Whoever passes it on must abort, never end cleanly: a part must not look like the
-/// whole.
-#[derive(Debug, thiserror::Error)]
-#[error("the backend's answer broke off: {cause}")]
-pub struct AnswerCut {
-    /// For the log alone.
-    pub cause: String,
-}
+use super::error::{AnswerCut, UpstreamError};
+use super::lease::Lease;
 
 /// An answer's body: data alone, trailers are dropped. When it has come to its end in step with the request, the
 /// connection may carry another; dropped before that, it is closed.
 #[derive(Debug)]
-pub struct UpstreamBody(Source);
+pub struct UpstreamBody {
+    /// What has been read of it already.
+    ahead: Bytes,
+    rest: Rest,
+}
 
+/// What is still to come.
 #[derive(Debug)]
-enum Source {
-    /// All there; its connection has gone already.
-    Whole(Bytes),
+enum Rest {
+    /// Nothing; its connection has gone already.
+    None,
     /// Read by whoever asks for it.
     Here(Lease),
     /// Read by the task that writes the rest of the request.
@@ -41,31 +35,9 @@ enum Source {
     Cut,
 }
 
-/// A connection that is in use.
-#[derive(Debug)]
-pub(super) struct Lease {
-    pub(super) connection: Box<Connection>,
-    /// Where it goes afterwards; `None` when it is to be closed.
-    pub(super) home: Option<Arc<Pool>>,
-    /// Counts the request at its peer until the answer is over.
-    pub(super) load: Load,
-}
-
-impl Lease {
-    /// The answer is complete.
-    pub(super) fn end(self) {
-        // What is out of step, like one whose answer came before the whole request was sent, is closed.
-        if let Some(home) = self.home.filter(|_| self.connection.is_reusable()) {
-            home.put(self.connection);
-        }
-    }
-}
-
 impl UpstreamBody {
-    const NONE: Self = Self(Source::Whole(Bytes::new()));
-
     fn end(&mut self) {
-        if let Source::Here(lease) = std::mem::replace(&mut self.0, Self::NONE.0) {
+        if let Rest::Here(lease) = std::mem::replace(&mut self.rest, Rest::None) {
             lease.end();
         }
     }
@@ -79,16 +51,18 @@ impl Body for UpstreamBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerCut>>> {
-        let piece = match &mut self.0 {
-            Source::Whole(bytes) if bytes.is_empty() => None,
-            Source::Whole(bytes) => Some(Ok(std::mem::take(bytes))),
-            Source::Here(lease) => ready!(lease.connection.poll_data(context)),
-            Source::Apart(apart) => ready!(apart.poll_data(context)),
-            Source::Cut => Some(Err(AnswerCut { cause: "it had broken off before".to_owned() })),
+        if !self.ahead.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.ahead)))));
+        }
+        let piece = match &mut self.rest {
+            Rest::None => None,
+            Rest::Here(lease) => ready!(lease.connection.poll_data(context)),
+            Rest::Apart(apart) => ready!(apart.poll_data(context)),
+            Rest::Cut => Some(Err(AnswerCut::Ended("it had broken off before".to_owned()))),
         };
         match piece {
             Some(Ok(piece)) => {
-                if let Source::Here(lease) = &self.0
+                if let Rest::Here(lease) = &self.rest
                     && lease.connection.is_answer_over()
                 {
                     self.end();
@@ -96,7 +70,7 @@ impl Body for UpstreamBody {
                 Poll::Ready(Some(Ok(Frame::data(piece))))
             }
             Some(Err(cut)) => {
-                self.0 = Source::Cut;
+                self.rest = Rest::Cut;
                 Poll::Ready(Some(Err(cut)))
             }
             None => {
@@ -107,36 +81,53 @@ impl Body for UpstreamBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(&self.0, Source::Whole(bytes) if bytes.is_empty())
+        self.ahead.is_empty() && matches!(self.rest, Rest::None)
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
-            Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Here(lease) => lease.connection.size_hint(),
-            Source::Apart(apart) => apart.size_hint(),
-            Source::Cut => SizeHint::default(),
-        }
+        let ahead = self.ahead.len() as u64;
+        let rest = match &self.rest {
+            Rest::None => SizeHint::with_exact(0),
+            Rest::Here(lease) => lease.connection.size_hint(),
+            Rest::Apart(apart) => apart.size_hint(),
+            Rest::Cut => SizeHint::default(),
+        };
+        rest.exact().map_or_else(SizeHint::default, |rest| SizeHint::with_exact(ahead.saturating_add(rest)))
     }
 }
 
-/// Takes over an answer whose head is there, and what of its request has not been sent.
-pub(super) fn receive(
+/// Takes over an answer whose head is there, and what of its request has not been sent. What has come with the head is
+/// looked into before the head is passed on: an answer that cannot be read is none, as long as nobody was told of it.
+pub(super) async fn receive(
     head: Response<()>,
     mut lease: Lease,
     rest: RequestBody,
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
     if head.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(UpstreamError::Broken { cause: "it switched protocols without being asked".to_owned() });
+        return Err(UpstreamError::Malformed { cause: "it switched protocols without being asked".to_owned() });
     }
-    let body = if let Some(whole) = lease.connection.take_whole() {
+    let ahead = match lease.connection.take_whole() {
+        Some(whole) => whole,
+        None => first_piece(&mut lease).await?,
+    };
+    let rest = if lease.connection.is_answer_over() {
         lease.end();
-        Source::Whole(whole)
+        Rest::None
     } else if lease.connection.is_uploaded() {
-        Source::Here(lease)
+        Rest::Here(lease)
     } else {
         // The rest of the upload must not wait for a client that is slow to take the answer.
-        Source::Apart(Apart::start(lease, rest))
+        Rest::Apart(Apart::start(lease, rest))
     };
-    Ok(head.map(|()| UpstreamBody(body)))
+    Ok(head.map(|()| UpstreamBody { ahead, rest }))
+}
+
+/// The body's first piece, or nothing if it has not come yet.
+async fn first_piece(lease: &mut Lease) -> Result<Bytes, UpstreamError> {
+    let polled = poll_fn(|context| Poll::Ready(lease.connection.poll_data(context))).await;
+    match polled {
+        Poll::Ready(Some(Ok(piece))) => Ok(piece),
+        Poll::Ready(Some(Err(cut))) => Err(cut.into()),
+        Poll::Ready(None) | Poll::Pending => Ok(Bytes::new()),
+    }
 }

@@ -9,8 +9,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::answer::{AnswerCut, Lease};
 use super::body::RequestBody;
+use super::error::AnswerCut;
+use super::lease::Lease;
 
 /// What the task hands over. An end is said: a task that is gone without it, by a panic, must not look like one.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ impl Apart {
                 return Poll::Ready(Some(Ok(piece)));
             }
             Some(Piece::Cut(cut)) => cut,
-            None => AnswerCut { cause: "who read it is gone".to_owned() },
+            None => AnswerCut::Ended("who read it is gone".to_owned()),
         };
         Poll::Ready(Some(Err(cut)))
     }

@@ -23,9 +23,8 @@ use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
 use super::alarm::Alarm;
-use super::answer::AnswerCut;
 use super::body::RequestBody;
-use super::error::{BodyError, BodyFault, UpstreamError};
+use super::error::{AnswerCut, BodyError, BodyFault, UpstreamError};
 use super::http1::{AnswerBody, AnswerHead, BodyFraming, HeadReader, Persistence, Step};
 use super::outbox::Outbox;
 use super::socket::Socket;
@@ -36,6 +35,9 @@ const SMALL_READ: usize = 8 * 1024;
 const LARGE_READ: usize = 64 * 1024;
 /// So often a request is written until its answer is looked for.
 const MOST_WRITES: usize = 16;
+
+/// How servers begin what some of them write before they close a connection that was idle for too long (RFC 9110, 15.5.9).
+const TIMED_OUT: [u8; 12] = *b"HTTP/1.1 408";
 
 /// A connection to a peer. Dropping it closes it, whatever it was doing.
 #[derive(Debug)]
@@ -56,6 +58,8 @@ pub(super) struct Connection {
     persistent: bool,
     /// When the request last moved.
     moved: Instant,
+    /// It has carried a request before.
+    pub(super) is_used: bool,
     /// It has not been polled since it began.
     is_new: bool,
     /// At least one byte of the request was written.
@@ -66,6 +70,19 @@ pub(super) struct Connection {
     flushed: bool,
     /// At least one byte of an answer has been read.
     answered: bool,
+    /// That was before the whole request was written.
+    is_early: bool,
+}
+
+/// What has become of an idle connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Idle {
+    /// Nothing, by all that the kernel knows: it can take a request.
+    Quiet,
+    /// It ended, or is about to.
+    Ended,
+    /// Something was written that belongs to no answer.
+    Spoke,
 }
 
 /// How far a request's body has come.
@@ -109,11 +126,13 @@ impl Connection {
             answer: None,
             persistent: false,
             moved: Instant::now(),
+            is_used: false,
             is_new: false,
             begun: false,
             touched: false,
             flushed: true,
             answered: false,
+            is_early: false,
         }
     }
 
@@ -135,6 +154,7 @@ impl Connection {
         self.begun = false;
         self.touched = false;
         self.answered = false;
+        self.is_early = false;
     }
 
     /// When the request last moved. While the body's next piece is awaited that is now: the wait is then not the
@@ -148,21 +168,45 @@ impl Connection {
         matches!(self.upload, Upload::Whole) && self.outbox.is_empty() && self.flushed
     }
 
-    /// Whether it may carry another request: the one before is over, on both sides and in step.
+    /// Whether it may carry another request: the one before is over, on both sides and in step, and about where its
+    /// answer ended nobody could be of another opinion.
     pub(super) fn is_reusable(&self) -> bool {
-        let is_read = self.answer.as_ref().is_some_and(AnswerBody::is_over) && self.inbox.is_empty();
-        self.persistent && is_read && self.is_uploaded()
+        let is_read = self.answer.as_ref().is_some_and(|answer| answer.is_over() && answer.is_plain());
+        self.persistent && !self.is_early && is_read && self.inbox.is_empty() && self.is_uploaded()
     }
 
-    /// Whether it can take a request, by all that the kernel has said of it: nothing, since the last answer.
-    pub(super) fn is_ready(&mut self) -> bool {
+    /// Whether the peer wrote beyond the end of an answer whose end is certain: what it states is not what it does.
+    pub(super) fn has_more_than_the_answer(&self) -> bool {
+        self.persistent && self.is_answer_over() && !self.inbox.is_empty()
+    }
+
+    /// What has become of it since the last answer. The kernel is asked, not the runtime, which was told some time ago:
+    /// between this and the first byte of the next request nothing waits.
+    pub(super) fn look(&mut self) -> Idle {
+        let is_tls = self.socket.is_buffered();
+        if is_tls && let Some(found) = self.decrypted() {
+            return found;
+        }
+        let mut start = [0; TIMED_OUT.len()];
+        match self.socket.read_now(&mut start) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Idle::Quiet,
+            // Still encrypted it may be the end of TLS, or nothing that anyone would have read.
+            Ok(1..) if !is_tls && !says_that_it_timed_out(start) => Idle::Spoke,
+            Ok(_) | Err(_) => Idle::Ended,
+        }
+    }
+
+    /// What was decrypted and not read, if anything was.
+    fn decrypted(&mut self) -> Option<Idle> {
         let mut byte = [0];
+        let mut target = ReadBuf::new(&mut byte);
         // Unconstrained: a task that has done much in this turn would be told that nothing has come, whatever has.
-        let look = unconstrained(poll_fn(|context| {
-            let read = Pin::new(&mut self.socket).poll_read(context, &mut ReadBuf::new(&mut byte));
-            Poll::Ready(read.is_pending())
-        }));
-        pin!(look).poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(true)
+        let read = unconstrained(poll_fn(|context| Pin::new(&mut self.socket).poll_read(context, &mut target)));
+        match pin!(read).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => None,
+            Poll::Ready(Ok(())) if !target.filled().is_empty() => Some(Idle::Spoke),
+            Poll::Ready(_) => Some(Idle::Ended),
+        }
     }
 
     /// Moves the request on, and is ready with the head of its answer.
@@ -183,11 +227,16 @@ impl Connection {
                     return Poll::Ready(Ok(response));
                 }
                 Ok(None) => {}
-                Err(malformed) => return Poll::Ready(Err(Trouble::Final(broken(&malformed)))),
+                Err(malformed) => return Poll::Ready(Err(Trouble::Final(malformed.into()))),
             }
             match ready!(self.poll_fill(context)) {
                 Ok(0) => return Poll::Ready(Err(self.ended("the connection was closed before the answer's head"))),
-                Ok(_) => self.answered = true,
+                // Not a byte of the request is out: whatever this answers, it is another.
+                Ok(_) if self.is_used && !self.begun => return Poll::Ready(Err(Trouble::Unsent)),
+                Ok(_) => {
+                    self.is_early |= !self.answered && !self.is_uploaded();
+                    self.answered = true;
+                }
                 Err(error) => return Poll::Ready(Err(self.ended(&error.to_string()))),
             }
         }
@@ -316,17 +365,17 @@ impl Connection {
                 Ok(Step::Data(piece)) => return Poll::Ready(Some(Ok(piece))),
                 Ok(Step::End) => return Poll::Ready(None),
                 Ok(Step::More) => {}
-                Err(malformed) => return Poll::Ready(Some(Err(AnswerCut { cause: malformed.to_string() }))),
+                Err(malformed) => return Poll::Ready(Some(Err(malformed.into()))),
             }
             let may_end = answer.may_end_here();
             match ready!(self.poll_fill(context)) {
                 Ok(0) if may_end => return Poll::Ready(None),
                 Ok(0) => {
                     let cause = "the connection was closed before its end".to_owned();
-                    return Poll::Ready(Some(Err(AnswerCut { cause })));
+                    return Poll::Ready(Some(Err(AnswerCut::Ended(cause))));
                 }
                 Ok(_) => {}
-                Err(error) => return Poll::Ready(Some(Err(AnswerCut { cause: error.to_string() }))),
+                Err(error) => return Poll::Ready(Some(Err(AnswerCut::Ended(error.to_string())))),
             }
         }
     }
@@ -352,8 +401,9 @@ impl Connection {
         self.answer.as_ref().map_or_else(|| SizeHint::with_exact(0), AnswerBody::size_hint)
     }
 
-    /// Gives back what only a large answer needed.
+    /// Waits for another request. What only a large answer needed is given back.
     pub(super) fn rest(&mut self) {
+        self.is_used = true;
         if self.read_size > SMALL_READ {
             self.inbox = BytesMut::new();
         }
@@ -375,8 +425,10 @@ impl Connection {
     }
 }
 
-fn broken(cause: &dyn std::error::Error) -> UpstreamError {
-    UpstreamError::Broken { cause: cause.to_string() }
+fn says_that_it_timed_out(mut start: [u8; TIMED_OUT.len()]) -> bool {
+    // The minor version says nothing.
+    start[7] = TIMED_OUT[7];
+    start == TIMED_OUT
 }
 
 #[cfg(test)]
@@ -430,14 +482,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_come_is_seen_whatever_the_task_did_before() {
-        let (mut connection, mut far) = pair();
-        far.write_all(b"H").await.unwrap();
-        connection.socket_is_readable().await;
-        while tokio::task::coop::has_budget_remaining() {
-            tokio::task::coop::consume_budget().await;
-        }
-        assert!(!connection.is_ready());
+    async fn what_has_come_is_seen_before_the_runtime_is_told_of_it() {
+        let (mut connection, far) = pair();
+        let far = far.into_std().unwrap();
+        io::Write::write_all(&mut &far, b"H").unwrap();
+        assert_eq!(connection.look(), Idle::Spoke);
+        let (mut connection, far) = pair();
+        drop(far.into_std().unwrap());
+        assert_eq!(connection.look(), Idle::Ended);
     }
 
     #[tokio::test]
@@ -457,26 +509,43 @@ mod tests {
         let (answer, received) = tokio::join!(head(&mut connection, &mut order), async {
             let mut received = vec![0; 1000];
             let count = far.read(&mut received).await.unwrap();
-            far.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
             received.truncate(count);
             received
         });
-        assert_eq!(answer.unwrap().status(), 204);
+        assert_eq!(answer.unwrap().status(), 200);
         assert!(received.ends_with(b"\r\n\r\norder"), "{received:?}");
         assert!(connection.is_reusable());
     }
 
     #[tokio::test]
     async fn one_on_which_something_came_unasked_can_take_no_request() {
-        let (mut connection, mut far) = pair();
-        assert!(connection.is_ready());
-        far.write_all(b"H").await.unwrap();
-        connection.socket_is_readable().await;
-        assert!(!connection.is_ready());
+        for (text, found) in [
+            ("", Idle::Quiet),
+            ("H", Idle::Spoke),
+            ("HTTP/1.1 200 OK\r\n\r\n", Idle::Spoke),
+            ("HTTP/1.1 408 Request Timeout\r\n\r\n", Idle::Ended),
+            ("HTTP/1.0 408 Request Timeout\r\n\r\n", Idle::Ended),
+        ] {
+            let (mut connection, mut far) = pair();
+            far.write_all(text.as_bytes()).await.unwrap();
+            assert_eq!(connection.look(), found, "{text:?}");
+        }
         let (mut connection, far) = pair();
         drop(far);
-        connection.socket_is_readable().await;
-        assert!(!connection.is_ready());
+        assert_eq!(connection.look(), Idle::Ended);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_was_there_before_the_request_is_not_believed_further() {
+        let (mut connection, mut far) = pair();
+        connection.rest();
+        // The socket takes nothing more: the request cannot go out, however small it is.
+        let filler = [0; 64 * 1024];
+        while connection.socket.write_now(&filler) {}
+        far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+        let answer = head(&mut connection, &mut order()).await;
+        assert!(matches!(answer, Err(Trouble::Unsent)), "{answer:?}");
     }
 
     #[tokio::test]
@@ -495,10 +564,11 @@ mod tests {
         }
     }
 
-    impl Connection {
-        async fn socket_is_readable(&self) {
-            let Socket::Unix(socket) = &self.socket else { panic!("a Unix socket") };
-            socket.readable().await.unwrap();
+    impl Socket {
+        /// Whether the kernel took any of it at once.
+        fn write_now(&self, bytes: &[u8]) -> bool {
+            let Self::Unix(socket) = self else { panic!("a Unix socket") };
+            io::Write::write(&mut &*socket2::SockRef::from(socket), bytes).is_ok()
         }
     }
 }

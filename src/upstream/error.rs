@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use super::http1::Malformed;
+
 /// The client's request body was at fault. Never to be answered as if the backend had failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyFault {
@@ -46,9 +48,15 @@ pub enum UpstreamError {
         /// The limit that was reached.
         after: Duration,
     },
-    /// The backend closed the connection or sent something that is no answer. It may have processed the request.
-    #[error("the backend's answer broke off or was malformed: {cause}")]
+    /// The backend closed the connection. It may have processed the request.
+    #[error("the backend's answer broke off: {cause}")]
     Broken {
+        /// For the log alone.
+        cause: String,
+    },
+    /// What the backend sent is no answer, or one that can be read in two ways. It may have processed the request.
+    #[error("the backend's answer cannot be understood: {cause}")]
+    Malformed {
         /// For the log alone.
         cause: String,
     },
@@ -71,9 +79,37 @@ impl UpstreamError {
             Self::Unreachable { .. } => "unreachable",
             Self::Timeout { .. } => "timeout",
             Self::Broken { .. } => "broken",
+            Self::Malformed { .. } => "malformed",
             Self::ClientBody(_) => "client_body",
             Self::Spool { .. } => "spool",
         }
+    }
+}
+
+/// The answer's body broke off. Whoever passes it on must abort, never end cleanly: a part must not look like the
+/// whole.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerCut {
+    /// The connection ended.
+    #[error("the backend's answer broke off: {0}")]
+    Ended(String),
+    /// It is not in the coding that its head names.
+    #[error("the backend's answer cannot be understood: {0}")]
+    Malformed(#[from] Malformed),
+}
+
+impl From<AnswerCut> for UpstreamError {
+    fn from(cut: AnswerCut) -> Self {
+        match cut {
+            AnswerCut::Ended(cause) => Self::Broken { cause },
+            AnswerCut::Malformed(malformed) => malformed.into(),
+        }
+    }
+}
+
+impl From<Malformed> for UpstreamError {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed { cause: malformed.to_string() }
     }
 }
 

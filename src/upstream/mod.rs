@@ -11,7 +11,7 @@
 //! `health` says of each, `peer` finds an idle connection (`pool`) or dials one (`resolve`, `dial`, `tls`, `socket`),
 //! `connection` carries the exchange (its request by way of an `outbox`, with an `alarm` for its waits) and keeps the
 //! facts that decide what went wrong, [`http1`] says what the bytes mean, `body` and `spool` are the request's body, `send`
-//! walks through it all, `answer` is the body that streams back, `apart` goes on with a request whose answer came
+//! walks through it all with a `lease` of the connection, `answer` is the body that streams back, `apart` goes on with a request whose answer came
 //! first, `switch` is a connection that has left HTTP, `whole` reads an answer that is not streamed.
 
 mod address;
@@ -25,6 +25,7 @@ mod dial;
 mod error;
 mod health;
 pub mod http1;
+mod lease;
 mod outbox;
 mod peer;
 mod pool;
@@ -40,10 +41,10 @@ mod whole;
 mod tests;
 
 pub use address::{AddressError, PeerAddress};
-pub use answer::{AnswerCut, UpstreamBody};
+pub use answer::UpstreamBody;
 pub use balance::Balance;
 pub use body::{BodyLimits, ClientBody, RequestBody, SpooledBody};
-pub use error::{BodyError, BodyFault, UpstreamError};
+pub use error::{AnswerCut, BodyError, BodyFault, UpstreamError};
 pub use health::{Ejection, HealthCheck};
 pub use send::{Upstream, UpstreamSettings};
 pub use spool::{BodyMemory, Spool, SpoolSettings};

@@ -7,8 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::task::yield_now;
-
 use super::address::PeerAddress;
 use super::balance::{Candidate, Standing, fingerprint};
 use super::connection::Connection;
@@ -53,7 +51,9 @@ impl Peer {
         metric: PeerMetric,
     ) -> Self {
         let (upstream, keepalive, trust) = (Arc::clone(&settings.name), settings.keepalive, settings.trust.clone());
-        let pool = keepalive.map(|keepalive| Arc::new(Pool::new(keepalive, Arc::clone(&clock))));
+        let pool = keepalive.map(|keepalive| {
+            Arc::new(Pool::new(Arc::clone(&upstream), address.to_string(), keepalive, Arc::clone(&clock)))
+        });
         metric.set(true);
         Self {
             upstream,
@@ -77,8 +77,8 @@ impl Peer {
     }
 
     /// Where its connections go when they are done; `None` when none is kept.
-    pub(super) const fn pool(&self) -> Option<&Arc<Pool>> {
-        self.pool.as_ref()
+    pub(super) fn pool(&self) -> Option<&Arc<Pool>> {
+        self.pool.as_ref().filter(|pool| pool.is_open())
     }
 
     /// What the choice among peers needs to know.
@@ -149,24 +149,10 @@ impl Peer {
         }
     }
 
-    /// An idle connection, if there is one. For a request that must not be repeated a closing that the kernel knows
-    /// of is looked for first: one turn of the runtime has it told, and costs less than an order that may or may not
-    /// have arrived.
-    pub(super) async fn idle_connection(&self, repeatable: bool) -> Option<Box<Connection>> {
-        let pool = self.pool.as_ref()?;
-        loop {
-            let mut connection = pool.take()?;
-            if !self.leads_here(&connection) {
-                continue;
-            }
-            if repeatable {
-                return Some(connection);
-            }
-            yield_now().await;
-            if connection.is_ready() {
-                return Some(connection);
-            }
-        }
+    /// An idle connection, if there is one.
+    pub(super) fn idle_connection(&self) -> Option<Box<Connection>> {
+        let pool = self.pool()?;
+        std::iter::from_fn(|| pool.take()).find(|connection| self.leads_here(connection))
     }
 
     /// Whether a connection still leads to where the peer's name does: a backend that moved is followed also by those

@@ -2,15 +2,19 @@
 //!
 //! An idle connection may be closed by the backend at any moment; one that was seen closed, which is looked for when it
 //! is taken, is never handed out. What happens when it closes just as a request is written is decided in `send`.
+//!
+//! A peer that wrote what belongs to no answer does not keep to the ends that it states. That was seen in time once, and
+//! may not be the next time: none of its connections is used again.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
-use super::connection::Connection;
+use super::connection::{Connection, Idle as Found};
 use crate::clock::{Monotonic, SharedClock};
 
 /// The most idle connections kept to one peer.
@@ -18,8 +22,12 @@ pub(super) const MAX_IDLE: usize = 128;
 
 /// The idle connections to one peer.
 pub(super) struct Pool {
+    /// Whose it is, for the log: the upstream's name and the peer's address.
+    upstream: Arc<str>,
+    peer: String,
     keepalive: Duration,
     clock: SharedClock,
+    is_distrusted: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -37,16 +45,26 @@ struct Idle {
 }
 
 impl Pool {
-    pub(super) fn new(keepalive: Duration, clock: SharedClock) -> Self {
-        Self { keepalive, clock, state: Mutex::default() }
+    pub(super) fn new(upstream: Arc<str>, peer: String, keepalive: Duration, clock: SharedClock) -> Self {
+        Self { upstream, peer, keepalive, clock, is_distrusted: AtomicBool::new(false), state: Mutex::default() }
     }
 
-    /// The connection that was used last, if it can take a request now.
+    /// Whether connections are kept.
+    pub(super) fn is_open(&self) -> bool {
+        !self.is_distrusted.load(Ordering::Relaxed)
+    }
+
+    /// The connection that was used last, if it can take a request now: nothing must wait between this and its first byte.
     pub(super) fn take(&self) -> Option<Box<Connection>> {
         loop {
             let mut last = self.state.lock().idle.pop()?;
-            if self.clock.monotonic() < last.until && last.connection.is_ready() {
-                return Some(last.connection);
+            if self.clock.monotonic() >= last.until {
+                continue;
+            }
+            match last.connection.look() {
+                Found::Quiet => return Some(last.connection),
+                Found::Ended => {}
+                Found::Spoke => self.distrust(),
             }
         }
     }
@@ -55,6 +73,10 @@ impl Pool {
     pub(super) fn put(self: &Arc<Self>, mut connection: Box<Connection>) {
         connection.rest();
         let mut state = self.state.lock();
+        // Under the lock: whoever distrusts the peer empties the pool under it afterwards.
+        if !self.is_open() {
+            return;
+        }
         if state.idle.len() >= MAX_IDLE {
             state.idle.remove(0);
         }
@@ -65,13 +87,32 @@ impl Pool {
         }
     }
 
+    /// The peer wrote what belongs to no answer.
+    pub(super) fn distrust(&self) {
+        if self.is_distrusted.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.state.lock().idle.clear();
+        tracing::warn!(
+            upstream = &*self.upstream,
+            peer = self.peer,
+            "a backend wrote more than the answers that it was asked for; its connections are not used again until the next start or reload"
+        );
+    }
+
     /// Drops what has been idle for too long; the time until there may be more to drop, `None` when the pool is empty.
     fn reap_once(&self) -> Option<Duration> {
         let mut state = self.state.lock();
         let now = self.clock.monotonic();
-        state.idle.retain(|idle| now < idle.until);
+        // The oldest come first. What they were sent until now is looked at before they go.
+        let fresh = state.idle.partition_point(|idle| now >= idle.until);
+        let spoke = state.idle.drain(..fresh).any(|mut idle| idle.connection.look() == Found::Spoke);
         let next = state.idle.first().map(|oldest| oldest.until.since(now));
         state.reaping = next.is_some();
+        drop(state);
+        if spoke {
+            self.distrust();
+        }
         next
     }
 }

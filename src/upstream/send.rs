@@ -13,18 +13,40 @@ use http_body::Body as _;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::address::PeerAddress;
-use super::answer::{Lease, UpstreamBody, receive};
+use super::answer::{UpstreamBody, receive};
 use super::balance::{Balance, Candidate, order};
 use super::body::RequestBody;
 use super::connection::Trouble;
 use super::error::UpstreamError;
 use super::health::{Ejection, HealthCheck, watch};
 use super::http1::{BodyFraming, Persistence};
+use super::lease::Lease;
 use super::peer::Peer;
 use super::switch::{Switched, UpstreamTunnel};
 use super::tls::Trust;
 use crate::clock::SharedClock;
 use crate::telemetry::Metrics;
+
+/// Which connection a request is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// An idle one before a fresh one; it is kept afterwards.
+    Any,
+    /// A fresh one; it is kept afterwards.
+    Fresh,
+    /// A fresh one that ends with the answer.
+    Own,
+}
+
+impl Wanted {
+    /// What it is after the first try.
+    const fn again(self) -> Self {
+        match self {
+            Self::Any | Self::Fresh => Self::Fresh,
+            Self::Own => Self::Own,
+        }
+    }
+}
 
 /// How often one request is put on a connection at most: an idle one that turns out closed, a fresh one, and one more
 /// when even that closed before it took anything.
@@ -109,13 +131,35 @@ impl Upstream {
     pub async fn send_for(
         &self,
         key: Option<&str>,
+        request: Request<RequestBody>,
+    ) -> Result<Response<UpstreamBody>, UpstreamError> {
+        let wanted = if is_of_certain_end(&request) { Wanted::Any } else { Wanted::Own };
+        self.send_on(wanted, key, request).await
+    }
+
+    /// [`send_for`](Self::send_for), on a connection that carries nothing else, before or after. For a request whose
+    /// answer says who somebody is: no other answer can be taken for it, whatever a backend writes and when.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_alone(
+        &self,
+        key: Option<&str>,
+        request: Request<RequestBody>,
+    ) -> Result<Response<UpstreamBody>, UpstreamError> {
+        self.send_on(Wanted::Own, key, request).await
+    }
+
+    async fn send_on(
+        &self,
+        mut wanted: Wanted,
+        key: Option<&str>,
         mut request: Request<RequestBody>,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
-        let mut fresh = false;
+        give_way().await;
         for _ in 0..MAX_ATTEMPTS {
-            let repeatable = is_repeatable(&request);
-            let (lease, reused) = self.connection(key, fresh, repeatable).await?;
-            let peer = Arc::clone(lease.load.peer());
+            let lease = self.connection(key, wanted).await?;
+            let (peer, is_used) = (Arc::clone(lease.load.peer()), lease.connection.is_used);
             match self.exchange(lease, &mut request).await {
                 Ok(response) => {
                     peer.note_answer();
@@ -123,14 +167,14 @@ impl Upstream {
                 }
                 Err(Trouble::Unsent) => {}
                 // A connection that was idle may close at any time, which says nothing of its peer.
-                Err(Trouble::Unanswered(_)) if reused && repeatable => {}
-                Err(Trouble::Unanswered(error)) if reused => return Err(error),
+                Err(Trouble::Unanswered(_)) if is_used && is_repeatable(&request) => {}
+                Err(Trouble::Unanswered(error)) if is_used => return Err(error),
                 Err(Trouble::Unanswered(error) | Trouble::Final(error)) => {
                     self.note_error(&peer, &error);
                     return Err(error);
                 }
             }
-            fresh = true;
+            wanted = wanted.again();
         }
         Err(broken("each connection was closed before it took the request"))
     }
@@ -145,7 +189,8 @@ impl Upstream {
         key: Option<&str>,
         mut request: Request<RequestBody>,
     ) -> Result<Switched, UpstreamError> {
-        let (mut lease, _) = self.connection(key, true, false).await?;
+        give_way().await;
+        let mut lease = self.connection(key, Wanted::Own).await?;
         let peer = Arc::clone(lease.load.peer());
         let head = match self.first_answer(&mut lease, &mut request, Persistence::Upgrade).await {
             Ok(head) => head,
@@ -160,27 +205,27 @@ impl Upstream {
             let Lease { connection, load, .. } = lease;
             return Ok(Switched::Yes(head, UpstreamTunnel { io: connection.into_tunnel(), _load: load }));
         }
-        let received = receive(head, lease, std::mem::take(request.body_mut()))?;
-        peer.note_answer();
-        Ok(Switched::No(received))
+        let received = receive(head, lease, std::mem::take(request.body_mut())).await;
+        match &received {
+            Ok(_) => peer.note_answer(),
+            Err(error) => self.note_error(&peer, error),
+        }
+        received.map(Switched::No)
     }
 
-    /// A connection to the peer that is to have the request, or to the next that can be connected; whether it was used
-    /// before.
-    async fn connection(
-        &self,
-        key: Option<&str>,
-        fresh: bool,
-        repeatable: bool,
-    ) -> Result<(Lease, bool), UpstreamError> {
+    /// A connection to the peer that is to have the request, or to the next that can be connected.
+    async fn connection(&self, key: Option<&str>, wanted: Wanted) -> Result<Lease, UpstreamError> {
         let mut cause = String::from("there is no peer");
         for peer in self.peers_to_try(key) {
-            let (home, load) = (peer.pool().cloned(), peer.begin());
-            if !fresh && let Some(connection) = peer.idle_connection(repeatable).await {
-                return Ok((Lease { connection, home, load }, true));
+            let home = if wanted == Wanted::Own { None } else { peer.pool().cloned() };
+            let load = peer.begin();
+            if wanted == Wanted::Any
+                && let Some(connection) = peer.idle_connection()
+            {
+                return Ok(Lease { connection, home, load });
             }
             match peer.fresh_connection(self.connect_timeout).await {
-                Ok(connection) => return Ok((Lease { connection, home, load }, false)),
+                Ok(connection) => return Ok(Lease { connection, home, load }),
                 Err(error) => {
                     self.note_failure(peer);
                     cause = format!("{}: {error}", peer.address());
@@ -211,7 +256,10 @@ impl Upstream {
 
     /// A request failed at this peer, if it was the peer at which it failed.
     fn note_error(&self, peer: &Arc<Peer>, error: &UpstreamError) {
-        if matches!(error, UpstreamError::Broken { .. } | UpstreamError::Timeout { .. }) {
+        if matches!(
+            error,
+            UpstreamError::Broken { .. } | UpstreamError::Malformed { .. } | UpstreamError::Timeout { .. }
+        ) {
             self.note_failure(peer);
         }
     }
@@ -223,8 +271,15 @@ impl Upstream {
         request: &mut Request<RequestBody>,
     ) -> Result<Response<UpstreamBody>, Trouble> {
         let persistence = if lease.home.is_some() { Persistence::Persistent } else { Persistence::Close };
-        let head = self.first_answer(&mut lease, request, persistence).await?;
-        receive(head, lease, std::mem::take(request.body_mut())).map_err(Trouble::Final)
+        let head = self.first_answer(&mut lease, request, persistence).await.inspect_err(|trouble| {
+            // On a connection that was kept, what is no answer may be the rest of the one before.
+            if let (Trouble::Final(UpstreamError::Malformed { .. }), Some(home), true) =
+                (trouble, &lease.home, lease.connection.is_used)
+            {
+                home.distrust();
+            }
+        })?;
+        receive(head, lease, std::mem::take(request.body_mut())).await.map_err(Trouble::Final)
     }
 
     /// Sends the request on one connection and waits for the head of the answer, for as long as the request moves.
@@ -235,12 +290,6 @@ impl Upstream {
         persistence: Persistence,
     ) -> Result<Response<()>, Trouble> {
         let connection = &mut lease.connection;
-        give_way().await;
-        // What was known when it was taken may have changed. Bytes that came unasked would be read as this request's
-        // answer; and once its body has been asked for, a request cannot go elsewhere.
-        if !connection.is_ready() {
-            return Err(Trouble::Unsent);
-        }
         connection.begin(request, framing(request), persistence);
         let method = request.method().clone();
         let body = request.body_mut();
@@ -293,6 +342,13 @@ async fn give_way() {
         Poll::Pending
     })
     .await;
+}
+
+/// Whether a request, and the answer to it, end where everybody sees them end, as far as the request decides that. Not
+/// with a body: a backend that leaves it unread takes it for the next request. Not a HEAD: a backend may answer it with a
+/// body.
+fn is_of_certain_end(request: &Request<RequestBody>) -> bool {
+    request.body().is_end_stream() && *request.method() != Method::HEAD
 }
 
 /// Whether a request may be sent a second time though it may have been processed: a safe method (RFC 9110, 9.2.1),

@@ -1,10 +1,11 @@
 //! A socket to a peer: TCP, TLS over it, or a Unix socket.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read as _};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
@@ -24,6 +25,19 @@ impl Socket {
             Self::Tls(stream) => stream.get_ref().0.peer_addr().ok(),
             Self::Unix(_) => None,
         }
+    }
+
+    /// Reads what the kernel has, bytes of TLS as they are, without waiting and whatever the runtime knows of it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when there is nothing; the connection's own.
+    pub(super) fn read_now(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        let socket = match self {
+            Self::Tcp(socket) => SockRef::from(socket),
+            Self::Tls(stream) => SockRef::from(stream.get_ref().0),
+            Self::Unix(socket) => SockRef::from(socket),
+        };
+        (&*socket).read(bytes)
     }
 
     /// Whether what was written may wait in a buffer of ours, until it is flushed.

@@ -3,6 +3,7 @@
 
 mod answers;
 mod bodies;
+mod mixed;
 mod peers;
 mod repeats;
 mod reuse;

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::timeout;
 
 use super::answer::UpstreamBody;
-use super::error::UpstreamError;
+use super::error::{AnswerCut, UpstreamError};
 
 /// Why an answer cannot be understood.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +42,9 @@ pub async fn read_whole(
     match whole.map_err(|_| Unreadable::Broken(UpstreamError::Timeout { after: within }))? {
         Ok(whole) => Ok(whole.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Unreadable::Content("it is larger than the limit")),
-        Err(error) => Err(Unreadable::Broken(UpstreamError::Broken { cause: error.to_string() })),
+        Err(error) => Err(Unreadable::Broken(match error.downcast::<AnswerCut>() {
+            Ok(cut) => (*cut).into(),
+            Err(error) => UpstreamError::Broken { cause: error.to_string() },
+        })),
     }
 }

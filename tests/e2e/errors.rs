@@ -82,15 +82,26 @@ fn a_body_above_the_limit_is_413_however_it_is_framed() {
 }
 
 #[test]
-fn a_backend_that_is_away_is_502_and_one_that_is_late_504() {
+fn a_backend_that_is_away_or_not_understood_is_502_and_one_that_is_late_504() {
     let backend = echo();
     backend.on("/late", [Step::Hang]);
     backend.on("/garbage", [send("NONSENSE\r\n\r\n"), Step::Close]);
+    let cookie = "HTTP/1.1 200 OK\r\nSet-Cookie: a=s3cret\0\r\n\r\n";
+    backend.on("/cookie", [send(cookie), Step::Close]);
+    let chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnone\r\n";
+    backend.on("/chunks", [send(chunks), Step::Hang]);
+    backend.on("/folded", [send("HTTP/1.1 200 OK\r\nX-A: 1\r\n 2\r\nX-B : 3\r\nContent-Length: 0\r\n\r\n")]);
     backend.on("/silent", [Step::Close]);
     let late = gateway(Store::Embedded).with_backend(&backend).set("upstream.response_timeout", "1s").start();
     let mut browser = late.logged_in("42", "7");
     browser.get("/late").expect_refusal(504, "upstream_timeout");
-    browser.get("/garbage").expect_refusal(502, "upstream_unreachable");
+    browser.get("/garbage").expect_refusal(502, "bad_answer");
+    browser.get("/chunks").expect_refusal(502, "bad_answer");
+    browser.get("/cookie").expect_refusal(502, "bad_answer");
+    late.wait_log(&["line 2 of its head is malformed", "set-cookie"]);
+    assert!(late.log().iter().all(|line| !line.contains("s3cret")), "a cookie's value is in the log");
+    let folded = browser.get("/folded").expect(200);
+    assert_eq!((folded.header("x-a"), folded.header("x-b")), (Some("1 2"), Some("3")));
     browser.post("/silent").expect_refusal(502, "upstream_unreachable");
     assert!(late.metric("upstream_errors_total", "") >= 3.0);
 

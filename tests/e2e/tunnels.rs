@@ -176,7 +176,7 @@ fn a_101_that_is_not_the_answer_to_the_question_never_reaches_the_client() {
     ] {
         backend.on_head("/ws", [send(format!("HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n")), Step::Hang]);
         let mut wire = gateway.wire();
-        wire.send(gateway.handshake(&browser, "/ws", &[])).receive().expect_refusal(502, "upstream_unreachable");
+        wire.send(gateway.handshake(&browser, "/ws", &[])).receive().expect_refusal(502, "bad_answer");
     }
 }
 

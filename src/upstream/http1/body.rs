@@ -72,6 +72,16 @@ impl AnswerBody {
         }
     }
 
+    /// Whether everybody sees its end where it is seen here, by what has come of it.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        match &self.0 {
+            Ends::After(_) => true,
+            Ends::WithChunks(chunks) => chunks.is_plain(),
+            Ends::WithConnection => false,
+        }
+    }
+
     /// Whether the end of the connection, in this place, is the end of the body.
     #[must_use]
     pub const fn may_end_here(&self) -> bool {

@@ -51,6 +51,11 @@ impl Chunks {
         matches!(self.state, State::Over)
     }
 
+    /// Whether nothing was said but the data: sizes without blanks, zeros or extensions, and no trailers.
+    pub(super) const fn is_plain(&self) -> bool {
+        self.overhead == 0
+    }
+
     pub(super) fn read(&mut self, input: &mut BytesMut) -> Result<Step, Malformed> {
         loop {
             if let State::Data(left) = self.state {
@@ -74,7 +79,7 @@ impl Chunks {
     /// The state after a byte that is none of the data.
     fn after(&mut self, byte: u8) -> Result<State, Malformed> {
         let state = match (self.state, byte) {
-            (State::Start, _) => State::Size(digit(byte).ok_or(Malformed("a chunk has no size"))?),
+            (State::Start, _) => State::Size(digit(byte).ok_or(Malformed::new("a chunk has no size"))?),
             (State::Size(size) | State::AfterSize(size) | State::Extension(size), b'\r') => State::SizeEnd(size),
             (State::Size(size) | State::AfterSize(size), b';') => State::Extension(size),
             (State::Size(size) | State::AfterSize(size), b' ' | b'\t') => {
@@ -87,8 +92,8 @@ impl Chunks {
                 State::Size(0)
             }
             (State::Size(size), _) => {
-                let digit = digit(byte).ok_or(Malformed("a chunk's size is no number"))?;
-                let size = size.checked_mul(16).ok_or(Malformed("a chunk's size is too large"))?;
+                let digit = digit(byte).ok_or(Malformed::new("a chunk's size is no number"))?;
+                let size = size.checked_mul(16).ok_or(Malformed::new("a chunk's size is too large"))?;
                 State::Size(size | digit)
             }
             (State::Extension(size), byte) if byte != b'\n' => {
@@ -107,14 +112,18 @@ impl Chunks {
             }
             (State::TrailerLf, b'\n') => State::TrailerStart,
             (State::EndLf, b'\n') => State::Over,
-            _ => return Err(Malformed("a chunk does not end as one does")),
+            _ => return Err(Malformed::new("a chunk does not end as one does")),
         };
         Ok(state)
     }
 
     const fn count(&mut self) -> Result<(), Malformed> {
         self.overhead += 1;
-        if self.overhead > MOST_OVERHEAD { Err(Malformed("its chunks say too much beside the data")) } else { Ok(()) }
+        if self.overhead > MOST_OVERHEAD {
+            Err(Malformed::new("its chunks say too much beside the data"))
+        } else {
+            Ok(())
+        }
     }
 }
 

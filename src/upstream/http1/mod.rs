@@ -6,8 +6,10 @@
 
 mod body;
 mod chunks;
+mod framing;
 mod head;
+mod request;
 
 pub use body::{AnswerBody, Step};
 pub use head::{AnswerHead, HeadReader, MAX_HEAD, Malformed};
-pub(super) use head::{BodyFraming, Persistence, write_head};
+pub(super) use request::{BodyFraming, Persistence, write_head};

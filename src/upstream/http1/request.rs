@@ -1,0 +1,90 @@
+//! A request's head, written.
+
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderValue, Request};
+
+/// How a request's body is framed (RFC 9112, 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum BodyFraming {
+    /// There is none, and nothing says so.
+    None,
+    /// So many bytes.
+    Length(u64),
+    /// In chunks.
+    Chunked,
+}
+
+/// What a request says of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Persistence {
+    /// Nothing: it may carry another request.
+    Persistent,
+    /// The answer is its last.
+    Close,
+    /// It is to leave HTTP, for the protocol in `Upgrade`.
+    Upgrade,
+}
+
+/// Appends a request's head, in origin-form. The lines that frame the message are written from what is said here; those
+/// of the headers are left out.
+pub(in super::super) fn write_head<B>(
+    out: &mut Vec<u8>,
+    request: &Request<B>,
+    framing: BodyFraming,
+    persistence: Persistence,
+) {
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    for piece in [request.method().as_str(), " ", target, " HTTP/1.1\r\n"] {
+        out.extend_from_slice(piece.as_bytes());
+    }
+    for (name, value) in request.headers() {
+        if *name == CONNECTION || *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING {
+            continue;
+        }
+        write_line(out, name.as_str(), value.as_bytes());
+    }
+    match framing {
+        BodyFraming::None => {}
+        BodyFraming::Length(length) => {
+            write_line(out, CONTENT_LENGTH.as_str(), HeaderValue::from(length).as_bytes());
+        }
+        BodyFraming::Chunked => write_line(out, TRANSFER_ENCODING.as_str(), b"chunked"),
+    }
+    match persistence {
+        Persistence::Persistent => {}
+        Persistence::Close => write_line(out, CONNECTION.as_str(), b"close"),
+        Persistence::Upgrade => write_line(out, CONNECTION.as_str(), b"upgrade"),
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_that_frame_a_request_are_written_here_alone() {
+        let mut request = Request::post("http://elsewhere/a?b").header("host", "app").body(()).unwrap();
+        for (name, value) in [("content-length", "7"), ("transfer-encoding", "gzip"), ("connection", "keep-alive")] {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        for (framing, connection, lines) in [
+            (BodyFraming::None, Persistence::Persistent, ""),
+            (BodyFraming::Length(12), Persistence::Close, "content-length: 12\r\nconnection: close\r\n"),
+            (BodyFraming::Chunked, Persistence::Upgrade, "transfer-encoding: chunked\r\nconnection: upgrade\r\n"),
+        ] {
+            let mut out = Vec::new();
+            write_head(&mut out, &request, framing, connection);
+            let expected = format!("POST /a?b HTTP/1.1\r\nhost: app\r\n{lines}\r\n");
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+}
