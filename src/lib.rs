@@ -21,7 +21,7 @@
 //!                  5   the gateway's cookie out                              http
 //!                  6   cross-origin rule                                     http
 //!                  7   the client's claims out                               http
-//!                  8   a login: backend, store, cookie, in that order        config, http, store
+//!                  8   a login: backend, store, cookie, in that order        login, store
 //!                  9   session token → id → absent, ended, live, unavailable session, store
 //!                  10  the gateway's own endpoints
 //!                  11  decide → Permit or Denial                             policy
@@ -36,7 +36,7 @@
 //!
 //! # The three kinds of modules
 //!
-//! * **Pure**: [`session`], [`http`], [`policy`]. Data and the time in, decisions and effects out; no runtime, no store, no
+//! * **Pure**: [`session`], [`http`], [`policy`], [`login`]. Data and the time in, decisions and effects out; no runtime, no store, no
 //!   clock. What must be right is here, and tested as tables and properties.
 //! * **Edges**: [`proxy`] towards clients, [`upstream`] towards backends, [`store`] towards Redis or a file, [`admin`] towards
 //!   operators, [`audit`] and [`telemetry`] towards disks and scrapers.
@@ -63,6 +63,7 @@ pub mod entropy;
 pub mod health;
 pub mod http;
 pub mod json_line;
+pub mod login;
 pub mod network;
 pub mod policy;
 pub mod proxy;

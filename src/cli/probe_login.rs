@@ -12,19 +12,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use clap::Args;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, COOKIE, HOST, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use self::report::{Conclusion, Hidden, Report};
+use self::report::{Conclusion, Hidden, Report, cookie_names};
 use self::request::{Encoding, encode, field, header};
 use super::{BAD_CONFIGURATION, ConfigOption, FAILED, complain, say};
 use crate::clock::{Clock as _, SharedClock, SystemClock};
-use crate::config::{Capture, Config, HostHeader, LoginReading, UpstreamConfig, locate, process_environment};
-use crate::http::{
-    BrowserJar, IdentityPointers, LARGEST_ANSWER_TO_A_QUESTION, LoginIdentity, NotedHeaders, RequestFilter,
-    RequestHost, Target, drop_gateway_set_cookie, question_headers, take_gateway_cookie,
-};
-use crate::policy::{Permit, Route, rewrite};
+use crate::config::{Config, UpstreamConfig, locate, process_environment};
+use crate::http::{NotedHeaders, RequestFilter, RequestHost, Target, take_gateway_cookie};
+use crate::login::{Browser, Capture, Inquiry, LARGEST_ANSWER_TO_A_QUESTION, Question, Step};
+use crate::policy::{Permit, Route};
+use crate::proxy::outgoing::{Head, Sender, ask_for_what_can_be_read, without_body};
 use crate::telemetry::Metrics;
 use crate::upstream::{RequestBody, Upstream, UpstreamSettings, read_whole};
 
@@ -171,38 +170,28 @@ impl<'a> Probe<'a> {
 
     /// Sends the login, prints the report, and says whether a session would be made.
     async fn run(mut self, options: &ProbeOptions, fields: &[(String, String)]) -> bool {
-        let json = options.json || (!options.form && matches!(self.config.login.capture, Capture::Json(_)));
+        let json = options.json || (!options.form && matches!(self.config.login.rules.capture, Capture::Json(_)));
         let (kind, body) = encode(if json { Encoding::Json } else { Encoding::Form }, fields);
         let mut headers = self.client_headers(options);
         headers.insert(CONTENT_TYPE, kind);
-        let mut jar = BrowserJar::of_request(&headers, self.host.host());
         self.hidden.add_cookies(&headers);
-        let question = question_headers(&headers);
+        let own_cookie = &self.config.cookie.name;
+        let mut browser = Browser::of_request(own_cookie, &headers, self.host.host(), self.target.path());
 
         let peers: Vec<String> = self.settings.peers.iter().map(ToString::to_string).collect();
         say(format_args!("POST {} to {} ({})", self.target.as_str(), self.upstream.name(), peers.join(", ")));
-        let max = self.config.login.max_body;
-        let answer = match self.send(Method::POST, self.target, headers, body, max).await {
+        let answer = match self.send(Method::POST, self.target, headers, body, self.config.login.max_body).await {
             Ok(answer) => answer,
             Err(error) => {
                 complain(format_args!("  {error}"));
                 return false;
             }
         };
-        self.hidden.add_answer(&answer.headers, answer.body.as_deref().unwrap_or_default());
         self.show(&answer);
         let conclusion = match &answer.body {
-            _ if !self.config.login.is_success(answer.status) => Conclusion::NoSuccess(answer.status),
+            _ if !self.config.login.rules.is_success(answer.status) => Conclusion::NoSuccess(answer.status),
             Err(why) => Conclusion::Unreadable(why.clone()),
-            Ok(body) => match self.config.login.read(&answer.headers, body, &self.config.identity.rules) {
-                LoginReading::Failed => Conclusion::Failed,
-                LoginReading::Unfinished => Conclusion::Unfinished,
-                LoginReading::NoCookie => Conclusion::NoCookie,
-                LoginReading::Names(identity) => self.report().explain(identity, &answer.headers, body),
-                LoginReading::Ask { target, pointers } => {
-                    self.ask(&mut jar, &question, target, pointers, &answer.headers).await
-                }
-            },
+            Ok(body) => self.conclude(&mut browser, &answer, body).await,
         };
         say("");
         say(self.report().conclusion(&conclusion));
@@ -212,63 +201,45 @@ impl<'a> Probe<'a> {
         conclusion.is_session()
     }
 
-    /// Who the backend takes the browser for: before the login's cookies, then with them.
-    async fn ask(
-        &mut self,
-        jar: &mut BrowserJar,
-        question: &HeaderMap,
-        target: &Target,
-        pointers: &IdentityPointers,
-        login: &HeaderMap,
-    ) -> Conclusion {
-        for login_done in [false, true] {
-            if login_done {
-                // As the gateway, which drops a cookie of its own name.
-                let mut set = login.clone();
-                drop_gateway_set_cookie(&mut set, &self.config.cookie.name);
-                jar.receive(&set, self.target.path(), SystemClock.wall().as_micros() / 1_000_000);
-            }
-            let Some(cookies) = jar.cookie_header(target.path()) else { continue };
-            let mut headers = question.clone();
-            headers.insert(COOKIE, cookies);
-            let when =
-                if login_done { "with the cookies that the login set" } else { "with the request's own cookies" };
-            say(format_args!("\nGET {} {when}", target.as_str()));
-            let answer = match self.send(Method::GET, target, headers, Bytes::new(), LARGEST_ANSWER_TO_A_QUESTION).await
-            {
+    /// What the login's answer comes to, once the backend was asked what it takes.
+    async fn conclude(&mut self, browser: &mut Browser, login: &Answer, body: &Bytes) -> Conclusion {
+        let (mut headers, mut body) = (login.headers.clone(), body.clone());
+        let mut inquiry = Inquiry::new(&self.config.login.rules, &self.config.identity.rules);
+        let mut step = inquiry.read(browser, &headers, &body, SystemClock.wall().as_micros() / 1_000_000);
+        loop {
+            let Question { target, headers: asking } = match step {
+                Step::Settled(verdict) => return self.report().explain(verdict, &headers, &body),
+                Step::Ask(question) => question,
+            };
+            let sent: Vec<String> = cookie_names(&asking);
+            say(format_args!("\nGET {} with the cookies {}", target.as_str(), sent.join(", ")));
+            let max = LARGEST_ANSWER_TO_A_QUESTION;
+            let answer = match self.send(Method::GET, &target, asking.into(), Bytes::new(), max).await {
                 Ok(answer) => answer,
                 Err(error) => return Conclusion::Unreadable(error),
             };
-            self.hidden.add_answer(&answer.headers, answer.body.as_deref().unwrap_or_default());
             self.show(&answer);
-            let body = match answer.body {
+            headers = answer.headers;
+            body = match answer.body {
                 Ok(body) => body,
                 Err(why) => return Conclusion::Unreadable(why),
             };
-            let rules = &self.config.identity.rules;
-            match (login_done, LoginIdentity::from_whoami(answer.status, &body, pointers, rules)) {
-                (false, LoginIdentity::None) => {}
-                (false, _) => return Conclusion::NamedBefore,
-                (true, LoginIdentity::None) if !answer.status.is_success() => {
-                    return Conclusion::Refused(answer.status);
-                }
-                (true, identity) => return self.report().explain(identity, &answer.headers, &body),
-            }
+            step = inquiry.answered(browser, answer.status, &body);
         }
-        Conclusion::NoCookie
     }
 
     fn report(&self) -> Report<'_> {
-        Report { capture: &self.config.login.capture, hidden: &self.hidden }
+        Report { capture: &self.config.login.rules.capture, hidden: &self.hidden }
     }
 
-    fn show(&self, answer: &Answer) {
+    fn show(&mut self, answer: &Answer) {
+        self.hidden.add_answer(&answer.headers, answer.body.as_deref().unwrap_or_default());
         let body = answer.body.as_deref().map_err(String::as_str);
         say(self.report().answer(answer.status, &answer.headers, body));
     }
 
     /// What a client would have sent, as far as the gateway lets it through.
-    fn client_headers(&self, options: &ProbeOptions) -> HeaderMap {
+    fn client_headers(&self, options: &ProbeOptions) -> NotedHeaders {
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("session-gateway/", env!("CARGO_PKG_VERSION"))));
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
@@ -280,37 +251,28 @@ impl<'a> Probe<'a> {
         let mut headers = NotedHeaders::from(headers);
         filter.strip_request(&mut headers);
         let _ = take_gateway_cookie(&mut headers, &self.config.cookie.name);
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        headers.into_map()
+        ask_for_what_can_be_read(&mut headers);
+        headers
     }
 
     async fn send(
         &self,
         method: Method,
         target: &Target,
-        mut headers: HeaderMap,
+        headers: NotedHeaders,
         body: Bytes,
         max: usize,
     ) -> Result<Answer, String> {
-        let identity = &self.config.identity;
-        let permit = Permit::anonymous(&self.route);
-        rewrite(&mut headers, &permit, &identity.headers, identity.anonymous.as_ref())
-            .map_err(|error| error.to_string())?;
-        let host = self.host.header_value().clone();
-        let of_upstream = match &self.settings.host {
-            HostHeader::Preserve => host.clone(),
-            HostHeader::Fixed(fixed) => fixed.clone(),
-        };
-        headers.insert(HOST, of_upstream);
-        headers.insert("x-forwarded-host", host);
-        headers.insert("x-forwarded-for", HeaderValue::from_static("127.0.0.1"));
         let scheme = self.config.server.public_url.scheme();
-        headers.insert("x-forwarded-proto", HeaderValue::from_static(scheme.as_str()));
-        headers.insert("x-request-id", HeaderValue::from_static("probe-login"));
-        let mut request = Request::new(if body.is_empty() { RequestBody::Empty } else { RequestBody::Full(body) });
-        *request.method_mut() = method;
-        *request.uri_mut() = Uri::from(target.path_and_query().clone());
-        *request.headers_mut() = headers;
+        let head = Head { method: &method, target, host: &self.host, scheme, headers };
+        let (address, request_id) = (HeaderValue::from_static("127.0.0.1"), HeaderValue::from_static("probe-login"));
+        let sender = Sender { address: &address, request_id: &request_id };
+        let permit = Permit::anonymous(&self.route);
+        let mut request =
+            without_body(self.config, &permit, &self.settings.host, head, sender).map_err(|error| error.to_string())?;
+        if !body.is_empty() {
+            *request.body_mut() = RequestBody::Full(body);
+        }
         let (parts, body) = self.upstream.send(request).await.map_err(|error| error.to_string())?.into_parts();
         let body = read_whole(&parts.headers, body, max, self.settings.response_timeout)
             .await

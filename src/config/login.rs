@@ -1,8 +1,6 @@
 //! `[login]` and `[logout]`: which requests begin and end a session, and how a login names its user.
 
-use http::header::SET_COOKIE;
-use http::{HeaderMap, HeaderName, StatusCode};
-use serde_json::Value;
+use http::HeaderName;
 
 use super::error::Problems;
 use super::raw::{RawLogin, RawLoginHeader, RawLogout, RawWhoami};
@@ -12,9 +10,8 @@ use super::session::{endpoint_or_off, pattern, pointer};
 use super::table::Field;
 use super::tenants::request_path;
 use super::value::{Parsed, choice, header_name, memory_within, quoted};
-use crate::http::{
-    IdentityPointers, IdentityRules, JsonPointer, LoginHeaders, LoginIdentity, Target, is_unfinished, json_says_failure,
-};
+use crate::http::{JsonPointer, Target};
+use crate::login::{Capture, IdentityPointers, LoginHeaders, LoginRules};
 use crate::policy::PathPattern;
 
 /// Which requests are logins, and how their answers name a user.
@@ -22,85 +19,12 @@ use crate::policy::PathPattern;
 pub struct LoginConfig {
     /// The paths of logins, by POST. Never empty.
     pub paths: Vec<PathPattern>,
-    /// Where the identity is read.
-    pub capture: Capture,
-    /// Statuses that are a failed login although they look like success.
-    pub failure: Vec<u16>,
-    /// Where an answer says that something is still due before the user is logged in.
-    pub unless: Vec<JsonPointer>,
+    /// How their answers are read.
+    pub rules: LoginRules,
     /// The largest answer to a login, in bytes.
     pub max_body: usize,
     /// Where a browser without a session is sent: a path, perhaps with a query.
     pub login_url: String,
-}
-
-impl LoginConfig {
-    /// Whether an answer of this status may be a successful login: 2xx, and 3xx where the identity is not in the body.
-    /// Never 304, which has nothing to do with this login.
-    #[must_use]
-    pub fn is_success(&self, status: StatusCode) -> bool {
-        let redirects = !matches!(self.capture, Capture::Json(_));
-        let plausible =
-            status.is_success() || (redirects && status.is_redirection() && status != StatusCode::NOT_MODIFIED);
-        plausible && !self.failure.contains(&status.as_u16())
-    }
-
-    /// What an answer of such a status says. `headers` are the backend's as they came.
-    #[must_use]
-    pub fn read(&self, headers: &HeaderMap, body: &[u8], rules: &IdentityRules) -> LoginReading<'_> {
-        let document: Option<Value> = serde_json::from_slice(body).ok();
-        if let Some(document) = &document {
-            if json_says_failure(document) {
-                return LoginReading::Failed;
-            }
-            if is_unfinished(document, &self.unless) {
-                return LoginReading::Unfinished;
-            }
-        }
-        match &self.capture {
-            Capture::Json(pointers) => LoginReading::Names(LoginIdentity::from_json(body, pointers, &[], rules)),
-            Capture::Header(names) => LoginReading::Names(LoginIdentity::from_headers(headers, names, rules)),
-            Capture::Whoami { .. } if !headers.contains_key(SET_COOKIE) => LoginReading::NoCookie,
-            Capture::Whoami { target, pointers } => LoginReading::Ask { target, pointers },
-        }
-    }
-}
-
-/// What the answer to a login says by itself.
-#[derive(Debug)]
-pub enum LoginReading<'a> {
-    /// That the login failed.
-    Failed,
-    /// That something is still due before the user is logged in (`login.unless`).
-    Unfinished,
-    /// Nothing, and it set no cookie with which the backend could be asked.
-    NoCookie,
-    /// Who logged in, or that nobody did.
-    Names(LoginIdentity),
-    /// Nothing: the backend is to be asked, first with the request's own cookies, then with those of the answer. Were
-    /// the request's own enough, this login need not have succeeded for them to be enough now.
-    Ask {
-        /// What is asked.
-        target: &'a Target,
-        /// Where the answer names the user.
-        pointers: &'a IdentityPointers,
-    },
-}
-
-/// Where a login's identity is read.
-#[derive(Clone, Debug)]
-pub enum Capture {
-    /// In the JSON body of the answer.
-    Json(IdentityPointers),
-    /// In headers of the answer.
-    Header(LoginHeaders),
-    /// In the answer to a second request, made with the cookies that the login set.
-    Whoami {
-        /// What is asked: a path, perhaps with a query.
-        target: Target,
-        /// Where its JSON answer names the user.
-        pointers: IdentityPointers,
-    },
 }
 
 /// Which requests end sessions.
@@ -132,7 +56,7 @@ pub(super) fn login(raw: RawLogin, problems: &mut Problems) -> Option<LoginConfi
     };
     let failure = failure(&raw.failure, problems);
     let capture = capture(raw, problems)?;
-    Some(LoginConfig { paths, capture, failure, unless, max_body, login_url })
+    Some(LoginConfig { paths, rules: LoginRules { capture, failure, unless }, max_body, login_url })
 }
 
 fn paths(field: &Field<OneOrMany>, problems: &mut Problems) -> Vec<PathPattern> {
@@ -283,7 +207,7 @@ fn logout_paths(field: &Field<OneOrMany>, problems: &mut Problems) -> Vec<PathPa
 
 /// While the backend's own session outlives the gateway's, a login by `whoami` proves nothing and has to be done twice.
 pub(super) fn report_kept_cookies(raw: &RawLogout, login: Option<&LoginConfig>, problems: &mut Problems) {
-    let by_whoami = login.is_some_and(|login| matches!(login.capture, Capture::Whoami { .. }));
+    let by_whoami = login.is_some_and(|login| matches!(login.rules.capture, Capture::Whoami { .. }));
     if by_whoami && raw.clear_cookies.get().is_none_or(Vec::is_empty) {
         problems.warn(
             raw.clear_cookies.place(),

@@ -42,7 +42,7 @@ pub use admin::{AdminConfig, AdminRole, AdminToken};
 pub use digest::ConfigDigest;
 pub use error::{ConfigError, ConfigErrors};
 pub use identity::{ClientValue, IdentityConfig};
-pub use login::{Capture, LoginConfig, LoginReading, LogoutConfig};
+pub use login::{LoginConfig, LogoutConfig};
 pub use secrets::SecretsConfig;
 pub use server::{Mode, ProxyProtocol, ServerConfig};
 pub use session::{CacheControl, SessionConfig};

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::{Capture, Config, StoreKind};
+use super::{Config, StoreKind};
 use crate::http::{JsonPointer, SameSite};
+use crate::login::Capture;
 use crate::policy::{Auth, IdentityMode, PathPattern};
 use crate::upstream::PeerAddress;
 
@@ -59,7 +60,7 @@ fn the_eleven_lines_are_enough() {
     );
     let StoreKind::Redis { url, password: None, .. } = &config.store.kind else { panic!("{:?}", config.store) };
     assert_eq!(url.expose_secret(), "redis://127.0.0.1:6379/0");
-    let Capture::Json(pointers) = &config.login.capture else { panic!("{:?}", config.login.capture) };
+    let Capture::Json(pointers) = &config.login.rules.capture else { panic!("{:?}", config.login.rules.capture) };
     assert_eq!(
         pointers.tenant.iter().map(JsonPointer::as_str).collect::<Vec<_>>(),
         ["/user/customer_id", "/customer_id"]

@@ -9,6 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use ::http::header::{HeaderMap, HeaderValue, SET_COOKIE};
+use cookie::{Cookie, CookieBuilder};
 
 use super::{KnownName, NotedHeaders};
 use crate::session::SessionToken;
@@ -231,17 +232,14 @@ pub struct CookieAttributes {
 }
 
 impl CookieAttributes {
-    fn line(&self, value: &str, end: &str) -> HeaderValue {
+    /// What every line of this cookie has; a line that differs from it would leave the browser with two cookies.
+    fn with_value<'a>(&'a self, value: &'a str) -> CookieBuilder<'a> {
         let same_site = match self.same_site {
-            SameSite::Strict => "Strict",
-            SameSite::Lax => "Lax",
-            SameSite::None => "None",
+            SameSite::Strict => cookie::SameSite::Strict,
+            SameSite::Lax => cookie::SameSite::Lax,
+            SameSite::None => cookie::SameSite::None,
         };
-        let secure = if self.secure { "; Secure" } else { "" };
-        let mut line =
-            header_value(format!("{}={value}; Path=/; HttpOnly; SameSite={same_site}{secure}{end}", self.name));
-        line.set_sensitive(true);
-        line
+        Cookie::build((self.name.as_str(), value)).path("/").http_only(true).same_site(same_site).secure(self.secure)
     }
 }
 
@@ -253,28 +251,36 @@ pub fn session_set_cookie(
     token: &SessionToken,
     max_age: Option<Duration>,
 ) -> HeaderValue {
-    let end = max_age.map(|age| format!("; Max-Age={}", age.as_secs())).unwrap_or_default();
-    attributes.line(token.expose_secret(), &end)
+    let cookie = attributes.with_value(token.expose_secret());
+    let seconds = |age: Duration| i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
+    written(match max_age {
+        Some(age) => cookie.max_age(cookie::time::Duration::seconds(seconds(age))),
+        None => cookie,
+    })
 }
 
 /// The Set-Cookie line that takes the session's cookie away: the same attributes, or browsers keep it.
 #[must_use]
 pub fn expire_set_cookie(attributes: &CookieAttributes) -> HeaderValue {
-    attributes.line("", EXPIRED)
+    written(expired(attributes.with_value("")))
 }
 
 /// The Set-Cookie line that takes a backend's cookie (`clear_cookies`) away.
 #[must_use]
 pub fn expire_backend_cookie(name: &str, secure: bool) -> HeaderValue {
-    let secure = if secure { "; Secure" } else { "" };
-    header_value(format!("{name}=; Path=/{secure}{EXPIRED}"))
+    written(expired(Cookie::build((name, "")).path("/").secure(secure)))
 }
 
 /// Both, because old clients know only Expires.
-const EXPIRED: &str = "; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+fn expired(cookie: CookieBuilder<'_>) -> CookieBuilder<'_> {
+    cookie.max_age(cookie::time::Duration::ZERO).expires(cookie::time::OffsetDateTime::UNIX_EPOCH)
+}
 
-/// Names and tokens are visible ASCII by their types and the rest is written above, so this always succeeds; were it
-/// otherwise, an empty line sets nothing.
-fn header_value(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+/// Names and tokens are visible ASCII by their types, so this always succeeds; were it otherwise, an empty line sets
+/// nothing.
+fn written(cookie: CookieBuilder<'_>) -> HeaderValue {
+    let line = HeaderValue::try_from(cookie.build().to_string());
+    let mut line = line.unwrap_or_else(|_| HeaderValue::from_static(""));
+    line.set_sensitive(true);
+    line
 }

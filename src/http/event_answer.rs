@@ -14,7 +14,7 @@ use ::http::header::CONTENT_TYPE;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{JsonPointer, json_says_failure};
+use super::JsonPointer;
 
 /// What a successful answer says.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +75,12 @@ impl EventAnswer {
             Self::Other | Self::Unreadable => None,
         }
     }
+}
+
+/// Whether an answer says by itself that the login failed: `false` (and nothing else) at `/success` or `/ok`.
+#[must_use]
+pub fn json_says_failure(answer: &Value) -> bool {
+    ["success", "ok"].iter().any(|key| answer.get(key) == Some(&Value::Bool(false)))
 }
 
 const fn is_single(value: &Value) -> bool {

@@ -6,7 +6,7 @@
 //!
 //! The order in which the request path uses it: [`RequestFraming`] (bytes) → [`check_method`], [`Target`],
 //! [`request_host`] → [`client_address`] → [`take_gateway_cookie`] → [`OriginPolicy`] → [`RequestFilter`]; then, for
-//! answers, [`LoginIdentity`], [`RequestFilter::strip_response`] and [`drop_gateway_set_cookie`].
+//! answers, [`RequestFilter::strip_response`] and [`drop_gateway_set_cookie`].
 
 mod cookie;
 mod event_answer;
@@ -17,8 +17,6 @@ mod framing;
 mod headers;
 mod host;
 mod http2;
-mod identity;
-mod jar;
 mod method;
 mod navigation;
 mod noted;
@@ -26,9 +24,8 @@ mod origin;
 mod pointer;
 mod printable;
 mod proxy_header;
-mod question;
 mod refusal;
-mod remember;
+mod spelling;
 mod target;
 mod upgrade;
 mod websocket;
@@ -37,7 +34,7 @@ pub use cookie::{
     CookieAttributes, CookieNameError, GatewayCookieName, Presented, SameSite, drop_gateway_set_cookie,
     expire_backend_cookie, expire_set_cookie, session_set_cookie, take_gateway_cookie,
 };
-pub use event_answer::{EventAnswer, with_count};
+pub use event_answer::{EventAnswer, json_says_failure, with_count};
 pub use expectation::check_expectation;
 pub use fetch::{is_cross_site, is_preflight, is_websocket_upgrade};
 pub use forwarded::{client_address, forwarded_proto};
@@ -47,11 +44,6 @@ pub use headers::{
 };
 pub use host::{AllowedHosts, HostPatternError, RequestHost, request_host};
 pub use http2::{check_http2_head, http2_host};
-pub use identity::{
-    Encode, IdentityPointers, IdentityRules, LoginHeaders, LoginIdentity, TenantError, TenantFormat, is_unfinished,
-    json_says_failure,
-};
-pub use jar::BrowserJar;
 pub use method::{check_method, is_safe};
 pub use navigation::{is_navigation, login_redirect, safe_next};
 pub use noted::{KnownName, Lines, NotedHeaders};
@@ -59,9 +51,8 @@ pub use origin::{Origin, OriginPolicy, Scheme};
 pub use pointer::{JsonPointer, JsonPointerError};
 pub use printable::printable;
 pub use proxy_header::{MalformedProxyHeader, ProxiedFor, ProxyHeader};
-pub use question::{LARGEST_ANSWER_TO_A_QUESTION, question_headers};
 pub use refusal::Refusal;
-pub use remember::remembered;
+pub use spelling::{Encode, Finding, IdentityRules, TenantError, TenantFormat};
 pub use target::Target;
 pub use upgrade::Upgrade;
 pub use websocket::{FrameKind, FrameTracker, Taken, close_frame};

@@ -4,20 +4,19 @@
 
 use std::sync::Arc;
 
-use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, SET_COOKIE,
-};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::body::AnswerBody;
 use super::exchange::Exchange;
-use super::forward::{Cleared, ask_for_all, clean_answer, send};
-use super::questions::{Questions, read_answer};
+use super::forward::{Cleared, clean_answer, send};
+use super::outgoing::ask_for_what_can_be_read;
+use super::questions::{Questions, read_answer, unix_seconds};
 use super::respond::Failure;
 use super::services::Gateway;
 use super::verify::verify_tenant;
-use crate::config::LoginReading;
-use crate::http::{LoginIdentity, Presented, expire_backend_cookie, expire_set_cookie, remembered};
+use crate::http::{Presented, expire_backend_cookie, expire_set_cookie};
+use crate::login::{Inquiry, Step, Verdict, remembered};
 use crate::policy::{Permit, Route};
 use crate::session::{By, EndReason, Principal, StoreTime, UserAgent};
 use crate::sessions::{Issued, Newcomer};
@@ -29,18 +28,6 @@ pub(super) const OWN_REQUEST_MAX: usize = 1024 * 1024;
 
 /// The most cookies that are expired unasked.
 const MOST_CLEARED: usize = 50;
-
-/// What the backend's answer to a login says.
-enum Verdict {
-    /// The login failed.
-    Failed,
-    /// Nobody is logged in: a second factor is still due, say.
-    Nobody,
-    /// Somebody is.
-    LoggedIn(Principal),
-    /// The request's own cookies named a user already, so the answer proves nothing about this login.
-    NamedBefore,
-}
 
 /// Runs a login, and tells of one that came to nothing here.
 pub(super) async fn login(
@@ -75,18 +62,15 @@ async fn exchange_login(
     let body = cleared.content.buffer(gateway, OWN_REQUEST_MAX).await?;
     let content_type = cleared.headers.get(CONTENT_TYPE);
     let remembered = remembered(content_type, &body, &gateway.config().session.remember_field);
-    ask_for_all(&mut cleared.headers);
-    // What is compressed could not be read.
-    cleared.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    let mut backend = Questions::like(route, &cleared);
+    ask_for_what_can_be_read(&mut cleared.headers);
+    let mut backend = Questions::like(gateway, route, &cleared);
     let permit = Permit::anonymous(route);
     let (mut parts, upstream_body) = send(gateway, exchange, &permit, cleared).await?.into_parts();
     let said = parts.headers.clone();
     clean_answer(gateway, exchange, &mut parts.headers);
 
-    if !settings.is_success(parts.status) {
-        let failed = parts.status.is_client_error() || settings.failure.contains(&parts.status.as_u16());
-        let why = if failed {
+    if !settings.rules.is_success(parts.status) {
+        let why = if settings.rules.is_refusal(parts.status) {
             NoLogin::Failed(parts.status.as_u16())
         } else if parts.status.is_server_error() {
             NoLogin::Unanswered
@@ -99,7 +83,10 @@ async fn exchange_login(
     let body = read_answer(gateway, &permit, &parts.headers, upstream_body, settings.max_body).await?;
     match judge(gateway, exchange, &mut backend, &said, &body).await? {
         Verdict::Failed => tell_of_none(gateway, exchange, NoLogin::Failed(parts.status.as_u16())),
-        Verdict::Nobody => tell_of_none(gateway, exchange, NoLogin::Undecided),
+        Verdict::Unfinished | Verdict::NoCookie | Verdict::Refused(_) | Verdict::Unnamed => {
+            tell_of_none(gateway, exchange, NoLogin::Undecided);
+        }
+        Verdict::Bad(why) => return Err(Failure::BadIdentity(why)),
         Verdict::NamedBefore => {
             tell_of_none(gateway, exchange, NoLogin::Refused("named_before"));
             // The backend may have logged that user out meanwhile, or somebody else in.
@@ -122,7 +109,8 @@ async fn exchange_login(
     Ok(Response::from_parts(parts, AnswerBody::whole(body)))
 }
 
-/// What a login answer with a successful status says. `said` are the backend's headers as they came.
+/// What a login's answer with a successful status comes to, once the backend was asked what it takes. `said` are its
+/// headers as they came.
 async fn judge(
     gateway: &Gateway,
     exchange: &mut Exchange,
@@ -131,29 +119,16 @@ async fn judge(
     body: &[u8],
 ) -> Result<Verdict, Failure> {
     let config = gateway.config();
-    let identity = match config.login.read(said, body, &config.identity.rules) {
-        LoginReading::Failed => return Ok(Verdict::Failed),
-        LoginReading::Unfinished | LoginReading::NoCookie => return Ok(Verdict::Nobody),
-        LoginReading::Names(identity) => {
-            backend.receive_cookies(gateway, said);
-            identity
-        }
-        LoginReading::Ask { target, pointers } => {
-            if backend.whoami(gateway, exchange, target, pointers).await? != LoginIdentity::None {
-                return Ok(Verdict::NamedBefore);
+    let mut inquiry = Inquiry::new(&config.login.rules, &config.identity.rules);
+    let mut step = inquiry.read(&mut backend.browser, said, body, unix_seconds(gateway));
+    loop {
+        match step {
+            Step::Settled(verdict) => return Ok(verdict),
+            Step::Ask(question) => {
+                let (status, body) = backend.ask(gateway, exchange, question).await?;
+                step = inquiry.answered(&mut backend.browser, status, &body);
             }
-            backend.receive_cookies(gateway, said);
-            backend.whoami(gateway, exchange, target, pointers).await?
         }
-    };
-    named(identity)
-}
-
-fn named(identity: LoginIdentity) -> Result<Verdict, Failure> {
-    match identity {
-        LoginIdentity::None => Ok(Verdict::Nobody),
-        LoginIdentity::Principal(principal) => Ok(Verdict::LoggedIn(principal)),
-        LoginIdentity::Bad(why) => Err(Failure::BadIdentity(why)),
     }
 }
 
@@ -232,7 +207,7 @@ fn start_over(gateway: &Gateway, presented: &Presented, backend: &Questions) -> 
         headers.append(SET_COOKIE, expire_set_cookie(&config.cookie));
     }
     if config.logout.clear_cookies.is_empty() {
-        for name in backend.cookie_names(MOST_CLEARED) {
+        for name in backend.browser.cookie_names(MOST_CLEARED) {
             headers.append(SET_COOKIE, expire_backend_cookie(name, config.cookie.secure));
         }
     }

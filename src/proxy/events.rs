@@ -12,22 +12,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_LENGTH, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, SET_COOKIE,
+    CACHE_CONTROL, CONTENT_LENGTH, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, SET_COOKIE,
 };
 use http::{Method, Response};
 
 use super::body::AnswerBody;
 use super::endpoints::logged_out;
 use super::exchange::Exchange;
-use super::forward::{Cleared, ask_for_all, polish, send};
+use super::forward::{Cleared, polish, send};
 use super::lookup::LiveUse;
+use super::outgoing::{ask_for_all, ask_for_what_can_be_read};
 use super::questions::Questions;
 use super::respond::Failure;
 use super::services::Gateway;
 use super::verify::verify_tenant;
 use crate::audit::{ClientText, Outcome};
 use crate::entropy::spread;
-use crate::http::{EventAnswer, LoginIdentity, with_count};
+use crate::http::{EventAnswer, with_count};
+use crate::login::LoginIdentity;
 use crate::policy::{Denial, Ending, Event, Guard, Identity, Permit, Requester, Route, Verdict};
 use crate::session::{By, SessionId, StoreTime, TenantId, UserAgent};
 use crate::sessions::{Cuts, Newcomer};
@@ -138,7 +140,7 @@ pub(super) async fn run(
     let began = gateway.store().now().await.map_err(Failure::Store)?;
     let segment = event.tenant_segment();
     let path_tenant = segment.and_then(|segment| cleared.target.segments().nth(segment).map(Cow::into_owned));
-    let mut backend = Questions::like(call.route, &cleared);
+    let mut backend = Questions::like(gateway, call.route, &cleared);
     let (mut parts, body) = ask(gateway, exchange, call, cleared).await?.into_parts();
     let said = parts.headers.clone();
     polish(gateway, exchange, call.permit, &mut parts.headers);
@@ -202,14 +204,14 @@ async fn ask(
     let open = gateway.streams().register(call.live.id, call.cuts);
     cleared.content.cut_by(&open);
     cleared.content.complete_first();
-    ask_for_all(&mut cleared.headers);
     if call.event.reads_answer() {
-        // What is compressed could not be read.
-        cleared.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        ask_for_what_can_be_read(&mut cleared.headers);
         if cleared.method == Method::HEAD {
             // Nor could what is not sent; the app runs the same code for both.
             cleared.method = Method::GET;
         }
+    } else {
+        ask_for_all(&mut cleared.headers);
     }
     send(gateway, exchange, call.permit, cleared).await.map_err(|failure| match open.reason() {
         Some(reason) if failure.blames_the_body() => Failure::Denied(Denial::SessionEnded(reason)),

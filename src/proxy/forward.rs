@@ -1,33 +1,25 @@
 //! Forwarding: the cleared request, the permit's identity, one upstream; the answer streams back.
 
 use bytes::Bytes;
-use http::header::{
-    CACHE_CONTROL, Entry, HOST, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
-    OccupiedEntry, RANGE, VARY,
-};
-use http::{Method, Request, Response, Uri};
+use http::header::{CACHE_CONTROL, Entry, HeaderMap, HeaderValue, OccupiedEntry, VARY};
+use http::{Method, Request, Response};
 use http_body::Body as _;
 
 use super::client_body::ClientBody;
 use super::cut::Cuttable;
 use super::exchange::Exchange;
+use super::outgoing::{self, Head, Sender};
 use super::respond::Failure;
 use super::services::Gateway;
 use super::upstreams::BoundUpstream;
-use crate::config::{CacheControl, HostHeader, RequestBody as BodyMode};
-use crate::http::{KnownName, NotedHeaders, RequestHost, Scheme, Target, Upgrade};
-use crate::policy::{Denial, ForeignClaim, Identity, Permit, rewrite, rewrite_query};
-use crate::session::TenantId;
+use crate::config::{CacheControl, RequestBody as BodyMode};
+use crate::http::{NotedHeaders, RequestHost, Scheme, Target, Upgrade};
+use crate::policy::{Identity, Permit};
 use crate::sessions::OpenStream;
 use crate::upstream::{BodyError, BodyLimits, RequestBody, Switched, UpstreamBody};
 
 const COOKIE: HeaderValue = HeaderValue::from_static("Cookie");
 const PRIVATE: HeaderValue = HeaderValue::from_static("private");
-static EXPECT: KnownName = KnownName::new("expect");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A request of which everything that cannot be believed was refused or removed.
 pub(super) struct Cleared {
@@ -94,14 +86,6 @@ impl Content {
     }
 }
 
-/// Makes a request unconditional and for the whole answer: what is answered with a cookie of ours must not be a 304, nor
-/// a part.
-pub(super) fn ask_for_all(headers: &mut NotedHeaders) {
-    for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
-        headers.remove_named(&name);
-    }
-}
-
 /// Sends a request to the permit's upstream, on a connection that carries nothing else, and returns its answer as it
 /// came, but for hop-by-hop headers. For an answer that the gateway itself believes; most callers want [`forward`].
 pub(super) async fn send(
@@ -145,31 +129,15 @@ fn without_body(
     upstream: &BoundUpstream,
     cleared: &mut Cleared,
 ) -> Result<Request<RequestBody>, Failure> {
-    let config = gateway.config();
-    let mut headers = std::mem::take(&mut cleared.headers);
-
-    // Expectations are met here.
-    headers.remove(&EXPECT);
-    let mut headers = headers.into_map();
-    // The identity goes in last, after everything of that name went out.
-    rewrite(&mut headers, permit, &config.identity.headers, config.identity.anonymous.as_ref())
-        .map_err(|unwritable| Failure::Internal(unwritable.to_string()))?;
-    let forwarded_host = cleared.host.header_value().clone();
-    let host_value = match &upstream.host {
-        HostHeader::Preserve => forwarded_host.clone(),
-        HostHeader::Fixed(value) => value.clone(),
+    let head = Head {
+        method: &cleared.method,
+        target: &cleared.target,
+        host: &cleared.host,
+        scheme: cleared.scheme,
+        headers: std::mem::take(&mut cleared.headers),
     };
-    headers.insert(HOST, host_value);
-    headers.insert(X_FORWARDED_FOR, exchange.client.header_value().clone());
-    headers.insert(X_FORWARDED_HOST, forwarded_host);
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(cleared.scheme.as_str()));
-    headers.insert(X_REQUEST_ID, exchange.id.header_value().clone());
-
-    let mut request = Request::new(RequestBody::Empty);
-    *request.uri_mut() = uri(gateway, permit, &cleared.target)?;
-    *request.method_mut() = cleared.method.clone();
-    *request.headers_mut() = headers;
-    Ok(request)
+    let sender = Sender { address: exchange.client.header_value(), request_id: exchange.id.header_value() };
+    Ok(outgoing::without_body(gateway.config(), permit, &upstream.host, head, sender)?)
 }
 
 /// Gives a request its body.
@@ -232,27 +200,6 @@ pub(super) fn clean_answer(gateway: &Gateway, exchange: &Exchange, headers: &mut
     if dropped > 0 {
         let request_id = exchange.id.as_str();
         tracing::warn!(request_id, dropped, "dropped a Set-Cookie of the gateway's own name from the backend");
-    }
-}
-
-/// The target as the backend is to see it: a tenant in the query is the permit's, or gone.
-fn uri(gateway: &Gateway, permit: &Permit, target: &Target) -> Result<Uri, Failure> {
-    let identity = &gateway.config().identity;
-    let tenant = match permit.identity() {
-        Identity::Verified(verified) => Some(&verified.principal().tenant),
-        Identity::Anonymous => None,
-        Identity::AsClaimed => return Ok(Uri::from(target.path_and_query().clone())),
-    };
-    let Some(query) = target.query() else { return Ok(Uri::from(target.path_and_query().clone())) };
-    let same =
-        |claim: &str, tenant: &TenantId| identity.rules.canonical_tenant(claim).is_ok_and(|claim| claim == *tenant);
-    match rewrite_query(query, &identity.query, tenant, same) {
-        Ok(None) => Ok(Uri::from(target.path_and_query().clone())),
-        Ok(Some(query)) => {
-            let text = if query.is_empty() { target.path().to_owned() } else { format!("{}?{query}", target.path()) };
-            Uri::try_from(text).map_err(|error| Failure::Internal(format!("a rewritten query is no URI: {error}")))
-        }
-        Err(ForeignClaim) => Err(Failure::Denied(Denial::TenantMismatch)),
     }
 }
 

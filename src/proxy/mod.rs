@@ -22,6 +22,7 @@ mod io;
 mod listener;
 mod lookup;
 mod named;
+pub(crate) mod outgoing;
 mod proxy_protocol;
 mod questions;
 mod respond;

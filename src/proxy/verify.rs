@@ -11,8 +11,9 @@ use super::exchange::Exchange;
 use super::questions::Questions;
 use super::respond::Failure;
 use super::services::Gateway;
-use crate::config::{Capture, TenantsConfig};
-use crate::http::{IdentityPointers, LoginIdentity, Target};
+use crate::config::TenantsConfig;
+use crate::http::Target;
+use crate::login::{Capture, IdentityPointers, LoginIdentity};
 use crate::session::Principal;
 
 /// Verifies the tenant of a login, where that is configured.
@@ -30,7 +31,7 @@ pub(super) async fn verify_tenant(
         if attempt > 1 {
             tokio::time::sleep(settings.backoff * (attempt - 1)).await;
         }
-        match backend.ask(gateway, exchange, &target).await {
+        match backend.ask(gateway, exchange, backend.browser.question(&target)).await {
             Ok((status, body)) if status.is_success() => return confirm(gateway, principal, &body),
             Ok((status, _)) if status.is_client_error() => return Err(Failure::TenantRefused),
             Ok((status, _)) => {
@@ -57,10 +58,13 @@ fn filled(settings: &TenantsConfig, principal: &Principal) -> String {
 /// An answer may name the tenant itself; another one than the login's is a no.
 fn confirm(gateway: &Gateway, principal: &Principal, body: &[u8]) -> Result<(), Failure> {
     let config = gateway.config();
-    let (Capture::Json(pointers) | Capture::Whoami { pointers, .. }) = &config.login.capture else { return Ok(()) };
+    let (Capture::Json(pointers) | Capture::Whoami { pointers, .. }) = &config.login.rules.capture else {
+        return Ok(());
+    };
+    let Ok(answer) = serde_json::from_slice(body) else { return Ok(()) };
     let only_tenant =
         IdentityPointers { tenant: pointers.tenant.clone(), user: pointers.tenant.clone(), role: Vec::new() };
-    match LoginIdentity::from_json(body, &only_tenant, &[], &config.identity.rules) {
+    match LoginIdentity::from_json(&answer, &only_tenant, &config.identity.rules) {
         LoginIdentity::None => Ok(()),
         LoginIdentity::Principal(named) if named.tenant == principal.tenant => Ok(()),
         LoginIdentity::Principal(_) | LoginIdentity::Bad(_) => Err(Failure::TenantRefused),

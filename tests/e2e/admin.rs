@@ -250,7 +250,7 @@ on_both_stores!(a_minted_session_is_a_session_like_any_other, |store| {
     let answer = made.json();
     let line = answer["set_cookie"].as_str().expect("a line");
     let (pair, attributes) = line.split_once("; ").expect("attributes");
-    assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Lax; Max-Age=604800");
+    assert_eq!(attributes, "HttpOnly; SameSite=Lax; Path=/; Max-Age=604800");
     let (name, value) = pair.split_once('=').expect("a pair");
     assert_eq!(name, SESSION_COOKIE);
     let mut browser = gateway.browser();

@@ -18,7 +18,7 @@ async fn a_session_is_made_listed_shown_and_ended() {
     let location = got.headers[header::LOCATION].to_str().expect("text").to_owned();
     let made = got.expect(201);
     let line = made["set_cookie"].as_str().expect("a line");
-    assert!(line.starts_with("__Host-session=") && line.ends_with("; Secure; Max-Age=604800"), "{line}");
+    assert!(line.starts_with("__Host-session=") && line.ends_with("; Secure; Path=/; Max-Age=604800"), "{line}");
     assert_eq!(location, format!("/v1/sessions/{}", made["id"].as_str().expect("an id")));
     let shown = admin.get(&location).await.expect(200);
     assert_eq!((&shown["tenant"], &shown["user"], &shown["role"]), (&json!("acme"), &json!("7"), &json!("boss")));

@@ -10,8 +10,9 @@ use http::header::{CONTENT_TYPE, COOKIE, HeaderMap, SET_COOKIE};
 use http::{HeaderName, StatusCode};
 use serde_json::Value;
 
-use crate::config::Capture;
-use crate::http::{IdentityPointers, JsonPointer, LoginIdentity, printable};
+use crate::http::{JsonPointer, printable};
+use crate::login::{Capture, IdentityPointers, Verdict};
+use crate::session::Principal;
 
 /// The most lines about one answer's values, and how deep they are looked for.
 const MOST_VALUES: usize = 100;
@@ -132,28 +133,18 @@ impl Hidden {
 pub(super) enum Conclusion {
     /// The status is no success.
     NoSuccess(StatusCode),
-    /// The answer says that the login failed.
-    Failed,
-    /// Something is still due.
-    Unfinished,
-    /// No cookie was set with which the backend could be asked.
-    NoCookie,
-    /// The request's own cookies name a user already.
-    NamedBefore,
-    /// The whoami path refused to say.
-    Refused(StatusCode),
     /// The answer could not be read.
     Unreadable(String),
     /// Nobody is named; what is missing, and what might help.
     Nobody(Vec<String>),
-    /// Somebody is.
-    Identity(LoginIdentity),
+    /// Anything else.
+    Settled(Verdict),
 }
 
 impl Conclusion {
     /// Whether there would be a session.
     pub(super) const fn is_session(&self) -> bool {
-        matches!(self, Self::Identity(LoginIdentity::Principal(_)))
+        matches!(self, Self::Settled(Verdict::LoggedIn(_)))
     }
 }
 
@@ -257,10 +248,10 @@ impl Report<'_> {
             .find_map(|(part, list)| names(list).then_some(part))
     }
 
-    /// What an identity, or the lack of one, means for the operator.
-    pub(super) fn explain(&self, identity: LoginIdentity, headers: &HeaderMap, body: &[u8]) -> Conclusion {
-        if identity != LoginIdentity::None {
-            return Conclusion::Identity(identity);
+    /// What a verdict means for the operator, with the answer that it was read from last.
+    pub(super) fn explain(&self, verdict: Verdict, headers: &HeaderMap, body: &[u8]) -> Conclusion {
+        if verdict != Verdict::Unnamed {
+            return Conclusion::Settled(verdict);
         }
         let mut missing = Vec::new();
         if let Capture::Header(names) = self.capture {
@@ -295,19 +286,6 @@ impl Report<'_> {
     pub(super) fn conclusion(&self, conclusion: &Conclusion) -> String {
         match conclusion {
             Conclusion::NoSuccess(status) => format!("No session: {} is no success here.", status.as_str()),
-            Conclusion::Failed => String::from("No session: the answer says that the login failed."),
-            Conclusion::Unfinished => {
-                String::from("No session: something at `login.unless` is still due (a second factor, say).")
-            }
-            Conclusion::NoCookie => {
-                String::from("No session: no cookie was set with which the backend could be asked (`login.whoami`).")
-            }
-            Conclusion::NamedBefore => String::from(
-                "No session: the request's own cookies name a user already, so the answer proves nothing about this login.",
-            ),
-            Conclusion::Refused(status) => {
-                format!("No session: `login.whoami.path` answered {}, so nobody is logged in.", status.as_str())
-            }
             Conclusion::Unreadable(why) => format!("No session, and 502 for the client: {why}."),
             Conclusion::Nobody(missing) => {
                 let mut text = String::from("No session: the answer names nobody.");
@@ -316,20 +294,39 @@ impl Report<'_> {
                 }
                 text
             }
-            Conclusion::Identity(LoginIdentity::Principal(principal)) => {
-                let shown = |value: &str| self.hidden.show(value).unwrap_or_else(|| String::from("(hidden)"));
-                let role = principal.role.as_ref().map_or_else(
-                    || String::from("without a role"),
-                    |role| format!("with the role {}", shown(role.as_str())),
-                );
-                let (tenant, user) = (shown(principal.tenant.as_str()), shown(principal.user.as_str()));
-                format!("A session for user {user} of tenant {tenant}, {role}.")
-            }
-            Conclusion::Identity(LoginIdentity::Bad(why)) => {
-                format!("No session, and 502 bad_identity for the client: {why}.")
-            }
-            Conclusion::Identity(LoginIdentity::None) => String::from("No session: the answer names nobody."),
+            Conclusion::Settled(verdict) => self.verdict(verdict),
         }
+    }
+
+    fn verdict(&self, verdict: &Verdict) -> String {
+        match verdict {
+            Verdict::Failed => String::from("No session: the answer says that the login failed."),
+            Verdict::Unfinished => {
+                String::from("No session: something at `login.unless` is still due (a second factor, say).")
+            }
+            Verdict::NoCookie => {
+                String::from("No session: no cookie was set with which the backend could be asked (`login.whoami`).")
+            }
+            Verdict::NamedBefore => String::from(
+                "No session: the request's own cookies name a user already, so the answer proves nothing about this login.",
+            ),
+            Verdict::Refused(status) => {
+                format!("No session: `login.whoami.path` answered {}, so nobody is logged in.", status.as_str())
+            }
+            Verdict::Unnamed => String::from("No session: the answer names nobody."),
+            Verdict::LoggedIn(principal) => self.session_of(principal),
+            Verdict::Bad(why) => format!("No session, and 502 bad_identity for the client: {why}."),
+        }
+    }
+
+    fn session_of(&self, principal: &Principal) -> String {
+        let shown = |value: &str| self.hidden.show(value).unwrap_or_else(|| String::from("(hidden)"));
+        let role = principal
+            .role
+            .as_ref()
+            .map_or_else(|| String::from("without a role"), |role| format!("with the role {}", shown(role.as_str())));
+        let (tenant, user) = (shown(principal.tenant.as_str()), shown(principal.user.as_str()));
+        format!("A session for user {user} of tenant {tenant}, {role}.")
     }
 }
 
@@ -342,6 +339,12 @@ fn cookie_name(line: &[u8]) -> String {
     let name = line.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default();
     // Without `=` it would be a value without a name.
     if line.contains(&b'=') { printable(name.trim_ascii(), 64) } else { String::from("(without a name)") }
+}
+
+/// The names of the cookies that a request carries.
+pub(super) fn cookie_names(headers: &HeaderMap) -> Vec<String> {
+    let lines = headers.get_all(COOKIE).iter();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).map(cookie_name).collect()
 }
 
 fn is_below_secret(pointer: &str) -> bool {

@@ -10,8 +10,9 @@ use http::{HeaderValue, Method};
 use super::{BASE, LOCAL, auth, errors, valid};
 use crate::audit::AuditTarget;
 use crate::clock::WallTime;
-use crate::config::{AdminRole, Capture, Config, HostHeader, ProxyProtocol, RequestBody, StoreKind, locate};
+use crate::config::{AdminRole, Config, HostHeader, ProxyProtocol, RequestBody, StoreKind, locate};
 use crate::http::{JsonPointer, RequestHost, SameSite};
+use crate::login::Capture;
 use crate::policy::{Action, Auth, IdentityMode, Order, QueryRule, QueryRules, TenantNamed};
 use crate::session::EndReason;
 use crate::upstream::{Balance, PeerAddress};
@@ -224,12 +225,14 @@ fn compat_ends_with_its_own_date_else_with_the_common_one() {
 #[test]
 fn each_capture_reads_its_own_table() {
     let config = with("login = { capture = \"header\", header = { role = \"off\" } }");
-    let Capture::Header(headers) = config.login.capture else { panic!("{:?}", config.login.capture) };
+    let Capture::Header(headers) = config.login.rules.capture else { panic!("{:?}", config.login.rules.capture) };
     assert_eq!((headers.tenant.as_str(), headers.role), ("x-session-tenant", None));
     let config = with(
         "login = { capture = \"whoami\", whoami = { path = \"/me?full=1\", tenant = \"/t\", user = [\"/u\", \"/v\"] } }",
     );
-    let Capture::Whoami { target, pointers } = config.login.capture else { panic!("{:?}", config.login.capture) };
+    let Capture::Whoami { target, pointers } = config.login.rules.capture else {
+        panic!("{:?}", config.login.rules.capture)
+    };
     assert_eq!((target.as_str(), pointers.user.len(), pointers.role.len()), ("/me?full=1", 2, 0));
 }
 
@@ -250,7 +253,7 @@ fn words_of_several_sections_are_understood() {
     assert_eq!((limit.count.get(), limit.action), (3, crate::session::LimitAction::Deny));
     assert_eq!(config.identity.anonymous, Some(HeaderValue::from_static("1")));
     assert_eq!(config.identity.query, QueryRules::new(vec![(String::from("tenant"), QueryRule::Drop)]));
-    assert_eq!(config.login.failure, [200, 302]);
+    assert_eq!(config.login.rules.failure, [200, 302]);
     assert!(config.server.hosts.allows(&RequestHost::parse("a.test").expect("a host")));
 }
 

@@ -193,24 +193,24 @@ fn the_cookie_is_set_and_expired_with_the_same_attributes() {
     for (line, expected) in [
         (
             session_set_cookie(&production, &token(A), None),
-            format!("__Host-session={A}; Path=/; HttpOnly; SameSite=Lax; Secure"),
+            format!("__Host-session={A}; HttpOnly; SameSite=Lax; Secure; Path=/"),
         ),
         (
             session_set_cookie(&production, &token(A), Some(day)),
-            format!("__Host-session={A}; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=86400"),
+            format!("__Host-session={A}; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=86400"),
         ),
         (
             session_set_cookie(&development, &token(B), None),
-            format!("session-gateway={B}; Path=/; HttpOnly; SameSite=Strict"),
+            format!("session-gateway={B}; HttpOnly; SameSite=Strict; Path=/"),
         ),
         (
             expire_set_cookie(&production),
-            "__Host-session=; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
+            "__Host-session=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
                 .to_owned(),
         ),
         (
             expire_backend_cookie("remember_token", true),
-            "remember_token=; Path=/; Secure; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT".to_owned(),
+            "remember_token=; Secure; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT".to_owned(),
         ),
         (
             expire_backend_cookie("session", false),
@@ -220,6 +220,17 @@ fn the_cookie_is_set_and_expired_with_the_same_attributes() {
         assert_eq!(line.to_str().expect("visible ASCII"), expected);
     }
     assert!(!format!("{:?}", session_set_cookie(&production, &token(A), None)).contains(A));
+}
+
+#[test]
+fn what_is_set_is_read_back_as_what_it_is() {
+    let attributes = CookieAttributes { name: name(), same_site: SameSite::None, secure: true };
+    let line = session_set_cookie(&attributes, &token(A), Some(Duration::from_secs(60)));
+    let read = Cookie::parse(line.to_str().expect("ASCII")).expect("a cookie");
+    assert_eq!((read.name(), read.value(), read.path(), read.domain()), ("__Host-session", A, Some("/"), None));
+    assert_eq!((read.http_only(), read.secure()), (Some(true), Some(true)));
+    assert_eq!(read.same_site(), Some(cookie::SameSite::None));
+    assert_eq!(read.max_age().map(|age| age.whole_seconds()), Some(60));
 }
 
 #[test]
@@ -255,6 +266,29 @@ proptest! {
         let (again, same) = take(&left);
         prop_assert_eq!(again, Presented::None);
         prop_assert_eq!(same, left);
+    }
+
+    #[test]
+    fn another_reader_finds_ours_no_more_and_each_of_the_others(
+        pieces in proptest::collection::vec(
+            prop_oneof![
+                Just(format!("__Host-session={A}")), Just(format!("__HOST-SESSION = {A}")),
+                "[a-z]{1,3}=[a-z0-9.%]{0,4}", Just("\"__Host-session\"=x".to_owned()), Just(String::new()),
+            ],
+            0..8,
+        ),
+    ) {
+        // The `cookie` crate.
+        let read = |line: &str| -> Vec<(String, String)> {
+            let cookies = Cookie::split_parse(line).flatten();
+            cookies.map(|cookie| (cookie.name().to_owned(), cookie.value().to_owned())).collect()
+        };
+        let is_ours = |name: &str| name.to_ascii_lowercase().contains("session");
+        let line = pieces.join("; ");
+        let (_, left) = take(&[line.as_bytes()]);
+        let left: Vec<_> = left.iter().flat_map(|line| read(std::str::from_utf8(line).expect("ASCII"))).collect();
+        let others: Vec<_> = read(&line).into_iter().filter(|(name, _)| !is_ours(name)).collect();
+        prop_assert_eq!(left, others);
     }
 
     #[test]

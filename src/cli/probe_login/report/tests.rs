@@ -2,11 +2,16 @@ use http::HeaderValue;
 use serde_json::json;
 
 use super::*;
-use crate::http::IdentityRules;
+use crate::session::{TenantId, UserId};
 
 fn capture(tenant: &str, user: &str) -> Capture {
     let pointer = |text: &str| vec![JsonPointer::parse(text).expect(text)];
     Capture::Json(IdentityPointers { tenant: pointer(tenant), user: pointer(user), role: pointer("/user/role") })
+}
+
+fn logged_in(tenant: &str, user: &str) -> Verdict {
+    let tenant = TenantId::parse(tenant).expect("a tenant");
+    Verdict::LoggedIn(Principal { tenant, user: UserId::parse(user).expect("a user"), role: None })
 }
 
 fn flask() -> Value {
@@ -52,7 +57,8 @@ fn values_are_shown_only_where_an_identity_may_stand_and_secrets_nowhere() {
 
 #[test]
 fn a_pointer_at_a_secret_does_not_make_it_visible() {
-    let body = json!({"token": "t0ken-value", "uid": "hunter2", "id": "cookie-value"}).to_string();
+    let json = json!({"token": "t0ken-value", "uid": "hunter2", "id": "cookie-value"});
+    let body = json.to_string();
     let mut headers = HeaderMap::new();
     headers.append(SET_COOKIE, HeaderValue::from_static("s=cookie-value"));
     let mut hidden = Hidden::default();
@@ -61,9 +67,8 @@ fn a_pointer_at_a_secret_does_not_make_it_visible() {
     for (tenant, user) in [("/token", "/uid"), ("/uid", "/token"), ("/id", "/id")] {
         let capture = capture(tenant, user);
         let report = Report { capture: &capture, hidden: &hidden };
-        let Capture::Json(pointers) = &capture else { panic!("it is json") };
-        let identity = LoginIdentity::from_json(body.as_bytes(), pointers, &[], &IdentityRules::default());
-        let conclusion = report.explain(identity, &headers, body.as_bytes());
+        let [tenant, user] = [tenant, user].map(|at| json.pointer(at).and_then(Value::as_str).expect("a text"));
+        let conclusion = report.explain(logged_in(tenant, user), &headers, body.as_bytes());
         assert!(conclusion.is_session());
         let text = report.answer(StatusCode::OK, &headers, Ok(body.as_bytes())) + &report.conclusion(&conclusion);
         for secret in ["t0ken-value", "hunter2", "cookie-value"] {
@@ -88,7 +93,7 @@ fn pointers_that_miss_get_a_suggestion() {
     }
     let capture = capture("/customer", "/user/user_id");
     let report = Report { capture: &capture, hidden: &Hidden::default() };
-    let conclusion = report.explain(LoginIdentity::None, &HeaderMap::new(), flask().to_string().as_bytes());
+    let conclusion = report.explain(Verdict::Unnamed, &HeaderMap::new(), flask().to_string().as_bytes());
     let text = report.conclusion(&conclusion);
     assert!(text.contains("no tenant at /customer; try `login.tenant = [\"/user/customer_id\"]`"), "{text}");
     assert!(!text.contains("no user"), "{text}");

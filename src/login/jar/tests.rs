@@ -60,6 +60,28 @@ fn the_backend_is_asked_with_the_cookies_that_a_browser_would_send() {
 }
 
 #[test]
+fn the_dates_that_frameworks_write_are_understood() {
+    for (date, over) in [
+        // Django, Flask, Rails, Express, PHP and Spring of today.
+        ("Thu, 01 Jan 1970 00:00:00 GMT", true),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", false),
+        // Werkzeug before 2.1, PHP before 7, Tomcat.
+        ("Thu, 01-Jan-1970 00:00:00 GMT", true),
+        ("Fri, 01-Jan-2100 00:00:00 GMT", false),
+        // RFC 850 and asctime.
+        ("Wednesday, 09-Jun-21 10:18:14 GMT", true),
+        ("Wed Jun  9 10:18:14 2021", true),
+        // What is no date leaves the cookie until the browser ends.
+        ("0", false),
+        ("", false),
+        ("soon", false),
+    ] {
+        let expected = if over { "" } else { "s=1" };
+        assert_eq!(sent(&[], &[&format!("s=1; Path=/; Expires={date}")], "/"), expected, "{date}");
+    }
+}
+
+#[test]
 fn an_address_is_covered_by_itself_only() {
     for (host, domain, sends) in [
         ("127.0.0.1", "127.0.0.1", true),

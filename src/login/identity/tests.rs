@@ -2,6 +2,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::http::{Encode, TenantFormat};
+use crate::login::rules::Reading;
+use crate::login::{Capture, LoginRules};
+use crate::session::{Role, TenantId};
 
 fn pointers(texts: &[&str]) -> Vec<JsonPointer> {
     texts.iter().map(|text| JsonPointer::parse(text).expect(text)).collect()
@@ -16,7 +20,19 @@ fn usual() -> IdentityPointers {
 }
 
 fn read_with(rules: IdentityRules, body: &str) -> LoginIdentity {
-    LoginIdentity::from_json(body.as_bytes(), &usual(), &pointers(&["/mfa_required", "/requires_2fa"]), &rules)
+    read_bytes(rules, body.as_bytes())
+}
+
+fn read_bytes(rules: IdentityRules, body: &[u8]) -> LoginIdentity {
+    let login = LoginRules {
+        capture: Capture::Json(usual()),
+        failure: Vec::new(),
+        unless: pointers(&["/mfa_required", "/requires_2fa"]),
+    };
+    match login.read(&HeaderMap::new(), body, &rules) {
+        Reading::Names(identity) => identity,
+        _ => LoginIdentity::None,
+    }
 }
 
 fn read(body: &str) -> LoginIdentity {
@@ -129,43 +145,9 @@ fn percent_encoding_keeps_different_values_different_and_counts_after_encoding()
 }
 
 #[test]
-fn a_tenant_has_one_spelling_in_its_format() {
-    let rules = |tenant_format| IdentityRules { tenant_format, encode: Encode::Refuse };
-    let id = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
-    for (format, raw, expected) in [
-        (TenantFormat::Exact, "007", Ok("007")),
-        (TenantFormat::Exact, "a b", Err(TenantError::Value(IdentityValueError::Character))),
-        (TenantFormat::Exact, "", Err(TenantError::Value(IdentityValueError::Empty))),
-        (TenantFormat::Int, "007", Ok("7")),
-        (TenantFormat::Int, "7", Ok("7")),
-        (TenantFormat::Int, "-07", Ok("-7")),
-        (TenantFormat::Int, "000", Ok("0")),
-        (TenantFormat::Int, "-0", Ok("0")),
-        (TenantFormat::Int, "99999999999999999999999", Ok("99999999999999999999999")),
-        (TenantFormat::Int, "+7", Err(TenantError::NotAnInteger)),
-        (TenantFormat::Int, " 7", Err(TenantError::NotAnInteger)),
-        (TenantFormat::Int, "7.0", Err(TenantError::NotAnInteger)),
-        (TenantFormat::Int, "", Err(TenantError::NotAnInteger)),
-        (TenantFormat::Int, "-", Err(TenantError::NotAnInteger)),
-        (TenantFormat::Int, "\u{667}", Err(TenantError::NotAnInteger)),
-        (TenantFormat::Uuid, "0F1E2D3C-4B5A-6978-8796-A5B4C3D2E1F0", Ok(id)),
-        (TenantFormat::Uuid, "0f1e2d3c4b5a69788796a5b4c3d2e1f0", Ok(id)),
-        (TenantFormat::Uuid, "0f1e2d3c4-b5a-6978-8796-a5b4c3d2e1f0", Err(TenantError::NotAUuid)),
-        (TenantFormat::Uuid, "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1-0", Err(TenantError::NotAUuid)),
-        (TenantFormat::Uuid, "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1fg", Err(TenantError::NotAUuid)),
-        (TenantFormat::Uuid, "7", Err(TenantError::NotAUuid)),
-    ] {
-        let tenant = rules(format).canonical_tenant(raw);
-        assert_eq!(tenant.as_ref().map(TenantId::as_str).map_err(|error| *error), expected, "{format:?} {raw:?}");
-        assert_eq!(rules(format).shown_tenant(raw), tenant);
-        if let Ok(tenant) = tenant {
-            assert_eq!(rules(format).canonical_tenant(tenant.as_str()), Ok(tenant), "stable");
-        }
-    }
-    // What the gateway shows is encoded already.
-    assert_eq!(PERCENT.shown_tenant("a%20b"), PERCENT.canonical_tenant("a b"));
-    let body = json!({"customer_id": 7, "user_id": "u"}).to_string();
-    assert!(matches!(read_with(rules(TenantFormat::Uuid), &body), LoginIdentity::Bad(_)));
+fn a_tenant_that_is_not_of_its_format_makes_no_session() {
+    let rules = IdentityRules { tenant_format: TenantFormat::Uuid, encode: Encode::Refuse };
+    assert!(matches!(read_with(rules, r#"{"customer_id": 7, "user_id": "u"}"#), LoginIdentity::Bad(_)));
 }
 
 #[test]
@@ -219,7 +201,7 @@ proptest! {
 
     #[test]
     fn no_bytes_make_it_panic(body in proptest::collection::vec(any::<u8>(), 0..60)) {
-        let _ = LoginIdentity::from_json(&body, &usual(), &[], &PERCENT);
+        let _ = read_bytes(PERCENT, &body);
     }
 }
 

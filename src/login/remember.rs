@@ -4,7 +4,7 @@ use ::http::HeaderValue;
 use memchr::memmem;
 use serde_json::Value;
 
-use super::JsonPointer;
+use crate::http::JsonPointer;
 
 /// RFC 2046 section 5.1.1.
 const LONGEST_BOUNDARY: usize = 70;

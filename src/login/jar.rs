@@ -1,18 +1,20 @@
 //! The Cookie header that a browser would send after an answer: for the whoami capture, which asks the backend who has
 //! just logged in, with the cookies that the login set.
 //!
-//! RFC 6265 section 5, as far as one exchange needs it. It keeps nothing beyond that exchange. Attributes that only
+//! RFC 6265 section 5, as far as one exchange needs it; attributes are read by the `cookie` crate. It keeps nothing
+//! beyond that exchange. Attributes that only
 //! limit where a browser sends a cookie from (Secure, HttpOnly, SameSite) do not matter here: the question goes to the
 //! same backend, for the same browser.
 
 use ::http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
+use cookie::Cookie;
+use cookie::time::{Duration, OffsetDateTime};
 
-mod date;
 #[cfg(test)]
 mod tests;
 
-#[derive(Clone, Debug)]
-struct Cookie {
+#[derive(Clone)]
+struct Kept {
     name: Vec<u8>,
     value: Vec<u8>,
     /// `None`: it came with the request, which does not say for which path it was set.
@@ -21,16 +23,16 @@ struct Cookie {
 
 /// The cookies of one browser for one host.
 #[derive(Clone)]
-pub struct BrowserJar {
+pub(super) struct BrowserJar {
     host: Box<str>,
-    cookies: Vec<Cookie>,
+    cookies: Vec<Kept>,
 }
 
 impl BrowserJar {
     /// The jar as a request shows it. `host` is the request's host in lower case, without a port. Take the gateway's own
     /// cookie out of the request before.
     #[must_use]
-    pub fn of_request(headers: &HeaderMap, host: &str) -> Self {
+    pub(super) fn of_request(headers: &HeaderMap, host: &str) -> Self {
         let lines = headers.get_all(COOKIE).iter();
         let pieces = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
         let cookies = pieces
@@ -38,7 +40,7 @@ impl BrowserJar {
             .filter(|piece| !piece.is_empty())
             .map(|piece| {
                 let (name, value) = name_and_value(piece);
-                Cookie { name: name.to_vec(), value: value.to_vec(), path: None }
+                Kept { name: name.to_vec(), value: value.to_vec(), path: None }
             })
             .collect();
         Self { host: host.into(), cookies }
@@ -46,36 +48,36 @@ impl BrowserJar {
 
     /// Takes in the Set-Cookie lines of the answer to a request for `path`. `unix_seconds` is the time that Expires is
     /// compared with. Drop lines of the gateway's own name before.
-    pub fn receive(&mut self, headers: &HeaderMap, path: &str, unix_seconds: u64) {
+    pub(super) fn receive(&mut self, headers: &HeaderMap, path: &str, unix_seconds: u64) {
         for line in headers.get_all(SET_COOKIE) {
             self.receive_line(line.as_bytes(), path.as_bytes(), unix_seconds);
         }
     }
 
     fn receive_line(&mut self, line: &[u8], request_path: &[u8], unix_seconds: u64) {
-        let mut parts = line.split(|byte| *byte == b';');
-        let (name, value) = name_and_value(parts.next().unwrap_or_default());
+        let end = memchr::memchr(b';', line).unwrap_or(line.len());
+        let (name, value) = name_and_value(line.get(..end).unwrap_or_default());
         if name.is_empty() && value.is_empty() {
             return;
         }
-        let attributes = Attributes::read(parts);
-        if attributes.domain.is_some_and(|domain| !self.is_covered_by(domain)) {
+        let attributes = Attributes::read(line.get(end + 1..).unwrap_or_default());
+        if attributes.domain.as_deref().is_some_and(|domain| !self.is_covered_by(domain)) {
             return;
         }
-        let path = attributes.path.unwrap_or_else(|| default_path(request_path));
+        let path = attributes.path.as_ref().map_or_else(|| default_path(request_path), String::as_bytes);
         // The browser replaces a cookie of the same name and path. One that came with the request has an unknown path;
         // a login that sets the name again means the same cookie.
         self.cookies.retain(|cookie| {
             cookie.name != name || cookie.path.as_ref().is_some_and(|of_cookie| of_cookie.as_slice() != path)
         });
         if !attributes.is_expired(unix_seconds) {
-            self.cookies.push(Cookie { name: name.to_vec(), value: value.to_vec(), path: Some(path.to_vec()) });
+            self.cookies.push(Kept { name: name.to_vec(), value: value.to_vec(), path: Some(path.to_vec()) });
         }
     }
 
     /// The names of its first cookies, each once, as far as they can stand in a Set-Cookie line: as tokens (RFC 6265).
     #[must_use]
-    pub fn names(&self, most: usize) -> Vec<&str> {
+    pub(super) fn names(&self, most: usize) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for cookie in &self.cookies {
             let Ok(name) = std::str::from_utf8(&cookie.name) else { continue };
@@ -88,9 +90,9 @@ impl BrowserJar {
 
     /// The Cookie header for a request to `path`: longest paths first, then as they came. `None` without any cookie.
     #[must_use]
-    pub fn cookie_header(&self, path: &str) -> Option<HeaderValue> {
+    pub(super) fn cookie_header(&self, path: &str) -> Option<HeaderValue> {
         let path = path.split('?').next().unwrap_or_default().as_bytes();
-        let mut sent: Vec<&Cookie> = self
+        let mut sent: Vec<&Kept> = self
             .cookies
             .iter()
             .filter(|cookie| cookie.path.as_ref().is_none_or(|of_cookie| path_matches(path, of_cookie)))
@@ -112,14 +114,14 @@ impl BrowserJar {
     }
 
     /// RFC 6265 section 5.1.3; an address is covered by itself only, which a name with a dot before it never equals.
-    fn is_covered_by(&self, domain: &[u8]) -> bool {
-        let domain = domain.strip_prefix(b".").unwrap_or(domain).to_ascii_lowercase();
-        let host = self.host.as_bytes();
+    fn is_covered_by(&self, domain: &str) -> bool {
+        let domain = domain.strip_prefix('.').unwrap_or(domain);
+        let host = &*self.host;
         if host == domain {
             return true;
         }
-        let is_address = host.starts_with(b"[") || host.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
-        !is_address && host.strip_suffix(domain.as_slice()).is_some_and(|rest| rest.ends_with(b"."))
+        let is_address = host.starts_with('[') || host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        !is_address && host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
     }
 }
 
@@ -140,55 +142,37 @@ fn name_and_value(pair: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// The attributes that decide whether and where a cookie is sent; of several of one kind the last counts.
-#[derive(Default)]
-struct Attributes<'a> {
-    domain: Option<&'a [u8]>,
-    path: Option<&'a [u8]>,
-    /// Whether Max-Age says that it is over.
-    over: Option<bool>,
-    /// Expires, in seconds since 1970.
-    expires: Option<i64>,
+/// The attributes that decide whether and where a cookie is sent, as the `cookie` crate reads them.
+struct Attributes {
+    domain: Option<String>,
+    path: Option<String>,
+    max_age: Option<Duration>,
+    expires: Option<OffsetDateTime>,
 }
 
-impl<'a> Attributes<'a> {
-    fn read(parts: impl Iterator<Item = &'a [u8]>) -> Self {
-        let mut attributes = Self::default();
-        for part in parts {
-            let (name, value) = match memchr::memchr(b'=', part) {
-                None => continue,
-                Some(_) => name_and_value(part),
-            };
-            if name.eq_ignore_ascii_case(b"domain") {
-                attributes.domain = Some(value).filter(|domain| !domain.is_empty());
-            } else if name.eq_ignore_ascii_case(b"path") {
-                attributes.path = Some(value).filter(|path| path.starts_with(b"/"));
-            } else if name.eq_ignore_ascii_case(b"max-age") {
-                attributes.over = max_age_is_over(value).or(attributes.over);
-            } else if name.eq_ignore_ascii_case(b"expires") {
-                attributes.expires = date::parse(value).or(attributes.expires);
-            }
+impl Attributes {
+    /// `parts` are what follows the first semicolon. Name and value are not the crate's to read: it takes no cookie
+    /// without a name, and no bytes that are not UTF-8.
+    fn read(parts: &[u8]) -> Self {
+        let line = [b"x=;", parts].concat();
+        let cookie = Cookie::parse(String::from_utf8_lossy(&line)).ok();
+        let cookie = cookie.as_ref();
+        Self {
+            domain: cookie.and_then(Cookie::domain).map(str::to_ascii_lowercase),
+            path: cookie.and_then(Cookie::path).filter(|path| path.starts_with('/')).map(str::to_owned),
+            max_age: cookie.and_then(Cookie::max_age),
+            expires: cookie.and_then(Cookie::expires_datetime),
         }
-        attributes
     }
 
     /// Max-Age wins over Expires.
     fn is_expired(&self, unix_seconds: u64) -> bool {
         let now = i64::try_from(unix_seconds).unwrap_or(i64::MAX);
-        self.over.unwrap_or_else(|| self.expires.is_some_and(|expires| expires <= now))
+        match self.max_age {
+            Some(age) => !age.is_positive(),
+            None => self.expires.is_some_and(|expires| expires.unix_timestamp() <= now),
+        }
     }
-}
-
-/// Whether a Max-Age is zero or negative; `None` when it is no number and thus ignored.
-fn max_age_is_over(value: &[u8]) -> Option<bool> {
-    let (negative, digits) = match value.strip_prefix(b"-") {
-        Some(digits) => (true, digits),
-        None => (false, value),
-    };
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    Some(negative || digits.iter().all(|digit| *digit == b'0'))
 }
 
 /// RFC 6265 section 5.1.4.
