@@ -230,7 +230,7 @@ fn what_is_set_is_read_back_as_what_it_is() {
     assert_eq!((read.name(), read.value(), read.path(), read.domain()), ("__Host-session", A, Some("/"), None));
     assert_eq!((read.http_only(), read.secure()), (Some(true), Some(true)));
     assert_eq!(read.same_site(), Some(cookie::SameSite::None));
-    assert_eq!(read.max_age().map(|age| age.whole_seconds()), Some(60));
+    assert_eq!(read.max_age().map(cookie::time::Duration::whole_seconds), Some(60));
 }
 
 #[test]
