@@ -2,10 +2,11 @@
 //! nothing.
 //!
 //! Every revocation is written here before it is sent, and once more, in passing, with what it came to. One thread
-//! commits; revocations that come together share a commit. An entry is kept for as long as what it ended could live. One
-//! whose call failed is *open* until it was carried out late, and that was told. The journal decides nothing: a store
+//! commits; revocations that come together share a commit. An entry is kept for as long as what it ended could live; the one
+//! that shut a tenant out, until another word about that tenant counts. One whose call failed is *open* until it was carried out late, and that was told. The journal decides nothing: a store
 //! asks it what to apply again (see `redis::replay`) and what to carry out late (see `redis::late`).
 
+mod last_word;
 mod record;
 mod server_time;
 
@@ -20,13 +21,14 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableHandle as _};
+use redb::{Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableHandle as _};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 pub use self::record::Late;
 pub(super) use self::record::{Entry, Record};
 
+use self::last_word::{LastWord, LastWords};
 use self::record::Call;
 use self::server_time::ServerTime;
 use super::REASON_KEPT;
@@ -314,33 +316,47 @@ impl Journal {
     /// The first entries after a sequence number that a server has had, in the order in which they were written; and the
     /// last sequence number that was looked at, if there was one.
     pub(super) fn carried_out(&self, after: u64, most: usize) -> Result<(Vec<Record>, Option<u64>), String> {
-        let read = catch_unwind(AssertUnwindSafe(|| -> Result<_, redb::Error> {
+        let now = self.clock.wall().as_micros();
+        let entries = self.look(|transaction| {
             let mut entries = Vec::new();
-            let transaction = self.database.begin_read()?;
             for entry in transaction.open_table(ENTRIES)?.range(after.saturating_add(1)..)?.take(most) {
                 let (sequence, bytes) = entry?;
-                entries.push((sequence.value(), Record::decode(bytes.value())));
+                let (sequence, record) = (sequence.value(), Record::decode(bytes.value()));
+                // What is too old is forgotten with the next write.
+                let counts = match &record {
+                    Ok(record) => until(record, self.kept) >= now || last_word::counts(transaction, sequence, record)?,
+                    Err(_) => true,
+                };
+                entries.push((sequence, record, counts));
             }
             Ok(entries)
-        }));
-        let entries = match read {
-            Ok(entries) => entries.map_err(|error| format!("the journal cannot be read: {error}"))?,
-            Err(_) => return Err(String::from("the journal is damaged")),
-        };
-        let last = entries.last().map(|(sequence, _)| *sequence);
-        let now = self.clock.wall().as_micros();
+        })?;
+        let last = entries.last().map(|(sequence, ..)| *sequence);
         let open = self.open.lock();
         let mut records = Vec::with_capacity(entries.len());
-        for (sequence, record) in entries {
+        for (sequence, record, counts) in entries {
             match open.get(&sequence) {
+                _ if !counts => {}
                 Some(Open { record, stage: Stage::Telling }) => records.push(record.clone()),
                 Some(_) => {}
                 None => records.push(record.map_err(|why| unreadable(sequence, &why))?),
             }
         }
-        // What is too old is forgotten with the next write.
-        records.retain(|record| until(record, self.kept) >= now);
         Ok((records, last))
+    }
+
+    /// The first words about tenants, after one in the order of their names, that are so old that they alone are left of
+    /// their entries.
+    pub(super) fn old_words(&self, after: &str, most: usize) -> Result<Vec<LastWord>, String> {
+        let oldest = self.clock.wall().as_micros().saturating_sub(micros(self.kept));
+        self.look(|transaction| last_word::older_than(transaction, oldest, after, most))
+    }
+
+    fn look<T>(&self, at: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>) -> Result<T, String> {
+        match catch_unwind(AssertUnwindSafe(|| at(&self.database.begin_read()?))) {
+            Ok(seen) => seen.map_err(|error| format!("the journal cannot be read: {error}")),
+            Err(_) => Err(String::from("the journal is damaged")),
+        }
     }
 
     /// The server that all entries were applied to.
@@ -424,6 +440,7 @@ fn tables(database: &Database) -> Result<Option<u64>, redb::Error> {
     let last = transaction.open_table(ENTRIES)?.last()?.map_or(0, |(sequence, _)| sequence.value());
     transaction.open_table(EXPIRY)?;
     transaction.open_table(SERVER)?;
+    last_word::make(&transaction)?;
     transaction.commit()?;
     Ok(Some(last))
 }
@@ -488,12 +505,14 @@ impl Writer {
         {
             let mut entries = transaction.open_table(ENTRIES)?;
             let mut expiry = transaction.open_table(EXPIRY)?;
+            let mut words = LastWords::open(&transaction)?;
             for Job { sequence, record, .. } in batch {
                 let Some(record) = record else {
                     let forgotten = entries.remove(*sequence)?.map(|bytes| Record::decode(bytes.value()));
                     // Sequence numbers may come again after a restart.
                     if let Some(Ok(forgotten)) = forgotten {
                         expiry.remove((until(&forgotten, self.kept), *sequence))?;
+                        words.forget(*sequence, &forgotten)?;
                     }
                     continue;
                 };
@@ -502,7 +521,19 @@ impl Writer {
                     .encode()
                     .map_err(|error| redb::Error::Io(std::io::Error::new(std::io::ErrorKind::InvalidData, error)))?;
                 entries.insert(*sequence, bytes.as_slice())?;
-                expiry.insert((until, *sequence), ())?;
+                let spoken = words.take(*sequence, record)?;
+                if spoken.counts {
+                    expiry.remove((until, *sequence))?;
+                } else {
+                    expiry.insert((until, *sequence), ())?;
+                }
+                if let Some(before) = spoken.before {
+                    let record = entries.get(before)?.and_then(|bytes| Record::decode(bytes.value()).ok());
+                    // One that cannot be read stays, and is told of when it is to be applied.
+                    if let Some(record) = record {
+                        expiry.insert((self::until(&record, self.kept), before), ())?;
+                    }
+                }
             }
             for entry in expiry.range(..(now, 0))?.take(MOST_FORGOTTEN) {
                 over.push(entry?.0.value());

@@ -46,6 +46,11 @@ pub(crate) fn principal(tenant: &str, user: &str) -> Principal {
 
 /// A login of `acme`'s user 7 that begins now.
 pub(crate) async fn login(store: &SharedStore) -> NewSession {
+    login_at(store.now().await.unwrap())
+}
+
+/// One that began then.
+pub(crate) fn login_at(began: StoreTime) -> NewSession {
     NewSession {
         id: id(),
         principal: principal("acme", "7"),
@@ -54,7 +59,7 @@ pub(crate) async fn login(store: &SharedStore) -> NewSession {
         absolute: 8 * HOUR,
         address: Some(IpAddr::from([192, 0, 2, 7])),
         user_agent: UserAgent::of(Some(b"curl")),
-        began: store.now().await.unwrap(),
+        began,
         limit: None,
         replaces: None,
     }

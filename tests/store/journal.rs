@@ -4,18 +4,20 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use session_gateway::clock::SystemClock;
+use session_gateway::clock::{Clock as _, ManualClock, SystemClock};
 use session_gateway::session::{
     By, EndReason, Revocation, Scope, SessionId, Standing, TenantChange, TenantId, TenantStatus, UserId, Words,
 };
-use session_gateway::store::SharedStore;
 use session_gateway::store::embedded::OpenError;
 use session_gateway::store::journal::{Journal, Late};
 use session_gateway::store::redis::RedisSettings;
+use session_gateway::store::{Creation, NewSession, SharedStore};
 use tempfile::TempDir;
 
-use crate::bench::{HOUR, change_tenant, live, login, revoke, revoke_user, session, session_of, stored};
-use crate::redis::{Barrier, shared};
+use crate::bench::{
+    HOUR, change_tenant, live, login, login_at, principal, revoke, revoke_user, session, session_of, stored,
+};
+use crate::redis::{Barrier, shared, with_a_cache};
 use crate::redis_outages::recovers;
 use crate::redis_server::{RedisServer, settings};
 
@@ -164,6 +166,88 @@ async fn a_full_server_with_older_data_revives_nothing() {
     recovers(&store).await;
     assert_eq!(how_many_are_live(&store, &sessions.ended).await, 0);
     assert_eq!(how_many_are_live(&store, &sessions.kept).await, 2);
+}
+
+/// Logs in as somebody of a tenant that is shut out, until the store says so. Nothing else may come of it.
+async fn is_refused(store: &SharedStore, tenant: &str) {
+    for _ in 0..500 {
+        let Ok(began) = store.now().await else {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        let new = NewSession { principal: principal(tenant, "1"), ..login_at(began) };
+        match store.create(new).await {
+            Ok(Creation::TenantRefused(_)) => return,
+            Ok(other) => panic!("{tenant}: {other:?}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+    panic!("{tenant}: the store does not come back");
+}
+
+/// Empties the server fifty times while a gateway uses it.
+async fn is_emptied_under(store: &SharedStore, server: &RedisServer) {
+    let core = TenantId::parse("core").unwrap();
+    change_tenant(store, "core", TenantStatus::Suspended).await;
+    for round in 0..50 {
+        let flush = if round % 2 == 0 { "FLUSHALL" } else { "FLUSHDB" };
+        assert_eq!(server.cli(&[flush]), "OK");
+        if round % 3 == 0 {
+            // What is asked for a request says no more than a login does.
+            let status = store.tenant_status(&core).await;
+            assert!(!matches!(status, Ok(TenantStatus::Active)), "{status:?}");
+        }
+        is_refused(store, "core").await;
+        assert_eq!(store.tenant_status(&core).await.unwrap(), TenantStatus::Suspended);
+    }
+    let listed = store.tenants(None, 10).await.unwrap().items;
+    assert!(listed.iter().any(|view| view.tenant == core), "{listed:?}");
+    recovers(store).await;
+    session_of(store, "acme", "1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_who_is_shut_out_comes_back_with_a_server_that_was_emptied() {
+    let (server, folder) = (RedisServer::start(&[]).await, tempfile::tempdir().unwrap());
+    is_emptied_under(&with_journal(server.tcp(), &folder).await, &server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_where_several_gateways_hear_of_the_emptying() {
+    let (server, folders) =
+        (RedisServer::start(&[]).await, [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()]);
+    let one: SharedStore = with_a_cache(server.tcp().with_journal(journal(folders[0].path()))).await;
+    let other: SharedStore = with_a_cache(server.tcp().with_journal(journal(folders[1].path()))).await;
+    change_tenant(&other, "dome", TenantStatus::Deleted).await;
+    is_emptied_under(&one, &server).await;
+    // Each by its own journal; what the other has said is there once that has noticed, too.
+    is_refused(&other, "dome").await;
+    is_refused(&one, "dome").await;
+    is_refused(&other, "core").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_let_in_by_another_gateway_long_ago_is_not_shut_out_again() {
+    let (mut server, folder) = (RedisServer::start(&[]).await, tempfile::tempdir().unwrap());
+    let clock = Arc::new(ManualClock::starting_at(SystemClock.wall()));
+    let tell = |_| Box::pin(async { true }) as _;
+    let path = folder.path().join("journal.redb");
+    let kept = Journal::open(&path, clock.clone(), 8 * HOUR, Box::new(|_| ()), Box::new(tell)).unwrap();
+    let (store, other) = (shared(server.tcp().with_journal(kept)).await, shared(server.tcp()).await);
+    for tenant in ["core", "dome"] {
+        change_tenant(&store, tenant, TenantStatus::Suspended).await;
+    }
+    change_tenant(&other, "dome", TenantStatus::Active).await;
+    clock.advance(100 * HOUR);
+    // It reconciles on each new connection.
+    server.kill();
+    server.run().await;
+    recovers(&store).await;
+    // Nobody waits for what is forgotten to be gone from the disk.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    server.cli(&["FLUSHALL"]);
+    is_refused(&store, "core").await;
+    session_of(&store, "dome", "1").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -136,6 +136,7 @@ async fn the_keys_are_those_of_the_manual_and_expire_as_it_says() {
     let mut keys: Vec<String> = server.cli(&["KEYS", "*"]).lines().map(str::to_owned).collect();
     keys.sort();
     let expected = [
+        "sg:birth",
         "sg:probe",
         &format!("sg:s:{{{id}}}"),
         &format!("sg:t:{{{id}}}"),

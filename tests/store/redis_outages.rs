@@ -313,16 +313,31 @@ async fn a_user_who_may_not_call_info_serves_all_the_same() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_may_evict_revocations_is_refused() {
-    let mut server = RedisServer::start(&["--maxmemory-policy", "allkeys-lru"]).await;
-    let refused = RedisStore::connect(server.tcp(), Arc::new(Unobserved)).await.err().unwrap();
-    assert!(refused.to_string().contains("noeviction"), "{refused}");
-    // And when it turns out later.
-    server.kill();
+    for policy in ["allkeys-lru", "volatile-ttl"] {
+        let mut server = RedisServer::start(&["--maxmemory-policy", policy]).await;
+        let refused = RedisStore::connect(server.tcp(), Arc::new(Unobserved)).await.err().unwrap();
+        assert!(refused.to_string().contains("set it to noeviction"), "{refused}");
+        // And when it turns out later.
+        server.kill();
+        let store = shared(server.tcp()).await;
+        server.run().await;
+        becomes_unavailable(&store, policy).await;
+        server.cli(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+        recovers(&store).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_set_to_evict_while_it_is_used_is_not_used_on() {
+    let server = RedisServer::start(&[]).await;
     let store = shared(server.tcp()).await;
-    server.run().await;
-    becomes_unavailable(&store, "allkeys-lru").await;
-    server.cli(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
-    recovers(&store).await;
+    session(&store).await;
+    for policy in ["volatile-lru", "allkeys-random"] {
+        server.cli(&["CONFIG", "SET", "maxmemory-policy", policy]);
+        becomes_unavailable(&store, policy).await;
+        server.cli(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+        recovers(&store).await;
+    }
 }
 
 /// How a peer that is no Redis behaves on each connection.

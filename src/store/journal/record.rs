@@ -132,6 +132,14 @@ impl Record {
         }
     }
 
+    /// What it said of a tenant's status, where the server took it.
+    pub(super) fn word(&self) -> Option<Word> {
+        let Entry::Tenant { tenant, status, standing: Some(standing), .. } = &self.entry else { return None };
+        let status = TenantStatus::parse(status)?;
+        let generation = standing.split(' ').next()?.parse().ok()?;
+        Some(Word { tenant: tenant.clone(), generation, shuts_out: status != TenantStatus::Active })
+    }
+
     /// What is left of it when a later word about the tenant's status counts.
     pub(super) fn without_status(mut self) -> Self {
         if let Entry::Tenant { status, note, .. } = &mut self.entry {
@@ -178,6 +186,15 @@ impl Record {
             already: false,
         }
     }
+}
+
+/// What was said of a tenant's status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Word {
+    pub(super) tenant: String,
+    /// The tenant's with it. Of two words the one with the higher is the later.
+    pub(super) generation: u64,
+    pub(super) shuts_out: bool,
 }
 
 /// The delayed effect of a call that failed, or was cut off before it was answered.

@@ -165,3 +165,60 @@ async fn writes_that_come_together_share_commits_and_keep_their_order() {
     written.iter().flatten().for_each(|written| journal.failed(written));
     assert_eq!(journal.failed_ones(0, 1000).len(), 500);
 }
+
+#[tokio::test]
+async fn a_tenant_that_was_shut_out_long_ago_stays_so_until_another_word_counts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal.redb");
+    let clock = Arc::new(ManualClock::starting_at(START));
+    let journal = open(&path, &clock).expect("a new journal");
+    let shut_out = write(&journal, tenant("suspended", START.as_micros())).await.expect("written");
+    journal.complete(shut_out, Some("17 suspended"));
+    clock.advance(Duration::from_secs(10 * 365 * 86_400));
+    let entries = || journal.carried_out(0, 10).expect("readable").0;
+    for _ in 0..2 {
+        let another = write(&journal, user(clock.wall().as_micros())).await.expect("written");
+        journal.complete(another, Some("18"));
+        assert!(entries()[0].word().is_some_and(|word| word.shuts_out), "the tenant's is the first");
+    }
+    let old = journal.old_words("", 10).expect("readable");
+    assert_eq!(old.iter().map(|word| (&*word.tenant, word.generation)).collect::<Vec<_>>(), [("acme", 17)]);
+    assert_eq!(journal.old_words("acme", 10).expect("readable"), [], "after it there is none");
+
+    // A word that is older than what is known does not count, one that is newer does.
+    for (standing, status, left) in [("16", "active", true), ("19", "active", false)] {
+        let word = write(&journal, tenant(status, clock.wall().as_micros())).await.expect("written");
+        journal.complete(word, Some(standing));
+        clock.advance(Duration::from_secs(1));
+        write(&journal, user(clock.wall().as_micros())).await.expect("written");
+        write(&journal, user(clock.wall().as_micros())).await.expect("written");
+        let shut_out = entries().iter().any(|record| record.word().is_some_and(|word| word.shuts_out));
+        assert_eq!(shut_out, left, "after {standing} {status}");
+    }
+    assert_eq!(journal.old_words("", 10).expect("readable"), []);
+}
+
+#[tokio::test]
+async fn of_two_words_about_a_tenant_the_later_is_kept_and_one_that_is_forgotten_counts_no_more() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal.redb");
+    let clock = Arc::new(ManualClock::starting_at(START));
+    let journal = open(&path, &clock).expect("a new journal");
+    for (status, standing) in [("suspended", "17 suspended"), ("deleted", "18 deleted")] {
+        let word = write(&journal, tenant(status, START.as_micros())).await.expect("written");
+        journal.complete(word, Some(standing));
+    }
+    drop(journal);
+    clock.advance(Duration::from_secs(365 * 86_400));
+    let journal = open(&path, &clock).expect("the journal");
+    for _ in 0..2 {
+        write(&journal, user(clock.wall().as_micros())).await.expect("written");
+    }
+    let (records, _) = journal.carried_out(0, 10).expect("readable");
+    assert_eq!(records.iter().filter_map(Record::word).map(|word| word.generation).collect::<Vec<_>>(), [18]);
+    let [word] = &journal.old_words("", 10).expect("readable")[..] else { panic!("one is left") };
+    journal.forget(word.sequence);
+    write(&journal, user(clock.wall().as_micros())).await.expect("written");
+    assert_eq!(journal.old_words("", 10).expect("readable"), []);
+    assert_eq!(journal.carried_out(0, 10).expect("readable").0, []);
+}

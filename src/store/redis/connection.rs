@@ -18,11 +18,11 @@ use tokio::time::{sleep, timeout};
 use super::super::observe::{Outcome, SharedObserver};
 use super::super::{StoreResult, Unavailable};
 use super::answers::{exactly, time};
-use super::fault::{Fault, answers};
+use super::fault::{Fault, answers, text};
 use super::fitness;
 use super::keys::Keys;
 use super::settings::RedisSettings;
-use super::{late, replay};
+use super::{eval, late, replay, scripts};
 use crate::entropy::spread;
 use crate::store::journal::Journal;
 
@@ -34,6 +34,8 @@ const ROUND_TRIP_TIMEOUT: Duration = Duration::from_millis(500);
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_millis(800);
 /// Between two looks at a connection that seems well.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// About a minute.
+const BEATS_TO_A_RECONCILING: u32 = 64;
 /// Between attempts to connect: first this, then doubling up to the last.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LAST_BACKOFF: Duration = Duration::from_secs(1);
@@ -49,6 +51,24 @@ pub(super) struct Lanes {
     pub(super) careful: Lane,
     /// For walks over many sessions.
     pub(super) bulk: Lane,
+    /// What the server called itself when they were made.
+    identity: Option<String>,
+    /// Since when it has had its data.
+    birth: Vec<u8>,
+}
+
+impl Lanes {
+    /// Whether what was read just before the birth was read from the data that the journal was applied to. One that was
+    /// emptied since has forgotten who is shut out.
+    pub(super) fn is_same_data(&self, birth: Value) -> Result<(), Fault> {
+        if text(birth)?.as_ref() == Some(&self.birth) { Ok(()) } else { Err(Fault::OtherData) }
+    }
+
+    /// Which server it is, with which data; `None` where it does not say.
+    fn server(&self) -> Option<String> {
+        let identity = self.identity.as_ref()?;
+        Some(format!("{identity} {}", String::from_utf8_lossy(&self.birth)))
+    }
 }
 
 /// One connection, shared by all callers.
@@ -172,18 +192,22 @@ impl Link {
 
     /// Keeps the link up for as long as it is polled.
     pub(super) async fn watch(&self) {
-        let mut backoff = FIRST_BACKOFF;
+        let (mut backoff, mut beats) = (FIRST_BACKOFF, 0_u32);
         loop {
             if let Some(lanes) = self.lanes() {
                 let _ = timeout(HEARTBEAT, self.broken.notified()).await;
                 if !self.is_current(lanes.epoch) {
                     continue;
                 }
-                match timeout(ROUND_TRIP_TIMEOUT, self.probe(&lanes)).await {
+                match timeout(ROUND_TRIP_TIMEOUT, self.beat(&lanes)).await {
                     Ok(Ok(())) => {
                         self.troubles.over("heartbeat");
                         backoff = FIRST_BACKOFF;
                         self.carry_out(&lanes).await;
+                        beats = beats.wrapping_add(1);
+                        if beats % BEATS_TO_A_RECONCILING == 0 {
+                            self.reconcile(&lanes).await;
+                        }
                     }
                     Ok(Err(fault)) if fault.is_out_of_memory() => {
                         self.troubles.noticed("heartbeat", lanes.epoch, &fault);
@@ -228,8 +252,17 @@ impl Link {
     /// Applies the journal, where the server may not have all of it.
     async fn replay(&self, lanes: &Lanes) -> Result<(), Fault> {
         let Some(journal) = self.journal() else { return Ok(()) };
-        let server = replay::identity(&lanes.careful).await?;
-        replay::replay(&lanes.careful, &self.keys, journal, server.as_deref()).await
+        replay::replay(&lanes.careful, &self.keys, journal, lanes.server().as_deref()).await
+    }
+
+    /// Forgets who was shut out here and let in elsewhere, long ago.
+    async fn reconcile(&self, lanes: &Lanes) {
+        let Some(journal) = self.journal() else { return };
+        match replay::reconcile(&lanes.bulk, &self.keys, journal).await {
+            Ok(()) => self.troubles.over("reconcile"),
+            Err(fault) if fault.breaks_connection() => self.lost(lanes.epoch, &fault),
+            Err(fault) => self.troubles.noticed("reconcile", lanes.epoch, &fault),
+        }
     }
 
     /// Carries out what failed since, although the connection held.
@@ -240,6 +273,25 @@ impl Link {
             Err(fault) if fault.breaks_connection() => self.lost(lanes.epoch, &fault),
             Err(fault) => self.troubles.noticed("late", lanes.epoch, &fault),
         }
+    }
+
+    /// Whether it is still the server that it was, with the data that it had, and may still be used.
+    async fn beat(&self, lanes: &Lanes) -> Result<(), Fault> {
+        let mut read = redis::pipe();
+        read.cmd("GET").arg(self.keys.birth());
+        let looks = async { tokio::try_join!(fitness::examine(&lanes.bulk), lanes.bulk.ask(&read)) };
+        let (probed, looked) = tokio::join!(self.probe(lanes), looks);
+        let (examined, birth) = match &probed {
+            Err(fault) if !fault.is_out_of_memory() => return probed,
+            _ => looked?,
+        };
+        let [birth] = exactly(birth)?;
+        lanes.is_same_data(birth)?;
+        if examined.identity != lanes.identity {
+            return Err(Fault::OtherData);
+        }
+        self.warn_of(examined.warnings);
+        probed
     }
 
     /// Asks for a write and a read: a replica, or an old master that froze, answers reads all the same.
@@ -261,12 +313,22 @@ impl Link {
     async fn establish(&self) -> Result<Lanes, Fault> {
         let (quick, careful, bulk) = tokio::try_join!(self.lane(), self.lane(), self.lane())?;
         let epoch = self.epochs.fetch_add(1, Ordering::Relaxed);
-        let lanes = Lanes { epoch, quick, careful, bulk };
-        let found = fitness::examine(&lanes.careful).await?;
+        let examined = fitness::examine(&careful).await?;
+        let mut claim = redis::pipe();
+        claim.add_command(eval(scripts::BIRTH, &[self.keys.birth()]));
+        let [birth] = exactly(careful.ask(&claim).await?)?;
+        let birth = text(birth)?.ok_or_else(|| Fault::garbled("the data has no beginning"))?;
+        let lanes = Lanes { epoch, quick, careful, bulk, identity: examined.identity, birth };
         match self.probe(&lanes).await {
             Err(fault) if !fault.is_out_of_memory() => return Err(fault),
             _ => {}
         }
+        self.warn_of(examined.warnings);
+        Ok(lanes)
+    }
+
+    /// Once for each.
+    fn warn_of(&self, found: Vec<String>) {
         let mut warned = self.warned.lock();
         if *warned != found {
             for warning in &found {
@@ -274,7 +336,6 @@ impl Link {
             }
             *warned = found;
         }
-        Ok(lanes)
     }
 
     async fn lane(&self) -> Result<Lane, Fault> {

@@ -23,6 +23,8 @@ pub(super) enum Fault {
     Garbled(String),
     /// A server that must not be used.
     Unfit(String),
+    /// What the server holds is not what it held when the connection was made: it was emptied, or threw something away.
+    OtherData,
 }
 
 impl Fault {
@@ -36,7 +38,7 @@ impl Fault {
             Self::Lost(_) => Outcome::Lost,
             Self::Refused { .. } => Outcome::Refused,
             Self::Garbled(_) => Outcome::Garbled,
-            Self::Unfit(_) => Outcome::Down,
+            Self::Unfit(_) | Self::OtherData => Outcome::Down,
         }
     }
 
@@ -46,7 +48,7 @@ impl Fault {
     /// still answers reads.
     pub(super) fn breaks_connection(&self) -> bool {
         match self {
-            Self::Timeout | Self::Lost(_) | Self::Unfit(_) => true,
+            Self::Timeout | Self::Lost(_) | Self::Unfit(_) | Self::OtherData => true,
             Self::Garbled(_) | Self::Slow => false,
             Self::Refused { code, .. } => {
                 matches!(
@@ -69,7 +71,7 @@ impl Fault {
         match self {
             Self::Refused { code, .. } => Some(code),
             Self::Slow | Self::Timeout => Some("slow"),
-            Self::Lost(_) | Self::Garbled(_) | Self::Unfit(_) => None,
+            Self::Lost(_) | Self::Garbled(_) | Self::Unfit(_) | Self::OtherData => None,
         }
     }
 
@@ -134,6 +136,7 @@ impl std::fmt::Display for Fault {
             Self::Lost(cause) => write!(formatter, "the connection failed: {cause}"),
             Self::Garbled(cause) => write!(formatter, "not a sensible answer: {cause}"),
             Self::Unfit(cause) => formatter.write_str(cause),
+            Self::OtherData => formatter.write_str("the server was emptied, or does not hold what it held any more"),
             Self::Refused { code, text } => match (code.as_str(), text.as_str()) {
                 ("NOAUTH", _) => formatter.write_str("NOAUTH: the server asks for a password"),
                 ("WRONGPASS", _) => formatter.write_str("WRONGPASS: user or password is wrong"),

@@ -1,4 +1,6 @@
-//! Whether a server may hold sessions: new enough, and never evicting what ends them.
+//! Whether a server may hold sessions: new enough, and never evicting anything. And which one it is.
+//!
+//! Asked of each new connection, and again and again while it is used: a setting that is changed is noticed.
 
 use redis::Value;
 
@@ -8,10 +10,20 @@ use super::fault::Fault;
 /// The oldest Redis that knows all that the store uses (`PEXPIREAT … GT`, `PEXPIRETIME`, scripts with flags).
 const OLDEST: (u32, u32) = (7, 0);
 
-/// Looks at a server on a new connection. Answers what to warn of.
-pub(super) async fn examine(lane: &Lane) -> Result<Vec<String>, Fault> {
+/// What a look at a server showed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Examined {
+    /// What to warn of.
+    pub(super) warnings: Vec<String>,
+    /// What it calls itself: this run of it, the history of data that it holds, and how much of that it has thrown away.
+    /// `None` where it does not say.
+    pub(super) identity: Option<String>,
+}
+
+/// Looks at a server.
+pub(super) async fn examine(lane: &Lane) -> Result<Examined, Fault> {
     let mut pipeline = redis::pipe();
-    for section in ["server", "memory", "persistence"] {
+    for section in ["server", "memory", "persistence", "replication", "stats"] {
         pipeline.cmd("INFO").arg(section);
     }
     let mut info = String::new();
@@ -30,7 +42,7 @@ pub(super) async fn examine(lane: &Lane) -> Result<Vec<String>, Fault> {
 }
 
 /// What `INFO` says, as far as it may be read.
-fn judge(info: &str) -> Result<Vec<String>, Fault> {
+fn judge(info: &str) -> Result<Examined, Fault> {
     let mut warnings = Vec::new();
     match field(info, "redis_version").map(version) {
         Some(Some(found)) if found < OLDEST => {
@@ -43,15 +55,15 @@ fn judge(info: &str) -> Result<Vec<String>, Fault> {
         )),
     }
     match field(info, "maxmemory_policy") {
-        Some(policy) if policy.starts_with("allkeys-") => {
+        Some(policy) if policy != "noeviction" => {
             return Err(Fault::Unfit(format!(
-                "the server's maxmemory-policy is {policy}: a revocation that it evicts would revive sessions; \
-                 set it to noeviction"
+                "the server's maxmemory-policy is {policy}: a revocation or the end of a session that it evicts would \
+                 revive sessions; set it to noeviction"
             )));
         }
         Some(_) => {}
         None => warnings.push(String::from(
-            "the store's maxmemory-policy cannot be read (may the user call INFO?): it must not be allkeys-*",
+            "the store's maxmemory-policy cannot be read (may the user call INFO?): it must be noeviction",
         )),
     }
     if field(info, "aof_enabled") == Some("0") {
@@ -60,7 +72,9 @@ fn judge(info: &str) -> Result<Vec<String>, Fault> {
              set appendonly yes",
         ));
     }
-    Ok(warnings)
+    let fields = ["run_id", "master_replid", "evicted_keys"];
+    let identity = fields.map(|name| field(info, name)).into_iter().collect::<Option<Vec<&str>>>();
+    Ok(Examined { warnings, identity: identity.map(|fields| fields.join(" ")) })
 }
 
 fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
@@ -79,11 +93,14 @@ mod tests {
     const GOOD: &str =
         "# Server\r\nredis_version:7.0.15\r\n# Memory\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\n";
 
+    fn warnings(info: &str) -> usize {
+        judge(info).expect("fit").warnings.len()
+    }
+
     #[test]
     fn a_fit_server_gives_no_warning() {
-        assert_eq!(judge(GOOD), Ok(vec![]));
-        assert_eq!(judge(&GOOD.replace("7.0.15", "8.2.1")), Ok(vec![]));
-        assert_eq!(judge(&GOOD.replace("noeviction", "volatile-ttl")), Ok(vec![]));
+        assert_eq!(warnings(GOOD), 0);
+        assert_eq!(warnings(&GOOD.replace("7.0.15", "8.2.1")), 0);
     }
 
     #[test]
@@ -93,6 +110,9 @@ mod tests {
             ("7.0.15", "2.8.0", "2.8"),
             ("noeviction", "allkeys-lru", "noeviction"),
             ("noeviction", "allkeys-random", "noeviction"),
+            ("noeviction", "volatile-ttl", "noeviction"),
+            ("noeviction", "volatile-lfu", "noeviction"),
+            ("noeviction", "one-that-is-made-up", "noeviction"),
         ] {
             let fault = judge(&GOOD.replace(from, to)).expect_err(to);
             assert!(matches!(&fault, Fault::Unfit(cause) if cause.contains(says)), "{fault}");
@@ -101,7 +121,16 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_warned_of() {
-        assert_eq!(judge("").map(|warnings| warnings.len()), Ok(2));
-        assert_eq!(judge(&GOOD.replace("aof_enabled:1", "aof_enabled:0")).map(|warnings| warnings.len()), Ok(1));
+        assert_eq!(warnings(""), 2);
+        assert_eq!(warnings(&GOOD.replace("aof_enabled:1", "aof_enabled:0")), 1);
+    }
+
+    #[test]
+    fn a_server_that_threw_something_away_is_another_one() {
+        let identity = |info: &str| judge(info).expect("fit").identity;
+        let whole = format!("{GOOD}run_id:ab\r\nmaster_replid:cd\r\nevicted_keys:0\r\n");
+        assert_eq!(identity(GOOD), None);
+        assert_eq!(identity(&whole).as_deref(), Some("ab cd 0"));
+        assert_eq!(identity(&whole.replace("keys:0", "keys:1")).as_deref(), Some("ab cd 1"));
     }
 }

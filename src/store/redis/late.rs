@@ -28,7 +28,7 @@ const IN_DOUBT: Duration = Duration::from_secs(1);
 
 /// What a late deed came to.
 #[derive(Default)]
-struct Came {
+struct Arrived {
     /// What the server made of it. `None`: it was done session by session.
     standing: Option<String>,
     ended: u64,
@@ -53,17 +53,17 @@ pub(super) async fn carry_out(lane: &Lane, keys: &Keys, journal: &Arc<Journal>) 
         after = *last;
         for (sequence, record) in failed {
             // What is no tenant, user or session was never written.
-            let Some(came) = come(lane, keys, &record).await? else {
+            let Some(arrived) = carry_out_one(lane, keys, &record).await? else {
                 journal.forget(sequence);
                 continue;
             };
-            if came.nothing {
+            if arrived.nothing {
                 tracing::warn!(?record, "a change of a tenant's status that failed is superseded");
                 journal.forget(sequence);
                 continue;
             }
-            let late = Late { status: came.status, ended: came.ended, already: came.already, ..record.late() };
-            journal.tell(sequence, came.standing.as_deref(), late);
+            let late = Late { status: arrived.status, ended: arrived.ended, already: arrived.already, ..record.late() };
+            journal.tell(sequence, arrived.standing.as_deref(), late);
             count += 1;
         }
     }
@@ -74,11 +74,11 @@ pub(super) async fn carry_out(lane: &Lane, keys: &Keys, journal: &Arc<Journal>) 
 }
 
 /// Does once more what came late, and was told.
-pub(super) async fn again(lane: &Lane, keys: &Keys, record: &Record) -> Result<(), Fault> {
-    come(lane, keys, record).await.map(drop)
+pub(super) async fn redo(lane: &Lane, keys: &Keys, record: &Record) -> Result<(), Fault> {
+    carry_out_one(lane, keys, record).await.map(drop)
 }
 
-async fn come(lane: &Lane, keys: &Keys, record: &Record) -> Result<Option<Came>, Fault> {
+async fn carry_out_one(lane: &Lane, keys: &Keys, record: &Record) -> Result<Option<Arrived>, Fault> {
     let reason = record.reason();
     match &record.entry {
         Entry::Session { id, reason, deadline, .. } => match SessionId::parse(id.as_bytes()) {
@@ -102,16 +102,22 @@ async fn come(lane: &Lane, keys: &Keys, record: &Record) -> Result<Option<Came>,
     }
 }
 
-async fn end_one(lane: &Lane, keys: &Keys, id: &SessionId, reason: &str, deadline: u64) -> Result<Came, Fault> {
+async fn end_one(lane: &Lane, keys: &Keys, id: &SessionId, reason: &str, deadline: u64) -> Result<Arrived, Fault> {
     let mut pipeline = redis::pipe();
     pipeline.add_command(replay::end(keys, id, reason, deadline));
     let [ended] = exactly(lane.ask(&pipeline).await?)?;
     let ended = number(&ended)? == 1;
-    Ok(Came { ended: u64::from(ended), already: !ended, ..Came::default() })
+    Ok(Arrived { ended: u64::from(ended), already: !ended, ..Arrived::default() })
 }
 
 /// Ends what was made until `floor`. By a generation, unless something was made since that this would end as well.
-async fn end_many(lane: &Lane, keys: &Keys, whose: &Whose, floor: StoreTime, reason: EndReason) -> Result<Came, Fault> {
+async fn end_many(
+    lane: &Lane,
+    keys: &Keys,
+    whose: &Whose,
+    floor: StoreTime,
+    reason: EndReason,
+) -> Result<Arrived, Fault> {
     let (standing, index, keep) = match whose {
         Whose::User(tenant, user, keep) => (keys.user(tenant, user), keys.user_index(tenant, user), *keep),
         Whose::Tenant(tenant) => (keys.tenant(tenant), keys.tenant_index(tenant), None),
@@ -125,14 +131,14 @@ async fn end_many(lane: &Lane, keys: &Keys, whose: &Whose, floor: StoreTime, rea
     let standing = text(standing)?.and_then(|text| String::from_utf8(text).ok());
     let generation = standing.as_deref().and_then(|standing| standing.split(' ').next()?.parse::<u64>().ok());
     if generation.is_some_and(|generation| generation >= floor.as_micros()) {
-        return Ok(Came { standing, already: true, ..Came::default() });
+        return Ok(Arrived { standing, already: true, ..Arrived::default() });
     }
     let tally = Tally::default();
     let outdated = Outdated::MadeUntil { call: floor, keep };
     let left = Walk::new(keys.clone(), index, outdated, reason, tally.clone()).run_on(lane).await?;
     let ended = tally.so_far();
     if left {
-        return Ok(Came { ended, ..Came::default() });
+        return Ok(Arrived { ended, ..Arrived::default() });
     }
     let mut raise = match whose {
         Whose::User(tenant, user, _) => eval(scripts::RAISE_USER_AGAIN, &[keys.user(tenant, user)]),
@@ -146,7 +152,7 @@ async fn end_many(lane: &Lane, keys: &Keys, whose: &Whose, floor: StoreTime, rea
     pipeline.add_command(raise);
     let [raised] = exactly(lane.ask(&pipeline).await?)?;
     let standing = text(raised)?.and_then(|text| String::from_utf8(text).ok());
-    Ok(Came { standing, ended, ..Came::default() })
+    Ok(Arrived { standing, ended, ..Arrived::default() })
 }
 
 /// Changes a tenant's status, unless that was changed since; then its sessions end all the same, where they were to.
@@ -157,7 +163,7 @@ async fn change(
     floor: StoreTime,
     (status, note): (TenantStatus, &str),
     reason: EndReason,
-) -> Result<Came, Fault> {
+) -> Result<Arrived, Fault> {
     let mut change = eval(scripts::CHANGE_TENANT_LATE, &[keys.tenant(&tenant), keys.tenant_note(&tenant)]);
     // Nobody is let in again by a call that may have been before somebody shut them out.
     let since = if status == TenantStatus::Active { floor.before(IN_DOUBT) } else { floor };
@@ -171,7 +177,7 @@ async fn change(
     let [standing, changed] = exactly(parts)?;
     let changed = number(&changed)?;
     match (changed, status) {
-        (0, TenantStatus::Active) => return Ok(Came { nothing: true, ..Came::default() }),
+        (0, TenantStatus::Active) => return Ok(Arrived { nothing: true, ..Arrived::default() }),
         (0, _) => return end_many(lane, keys, &Whose::Tenant(tenant), floor, reason).await,
         _ => {}
     }
@@ -183,5 +189,5 @@ async fn change(
         Walk::new(keys.clone(), keys.tenant_index(&tenant), outdated, reason, tally.clone()).run_on(lane).await?;
     }
     let (ended, already) = (tally.so_far(), changed == 2);
-    Ok(Came { standing: Some(standing.encode()), ended, already, status: Some(status), nothing: false })
+    Ok(Arrived { standing: Some(standing.encode()), ended, already, status: Some(status), nothing: false })
 }

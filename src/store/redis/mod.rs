@@ -157,7 +157,10 @@ impl RedisStore {
         let mut pipeline = redis::pipe();
         pipeline.cmd("TIME");
         self.add_current(&mut pipeline, &new.principal);
-        let [now, tenant, user] = exactly(lane.ask(&pipeline).await?)?;
+        // Last, so that a server that was emptied before is seen.
+        pipeline.cmd("GET").arg(self.keys().birth());
+        let [now, tenant, user, birth] = exactly(lane.ask(&pipeline).await?)?;
+        lanes.is_same_data(birth)?;
         let (now, tenant, user) = (time(now)?, tenant_standing(tenant)?, user_standing(user)?);
         let generations = Generations { tenant: tenant.generation, user: user.generation };
         if tenant.status != TenantStatus::Active {
@@ -469,7 +472,9 @@ impl SessionStore for RedisStore {
         let work = |lanes: Arc<Lanes>| async move {
             let mut pipeline = redis::pipe();
             pipeline.cmd("GET").arg(self.keys().tenant(tenant));
-            let [standing] = exactly(lanes.quick.ask(&pipeline).await?)?;
+            pipeline.cmd("GET").arg(self.keys().birth());
+            let [standing, birth] = exactly(lanes.quick.ask(&pipeline).await?)?;
+            lanes.is_same_data(birth)?;
             Ok(tenant_standing(standing)?.status)
         };
         self.link.call("tenant_status", CALL_TIMEOUT, work).await

@@ -5,21 +5,23 @@
 
 use std::sync::Arc;
 
-use redis::{Cmd, Value};
+use redis::{Cmd, Pipeline};
 
 use super::super::journal::{Entry, Journal};
+use super::answers::tenant_standing;
 use super::connection::Lane;
 use super::fault::Fault;
 use super::keys::Keys;
+use super::known::know;
 use super::{eval, late, scripts};
-use crate::session::{SessionId, StoreTime, TenantId, UserId};
+use crate::session::{SessionId, StoreTime, TenantId, TenantStatus, UserId};
 use crate::store::REASON_KEPT;
 
 /// Entries applied in one step.
 const STEP: usize = 200;
 
 /// Applies what `server`, as it calls itself, may not have: all that any server ever had, unless it is the one that was
-/// seen last. Then what none is known to have.
+/// seen last, with the same data. Then what none is known to have.
 pub(super) async fn replay(
     lane: &Lane,
     keys: &Keys,
@@ -28,16 +30,17 @@ pub(super) async fn replay(
 ) -> Result<(), Fault> {
     let known = server.is_some() && journal.server().as_deref() == server;
     if !known {
-        do_again(lane, keys, journal).await?;
+        redo_all(lane, keys, journal).await?;
     }
     late::carry_out(lane, keys, journal).await?;
+    reconcile(lane, keys, journal).await?;
     if let (false, Some(server)) = (known, server) {
         journal.note_server(server);
     }
     Ok(())
 }
 
-async fn do_again(lane: &Lane, keys: &Keys, journal: &Journal) -> Result<(), Fault> {
+async fn redo_all(lane: &Lane, keys: &Keys, journal: &Journal) -> Result<(), Fault> {
     let (mut after, mut count) = (0, 0);
     loop {
         let (records, last) = journal.carried_out(after, STEP).map_err(Fault::Unfit)?;
@@ -46,12 +49,12 @@ async fn do_again(lane: &Lane, keys: &Keys, journal: &Journal) -> Result<(), Fau
         let mut pipeline = redis::pipe();
         count += records.len();
         for record in records {
-            if !record.is_applied() {
-                // It came late, and one by one: so it does again.
-                late::again(lane, keys, &record).await?;
-            } else if let Some(command) = again(keys, &record.entry) {
+            if record.is_applied() {
                 // What is no tenant, user or session was never written.
-                pipeline.add_command(command);
+                let _ = redo(&mut pipeline, keys, &record.entry);
+            } else {
+                // It came late, and one by one: so it does again.
+                late::redo(lane, keys, &record).await?;
             }
         }
         if !pipeline.is_empty() {
@@ -64,24 +67,51 @@ async fn do_again(lane: &Lane, keys: &Keys, journal: &Journal) -> Result<(), Fau
     Ok(())
 }
 
-/// The command that has the server do again what an entry says.
-fn again(keys: &Keys, entry: &Entry) -> Option<Cmd> {
+/// Has the server do again what an entry says.
+fn redo(pipeline: &mut Pipeline, keys: &Keys, entry: &Entry) -> Option<()> {
     match entry {
         Entry::Session { id, reason, deadline, .. } => {
-            Some(end(keys, &SessionId::parse(id.as_bytes())?, reason, *deadline))
+            pipeline.add_command(end(keys, &SessionId::parse(id.as_bytes())?, reason, *deadline));
         }
         Entry::User { tenant, user, floor, standing, .. } => {
             let (tenant, user) = (TenantId::parse(tenant).ok()?, UserId::parse(user).ok()?);
             let mut raise = eval(scripts::RAISE_USER_AGAIN, &[keys.user(&tenant, &user)]);
             raise.arg(generation(standing.as_deref(), *floor)).arg(standing.as_deref().unwrap_or_default());
-            Some(raise)
+            pipeline.add_command(raise);
         }
         Entry::Tenant { tenant, floor, status, note, standing } => {
             let tenant = TenantId::parse(tenant).ok()?;
+            if !status.is_empty() {
+                // It must be in the list by which operators find it.
+                pipeline.add_command(know(keys, &tenant, "+inf", StoreTime::from_micros(0)));
+            }
             let mut raise = eval(scripts::RAISE_TENANT_AGAIN, &[keys.tenant(&tenant), keys.tenant_note(&tenant)]);
             raise.arg(generation(standing.as_deref(), *floor)).arg(standing.as_deref().unwrap_or_default());
             raise.arg(status).arg(note);
-            Some(raise)
+            pipeline.add_command(raise);
+        }
+    }
+    Some(())
+}
+
+/// Forgets who was shut out by this gateway so long ago that only the word still counts, and let in by another since.
+pub(super) async fn reconcile(lane: &Lane, keys: &Keys, journal: &Arc<Journal>) -> Result<(), Fault> {
+    let mut after = String::new();
+    loop {
+        let words = journal.old_words(&after, STEP).map_err(Fault::Garbled)?;
+        let Some(last) = words.last() else { return Ok(()) };
+        after.clone_from(&last.tenant);
+        let mut pipeline = redis::pipe();
+        for word in &words {
+            // What is no tenant was never written, and nobody is let in by a key that is not there.
+            let key = TenantId::parse(&word.tenant).map_or_else(|_| keys.birth(), |tenant| keys.tenant(&tenant));
+            pipeline.cmd("GET").arg(key);
+        }
+        for (word, standing) in words.iter().zip(lane.ask(&pipeline).await?) {
+            let Ok(standing) = tenant_standing(standing) else { continue };
+            if standing.status == TenantStatus::Active && standing.generation.as_micros() > word.generation {
+                journal.forget(word.sequence);
+            }
         }
     }
 }
@@ -98,25 +128,4 @@ pub(super) fn end(keys: &Keys, id: &SessionId, reason: &str, deadline: u64) -> C
     let kept = StoreTime::from_micros(deadline).after(REASON_KEPT).as_millis_rounded_up();
     end.arg(reason).arg(kept).arg(deadline);
     end
-}
-
-/// What a server calls itself: this run of it, and the history of data that it holds.
-pub(super) async fn identity(lane: &Lane) -> Result<Option<String>, Fault> {
-    let mut pipeline = redis::pipe();
-    for section in ["server", "replication"] {
-        pipeline.cmd("INFO").arg(section);
-    }
-    let mut identity = String::new();
-    for (answer, field) in lane.ask_each(&mut pipeline).await?.into_iter().zip(["run_id:", "master_replid:"]) {
-        let info = match answer {
-            Value::BulkString(text) => String::from_utf8_lossy(&text).into_owned(),
-            Value::VerbatimString { text, .. } => text,
-            // A user who may not ask: everything is applied on each connection.
-            _ => return Ok(None),
-        };
-        let Some(value) = info.lines().find_map(|line| line.strip_prefix(field)) else { return Ok(None) };
-        identity.push_str(value.trim());
-        identity.push(' ');
-    }
-    Ok(Some(identity))
 }

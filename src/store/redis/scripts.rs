@@ -4,6 +4,16 @@
 //! `allow-oom`: a full server must still be able to end a session. They are sent in full each time (`EVAL`): the
 //! server keeps them compiled by their hash, and a server that restarted needs no loading first.
 
+/// Since when there is data. Key: the birth. Answers it: what was written first, by whichever gateway.
+pub(super) const BIRTH: &str = r"#!lua flags=allow-oom
+local birth = redis.call('GET', KEYS[1])
+if birth then return birth end
+local time = redis.call('TIME')
+birth = time[1] .. '.' .. time[2]
+redis.call('SET', KEYS[1], birth)
+return birth
+";
+
 /// Ends one session. Keys: touch key, reason. Arguments: the reason, until when it is kept (ms), the absolute deadline
 /// (µs). Answers 1 to the one caller that ended it.
 ///
