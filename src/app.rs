@@ -218,6 +218,10 @@ async fn serve(
     })?);
 
     let mut background = JoinSet::new();
+    background.spawn({
+        let streams = sessions.open().clone();
+        async move { streams.cut_overdue().await }
+    });
     let (stage, _) = watch::channel(Stage::Serving);
     let mut tls = ListenerTls::of(config.server.tls.as_ref(), &TRAFFIC_PROTOCOLS).map_err(StartError::Tls)?;
     if let Some(tls) = &mut tls {

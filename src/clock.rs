@@ -33,6 +33,18 @@ impl Monotonic {
     pub fn after(self, by: Duration) -> Self {
         Self(self.0.saturating_add(micros(by)))
     }
+
+    /// `self` moved back by `by`, as far as the clock's start.
+    #[must_use]
+    pub fn before(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(micros(by)))
+    }
+
+    /// Microseconds since the clock's start.
+    #[must_use]
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
 }
 
 /// Wall time in microseconds since the Unix epoch. For people (logs, audit), never for a lifetime.

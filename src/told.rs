@@ -234,6 +234,12 @@ impl Teller {
         Self { audit, metrics, clock }
     }
 
+    /// Whose time stands in what is told.
+    #[must_use]
+    pub const fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
     /// Tells. Never blocks and never fails.
     pub fn tell(&self, origin: &Origin, told: &Told) {
         self.count(told);

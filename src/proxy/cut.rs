@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::sleep;
 
 use super::body::BodyError;
-use super::lookup::look_at;
+use super::lookup::{Lookup, look_at};
 use super::services::Gateway;
 use crate::session::SessionId;
 use crate::sessions::OpenStream;
@@ -86,8 +86,11 @@ impl Gateway {
     }
 
     async fn cut_if_ended(&self, id: SessionId) {
-        if let Some(reason) = look_at(self.store(), id, &self.config().session.limits, AS_OF).await.over() {
+        let lookup = look_at(self.store(), self.clock(), id, &self.config().session.limits, AS_OF).await;
+        if let Some(reason) = lookup.over() {
             self.streams().cut_for(id, reason);
+        } else if let Lookup::Live(live) = lookup {
+            self.streams().is_over_at(id, live.over_at());
         }
     }
 }
@@ -99,16 +102,18 @@ mod tests {
     use http_body_util::{BodyExt as _, Full};
 
     use super::*;
+    use crate::clock::{ManualClock, Monotonic, WallTime};
     use crate::session::{EndReason, SessionToken};
     use crate::sessions::{Cuts, OpenStreams};
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_body_breaks_off_when_its_session_ends() {
-        let streams = Arc::new(OpenStreams::default());
+        let clock = Arc::new(ManualClock::starting_at(WallTime::from_micros(0)));
+        let streams = Arc::new(OpenStreams::new(clock.clone()));
         let whole = || Full::new(Bytes::from_static(b"whole"));
         let id = SessionToken::parse("A".repeat(43).as_bytes()).expect("a token").id();
-        let cut = Cuttable::new(whole(), Some(streams.register(id, Cuts::Always)));
-        sleep(Duration::from_secs(1)).await;
+        let cut = Cuttable::new(whole(), Some(streams.register(id, Cuts::Always, Monotonic::from_micros(u64::MAX))));
+        clock.advance(Duration::from_secs(1));
         streams.cut_for(id, EndReason::Logout);
         assert!(cut.collect().await.is_err());
         assert!(Cuttable::new(whole(), None).collect().await.is_ok());

@@ -146,7 +146,7 @@ pub(super) async fn run(
     polish(gateway, exchange, call.permit, &mut parts.headers);
     if !parts.status.is_success() {
         gateway.expose_lifetime(&mut parts.headers, live);
-        return Ok(Response::from_parts(parts, streamed(gateway, live.id, call.cuts, body)));
+        return Ok(Response::from_parts(parts, streamed(gateway, call, live.id, body)));
     }
 
     let held = hold(gateway, call, &said, body).await;
@@ -175,7 +175,7 @@ pub(super) async fn run(
         parts.headers.remove(LAST_MODIFIED);
     }
     let body = match held {
-        Held::Streams(body) => streamed(gateway, now, call.cuts, body),
+        Held::Streams(body) => streamed(gateway, call, now, body),
         Held::Whole(body, _) => {
             // The length is the body's own from here on.
             parts.headers.remove(CONTENT_LENGTH);
@@ -201,7 +201,7 @@ async fn ask(
     call: &Call<'_>,
     mut cleared: Box<Cleared>,
 ) -> Result<Response<UpstreamBody>, Failure> {
-    let open = gateway.streams().register(call.live.id, call.cuts);
+    let open = gateway.streams().register(call.live.id, call.cuts, call.live.over_at());
     cleared.content.cut_by(&open);
     cleared.content.complete_first();
     if call.event.reads_answer() {
@@ -219,9 +219,9 @@ async fn ask(
     })
 }
 
-/// An answer that ends with its session, should it go on and on.
-fn streamed(gateway: &Gateway, session: SessionId, cuts: Cuts, body: UpstreamBody) -> AnswerBody {
-    AnswerBody::streamed(body).cut_by(Some(gateway.streams().register(session, cuts)))
+/// An answer that ends with its session, should it go on and on. One that took the session's place has its absolute limit.
+fn streamed(gateway: &Gateway, call: &Call<'_>, session: SessionId, body: UpstreamBody) -> AnswerBody {
+    AnswerBody::streamed(body).cut_by(Some(gateway.streams().register(session, call.cuts, call.live.over_at())))
 }
 
 async fn hold(gateway: &Gateway, call: &Call<'_>, said: &HeaderMap, body: UpstreamBody) -> Held {

@@ -16,6 +16,8 @@ use crate::clock::Monotonic;
 use crate::entropy::{Entropy, EntropyError};
 use crate::http::{Scheme, printable};
 use crate::session::{By, Principal, SessionId};
+use crate::sessions::Cuts;
+use crate::store::STALE_AT_MOST;
 use crate::told::Origin;
 
 /// How the bytes of a connection travel.
@@ -137,6 +139,16 @@ fn write_hex(bytes: &[u8], text: &mut [u8]) {
     }
 }
 
+/// A session that a request was accepted for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Decided {
+    pub(super) id: SessionId,
+    /// When the store was asked about it.
+    pub(super) asked: Monotonic,
+    /// Which of its ends refuse the request.
+    pub(super) cuts: Cuts,
+}
+
 /// One exchange.
 #[derive(Clone, Debug)]
 pub(super) struct Exchange {
@@ -156,6 +168,8 @@ pub(super) struct Exchange {
     /// The pattern of the route.
     pub(super) route: Arc<str>,
     pub(super) session: Option<SessionId>,
+    /// What was decided on, where that was a live session.
+    pub(super) decided: Option<Decided>,
     pub(super) principal: Option<Arc<Principal>>,
     /// The error code that the client was given.
     pub(super) code: Option<&'static str>,
@@ -178,6 +192,12 @@ impl Exchange {
     pub(super) fn origin(&self, by: By) -> Origin {
         let user_agent = self.user_agent.as_ref().map(|value| ClientText::of(value.as_bytes()));
         Origin::of(by).by_request(self.client.get(), user_agent, self.id.as_str(), self.principal.clone())
+    }
+
+    /// What was decided on, to be asked about once more if that was longer ago than an answer of the store may be
+    /// believed: this process may have been stopped, the machine asleep, or the body long in coming.
+    pub(super) fn take_outdated(&mut self, now: Monotonic) -> Option<Decided> {
+        self.decided.take().filter(|decided| now.since(decided.asked) >= STALE_AT_MOST)
     }
 
     /// The backend took so long for an answer's head.

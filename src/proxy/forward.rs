@@ -12,6 +12,7 @@ use super::outgoing::{self, Head, Sender};
 use super::respond::Failure;
 use super::services::Gateway;
 use super::upstreams::BoundUpstream;
+use crate::clock::Monotonic;
 use crate::config::{CacheControl, RequestBody as BodyMode};
 use crate::http::{NotedHeaders, RequestHost, Scheme, Target, Upgrade};
 use crate::policy::{Identity, Permit};
@@ -97,7 +98,7 @@ pub(super) async fn send(
     let upstream = gateway.upstream(permit)?;
     let mut request = without_body(gateway, exchange, permit, upstream, &mut cleared)?;
     fill(&mut request, gateway, upstream, cleared).await?;
-    let sent = gateway.clock().monotonic();
+    let sent = begin_to_send(gateway, exchange).await?;
     let answer = upstream.peers.send_alone(tenant_of(permit), request).await;
     exchange.upstream_took(gateway.clock().monotonic().since(sent));
     answer.map_err(Failure::Upstream)
@@ -115,10 +116,18 @@ pub(super) async fn send_upgrade(
     let mut request = without_body(gateway, exchange, permit, upstream, &mut cleared)?;
     fill(&mut request, gateway, upstream, cleared).await?;
     upgrade.write(request.headers_mut());
-    let sent = gateway.clock().monotonic();
+    let sent = begin_to_send(gateway, exchange).await?;
     let answer = upstream.peers.send_upgrade(tenant_of(permit), request).await;
     exchange.upstream_took(gateway.clock().monotonic().since(sent));
     answer.map_err(Failure::Upstream)
+}
+
+/// The moment at which the backend is asked: what the store said of the session is not older by then than it may be.
+async fn begin_to_send(gateway: &Gateway, exchange: &mut Exchange) -> Result<Monotonic, Failure> {
+    let now = gateway.clock().monotonic();
+    let Some(outdated) = exchange.take_outdated(now) else { return Ok(now) };
+    Box::pin(gateway.look_again(outdated)).await?;
+    Ok(gateway.clock().monotonic())
 }
 
 /// The request as the permit's upstream is to get it, but for its body.
@@ -174,7 +183,7 @@ pub(super) async fn forward(
     let upstream = gateway.upstream(permit)?;
     let mut request = without_body(gateway, exchange, permit, upstream, &mut cleared)?;
     fill(&mut request, gateway, upstream, cleared).await?;
-    let sent = gateway.clock().monotonic();
+    let sent = begin_to_send(gateway, exchange).await?;
     let answer = upstream.peers.send_for(tenant_of(permit), request).await;
     exchange.upstream_took(gateway.clock().monotonic().since(sent));
     let mut answer = answer.map_err(Failure::Upstream)?;

@@ -14,10 +14,10 @@ use super::capture;
 use super::client_body::ClientBody;
 use super::endpoints::{self, Endpoint};
 use super::events;
-use super::exchange::{Downstream, Exchange, RequestId, Transport};
+use super::exchange::{Decided, Downstream, Exchange, RequestId, Transport};
 use super::forward::{Cleared, Content, forward};
 use super::io::ExchangeGuard;
-use super::lookup::{EndedUse, LiveUse, Lookup, Recorded, look_up};
+use super::lookup::{EndedUse, LiveUse, Lookup, Recorded, ask, look_at, look_up};
 use super::respond::{self, Failure};
 use super::services::Gateway;
 use super::tunnel::{self, TunnelSession};
@@ -34,6 +34,7 @@ use crate::policy::{
 };
 use crate::session::{By, EndReason, Role, SessionId, Standing, TenantId, TenantStatus};
 use crate::sessions::{Cuts, OpenStream};
+use crate::store::STALE_AT_MOST;
 use crate::told::Told;
 use crate::upstream::UpstreamBody;
 
@@ -139,6 +140,7 @@ impl Gateway {
             asks_for_page: false,
             route: self.names().refused.clone(),
             session: None,
+            decided: None,
             principal: None,
             code: None,
             upstream: None,
@@ -301,7 +303,7 @@ impl Gateway {
         let mut lookup = if endpoint.is_none() && (route.auth == Auth::Public || preflight) {
             Lookup::not_asked(&presented)
         } else {
-            look_up(self.store(), &presented, &self.config().session.limits).await
+            look_up(self.store(), self.clock(), &presented, &self.config().session.limits).await
         };
         self.note(exchange, &lookup).await;
 
@@ -344,6 +346,11 @@ impl Gateway {
             return Err(Failure::Denied(Denial::SessionEnded(reason)));
         }
 
+        // From here on the backend may be asked; at that moment the look-up must not be too old.
+        if let Lookup::Live(live) = &lookup {
+            exchange.decided = Some(Decided { id: live.id, asked: live.asked, cuts: cuts_of(mode) });
+        }
+
         // 14. What the backend's success means for sessions happens before anybody hears of the success: the backend
         //     does it, the store ends them, then the answer goes out.
         if let (Some(event), Lookup::Live(live)) = (&event, &lookup) {
@@ -372,7 +379,7 @@ impl Gateway {
     /// Registers what is about to be opened for a session.
     fn open_stream(&self, lookup: &Lookup, mode: IdentityMode) -> Option<OpenStream> {
         let Lookup::Live(live) = lookup else { return None };
-        Some(self.streams().register(live.id, cuts_of(mode)))
+        Some(self.streams().register(live.id, cuts_of(mode), live.over_at()))
     }
 
     /// Keeps what the look-up showed for log and audit, and writes down an end by time that is first noticed here.
@@ -443,7 +450,9 @@ impl Gateway {
             return Err(Failure::Denied(Denial::TenantMismatch));
         }
         for tenant in tenants {
-            if self.store().tenant_status(&tenant).await.map_err(Failure::Store)? != TenantStatus::Active {
+            let (status, _) =
+                ask(self.clock(), || self.store().tenant_status(&tenant)).await.map_err(Failure::Store)?;
+            if status != TenantStatus::Active {
                 return Err(Failure::TenantRefused);
             }
         }
@@ -488,6 +497,17 @@ impl Gateway {
                 principal: exchange.principal.clone(),
             };
             self.tell(exchange, &told);
+        }
+    }
+
+    /// Asks once more about a session that a request was accepted for, just before the backend is.
+    pub(super) async fn look_again(&self, decided: Decided) -> Result<(), Failure> {
+        let Decided { id, cuts, .. } = decided;
+        let lookup = look_at(self.store(), self.clock(), id, &self.config().session.limits, STALE_AT_MOST).await;
+        match (lookup.over(), lookup) {
+            (Some(reason), _) if cuts.includes(reason) => Err(Failure::Denied(Denial::SessionEnded(reason))),
+            (None, Lookup::Unavailable(unavailable)) => Err(Failure::Store(unavailable)),
+            _ => Ok(()),
         }
     }
 

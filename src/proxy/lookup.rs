@@ -4,10 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::respond::Failure;
+use crate::clock::{Clock, Monotonic};
 use crate::http::Presented;
 use crate::policy::{Denial, SessionFacts};
 use crate::session::{EndReason, Limits, LiveSession, SessionId, SessionRecord, Standing, StoreTime, TouchPlan};
-use crate::store::{STALE_AT_MOST, SessionStore, Touch, Unavailable};
+use crate::store::{Known, STALE_AT_MOST, SessionStore, StoreResult, Touch, Unavailable};
+
+/// How often the store is asked while its answers are too old when they come to be used.
+const TRIES: usize = 3;
 
 /// What a look-up found.
 #[derive(Debug)]
@@ -46,6 +50,10 @@ pub(super) struct LiveUse {
     pub(super) touch_deadline: StoreTime,
     /// Whether the record was held to limits lower than its own, which must then be stored.
     pub(super) tightened: bool,
+    /// When it was asked for.
+    pub(super) asked: Monotonic,
+    /// The store's time then, or a little later.
+    told: StoreTime,
 }
 
 impl Lookup {
@@ -88,56 +96,86 @@ impl Lookup {
 }
 
 /// Looks a presented cookie up.
-pub(super) async fn look_up(store: &dyn SessionStore, presented: &Presented, limits: &Limits) -> Lookup {
+pub(super) async fn look_up(
+    store: &dyn SessionStore,
+    clock: &dyn Clock,
+    presented: &Presented,
+    limits: &Limits,
+) -> Lookup {
     let id = match presented {
         Presented::None => return Lookup::NoCookie,
         Presented::NotAToken | Presented::Conflicting => return Lookup::Unknown(None),
         // Hashed first, then looked up: what the store compares is not the secret.
         Presented::One(token) => token.id(),
     };
-    look_at(store, id, limits, STALE_AT_MOST).await
+    look_at(store, clock, id, limits, STALE_AT_MOST).await
 }
 
 /// Looks a session up by its id: one whose cookie was seen before. What is answered was so no longer than `within` ago.
-pub(super) async fn look_at(store: &dyn SessionStore, id: SessionId, limits: &Limits, within: Duration) -> Lookup {
+pub(super) async fn look_at(
+    store: &dyn SessionStore,
+    clock: &dyn Clock,
+    id: SessionId,
+    limits: &Limits,
+    within: Duration,
+) -> Lookup {
     match store.known(id, within) {
-        Some(Standing::Live(live)) if limits.tighten(&live.record).is_none() => {
-            return Lookup::Live(LiveUse::untightened(id, live));
+        Some(Known { standing: Standing::Live(live), asked, told }) if limits.tighten(&live.record).is_none() => {
+            return Lookup::Live(LiveUse::untightened(id, live, asked, told));
         }
         // Limits that are lower than its own are reckoned with the store's exact time, and stored.
-        Some(Standing::Live(_)) => {}
-        Some(standing) => return found(id, standing, limits),
-        None => {}
+        Some(Known { standing: Standing::Live(_), .. }) | None => {}
+        Some(Known { standing, asked, .. }) => return found(id, standing, limits, asked),
     }
-    match store.read(id).await {
+    match ask(clock, || store.read(id)).await {
         Err(unavailable) => Lookup::Unavailable(unavailable),
-        Ok(standing) => found(id, standing, limits),
+        Ok((standing, asked)) => found(id, standing, limits, asked),
     }
 }
 
-fn found(id: SessionId, standing: Standing, limits: &Limits) -> Lookup {
+/// What the store answers to a question, and when it was asked that. An answer may have lain there for long: this process
+/// may have been stopped, or the machine asleep. Then it is asked again.
+pub(super) async fn ask<T, F>(clock: &dyn Clock, question: impl Fn() -> F + Send) -> StoreResult<(T, Monotonic)>
+where
+    F: Future<Output = StoreResult<T>> + Send,
+{
+    for _ in 0..TRIES {
+        let asked = clock.monotonic();
+        let answer = question().await?;
+        if clock.monotonic().since(asked) < STALE_AT_MOST {
+            return Ok((answer, asked));
+        }
+    }
+    Err(Unavailable::because("its answers are too old when they can be used"))
+}
+
+fn found(id: SessionId, standing: Standing, limits: &Limits, asked: Monotonic) -> Lookup {
     match standing {
         Standing::Absent => Lookup::Unknown(Some(id)),
         Standing::Ended(ended) => {
             Lookup::Ended(EndedUse { id, reason: ended.reason, record: ended.record, noted: ended.noted })
         }
-        Standing::Live(live) => hold_to_limits(id, live, limits),
+        Standing::Live(live) => hold_to_limits(id, live, limits, asked),
     }
 }
 
 /// Holds a live session to the configured limits where they are lower than its own.
-fn hold_to_limits(id: SessionId, live: LiveSession, limits: &Limits) -> Lookup {
+fn hold_to_limits(id: SessionId, live: LiveSession, limits: &Limits, asked: Monotonic) -> Lookup {
     let Some(lower) = limits.tighten(&live.record) else {
-        return Lookup::Live(LiveUse::untightened(id, live));
+        let told = live.now;
+        return Lookup::Live(LiveUse::untightened(id, live, asked, told));
     };
     let LiveSession { record, touch_deadline, now } = live;
+    let tightened = |record, touch_deadline| {
+        Lookup::Live(LiveUse { id, record, now, touch_deadline, tightened: true, asked, told: now })
+    };
     let ended = |reason, record| Lookup::Ended(EndedUse { id, reason, record: Some(record), noted: false });
     if now >= lower.deadline {
         return ended(EndReason::Expired, record);
     }
     let Some(idle) = lower.idle else {
         let touch_deadline = lower.deadline;
-        return Lookup::Live(LiveUse { id, touch_deadline, record: Arc::new(lower), now, tightened: true });
+        return tightened(Arc::new(lower), touch_deadline);
     };
     // A session without an idle time-out recorded no uses: this one is its first.
     let used = record.idle.map_or(now, |own| own.use_recorded_by(touch_deadline));
@@ -145,7 +183,7 @@ fn hold_to_limits(id: SessionId, live: LiveSession, limits: &Limits) -> Lookup {
     if now >= touch_deadline {
         return ended(EndReason::IdleTimeout, record);
     }
-    Lookup::Live(LiveUse { id, record: Arc::new(lower), now, touch_deadline, tightened: true })
+    tightened(Arc::new(lower), touch_deadline)
 }
 
 /// What recording a use came to.
@@ -159,9 +197,15 @@ pub(super) enum Recorded {
 
 impl LiveUse {
     /// Of a session whose own limits are no higher than the present ones.
-    fn untightened(id: SessionId, live: LiveSession) -> Self {
+    fn untightened(id: SessionId, live: LiveSession, asked: Monotonic, told: StoreTime) -> Self {
         let LiveSession { record, touch_deadline, now } = live;
-        Self { id, record, now, touch_deadline, tightened: false }
+        Self { id, record, now, touch_deadline, tightened: false, asked, told }
+    }
+
+    /// When it is over, whatever is touched: by the clock of this machine, as reckoned from when the store was asked. Never
+    /// later than by the store's clock, and earlier by no more than its answer took.
+    pub(super) fn over_at(&self) -> Monotonic {
+        self.asked.after(self.record.deadline.since(self.told))
     }
 
     /// What has to be done about this use.
@@ -209,7 +253,10 @@ impl LiveUse {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
+    use crate::clock::{ManualClock, WallTime};
     use crate::entropy::SystemEntropy;
     use crate::session::{Generations, IdleLimit, Principal, SessionToken, TenantId, UserAgent, UserId};
 
@@ -244,7 +291,7 @@ mod tests {
 
     fn looked_up(session: LiveSession, present: &Limits) -> Result<LiveUse, EndReason> {
         let id = SessionToken::generate(&SystemEntropy).expect("entropy").id();
-        match hold_to_limits(id, session, present) {
+        match hold_to_limits(id, session, present, Monotonic::from_micros(5)) {
             Lookup::Live(live) => Ok(live),
             Lookup::Ended(ended) => Err(ended.reason),
             other => panic!("{other:?}"),
@@ -267,6 +314,36 @@ mod tests {
             let found = looked_up(session(&own, used, now), &present).map(|live| live.tightened);
             assert_eq!(found, expected, "used {used}, now {now}, {present:?}");
         }
+    }
+
+    #[test]
+    fn the_absolute_limit_comes_by_this_machines_clock_whatever_the_stores_shows() {
+        let own = limits(Some(30), 480);
+        let at = |live: &LiveUse| live.over_at().since(Monotonic::from_micros(5));
+        let live = looked_up(session(&own, 0, 10), &own).expect("live");
+        assert_eq!(at(&live), MINUTE * 470);
+        let lower = looked_up(session(&own, 0, 10), &limits(Some(30), 60)).expect("live");
+        assert_eq!(at(&lower), MINUTE * 50, "held to what is configured");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_too_old_when_it_can_be_used_is_asked_for_again() {
+        let clock = ManualClock::starting_at(WallTime::from_micros(0));
+        let asked = AtomicU32::new(0);
+        // The process is stopped during the first two answers.
+        let question = |stops| {
+            let (clock, asked) = (&clock, &asked);
+            async move {
+                let times = asked.fetch_add(1, Ordering::Relaxed);
+                clock.advance(if times < stops { STALE_AT_MOST } else { STALE_AT_MOST - Duration::from_millis(1) });
+                Ok(times)
+            }
+        };
+        let (answer, when) = ask(&clock, || question(2)).await.expect("an answer");
+        assert_eq!((answer, when), (2, Monotonic::from_micros(1_800_000)));
+        asked.store(0, Ordering::Relaxed);
+        ask(&clock, || question(u32::MAX)).await.expect_err("none is young enough");
+        assert_eq!(asked.load(Ordering::Relaxed), 3, "and it is not asked for ever");
     }
 
     #[test]

@@ -253,7 +253,7 @@ impl Uses {
 /// Records a use now.
 async fn tell(gateway: Arc<Gateway>, id: SessionId) -> Told {
     let began = Instant::now();
-    let lookup = look_at(gateway.store(), id, &gateway.config().session.limits, STALE_AT_MOST).await;
+    let lookup = look_at(gateway.store(), gateway.clock(), id, &gateway.config().session.limits, STALE_AT_MOST).await;
     if let Some(reason) = lookup.over() {
         return Told::Over(reason);
     }
@@ -261,7 +261,8 @@ async fn tell(gateway: Arc<Gateway>, id: SessionId) -> Told {
     match gateway.record_use(&mut live).await {
         Ok(Recorded::Yes) => {}
         Ok(Recorded::SessionGone) => {
-            let lookup = look_at(gateway.store(), id, &gateway.config().session.limits, STALE_AT_MOST).await;
+            let lookup =
+                look_at(gateway.store(), gateway.clock(), id, &gateway.config().session.limits, STALE_AT_MOST).await;
             return Told::Over(lookup.over().unwrap_or(EndReason::IdleTimeout));
         }
         Err(_) => return Told::Again(began + TELL_AGAIN),

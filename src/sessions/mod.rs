@@ -33,7 +33,8 @@ impl Sessions {
     /// A room over a store.
     #[must_use]
     pub fn new(store: SharedStore, teller: Teller, entropy: SharedEntropy) -> Self {
-        Self { store, open: Arc::default(), teller, entropy }
+        let open = Arc::new(OpenStreams::new(teller.clock().clone()));
+        Self { store, open, teller, entropy }
     }
 
     /// What is open for sessions, and cut when they end.

@@ -2,15 +2,20 @@
 //! "Open streams").
 //!
 //! Each of them registers by session id. Whoever ends a session here says so at once; what other instances end, and
-//! what time ends, is found by asking the store again and again. A store that cannot say cuts nothing.
+//! what idleness ends, is found by asking the store again and again. A store that cannot say cuts nothing of that. The
+//! absolute limit is known when something is opened, and comes by this machine's clock, whether the store answers or not
+//! (overdue.rs).
 //!
 //! An ordinary answer is no stream: what was opened a moment ago is left to come to its end, and cut only when it does
 //! not.
+
+mod overdue;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -19,12 +24,15 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
+use crate::clock::{Monotonic, SharedClock};
 use crate::session::{EndReason, SessionId};
 
 /// What is younger is left alone: its request was accepted just now, and most answers are over by then.
 const YOUNG: Duration = Duration::from_millis(200);
+/// How long after its absolute limit something is cut: so much earlier than it is the limit may be reckoned, since the
+/// store's answer takes its time; and an answer that is all but out comes to its end.
+const LEEWAY: Duration = Duration::from_millis(50);
 /// So many locks, so that requests do not wait for each other at one.
 const SHARDS: usize = 32;
 
@@ -52,33 +60,45 @@ pub struct OpenStreams {
     shards: [Mutex<Open>; SHARDS],
     /// Somebody wants the store to be asked now.
     ask: Notify,
-}
-
-impl Default for OpenStreams {
-    fn default() -> Self {
-        Self { shards: std::array::from_fn(|_| Mutex::default()), ask: Notify::new() }
-    }
+    clock: SharedClock,
+    /// Until then nobody looks what is overdue, unless rung for.
+    next_look: AtomicU64,
+    sooner: Notify,
 }
 
 impl OpenStreams {
-    /// Registers something that is open for a session.
-    pub fn register(self: &Arc<Self>, id: SessionId, cuts: Cuts) -> OpenStream {
-        let since = Mutex::new(Instant::now());
-        let kill = Arc::new(Kill { since, cuts, reason: OnceLock::new(), waker: AtomicWaker::new() });
+    /// With nothing open.
+    #[must_use]
+    pub fn new(clock: SharedClock) -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::default()),
+            ask: Notify::new(),
+            clock,
+            next_look: AtomicU64::new(0),
+            sooner: Notify::new(),
+        }
+    }
+
+    /// Registers something that is open for a session, which is over at that moment at the latest.
+    pub fn register(self: &Arc<Self>, id: SessionId, cuts: Cuts, over_at: Monotonic) -> OpenStream {
+        let times = Times::of(self.clock.monotonic(), over_at);
+        let kill =
+            Arc::new(Kill { times: Mutex::new(times), cuts, reason: OnceLock::new(), waker: AtomicWaker::new() });
         self.shard(id).lock().entry(id).or_default().push(kill.clone());
+        self.ring_for(times.due);
         OpenStream { streams: self.clone(), id, kill }
     }
 
     /// Cuts what is open for a session that is over. What was opened just now is found when the store is asked next.
     pub fn cut_for(&self, id: SessionId, reason: EndReason) {
-        let streams = a_moment_ago().map_or(0, |then| self.cut(id, reason, then));
+        let streams = self.cut(id, reason, self.a_moment_ago());
         if streams > 0 {
             tracing::info!(session_id = id.as_str(), reason = reason.as_str(), streams, "the session ended: cut");
         }
     }
 
     /// Cuts all that has been open for a session since then at least; answers how much that was.
-    fn cut(&self, id: SessionId, reason: EndReason, then: Instant) -> usize {
+    fn cut(&self, id: SessionId, reason: EndReason, then: Monotonic) -> usize {
         let shard = self.shard(id).lock();
         let is_concerned = |kill: &&Arc<Kill>| kill.is_older(then) && kill.cuts.includes(reason);
         let concerned = || shard.get(&id).into_iter().flatten().filter(is_concerned);
@@ -86,6 +106,11 @@ impl OpenStreams {
         let cut = concerned().filter(|kill| kill.reason.set(reason).is_ok()).count();
         concerned().for_each(|kill| kill.waker.wake());
         cut
+    }
+
+    /// What is open since then is no ordinary answer.
+    fn a_moment_ago(&self) -> Monotonic {
+        self.clock.monotonic().before(YOUNG)
     }
 
     /// Has the store asked now about everything that is open.
@@ -101,11 +126,11 @@ impl OpenStreams {
     /// The sessions that the store is to be asked about: those for which something is open that is no ordinary answer.
     #[must_use]
     pub fn to_ask_about(&self) -> Vec<SessionId> {
-        a_moment_ago().map(|then| self.open_since(then)).unwrap_or_default()
+        self.open_since(self.a_moment_ago())
     }
 
     /// The sessions for which something has been open since then at least.
-    fn open_since(&self, then: Instant) -> Vec<SessionId> {
+    fn open_since(&self, then: Monotonic) -> Vec<SessionId> {
         let waiting = |kill: &Arc<Kill>| kill.is_older(then) && kill.reason.get().is_none();
         let mut found = Vec::new();
         for shard in &self.shards {
@@ -138,7 +163,9 @@ pub enum Cuts {
 }
 
 impl Cuts {
-    const fn includes(self, reason: EndReason) -> bool {
+    /// Whether that end is one of them.
+    #[must_use]
+    pub const fn includes(self, reason: EndReason) -> bool {
         match self {
             Self::Always => true,
             Self::OnPurpose => !matches!(reason, EndReason::IdleTimeout | EndReason::Expired),
@@ -149,15 +176,32 @@ impl Cuts {
 /// The signal to one open stream. One task waits for it at a time.
 #[derive(Debug)]
 pub struct Kill {
-    since: Mutex<Instant>,
+    times: Mutex<Times>,
     cuts: Cuts,
     reason: OnceLock<EndReason>,
     waker: AtomicWaker,
 }
 
+/// When something was opened, and when it is to be cut.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    since: Monotonic,
+    /// The session's absolute limit.
+    over_at: Monotonic,
+    due: Monotonic,
+}
+
+impl Times {
+    fn of(since: Monotonic, over_at: Monotonic) -> Self {
+        // What begins after it is the answer to a request that was accepted in time.
+        let due = if since > over_at { since.after(YOUNG) } else { over_at.after(LEEWAY) };
+        Self { since, over_at, due }
+    }
+}
+
 impl Kill {
-    fn is_older(&self, then: Instant) -> bool {
-        *self.since.lock() <= then
+    fn is_older(&self, then: Monotonic) -> bool {
+        self.times.lock().since <= then
     }
 
     /// Ready when the session is over.
@@ -181,7 +225,8 @@ pub struct OpenStream {
 impl OpenStream {
     /// Registers something else that is open for the same session.
     pub fn another(&self) -> Self {
-        self.streams.register(self.id, self.kill.cuts)
+        let over_at = self.kill.times.lock().over_at;
+        self.streams.register(self.id, self.kill.cuts, over_at)
     }
 
     /// Its moment begins now, as if it had been registered just now; also if it was cut.
@@ -189,7 +234,9 @@ impl OpenStream {
         if self.reason().is_some() {
             return self.another();
         }
-        *self.kill.since.lock() = Instant::now();
+        let mut times = self.kill.times.lock();
+        *times = Times::of(self.streams.clock.monotonic(), times.over_at);
+        drop(times);
         self
     }
 
@@ -231,30 +278,35 @@ impl Drop for OpenStream {
     }
 }
 
-/// What is open since then is no ordinary answer.
-fn a_moment_ago() -> Option<Instant> {
-    Instant::now().checked_sub(YOUNG)
-}
-
 #[cfg(test)]
 mod tests {
     use std::hash::BuildHasher as _;
 
     use super::*;
+    use crate::clock::{Clock as _, ManualClock, WallTime};
     use crate::session::SessionToken;
 
-    fn id(first: char) -> SessionId {
+    /// With a clock that stands still.
+    pub(super) fn streams() -> (Arc<OpenStreams>, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::starting_at(WallTime::from_micros(0)));
+        clock.advance(Duration::from_secs(1));
+        (Arc::new(OpenStreams::new(clock.clone())), clock)
+    }
+
+    const NEVER: Monotonic = Monotonic::from_micros(u64::MAX);
+
+    pub(super) fn id(first: char) -> SessionId {
         let token = format!("{first}{}", "A".repeat(42));
         SessionToken::parse(token.as_bytes()).expect("a token").id()
     }
 
     #[tokio::test]
     async fn only_what_is_open_for_the_session_is_cut() {
-        let streams = Arc::new(OpenStreams::default());
-        let mine = [streams.register(id('a'), Cuts::Always), streams.register(id('a'), Cuts::Always)];
-        let other = streams.register(id('b'), Cuts::Always);
-        assert_eq!(streams.cut(id('a'), EndReason::Logout, Instant::now()), 2);
-        assert_eq!(streams.cut(id('a'), EndReason::Revoked, Instant::now()), 0, "once is enough");
+        let (streams, clock) = streams();
+        let mine = [streams.register(id('a'), Cuts::Always, NEVER), streams.register(id('a'), Cuts::Always, NEVER)];
+        let other = streams.register(id('b'), Cuts::Always, NEVER);
+        assert_eq!(streams.cut(id('a'), EndReason::Logout, clock.monotonic()), 2);
+        assert_eq!(streams.cut(id('a'), EndReason::Revoked, clock.monotonic()), 0, "once is enough");
         for open in &mine {
             assert_eq!(open.ended().await, EndReason::Logout);
         }
@@ -263,20 +315,20 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_is_woken() {
-        let streams = Arc::new(OpenStreams::default());
-        let open = streams.register(id('a'), Cuts::Always);
+        let (streams, clock) = streams();
+        let open = streams.register(id('a'), Cuts::Always, NEVER);
         let waiting = tokio::spawn(async move { open.ended().await });
         tokio::task::yield_now().await;
-        streams.cut(id('a'), EndReason::Expired, Instant::now());
+        streams.cut(id('a'), EndReason::Expired, clock.monotonic());
         assert_eq!(waiting.await.expect("it ends"), EndReason::Expired);
     }
 
     #[test]
     fn what_is_over_is_forgotten() {
-        let streams = Arc::new(OpenStreams::default());
-        let open = streams.register(id('a'), Cuts::Always);
+        let (streams, clock) = streams();
+        let open = streams.register(id('a'), Cuts::Always, NEVER);
         let another = open.another();
-        let now = Instant::now();
+        let now = clock.monotonic();
         assert_eq!(streams.open_since(now), [id('a')]);
         drop(open);
         assert_eq!(streams.open_since(now), [id('a')], "one is left");
@@ -301,33 +353,33 @@ mod tests {
 
     #[test]
     fn nobody_is_asked_about_what_is_young_or_cut_already() {
-        let streams = Arc::new(OpenStreams::default());
-        let before = Instant::now();
-        std::thread::sleep(Duration::from_millis(1));
-        let _open = streams.register(id('a'), Cuts::Always);
+        let (streams, clock) = streams();
+        let before = clock.monotonic();
+        clock.advance(Duration::from_millis(1));
+        let _open = streams.register(id('a'), Cuts::Always, NEVER);
         assert!(streams.open_since(before).is_empty());
-        streams.cut(id('a'), EndReason::Logout, Instant::now());
-        assert!(streams.open_since(Instant::now()).is_empty());
+        streams.cut(id('a'), EndReason::Logout, clock.monotonic());
+        assert!(streams.open_since(clock.monotonic()).is_empty());
     }
 
     #[test]
     fn what_was_opened_a_moment_ago_is_left_alone() {
-        let streams = Arc::new(OpenStreams::default());
-        let before = Instant::now();
-        std::thread::sleep(Duration::from_millis(1));
-        let open = streams.register(id('a'), Cuts::Always);
+        let (streams, clock) = streams();
+        let before = clock.monotonic();
+        clock.advance(Duration::from_millis(1));
+        let open = streams.register(id('a'), Cuts::Always, NEVER);
         assert_eq!(streams.cut(id('a'), EndReason::Logout, before), 0);
         assert_eq!(open.reason(), None);
-        assert_eq!(streams.cut(id('a'), EndReason::Logout, Instant::now()), 1);
+        assert_eq!(streams.cut(id('a'), EndReason::Logout, clock.monotonic()), 1);
     }
 
     #[test]
     fn an_observed_stream_survives_the_ends_that_time_makes() {
-        let streams = Arc::new(OpenStreams::default());
-        let open = streams.register(id('a'), Cuts::OnPurpose);
-        assert_eq!(streams.cut(id('a'), EndReason::IdleTimeout, Instant::now()), 0);
-        assert_eq!(streams.cut(id('a'), EndReason::Expired, Instant::now()), 0);
+        let (streams, clock) = streams();
+        let open = streams.register(id('a'), Cuts::OnPurpose, NEVER);
+        assert_eq!(streams.cut(id('a'), EndReason::IdleTimeout, clock.monotonic()), 0);
+        assert_eq!(streams.cut(id('a'), EndReason::Expired, clock.monotonic()), 0);
         assert_eq!(open.reason(), None);
-        assert_eq!(streams.cut(id('a'), EndReason::TenantRevoked, Instant::now()), 1);
+        assert_eq!(streams.cut(id('a'), EndReason::TenantRevoked, clock.monotonic()), 1);
     }
 }

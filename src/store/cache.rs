@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use quick_cache::sync::{DefaultLifecycle, GuardResult, PlaceholderGuard};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, UnitWeighter};
 
-use super::STALE_AT_MOST;
+use super::{Known, STALE_AT_MOST};
 use crate::clock::{Monotonic, SharedClock};
 use crate::session::{EndReason, Ended, LiveSession, SessionId, SessionRecord, Standing, StoreTime};
 
@@ -212,16 +212,21 @@ impl Cache {
 
     /// What a session is, as of `within` ago at most. `None` where only the store can say.
     #[must_use]
-    pub fn known(&self, id: SessionId, within: Duration) -> Option<Standing> {
+    pub fn known(&self, id: SessionId, within: Duration) -> Option<Known> {
         let lease = self.lease.load();
         let lease = lease.as_deref()?;
         let now = self.clock.monotonic();
         if now.since(lease.proof.sent) >= within.min(STALE_AT_MOST) {
             return None;
         }
-        if let Some(entry) = self.live.get(&id) {
-            return self.answer(&entry, lease, now).map(Standing::Live);
-        }
+        let standing = match self.live.get(&id) {
+            Some(entry) => Standing::Live(self.answer(&entry, lease, now)?),
+            None => self.over(id, lease, now)?,
+        };
+        Some(Known { standing, asked: lease.proof.sent, told: lease.proof.time })
+    }
+
+    fn over(&self, id: SessionId, lease: &Lease, now: Monotonic) -> Option<Standing> {
         let other = self.others.get(&id)?;
         let is_current = other.generation == lease.generation && now.since(other.read) < OLDEST;
         is_current.then_some(match other.what {

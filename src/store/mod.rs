@@ -31,6 +31,7 @@ use async_trait::async_trait;
 
 pub use self::listing::{Cursor, Page, SessionView, SessionsOf, TenantView};
 
+use crate::clock::Monotonic;
 use crate::session::{
     By, EndReason, Generations, IdleLimit, Principal, Revocation, SessionId, SessionLimit, SessionRecord, Standing,
     StoreTime, TenantChange, TenantId, TenantStatus, UserAgent,
@@ -153,6 +154,17 @@ pub struct Touch {
     pub deadline: StoreTime,
 }
 
+/// What a session is, as it is known without asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// What it is.
+    pub standing: Standing,
+    /// When the proof of that was asked for: until then all changes were heard.
+    pub asked: Monotonic,
+    /// The store's time then, or a little later.
+    pub told: StoreTime,
+}
+
 /// Where sessions live. See the module's documentation for what every implementation guarantees.
 #[async_trait]
 pub trait SessionStore: Send + Sync + 'static {
@@ -177,7 +189,7 @@ pub trait SessionStore: Send + Sync + 'static {
     ///
     /// Called for each request: never blocks. The time of a live session that it answers is the store's or a little
     /// earlier, by less than its idle limit keeps in hand; the deadlines were compared with one that is no earlier.
-    fn known(&self, _id: SessionId, _within: Duration) -> Option<Standing> {
+    fn known(&self, _id: SessionId, _within: Duration) -> Option<Known> {
         None
     }
 

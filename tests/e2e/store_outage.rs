@@ -4,8 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::support::logins::identity;
-use crate::support::{RedisServer, SESSION_COOKIE, Store, Wire, echo, gateway, let_pass, wait_until};
+use crate::support::{
+    RedisServer, SESSION_COOKIE, SWITCH, Step, Store, Wire, echo, frame, gateway, let_pass, send, wait_until,
+};
 
 #[test]
 fn an_outage_of_redis_under_load_forwards_nothing_unverified_logs_nobody_out_and_duplicates_nothing() {
@@ -79,6 +83,87 @@ fn a_logout_that_the_store_cannot_take_down_is_never_called_done() {
     redis.start_again();
     wait_until("recovery", || (browser.get("/x").status == 200).then_some(()));
     browser.post("/api/logout").expect(200);
+}
+
+#[test]
+fn the_absolute_limit_cuts_what_is_open_while_redis_is_gone() {
+    const ABSOLUTE: Duration = Duration::from_secs(4);
+    let backend = echo();
+    let mut redis = RedisServer::start();
+    let events = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    backend.on_head("/events", [send(events), send("1\r\n1\r\n"), Step::Hang]);
+    backend.on_head("/ws", [send(SWITCH), Step::Raw { echo: true }]);
+    let gateway =
+        gateway(Store::on(&redis)).with_backend(&backend).absolute("4s").set("upstream.request_body", "stream").start();
+    let begin = Instant::now();
+    let browser = gateway.logged_in("42", "7");
+    let made = Instant::now();
+    let (host, token) = (gateway.address(), browser.token());
+    let head = |line: &str| format!("{line} HTTP/1.1\r\nHost: {host}\r\nCookie: {SESSION_COOKIE}={token}\r\n");
+    let mut stream = gateway.wire();
+    stream.send(head("GET /events") + "\r\n");
+    assert_eq!(stream.try_receive_head().expect("a head").status, 200);
+    let mut upload = gateway.wire();
+    upload.send(head("POST /upload") + "Content-Length: 1000\r\n\r\npart of it");
+    let mut tab = gateway.open(&browser, "/ws");
+    tab.send(frame("hello")).expect(frame("hello"));
+    wait_until("the upload", || backend.seen_at("/upload").iter().any(|seen| seen.received > 0).then_some(()));
+    redis.kill();
+    let cut = |ended: Instant| {
+        assert!(ended.duration_since(begin) >= ABSOLUTE, "{:?}: too early", ended.duration_since(begin));
+        // A tenth of a second, and what a busy machine takes.
+        assert!(ended.duration_since(made) < ABSOLUTE + Duration::from_millis(400), "{:?}", ended.duration_since(made));
+    };
+    let waiting = [
+        std::thread::spawn(move || {
+            stream.rest();
+            Instant::now()
+        }),
+        std::thread::spawn(move || {
+            tab.expect_close(4401);
+            Instant::now()
+        }),
+        std::thread::spawn(move || {
+            upload.receive().expect_refusal(401, "session_expired");
+            Instant::now()
+        }),
+    ];
+    waiting.into_iter().for_each(|waiting| cut(waiting.join().expect("it is cut")));
+}
+
+#[test]
+fn a_gateway_that_was_stopped_uses_no_answer_of_before() {
+    let (backend, redis) = (echo(), RedisServer::start());
+    let store = Store::on(&redis);
+    let here = gateway(store.clone()).with_backend(&backend).start();
+    let mut there = gateway(store).with_backend(&backend).set("store.cache_entries", "off").start();
+    for round in 0..12 {
+        let mut browser = here.logged_in("42", "7");
+        let path = format!("/late/{round}");
+        redis.freeze();
+        let wires: Vec<Wire> = (0..8)
+            .map(|_| {
+                let mut wire = there.wire();
+                let (host, token) = (there.address(), browser.token());
+                wire.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nCookie: {SESSION_COOKIE}={token}\r\n\r\n"));
+                wire
+            })
+            .collect();
+        let_pass(Duration::from_millis(100));
+        // The questions are with the server, and its answers come while nobody reads them.
+        there.process().signal(Signal::STOP);
+        redis.thaw();
+        wait_until("the server", || (browser.get("/x").status == 200).then_some(()));
+        browser.post("/api/logout").expect(200);
+        let_pass(Duration::from_millis(1200));
+        assert!(backend.seen_at(&path).is_empty(), "nobody was asked before");
+        there.process().signal(Signal::CONT);
+        for mut wire in wires {
+            let response = wire.receive();
+            assert!([401, 503].contains(&response.status), "{response:?}");
+        }
+        assert!(backend.seen_at(&path).is_empty(), "accepted long after the end");
+    }
 }
 
 #[test]

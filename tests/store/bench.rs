@@ -88,10 +88,11 @@ pub(crate) async fn session_of(store: &SharedStore, tenant: &str, user: &str) ->
 /// What the store, or a cache before it, says a session is. What another instance has just ended a cache may call live
 /// until it hears of it.
 pub(crate) async fn ask(store: &SharedStore, id: SessionId) -> Standing {
-    if let Some(Standing::Live(_)) = store.known(id, STALE_AT_MOST) {
+    let known = || store.known(id, STALE_AT_MOST).map(|known| known.standing);
+    if let Some(Standing::Live(_)) = known() {
         tokio::time::sleep(HEARD_WITHIN).await;
     }
-    match store.known(id, STALE_AT_MOST) {
+    match known() {
         Some(standing) => standing,
         None => store.read(id).await.unwrap(),
     }

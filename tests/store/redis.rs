@@ -65,8 +65,8 @@ pub(crate) async fn with_a_cache(settings: RedisSettings) -> Arc<RedisStore> {
 pub(crate) async fn until_cached(store: &dyn SessionStore, id: SessionId) -> Standing {
     for _ in 0..500 {
         store.read(id).await.unwrap();
-        if let Some(standing) = store.known(id, STALE_AT_MOST) {
-            return standing;
+        if let Some(known) = store.known(id, STALE_AT_MOST) {
+            return known.standing;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

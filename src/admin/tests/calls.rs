@@ -25,7 +25,7 @@ async fn a_session_is_made_listed_shown_and_ended() {
     assert_eq!((&shown["remembered"], &shown["address"]), (&json!(true), &Value::Null));
     assert_eq!(shown["expires_at"], made["expires_at"]);
     assert_eq!(admin.get("/v1/sessions").await.expect(200), json!({"items": [shown], "next_cursor": null}));
-    let open = admin.open_for(made["id"].as_str().expect("an id")).await;
+    let open = admin.open_for(made["id"].as_str().expect("an id"));
     let ended = admin.call(Method::DELETE, &format!("{location}?reason=seen%20enough"), None).await.expect(200);
     assert_eq!(ended, json!({"invalidated_sessions": 1}));
     for method in [Method::GET, Method::DELETE] {
@@ -113,7 +113,7 @@ async fn nothing_is_changed_while_the_audit_log_cannot_be_written() {
 #[tokio::test]
 async fn what_was_done_and_cannot_be_written_down_is_not_called_done_but_is_known_to_have_begun() {
     let admin = Admin::with("session.max_per_user = { count = 1, action = \"revoke-oldest\" }", None);
-    let open = admin.open_for(&admin.session("acme", "7").await).await;
+    let open = admin.open_for(&admin.session("acme", "7").await);
     let (file, clock) = (admin.folder.path().join("audit.jsonl"), admin.clock.clone());
     let old = file.with_extension("old");
     let then = Arc::new(Then(Mutex::new(Some(Box::new({

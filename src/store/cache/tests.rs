@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::*;
-use crate::clock::{ManualClock, WallTime};
+use crate::clock::{Clock as _, ManualClock, WallTime};
 use crate::session::{Generations, IdleLimit, Principal, TenantId, UserAgent, UserId};
 
 const SOURCE: u64 = 7;
@@ -85,7 +85,11 @@ impl Bench {
     }
 
     fn is_live(&self, id: SessionId) -> bool {
-        matches!(self.cache.known(id, STALE_AT_MOST), Some(Standing::Live(_)))
+        matches!(self.known(id), Some(Standing::Live(_)))
+    }
+
+    fn known(&self, id: SessionId) -> Option<Standing> {
+        self.cache.known(id, STALE_AT_MOST).map(|known| known.standing)
     }
 
     /// Lets time pass, under proofs.
@@ -251,9 +255,20 @@ fn the_time_of_a_known_session_is_never_later_than_the_stores() {
     bench.keep(id(1), &live(EPOCH.after(HOUR)));
     for _ in 0..3 {
         bench.clock.advance(200 * MILLISECOND);
-        let Some(Standing::Live(known)) = bench.cache.known(id(1), STALE_AT_MOST) else { panic!("live") };
+        let Some(Standing::Live(known)) = bench.known(id(1)) else { panic!("live") };
         assert!(known.now <= bench.store_time() && bench.store_time().since(known.now) <= 2 * DRIFT);
     }
+}
+
+#[test]
+fn what_is_known_says_when_its_proof_was_asked_for_and_the_stores_time_then() {
+    let bench = Bench::new(100);
+    bench.keep(id(1), &live(EPOCH.after(HOUR)));
+    let (proven, told) = (bench.clock.monotonic(), bench.store_time());
+    bench.clock.advance(300 * MILLISECOND);
+    let known = bench.cache.known(id(1), STALE_AT_MOST).expect("known");
+    assert_eq!(known.asked, proven);
+    assert!(known.told >= told && known.told.since(told) <= DRIFT, "{known:?}");
 }
 
 #[test]
@@ -277,7 +292,7 @@ fn an_end_by_time_is_not_kept_before_it_is_written_down() {
     bench.keep(id(1), &ended(false));
     assert_eq!(bench.cache.known(id(1), STALE_AT_MOST), None);
     bench.keep(id(1), &ended(true));
-    assert_eq!(bench.cache.known(id(1), STALE_AT_MOST), Some(ended(true)));
+    assert_eq!(bench.known(id(1)), Some(ended(true)));
 }
 
 #[test]
@@ -421,7 +436,7 @@ impl Model<'_> {
             }
             Step::Pass(millis) => self.bench.clock.advance(Duration::from_millis(millis.into())),
             Step::Use => {
-                let known = cache.known(session, STALE_AT_MOST);
+                let known = cache.known(session, STALE_AT_MOST).map(|known| known.standing);
                 if let (Some(ended), Some(Standing::Live(_))) = (self.ended, &known) {
                     prop_assert!(now.since(ended) < STALE_AT_MOST, "{:?} after its end", now.since(ended));
                     prop_assert!(!self.news.is_empty(), "its end was heard");

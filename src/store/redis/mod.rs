@@ -46,7 +46,7 @@ use super::cache::{Cache, Reading};
 use super::journal::Entry;
 use super::observe::SharedObserver;
 use super::{
-    Condition, Creation, Cursor, NewSession, Page, REASON_KEPT, Revoked, SessionStore, SessionView, SessionsOf,
+    Condition, Creation, Cursor, Known, NewSession, Page, REASON_KEPT, Revoked, SessionStore, SessionView, SessionsOf,
     StoreResult, TenantView, Touch, Unavailable, codec,
 };
 use crate::session::{
@@ -386,7 +386,7 @@ impl SessionStore for RedisStore {
         creation
     }
 
-    fn known(&self, id: SessionId, within: Duration) -> Option<Standing> {
+    fn known(&self, id: SessionId, within: Duration) -> Option<Known> {
         let known = self.cache.as_ref()?.known(id, within)?;
         self.link.observer().looked_up(true);
         Some(known)
