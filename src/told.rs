@@ -116,6 +116,8 @@ pub enum NoLogin {
     Failed(u16),
     /// It was answered, and nobody is logged in yet: a second factor is due, say.
     Undecided,
+    /// It succeeded, and nothing in the answer says who came in.
+    Unnamed,
     /// Whether it would have been one is unknown: the store or the backend failed.
     Unanswered,
     /// The backend accepted it, and the gateway did not.
@@ -290,6 +292,7 @@ impl Teller {
             Told::NoLogin { why, .. } => metrics.login(match why {
                 NoLogin::Failed(_) => LoginOutcome::Failure,
                 NoLogin::Undecided => LoginOutcome::Incomplete,
+                NoLogin::Unnamed => LoginOutcome::Unnamed,
                 NoLogin::Unanswered => LoginOutcome::Error,
                 NoLogin::Refused(_) => LoginOutcome::Denied,
             }),
@@ -356,7 +359,7 @@ fn lines(origin: &Origin, told: &Told, now: WallTime) -> impl Iterator<Item = Au
             unknown.session_id = *session;
             (Some(unknown.with_details(origin.details().text("said", said.clone()))), None)
         }
-        Told::NoLogin { why: NoLogin::Undecided | NoLogin::Unanswered, .. } => (None, None),
+        Told::NoLogin { why: NoLogin::Undecided | NoLogin::Unnamed | NoLogin::Unanswered, .. } => (None, None),
         Told::NoLogin { why: NoLogin::Failed(status), .. } => {
             let failed = event(AuditType::LoginFailed, Outcome::Failure);
             (Some(failed.with_details(Details::none().count("status", u64::from(*status)))), None)

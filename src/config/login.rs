@@ -1,5 +1,7 @@
 //! `[login]` and `[logout]`: which requests begin and end a session, and how a login names its user.
 
+use std::ops::Range;
+
 use http::HeaderName;
 
 use super::error::Problems;
@@ -11,7 +13,7 @@ use super::table::Field;
 use super::tenants::request_path;
 use super::value::{Parsed, choice, header_name, memory_within, quoted};
 use crate::http::{JsonPointer, Target};
-use crate::login::{Capture, IdentityPointers, LoginHeaders, LoginRules};
+use crate::login::{Capture, Condition, IdentityPointers, LoginHeaders, LoginRules};
 use crate::policy::PathPattern;
 
 /// Which requests are logins, and how their answers name a user.
@@ -49,12 +51,12 @@ pub(super) fn login(raw: RawLogin, problems: &mut Problems) -> Option<LoginConfi
     let max_body = raw.max_body.parse_or(1 << 20, problems, memory_within(1 << 10..=64 << 20));
     let login_url = raw.login_url.parse_or(String::from("/login"), problems, |text| login_url(text));
     let paths = paths(&raw.path, problems);
-    let unless = if raw.unless.is_given() {
-        pointers(&raw.unless, &[], problems)
-    } else {
-        defaults(&["/mfa_required", "/requires_2fa"])
+    let unless = match raw.unless.get() {
+        Some(OneOrMany(list)) => each_of(list, problems, condition),
+        None => ["/mfa_required", "/requires_2fa"].iter().filter_map(|text| condition(text).ok()).collect(),
     };
-    let failure = failure(&raw.failure, problems);
+    let no_success = "is not a status that could be a success; write one from \"200\" to \"399\"";
+    let failure = statuses(&raw.failure, 200..400, problems, no_success);
     let capture = capture(raw, problems)?;
     Some(LoginConfig { paths, rules: LoginRules { capture, failure, unless }, max_body, login_url })
 }
@@ -69,11 +71,15 @@ fn paths(field: &Field<OneOrMany>, problems: &mut Problems) -> Vec<PathPattern> 
     each_of(list, problems, pattern)
 }
 
+fn condition(text: &str) -> Parsed<Condition> {
+    Condition::parse(text).map_err(|error| format!("{} {error}", quoted(text)))
+}
+
 fn defaults(pointers: &[&str]) -> Vec<JsonPointer> {
     pointers.iter().filter_map(|text| JsonPointer::parse(text).ok()).collect()
 }
 
-fn pointers(field: &Field<OneOrMany>, default: &[&str], problems: &mut Problems) -> Vec<JsonPointer> {
+pub(super) fn pointers(field: &Field<OneOrMany>, default: &[&str], problems: &mut Problems) -> Vec<JsonPointer> {
     field.get().map_or_else(|| defaults(default), |OneOrMany(list)| each_of(list, problems, pointer))
 }
 
@@ -85,16 +91,19 @@ fn needed_pointers(field: &Field<OneOrMany>, default: &[&str], problems: &mut Pr
     found
 }
 
-fn failure(field: &Field<Vec<Spot<StatusText>>>, problems: &mut Problems) -> Vec<u16> {
+/// Statuses within a range; `wrong` says what is wrong with another, and what to write.
+pub(super) fn statuses(
+    field: &Field<Vec<Spot<StatusText>>>,
+    within: Range<u16>,
+    problems: &mut Problems,
+    wrong: &str,
+) -> Vec<u16> {
     let mut statuses = Vec::new();
     for spot in field.get().into_iter().flatten() {
         let StatusText(text) = &spot.value;
-        match text.parse().ok().filter(|status| (200..400).contains(status)) {
+        match text.parse().ok().filter(|status| within.contains(status)) {
             Some(status) => statuses.push(status),
-            None => problems.error(
-                &spot.place,
-                format!("{} is not a status that could be a success; write one from \"200\" to \"399\"", quoted(text)),
-            ),
+            None => problems.error(&spot.place, format!("{} {wrong}", quoted(text))),
         }
     }
     statuses

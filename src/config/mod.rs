@@ -240,7 +240,8 @@ fn assemble(raw: RawConfig, source: &Source<'_>, problems: &mut Problems) -> Opt
     let routes = routes::routes(raw_routes, &own_paths, &defaults, &upstreams, problems);
     let raw_events = raw.events.get().map_or(&[][..], Vec::as_slice);
     let events = events::events(raw_events, &routes, &own_paths, problems);
-    let tenants = if raw.tenants.is_given() { tenants::tenants(&raw.tenants.table(), problems) } else { None };
+    let tenants =
+        if raw.tenants.is_given() { tenants::tenants(&raw.tenants.table(), login.as_ref(), problems) } else { None };
     let traffic = server.as_ref().map_or(&[][..], |server| &server.listen);
     let raw_admin = raw.admin.table();
     files.of_admin(&raw_admin);

@@ -218,6 +218,9 @@ tables! {
     /// `[tenants]`
     struct RawTenants {
         verify: String,
+        exists: OneOrMany,
+        tenant: OneOrMany,
+        missing: Vec<Spot<StatusText>>,
         attempts: u64,
         backoff: String,
     }

@@ -175,9 +175,12 @@ impl<'a> Finding<'a> {
         match value {
             Value::Null => Self::Nothing,
             Value::String(text) if text.is_empty() => Self::Nothing,
+            // That is what a decoder puts for what it could not read: two names could become one.
+            Value::String(text) if text.contains(char::REPLACEMENT_CHARACTER) => Self::Unusable,
             Value::String(text) => Self::Bytes(Cow::Borrowed(text.as_bytes())),
-            // The digits as they were written: exact beyond 2^64. A fraction or an exponent is no id.
-            Value::Number(number) => match integer(&number.to_string(), LeadingZeros::Refused) {
+            // The digits as they were written: exact beyond 2^64. A fraction or an exponent is no id; 42.0 is how a column
+            // with gaps writes 42.
+            Value::Number(number) => match integer(whole(&number.to_string()), LeadingZeros::Refused) {
                 Some(text) => Self::Bytes(Cow::Owned(text.into_owned().into_bytes())),
                 None => Self::Unusable,
             },
@@ -190,6 +193,14 @@ impl<'a> Finding<'a> {
 enum LeadingZeros {
     Dropped,
     Refused,
+}
+
+/// A number without a fraction of zeros.
+fn whole(number: &str) -> &str {
+    match number.split_once('.') {
+        Some((whole, fraction)) if !fraction.is_empty() && fraction.bytes().all(|digit| digit == b'0') => whole,
+        _ => number,
+    }
 }
 
 /// An exact decimal integer in its one spelling; `-0` is `0`.

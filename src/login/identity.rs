@@ -5,7 +5,7 @@
 //! is never repaired into a valid one.
 //!
 //! Where a JSON object has a key twice the last one counts, as for Python's and JavaScript's parsers: backend, browser
-//! and gateway see the same. Depth is bounded by the parser (128), size by the caller.
+//! and gateway see the same. Size is bounded by the caller.
 
 use std::borrow::Cow;
 

@@ -6,10 +6,9 @@
 
 use ::http::StatusCode;
 use ::http::header::HeaderMap;
-use serde_json::Value;
 
 use super::rules::{Reading, Whoami};
-use super::{Browser, LoginIdentity, LoginRules, Question};
+use super::{Browser, LoginIdentity, LoginRules, Question, read_json};
 use crate::http::{IdentityRules, json_says_failure};
 use crate::session::Principal;
 
@@ -116,7 +115,7 @@ impl<'a> Inquiry<'a> {
         if !status.is_success() {
             return Verdict::Refused(status);
         }
-        let Ok(answer) = serde_json::from_slice::<Value>(body) else { return Verdict::Unnamed };
+        let Some(answer) = read_json(body) else { return Verdict::Unnamed };
         if json_says_failure(&answer) {
             return Verdict::Refused(status);
         }

@@ -5,15 +5,21 @@
 //! other does. A new way to name the user is a variant of [`Capture`] and an arm where `rules` reads it.
 
 mod browser;
+mod condition;
+mod document;
 mod identity;
 mod inquiry;
 mod jar;
+mod membership;
 mod remember;
 mod rules;
 
 pub use browser::{Browser, LARGEST_ANSWER_TO_A_QUESTION, Question};
+pub use condition::Condition;
+pub use document::read_json;
 pub use identity::{IdentityPointers, LoginHeaders, LoginIdentity};
 pub use inquiry::{Inquiry, Step, Verdict};
 use jar::BrowserJar;
+pub use membership::{Membership, MembershipRules};
 pub use remember::remembered;
 pub use rules::{Capture, LoginRules};

@@ -4,14 +4,15 @@ use ::http::HeaderValue;
 use memchr::memmem;
 use serde_json::Value;
 
+use super::condition::is_zero;
+use super::read_json;
 use crate::http::JsonPointer;
 
 /// RFC 2046 section 5.1.1.
 const LONGEST_BOUNDARY: usize = 70;
 
-/// Whether a login request asked to be remembered: `true`, `1`, `"1"`, `"on"`, `"true"` or `"yes"` at `field`, in a
-/// form (urlencoded or multipart) the field of its last part's name. Of a form's several values one is enough (a hidden
-/// `0` goes with many checkboxes).
+/// Whether a login request asked to be remembered: anything but a no at `field`, in a form (urlencoded or multipart) in
+/// the field of its last part's name. Of several values one is enough (a hidden `0` goes with many checkboxes).
 #[must_use]
 pub fn remembered(content_type: Option<&HeaderValue>, body: &[u8], field: &JsonPointer) -> bool {
     let content_type = content_type.map(HeaderValue::as_bytes).unwrap_or_default();
@@ -28,19 +29,25 @@ pub fn remembered(content_type: Option<&HeaderValue>, body: &[u8], field: &JsonP
         });
     }
     // Legacy apps read JSON whatever its type says.
-    let Ok(request) = serde_json::from_slice::<Value>(body) else {
-        return false;
-    };
-    match field.find_in(&request) {
-        Some(Value::Bool(yes)) => *yes,
-        Some(Value::Number(number)) => number.to_string() == "1",
-        Some(Value::String(text)) => says_yes(text.as_bytes()),
-        Some(Value::Null | Value::Array(_) | Value::Object(_)) | None => false,
+    read_json(body).as_ref().and_then(|request| field.find_in(request)).is_some_and(value_says_yes)
+}
+
+fn value_says_yes(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(yes) => *yes,
+        Value::Number(number) => !is_zero(&number.to_string()),
+        Value::String(text) => says_yes(text.as_bytes()),
+        Value::Array(values) => values.iter().any(value_says_yes),
+        Value::Object(members) => !members.is_empty(),
     }
 }
 
+/// What frameworks write for a checkbox that is ticked differs (`on`, `1`, WTForms' `y`); the words for no are few.
 fn says_yes(text: &[u8]) -> bool {
-    matches!(text, b"1" | b"on" | b"true" | b"yes")
+    let text = text.trim_ascii();
+    let noes: [&[u8]; 8] = [b"", b"0", b"false", b"off", b"no", b"n", b"null", b"none"];
+    !noes.iter().any(|no| text.eq_ignore_ascii_case(no))
 }
 
 fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
@@ -88,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn asked_to_be_remembered_is_one_of_six_words() {
+    fn anything_but_a_no_asks_to_be_remembered() {
         let json = "application/json; charset=utf-8";
         let form = "application/x-www-form-urlencoded";
         let multipart = "multipart/form-data; boundary=\"x\"";
@@ -102,10 +109,21 @@ mod tests {
             (json, r#"{"remember":"yes"}"#, "/remember", true),
             (json, r#"{"remember":false}"#, "/remember", false),
             (json, r#"{"remember":0}"#, "/remember", false),
-            (json, r#"{"remember":2}"#, "/remember", false),
-            (json, r#"{"remember":1.0}"#, "/remember", false),
+            (json, r#"{"remember":0.0}"#, "/remember", false),
+            (json, r#"{"remember":2}"#, "/remember", true),
+            (json, r#"{"remember":1.0}"#, "/remember", true),
+            (json, r#"{"remember":"y"}"#, "/remember", true),
+            (json, r#"{"remember":"30 days"}"#, "/remember", true),
+            (json, r#"{"remember":""}"#, "/remember", false),
+            (json, r#"{"remember":"NO"}"#, "/remember", false),
+            (json, r#"{"remember":" Off "}"#, "/remember", false),
+            (json, r#"{"remember":"None"}"#, "/remember", false),
+            (json, r#"{"remember":["0"]}"#, "/remember", false),
+            (json, r#"{"remember":[]}"#, "/remember", false),
+            (json, r#"{"remember":{}}"#, "/remember", false),
+            (json, "\u{feff}{\"remember\":true}", "/remember", true),
             (json, r#"{"remember":"no"}"#, "/remember", false),
-            (json, r#"{"remember":[true]}"#, "/remember", false),
+            (json, r#"{"remember":[true]}"#, "/remember", true),
             (json, r#"{"remember":null}"#, "/remember", false),
             (json, "{}", "/remember", false),
             (json, "not json", "/remember", false),
@@ -116,6 +134,9 @@ mod tests {
             (form, "user=a&remember=yes", nested, true),
             (form, "user=a&rem%65mber=1", "/remember", true),
             (form, "remember=0&remember=1", "/remember", true),
+            (form, "remember=y", "/remember", true),
+            (form, "remember=N", "/remember", false),
+            (form, "remember=", "/remember", false),
             (form, "remember=0", "/remember", false),
             (form, "remember", "/remember", false),
             (form, "remember_me=1", "/remember", false),

@@ -3,9 +3,8 @@
 
 use ::http::StatusCode;
 use ::http::header::{HeaderMap, SET_COOKIE};
-use serde_json::Value;
 
-use super::{IdentityPointers, LoginHeaders, LoginIdentity};
+use super::{Condition, IdentityPointers, LoginHeaders, LoginIdentity, read_json};
 use crate::http::{IdentityRules, JsonPointer, Target, json_says_failure};
 
 /// How the answer to a login is read (`[login]`).
@@ -15,8 +14,8 @@ pub struct LoginRules {
     pub capture: Capture,
     /// Statuses that are a failed login although they look like success.
     pub failure: Vec<u16>,
-    /// Where an answer says that something is still due before the user is logged in.
-    pub unless: Vec<JsonPointer>,
+    /// What an answer says while something is still due before the user is logged in.
+    pub unless: Vec<Condition>,
 }
 
 /// Where a login's identity is read.
@@ -58,6 +57,15 @@ pub(super) struct Whoami<'a> {
 }
 
 impl LoginRules {
+    /// Where a JSON answer names the user, if one does.
+    #[must_use]
+    pub const fn pointers(&self) -> Option<&IdentityPointers> {
+        match &self.capture {
+            Capture::Json(pointers) | Capture::Whoami { pointers, .. } => Some(pointers),
+            Capture::Header(_) => None,
+        }
+    }
+
     /// Whether an answer of this status may be a successful login: 2xx, and 3xx where the identity is not in the body.
     /// Never 304, which has nothing to do with this login.
     #[must_use]
@@ -74,14 +82,29 @@ impl LoginRules {
         status.is_client_error() || self.failure.contains(&status.as_u16())
     }
 
+    /// Where the user is looked for, for the log.
+    #[must_use]
+    pub fn places(&self) -> String {
+        let listed = |pointers: &[JsonPointer]| {
+            let pointers: Vec<&str> = pointers.iter().map(JsonPointer::as_str).collect();
+            pointers.join(" or ")
+        };
+        match &self.capture {
+            Capture::Json(pointers) | Capture::Whoami { pointers, .. } => {
+                format!("a tenant at {}, a user at {}", listed(&pointers.tenant), listed(&pointers.user))
+            }
+            Capture::Header(names) => format!("a tenant in {}, a user in {}", names.tenant, names.user),
+        }
+    }
+
     /// Reads an answer of a status that may be a success. `headers` are the backend's as they came.
     pub(super) fn read(&self, headers: &HeaderMap, body: &[u8], spelling: &IdentityRules) -> Reading<'_> {
-        let document = serde_json::from_slice::<Value>(body).ok();
+        let document = read_json(body);
         if let Some(document) = &document {
             if json_says_failure(document) {
                 return Reading::Failed;
             }
-            if is_unfinished(document, &self.unless) {
+            if self.unless.iter().any(|condition| condition.holds_for(document)) {
                 return Reading::Unfinished;
             }
         }
@@ -94,23 +117,4 @@ impl LoginRules {
             Capture::Whoami { target, pointers } => Reading::Ask(Whoami { target, pointers }),
         }
     }
-}
-
-/// Whether something truthy stands at one of the `unless` pointers: a second factor is due, say.
-///
-/// Truthy as in JavaScript: everything but `false`, `null`, a zero and the empty string. So an empty list counts as
-/// truthy, which errs on the side of no session.
-fn is_unfinished(answer: &Value, unless: &[JsonPointer]) -> bool {
-    unless.iter().filter_map(|pointer| pointer.find_in(answer)).any(|value| match value {
-        Value::Null | Value::Bool(false) => false,
-        Value::String(text) => !text.is_empty(),
-        Value::Number(number) => !is_zero(&number.to_string()),
-        Value::Bool(true) | Value::Array(_) | Value::Object(_) => true,
-    })
-}
-
-/// Whether a JSON number is zero, however it is written.
-fn is_zero(number: &str) -> bool {
-    let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
-    mantissa.bytes().all(|byte| matches!(byte, b'-' | b'0' | b'.'))
 }

@@ -83,8 +83,16 @@ async fn exchange_login(
     let body = read_answer(gateway, &permit, &parts.headers, upstream_body, settings.max_body).await?;
     match judge(gateway, exchange, &mut backend, &said, &body).await? {
         Verdict::Failed => tell_of_none(gateway, exchange, NoLogin::Failed(parts.status.as_u16())),
-        Verdict::Unfinished | Verdict::NoCookie | Verdict::Refused(_) | Verdict::Unnamed => {
+        Verdict::Unfinished | Verdict::NoCookie | Verdict::Refused(_) => {
             tell_of_none(gateway, exchange, NoLogin::Undecided);
+        }
+        Verdict::Unnamed => {
+            tell_of_none(gateway, exchange, NoLogin::Unnamed);
+            if gateway.unnamed().is_due(gateway.clock().monotonic()) {
+                let (request_id, path) = (exchange.id.as_str(), exchange.path());
+                let tried = settings.rules.places();
+                tracing::warn!(request_id, %path, tried, "a login succeeded and named nobody, so it made no session");
+            }
         }
         Verdict::Bad(why) => return Err(Failure::BadIdentity(why)),
         Verdict::NamedBefore => {

@@ -25,6 +25,7 @@ mod named;
 pub(crate) mod outgoing;
 mod proxy_protocol;
 mod questions;
+mod rarely;
 mod respond;
 mod services;
 mod slots;

@@ -10,6 +10,7 @@ use super::events::Endings;
 use super::exchange::{Exchange, RequestIds};
 use super::lookup::{LiveUse, Recorded};
 use super::named::Named;
+use super::rarely::Rarely;
 use super::respond::Failure;
 use super::upstreams::{BoundUpstream, Upstreams, upstreams};
 use crate::clock::{Clock, SharedClock};
@@ -63,6 +64,7 @@ pub struct Gateway {
     /// For the bodies of logins and logouts.
     bodies: Arc<BodyMemory>,
     endings: Arc<Endings>,
+    unnamed: Rarely,
     request_ids: RequestIds,
     names: RouteNames,
     route_metrics: Named<RouteMetrics>,
@@ -121,6 +123,7 @@ impl Gateway {
             upstreams,
             bodies: shared.bodies,
             endings: shared.endings,
+            unnamed: Rarely::default(),
             request_ids: RequestIds::new(&*services.entropy)?,
             names,
             route_metrics,
@@ -186,6 +189,11 @@ impl Gateway {
 
     pub(super) const fn tasks(&self) -> &TaskTracker {
         &self.services.tasks
+    }
+
+    /// When it was said last that a login named nobody.
+    pub(super) const fn unnamed(&self) -> &Rarely {
+        &self.unnamed
     }
 
     /// The endings that wait for the store.

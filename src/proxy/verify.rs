@@ -1,9 +1,7 @@
 //! Asking the backend at login whether the user may use the tenant (`[tenants]` `verify`).
 //!
-//! A success (2xx) is a yes, and where its JSON names a tenant, it must be the login's. A client error is a no. Anything
-//! else is asked again, and in the end refused: a tenant that could not be verified is not believed.
-
-use std::fmt::Write as _;
+//! What is neither a yes nor a no is asked again, and in the end refused: a tenant that could not be verified is not
+//! believed.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -13,7 +11,7 @@ use super::respond::Failure;
 use super::services::Gateway;
 use crate::config::TenantsConfig;
 use crate::http::Target;
-use crate::login::{Capture, IdentityPointers, LoginIdentity};
+use crate::login::Membership;
 use crate::session::Principal;
 
 /// Verifies the tenant of a login, where that is configured.
@@ -31,17 +29,19 @@ pub(super) async fn verify_tenant(
         if attempt > 1 {
             tokio::time::sleep(settings.backoff * (attempt - 1)).await;
         }
-        match backend.ask(gateway, exchange, backend.browser.question(&target)).await {
-            Ok((status, body)) if status.is_success() => return confirm(gateway, principal, &body),
-            Ok((status, _)) if status.is_client_error() => return Err(Failure::TenantRefused),
-            Ok((status, _)) => {
-                last.clear();
-                // Writing to a String cannot fail.
-                let _ = write!(last, "the backend answered {status}");
+        last = match backend.ask(gateway, exchange, backend.browser.question(&target)).await {
+            Ok((status, body)) => {
+                let spelling = &gateway.config().identity.rules;
+                match settings.answer.read(status, &body, &principal.tenant, spelling) {
+                    Membership::Yes => return Ok(()),
+                    Membership::No => return Err(Failure::TenantRefused),
+                    Membership::Unclear(why) => why,
+                }
             }
-            Err(Failure::Upstream(error)) => last = error.to_string(),
+            Err(Failure::Upstream(error)) => error.to_string(),
+            Err(Failure::BadIdentity(why)) => why.to_owned(),
             Err(failure) => return Err(failure),
-        }
+        };
     }
     Err(Failure::TenantUnverified(last))
 }
@@ -53,20 +53,4 @@ fn filled(settings: &TenantsConfig, principal: &Principal) -> String {
         .verify
         .replace("{user_id}", &encoded(principal.user.as_str()))
         .replace("{tenant}", &encoded(principal.tenant.as_str()))
-}
-
-/// An answer may name the tenant itself; another one than the login's is a no.
-fn confirm(gateway: &Gateway, principal: &Principal, body: &[u8]) -> Result<(), Failure> {
-    let config = gateway.config();
-    let (Capture::Json(pointers) | Capture::Whoami { pointers, .. }) = &config.login.rules.capture else {
-        return Ok(());
-    };
-    let Ok(answer) = serde_json::from_slice(body) else { return Ok(()) };
-    let only_tenant =
-        IdentityPointers { tenant: pointers.tenant.clone(), user: pointers.tenant.clone(), role: Vec::new() };
-    match LoginIdentity::from_json(&answer, &only_tenant, &config.identity.rules) {
-        LoginIdentity::None => Ok(()),
-        LoginIdentity::Principal(named) if named.tenant == principal.tenant => Ok(()),
-        LoginIdentity::Principal(_) | LoginIdentity::Bad(_) => Err(Failure::TenantRefused),
-    }
 }

@@ -116,6 +116,8 @@ pub enum LoginOutcome {
     Failure,
     /// The backend accepted it, but something is still due, a second factor say.
     Incomplete,
+    /// The backend accepted it, and its answer names nobody where the configuration looks.
+    Unnamed,
     /// The backend accepted it, and the gateway did not: a suspended tenant, a bad identity, a revocation meanwhile.
     Denied,
     /// The backend or the store could not be asked, or did not answer properly.
@@ -123,13 +125,14 @@ pub enum LoginOutcome {
 }
 
 impl LoginOutcome {
-    const ALL: [Self; 5] = [Self::Success, Self::Failure, Self::Incomplete, Self::Denied, Self::Error];
+    const ALL: [Self; 6] = [Self::Success, Self::Failure, Self::Incomplete, Self::Unnamed, Self::Denied, Self::Error];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
             Self::Failure => "failure",
             Self::Incomplete => "incomplete",
+            Self::Unnamed => "unnamed",
             Self::Denied => "denied",
             Self::Error => "error",
         }

@@ -156,6 +156,7 @@ fn an_identity_that_no_header_can_carry_is_a_bad_gateway() {
         json!("x".repeat(129)),
         json!(true),
         json!(1.5),
+        json!("\u{fffd}"),
         json!([42]),
         json!({"id": 42}),
     ] {
@@ -215,6 +216,7 @@ fn a_login_that_asks_to_be_remembered_gets_a_cookie_with_max_age() {
         (json!("on"), true),
         (json!("true"), true),
         (json!("yes"), true),
+        (json!("y"), true),
         (json!(false), false),
         (json!(0), false),
         (json!("no"), false),
@@ -229,11 +231,107 @@ fn a_login_that_asks_to_be_remembered_gets_a_cookie_with_max_age() {
 }
 
 #[test]
+fn a_login_answer_as_apps_write_it_makes_a_session() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let plain = r#"{"user": {"customer_id": 42, "user_id": 7}}"#;
+    let utf16: Vec<u8> = [0xFF, 0xFE].into_iter().chain(plain.encode_utf16().flat_map(u16::to_le_bytes)).collect();
+    let deep =
+        format!(r#"{{"tree": {}{}, "user": {{"customer_id": 42, "user_id": 7}}}}"#, "[".repeat(200), "]".repeat(200));
+    for (row, body) in [
+        ("a lone surrogate", br#"{"name": "\ud800", "user": {"customer_id": 42, "user_id": 7}}"#.to_vec()),
+        ("NaN and Infinity", br#"{"r": [NaN, -Infinity], "user": {"customer_id": 42, "user_id": 7}}"#.to_vec()),
+        ("a byte order mark", [b"\xEF\xBB\xBF", plain.as_bytes()].concat()),
+        ("UTF-16", utf16),
+        ("Latin-1", b"{\"name\": \"Zo\xEB\", \"user\": {\"customer_id\": 42, \"user_id\": 7}}".to_vec()),
+        ("200 levels", deep.into_bytes()),
+        ("42.0", br#"{"user": {"customer_id": 42.0, "user_id": 7.0}}"#.to_vec()),
+    ] {
+        backend.on("/api/login", [answer("200 OK", &[("Content-Type", "application/json")], &body)]);
+        let mut browser = gateway.browser();
+        let login = browser.post_json("/api/login", &json!({})).expect(200);
+        assert!(browser.has_session_cookie(), "{row}");
+        assert_eq!(login.body, body, "{row}: the answer goes on as it was");
+        browser.get("/x").expect(200);
+        assert_eq!(backend.last().identity(), (Some("42"), Some("7")), "{row}");
+    }
+    for body in
+        [r#"{"user": {"customer_id": "\ud800", "user_id": 7}}"#, r#"{"user": {"customer_id": NaN, "user_id": 7}}"#]
+    {
+        backend.on("/api/login", [answer("200 OK", &[], body)]);
+        gateway.browser().post_json("/api/login", &json!({})).expect_refusal(502, "bad_identity");
+    }
+}
+
+#[test]
+fn a_success_that_names_nobody_is_counted_apart_and_warned_of_once() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded)
+        .with_backend(&backend)
+        .set("login.unless", vec!["/mfa_required", "/status=otp_required"])
+        .start();
+    for (row, answer, outcome) in [
+        ("other names", json!({"uid": 7, "org": 42}), "unnamed"),
+        ("no tenant", json!({"user": {"user_id": 7}}), "unnamed"),
+        (
+            "a value that is due",
+            json!({"status": "otp_required", "user": {"customer_id": 42, "user_id": 7}}),
+            "incomplete",
+        ),
+        ("another value", json!({"status": "ok", "user": {"customer_id": 42, "user_id": 7}}), "success"),
+    ] {
+        let labels = format!("outcome=\"{outcome}\"");
+        let before = gateway.metric("logins_total", &labels);
+        gateway.browser().log_in_with(&answer).expect(200);
+        assert_eq!(gateway.metric("logins_total", &labels) - before, 1.0, "{row}");
+    }
+    gateway.wait_log(&["named nobody"]);
+    let warned: Vec<String> = gateway.log().into_iter().filter(|line| line.contains("named nobody")).collect();
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(warned[0].contains("/user/customer_id"), "{}", warned[0]);
+}
+
+#[test]
+fn only_a_clear_yes_about_the_tenant_lets_a_login_through() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded)
+        .with_backend(&backend)
+        .settings("[tenants]\nverify = \"/verify/{user_id}\"\nattempts = 2\nbackoff = \"0s\"\n")
+        .start();
+    for (status, body, expected) in [
+        ("200 OK", r#"{"tenant_exists": true}"#, Ok(())),
+        ("200 OK", r#"{"success": true, "tenant_id": "42"}"#, Ok(())),
+        ("200 OK", r#"{"tenant_exists": false}"#, Err((403, "tenant_suspended", 1))),
+        ("200 OK", r#"{"tenant_exists": true, "tenant_id": "77"}"#, Err((403, "tenant_suspended", 1))),
+        ("200 OK", r#"{"tenant_exists": true, "user": {"customer_id": 77}}"#, Err((403, "tenant_suspended", 1))),
+        ("200 OK", "{}", Err((503, "tenant_unverified", 2))),
+        ("200 OK", "<html>", Err((503, "tenant_unverified", 2))),
+        ("204 No Content", "", Err((503, "tenant_unverified", 2))),
+        ("404 Not Found", r#"{"tenant_exists": false}"#, Err((503, "tenant_unverified", 2))),
+        ("403 Forbidden", "", Err((503, "tenant_unverified", 2))),
+        ("500 Internal Server Error", "", Err((503, "tenant_unverified", 2))),
+    ] {
+        backend.on("/verify/7", [answer(status, &[], body)]);
+        let before = backend.seen_at("/verify/7").len();
+        let mut browser = gateway.browser();
+        let login = browser.log_in_with(&identity(42, 7));
+        match expected {
+            Ok(()) => assert!(login.status == 200 && browser.has_session_cookie(), "{status} {body}"),
+            Err((refused, code, asked)) => {
+                login.expect_refusal(refused, code);
+                assert!(!browser.has_session_cookie(), "{status} {body}");
+                assert_eq!(backend.seen_at("/verify/7").len() - before, asked, "{status} {body}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_form_login_can_ask_to_be_remembered_too() {
     let backend = echo();
     backend.on("/api/login", [answer_json(&identity(42, 7))]);
     let gateway = gateway(Store::Embedded).with_backend(&backend).start();
-    for (value, kept) in [("on", true), ("1", true), ("0", false)] {
+    for (value, kept) in [("on", true), ("1", true), ("y", true), ("0", false), ("None", false)] {
         let login = gateway.browser().post_form("/api/login", &[("name", "x"), ("remember", value)]).expect(200);
         let cookie = login.set_cookie(SESSION_COOKIE).expect("a session cookie");
         assert_eq!(cookie.attribute("max-age"), kept.then_some("604800"), "{value}");

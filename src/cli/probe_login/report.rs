@@ -11,7 +11,7 @@ use http::{HeaderName, StatusCode};
 use serde_json::Value;
 
 use crate::http::{JsonPointer, printable};
-use crate::login::{Capture, IdentityPointers, Verdict};
+use crate::login::{Capture, IdentityPointers, Verdict, read_json};
 use crate::session::Principal;
 
 /// The most lines about one answer's values, and how deep they are looked for.
@@ -104,7 +104,7 @@ impl Hidden {
             let pair = line.split(';').next().unwrap_or_default();
             self.add(pair.split_once('=').map_or(pair, |(_, value)| value).trim());
         }
-        if let Ok(document) = serde_json::from_slice(body) {
+        if let Some(document) = read_json(body) {
             self.add_sensitive(&document, false);
         }
     }
@@ -183,9 +183,9 @@ impl Report<'_> {
         }
         match body {
             Err(why) => line(&mut text, "body", why),
-            Ok(body) => match serde_json::from_slice::<Value>(body) {
-                Ok(document) => self.values(&mut text, &document),
-                Err(_) => {
+            Ok(body) => match read_json(body) {
+                Some(document) => self.values(&mut text, &document),
+                None => {
                     let kind = headers.get(CONTENT_TYPE).map_or(&b"of no type"[..], http::HeaderValue::as_bytes);
                     line(&mut text, "body", &format!("{}, {} bytes, no JSON", printable(kind, 64), body.len()));
                 }
@@ -262,7 +262,7 @@ impl Report<'_> {
             }
             return Conclusion::Nobody(missing);
         }
-        let Ok(document) = serde_json::from_slice::<Value>(body) else {
+        let Some(document) = read_json(body) else {
             missing.push(String::from("the body is no JSON; a form login is captured with `capture = \"whoami\"`"));
             return Conclusion::Nobody(missing);
         };

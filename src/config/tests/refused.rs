@@ -222,6 +222,18 @@ fn each_bad_value_is_refused_with_what_to_do() {
             "t.toml:4: tenants.verify: \"/t\" has no {user_id} or {tenant}; write where they stand",
         ),
         (
+            "tenants = { verify = \"/t/{tenant}\", exists = [] }",
+            "t.toml:4: tenants.exists: is empty; write where the answer says true or false, as in \"/exists\"",
+        ),
+        (
+            "tenants = { verify = \"/t/{tenant}\", missing = [200] }",
+            "t.toml:4: tenants.missing[0]: \"200\" is no error; write one from \"400\" to \"599\", as in \"404\"",
+        ),
+        (
+            "login.unless = [\"status=otp\"]",
+            "t.toml:4: login.unless[0]: \"status=otp\" does not begin with a slash, as in \"/user/id\"",
+        ),
+        (
             "admin.listen = \"0.0.0.0:8080\"",
             "t.toml:4: admin.listen: 0.0.0.0:8080 collides with 127.0.0.1:8080 of `server.listen`; give operators an address of their own",
         ),

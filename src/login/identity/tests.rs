@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 use crate::http::{Encode, TenantFormat};
 use crate::login::rules::Reading;
-use crate::login::{Capture, LoginRules};
+use crate::login::{Capture, Condition, LoginRules};
 use crate::session::{Role, TenantId};
 
 fn pointers(texts: &[&str]) -> Vec<JsonPointer> {
@@ -27,7 +27,9 @@ fn read_bytes(rules: IdentityRules, body: &[u8]) -> LoginIdentity {
     let login = LoginRules {
         capture: Capture::Json(usual()),
         failure: Vec::new(),
-        unless: pointers(&["/mfa_required", "/requires_2fa"]),
+        unless: ["/mfa_required", "/requires_2fa", "/status=otp"]
+            .map(|text| Condition::parse(text).expect(text))
+            .into(),
     };
     match login.read(&HeaderMap::new(), body, &rules) {
         Reading::Names(identity) => identity,
@@ -60,6 +62,10 @@ fn a_successful_answer_names_its_principal() {
         (r#"{"customer_id":18446744073709551617,"user_id":-3}"#, "18446744073709551617", "-3", None),
         (r#"{"customer_id":0,"user_id":-0}"#, "0", "0", None),
         (r#"{"customer_id":"007","user_id":"1e3","role":null}"#, "007", "1e3", None),
+        (r#"{"customer_id":42.0,"user_id":-0.00}"#, "42", "0", None),
+        (r#"{"customer_id":9007199254740993.0,"user_id":"1.0"}"#, "9007199254740993", "1.0", None),
+        // What cannot be read elsewhere changes nobody's name.
+        (r#"{"customer_id":"a","user_id":"u","name":"\ud800","rating":NaN,"status":"otp due"}"#, "a", "u", None),
         (r#"{"customer_id":"a","user_id":"u","role":3}"#, "a", "u", Some("3")),
         (r#"{"customer_id":"a","user_id":"u","mfa_required":false,"requires_2fa":0}"#, "a", "u", None),
         // A key twice: the last counts, as for the backend's other clients.
@@ -94,6 +100,8 @@ fn an_answer_that_names_nobody_passes_without_a_session() {
         r#"{"requires_2fa":[],"customer_id":"a","user_id":"u"}"#,
         r#"{"requires_2fa":{},"customer_id":"a","user_id":"u"}"#,
         r#"{"requires_2fa":0.1,"customer_id":"a","user_id":"u"}"#,
+        r#"{"status":"otp","customer_id":"a","user_id":"u"}"#,
+        r#"{"mfa_required":NaN,"customer_id":"a","user_id":"u"}"#,
         // Not even looked at: there is no user yet.
         r#"{"customer_id":{"id":1},"user_id":null}"#,
     ] {
@@ -114,7 +122,7 @@ fn a_tenant_value_with_cr_lf_nul_comma_non_ascii_or_500_characters_makes_no_sess
             assert!(matches!(read(&answer.to_string()), LoginIdentity::Bad(_)), "{answer}");
         }
     }
-    for number in ["1.0", "1e3", "1E0", "-1.5", "0.0", "1e-1"] {
+    for number in ["1.01", "1e3", "1E0", "-1.5", "1.0e1", "1e-1"] {
         let body = format!(r#"{{"customer_id":{number},"user_id":"u"}}"#);
         assert!(matches!(read(&body), LoginIdentity::Bad(_)), "{body}");
     }
@@ -122,6 +130,21 @@ fn a_tenant_value_with_cr_lf_nul_comma_non_ascii_or_500_characters_makes_no_sess
     assert!(matches!(read(&too_long), LoginIdentity::Bad(_)));
     // The first pointer that finds something counts, also when it cannot be used.
     assert!(matches!(read(r#"{"user":{"customer_id":{}},"customer_id":"a","user_id":"u"}"#), LoginIdentity::Bad(_)));
+}
+
+#[test]
+fn what_could_not_be_read_names_nobody_else_than_was_meant() {
+    for body in [
+        &br#"{"customer_id":"\ud800","user_id":"u"}"#[..],
+        b"{\"customer_id\":\"\xE4\",\"user_id\":\"u\"}",
+        br#"{"user":{"customer_id":NaN},"customer_id":"a","user_id":"u"}"#,
+        br#"{"customer_id":"a","user_id":Infinity}"#,
+    ] {
+        for rules in [IdentityRules::default(), PERCENT] {
+            let read = read_bytes(rules, body);
+            assert!(matches!(read, LoginIdentity::Bad(_)), "{} {read:?}", String::from_utf8_lossy(body));
+        }
+    }
 }
 
 #[test]
