@@ -25,6 +25,7 @@ use crate::audit::share::{Sharing, place_of};
 use crate::audit::{AuditLog, AuditOpenError, AuditQuery, AuditSettings};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, Mode, ServerConfig, StoreConfig, StoreKind};
+use crate::descriptors::{self, Room, TooFew};
 use crate::entropy::{EntropyError, SharedEntropy, SystemEntropy};
 use crate::health::{Readiness, probe_store};
 use crate::http::HeadLimits;
@@ -96,6 +97,9 @@ pub enum StartError {
     /// TLS on the operators' listener.
     #[error("admin.tls: {0}")]
     AdminTls(rustls::Error),
+    /// File descriptors.
+    #[error(transparent)]
+    TooFewDescriptors(#[from] TooFew),
     /// Threads or signals.
     #[error("the runtime cannot be started: {0}")]
     Runtime(#[from] io::Error),
@@ -108,6 +112,9 @@ pub enum StartError {
 pub fn run(config: Config, file: PathBuf) -> Result<(), StartError> {
     // Fails only when a provider is there already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    // Before there are threads.
+    let descriptors = descriptors::raise();
+    Room::with(descriptors, &config)?;
     let clock: SharedClock = Arc::new(SystemClock);
     let metrics = Arc::new(Metrics::new());
     let settings = LogSettings { format: config.telemetry.log, level: config.telemetry.level };
@@ -116,7 +123,13 @@ pub fn run(config: Config, file: PathBuf) -> Result<(), StartError> {
     if config.server.workers > 0 {
         runtime.worker_threads(config.server.workers);
     }
-    let result = runtime.enable_all().build()?.block_on(serve(config, file, clock, metrics, log.clone()));
+    let result = runtime.enable_all().build()?.block_on(serve(
+        config,
+        file,
+        Machine { clock, descriptors },
+        metrics,
+        log.clone(),
+    ));
     let _ = log.shutdown(LAST_LINES);
     result
 }
@@ -156,13 +169,21 @@ pub fn read_anchors(config: &StoreConfig) -> Result<Vec<Anchor>, StartError> {
     })
 }
 
+/// What the machine gives.
+struct Machine {
+    clock: SharedClock,
+    /// How many file descriptors the process may have.
+    descriptors: usize,
+}
+
 async fn serve(
     config: Config,
     file: PathBuf,
-    clock: SharedClock,
+    Machine { clock, descriptors }: Machine,
     metrics: Arc<Metrics>,
     log: Log,
 ) -> Result<(), StartError> {
+    let room = Room::with(descriptors, &config)?;
     // Before anything else: a signal that nobody handles ends the process at once.
     let hang_ups = signal(SignalKind::hangup())?;
     let mut stop = StopSignals::new()?;
@@ -175,7 +196,8 @@ async fn serve(
     // Sockets first: a port in use is the most likely mistake, and nothing has been opened yet.
     let mut sockets = Sockets::from_environment(config.server.reuse_port).map_err(StartError::Inherited)?;
     let bound = bind(&mut sockets, &config.server.listen)?;
-    let admin = AdminServer::bind(AdminSettings::at(config.admin.listen), &mut sockets)
+    let settings = AdminSettings { max_connections: room.admin, ..AdminSettings::at(config.admin.listen) };
+    let admin = AdminServer::bind(settings, &mut sockets)
         .map_err(|source| StartError::Bind { address: config.admin.listen, source })?;
     if let Some(unclaimed) = sockets.unclaimed().first() {
         return Err(StartError::Unclaimed(*unclaimed));
@@ -231,7 +253,7 @@ async fn serve(
     if let Some(tls) = &mut admin_tls {
         tls.watch("admin.tls", readiness.clone());
     }
-    let limits = Arc::new(listener_limits(&config.server, tls.as_ref()));
+    let limits = Arc::new(listener_limits(&config.server, room, tls.as_ref()));
     let current = Arc::new(ArcSwap::from_pointee(InForce { gateway, limits }));
     let services = AdminServices {
         readiness: readiness.clone(),
@@ -287,9 +309,13 @@ async fn serve(
         audit: audit.clone(),
         metrics,
         clock,
+        descriptors,
     };
     background.spawn(reloader.run(hang_ups));
     readiness.configuration_loaded();
+    if let Some(warning) = room.warning(descriptors, &config) {
+        tracing::warn!("{warning}");
+    }
     if config.server.mode == Mode::Development {
         tracing::warn!("mode = \"development\": cookies may go over plain http; not for production");
     }
@@ -297,6 +323,8 @@ async fn serve(
         listen = ?config.server.listen,
         admin = %config.admin.listen,
         public_url = %config.server.public_url,
+        max_connections = room.connections,
+        descriptors,
         version = env!("CARGO_PKG_VERSION"),
         config = %config.digest,
         "serving"
@@ -403,9 +431,11 @@ fn tell_late(teller: Teller) -> impl Fn(Late) -> BoxFuture<'static, bool> + Send
     }
 }
 
-fn listener_limits(server: &ServerConfig, tls: Option<&ListenerTls>) -> ListenerLimits {
+fn listener_limits(server: &ServerConfig, room: Room, tls: Option<&ListenerTls>) -> ListenerLimits {
     ListenerLimits {
-        connections: server.max_connections,
+        connections: room.connections,
+        exchanges: room.exchanges,
+        detached: room.connections.div_ceil(2),
         connections_per_address: server.max_connections_per_address,
         trusted_proxies: server.trusted_proxies.clone(),
         proxy_protocol: server.proxy_protocol,

@@ -59,6 +59,7 @@ pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod descriptors;
 pub mod entropy;
 pub mod health;
 pub mod http;

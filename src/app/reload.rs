@@ -14,6 +14,7 @@ use super::{TRAFFIC_PROTOCOLS, listener_limits};
 use crate::audit::{Actor, AuditEvent, AuditLog, AuditType, Details, Outcome};
 use crate::clock::SharedClock;
 use crate::config::{AdminConfig, Config, ConfigDigest, process_environment};
+use crate::descriptors::Room;
 use crate::health::Readiness;
 use crate::proxy::{Current, InForce};
 use crate::telemetry::Metrics;
@@ -33,6 +34,8 @@ pub(super) struct Reloader {
     pub(super) audit: Arc<AuditLog>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: SharedClock,
+    /// How many file descriptors the process may have.
+    pub(super) descriptors: usize,
 }
 
 /// Why everything stayed as it was.
@@ -80,6 +83,13 @@ impl Reloader {
             tracing::error!(keys, "the configuration was not reloaded: these keys need a restart; nothing was changed");
             return Err(Refused { reason: "needs_restart", details: Details::none().text("keys", keys.as_str()) });
         }
+        let room = match Room::with(self.descriptors, &config) {
+            Ok(room) => room,
+            Err(too_few) => {
+                tracing::error!("the configuration was not reloaded: {too_few}");
+                return Err(Refused { reason: "bad_configuration", details: Details::none().count("errors", 1) });
+            }
+        };
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
@@ -91,7 +101,7 @@ impl Reloader {
             Some(_) => None,
             None => ListenerTls::of(tls, &TRAFFIC_PROTOCOLS).map_err(|error| internal(&error))?,
         };
-        let limits = Arc::new(listener_limits(&config.server, same.or(other.as_ref())));
+        let limits = Arc::new(listener_limits(&config.server, room, same.or(other.as_ref())));
         let gateway = before.gateway.reconfigured(config.clone()).map_err(|error| internal(&error))?;
         self.current.store(Arc::new(InForce { gateway: Arc::new(gateway), limits }));
         match (same, tls) {

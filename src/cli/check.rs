@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::{BAD_CONFIGURATION, CheckOptions, FAILED, complain, say};
 use crate::config::{Config, Mode, StoreConfig, locate, process_environment};
+use crate::descriptors::{self, Room};
 use crate::upstream::PeerAddress;
 
 /// Tries whether a store answers; an error's text is for people.
@@ -26,7 +27,15 @@ pub fn check(options: &CheckOptions, try_store: TryStore<'_>) -> ExitCode {
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
-    for warning in &config.warnings {
+    let limit = descriptors::most();
+    let room = match Room::with(limit, &config) {
+        Ok(room) => room,
+        Err(too_few) => {
+            complain(too_few);
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    for warning in config.warnings.iter().cloned().chain(room.warning(limit, &config)) {
         complain(format_args!("warning: {warning}"));
     }
     say(format_args!("{}: ok", file.display()));

@@ -22,7 +22,11 @@ pub fn serve(option: &ConfigOption) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(format_args!("session-gateway: {error}"));
-            ExitCode::from(FAILED)
+            ExitCode::from(if matches!(error, app::StartError::TooFewDescriptors(_)) {
+                BAD_CONFIGURATION
+            } else {
+                FAILED
+            })
         }
     }
 }

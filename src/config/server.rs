@@ -80,9 +80,9 @@ pub struct ServerConfig {
     pub reuse_port: bool,
     /// Worker threads; 0: one per core.
     pub workers: usize,
-    /// The most client connections.
-    pub max_connections: usize,
-    /// The most client connections of one address.
+    /// The most client connections; `None`: as many as the system has room for, within reason.
+    pub max_connections: Option<usize>,
+    /// The most client connections of one network.
     pub max_connections_per_address: usize,
 }
 
@@ -103,7 +103,7 @@ pub(super) fn server(raw: &RawServer, mode: Mode, problems: &mut Problems) -> Op
     let trusted_proxies = trusted_proxies(&raw.trusted_proxies, problems);
     let proxy_protocol = proxy_protocol(&raw.proxy_protocol, &raw.trusted_proxies, problems);
     let allow_headers = each(&raw.allow_headers, problems, header_name);
-    let max_connections = raw.max_connections.parse_or(20_000, problems, count_within(1..=1_000_000));
+    let max_connections = raw.max_connections.parse(problems, count_within(1..=1_000_000));
     let per_address = raw.max_connections_per_address.parse_or(512, problems, count_within(1..=1_000_000));
     let client_keepalive = raw.client_keepalive.parse_or(SECOND * 75, problems, duration_within(SECOND..=HOUR));
     Some(ServerConfig {

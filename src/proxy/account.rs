@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::connection::ExchangeGuard;
 use super::exchange::Exchange;
-use super::io::ExchangeGuard;
 use super::respond::{self, Unread};
 use super::services::Gateway;
 use crate::session::EndReason;

@@ -12,11 +12,11 @@ use super::account::Account;
 use super::body::AnswerBody;
 use super::capture;
 use super::client_body::ClientBody;
+use super::connection::ExchangeGuard;
 use super::endpoints::{self, Endpoint};
 use super::events;
 use super::exchange::{Decided, Downstream, Exchange, RequestId, Transport};
 use super::forward::{Cleared, Content, forward};
-use super::io::ExchangeGuard;
 use super::lookup::{EndedUse, LiveUse, Lookup, Recorded, ask, look_at, look_up};
 use super::respond::{self, Failure};
 use super::services::Gateway;
@@ -107,13 +107,28 @@ impl Gateway {
                 self.finish(account, response)
             }
             Ok(Admission::Health(answer)) => self.finish(account, respond::health(&answer)),
+            Ok(Admission::Admitted(_)) if !account.guard().has_room() => self.turn_away(account),
             // What makes or ends sessions runs to its end, whoever still listens.
             Ok(Admission::Admitted(admitted)) if admitted.runs_to_its_end() => {
-                let task = self.tasks().spawn(self.clone().answer(account, admitted));
+                let client = account.exchange.client.get();
+                let Some((detached, _attended)) = account.guard().run_to_its_end(client) else {
+                    return self.turn_away(account);
+                };
+                let answer = self.clone().answer(account, admitted);
+                let task = self.tasks().spawn(async move {
+                    let _place = detached;
+                    answer.await
+                });
                 task.await.unwrap_or_else(|_| respond::after_panic())
             }
             Ok(Admission::Admitted(admitted)) => self.answer(account, admitted).await,
         }
+    }
+
+    /// Too much is under way already.
+    fn turn_away(self: &Arc<Self>, mut account: Box<Account>) -> Response<AnswerBody> {
+        let response = self.refuse(&mut account.exchange, &Failure::TooManyUnderWay);
+        self.finish(account, response)
     }
 
     /// The facts of the exchange that are known before anything is believed.

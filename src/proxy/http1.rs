@@ -19,9 +19,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
 
 use super::client_body::ClientBody;
-use super::exchange::Downstream;
+use super::connection::{ConnectionState, Lull};
 use super::in_force::{Current, ListenerLimits, Stage, closing, ending};
-use super::io::{ClientIo, ConnectionState};
+use super::io::ClientIo;
+use super::slots::Client;
 
 /// hyper's smallest permitted read buffer.
 const SMALLEST_BUFFER: usize = 8192;
@@ -42,8 +43,12 @@ enum Aside {
     Overdue,
     /// The process is to end.
     Ending,
+    /// The client is gone.
+    Gone,
     /// Nothing has been under way for a while.
     Quiet,
+    /// An exchange has been for a while.
+    Waiting,
 }
 
 fn aside<'a>(comes: impl Future<Output = ()> + Send + 'a, what: Aside) -> BoxFuture<'a, Aside> {
@@ -53,15 +58,24 @@ fn aside<'a>(comes: impl Future<Output = ()> + Send + 'a, what: Aside) -> BoxFut
     })
 }
 
+fn lull(state: &ConnectionState) -> BoxFuture<'_, Aside> {
+    Box::pin(async move {
+        match state.lull(QUIET).await {
+            Lull::Quiet => Aside::Quiet,
+            Lull::Waiting => Aside::Waiting,
+        }
+    })
+}
+
 /// Serves one connection to its end, or to the end of the tunnel that it became.
 pub(super) async fn serve_http1(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    downstream: Downstream,
+    Client { downstream, slot }: Client,
     current: Current,
     limits: Arc<ListenerLimits>,
     mut stage: watch::Receiver<Stage>,
 ) {
-    let state = ConnectionState::http1(limits.head);
+    let state = ConnectionState::http1(limits.head, slot);
     let mut io = ClientIo::new(stream, state.clone(), limits.timeouts.write);
     let begun = Arc::new(Notify::new());
     let mut service = service_fn({
@@ -88,8 +102,10 @@ pub(super) async fn serve_http1(
     let mut asides = FuturesUnordered::new();
     asides.push(aside(state.overdue(&limits.timeouts), Aside::Overdue));
     asides.push(aside(ending(&mut stage, &begun), Aside::Ending));
+    asides.push(aside(state.gone(), Aside::Gone));
+    let mut is_last = false;
     // hyper is there while there is something to do. Between requests it would hold 16 KiB of empty buffers.
-    let result = loop {
+    let result = 'all: loop {
         tokio::select! {
             biased;
             head = io.head() => if !head.unwrap_or(false) { return },
@@ -98,17 +114,26 @@ pub(super) async fn serve_http1(
         }
         let connection = http1(&limits).serve_connection(TokioIo::new(io), service).with_upgrades();
         let mut connection = Box::pin(connection);
-        asides.push(aside(state.quiet(QUIET), Aside::Quiet));
-        tokio::select! {
-            biased;
-            result = connection.as_mut() => break result,
-            Some(came) = asides.next() => match came {
-                Aside::Overdue => return,
-                Aside::Ending => {
-                    connection.as_mut().graceful_shutdown();
-                    break connection.as_mut().await;
+        asides.push(lull(&state));
+        loop {
+            tokio::select! {
+                biased;
+                result = connection.as_mut() => break 'all result,
+                Some(came) = asides.next() => match came {
+                    // With the connection goes what is in progress on it; a login or logout runs on by itself.
+                    Aside::Overdue | Aside::Gone => return,
+                    Aside::Ending => {
+                        connection.as_mut().graceful_shutdown();
+                        is_last = true;
+                    }
+                    Aside::Waiting => {
+                        state.watch();
+                        asides.push(lull(&state));
+                    }
+                    // hyper sees to the end itself.
+                    Aside::Quiet if is_last => {}
+                    Aside::Quiet => break,
                 }
-                Aside::Quiet => {}
             }
         }
         let Some(parts) = Pin::into_inner(connection).into_parts() else { return };
@@ -131,9 +156,8 @@ fn http1(limits: &ListenerLimits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .max_buf_size(limits.head.bytes.max(SMALLEST_BUFFER))
-        // A client that has said all it has to say may still be listening. And one that is gone has sent its request: a
-        // login or logout of its must reach its end, which hyper would cut short if it took the end of the bytes for
-        // the end of the exchange.
+        // A client that has said all it has to say may still be listening. When it is gone, our own look at the bytes
+        // says so (`ClientIo`).
         .half_close(true);
     // The framing counts exactly; hyper must only not give up before it.
     if limits.head.count > HEADERS_WITHOUT_ALLOCATION {

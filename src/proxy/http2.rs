@@ -15,15 +15,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::connection::{ConnectionState, MOST_UNDER_WAY};
 use super::exchange::Downstream;
 use super::http2_refusals::{HandedOut, RefusalWatch};
 use super::http2_stream::Stream;
 use super::in_force::{Current, ListenerLimits, Stage, ending};
-use super::io::{ClientIo, ConnectionState};
+use super::io::ClientIo;
 use super::respond::Unread;
+use super::slots::Client;
 
-/// Requests that a client may have under way on a connection. Browsers stay below it.
-const MOST_STREAMS: u32 = 100;
 /// Streams that a client may open and reset before they are looked at, or have reset for its own errors, before
 /// the connection is closed (CVE-2023-44487, CVE-2025-8671).
 const MOST_RESETS: usize = 50;
@@ -41,12 +41,12 @@ const FAREWELL_LOOK: Duration = Duration::from_secs(1);
 /// Serves one connection to its end.
 pub(super) async fn serve_http2(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    downstream: Downstream,
+    Client { downstream, slot }: Client,
     current: Current,
     limits: Arc<ListenerLimits>,
     mut stage: watch::Receiver<Stage>,
 ) {
-    let state = ConnectionState::http2();
+    let state = ConnectionState::http2(slot);
     let handed_out = HandedOut::default();
     let io = RefusalWatch::new(ClientIo::new(stream, state.clone(), limits.timeouts.write), handed_out.clone(), {
         let (current, peer) = (current.clone(), downstream.peer.get());
@@ -107,7 +107,7 @@ pub(super) async fn serve_http2(
 fn bounds(limits: &ListenerLimits) -> Builder {
     let mut builder = Builder::new();
     builder
-        .max_concurrent_streams(MOST_STREAMS)
+        .max_concurrent_streams(MOST_UNDER_WAY)
         .max_pending_accept_reset_streams(MOST_RESETS)
         .max_local_error_reset_streams(Some(MOST_RESETS))
         // The pipeline measures exactly and answers; the library must only not give up before it. It counts 32 bytes

@@ -18,10 +18,10 @@ use http_body_util::BodyExt as _;
 
 use super::body::AnswerBody;
 use super::client_body::{ClientBody, StreamBody};
+use super::connection::ExchangeGuard;
 use super::cut::SessionOver;
 use super::exchange::Downstream;
 use super::http2_refusals::UnderWay;
-use super::io::ExchangeGuard;
 use super::services::Gateway;
 use crate::http::Refusal;
 

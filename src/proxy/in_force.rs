@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsAcceptor;
 
-use super::io::ConnectionTimeouts;
+use super::connection::ConnectionTimeouts;
 use super::services::Gateway;
 use crate::config::ProxyProtocol;
 use crate::http::HeadLimits;
@@ -22,6 +22,10 @@ const FIRST_REQUEST: Duration = Duration::from_secs(2);
 pub struct ListenerLimits {
     /// Connections in all.
     pub connections: usize,
+    /// Exchanges in all. Each may hold a connection to a backend, and a client of HTTP/2 has many on one of its own.
+    pub exchanges: usize,
+    /// Those of them that run to their end, whoever waits for them: what makes and ends sessions.
+    pub detached: usize,
     /// Connections from one network; trusted proxies are exempt, for they speak for many.
     pub connections_per_address: usize,
     /// Proxies that are exempt from the limit per network, and whose PROXY header is believed.

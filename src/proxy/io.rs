@@ -1,7 +1,7 @@
 //! The client's side of a connection, with its deadlines, in front of hyper.
 //!
 //! hyper has one read time-out for everything and hides what RFC 9112 calls ambiguous. So the bytes pass
-//! [`RequestFraming`] first, which knows where a head begins and ends, and the wait for a head, the head itself, and
+//! `RequestFraming` first, which knows where a head begins and ends, and the wait for a head, the head itself, and
 //! the wait for the next one each have a deadline of their own. Bodies are bounded where they are read.
 //!
 //! hyper gets a head when it is whole and was accepted. In place of a refused one it gets [`STAND_IN`], a request that
@@ -10,18 +10,15 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes};
-use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::tunnel::Tunnelling;
-use crate::http::{HeadLimits, Phase, Refusal, RequestFraming};
-use crate::sessions::Kill;
+use super::connection::{ConnectionState, Left};
+use crate::http::Phase;
 
 /// What hyper is given in place of a head that was refused. The verdict goes with it, so it is answered with an error
 /// and the connection is closed.
@@ -35,223 +32,6 @@ const SMALL_ANSWER: usize = 2048;
 /// The most bytes that a client can send after a request for another protocol, before it knows the answer. What is more
 /// stays in the socket.
 const MOST_EARLY_BYTES: usize = 16 * 1024;
-
-/// How long each wait on a client's connection may last.
-#[derive(Clone, Copy, Debug)]
-pub struct ConnectionTimeouts {
-    /// From the first byte of a head (on a new connection: from its start) to its end.
-    pub header: Duration,
-    /// From the end of an answer to the first byte of the next head.
-    pub keepalive: Duration,
-    /// Without the client taking a byte of an answer.
-    pub write: Duration,
-}
-
-/// What the connection's IO and its exchanges share.
-#[derive(Clone)]
-pub(super) struct ConnectionState(Arc<Mutex<Shared>>);
-
-struct Shared {
-    /// `None` for HTTP/2, whose frames say by themselves where a request begins and ends.
-    framing: Option<RequestFraming>,
-    /// Exchanges that began.
-    started: u64,
-    /// Exchanges that have not ended.
-    in_progress: u32,
-    /// When the present wait for a head, or within one, began.
-    waiting_since: Instant,
-    /// The connection is no longer HTTP: bytes pass as they come.
-    switched: bool,
-    /// Whoever waits for the answer to a request for another protocol.
-    reader: Option<Waker>,
-    /// What goes on when HTTP has ended.
-    tunnel: Option<Tunnelling>,
-    /// The end of the session for which an answer is being written.
-    kill: Option<Arc<Kill>>,
-    /// The client has not taken all of what was written.
-    writing: bool,
-}
-
-impl ConnectionState {
-    /// Of a connection that speaks HTTP/1.
-    pub(super) fn http1(limits: HeadLimits) -> Self {
-        Self::new(Some(RequestFraming::new(limits)))
-    }
-
-    /// Of a connection that speaks HTTP/2: the bytes pass unseen, and a head is checked once it is parsed.
-    pub(super) fn http2() -> Self {
-        Self::new(None)
-    }
-
-    fn new(framing: Option<RequestFraming>) -> Self {
-        Self(Arc::new(Mutex::new(Shared {
-            framing,
-            started: 0,
-            in_progress: 0,
-            waiting_since: Instant::now(),
-            switched: false,
-            reader: None,
-            tunnel: None,
-            kill: None,
-            writing: false,
-        })))
-    }
-
-    /// Begins an exchange: the framing's verdict on its head, and a guard to hold until its answer has been sent. A
-    /// head that the framing has no verdict on was read differently by hyper, which is the ambiguity it is there for.
-    pub(super) fn begin_exchange(&self) -> (Result<(), Refusal>, ExchangeGuard) {
-        let mut shared = self.0.lock();
-        shared.started += 1;
-        shared.in_progress += 1;
-        let disagreement = Refusal::BadRequest("the request's framing is ambiguous");
-        let framing = shared.framing.as_mut();
-        let (verdict, may_switch) = framing.map_or((Ok(()), false), |framing| {
-            let verdict = framing.take_verdict().unwrap_or(Err(disagreement));
-            // The head that the framing stopped after is the last that it accepted.
-            (verdict, framing.phase() == Phase::Held && !framing.has_verdict())
-        });
-        (verdict, ExchangeGuard { connection: self.clone(), may_switch })
-    }
-
-    /// When the connection must have moved on by, as things stand; `None` while an exchange is in progress, whose
-    /// waits are bounded where they happen.
-    fn deadline(&self, timeouts: &ConnectionTimeouts) -> Option<Instant> {
-        let shared = self.0.lock();
-        let allowed = match (shared.in_progress, shared.phase()) {
-            (0, Phase::Idle) if shared.started > 0 => timeouts.keepalive,
-            (0, Phase::Idle | Phase::Head | Phase::Refused) => timeouts.header,
-            (0, Phase::Body | Phase::Held) | (1.., _) => return None,
-        };
-        Some(shared.waiting_since + allowed)
-    }
-
-    /// Leaves HTTP when the answer, a 101, has been written: what `tunnel` says goes on.
-    pub(super) fn switch(&self, tunnel: Tunnelling) {
-        let mut shared = self.0.lock();
-        shared.switched = true;
-        shared.tunnel = Some(tunnel);
-        shared.wake_reader();
-    }
-
-    /// What goes on after HTTP, if anything does.
-    pub(super) fn take_tunnel(&self) -> Option<Tunnelling> {
-        self.0.lock().tunnel.take()
-    }
-
-    /// Ready when it is known whether the connection stays HTTP.
-    fn poll_switched(&self, context: &mut Context<'_>) -> Poll<bool> {
-        let mut shared = self.0.lock();
-        if shared.switched || shared.phase() != Phase::Held {
-            return Poll::Ready(shared.switched);
-        }
-        shared.reader = Some(context.waker().clone());
-        Poll::Pending
-    }
-
-    /// Ready when the session has ended for which an answer is being written.
-    fn poll_killed(&self, context: &mut Context<'_>) -> Poll<()> {
-        match &self.0.lock().kill {
-            Some(kill) => kill.poll(context).map(|_| ()),
-            None => Poll::Pending,
-        }
-    }
-
-    /// Whether no exchange has been in progress for as long.
-    pub(super) fn is_idle_for(&self, time: Duration) -> bool {
-        let shared = self.0.lock();
-        shared.in_progress == 0 && shared.waiting_since.elapsed() >= time
-    }
-
-    /// Ready when nothing has been under way, neither read nor written, for as long.
-    pub(super) async fn quiet(&self, time: Duration) {
-        loop {
-            let due = self.quiet_since().unwrap_or_else(Instant::now) + time;
-            if due <= Instant::now() {
-                return;
-            }
-            tokio::time::sleep_until(due).await;
-        }
-    }
-
-    fn quiet_since(&self) -> Option<Instant> {
-        let shared = self.0.lock();
-        let framing = shared.framing.as_ref()?;
-        let between = shared.in_progress == 0 && framing.phase() == Phase::Idle && !framing.has_verdict();
-        (between && !shared.writing).then_some(shared.waiting_since)
-    }
-
-    /// Ready when the client has taken too long to send a head, or the next one.
-    ///
-    /// It looks at the clock when a deadline may have passed, rather than at each request: a busy connection costs
-    /// nothing.
-    pub(super) async fn overdue(&self, timeouts: &ConnectionTimeouts) {
-        let often = timeouts.header.min(timeouts.keepalive);
-        loop {
-            let deadline = self.deadline(timeouts);
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                return;
-            }
-            let look_again = Instant::now() + often;
-            tokio::time::sleep_until(deadline.unwrap_or(look_again).min(look_again)).await;
-        }
-    }
-}
-
-impl Shared {
-    fn phase(&self) -> Phase {
-        self.framing.as_ref().map_or(Phase::Idle, RequestFraming::phase)
-    }
-
-    fn wake_reader(&mut self) {
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
-        }
-    }
-}
-
-/// Held while an exchange of a connection is in progress.
-pub(super) struct ExchangeGuard {
-    connection: ConnectionState,
-    may_switch: bool,
-}
-
-impl ExchangeGuard {
-    /// Whether nothing was read beyond the request, so that the connection can leave HTTP after it.
-    pub(super) const fn may_switch(&self) -> bool {
-        self.may_switch
-    }
-
-    /// The connection of the exchange.
-    pub(super) fn connection(&self) -> ConnectionState {
-        self.connection.clone()
-    }
-
-    /// Cuts the answer when this says so, even while the client takes nothing of it. Over HTTP/2 the connection carries
-    /// others too, and there the stream is cut alone.
-    pub(super) fn cut_by(&self, kill: Arc<Kill>) {
-        let mut shared = self.connection.0.lock();
-        if shared.framing.is_some() {
-            shared.kill = Some(kill);
-        }
-    }
-}
-
-impl Drop for ExchangeGuard {
-    fn drop(&mut self) {
-        let mut shared = self.connection.0.lock();
-        shared.kill = None;
-        if self.may_switch && !shared.switched {
-            if let Some(framing) = &mut shared.framing {
-                framing.resume();
-            }
-            shared.wake_reader();
-        }
-        shared.in_progress = shared.in_progress.saturating_sub(1);
-        if shared.in_progress == 0 {
-            shared.waiting_since = Instant::now();
-        }
-    }
-}
 
 /// What became of bytes that were just read.
 enum Delivery {
@@ -282,6 +62,8 @@ pub(super) struct ClientIo<S> {
     ready: Bytes,
     reading: Reading,
     write_deadline: Option<Pin<Box<Sleep>>>,
+    /// The end of the client's side was seen.
+    ended: bool,
 }
 
 impl<S> ClientIo<S> {
@@ -294,6 +76,7 @@ impl<S> ClientIo<S> {
             ready: Bytes::new(),
             reading: Reading::Http,
             write_deadline: None,
+            ended: false,
         }
     }
 
@@ -302,7 +85,7 @@ impl<S> ClientIo<S> {
         if read.is_empty() {
             return Ok(Delivery::Pass(0));
         }
-        let mut shared = self.state.0.lock();
+        let mut shared = self.state.lock();
         let shared = &mut *shared;
         let Some(framing) = &mut shared.framing else { return Ok(Delivery::Pass(read.len())) };
         let was_idle = framing.phase() == Phase::Idle;
@@ -355,6 +138,13 @@ impl<S> ClientIo<S> {
         }
     }
 
+    /// A client that has ended its side and takes its answer is there.
+    fn note_taken(&self, written: &Poll<io::Result<usize>>) {
+        if self.ended && matches!(written, Poll::Ready(Ok(1..))) {
+            self.state.lock().took = true;
+        }
+    }
+
     /// Ready once the client has taken nothing for too long.
     fn poll_write_deadline(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let allowed = self.write_timeout;
@@ -364,11 +154,11 @@ impl<S> ClientIo<S> {
     fn after_write<T>(&mut self, polled: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             if self.write_deadline.take().is_some() {
-                self.state.0.lock().writing = false;
+                self.state.lock().writing = false;
             }
             return polled;
         }
-        self.state.0.lock().writing = true;
+        self.state.lock().writing = true;
         if self.state.poll_killed(context).is_ready() {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the session ended")));
         }
@@ -399,6 +189,46 @@ impl<S: AsyncRead + Unpin> ClientIo<S> {
     /// Whether nothing was read that nobody has looked at.
     pub(super) fn is_drained(&self) -> bool {
         self.ready.is_empty() && self.withheld.is_empty() && matches!(self.reading, Reading::Http)
+    }
+
+    /// Looks whether the client is there while its answer is due. What it sends meanwhile is kept for hyper, which asks
+    /// for nothing until the answer is out; from then on its end is looked for no more.
+    fn watch(&mut self, context: &mut Context<'_>) {
+        if !self.state.is_watched()
+            || self.ended
+            || !self.ready.is_empty()
+            || !self.withheld.is_empty()
+            || !self.state.awaits_answer()
+        {
+            return;
+        }
+        let read = match &self.reading {
+            Reading::Held(_) => self.poll_early(context).map_ok(|()| 0),
+            Reading::Switched => return,
+            Reading::Http => {
+                let mut piece = [0; FIRST_PIECE];
+                let mut buffer = ReadBuf::new(&mut piece);
+                let read = Pin::new(&mut self.stream).poll_read(context, &mut buffer);
+                read.map_ok(|()| {
+                    let read = buffer.filled();
+                    // What is broken in it, hyper hears when it reads on.
+                    if let Ok(Delivery::Pass(count)) = self.judge(read) {
+                        self.ready = Bytes::copy_from_slice(read.get(..count).unwrap_or_default());
+                    }
+                    read.len()
+                })
+            }
+        };
+        self.ended = match read {
+            Poll::Pending | Poll::Ready(Ok(1..)) => return,
+            Poll::Ready(_) => true,
+        };
+        match (read, &self.reading) {
+            // It waits for more than this answer.
+            (Poll::Ready(Ok(_)), Reading::Held(early)) if !early.is_empty() => {}
+            (Poll::Ready(Ok(_)), _) => self.state.leave(Left::Ended),
+            _ => self.state.leave(Left::Reset),
+        }
     }
 
     /// Reads on while the answer to a request for another protocol is due, so that a client that goes away is noticed.
@@ -457,13 +287,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note_taken(&polled);
         self.after_write(polled, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper comes by here whenever it is polled, and reads nothing while an answer is due.
+        self.watch(context);
         let polled = Pin::new(&mut self.stream).poll_flush(context);
         self.after_write(polled, context)
     }
@@ -490,6 +323,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
         } else {
             Pin::new(&mut self.stream).poll_write_vectored(context, slices)
         };
+        self.note_taken(&polled);
         self.after_write(polled, context)
     }
 

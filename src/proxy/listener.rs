@@ -18,7 +18,7 @@ use super::http2::serve_http2;
 use super::in_force::{Current, ListenerLimits, Stage, closing, ending};
 use super::proxy_protocol::{Prefixed, read_header};
 use super::services::Gateway;
-use super::slots::{Slot, Slots};
+use super::slots::{Client, Slot, Slots};
 use crate::socket::Listening;
 use crate::tls::HTTP2;
 
@@ -37,7 +37,7 @@ pub async fn accept(
     let take = |stream: TcpStream, peer: SocketAddr| {
         let peer = peer.ip().to_canonical();
         let in_force = current.load_full();
-        let Some(slot) = Slots::take(&slots, peer, &in_force.limits, in_force.gateway.metrics()) else {
+        let Some(slot) = Slots::take(&slots, peer, &in_force.limits, in_force.gateway.shared_metrics()) else {
             in_force.gateway.metrics().connection_refused();
             return;
         };
@@ -90,7 +90,7 @@ async fn open(
             return None;
         }
     };
-    if client != peer && !slot.move_to(client, limits) {
+    if client != peer && !slot.move_to(client) {
         gateway.metrics().connection_refused();
         return None;
     }
@@ -130,15 +130,16 @@ async fn serve(
         opened = opening => opened,
         () = ending(&mut stage, &nobody) => return,
     };
+    let slot = Arc::new(slot);
     match opened {
         Ok(Some(Opened { stream: ClientStream::Plain(stream), downstream })) => {
-            serve_http1(stream, downstream, current, limits, stage).await;
+            serve_http1(stream, Client { downstream, slot }, current, limits, stage).await;
         }
         Ok(Some(Opened { stream: ClientStream::Tls(stream), downstream })) if speaks_http2(&stream) => {
-            Box::pin(serve_http2(stream, downstream, current, limits, stage)).await;
+            Box::pin(serve_http2(stream, Client { downstream, slot }, current, limits, stage)).await;
         }
         Ok(Some(Opened { stream: ClientStream::Tls(stream), downstream })) => {
-            serve_http1(stream, downstream, current, limits, stage).await;
+            serve_http1(stream, Client { downstream, slot }, current, limits, stage).await;
         }
         Ok(None) => {}
         Err(_) => {
@@ -146,7 +147,6 @@ async fn serve(
             tracing::debug!(%peer, "a connection took too long to open");
         }
     }
-    drop(slot);
 }
 
 fn speaks_http2<S>(stream: &TlsStream<S>) -> bool {

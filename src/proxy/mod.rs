@@ -7,6 +7,7 @@ mod account;
 mod body;
 mod capture;
 mod client_body;
+mod connection;
 mod cut;
 mod endpoints;
 mod events;
@@ -33,8 +34,8 @@ mod tunnel;
 mod upstreams;
 mod verify;
 
+pub use connection::ConnectionTimeouts;
 pub use in_force::{Current, InForce, ListenerLimits, Stage};
-pub use io::ConnectionTimeouts;
 pub use listener::accept;
 pub use services::{Gateway, Services};
 pub use slots::Slots;

@@ -47,6 +47,8 @@ pub(super) enum Failure {
     Upstream(UpstreamError),
     /// Too many request bodies wait already.
     Overloaded,
+    /// The client's, or everybody's: too many requests are under way already.
+    TooManyUnderWay,
     /// The tenant's membership could not be verified.
     TenantUnverified(String),
     /// Ours.
@@ -132,6 +134,11 @@ impl Failure {
             Self::Overloaded => {
                 told(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many uploads are under way. Please try again.")
             }
+            Self::TooManyUnderWay => told(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "Too many requests are under way. Please try again.",
+            ),
             Self::TenantUnverified(_) => told(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "tenant_unverified",
@@ -224,6 +231,7 @@ impl Failure {
             Self::Upstream(error) => tracing::warn!(request_id, %error, "the backend did not answer"),
             Self::TenantUnverified(why) => tracing::warn!(request_id, why, "a tenant could not be verified"),
             Self::Overloaded => tracing::warn!(request_id, "there is no room for another request body"),
+            Self::TooManyUnderWay => tracing::debug!(request_id, "there is no room for another exchange"),
             Self::Internal(why) => tracing::error!(request_id, why, "internal error"),
             Self::Refused(_)
             | Self::Body(_)

@@ -170,6 +170,11 @@ impl Gateway {
         &self.services.metrics
     }
 
+    /// The same, to be kept.
+    pub(super) const fn shared_metrics(&self) -> &Arc<Metrics> {
+        &self.services.metrics
+    }
+
     /// The metrics of a route, by its name.
     pub(super) fn route_metrics(&self, name: &str) -> Option<&RouteMetrics> {
         self.route_metrics.get(name)

@@ -163,6 +163,7 @@ pub struct Metrics {
     upstream_errors: Family<KindLabel, Counter>,
     upstream_peers: Peers,
     connections: Gauge,
+    exchanges_detached: Gauge,
     connections_refused: Counter,
     connections_failed: Family<KindLabel, Counter>,
     identity_observed: Family<ObservedLabels, Counter>,
@@ -239,6 +240,11 @@ impl Metrics {
                 uses: Arc::default(),
             },
             connections: metrics.add("connections", "Open client connections", Gauge::default()),
+            exchanges_detached: metrics.add(
+                "exchanges_detached",
+                "Logins, logouts and events under way, which run to their end whoever waits for it",
+                Gauge::default(),
+            ),
             connections_refused: metrics.add(
                 "connections_refused",
                 "Client connections beyond the configured limits",
@@ -387,9 +393,14 @@ impl Metrics {
 
     /// A client connection was opened; it is counted until the answer is dropped.
     #[must_use]
-    pub fn connection_opened(&self) -> OpenConnection {
-        self.connections.inc();
-        OpenConnection(self.connections.clone())
+    pub fn connection_opened(&self) -> Counted {
+        Counted::one_more(&self.connections)
+    }
+
+    /// An exchange began that runs to its end; it is counted until the answer is dropped.
+    #[must_use]
+    pub fn exchange_detached(&self) -> Counted {
+        Counted::one_more(&self.exchanges_detached)
     }
 
     /// A client connection was refused, for there were too many.
@@ -469,11 +480,18 @@ impl AuditMetrics {
     }
 }
 
-/// An open client connection, counted until it is dropped.
+/// One of what a gauge counts, until it is dropped.
 #[derive(Debug)]
-pub struct OpenConnection(Gauge);
+pub struct Counted(Gauge);
 
-impl Drop for OpenConnection {
+impl Counted {
+    fn one_more(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -575,7 +593,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_are_the_promised_ones_and_eight_more() {
+    fn the_names_are_the_promised_ones_and_nine_more() {
         let expected = [
             "session_gateway_added_seconds",
             "session_gateway_audit_events_dropped_total",
@@ -588,6 +606,7 @@ mod tests {
             "session_gateway_config_reloads_total",
             "session_gateway_connections",
             "session_gateway_connections_refused_total",
+            "session_gateway_exchanges_detached",
             "session_gateway_identity_observed_total",
             "session_gateway_log_lines_dropped_total",
             "session_gateway_logins_total",

@@ -18,7 +18,7 @@ use super::connection::{Connection, Idle as Found};
 use crate::clock::{Monotonic, SharedClock};
 
 /// The most idle connections kept to one peer.
-pub(super) const MAX_IDLE: usize = 128;
+pub const MAX_IDLE: usize = 128;
 
 /// The idle connections to one peer.
 pub(super) struct Pool {

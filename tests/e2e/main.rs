@@ -23,6 +23,7 @@ mod events;
 mod forwarding;
 mod fronts;
 mod harness;
+mod held;
 mod http2;
 mod http2_abuse;
 mod http2_cuts;

@@ -152,7 +152,7 @@ async fn an_idle_connection_past_its_time_is_not_handed_out() {
 
 #[tokio::test]
 async fn idle_connections_are_few_and_the_oldest_makes_room() {
-    const MAX: usize = pool::MAX_IDLE;
+    const MAX: usize = MAX_IDLE;
     let backend = Backend::start().await;
     let upstream = upstream_with_keepalive(&backend);
     let mut answers = Vec::new();

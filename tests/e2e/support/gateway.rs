@@ -136,6 +136,19 @@ impl Builder {
         Gateway { address: self.address, admin: self.admin, process, config, scratch: self.scratch }
     }
 
+    /// Starts it where the system gives no process more than so many open files, and waits until it is ready.
+    pub fn start_with_descriptors(self, limit: u32) -> Gateway {
+        let config = self.write();
+        let program = program(&self.scratch);
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!(r#"ulimit -n {limit} && exec "$@""#), "sh"]).arg(program.get_program());
+        command.arg("serve").arg("--config").arg(&config).current_dir(self.scratch.path());
+        let process = Process::spawn(command.env_remove("SESSION_GATEWAY_CONFIG"));
+        let mut gateway = Gateway { address: self.address, admin: self.admin, process, config, scratch: self.scratch };
+        gateway.wait_ready();
+        gateway
+    }
+
     /// Starts it with a socket that was opened before, as a supervisor does, and waits until it is ready.
     pub fn start_on_socket(self) -> (Gateway, HeldSocket) {
         let config = self.write();
