@@ -28,6 +28,7 @@ mod refusal;
 mod spelling;
 mod target;
 mod upgrade;
+mod via;
 mod websocket;
 
 pub use cookie::{
@@ -55,4 +56,5 @@ pub use refusal::Refusal;
 pub use spelling::{Encode, Finding, IdentityRules, TenantError, TenantFormat};
 pub use target::Target;
 pub use upgrade::Upgrade;
+pub use via::{CameBack, GatewayMark, VIA};
 pub use websocket::{FrameKind, FrameTracker, Taken, close_frame};

@@ -331,8 +331,12 @@ impl ExchangeGuard {
     /// Has the exchange run to its end, whoever waits for it, in a place that counts for `client` until both parts are
     /// dropped; `None` when there is none left.
     pub(super) fn run_to_its_end(&self, client: IpAddr) -> Option<(Detached, Attended)> {
-        let place = Slot::lend(&self.connection.0.slot, client)?;
         let mut shared = self.connection.lock();
+        // No client that waits for its answers comes here: each of them has a stream, until what runs for it has ended.
+        if shared.detached >= MOST_UNDER_WAY {
+            return None;
+        }
+        let place = Slot::lend(&self.connection.0.slot, client)?;
         shared.detached += 1;
         shared.attended += 1;
         let connection = self.connection.clone();

@@ -14,7 +14,7 @@ use super::services::Gateway;
 use super::upstreams::BoundUpstream;
 use crate::clock::Monotonic;
 use crate::config::{CacheControl, RequestBody as BodyMode};
-use crate::http::{NotedHeaders, RequestHost, Scheme, Target, Upgrade};
+use crate::http::{NotedHeaders, RequestHost, Scheme, Target, Upgrade, VIA};
 use crate::policy::{Identity, Permit};
 use crate::sessions::OpenStream;
 use crate::upstream::{BodyError, BodyLimits, RequestBody, Switched, UpstreamBody};
@@ -28,6 +28,8 @@ pub(super) struct Cleared {
     pub(super) target: Target,
     pub(super) host: RequestHost,
     pub(super) scheme: Scheme,
+    /// The marks of the gateways that it has been through, this one's included.
+    pub(super) via: HeaderValue,
     /// Without hop-by-hop, overriding, identity and forwarding headers, and without the gateway's own cookie.
     pub(super) headers: NotedHeaders,
     pub(super) content: Content,
@@ -146,7 +148,9 @@ fn without_body(
         headers: std::mem::take(&mut cleared.headers),
     };
     let sender = Sender { address: exchange.client.header_value(), request_id: exchange.id.header_value() };
-    Ok(outgoing::without_body(gateway.config(), permit, &upstream.host, head, sender)?)
+    let mut request = outgoing::without_body(gateway.config(), permit, &upstream.host, head, sender)?;
+    request.headers_mut().insert(VIA, cleared.via.clone());
+    Ok(request)
 }
 
 /// Gives a request its body.

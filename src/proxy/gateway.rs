@@ -24,10 +24,10 @@ use super::tunnel::{self, TunnelSession};
 use crate::config::{ClientValue, Mode};
 use crate::health;
 use crate::http::{
-    Claims, HeadLimits, NotedHeaders, Presented, ProtectedHeaders, Refusal, RequestHost, Scheme, Target, TenantHeader,
-    Upgrade, check_expectation, check_http2_head, check_method, client_address, expire_set_cookie, forwarded_proto,
-    http2_host, is_cross_site, is_navigation, is_preflight, is_safe, is_websocket_upgrade, login_redirect,
-    request_host, take_gateway_cookie,
+    CameBack, Claims, HeadLimits, NotedHeaders, Presented, ProtectedHeaders, Refusal, RequestHost, Scheme, Target,
+    TenantHeader, Upgrade, check_expectation, check_http2_head, check_method, client_address, expire_set_cookie,
+    forwarded_proto, http2_host, is_cross_site, is_navigation, is_preflight, is_safe, is_websocket_upgrade,
+    login_redirect, request_host, take_gateway_cookie,
 };
 use crate::policy::{
     Auth, Denial, Event, Identity, IdentityMode, Permit, Route, TenantClaim, claimed_tenants, decide, rewrite_query,
@@ -199,7 +199,8 @@ impl Gateway {
         server.hosts.check(&host)?;
         check_expectation(&headers)?;
 
-        // 4. Which endpoint or route it is for, and whether its success is an event, decided on the path that the backend will see.
+        // 4. Which endpoint or route it is for, and whether its success is an event, decided on the path that the backend
+        //    will see. One that was here before would go to the same upstream again, and come back.
         let segments: Vec<Cow<'_, str>> = target.segments().collect();
         let slash = target.path().ends_with('/');
         // A preflight asks the backend whether a page may call; it is no call of the endpoint itself.
@@ -211,6 +212,7 @@ impl Gateway {
         let event = event.filter(|_| endpoint.is_none() && !preflight).cloned();
         let touches = self.config().session.no_touch.find(&segments, slash).is_empty();
         exchange.route = route.pattern.clone();
+        let via = self.mark().take(&mut headers).map_err(|CameBack| Failure::CameBack(route.upstream.clone()))?;
         exchange.asks_for_page = is_navigation(&parts.method, &headers) && !self.is_login_page(&target);
         drop(segments);
 
@@ -254,6 +256,7 @@ impl Gateway {
             target,
             host,
             scheme: exchange.scheme,
+            via,
             headers,
             content: Content::of(incoming),
         });
@@ -552,8 +555,10 @@ impl Gateway {
     /// The answer to a failure. An ended session's cookies go, but for a replaced one: its successor's may be in the
     /// browser already. A store that cannot say never costs anyone their cookie.
     pub(super) fn refuse(&self, exchange: &mut Exchange, failure: &Failure) -> Response<AnswerBody> {
-        if let Failure::Upstream(error) = failure {
-            self.metrics().upstream_error(error.kind());
+        match failure {
+            Failure::Upstream(error) => self.metrics().upstream_error(error.kind()),
+            Failure::CameBack(_) => self.metrics().upstream_error("loop"),
+            _ => {}
         }
         let login_url = &self.config().login.login_url;
         let page = exchange.target.as_ref().filter(|_| exchange.asks_for_page && failure.asks_for_login());

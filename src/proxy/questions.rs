@@ -1,7 +1,7 @@
 //! Questions of the gateway's own to the backend, during a login: asked as the client would ask them.
 
 use bytes::Bytes;
-use http::header::HeaderMap;
+use http::header::{HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::exchange::Exchange;
@@ -19,6 +19,7 @@ pub(super) struct Questions {
     permit: Permit,
     host: RequestHost,
     scheme: Scheme,
+    via: HeaderValue,
 }
 
 impl Questions {
@@ -30,6 +31,7 @@ impl Questions {
             permit: Permit::anonymous(route),
             host: login.host.clone(),
             scheme: login.scheme,
+            via: login.via.clone(),
         }
     }
 
@@ -50,6 +52,7 @@ impl Questions {
             target: question.target,
             host: self.host.clone(),
             scheme: self.scheme,
+            via: self.via.clone(),
             headers: question.headers.into(),
             content: Content::Whole(Bytes::new()),
         };

@@ -3,6 +3,8 @@
 //! What the client is told and what the log is told are two things: the answer names the code and a sentence for the
 //! client's developer, the log gets the cause.
 
+use std::sync::Arc;
+
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 use http_body::Body as _;
@@ -49,6 +51,8 @@ pub(super) enum Failure {
     Overloaded,
     /// The client's, or everybody's: too many requests are under way already.
     TooManyUnderWay,
+    /// The operator's: the request came back from the upstream of this name.
+    CameBack(Arc<str>),
     /// The tenant's membership could not be verified.
     TenantUnverified(String),
     /// Ours.
@@ -138,6 +142,11 @@ impl Failure {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "overloaded",
                 "Too many requests are under way. Please try again.",
+            ),
+            Self::CameBack(_) => told(
+                StatusCode::LOOP_DETECTED,
+                "upstream_loop",
+                "The application's address leads back to this gateway.",
             ),
             Self::TenantUnverified(_) => told(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -231,6 +240,12 @@ impl Failure {
             Self::Upstream(error) => tracing::warn!(request_id, %error, "the backend did not answer"),
             Self::TenantUnverified(why) => tracing::warn!(request_id, why, "a tenant could not be verified"),
             Self::Overloaded => tracing::warn!(request_id, "there is no room for another request body"),
+            Self::CameBack(upstream) => tracing::error!(
+                request_id,
+                %upstream,
+                "a request came back to the gateway that had sent it to this upstream, whose url leads to the gateway \
+                 itself; give it the backend's own address"
+            ),
             Self::TooManyUnderWay => tracing::debug!(request_id, "there is no room for another exchange"),
             Self::Internal(why) => tracing::error!(request_id, why, "internal error"),
             Self::Refused(_)

@@ -14,11 +14,12 @@ use super::rarely::Rarely;
 use super::respond::Failure;
 use super::upstreams::{BoundUpstream, Upstreams, upstreams};
 use crate::clock::{Clock, SharedClock};
-use crate::config::Config;
+use crate::config::{Config, StoreKind};
 use crate::entropy::{EntropyError, SharedEntropy};
 use crate::health::Readiness;
-use crate::http::{OriginPolicy, RequestFilter, expire_backend_cookie};
+use crate::http::{GatewayMark, OriginPolicy, RequestFilter, expire_backend_cookie};
 use crate::policy::{PatternTree, Permit};
+use crate::secret::Secret;
 use crate::session::By;
 use crate::sessions::{OpenStreams, Sessions, Terms};
 use crate::store::touch_queue::{Queued, TouchQueue};
@@ -65,16 +66,17 @@ pub struct Gateway {
     bodies: Arc<BodyMemory>,
     endings: Arc<Endings>,
     unnamed: Rarely,
+    mark: GatewayMark,
     request_ids: RequestIds,
     names: RouteNames,
     route_metrics: Named<RouteMetrics>,
 }
 
 /// What a gateway has in common with the one before it, under another configuration.
-#[derive(Default)]
 struct Shared {
     bodies: Arc<BodyMemory>,
     endings: Arc<Endings>,
+    mark: GatewayMark,
 }
 
 /// The names, in logs and metrics, of what is no route of the configuration.
@@ -89,7 +91,8 @@ impl Gateway {
     /// # Errors
     /// When the operating system has no randomness.
     pub fn new(services: Services) -> Result<Self, EntropyError> {
-        Self::assemble(services, None, Shared::default())
+        let mark = mark(&services)?;
+        Self::assemble(services, None, Shared { bodies: Arc::default(), endings: Arc::default(), mark })
     }
 
     /// The same gateway under another configuration: a new one, which shares the services and every upstream that stays
@@ -98,7 +101,7 @@ impl Gateway {
     /// # Errors
     /// When the operating system has no randomness.
     pub fn reconfigured(&self, config: Arc<Config>) -> Result<Self, EntropyError> {
-        let shared = Shared { bodies: self.bodies.clone(), endings: self.endings.clone() };
+        let shared = Shared { bodies: self.bodies.clone(), endings: self.endings.clone(), mark: self.mark.clone() };
         Self::assemble(Services { config, ..self.services.clone() }, Some(&self.upstreams), shared)
     }
 
@@ -124,6 +127,7 @@ impl Gateway {
             bodies: shared.bodies,
             endings: shared.endings,
             unnamed: Rarely::default(),
+            mark: shared.mark,
             request_ids: RequestIds::new(&*services.entropy)?,
             names,
             route_metrics,
@@ -210,6 +214,11 @@ impl Gateway {
         self.services.sessions.open()
     }
 
+    /// What marks the requests that were here.
+    pub(super) const fn mark(&self) -> &GatewayMark {
+        &self.mark
+    }
+
     pub(super) const fn filter(&self) -> &RequestFilter {
         &self.filter
     }
@@ -263,6 +272,24 @@ impl Gateway {
         }
         live.record_use(self.store(), &|touch| self.services.touches.push(touch) == Queued::Yes).await
     }
+}
+
+/// Gateways that share a store are one to a request that goes round; any other is itself alone.
+fn mark(services: &Services) -> Result<GatewayMark, EntropyError> {
+    let Config { store, secrets, server, .. } = &*services.config;
+    let StoreKind::Redis { url, password, .. } = &store.kind else {
+        let mut bytes = [0; 16];
+        services.entropy.fill(&mut bytes)?;
+        return Ok(GatewayMark::of(bytes));
+    };
+    let secret = |secret: &Option<Secret>| secret.as_ref().map_or("", Secret::expose_secret).to_owned();
+    Ok(GatewayMark::shared_by(&[
+        url.expose_secret().as_bytes(),
+        secret(password).as_bytes(),
+        store.prefix.as_bytes(),
+        secret(&secrets.key).as_bytes(),
+        server.public_url.to_string().as_bytes(),
+    ]))
 }
 
 fn endpoints(config: &Config) -> PatternTree<Endpoint> {

@@ -11,9 +11,11 @@ use tokio::io::AsyncWriteExt as _;
 use crate::http2::over_tls;
 use crate::on_both_stores;
 use crate::support::echo::Echo;
+use crate::support::gateway::Builder;
 use crate::support::logins::identity;
 use crate::support::{
-    Gate, Gateway, Step, Store, Wire, answer, answer_json, curl, echo, gateway, http2, let_pass, send, wait_until,
+    Browser, Gate, Gateway, Step, Store, Wire, answer, answer_json, curl, echo, gateway, http2, let_pass, send,
+    wait_until,
 };
 
 /// A login that the backend never answers, and one that it does.
@@ -169,6 +171,8 @@ fn whenever_logins_are_reset_every_place_is_given_back() {
     let backend = echo();
     let gateway = over_tls().with_backend(&backend).set("server.max_connections_per_address", 20).start();
     for round in 0..50_u64 {
+        // What the round before left may have places still.
+        wait_until("room", || (gateway.metric("connections", "") <= 1.0).then_some(()));
         http2::talk(&gateway, async |mut client, _end| {
             let mut answers = Vec::new();
             for n in 0..10_u64 {
@@ -296,6 +300,49 @@ fn a_client_that_has_said_all_it_has_to_say_gets_its_answers() {
         assert!(wire.receive().expect(200).text().contains("/public/x"));
     }
     assert!(!gateway.log().iter().any(|line| line.contains("client_closed_request")));
+}
+
+#[test]
+fn an_upstream_that_is_the_gateway_itself_is_recognised_at_the_first_return() {
+    let public = "[[routes]]\nmatch = [\"/*\"]\nauth = \"public\"";
+    let address =
+        |builder: &Builder| format!("http://{}", builder.config()["server"]["listen"].as_str().expect("an address"));
+    let one = gateway(Store::Embedded).settings(public);
+    let own = address(&one);
+    let one = one.set("upstream.url", own).start();
+    one.browser().get("/x").expect_refusal(508, "upstream_loop");
+    assert_eq!(one.metric("requests_total", ""), 2.0);
+    assert_eq!(one.metric("upstream_errors_total", "loop"), 1.0);
+    one.wait_log(&["came back to the gateway", "\"default\"", "ERROR"]);
+    // By way of another gateway it is the second hop; of another of the same store, the first.
+    for (store, hops) in [(None, 3.0), (Some(Store::redis()), 2.0)] {
+        let builder = || gateway(store.clone().unwrap_or(Store::Embedded)).settings(public);
+        let (there, back) = (builder(), builder());
+        let same = "https://same.example";
+        let (to, fro) = (address(&there), address(&back));
+        let hosts = vec!["*"];
+        let there = there.set("upstream.url", fro).set("server.public_url", same).set("server.hosts", hosts.clone());
+        let back = back.set("upstream.url", to).set("server.public_url", same).set("server.hosts", hosts);
+        let (there, back) = (there.start(), back.start());
+        there.browser().get("/x").expect_refusal(508, "upstream_loop");
+        assert_eq!(there.metric("requests_total", "") + back.metric("requests_total", ""), hops);
+    }
+}
+
+#[test]
+fn what_a_client_says_of_where_it_was_refuses_and_reaches_nobody() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let mark = |browser: &mut Browser, value: &str| {
+        browser.request("GET", "/public/x").header("X-Gateway-Via", value).send().expect(200);
+        backend.last().header("x-gateway-via").expect("the gateway's mark").to_owned()
+    };
+    let mut browser = gateway.browser();
+    let own = mark(&mut browser, "nonsense, from a client");
+    assert_eq!(own.len(), 22);
+    assert!(mark(&mut browser, &"AAAAAAAAAAAAAAAAAAAAAA,".repeat(50)).ends_with(&own));
+    let answered = browser.get("/public/x").expect(200);
+    assert!(!answered.headers.has("x-gateway-via"));
 }
 
 on_both_stores!(with_few_descriptors_clients_take_their_share_and_operators_and_backends_have_theirs, |store| {
