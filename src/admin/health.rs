@@ -4,11 +4,11 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::state::AdminState;
 use crate::health::Readiness;
-use crate::telemetry::metrics::CONTENT_TYPE;
+use crate::telemetry::Exposition;
 
 /// What is open to all.
 pub(super) fn routes() -> Router<AdminState> {
@@ -35,9 +35,11 @@ async fn started(State(state): State<AdminState>) -> Response {
     details(started, &serde_json::json!({ "started": started }))
 }
 
-async fn metrics(State(state): State<AdminState>) -> Response {
-    let kind = (header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
-    ([kind], state.services.metrics.encode()).into_response()
+async fn metrics(State(state): State<AdminState>, headers: HeaderMap) -> Response {
+    let exposition = Exposition::asked_for(&headers);
+    let kind = (header::CONTENT_TYPE, HeaderValue::from_static(exposition.content_type()));
+    let varies = (header::VARY, HeaderValue::from_static("Accept"));
+    ([kind, varies], exposition.of(state.services.metrics.encode())).into_response()
 }
 
 fn warnings(readiness: &Readiness) -> Vec<serde_json::Value> {

@@ -15,6 +15,7 @@ mod change_tenant;
 mod end_session;
 mod failures;
 mod health;
+mod host;
 mod input;
 mod list_sessions;
 mod list_tenants;

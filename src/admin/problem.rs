@@ -55,6 +55,11 @@ impl Problem {
         "method_not_allowed",
         "this path does not take this method; the Allow header has those that it takes",
     );
+    pub(super) const HOST_NOT_ALLOWED: Self = Self::told(
+        StatusCode::MISDIRECTED_REQUEST,
+        "host_not_allowed",
+        "this listener answers to addresses, to localhost, and to the names in admin.hosts",
+    );
     pub(super) const UNAUTHORIZED: Self = Self::told(
         StatusCode::UNAUTHORIZED,
         "unauthorized",

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::extract::{Extension, Request};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, header};
 use hyper::service::Service as _;
@@ -14,8 +14,8 @@ use super::openapi::{Document, complete, frame};
 use super::problem::Problem;
 use super::state::AdminState;
 use super::{
-    change_tenant, end_session, health, list_sessions, list_tenants, mint_session, openapi, query_audit, revoke_tenant,
-    revoke_user, show_session, show_tenant,
+    change_tenant, end_session, health, host, list_sessions, list_tenants, mint_session, openapi, query_audit,
+    revoke_tenant, revoke_user, show_session, show_tenant,
 };
 
 /// Everything that the listener answers.
@@ -33,6 +33,7 @@ pub(super) fn router(state: AdminState) -> Router {
         .merge(health::routes())
         .fallback(or_calls)
         .method_not_allowed_fallback(async || Problem::METHOD_NOT_ALLOWED)
+        .layer(from_fn_with_state(state.clone(), host::check))
         .layer(map_response(guard))
         .with_state(state)
 }

@@ -117,6 +117,12 @@ fn without_tokens() -> Arc<Config> {
     })
 }
 
+fn with_hosts<const N: usize>(hosts: [&str; N]) -> Arc<Config> {
+    let hosts = crate::http::AllowedHosts::parse(hosts).expect("names");
+    let config = config("");
+    Arc::new(Config { admin: crate::config::AdminConfig { hosts, ..config.admin.clone() }, ..(*config).clone() })
+}
+
 impl Admin {
     fn new() -> Self {
         Self::with("", None)
@@ -205,7 +211,7 @@ impl Admin {
 }
 
 fn request(method: Method, path: &str, token: Option<&str>, body: Option<&str>) -> Request<String> {
-    let mut request = Request::builder().method(method).uri(path);
+    let mut request = Request::builder().method(method).uri(path).header(header::HOST, "127.0.0.1");
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }

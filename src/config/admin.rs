@@ -7,9 +7,11 @@ use super::error::Problems;
 use super::raw::{RawAdmin, RawAdminToken};
 use super::reader::Spot;
 use super::secrets::{demand_strength, secret_or_file};
-use super::server::socket_address;
+use super::server::{each, socket_address};
+use super::table::Field;
 use super::tls::{TlsConfig, tls};
 use super::value::{Parsed, choice, quoted};
+use crate::http::AllowedHosts;
 use crate::secret::Secret;
 
 /// The name, in the audit log, of who shows `admin.token`.
@@ -23,6 +25,8 @@ const LONGEST_NAME: usize = 64;
 pub struct AdminConfig {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// The names that it answers to beside addresses and `localhost`.
+    pub hosts: AllowedHosts,
     /// Its certificates; `None`: it speaks plain HTTP.
     pub tls: Option<TlsConfig>,
     /// What operators show; without any the listener serves health and metrics only.
@@ -76,7 +80,18 @@ pub(super) fn admin(raw: &RawAdmin, mode: Mode, traffic: &[SocketAddr], problems
     }
     let tokens = tokens(raw, mode, problems);
     report_plaintext(raw, listen, problems);
-    AdminConfig { listen, tls: tls(&raw.tls, problems), tokens }
+    AdminConfig { listen, hosts: hosts(&raw.hosts, problems), tls: tls(&raw.tls, problems), tokens }
+}
+
+fn hosts(field: &Field<Vec<Spot<String>>>, problems: &mut Problems) -> AllowedHosts {
+    let names = each(field, problems, |text| {
+        AllowedHosts::parse([text]).map_err(|error| format!("{} {error}", quoted(text)))?;
+        Ok(text.to_owned())
+    });
+    if names.iter().any(|name| name == "*") {
+        problems.warn(field.place(), "answers to every name, so that a page on any site can make browsers read it; list the names that are its own");
+    }
+    AllowedHosts::parse(names.iter().map(String::as_str)).unwrap_or_default()
 }
 
 /// A token that anyone on the way can read is everybody's. Health and metrics alone hold no secret.

@@ -228,6 +228,7 @@ tables! {
     /// `[admin]`
     struct RawAdmin {
         listen: String,
+        hosts: List,
         tls: TableOrList<RawCertificate>,
         dangerously_allow_plaintext: bool,
         token: Secret,

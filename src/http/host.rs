@@ -155,8 +155,8 @@ enum HostPattern {
 #[error("is not a host name or address without port, \"*.\" and a name, or \"*\"")]
 pub struct HostPatternError;
 
-/// The hosts that are served here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The hosts that are served here; by default none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedHosts(Vec<HostPattern>);
 
 impl AllowedHosts {

@@ -4,11 +4,13 @@
 //! counted. Nothing here may hold a token, a cookie, a password, a query or a body.
 
 pub mod access;
+pub mod exposition;
 pub mod log;
 pub mod metrics;
 pub mod store;
 
 pub use access::AccessLine;
+pub use exposition::Exposition;
 pub use log::{Log, LogFormat, LogLevel, LogSettings};
 pub use metrics::{Metrics, RouteMetrics};
 pub use store::StoreTelemetry;

@@ -257,6 +257,10 @@ fn each_bad_value_is_refused_with_what_to_do() {
             "admin = { listen = \"192.0.2.1:9090\", token = \"${TOKEN}\" }",
             "t.toml:4: admin.listen: 192.0.2.1:9090 is not loopback, and operators' tokens would cross the network in the clear; set `admin.tls`, or listen on 127.0.0.1",
         ),
+        (
+            "admin.hosts = [\"a:9090\"]",
+            "t.toml:4: admin.hosts[0]: \"a:9090\" is not a host name or address without port, \"*.\" and a name, or \"*\"",
+        ),
         ("admin.tls = { cert = \"/nowhere\" }", "t.toml:4: admin.tls.key: is missing; add `key = \"tls.key\"`"),
         (
             "admin.tokens = [{ name = \"a\", token = \"${TOKEN}\" }]",
