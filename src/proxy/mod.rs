@@ -12,6 +12,7 @@ mod cut;
 mod endpoints;
 mod events;
 mod exchange;
+mod former_cookies;
 mod forward;
 mod gateway;
 mod http1;

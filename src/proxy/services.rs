@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 use super::endpoints::Endpoint;
 use super::events::Endings;
 use super::exchange::{Exchange, RequestIds};
+use super::former_cookies::FormerCookies;
 use super::lookup::{LiveUse, Recorded};
 use super::named::Named;
 use super::rarely::Rarely;
@@ -17,7 +18,7 @@ use crate::clock::{Clock, SharedClock};
 use crate::config::{Config, StoreKind};
 use crate::entropy::{EntropyError, SharedEntropy};
 use crate::health::Readiness;
-use crate::http::{GatewayMark, OriginPolicy, RequestFilter, expire_backend_cookie};
+use crate::http::{GatewayCookieName, GatewayMark, OriginPolicy, RequestFilter, expire_backend_cookie};
 use crate::policy::{PatternTree, Permit};
 use crate::secret::Secret;
 use crate::session::By;
@@ -67,6 +68,7 @@ pub struct Gateway {
     endings: Arc<Endings>,
     unnamed: Rarely,
     mark: GatewayMark,
+    former_cookies: FormerCookies,
     request_ids: RequestIds,
     names: RouteNames,
     route_metrics: Named<RouteMetrics>,
@@ -77,6 +79,7 @@ struct Shared {
     bodies: Arc<BodyMemory>,
     endings: Arc<Endings>,
     mark: GatewayMark,
+    former_cookies: FormerCookies,
 }
 
 /// The names, in logs and metrics, of what is no route of the configuration.
@@ -92,7 +95,9 @@ impl Gateway {
     /// When the operating system has no randomness.
     pub fn new(services: Services) -> Result<Self, EntropyError> {
         let mark = mark(&services)?;
-        Self::assemble(services, None, Shared { bodies: Arc::default(), endings: Arc::default(), mark })
+        let shared =
+            Shared { bodies: Arc::default(), endings: Arc::default(), mark, former_cookies: FormerCookies::default() };
+        Self::assemble(services, None, shared)
     }
 
     /// The same gateway under another configuration: a new one, which shares the services and every upstream that stays
@@ -101,7 +106,9 @@ impl Gateway {
     /// # Errors
     /// When the operating system has no randomness.
     pub fn reconfigured(&self, config: Arc<Config>) -> Result<Self, EntropyError> {
-        let shared = Shared { bodies: self.bodies.clone(), endings: self.endings.clone(), mark: self.mark.clone() };
+        let former_cookies = self.former_cookies.followed_by(self.config(), &config, self.clock().monotonic());
+        let (bodies, endings, mark) = (self.bodies.clone(), self.endings.clone(), self.mark.clone());
+        let shared = Shared { bodies, endings, mark, former_cookies };
         Self::assemble(Services { config, ..self.services.clone() }, Some(&self.upstreams), shared)
     }
 
@@ -128,6 +135,7 @@ impl Gateway {
             endings: shared.endings,
             unnamed: Rarely::default(),
             mark: shared.mark,
+            former_cookies: shared.former_cookies,
             request_ids: RequestIds::new(&*services.entropy)?,
             names,
             route_metrics,
@@ -225,6 +233,11 @@ impl Gateway {
 
     pub(super) const fn origins(&self) -> &OriginPolicy {
         &self.origins
+    }
+
+    /// The names of the gateway's own cookie before it got its present one, for as long as a session of theirs lives.
+    pub(super) fn former_cookies(&self) -> impl Iterator<Item = &GatewayCookieName> {
+        self.former_cookies.names()
     }
 
     pub(super) const fn request_ids(&self) -> &RequestIds {

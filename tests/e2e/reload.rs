@@ -49,6 +49,29 @@ fn a_session_lives_on_and_a_request_in_flight_ends_under_the_old_configuration()
 }
 
 #[test]
+fn a_cookie_of_a_former_name_never_reaches_the_backend() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let mut browser = gateway.logged_in("42", "7");
+    let token = browser.token();
+    let former = browser.clone();
+    browser.set_cookie("theme", "dark");
+    for name in ["second", "third"] {
+        gateway.reload_with("cookie.name", name);
+        browser.get("/x").expect(401);
+        browser.get("/public/x").expect(200);
+        assert_eq!(backend.last().header("cookie"), Some("theme=dark"));
+        browser.set_cookie(name, &token);
+        browser.get("/x").expect(200);
+        assert_eq!(backend.last().header("cookie"), Some("theme=dark"));
+    }
+    gateway.reload_with("session.idle", "5m");
+    let mut late = former;
+    late.get("/public/x").expect(200);
+    assert_eq!(backend.last().header("cookie"), None);
+}
+
+#[test]
 fn a_bad_file_changes_nothing_and_every_error_is_logged() {
     let backend = echo();
     let gateway = gateway(Store::Embedded).with_backend(&backend).start();
