@@ -252,6 +252,11 @@ impl Teller {
         }
     }
 
+    /// Waits until the audit lines of all that was told so far are in the file; see [`AuditLog::written`].
+    pub async fn written(&self) -> bool {
+        self.audit.written().await
+    }
+
     /// Tells, and answers whether all of it is on disk.
     pub async fn tell_durably(&self, origin: &Origin, told: &Told) -> bool {
         self.count(told);

@@ -1,4 +1,4 @@
-//! Events that anyone can cause without a session: counted by minute, not one line each (docs/behaviour.md, "Audit
+//! Events that a client can cause at will, as anybody or with one session: counted by minute, not one line each (docs/behaviour.md, "Audit
 //! events").
 //!
 //! The first of its kind in a minute is written at once, so that an operator sees it when it happens; those after it are
@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 
-use super::event::{Actor, AuditEvent, AuditType, Details, Outcome, Reason};
+use super::event::{Actor, AuditEvent, AuditType, ClientText, Details, Outcome, Reason};
 use crate::clock::WallTime;
 use crate::network::Network;
 use crate::session::SessionId;
@@ -25,6 +25,8 @@ struct Key {
     outcome: Outcome,
     source: Source,
     reason: Option<Reason>,
+    /// Of an operator: the name of the token.
+    operator: Option<ClientText>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,13 +49,14 @@ struct Repeats {
 pub fn is_repeatable(event: &AuditEvent) -> bool {
     match event.kind {
         // An ended session's cookie can be sent by anyone who kept it.
-        AuditType::SessionRejected | AuditType::LoginFailed | AuditType::LoginLocked | AuditType::EventUnknown => true,
-        AuditType::IdentitySpoofed => event.session_id.is_none(),
-        // Of one without a right token nobody is the operator.
-        AuditType::AdminCalled => !matches!(event.actor, Actor::Operator(_)),
-        AuditType::SessionCreated | AuditType::SessionEnded | AuditType::TenantChanged | AuditType::ConfigReloaded => {
-            false
-        }
+        AuditType::SessionRejected
+        | AuditType::LoginFailed
+        | AuditType::LoginLocked
+        | AuditType::EventUnknown
+        | AuditType::IdentitySpoofed => true,
+        // Without a right token, or with one whose roles do not suffice; and what a guard kept a session from ending.
+        AuditType::AdminCalled | AuditType::SessionEnded => event.outcome == Outcome::Denied,
+        AuditType::SessionCreated | AuditType::TenantChanged | AuditType::ConfigReloaded => false,
     }
 }
 
@@ -130,7 +133,11 @@ impl Key {
     fn of(event: &AuditEvent) -> Self {
         let source =
             event.session_id.map_or_else(|| Source::Network(event.address.map(Network::from)), Source::Session);
-        Self { kind: event.kind, outcome: event.outcome, source, reason: event.reason.clone() }
+        let operator = match &event.actor {
+            Actor::Operator(name) => Some(name.clone()),
+            Actor::User | Actor::Gateway => None,
+        };
+        Self { kind: event.kind, outcome: event.outcome, source, reason: event.reason.clone(), operator }
     }
 }
 
@@ -295,8 +302,7 @@ mod tests {
             let event = AuditEvent::new(at(0), kind, Outcome::Success, Actor::User);
             let expected = matches!(
                 kind,
-                AuditType::AdminCalled
-                    | AuditType::SessionRejected
+                AuditType::SessionRejected
                     | AuditType::LoginFailed
                     | AuditType::LoginLocked
                     | AuditType::IdentitySpoofed
@@ -304,9 +310,32 @@ mod tests {
             );
             assert_eq!(is_repeatable(&event), expected, "{}", kind.as_str());
         }
-        let known = rejected(b'a', [192, 0, 2, 1]);
-        assert!(!is_repeatable(&AuditEvent { kind: AuditType::IdentitySpoofed, ..known }));
-        let operator = Actor::Operator("ops".into());
-        assert!(!is_repeatable(&AuditEvent::new(at(0), AuditType::AdminCalled, Outcome::Denied, operator)));
+        for kind in [AuditType::AdminCalled, AuditType::SessionEnded] {
+            for (outcome, expected) in [(Outcome::Denied, true), (Outcome::Begun, false), (Outcome::Failure, false)] {
+                let event = AuditEvent::new(at(0), kind, outcome, Actor::Operator("ops".into()));
+                assert_eq!(is_repeatable(&event), expected, "{outcome:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_session_claims_of_itself_is_counted_by_session_and_what_an_operator_may_not_by_operator() {
+        let mut aggregator = Aggregator::default();
+        let spoofed = |id: u8| AuditEvent { kind: AuditType::IdentitySpoofed, ..rejected(id, [192, 0, 2, 1]) };
+        assert!(aggregator.admit(spoofed(b'a'), at(1)).is_some());
+        assert!(aggregator.admit(spoofed(b'b'), at(1)).is_some());
+        for _ in 0..1000 {
+            assert_eq!(aggregator.admit(spoofed(b'a'), at(2)), None);
+        }
+        let denied =
+            |name: &str| AuditEvent::new(at(1), AuditType::AdminCalled, Outcome::Denied, Actor::Operator(name.into()));
+        assert!(aggregator.admit(denied("one"), at(1)).is_some() && aggregator.admit(denied("two"), at(1)).is_some());
+        assert_eq!(aggregator.admit(denied("one"), at(2)), None);
+        let counts: Vec<serde_json::Value> = aggregator.take_due(at(60)).iter().map(line).collect();
+        let of = |kind: &str| counts.iter().find(|line| line["type"] == kind).expect("its line").clone();
+        assert_eq!(counts.len(), 2);
+        assert_eq!(of("identity.spoofed")["details"]["count"], 1000);
+        assert_eq!(of("identity.spoofed")["session_id"], "a".repeat(22));
+        assert_eq!(of("admin.called")["actor"], "operator:one");
     }
 }

@@ -59,12 +59,12 @@ impl Output {
         Self { target, chain, base, pending: Vec::new(), written: 0, synced: true }
     }
 
-    /// Adds an event's line for the next [`flush`](Self::flush).
+    /// Adds an event's line for the next [`write`](Self::write).
     pub(super) fn add(&mut self, event: &AuditEvent) {
         self.chain.append(event, &mut self.pending);
     }
 
-    /// What waits for the next [`flush`](Self::flush): whole lines, but for the feed that ends a torn one.
+    /// What waits for the next [`write`](Self::write): whole lines, but for the feed that ends a torn one.
     pub(super) fn pending(&self) -> &[u8] {
         &self.pending
     }
@@ -84,18 +84,41 @@ impl Output {
         true
     }
 
-    /// Writes what waits and has the disk confirm it. After an error the rest waits for the next call.
-    pub(super) fn flush(&mut self, now: Monotonic) -> io::Result<()> {
+    /// Writes what waits: from then on the end of this process loses none of it, that of the machine may. After an error
+    /// the rest waits for the next call.
+    pub(super) fn write(&mut self, now: Monotonic) -> io::Result<()> {
         self.follow_rotation(now)?;
         if self.written < self.pending.len() {
             self.synced = false;
             self.write_rest()?;
         }
+        Ok(())
+    }
+
+    /// Has the disk confirm what was written.
+    pub(super) fn confirm(&mut self) -> io::Result<()> {
         if !self.synced {
             self.sync()?;
             self.synced = true;
         }
         Ok(())
+    }
+
+    /// Writes what waits and has the disk confirm it.
+    #[cfg(test)]
+    pub(super) fn flush(&mut self, now: Monotonic) -> io::Result<()> {
+        self.write(now)?;
+        self.confirm()
+    }
+
+    /// Whether nothing waits for the disk.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.synced && self.pending.is_empty()
+    }
+
+    /// Whether it is time to look for a rotation. What was written should be confirmed before.
+    pub(super) fn is_look_due(&self, now: Monotonic) -> bool {
+        matches!(&self.target, Target::File { looked, .. } if now.since(*looked) >= LOOK_EVERY)
     }
 
     /// Forgets what was flushed.
@@ -137,7 +160,7 @@ impl Output {
         }
     }
 
-    /// Opens the file anew when its path names another one. Called by each flush, and before lines are added, so that
+    /// Opens the file anew when its path names another one. Called by each write, and before lines are added, so that
     /// the first in a new file is made as such.
     pub(super) fn follow_rotation(&mut self, now: Monotonic) -> io::Result<()> {
         let Target::File { path, file, looked } = &mut self.target else { return Ok(()) };

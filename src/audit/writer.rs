@@ -1,13 +1,14 @@
 //! The audit log at work: a bounded queue, and one thread that writes, confirms and follows rotation.
 //!
-//! [`AuditLog::record`] never waits for the disk. [`AuditLog::record_durably`] does: its line is on disk when it
-//! returns. Nothing is lost silently: what does not fit the queue is counted, and the count is logged. A disk that
+//! [`AuditLog::record`] never waits. [`AuditLog::written`] does, for all that was recorded before it: those lines are in
+//! the file, and no end of this process loses them. [`AuditLog::record_durably`] waits for the disk: its line outlives the
+//! machine's end. Nothing is lost silently: what does not fit the queue is counted, and the count is logged. A disk that
 //! refuses is said once when it starts and once when it ends, and what it refused is kept and tried again.
 //!
 //! What the disk has confirmed goes to the [`Outbox`] as well, from where [`super::share`] takes it to the store.
 //!
-//! Events that anyone can cause are counted before the queue, so that a flood of them never pushes out the line of a
-//! session.
+//! Events that a client can cause at will are counted before the queue and have a part of its room, so that a flood of
+//! them never pushes out the line of a session.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 use super::aggregate::{Aggregator, is_repeatable};
 use super::chain::{ChainKey, Head, InstanceId};
@@ -24,9 +25,9 @@ use super::event::AuditEvent;
 use super::file::Output;
 use super::key;
 use super::outbox::Outbox;
-use crate::clock::SharedClock;
+use crate::clock::{Monotonic, SharedClock};
 use crate::entropy::SharedEntropy;
-use crate::queue::{Queue, Refused, Urgency};
+use crate::queue::{Class, Queue, Refused, Urgency};
 use crate::secret::Secret;
 use crate::telemetry::metrics::AuditMetrics;
 
@@ -36,6 +37,8 @@ const MOST_WAITING: usize = 65_536;
 const BATCH: Duration = Duration::from_millis(100);
 /// How often an idle writer looks for finished minutes and rotation, and how long it waits after an error.
 const TICK: Duration = Duration::from_secs(1);
+/// How long [`AuditLog::written`] waits for a disk that hangs: once, and then no longer until it writes again.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
 /// How long [`AuditLog::record_durably`] waits for the disk.
 const DURABLE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -111,7 +114,12 @@ struct Shared {
     clock: SharedClock,
     metrics: AuditMetrics,
     unsaid_drops: AtomicU64,
+    /// How many of the events that were ever queued are in the file.
+    written: watch::Sender<u64>,
+    /// The disk refuses.
     failing: AtomicBool,
+    /// The disk hangs.
+    hanging: AtomicBool,
 }
 
 impl std::fmt::Debug for AuditLog {
@@ -136,7 +144,8 @@ impl AuditLog {
         };
         let outbox = Arc::new(Outbox::at(output.head(), shared, metrics.clone()));
         let shared = Arc::new(Shared::new(clock, metrics, outbox, MOST_WAITING));
-        let writer = Writer { shared: Arc::clone(&shared), output, entropy };
+        let confirmed = shared.clock.monotonic();
+        let writer = Writer { shared: Arc::clone(&shared), output, entropy, taken: 0, confirmed };
         std::thread::Builder::new().name("audit".into()).spawn(|| writer.run()).map_err(AuditOpenError::Thread)?;
         Ok(Self { shared })
     }
@@ -144,16 +153,36 @@ impl AuditLog {
     /// Records an event without waiting. An event that anyone can cause is counted by minute (see
     /// [`super::aggregate`]).
     pub fn record(&self, event: AuditEvent) {
-        let event = if is_repeatable(&event) {
+        let (class, event) = if is_repeatable(&event) {
             let now = self.shared.clock.wall();
             let admitted = self.shared.repeats.lock().admit(event, now);
             let Some(event) = admitted else { return };
-            event
+            (Class::Repeatable, event)
         } else {
-            event
+            (Class::Own, event)
         };
-        // Whatever was lost is counted where it is lost.
-        let _ = self.shared.push(Entry { event, confirmed: None }, Urgency::Batched);
+        self.shared.push(class, Entry { event, confirmed: None });
+    }
+
+    /// Waits until all that was recorded so far is in the file, whoever recorded it: many wait for one write. Answers
+    /// whether it is. A disk that refuses or hangs is waited for no longer than a second, once: nobody is kept from
+    /// logging in by it. The lines are kept, and what goes on without them is counted.
+    pub async fn written(&self) -> bool {
+        let shared = &self.shared;
+        let all = shared.queue.hurry();
+        let mut written = shared.written.subscribe();
+        if *written.borrow_and_update() >= all {
+            return true;
+        }
+        if !self.is_failing() {
+            match tokio::time::timeout(WRITTEN_WITHIN, written.wait_for(|written| *written >= all)).await {
+                Ok(Ok(_)) => return true,
+                Ok(Err(_)) => {}
+                Err(_) => shared.hangs(),
+            }
+        }
+        shared.metrics.unwritten();
+        false
     }
 
     /// Records an event, a line of its own, and waits until it is on disk; where the queue is full, until there is room
@@ -183,10 +212,10 @@ impl AuditLog {
         Arc::clone(&self.shared.outbox)
     }
 
-    /// Whether the disk is refusing lines now.
+    /// Whether the disk is refusing lines now, or hangs.
     #[must_use]
     pub fn is_failing(&self) -> bool {
-        self.shared.failing.load(Ordering::Relaxed)
+        self.shared.failing.load(Ordering::Relaxed) || self.shared.hanging.load(Ordering::Relaxed)
     }
 
     /// Writes what waits, the counts of the current minute too, and ends the writer. Blocks, for at most `within`;
@@ -214,15 +243,31 @@ impl Shared {
             clock,
             metrics,
             unsaid_drops: AtomicU64::new(0),
+            written: watch::Sender::new(0),
             failing: AtomicBool::new(false),
+            hanging: AtomicBool::new(false),
         }
     }
 
-    fn push(&self, entry: Entry, urgency: Urgency) -> Result<(), AuditUnavailable> {
-        self.queue.push(entry, 1, urgency).map_err(|_| {
+    fn push(&self, class: Class, entry: Entry) {
+        if self.queue.push_as(class, entry, 1, Urgency::Batched).is_err() {
             self.note_drop();
-            AuditUnavailable
-        })
+        }
+    }
+
+    /// Says once that a write takes too long.
+    fn hangs(&self) {
+        if !self.hanging.swap(true, Ordering::Relaxed) {
+            tracing::error!("the audit log's disk hangs; events are kept, and answers do not wait for them");
+        }
+    }
+
+    /// So many of the events that were ever queued are in the file.
+    fn wrote(&self, count: u64) {
+        if self.hanging.swap(false, Ordering::Relaxed) {
+            tracing::info!("the audit log's disk hangs no longer");
+        }
+        self.written.send_replace(count);
     }
 
     fn note_drop(&self) {
@@ -313,13 +358,20 @@ struct Writer {
     shared: Arc<Shared>,
     output: Output,
     entropy: SharedEntropy,
+    /// How many events were ever taken from the queue.
+    taken: u64,
+    /// When the disk last confirmed what was written.
+    confirmed: Monotonic,
 }
 
 impl Writer {
     fn run(mut self) {
         let mut entries = Vec::new();
         loop {
-            let open = self.shared.queue.take(&mut entries, TICK);
+            // What was written is confirmed when a batch's time has passed and nothing more came.
+            let patience = if self.output.is_confirmed() { TICK } else { Duration::ZERO };
+            let (open, taken) = self.shared.queue.take_counted(&mut entries, patience);
+            self.taken = taken;
             self.shared.room.notify_waiters();
             let fine = self.write(&mut entries, open);
             self.shared.say_drops();
@@ -343,13 +395,20 @@ impl Writer {
             let mut repeats = self.shared.repeats.lock();
             if open { repeats.take_due(now) } else { repeats.take_all(now) }
         };
+        let moment = self.shared.clock.monotonic();
+        // What goes wrong with these goes wrong again below.
+        if self.output.is_look_due(moment) {
+            let _ = self.confirm();
+        }
         self.begin_chain_if_asked();
-        // What goes wrong with it goes wrong again below.
-        let _ = self.output.follow_rotation(self.shared.clock.monotonic());
+        let _ = self.output.follow_rotation(moment);
         for event in entries.iter().map(|entry| &entry.event).chain(&repeats) {
             self.output.add(event);
         }
-        let outcome = self.flush();
+        // The disk is asked ten times a second, or when somebody waits for it, or nothing else is to be done.
+        let asked = !open || entries.is_empty() || entries.iter().any(|entry| entry.confirmed.is_some());
+        let due = asked || moment.since(self.confirmed) >= BATCH;
+        let outcome = self.store(due);
         for entry in entries.drain(..) {
             if let Some(confirmed) = entry.confirmed {
                 // Who no longer waits needs no answer.
@@ -362,15 +421,26 @@ impl Writer {
         outcome.is_ok()
     }
 
-    /// Writes what waits; what the disk has confirmed is on its way to the store.
-    fn flush(&mut self) -> io::Result<()> {
-        let outcome = self.output.flush(self.shared.clock.monotonic());
-        self.shared.note(&outcome);
+    /// Writes what waits, and has the disk confirm it where that is due.
+    fn store(&mut self, confirm: bool) -> io::Result<()> {
+        let mut outcome = self.output.write(self.shared.clock.monotonic());
         if outcome.is_ok() {
-            self.shared.outbox.put(self.output.pending(), self.output.head());
-            self.output.forget_flushed();
+            self.shared.wrote(self.taken);
+            if confirm {
+                outcome = self.confirm();
+            }
         }
+        self.shared.note(&outcome);
         outcome
+    }
+
+    /// Has the disk confirm what was written, which is then on its way to the store.
+    fn confirm(&mut self) -> io::Result<()> {
+        self.output.confirm()?;
+        self.confirmed = self.shared.clock.monotonic();
+        self.shared.outbox.put(self.output.pending(), self.output.head());
+        self.output.forget_flushed();
+        Ok(())
     }
 
     fn begin_chain_if_asked(&mut self) {
@@ -394,7 +464,7 @@ impl Writer {
             if self.shared.queue.is_closed() {
                 return;
             }
-            let outcome = self.flush();
+            let outcome = self.store(true);
             self.shared.say_drops();
             if outcome.is_ok() {
                 return;
@@ -500,9 +570,85 @@ mod tests {
 
     /// As if the disk hung.
     fn without_writer(metrics: &Metrics) -> AuditLog {
+        without_writer_and_with_room(metrics, 2)
+    }
+
+    fn without_writer_and_with_room(metrics: &Metrics, room: usize) -> AuditLog {
         let head = Head::start_of(InstanceId::of_random([0; 9]));
         let outbox = Arc::new(Outbox::at(head, false, metrics.audit()));
-        AuditLog { shared: Arc::new(Shared::new(clock(), metrics.audit(), outbox, 2)) }
+        AuditLog { shared: Arc::new(Shared::new(clock(), metrics.audit(), outbox, room)) }
+    }
+
+    #[tokio::test]
+    async fn what_was_recorded_is_in_the_file_when_it_was_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("audit.jsonl");
+        let log = Arc::new(open(&path, &Metrics::new()));
+        assert!(log.written().await, "nothing is waited for");
+        for expected in 1..=50 {
+            log.record(event(AuditType::SessionCreated));
+            assert!(log.written().await);
+            assert_eq!(types(&path).len(), expected);
+        }
+        let many = (0..200).map(|_| {
+            let log = log.clone();
+            async move {
+                log.record(event(AuditType::SessionEnded));
+                log.written().await
+            }
+        });
+        assert!(futures_util::future::join_all(many).await.into_iter().all(|written| written));
+        assert_eq!(types(&path).len(), 250);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_is_waited_for_once_and_one_that_refuses_never() {
+        let metrics = Metrics::new();
+        let log = without_writer_and_with_room(&metrics, 8);
+        log.record(event(AuditType::SessionCreated));
+        let begun = tokio::time::Instant::now();
+        assert!(!log.written().await && log.is_failing());
+        assert_eq!(begun.elapsed().as_secs(), WRITTEN_WITHIN.as_secs());
+        assert!(!log.written().await);
+        assert_eq!(begun.elapsed().as_secs(), WRITTEN_WITHIN.as_secs());
+        assert!(metrics.encode().contains("session_gateway_audit_answers_unwritten_total 2\n"));
+        log.shared.wrote(1);
+        assert!(log.written().await && !log.is_failing());
+    }
+
+    #[test]
+    fn what_a_client_can_repeat_never_pushes_out_what_it_cannot_when_the_disk_is_full() {
+        let metrics = Metrics::new();
+        let log = open(Path::new("/dev/full"), &metrics);
+        let id = |number: u32| crate::session::SessionId::parse(format!("{number:022}").as_bytes()).expect("an id");
+        for round in 0..200_000 {
+            log.record(event(AuditType::IdentitySpoofed).of_session(id(round % 4)));
+        }
+        for source in 0..100_000 {
+            log.record(event(AuditType::SessionRejected).of_session(id(source)));
+        }
+        for _ in 0..30_000 {
+            log.record(event(AuditType::SessionCreated));
+        }
+        assert!(metrics.encode().contains("session_gateway_audit_events_dropped_total 0\n"));
+        assert!(log.shutdown(LONG));
+    }
+
+    #[test]
+    fn many_sources_of_what_can_be_repeated_leave_room_for_the_rest() {
+        let metrics = Metrics::new();
+        let log = without_writer_and_with_room(&metrics, 400);
+        for source in 0..1000_u16 {
+            let [high, low] = source.to_be_bytes();
+            let event =
+                AuditEvent { address: Some(IpAddr::from([192, 0, high, low])), ..event(AuditType::LoginFailed) };
+            log.record(event);
+        }
+        assert!(metrics.encode().contains("session_gateway_audit_events_dropped_total 900\n"));
+        for _ in 0..300 {
+            log.record(event(AuditType::SessionCreated));
+        }
+        assert!(metrics.encode().contains("session_gateway_audit_events_dropped_total 900\n"));
     }
 
     #[tokio::test(start_paused = true)]

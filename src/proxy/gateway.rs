@@ -218,6 +218,10 @@ impl Gateway {
 
         // 5. The gateway's own cookie goes out, by the same rule that reads it.
         let presented = take_gateway_cookie(&mut headers, &self.config().cookie.name);
+        // What it was called before is worth nothing here, and to whoever reads it at the backend as much as ever.
+        for name in self.former_cookies() {
+            take_gateway_cookie(&mut headers, name);
+        }
 
         // A switch of protocols is asked for with headers that step 7 takes out. An event is none: who asked for one
         // with it would have its answer carried past step 14.
@@ -296,10 +300,15 @@ impl Gateway {
 
     /// From an admitted request to the finished answer.
     async fn answer(self: Arc<Self>, mut account: Box<Account>, admitted: Box<Admitted>) -> Response<AnswerBody> {
+        let is_audited = admitted.runs_to_its_end();
         let response = match self.dispatch(&mut account.exchange, admitted).await {
             Ok(response) => response,
             Err(failure) => self.refuse(&mut account.exchange, &failure),
         };
+        if is_audited {
+            // Whoever is told of a session that was made or ended can rely on a line that says so.
+            Box::pin(self.teller().written()).await;
+        }
         self.finish(account, response)
     }
 

@@ -75,6 +75,7 @@ impl Sessions {
         if let Ok(true) = self.store.note_end(id, record, reason).await {
             let principal = record.principal.clone();
             self.teller.tell(origin, &Told::SessionEnded { id, principal, reason });
+            self.teller.written().await;
         }
     }
 

@@ -18,9 +18,6 @@ use prometheus_client::registry::{Metric, Registry};
 
 use crate::session::EndReason;
 
-/// The content type of [`Metrics::encode`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 const PREFIX: &str = "session_gateway";
 
 /// Seconds; from a quick answer to the default `upstream.response_timeout`.
@@ -273,6 +270,11 @@ impl Metrics {
                     "Audit events that are in the file and did not get to the shared store",
                     Counter::default(),
                 ),
+                unwritten: metrics.add(
+                    "audit_answers_unwritten",
+                    "Answers that went out before their audit line was in the file",
+                    Counter::default(),
+                ),
             },
             log_lines_dropped: metrics.add("log_lines_dropped", "Log lines that were lost", Counter::default()),
             registry: metrics.0,
@@ -435,7 +437,7 @@ impl Metrics {
         self.log_lines_dropped.clone()
     }
 
-    /// All metrics as text, of the type [`CONTENT_TYPE`].
+    /// All metrics as text, in OpenMetrics 1.0; see [`super::Exposition`].
     #[must_use]
     pub fn encode(&self) -> String {
         let mut out = String::new();
@@ -461,6 +463,7 @@ pub struct AuditMetrics {
     dropped: Counter,
     write_errors: Counter,
     unshared: Counter,
+    unwritten: Counter,
 }
 
 impl AuditMetrics {
@@ -472,6 +475,11 @@ impl AuditMetrics {
     /// Events that are in the file did not get to the store.
     pub fn unshared(&self, count: u64) {
         self.unshared.inc_by(count);
+    }
+
+    /// An answer did not wait any longer for its line.
+    pub fn unwritten(&self) {
+        self.unwritten.inc();
     }
 
     /// A write failed.
@@ -596,6 +604,7 @@ mod tests {
     fn the_names_are_the_promised_ones_and_nine_more() {
         let expected = [
             "session_gateway_added_seconds",
+            "session_gateway_audit_answers_unwritten_total",
             "session_gateway_audit_events_dropped_total",
             "session_gateway_audit_events_unshared_total",
             "session_gateway_audit_write_errors_total",

@@ -327,7 +327,7 @@ fn a_change_goes_on_when_its_caller_hangs_up() {
     // It waits for the store when its caller goes.
     let mut caller = Wire::connect(gateway.admin_address());
     caller.send(format!(
-        "POST /v1/tenants/42/revoke HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 0\r\n\r\n"
+        "POST /v1/tenants/42/revoke HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 0\r\n\r\n"
     ));
     let_pass(Duration::from_millis(200));
     drop(caller);
@@ -348,7 +348,7 @@ fn what_an_operator_asked_for_is_on_disk_before_it_has_an_effect() {
     let mut caller = Wire::connect(gateway.admin_address());
     let body = "{\"reason\":\"ticket 5\"}";
     caller.send(format!(
-        "POST /v1/tenants/42/revoke HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\
+        "POST /v1/tenants/42/revoke HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     ));

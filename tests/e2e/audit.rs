@@ -1,8 +1,10 @@
 //! The audit log as a chain: whole through crashes, rotations and hand-overs, and found out when it is not; and the
 //! events of several gateways together.
 
+use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -99,6 +101,87 @@ on_both_stores!(a_gateway_killed_in_a_flood_leaves_a_chain_that_goes_on_and_veri
     assert_eq!(report["chains"].as_array().map(Vec::len), Some(1), "one chain: {report:#}");
     assert!(report["lines"].as_u64() > Some(60));
 });
+
+#[test]
+fn every_login_and_logout_that_was_answered_is_in_the_log_however_often_the_gateway_is_killed() {
+    let backend = echo();
+    let mut gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let answered = Mutex::new((Vec::new(), Vec::new()));
+    for round in 0..20_u64 {
+        let browsers: Vec<_> = (0..4).map(|_| gateway.browser()).collect();
+        std::thread::scope(|scope| {
+            for (at, mut browser) in browsers.into_iter().enumerate() {
+                let answered = &answered;
+                // Until the gateway is gone.
+                scope.spawn(move || {
+                    for number in 0.. {
+                        let user = format!("{round}-{at}-{number}");
+                        let answer = json!({"answer": identity("42", user.as_str())});
+                        let login = browser.request("POST", "/api/login").json(&answer).try_send();
+                        if !login.is_ok_and(|answer| answer.status == 200) {
+                            break;
+                        }
+                        answered.lock().expect("no panic").0.push(user.clone());
+                        let logout = browser.request("POST", "/api/logout").try_send();
+                        if !logout.is_ok_and(|answer| answer.status == 200) {
+                            break;
+                        }
+                        answered.lock().expect("no panic").1.push(user);
+                    }
+                });
+            }
+            let count = || answered.lock().expect("no panic").0.len();
+            let before = count();
+            wait_until("some logins", || (count() >= before + 6).then_some(()));
+            std::thread::sleep(Duration::from_millis(round));
+            gateway.process().kill();
+        });
+        gateway.crash_and_restart();
+    }
+    let (logins, logouts) = answered.into_inner().expect("no panic");
+    assert!(logins.len() > 100, "{}", logins.len());
+    let lines = gateway.audit();
+    let told = |kind: &str| -> HashSet<String> {
+        let of_kind = lines.iter().filter(|line| line["type"] == kind);
+        of_kind.filter_map(|line| line["user"].as_str().map(ToOwned::to_owned)).collect()
+    };
+    for (kind, answered) in [("session.created", logins), ("session.ended", logouts)] {
+        let told = told(kind);
+        let lost: Vec<_> = answered.iter().filter(|user| !told.contains(*user)).collect();
+        assert!(lost.is_empty(), "{} of {} answered have no {kind}: {lost:?}", lost.len(), answered.len());
+    }
+    stop(&mut gateway);
+    assert_fine(&gateway);
+}
+
+#[test]
+fn a_user_who_spoofs_costs_one_line_a_minute_and_nothing_in_the_store() {
+    let server = RedisServer::start();
+    let backend = echo();
+    let gateway = gateway(Store::on(&server)).with_backend(&backend).start();
+    let mut browser = gateway.logged_in("42", "7");
+    let commands = || -> u64 {
+        let info = server.command(&["INFO", "stats"]);
+        let line = info.lines().find_map(|line| line.trim().strip_prefix("total_commands_processed:"));
+        line.and_then(|count| count.parse().ok()).expect("a count")
+    };
+    let mut spoof = || browser.request("GET", "/x").header("X-Customer-ID", "43").send().expect(200);
+    spoof();
+    gateway.wait_audit("identity.spoofed", |event| event["details"]["count"] == 1);
+    std::thread::sleep(Duration::from_millis(500));
+    let before = (commands(), Instant::now());
+    for _ in 0..500 {
+        spoof();
+    }
+    let took = before.1.elapsed();
+    let asked = commands() - before.0;
+    // Leases and health are proved meanwhile, whoever asks what.
+    assert!(u128::from(asked) < 20 + took.as_millis() / 20, "{asked} commands in {took:?}");
+    let lines = gateway.audit();
+    let spoofed = lines.iter().filter(|line| line["type"] == "identity.spoofed").count();
+    assert!(spoofed <= 3, "{spoofed} lines, and a minute may have passed");
+    assert_eq!(gateway.metric("spoofed_headers_total", ""), 501.0);
+}
 
 #[test]
 fn a_line_that_a_crash_cut_is_reported_and_does_not_stop_the_chain() {
