@@ -279,6 +279,9 @@ mod tests {
         async fn now(&self) -> StoreResult<StoreTime> {
             unreachable!()
         }
+        async fn begin(&self) -> StoreResult<StoreTime> {
+            unreachable!()
+        }
         async fn create(&self, _: NewSession) -> StoreResult<Creation> {
             unreachable!()
         }
@@ -295,6 +298,9 @@ mod tests {
             unreachable!()
         }
         async fn end(&self, _: SessionId, _: &SessionRecord, _: EndReason, _: &By) -> StoreResult<bool> {
+            unreachable!()
+        }
+        async fn end_unreadable(&self, _: SessionId, _: EndReason, _: &By) -> StoreResult<bool> {
             unreachable!()
         }
         async fn note_end(&self, _: SessionId, _: &SessionRecord, _: EndReason) -> StoreResult<bool> {

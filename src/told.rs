@@ -140,8 +140,8 @@ pub enum Told {
     SessionEnded {
         /// Its id.
         id: SessionId,
-        /// Whose it was.
-        principal: Arc<Principal>,
+        /// Whose it was, unless that could not be read.
+        principal: Option<Arc<Principal>>,
         /// Why.
         reason: EndReason,
     },
@@ -321,7 +321,7 @@ fn lines(origin: &Origin, told: &Told, now: WallTime) -> impl Iterator<Item = Au
             (Some(created.of_session(*id).with_details(details)), None)
         }
         Told::SessionEnded { id, principal, reason } => {
-            let ended = event(AuditType::SessionEnded, Outcome::Success).of_principal(principal).of_session(*id);
+            let ended = of(event(AuditType::SessionEnded, Outcome::Success).of_session(*id), principal.as_deref());
             (Some(ended.because(*reason).with_details(origin.details())), None)
         }
         Told::SessionsEnded { revocation: Revocation { scope, reason, .. }, revoked } => {

@@ -44,8 +44,9 @@ pub(super) async fn end_session(
 }
 
 async fn end(state: AdminState, origin: Origin, id: SessionId) -> Result<Ended, Problem> {
-    match state.services.sessions.end_by_id(&origin, id, EndReason::Revoked).await? {
-        Some(_) => Ok(Ended { invalidated_sessions: 1 }),
-        None => Err(Problem::NO_SESSION),
+    if state.services.sessions.end_by_id(&origin, id, EndReason::Revoked).await? {
+        Ok(Ended { invalidated_sessions: 1 })
+    } else {
+        Err(Problem::NO_SESSION)
     }
 }

@@ -100,7 +100,7 @@ async fn make(state: AdminState, origin: Origin, principal: Principal, remembere
         // The user's own are not known here; the caller's would mislead.
         address: None,
         user_agent: UserAgent::default(),
-        began: services.store.now().await?,
+        began: services.store.begin().await?,
     };
     let terms =
         Terms { limits: &config.session.limits, max_per_user: config.session.max_per_user, cookie: &config.cookie };

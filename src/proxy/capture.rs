@@ -57,7 +57,7 @@ async fn exchange_login(
 ) -> Result<Response<AnswerBody>, Failure> {
     // The store's time *before* the backend is asked: a revocation from here on wins over this login. It also shows
     // that there is a store, before the backend has done anything.
-    let began = gateway.store().now().await.map_err(Failure::Store)?;
+    let began = gateway.store().begin().await.map_err(Failure::Store)?;
     let settings = &gateway.config().login;
     let body = cleared.content.buffer(gateway, OWN_REQUEST_MAX).await?;
     let content_type = cleared.headers.get(CONTENT_TYPE);

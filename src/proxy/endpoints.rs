@@ -72,7 +72,7 @@ pub(super) fn status(gateway: &Gateway, method: &Method, lookup: &Lookup) -> Res
     }
     match lookup {
         Lookup::Live(live) => Ok(session_document(gateway, live)),
-        Lookup::Unavailable(unavailable) => Err(Failure::Store(unavailable.clone())),
+        Lookup::Unavailable(_, unavailable) => Err(Failure::Store(unavailable.clone())),
         Lookup::NoCookie | Lookup::Unknown(_) => Ok(no_session()),
         Lookup::Ended(ended) => {
             let mut response = no_session();
@@ -139,7 +139,13 @@ pub(super) async fn logout(
     mut cleared: Box<Cleared>,
 ) -> Result<Response<AnswerBody>, Failure> {
     let permit = match lookup {
-        Lookup::Unavailable(unavailable) => return Err(Failure::Store(unavailable.clone())),
+        Lookup::Unavailable(id, unavailable) if unavailable.unreadable => {
+            // Whatever it is, it must not keep its browser from leaving.
+            let ended = gateway.sessions().end_by_id(&exchange.origin(By::User), *id, EndReason::Logout).await;
+            ended.map_err(Failure::Store)?;
+            Permit::anonymous(route)
+        }
+        Lookup::Unavailable(_, unavailable) => return Err(Failure::Store(unavailable.clone())),
         Lookup::Live(live) => {
             let origin = exchange.origin(By::User);
             let ended = gateway.sessions().end(&origin, live.id, &live.record, EndReason::Logout).await;
@@ -185,7 +191,7 @@ pub(super) async fn logout_all(
 ) -> Result<Response<AnswerBody>, Failure> {
     let live = match (lookup, lookup.facts()) {
         (Lookup::Live(live), _) => live,
-        (Lookup::Unavailable(unavailable), _) => return Err(Failure::Store(unavailable.clone())),
+        (Lookup::Unavailable(_, unavailable), _) => return Err(Failure::Store(unavailable.clone())),
         (_, SessionFacts::Ended(reason)) => return Err(Failure::Denied(Denial::SessionEnded(reason))),
         _ => return Err(Failure::Denied(Denial::SessionRequired)),
     };

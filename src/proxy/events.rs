@@ -137,7 +137,7 @@ pub(super) async fn run(
     }
     // That there is a store, before the backend has done anything; and its time, so that a revocation from here on wins
     // over a session that a switch of tenants makes.
-    let began = gateway.store().now().await.map_err(Failure::Store)?;
+    let began = gateway.store().begin().await.map_err(Failure::Store)?;
     let segment = event.tenant_segment();
     let path_tenant = segment.and_then(|segment| cleared.target.segments().nth(segment).map(Cow::into_owned));
     let mut backend = Questions::like(gateway, call.route, &cleared);
@@ -410,7 +410,7 @@ async fn switch_tenant(
     // Within the tenant the same answer may have ended the user's other sessions, which must not end this switch as well.
     // What others end the old session would not survive, and a switch from a session that is over is none.
     let began = if principal.tenant == live.record.principal.tenant {
-        gateway.store().now().await.map_err(Failure::Store)?
+        gateway.store().begin().await.map_err(Failure::Store)?
     } else {
         began
     };

@@ -423,7 +423,7 @@ impl Gateway {
                 self.tell(exchange, &Told::SessionRejected { id: ended.id, principal, reason: ended.reason });
             }
             Lookup::Unknown(id) => exchange.session = *id,
-            Lookup::NoCookie | Lookup::Unavailable(_) => {}
+            Lookup::NoCookie | Lookup::Unavailable(..) => {}
         }
     }
 
@@ -533,7 +533,7 @@ impl Gateway {
         let lookup = look_at(self.store(), self.clock(), id, &self.config().session.limits, STALE_AT_MOST).await;
         match (lookup.over(), lookup) {
             (Some(reason), _) if cuts.includes(reason) => Err(Failure::Denied(Denial::SessionEnded(reason))),
-            (None, Lookup::Unavailable(unavailable)) => Err(Failure::Store(unavailable)),
+            (None, Lookup::Unavailable(_, unavailable)) => Err(Failure::Store(unavailable)),
             _ => Ok(()),
         }
     }

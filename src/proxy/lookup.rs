@@ -24,8 +24,8 @@ pub(super) enum Lookup {
     Ended(EndedUse),
     /// A session that can be used.
     Live(LiveUse),
-    /// The store cannot say.
-    Unavailable(Unavailable),
+    /// The store cannot say what this session is.
+    Unavailable(SessionId, Unavailable),
 }
 
 /// The use of a session that is over.
@@ -68,7 +68,7 @@ impl Lookup {
     /// A denial as a failure, with the cause where the store is at fault.
     pub(super) fn failure(&self, denial: Denial) -> Failure {
         match (denial, self) {
-            (Denial::StoreUnavailable, Self::Unavailable(cause)) => Failure::Store(cause.clone()),
+            (Denial::StoreUnavailable, Self::Unavailable(_, cause)) => Failure::Store(cause.clone()),
             _ => Failure::Denied(denial),
         }
     }
@@ -79,7 +79,7 @@ impl Lookup {
             Self::Ended(ended) => Some(ended.reason),
             // It was there once.
             Self::NoCookie | Self::Unknown(_) => Some(EndReason::Revoked),
-            Self::Live(_) | Self::Unavailable(_) => None,
+            Self::Live(_) | Self::Unavailable(..) => None,
         }
     }
 
@@ -90,7 +90,7 @@ impl Lookup {
             Self::Unknown(_) => SessionFacts::Unknown,
             Self::Ended(ended) => SessionFacts::Ended(ended.reason),
             Self::Live(live) => SessionFacts::Live { id: live.id, principal: &live.record.principal },
-            Self::Unavailable(_) => SessionFacts::Unavailable,
+            Self::Unavailable(..) => SessionFacts::Unavailable,
         }
     }
 }
@@ -128,7 +128,7 @@ pub(super) async fn look_at(
         Some(Known { standing, asked, .. }) => return found(id, standing, limits, asked),
     }
     match ask(clock, || store.read(id)).await {
-        Err(unavailable) => Lookup::Unavailable(unavailable),
+        Err(unavailable) => Lookup::Unavailable(id, unavailable),
         Ok((standing, asked)) => found(id, standing, limits, asked),
     }
 }

@@ -31,18 +31,24 @@ impl Sessions {
         Ok(ended)
     }
 
-    /// Ends one session of which nothing but the id is known; answers whose it was, if there was one.
+    /// Ends one session of which nothing but the id is known, also one that cannot be read; answers whether there was one.
     ///
     /// # Errors
     /// When nothing can be said of it.
-    pub async fn end_by_id(
-        &self,
-        origin: &Origin,
-        id: SessionId,
-        reason: EndReason,
-    ) -> StoreResult<Option<Arc<SessionRecord>>> {
-        let Standing::Live(live) = self.store.read(id).await? else { return Ok(None) };
-        Ok(self.end(origin, id, &live.record, reason).await?.then_some(live.record))
+    pub async fn end_by_id(&self, origin: &Origin, id: SessionId, reason: EndReason) -> StoreResult<bool> {
+        match self.store.read(id).await {
+            Ok(Standing::Live(live)) => self.end(origin, id, &live.record, reason).await,
+            Ok(Standing::Absent | Standing::Ended(_)) => Ok(false),
+            Err(unavailable) if unavailable.unreadable => {
+                let ended = self.store.end_unreadable(id, reason, &origin.by).await?;
+                self.open.cut_for(id, reason);
+                if ended {
+                    self.teller.tell(origin, &Told::SessionEnded { id, principal: None, reason });
+                }
+                Ok(ended)
+            }
+            Err(unavailable) => Err(unavailable),
+        }
     }
 
     /// Ends many sessions, whatever their number.
@@ -73,7 +79,7 @@ impl Sessions {
     pub async fn note_end(&self, origin: &Origin, id: SessionId, record: &SessionRecord, reason: EndReason) {
         // Should this fail, the session is over all the same, and the next use notes it.
         if let Ok(true) = self.store.note_end(id, record, reason).await {
-            let principal = record.principal.clone();
+            let principal = Some(record.principal.clone());
             self.teller.tell(origin, &Told::SessionEnded { id, principal, reason });
             self.teller.written().await;
         }
@@ -82,6 +88,6 @@ impl Sessions {
     /// A session was ended: what is open for it is cut, and it is told.
     pub(super) fn is_over(&self, origin: &Origin, id: SessionId, principal: &Arc<Principal>, reason: EndReason) {
         self.open.cut_for(id, reason);
-        self.teller.tell(origin, &Told::SessionEnded { id, principal: principal.clone(), reason });
+        self.teller.tell(origin, &Told::SessionEnded { id, principal: Some(principal.clone()), reason });
     }
 }

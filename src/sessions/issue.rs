@@ -109,7 +109,7 @@ impl Sessions {
         let token = SessionToken::generate(&*self.entropy)?;
         let creation = self.store.rotate(old, old_record, new(&token, terms, of, Some(old)), GRACE).await?;
         let issued = self.issued(origin, Source::RotatedFrom(old), terms, &token, creation)?;
-        let principal = old_record.principal.clone();
+        let principal = Some(old_record.principal.clone());
         self.teller.tell(origin, &Told::SessionEnded { id: old, principal, reason: EndReason::Replaced });
         Ok(issued)
     }

@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 pub use self::record::Late;
-pub(super) use self::record::{Entry, Record};
+pub(super) use self::record::{Entry, Record, generation_of};
 
 use self::last_word::{LastWord, LastWords};
 use self::record::Call;
@@ -169,6 +169,11 @@ impl Journal {
             writer: Some(writer),
             tell,
         }))
+    }
+
+    /// How long an entry about many sessions is kept: longer than any session lives.
+    pub(super) const fn kept(&self) -> Duration {
+        self.kept
     }
 
     /// A moment, for [`saw`](Self::saw).

@@ -9,7 +9,9 @@
 //!   acknowledged is over for every read that starts later. No touch, late or lost, brings it back.
 //! - A user's or tenant's generation that is raised between `began` of a new session and its storing wins: the session
 //!   is [`Creation::Superseded`], or dead from its start.
-//! - Only the store's clock decides. Deadlines come from [`now`](SessionStore::now) and the times in its answers.
+//! - Only the store's clock decides. Deadlines come from [`now`](SessionStore::now) and the times in its answers. What
+//!   came before what, a login or a revocation, does not: a clock can be set back, so that the store keeps an order of its
+//!   own, of which [`begin`](SessionStore::begin) and every generation are moments.
 
 pub mod audit;
 pub mod cache;
@@ -52,12 +54,15 @@ pub struct Unavailable {
     pub cause: String,
     /// Whether the store itself carries out what was asked for, and tells of it, once it can.
     pub comes_late: bool,
+    /// Whether the store answered, and what it keeps of this one session cannot be read: it may be another version's. No
+    /// waiting helps; such a session can be [ended by its id](SessionStore::end_unreadable).
+    pub unreadable: bool,
 }
 
 impl Unavailable {
     /// An outage with its cause.
     pub fn because(cause: impl fmt::Display) -> Self {
-        Self { cause: cause.to_string(), comes_late: false }
+        Self { cause: cause.to_string(), comes_late: false, unreadable: false }
     }
 }
 
@@ -81,7 +86,7 @@ pub struct NewSession {
     pub address: Option<IpAddr>,
     /// The client's user agent.
     pub user_agent: UserAgent,
-    /// The store's time before the login request was sent to the backend.
+    /// When the login [began](SessionStore::begin), before its request was sent to the backend.
     pub began: StoreTime,
     /// How many sessions the user may have; `None` when any number.
     pub limit: Option<SessionLimit>,
@@ -171,6 +176,10 @@ pub trait SessionStore: Send + Sync + 'static {
     /// The store's time.
     async fn now(&self) -> StoreResult<StoreTime>;
 
+    /// A moment for a login to begin at: in the order of revocations, which is the store's time unless its clock was set
+    /// back. Every generation that is raised later is newer than it, none that was raised before is.
+    async fn begin(&self) -> StoreResult<StoreTime>;
+
     /// Makes a session, indexed by user and by tenant.
     async fn create(&self, new: NewSession) -> StoreResult<Creation>;
 
@@ -207,6 +216,9 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Ends one session and writes down why. `record` says how long the reason is kept; `by` is told should it come
     /// late. Answers whether this call ended it (`false`: it was over already).
     async fn end(&self, id: SessionId, record: &SessionRecord, reason: EndReason, by: &By) -> StoreResult<bool>;
+
+    /// Ends one session of which nothing can be read, whatever it is. Answers whether there was one.
+    async fn end_unreadable(&self, id: SessionId, reason: EndReason, by: &By) -> StoreResult<bool>;
 
     /// Writes down why a session ended by time, for the first who noticed. Answers whether this call was the first.
     async fn note_end(&self, id: SessionId, record: &SessionRecord, reason: EndReason) -> StoreResult<bool>;

@@ -167,6 +167,56 @@ fn a_gateway_that_was_stopped_uses_no_answer_of_before() {
 }
 
 #[test]
+fn a_session_that_cannot_be_read_does_not_keep_its_browser_from_leaving() {
+    const TOKEN: &str = "d8sLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbE";
+    let (backend, redis) = (echo(), RedisServer::start());
+    let store = Store::on(&redis);
+    let Store::Redis { prefix, .. } = &store else { unreachable!() };
+    let record_of = |seen: &[String]| {
+        let mine = |key: &&String| key.starts_with(&format!("{prefix}s:")) && !seen.contains(key);
+        redis.keys().iter().find(mine).expect("the session's record").clone()
+    };
+    let gateway = gateway(store.clone()).with_backend(&backend).set("admin.token", TOKEN).start();
+    // Garbage, and what a newer version would write.
+    let broken: [&dyn Fn(&str); 2] = [&|key| drop(redis.command(&["SET", key, "garbage", "KEEPTTL"])), &|key| {
+        drop(redis.command(&["SETRANGE", key, "0", "\u{7f}"]))
+    }];
+    for break_it in broken {
+        for way in ["logout", "login", "operator"] {
+            let before = redis.keys();
+            let mut browser = gateway.logged_in("42", "7");
+            let mut thief = browser.clone();
+            let key = record_of(&before);
+            break_it(&key);
+            wait_until("the news of it", || (browser.get("/x").status == 503).then_some(()));
+            let asked = backend.seen_at("/x").len();
+            let refused = browser.get("/x").expect_refusal(503, "store_unavailable");
+            assert!(!refused.headers.has("set-cookie"), "it may be another version's: {refused:?}");
+            browser.get("/api/session/status").expect_refusal(503, "store_unavailable");
+            match way {
+                "logout" => {
+                    browser.post("/api/logout").expect(200);
+                    assert!(!browser.has_session_cookie());
+                }
+                "login" => {
+                    browser.log_in_with(&identity("42", "7")).expect(200);
+                    browser.get("/y").expect(200);
+                }
+                _ => {
+                    let id = key.split(['{', '}']).nth(1).expect("an id");
+                    let mut operator = gateway.operator(TOKEN);
+                    let mut end = || operator.request("DELETE", &format!("/v1/sessions/{id}")).send();
+                    assert_eq!(end().expect(200).at("/invalidated_sessions"), "1");
+                    end().expect(404);
+                }
+            }
+            thief.get("/x").expect_refusal(401, "session_revoked");
+            assert_eq!(backend.seen_at("/x").len(), asked, "{way}");
+        }
+    }
+}
+
+#[test]
 fn readiness_and_metrics_follow_the_store_and_liveness_does_not() {
     let backend = echo();
     let mut redis = RedisServer::start();

@@ -46,7 +46,7 @@ pub(crate) fn principal(tenant: &str, user: &str) -> Principal {
 
 /// A login of `acme`'s user 7 that begins now.
 pub(crate) async fn login(store: &SharedStore) -> NewSession {
-    login_at(store.now().await.unwrap())
+    login_at(store.begin().await.unwrap())
 }
 
 /// One that began then.

@@ -349,6 +349,26 @@ pub(crate) async fn a_login_that_began_before_a_revocation_makes_no_session(benc
     live(&store, id).await;
 }
 
+pub(crate) async fn a_login_and_a_revocation_are_never_at_once(bench: &mut impl Bench) {
+    let store = bench.store();
+    let acme = Scope::Tenant { tenant: TenantId::parse("acme").unwrap() };
+    for round in 0..50 {
+        // No time need pass between them.
+        let before = login(&store).await;
+        if round % 2 == 0 {
+            revoke_user(&store, "acme", "7", EndReason::UserRevoked).await;
+        } else {
+            revoke(&store, acme.clone(), EndReason::TenantRevoked).await;
+        }
+        let (id, after) = (before.id, login(&store).await);
+        assert_eq!(store.create(before).await.unwrap(), Creation::Superseded);
+        assert_eq!(ask(&store, id).await, Standing::Absent);
+        let id = after.id;
+        stored(&store, after).await;
+        live(&store, id).await;
+    }
+}
+
 pub(crate) async fn ending_the_other_sessions_leaves_one_that_is_at_no_moment_refused(bench: &mut impl Bench) {
     let (store, other) = (bench.store(), bench.other_instance().await);
     let mut theirs = Vec::new();

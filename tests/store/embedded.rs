@@ -256,8 +256,13 @@ async fn a_record_that_cannot_be_read_is_unavailable_and_harms_no_other() {
     drop(database);
     bench.open();
     let store = bench.store();
-    assert!(store.read(broken).await.is_err());
+    assert!(store.read(broken).await.unwrap_err().unreadable);
     live(&store, good).await;
+    // Nobody need wait until it expires.
+    assert!(store.end_unreadable(broken, EndReason::Logout, &By::User).await.unwrap());
+    let Standing::Ended(ended) = store.read(broken).await.unwrap() else { panic!("it is over") };
+    assert_eq!((ended.reason, ended.record), (EndReason::Logout, None));
+    assert!(!store.end_unreadable(broken, EndReason::Logout, &By::User).await.unwrap(), "once");
     assert_eq!(revoke_user(&store, "acme", "7", EndReason::LogoutAll).await, 1);
 }
 

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::bench::{
     HOUR, change_tenant, live, login, login_at, principal, revoke, revoke_user, session, session_of, stored,
 };
-use crate::redis::{Barrier, shared, with_a_cache};
+use crate::redis::{Barrier, set_the_clock_back, shared, with_a_cache};
 use crate::redis_outages::recovers;
 use crate::redis_server::{RedisServer, settings};
 
@@ -272,8 +272,8 @@ async fn a_revocation_that_was_cut_off_before_it_was_sent_is_carried_out_by_the_
     let (server, folder) = (RedisServer::start(&[]).await, tempfile::tempdir().unwrap());
     let direct = shared(server.tcp()).await;
     let (id, _) = session(&direct).await;
-    // It reads the time, writes the journal, and never gets to the server.
-    let barrier = Barrier::before(&server, b"string.format").await;
+    // It writes the journal, and never gets to the server with more than the moment.
+    let barrier = Barrier::before(&server, b"^(%d+)$").await;
     let behind = settings(&format!("redis://127.0.0.1:{}", barrier.port));
     let kept = journal(folder.path());
     let store = shared(behind.with_journal(kept.clone())).await;
@@ -291,6 +291,28 @@ async fn a_revocation_that_was_cut_off_before_it_was_sent_is_carried_out_by_the_
     live(&direct, id).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_failed_after_the_servers_clock_was_set_back_is_carried_out_all_the_same() {
+    let (server, folder) = (RedisServer::start(&[]).await, tempfile::tempdir().unwrap());
+    let direct = shared(server.tcp()).await;
+    revoke_user(&direct, "acme", "7", EndReason::UserRevoked).await;
+    set_the_clock_back(&server);
+    // Of an older generation than the server's clock shows.
+    let (id, _) = session(&direct).await;
+    let barrier = Barrier::before(&server, b"^(%d+)$").await;
+    let kept = journal(folder.path());
+    let behind = settings(&format!("redis://127.0.0.1:{}", barrier.port));
+    let store = shared(behind.with_journal(kept.clone())).await;
+    let cut_off = tokio::spawn(async move { revoke_user(&store, "acme", "7", EndReason::UserRevoked).await });
+    barrier.reached.notified().await;
+    cut_off.abort();
+    let _ = cut_off.await;
+    live(&direct, id).await;
+    let store = shared(server.tcp().with_journal(kept)).await;
+    assert!(matches!(store.read(id).await.unwrap(), Standing::Ended(_)));
+    session(&store).await;
+}
+
 fn acme() -> TenantId {
     TenantId::parse("acme").unwrap()
 }
@@ -306,7 +328,7 @@ fn change_to(status: TenantStatus) -> TenantChange {
 
 /// A change of acme's status that is journalled and never gets to the server; as of a gateway that is killed.
 async fn cut_off(server: &RedisServer, kept: &Arc<Journal>, status: TenantStatus) {
-    let barrier = Barrier::before(server, b"string.format").await;
+    let barrier = Barrier::before(server, b"^(%d+)$").await;
     let store = shared(settings(&format!("redis://127.0.0.1:{}", barrier.port)).with_journal(kept.clone())).await;
     let call = tokio::spawn(async move { store.change_tenant(&acme(), &change_to(status)).await });
     barrier.reached.notified().await;

@@ -65,6 +65,7 @@ contract! {
     ending_a_user_again_counts_nothing,
     each_session_is_counted_once_while_sessions_come_and_go,
     a_login_that_began_before_a_revocation_makes_no_session,
+    a_login_and_a_revocation_are_never_at_once,
     ending_the_other_sessions_leaves_one_that_is_at_no_moment_refused,
     what_is_over_or_anothers_is_not_kept_by_ending_the_others,
     ending_a_tenant_ends_all_and_only_its_sessions_however_many,

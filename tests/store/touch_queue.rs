@@ -69,6 +69,9 @@ impl SessionStore for Recorder {
     async fn now(&self) -> StoreResult<StoreTime> {
         unimplemented!()
     }
+    async fn begin(&self) -> StoreResult<StoreTime> {
+        unimplemented!()
+    }
     async fn create(&self, _: NewSession) -> StoreResult<Creation> {
         unimplemented!()
     }
@@ -82,6 +85,9 @@ impl SessionStore for Recorder {
         unimplemented!()
     }
     async fn end(&self, _: SessionId, _: &SessionRecord, _: EndReason, _: &By) -> StoreResult<bool> {
+        unimplemented!()
+    }
+    async fn end_unreadable(&self, _: SessionId, _: EndReason, _: &By) -> StoreResult<bool> {
         unimplemented!()
     }
     async fn note_end(&self, _: SessionId, _: &SessionRecord, _: EndReason) -> StoreResult<bool> {

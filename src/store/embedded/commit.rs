@@ -48,7 +48,7 @@ impl Job {
         let job = Self(Box::new(move |tables, now| {
             let result = match work(tables, now) {
                 Err(Fault::Storage(error)) => return Err(error),
-                Err(fault @ Fault::Garbled(_)) => Err(Unavailable::from(fault)),
+                Err(fault @ (Fault::Garbled(_) | Fault::Unreadable(_))) => Err(Unavailable::from(fault)),
                 Ok(answer) => Ok(answer),
             };
             let answer: Answer = Box::new(move |committed| {

@@ -67,7 +67,7 @@ pub(super) fn sessions(
 fn live(snapshot: &Snapshot, id: SessionId, now: StoreTime) -> Result<Option<SessionView>, Fault> {
     match snapshot.session(id, now) {
         Ok(Standing::Live(live)) => Ok(Some(SessionView::of(id, live))),
-        Ok(Standing::Absent | Standing::Ended(_)) | Err(Fault::Garbled(_)) => Ok(None),
+        Ok(Standing::Absent | Standing::Ended(_)) | Err(Fault::Garbled(_) | Fault::Unreadable(_)) => Ok(None),
         Err(fault) => Err(fault),
     }
 }

@@ -176,7 +176,7 @@ impl EmbeddedStore {
         // See the commit thread: damage must give an error.
         match catch_unwind(AssertUnwindSafe(|| look(self.shared.clock.now()))) {
             Ok(Ok(seen)) => (Outcome::Ok, Ok(seen)),
-            Ok(Err(fault @ Fault::Garbled(_))) => (Outcome::Garbled, Err(fault.into())),
+            Ok(Err(fault @ (Fault::Garbled(_) | Fault::Unreadable(_)))) => (Outcome::Garbled, Err(fault.into())),
             Ok(Err(fault)) => {
                 self.wake_committer();
                 (Outcome::Lost, Err(fault.into()))
@@ -226,6 +226,11 @@ impl SessionStore for EmbeddedStore {
         Ok(self.shared.clock.now())
     }
 
+    async fn begin(&self) -> StoreResult<StoreTime> {
+        self.shared.observer.command("begin", Outcome::Ok);
+        Ok(self.shared.clock.begin())
+    }
+
     async fn create(&self, new: NewSession) -> StoreResult<Creation> {
         self.write("create", move |tables, now| tables.create(new, None, now)).await
     }
@@ -265,14 +270,19 @@ impl SessionStore for EmbeddedStore {
         self.write("end", move |tables, now| tables.end(id, &record, reason, now)).await
     }
 
+    async fn end_unreadable(&self, id: SessionId, reason: EndReason, _: &By) -> StoreResult<bool> {
+        self.write("end", move |tables, now| tables.end_unreadable(id, reason, now)).await
+    }
+
     async fn note_end(&self, id: SessionId, _: &SessionRecord, reason: EndReason) -> StoreResult<bool> {
         self.write("note_end", move |tables, _| tables.note_end(id, reason)).await
     }
 
     async fn revoke(&self, revocation: &Revocation) -> StoreResult<Revoked> {
         let Revocation { scope, reason, .. } = revocation.clone();
+        let shared = Arc::clone(&self.shared);
         let revoke = move |tables: &mut Tables<'_>, now| {
-            let outdated = tables.raise(&scope, now)?;
+            let outdated = tables.raise(&scope, shared.clock.revoke())?;
             let index = match scope {
                 Scope::User { tenant, user } | Scope::OtherSessions { tenant, user, .. } => IndexOf::User(tenant, user),
                 Scope::Tenant { tenant } => IndexOf::Tenant(tenant),
@@ -286,9 +296,9 @@ impl SessionStore for EmbeddedStore {
     }
 
     async fn change_tenant(&self, tenant: &TenantId, change: &TenantChange) -> StoreResult<Revoked> {
-        let (tenant, change) = (tenant.clone(), change.clone());
+        let (tenant, change, shared) = (tenant.clone(), change.clone(), Arc::clone(&self.shared));
         let work = move |tables: &mut Tables<'_>, now| {
-            let outdated = tables.change_tenant(&tenant, &change, now)?;
+            let outdated = tables.change_tenant(&tenant, &change, shared.clock.revoke())?;
             // A restored tenant has no sessions: the status that it had ended them.
             let Some(outdated) = outdated.filter(|_| change.status != TenantStatus::Active) else { return Ok(None) };
             let walk = Walk { index: IndexOf::Tenant(tenant), outdated, reason: change.reason };

@@ -56,6 +56,8 @@ const AFTER_ALL_IDS: &str = "~";
 pub(super) enum Fault {
     /// What is stored is not what was written: this call alone fails.
     Garbled(String),
+    /// So is what is stored of this one session.
+    Unreadable(String),
     /// The storage failed: nothing of the transaction may be kept.
     Storage(redb::Error),
 }
@@ -70,6 +72,7 @@ impl From<Fault> for Unavailable {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Garbled(cause) => Self::because(cause),
+            Fault::Unreadable(cause) => Self { unreadable: true, ..Self::because(cause) },
             Fault::Storage(error) => Self::because(error),
         }
     }
@@ -139,7 +142,7 @@ fn session(
 ) -> Result<Standing, Fault> {
     let id = session.as_str();
     let record = match sessions.get(id)? {
-        Some(bytes) => Some(codec::decode(bytes.value()).map_err(garbled)?),
+        Some(bytes) => Some(codec::decode(bytes.value()).map_err(|error| Fault::Unreadable(error.to_string()))?),
         None => None,
     };
     let touch_deadline = touches.get(id)?.map(|at| StoreTime::from_micros(at.value()));
@@ -247,7 +250,7 @@ fn entries(
 }
 
 fn end_of(text: &str) -> Result<End, Fault> {
-    End::decode(text.as_bytes()).ok_or_else(|| garbled("an unknown reason of an end"))
+    End::decode(text.as_bytes()).ok_or_else(|| Fault::Unreadable(String::from("an unknown reason of an end")))
 }
 
 fn standing_of(text: &str) -> Result<TenantStanding, Fault> {
@@ -369,7 +372,7 @@ impl<'txn> Tables<'txn> {
             // What cannot be read is not live for anybody.
             match self.session(id, now) {
                 Ok(Standing::Live(session)) => live.push((id, session.record)),
-                Ok(Standing::Absent | Standing::Ended(_)) | Err(Fault::Garbled(_)) => {}
+                Ok(Standing::Absent | Standing::Ended(_)) | Err(Fault::Garbled(_) | Fault::Unreadable(_)) => {}
                 Err(fault) => return Err(fault),
             }
         }
@@ -431,6 +434,18 @@ impl<'txn> Tables<'txn> {
             self.ends.insert(id.as_str(), end.encode().as_str())?;
         }
         Ok(live && noted.is_none())
+    }
+
+    /// The record goes, so that the reason alone is found.
+    pub(super) fn end_unreadable(&mut self, id: SessionId, reason: EndReason, now: StoreTime) -> Result<bool, Fault> {
+        let touched = self.touches.remove(id.as_str())?.is_some();
+        let found = self.sessions.remove(id.as_str())?.is_some() || touched;
+        if found {
+            self.ends.insert(id.as_str(), reason.as_str())?;
+            // It may have had no moment at which to be forgotten.
+            self.expiry.insert((now.after(REASON_KEPT).as_micros(), id.as_str()), ())?;
+        }
+        Ok(found)
     }
 
     pub(super) fn note_end(&mut self, id: SessionId, reason: EndReason) -> Result<bool, Fault> {

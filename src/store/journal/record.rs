@@ -140,6 +140,16 @@ impl Record {
         Some(Word { tenant: tenant.clone(), generation, shuts_out: status != TenantStatus::Active })
     }
 
+    /// The generation that it has raised something to, 0 if it was about one session.
+    pub(in crate::store) fn generation(&self) -> u64 {
+        match &self.entry {
+            Entry::Session { .. } => 0,
+            Entry::User { standing, floor, .. } | Entry::Tenant { standing, floor, .. } => {
+                generation_of(standing.as_deref(), *floor)
+            }
+        }
+    }
+
     /// What is left of it when a later word about the tenant's status counts.
     pub(super) fn without_status(mut self) -> Self {
         if let Entry::Tenant { status, note, .. } = &mut self.entry {
@@ -186,6 +196,11 @@ impl Record {
             already: false,
         }
     }
+}
+
+/// The generation of a standing; of one that was never confirmed, the time just before it was asked for.
+pub(in crate::store) fn generation_of(standing: Option<&str>, floor: u64) -> u64 {
+    standing.and_then(|standing| standing.split(' ').next()?.parse().ok()).unwrap_or(floor)
 }
 
 /// What was said of a tenant's status.

@@ -31,7 +31,7 @@ pub(super) fn touch_deadline(value: &Value) -> Result<Option<StoreTime>, Fault> 
         -2 => Ok(None),
         millis => u64::try_from(millis)
             .map(|millis| Some(StoreTime::from_millis(millis)))
-            .map_err(|_| Fault::garbled("a touch key without an end")),
+            .map_err(|_| Fault::Unreadable(String::from("a touch key without an end"))),
     }
 }
 
@@ -64,15 +64,23 @@ pub(super) fn scanned(value: Value) -> Result<(Vec<u8>, Vec<SessionId>), Fault> 
     Ok((cursor, ids))
 }
 
+/// A text that is kept of a session. A key of another type was not written by any gateway.
+fn kept(value: Value) -> Result<Option<Vec<u8>>, Fault> {
+    text(value).map_err(|fault| match fault {
+        Fault::Refused { code, text } if code == "WRONGTYPE" => Fault::Unreadable(text),
+        fault => fault,
+    })
+}
+
 /// A record as it was stored; `None` where there is none.
 pub(super) fn record(value: Value) -> Result<Option<SessionRecord>, Fault> {
-    text(value)?.map(|bytes| codec::decode(&bytes)).transpose().map_err(Fault::garbled)
+    kept(value)?.map(|bytes| codec::decode(&bytes)).transpose().map_err(|error| Fault::Unreadable(error.to_string()))
 }
 
 /// The end of a session, where one was written down.
 pub(super) fn end(value: Value) -> Result<Option<End>, Fault> {
-    let unknown = || Fault::garbled("an unknown reason of an end");
-    text(value)?.map(|end| End::decode(&end).ok_or_else(unknown)).transpose()
+    let unknown = || Fault::Unreadable(String::from("an unknown reason of an end"));
+    kept(value)?.map(|end| End::decode(&end).ok_or_else(unknown)).transpose()
 }
 
 /// The note of a tenant's last change.

@@ -22,7 +22,7 @@ use super::fault::{Fault, answers, text};
 use super::fitness;
 use super::keys::Keys;
 use super::settings::RedisSettings;
-use super::{eval, late, replay, scripts};
+use super::{eval, late, order, replay, scripts};
 use crate::entropy::spread;
 use crate::store::journal::Journal;
 
@@ -300,12 +300,14 @@ impl Link {
         write.cmd("SET").arg(self.keys.probe()).arg("1").arg("PX").arg(10_000);
         let mut read = redis::pipe();
         read.cmd("TIME");
+        read.cmd("GET").arg(self.keys.order());
         let asked = self.journal().map(|journal| (journal, journal.moment()));
         let (written, read) = tokio::join!(lanes.careful.ask(&write), lanes.quick.ask(&read));
-        let [now] = exactly(read?)?;
-        let now = time(now)?;
+        let [now, last] = exactly(read?)?;
+        let (now, last) = (time(now)?, order::read(last)?);
         if let Some((journal, asked)) = asked {
-            journal.saw(asked, now);
+            // A revocation that is written down now is after all that were before, also on a clock that was set back.
+            journal.saw(asked, last.map_or(now, |last| last.max(now)));
         }
         written.map(drop)
     }

@@ -21,6 +21,8 @@ pub(super) enum Fault {
     Refused { code: String, text: String },
     /// The server answered what was never written, or what is no Redis protocol.
     Garbled(String),
+    /// What the server keeps of one session was never written, or by another version.
+    Unreadable(String),
     /// A server that must not be used.
     Unfit(String),
     /// What the server holds is not what it held when the connection was made: it was emptied, or threw something away.
@@ -37,7 +39,7 @@ impl Fault {
             Self::Timeout | Self::Slow => Outcome::Timeout,
             Self::Lost(_) => Outcome::Lost,
             Self::Refused { .. } => Outcome::Refused,
-            Self::Garbled(_) => Outcome::Garbled,
+            Self::Garbled(_) | Self::Unreadable(_) => Outcome::Garbled,
             Self::Unfit(_) | Self::OtherData => Outcome::Down,
         }
     }
@@ -49,7 +51,7 @@ impl Fault {
     pub(super) fn breaks_connection(&self) -> bool {
         match self {
             Self::Timeout | Self::Lost(_) | Self::Unfit(_) | Self::OtherData => true,
-            Self::Garbled(_) | Self::Slow => false,
+            Self::Garbled(_) | Self::Unreadable(_) | Self::Slow => false,
             Self::Refused { code, .. } => {
                 matches!(
                     code.as_str(),
@@ -71,7 +73,7 @@ impl Fault {
         match self {
             Self::Refused { code, .. } => Some(code),
             Self::Slow | Self::Timeout => Some("slow"),
-            Self::Lost(_) | Self::Garbled(_) | Self::Unfit(_) | Self::OtherData => None,
+            Self::Lost(_) | Self::Garbled(_) | Self::Unreadable(_) | Self::Unfit(_) | Self::OtherData => None,
         }
     }
 
@@ -124,7 +126,8 @@ impl From<&ServerError> for Fault {
 
 impl From<Fault> for Unavailable {
     fn from(fault: Fault) -> Self {
-        Self::because(fault)
+        let unreadable = matches!(fault, Fault::Unreadable(_));
+        Self { unreadable, ..Self::because(fault) }
     }
 }
 
@@ -134,7 +137,7 @@ impl std::fmt::Display for Fault {
             Self::Timeout => formatter.write_str("no answer in time"),
             Self::Slow => formatter.write_str("too slow: not all done in time"),
             Self::Lost(cause) => write!(formatter, "the connection failed: {cause}"),
-            Self::Garbled(cause) => write!(formatter, "not a sensible answer: {cause}"),
+            Self::Garbled(cause) | Self::Unreadable(cause) => write!(formatter, "not a sensible answer: {cause}"),
             Self::Unfit(cause) => formatter.write_str(cause),
             Self::OtherData => formatter.write_str("the server was emptied, or does not hold what it held any more"),
             Self::Refused { code, text } => match (code.as_str(), text.as_str()) {

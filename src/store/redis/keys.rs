@@ -120,6 +120,11 @@ impl Keys {
         format!("{}probe", self.prefix)
     }
 
+    /// The last moment in the order of logins and revocations.
+    pub(super) fn order(&self) -> String {
+        format!("{}order", self.prefix)
+    }
+
     /// When the data that the server holds began: gone where it was emptied.
     pub(super) fn birth(&self) -> String {
         format!("{}birth", self.prefix)
@@ -163,6 +168,7 @@ mod tests {
         assert_eq!(keys.audit_shared(), "sg:al:{audit}");
         assert_eq!(keys.audit_anchors(), "sg:aa:{audit}");
         assert_eq!(keys.birth(), "sg:birth");
+        assert_eq!(keys.order(), "sg:order");
         // printf '\0\0\0\0\0\0\0\4acme' | sha256sum, first 16 bytes, base64url
         assert_eq!(keys.tenant(&tenant), "sg:n:{YRmD80QgI901qV1yr4V8DA}");
         assert_eq!(keys.tenant_note(&tenant), "sg:nn:{YRmD80QgI901qV1yr4V8DA}");

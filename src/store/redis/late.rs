@@ -17,7 +17,7 @@ use super::fault::{Fault, number, text, unexpected};
 use super::keys::Keys;
 use super::known::know;
 use super::revoke::Walk;
-use super::{eval, replay, scripts};
+use super::{eval, order, replay, scripts};
 use crate::session::{EndReason, SessionId, StoreTime, TenantId, TenantStatus, UserId};
 
 /// Entries taken in one step.
@@ -126,15 +126,16 @@ async fn end_many(
     look.cmd("TIME");
     look.cmd("GET").arg(standing);
     let [now, standing] = exactly(lane.ask(&look).await?)?;
-    // The call was in the past, whatever this gateway took the server's time for.
-    let floor = floor.min(time(now)?);
+    // The call was in the past, whatever this gateway took the server's time for. In the order of revocations it is where it
+    // was: a clock that was set back since, or before, does not put it behind those that were earlier.
+    let call = floor.min(time(now)?);
     let standing = text(standing)?.and_then(|text| String::from_utf8(text).ok());
     let generation = standing.as_deref().and_then(|standing| standing.split(' ').next()?.parse::<u64>().ok());
     if generation.is_some_and(|generation| generation >= floor.as_micros()) {
         return Ok(Arrived { standing, already: true, ..Arrived::default() });
     }
     let tally = Tally::default();
-    let outdated = Outdated::MadeUntil { call: floor, keep };
+    let outdated = Outdated::MadeUntil { call, keep };
     let left = Walk::new(keys.clone(), index, outdated, reason, tally.clone()).run_on(lane).await?;
     let ended = tally.so_far();
     if left {
@@ -151,6 +152,7 @@ async fn end_many(
     let mut pipeline = redis::pipe();
     pipeline.add_command(raise);
     let [raised] = exactly(lane.ask(&pipeline).await?)?;
+    order::reach(lane, keys, floor).await?;
     let standing = text(raised)?.and_then(|text| String::from_utf8(text).ok());
     Ok(Arrived { standing, ended, ..Arrived::default() })
 }
@@ -183,6 +185,7 @@ async fn change(
     }
     // Where a later word counts it may be unreadable, which is nothing to this one.
     let standing = tenant_standing(standing)?;
+    order::reach(lane, keys, StoreTime::from_micros(standing.generation.as_micros())).await?;
     let tally = Tally::default();
     if status != TenantStatus::Active {
         let outdated = Outdated::OfTenant(standing.generation);

@@ -19,6 +19,7 @@ mod known;
 mod late;
 mod limit;
 mod listing;
+mod order;
 mod replay;
 mod revoke;
 mod scripts;
@@ -118,7 +119,7 @@ impl RedisStore {
         pipeline.cmd("PEXPIRETIME").arg(self.keys().touch(&id));
         // Last, so that an end that comes in between is seen.
         pipeline.cmd("GET").arg(self.keys().ended(&id));
-        let [now, kept, touch, ended] = exactly(lanes.quick.ask(&pipeline).await?)?;
+        let [now, kept, touch, ended] = exactly(lanes.quick.ask_each(&mut pipeline).await?)?;
         let (now, record) = (time(now)?, record(kept)?);
         let (touch_deadline, ended) = (touch_deadline(&touch)?, end(ended)?);
         let (tenant, user) = match &record {
@@ -167,6 +168,9 @@ impl RedisStore {
             return Ok(Creation::TenantRefused(tenant.status));
         }
         if generations.newer_than(new.began) {
+            // Should the order have lost it, the next login is not to fail as well.
+            let newest = generations.tenant.max(generations.user).as_micros();
+            order::reach(lane, self.keys(), StoreTime::from_micros(newest)).await?;
             return Ok(Creation::Superseded);
         }
         let (id, limit, replaces) = (new.id, new.limit, new.replaces);
@@ -365,6 +369,11 @@ impl SessionStore for RedisStore {
         self.link.call("now", CALL_TIMEOUT, work).await
     }
 
+    async fn begin(&self) -> StoreResult<StoreTime> {
+        let work = |lanes: Arc<Lanes>| async move { order::begin(&lanes.careful, self.keys()).await };
+        self.link.call("begin", CALL_TIMEOUT, work).await
+    }
+
     async fn create(&self, new: NewSession) -> StoreResult<Creation> {
         let work = |lanes: Arc<Lanes>| async move { self.create_on(&lanes, new, None).await };
         let creation = self.link.call("create", CALL_TIMEOUT, work).await;
@@ -449,6 +458,32 @@ impl SessionStore for RedisStore {
         };
         kept.complete(None);
         Ok(ended == 1)
+    }
+
+    async fn end_unreadable(&self, id: SessionId, reason: EndReason, by: &By) -> StoreResult<bool> {
+        let keys = [self.keys().touch(&id), self.keys().ended(&id), self.keys().record(&id)];
+        let mut end = eval(scripts::END_UNREADABLE, &keys);
+        end.arg(reason.as_str()).arg(REASON_KEPT.as_millis());
+        let journal = self.link.journal();
+        let entry = |now: StoreTime| Entry::Session {
+            id: id.to_string(),
+            reason: reason.as_str().to_owned(),
+            // As if it were made just now: until then it could live.
+            deadline: now.after(journal.map_or(REASON_KEPT, |journal| journal.kept())).as_micros(),
+            applied: false,
+            owner: None,
+        };
+        let kept = Kept::write_many(journal, entry, reason, by).await;
+        let work = |lanes: Arc<Lanes>| async move { one_number(&lanes.careful, end).await };
+        let ended = self.link.call("end", CALL_TIMEOUT, work).await;
+        self.forget(id);
+        match ended {
+            Ok(ended) => {
+                kept.complete(None);
+                Ok(ended == 1)
+            }
+            Err(unavailable) => Err(kept.fail(unavailable)),
+        }
     }
 
     async fn note_end(&self, id: SessionId, record: &SessionRecord, reason: EndReason) -> StoreResult<bool> {

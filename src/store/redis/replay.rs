@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use redis::{Cmd, Pipeline};
 
-use super::super::journal::{Entry, Journal};
+use super::super::journal::{Entry, Journal, generation_of};
 use super::answers::tenant_standing;
 use super::connection::Lane;
 use super::fault::Fault;
 use super::keys::Keys;
 use super::known::know;
-use super::{eval, late, scripts};
+use super::{eval, late, order, scripts};
 use crate::session::{SessionId, StoreTime, TenantId, TenantStatus, UserId};
 use crate::store::REASON_KEPT;
 
@@ -30,7 +30,10 @@ pub(super) async fn replay(
 ) -> Result<(), Fault> {
     let known = server.is_some() && journal.server().as_deref() == server;
     if !known {
-        redo_all(lane, keys, journal).await?;
+        let newest = redo_all(lane, keys, journal).await?;
+        // And what is known of another server's order, of which this one may have lost the end.
+        let newest = journal.server_time().map_or(newest, |time| time.max(newest));
+        order::reach(lane, keys, newest).await?;
     }
     late::carry_out(lane, keys, journal).await?;
     reconcile(lane, keys, journal).await?;
@@ -40,8 +43,9 @@ pub(super) async fn replay(
     Ok(())
 }
 
-async fn redo_all(lane: &Lane, keys: &Keys, journal: &Journal) -> Result<(), Fault> {
-    let (mut after, mut count) = (0, 0);
+/// Answers the newest generation.
+async fn redo_all(lane: &Lane, keys: &Keys, journal: &Journal) -> Result<StoreTime, Fault> {
+    let (mut after, mut count, mut newest) = (0, 0, 0);
     loop {
         let (records, last) = journal.carried_out(after, STEP).map_err(Fault::Unfit)?;
         let Some(last) = last else { break };
@@ -49,6 +53,7 @@ async fn redo_all(lane: &Lane, keys: &Keys, journal: &Journal) -> Result<(), Fau
         let mut pipeline = redis::pipe();
         count += records.len();
         for record in records {
+            newest = newest.max(record.generation());
             if record.is_applied() {
                 // What is no tenant, user or session was never written.
                 let _ = redo(&mut pipeline, keys, &record.entry);
@@ -64,7 +69,7 @@ async fn redo_all(lane: &Lane, keys: &Keys, journal: &Journal) -> Result<(), Fau
     if count > 0 {
         tracing::info!(revocations = count, "the journal was applied to the session store again");
     }
-    Ok(())
+    Ok(StoreTime::from_micros(newest))
 }
 
 /// Has the server do again what an entry says.
@@ -76,7 +81,7 @@ fn redo(pipeline: &mut Pipeline, keys: &Keys, entry: &Entry) -> Option<()> {
         Entry::User { tenant, user, floor, standing, .. } => {
             let (tenant, user) = (TenantId::parse(tenant).ok()?, UserId::parse(user).ok()?);
             let mut raise = eval(scripts::RAISE_USER_AGAIN, &[keys.user(&tenant, &user)]);
-            raise.arg(generation(standing.as_deref(), *floor)).arg(standing.as_deref().unwrap_or_default());
+            raise.arg(generation_of(standing.as_deref(), *floor)).arg(standing.as_deref().unwrap_or_default());
             pipeline.add_command(raise);
         }
         Entry::Tenant { tenant, floor, status, note, standing } => {
@@ -86,7 +91,7 @@ fn redo(pipeline: &mut Pipeline, keys: &Keys, entry: &Entry) -> Option<()> {
                 pipeline.add_command(know(keys, &tenant, "+inf", StoreTime::from_micros(0)));
             }
             let mut raise = eval(scripts::RAISE_TENANT_AGAIN, &[keys.tenant(&tenant), keys.tenant_note(&tenant)]);
-            raise.arg(generation(standing.as_deref(), *floor)).arg(standing.as_deref().unwrap_or_default());
+            raise.arg(generation_of(standing.as_deref(), *floor)).arg(standing.as_deref().unwrap_or_default());
             raise.arg(status).arg(note);
             pipeline.add_command(raise);
         }
@@ -114,12 +119,6 @@ pub(super) async fn reconcile(lane: &Lane, keys: &Keys, journal: &Arc<Journal>) 
             }
         }
     }
-}
-
-/// The generation of a standing; of one that was never confirmed, the time just before it was asked for.
-fn generation(standing: Option<&str>, floor: u64) -> String {
-    let known = standing.and_then(|standing| standing.split(' ').next());
-    known.map_or_else(|| floor.to_string(), str::to_owned)
 }
 
 /// The end of one session.

@@ -15,10 +15,10 @@ use super::connection::{CALL_TIMEOUT, Lane, Lanes, Link};
 use super::fault::{Fault, number, text, unexpected};
 use super::kept::Kept;
 use super::keys::Keys;
-use super::{RedisStore, eval, kept_until, scripts};
+use super::{RedisStore, eval, kept_until, order, scripts};
 use crate::session::{
-    EndReason, Exemption, Revocation, Scope, SessionId, SessionRecord, StoreTime, TenantChange, TenantId, TenantNote,
-    TenantStanding, TenantStatus, UserId,
+    EndReason, Exemption, Generation, Revocation, Scope, SessionId, SessionRecord, StoreTime, TenantChange, TenantId,
+    TenantNote, TenantStanding, TenantStatus, UserId,
 };
 
 impl RedisStore {
@@ -101,6 +101,8 @@ impl RedisStore {
             Some(exempt) => raise.arg(exempt.session.as_str()).arg(exempt.generation.as_micros()),
             None => raise.arg("").arg(""),
         };
+        let moment = order::revoke(lane, self.keys()).await?;
+        raise.arg(moment.as_micros());
         let mut pipeline = redis::pipe();
         pipeline.add_command(raise);
         pipeline.cmd("GET").arg(self.keys().tenant(tenant));
@@ -108,6 +110,7 @@ impl RedisStore {
         // The tenant's is read after it: whatever it says, the user's older sessions are over.
         let tenant = tenant_standing(tenant)?.generation;
         let standing = user_standing(raised)?;
+        self.has_come_to(lane, moment, standing.generation).await?;
         Ok((Outdated::OfUser { standing, tenant }, standing.encode()))
     }
 
@@ -138,12 +141,24 @@ impl RedisStore {
             Some(change) => raise.arg(change.status.as_str()).arg(TenantNote::without_time(change)),
             None => raise.arg("").arg(""),
         };
+        let moment = order::revoke(lane, self.keys()).await?;
+        raise.arg(moment.as_micros());
         let mut pipeline = redis::pipe();
         pipeline.add_command(raise);
         let [answer] = exactly(lane.ask(&pipeline).await?)?;
         let Value::Array(parts) = answer else { return Err(unexpected("a raised generation", &answer)) };
         let [raised, changed] = exactly(parts)?;
-        Ok((tenant_standing(raised)?, number(&changed)? == 1))
+        let standing = tenant_standing(raised)?;
+        self.has_come_to(lane, moment, standing.generation).await?;
+        Ok((standing, number(&changed)? == 1))
+    }
+
+    /// A revocation that was to be at a moment got a generation that may be beyond it: no login from now on is before that.
+    async fn has_come_to(&self, lane: &Lane, moment: StoreTime, generation: Generation) -> Result<(), Fault> {
+        if generation.as_micros() <= moment.as_micros() {
+            return Ok(());
+        }
+        order::reach(lane, self.keys(), StoreTime::from_micros(generation.as_micros())).await
     }
 
     async fn walk(&self, index: String, outdated: Outdated, reason: EndReason, journalled: bool) -> Revoked {

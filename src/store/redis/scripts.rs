@@ -52,6 +52,21 @@ redis.call('UNLINK', KEYS[2])
 return ours
 ";
 
+/// Ends a session of which nothing can be read. Keys: touch key, reason, record. Arguments: the reason, how long it is kept
+/// (ms) where the record does not say. Answers 1 if there was one.
+///
+/// The record goes, so that the reason alone is found.
+pub(super) const END_UNREADABLE: &str = r"#!lua flags=allow-oom
+local found = redis.call('EXISTS', KEYS[1], KEYS[3])
+local kept = redis.call('PEXPIRETIME', KEYS[3])
+redis.call('UNLINK', KEYS[1], KEYS[3])
+if found == 0 then return 0 end
+local time = redis.call('TIME')
+if kept < 0 then kept = tonumber(time[1]) * 1000 + tonumber(ARGV[2]) end
+redis.call('SET', KEYS[2], ARGV[1], 'PXAT', string.format('%.0f', kept))
+return 1
+";
+
 /// Notes why a session ended by time. Keys: record, reason. Arguments: the reason, until when it is kept (ms). Answers
 /// 1 to the first.
 pub(super) const NOTE_END: &str = r"#!lua flags=allow-oom
@@ -69,15 +84,27 @@ redis.call('PEXPIREAT', KEYS[2], ARGV[3])
 return 1
 ";
 
+/// The next moment in the order of logins and revocations. Key: the last one. Arguments: by how much it is to be later at
+/// least (µs), and a moment that it must not be before. Answers it.
+///
+/// It is the server's time, unless that is earlier than the last one: a clock that was set back.
+pub(super) const ORDER: &str = r"#!lua flags=allow-oom
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local last = tonumber(redis.call('GET', KEYS[1]) or '0') or 0
+local order = string.format('%.0f', math.max(now, last + tonumber(ARGV[1]), tonumber(ARGV[2])))
+redis.call('SET', KEYS[1], order)
+return order
+";
+
 /// Raises a user's generation. Key: the user's standing. Arguments: the session that is to stay (or nothing) and the
-/// generation that it was made under. Answers the new standing.
+/// generation that it was made under; the moment of the revocation. Answers the new standing.
 ///
 /// The session stays exempt only if it is not over already: if its generation is the current one, or it was exempt
 /// before. A standing that cannot be read is replaced like an absent one, and exempts nobody: the new generation
 /// differs from it, which is all that ends the sessions made under it.
 pub(super) const RAISE_USER: &str = r"#!lua flags=allow-oom
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local now = tonumber(ARGV[3])
 local text = redis.call('GET', KEYS[1]) or '0'
 local old, exempt = string.match(text, '^(%d+)$'), ''
 if not old then old, exempt = string.match(text, '^(%d+)( [%w_-]+ %d+)$') end
@@ -89,14 +116,13 @@ return new
 ";
 
 /// Raises a tenant's generation, and changes its status where one is given. Keys: the tenant's standing, its note.
-/// Arguments: the status (or nothing), and the note without its time. Answers the new standing, and 0 if it stays as it
-/// was.
+/// Arguments: the status (or nothing), the note without its time, the moment of it. Answers the new standing, and 0 if it
+/// stays as it was.
 ///
 /// A standing that cannot be read may have been anything: only a new status mends it. The note says when the last word
 /// about the status was, also where that stayed active.
 pub(super) const RAISE_TENANT: &str = r"#!lua flags=allow-oom
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local now = tonumber(ARGV[3])
 local text = redis.call('GET', KEYS[1]) or '0'
 local old, status = string.match(text, '^(%d+)$'), 'active'
 if not old then old, status = string.match(text, '^(%d+) (%a+)$') end
