@@ -1,6 +1,7 @@
 //! `[upstream]` and `[upstreams.name]`: the backends.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -181,12 +182,25 @@ fn upstream(raw: &RawUpstream, problems: &mut Problems) -> Option<UpstreamConfig
 }
 
 fn spool(raw: &RawUpstream, problems: &mut Problems) -> SpoolSettings {
-    let default = SpoolSettings { dir: std::env::temp_dir(), above: 256 << 10, total: 4 << 30 };
-    let Some(raw) = raw.spool.get() else { return default };
-    SpoolSettings {
-        dir: raw.dir.parse_or(default.dir, problems, |text| file_path(text.trim_end_matches('/'))),
-        above: raw.above.parse_or(default.above, problems, memory_within(0..=16 << 20)),
-        total: raw.total.parse_or(default.total, problems, size_within(1 << 20..=1 << 50)),
+    // Not the folder for temporary files, which often is memory.
+    let default = SpoolSettings { dir: PathBuf::from("/var/tmp"), above: 256 << 10, total: 4 << 30 };
+    let Some(given) = raw.spool.get() else {
+        warn_of(&default, &raw.spool.place().child("dir"), problems);
+        return default;
+    };
+    let settings = SpoolSettings {
+        dir: given.dir.parse_or(default.dir, problems, |text| file_path(text.trim_end_matches('/'))),
+        above: given.above.parse_or(default.above, problems, memory_within(0..=16 << 20)),
+        total: given.total.parse_or(default.total, problems, size_within(1 << 20..=1 << 50)),
+    };
+    warn_of(&settings, given.dir.place(), problems);
+    settings
+}
+
+/// Nobody's first large upload should be what shows that there is no place for it.
+fn warn_of(settings: &SpoolSettings, place: &Place, problems: &mut Problems) {
+    if let Some(misgiving) = settings.misgiving() {
+        problems.warn(place, format!("{} {misgiving}", settings.dir.display()));
     }
 }
 

@@ -1,5 +1,7 @@
 //! Forwarding: the cleared request, the permit's identity, one upstream; the answer streams back.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, Entry, HeaderMap, HeaderValue, OccupiedEntry, VARY};
 use http::{Method, Request, Response};
@@ -99,7 +101,7 @@ pub(super) async fn send(
 ) -> Result<Response<UpstreamBody>, Failure> {
     let upstream = gateway.upstream(permit)?;
     let mut request = without_body(gateway, exchange, permit, upstream, &mut cleared)?;
-    fill(&mut request, gateway, upstream, cleared).await?;
+    fill(&mut request, gateway, upstream, exchange.client.get(), cleared).await?;
     let sent = begin_to_send(gateway, exchange).await?;
     let answer = upstream.peers.send_alone(tenant_of(permit), request).await;
     exchange.upstream_took(gateway.clock().monotonic().since(sent));
@@ -116,7 +118,7 @@ pub(super) async fn send_upgrade(
 ) -> Result<Switched, Failure> {
     let upstream = gateway.upstream(permit)?;
     let mut request = without_body(gateway, exchange, permit, upstream, &mut cleared)?;
-    fill(&mut request, gateway, upstream, cleared).await?;
+    fill(&mut request, gateway, upstream, exchange.client.get(), cleared).await?;
     upgrade.write(request.headers_mut());
     let sent = begin_to_send(gateway, exchange).await?;
     let answer = upstream.peers.send_upgrade(tenant_of(permit), request).await;
@@ -158,13 +160,14 @@ async fn fill(
     request: &mut Request<RequestBody>,
     gateway: &Gateway,
     upstream: &BoundUpstream,
+    client: IpAddr,
     cleared: Box<Cleared>,
 ) -> Result<(), Failure> {
     *request.body_mut() = match cleared.content {
         Content::Whole(bytes) if bytes.is_empty() => RequestBody::Empty,
         Content::Whole(bytes) => RequestBody::Full(bytes),
         Content::Client(incoming, _) if incoming.is_end_stream() => RequestBody::Empty,
-        Content::Client(incoming, begin) => Box::pin(client_body(gateway, incoming, begin, upstream)).await?,
+        Content::Client(incoming, begin) => Box::pin(client_body(gateway, incoming, begin, upstream, client)).await?,
     };
     Ok(())
 }
@@ -186,7 +189,7 @@ pub(super) async fn forward(
 ) -> Result<Response<UpstreamBody>, Failure> {
     let upstream = gateway.upstream(permit)?;
     let mut request = without_body(gateway, exchange, permit, upstream, &mut cleared)?;
-    fill(&mut request, gateway, upstream, cleared).await?;
+    fill(&mut request, gateway, upstream, exchange.client.get(), cleared).await?;
     let sent = begin_to_send(gateway, exchange).await?;
     let answer = upstream.peers.send_for(tenant_of(permit), request).await;
     exchange.upstream_took(gateway.clock().monotonic().since(sent));
@@ -222,12 +225,13 @@ async fn client_body(
     incoming: Cuttable<ClientBody>,
     begin: Begin,
     upstream: &BoundUpstream,
+    client: IpAddr,
 ) -> Result<RequestBody, Failure> {
     let limits = gateway.body_limits();
     match (upstream.body, begin) {
         (BodyMode::Stream, Begin::AsConfigured) => RequestBody::client(incoming, limits).map_err(Failure::Body),
         (BodyMode::ContentLength, _) | (_, Begin::WhenComplete) => {
-            upstream.spool.take(incoming, limits).await.map_err(body_failure)
+            upstream.spool.take(incoming, limits, client.into()).await.map_err(body_failure)
         }
     }
 }
@@ -236,7 +240,7 @@ fn body_failure(error: BodyError) -> Failure {
     match error {
         BodyError::Client(fault) => Failure::Body(fault),
         BodyError::NoRoom => Failure::Overloaded,
-        BodyError::Spool(error) => Failure::Internal(format!("a request body cannot be spooled: {error}")),
+        BodyError::Spool(error) => Failure::Spool(error.to_string()),
     }
 }
 

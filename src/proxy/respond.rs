@@ -53,6 +53,8 @@ pub(super) enum Failure {
     TooManyUnderWay,
     /// The operator's: the request came back from the upstream of this name.
     CameBack(Arc<str>),
+    /// Ours: the folder in which request bodies wait is full, missing or not to be written.
+    Spool(String),
     /// The tenant's membership could not be verified.
     TenantUnverified(String),
     /// Ours.
@@ -135,7 +137,7 @@ impl Failure {
             ),
             Self::Superseded => SESSION_REVOKED,
             Self::Store(_) => STORE_UNAVAILABLE,
-            Self::Overloaded => {
+            Self::Overloaded | Self::Spool(_) => {
                 told(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many uploads are under way. Please try again.")
             }
             Self::TooManyUnderWay => told(
@@ -178,6 +180,7 @@ impl Failure {
             Self::Refused(Refusal::BadRequest(_) | Refusal::HeadersTooLarge(_) | Refusal::BodyTooLarge)
                 | Self::Body(_)
                 | Self::Overloaded
+                | Self::Spool(_)
         )
     }
 
@@ -247,6 +250,7 @@ impl Failure {
                  itself; give it the backend's own address"
             ),
             Self::TooManyUnderWay => tracing::debug!(request_id, "there is no room for another exchange"),
+            Self::Spool(why) => tracing::error!(request_id, why, "a request body cannot be spooled"),
             Self::Internal(why) => tracing::error!(request_id, why, "internal error"),
             Self::Refused(_)
             | Self::Body(_)

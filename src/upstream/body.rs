@@ -16,10 +16,10 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use super::error::{BodyError, BodyFault};
+use super::room::Place;
 
 /// The largest piece in which a spooled body is read from its file.
 pub(super) const PIECE: usize = 64 * 1024;
@@ -172,13 +172,13 @@ pub struct SpooledBody {
     left: u64,
     piece: BytesMut,
     /// What the file takes of the room for files, until it is gone.
-    _room: Option<OwnedSemaphorePermit>,
+    _place: Place,
 }
 
 impl SpooledBody {
-    /// `file` stands at the body's first byte and holds `length` bytes from there.
-    pub(super) fn new(file: File, length: u64, room: Option<OwnedSemaphorePermit>) -> Self {
-        Self { file, left: length, piece: BytesMut::new(), _room: room }
+    /// `file` stands at the body's first byte and holds all of it.
+    pub(super) fn new(file: File, place: Place) -> Self {
+        Self { file, left: place.length(), piece: BytesMut::new(), _place: place }
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {

@@ -30,6 +30,7 @@ mod outbox;
 mod peer;
 mod pool;
 mod resolve;
+mod room;
 mod send;
 mod socket;
 mod spool;

@@ -7,31 +7,37 @@
 
 use std::error::Error;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Seek as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::Body;
-use tokio::fs::File;
-use tokio::io::{AsyncSeekExt, AsyncWriteExt};
+use rustix::fs::statfs;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::body::{BodyLimits, ClientBody, PIECE, RequestBody, SpooledBody};
 use super::error::{BodyError, BodyFault};
+use super::room::{Place, Room};
+use crate::network::Network;
 
 /// The memory that bodies take at most.
 const MEMORY: usize = 64 << 20;
 /// What any body may take of it although it is taken: slow ones must not keep others from logging in.
 const SMALL: usize = 16 << 10;
-/// In which amounts memory and files are set aside.
+/// In which amounts memory is set aside, and what of a body is gathered for its file when there is none left.
 const UNIT: usize = 4 * 1024;
-/// How long a body may take however little of it comes, and the bytes a second that it needs beyond that.
+/// How long a body may take however little of it comes.
 const UNHURRIED: Duration = Duration::from_secs(60);
+/// Bytes that buy a second more: of what waits in memory, and of what waits in files, which takes more from others.
 const LEAST_RATE: u64 = 256;
+const LEAST_RATE_IN_FILES: u64 = 1024;
+/// What `statfs` calls a file system whose files are memory (linux/magic.h): tmpfs and ramfs.
+const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
 /// Where bodies wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +48,19 @@ pub struct SpoolSettings {
     pub above: usize,
     /// The most bytes that all files take.
     pub total: u64,
+}
+
+impl SpoolSettings {
+    /// What an operator must know of the folder as it is now; `None` when bodies can wait there.
+    #[must_use]
+    pub fn misgiving(&self) -> Option<String> {
+        if let Err(error) = tempfile::tempfile_in(&self.dir) {
+            return Some(format!("takes no file, so that larger uploads are answered 503: {error}"));
+        }
+        let kind = statfs(&self.dir).ok().and_then(|found| u64::try_from(found.f_type).ok());
+        let in_memory = kind.is_some_and(|kind| IN_MEMORY.contains(&kind));
+        in_memory.then(|| String::from("is in memory (tmpfs), which uploads then fill; name a folder on a disk"))
+    }
 }
 
 /// Memory for bodies that come slowly or in pieces: so much in all, whoever sends them.
@@ -68,7 +87,7 @@ impl BodyMemory {
         let mut body = Arriving::new(body, limits)?;
         match self.fill(&mut body, SMALL, usize::MAX).await? {
             Taken::Whole(bytes) => Ok(bytes),
-            Taken::Beginning(_) => Err(BodyError::NoRoom),
+            Taken::Beginning(..) => Err(BodyError::NoRoom),
         }
     }
 
@@ -84,7 +103,7 @@ impl BodyMemory {
         loop {
             let length = memory.bytes.len() + piece.len();
             if length > above || (length > free && !memory.grow(piece.len(), &self.0)) {
-                return Ok(Taken::Beginning([memory.bytes.freeze(), piece]));
+                return Ok(Taken::Beginning(memory, piece));
             }
             memory.bytes.extend_from_slice(&piece);
             match body.next().await? {
@@ -100,16 +119,15 @@ impl BodyMemory {
 pub struct Spool {
     settings: SpoolSettings,
     memory: BodyMemory,
-    files: Arc<Semaphore>,
+    room: Arc<Room>,
 }
 
 impl Spool {
     /// A spool with nothing in it.
     #[must_use]
     pub fn new(settings: SpoolSettings) -> Self {
-        let files = usize::try_from(settings.total).unwrap_or(usize::MAX) / UNIT;
-        let files = Arc::new(Semaphore::new(files.min(Semaphore::MAX_PERMITS)));
-        Self { settings, memory: BodyMemory::default(), files }
+        let room = Arc::new(Room::new(settings.total));
+        Self { settings, memory: BodyMemory::default(), room }
     }
 
     /// Where it waits.
@@ -118,12 +136,13 @@ impl Spool {
         &self.settings
     }
 
-    /// Takes in `body` to its end. What comes back has an exact length.
+    /// Takes in `body`, which `client` sends, to its end. What comes back has an exact length.
     ///
     /// # Errors
     /// [`BodyError::Client`] when the body is too large, stalls, crawls or breaks off; [`BodyError::NoRoom`] when all
-    /// files are taken; [`BodyError::Spool`] when the file cannot be made or written.
-    pub async fn take<B>(&self, body: B, limits: BodyLimits) -> Result<RequestBody, BodyError>
+    /// files are taken, or the client's share of them, or when this body has to make room for a quicker one;
+    /// [`BodyError::Spool`] when the file cannot be made or written.
+    pub async fn take<B>(&self, body: B, limits: BodyLimits, client: Network) -> Result<RequestBody, BodyError>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -131,39 +150,74 @@ impl Spool {
         let mut body = Arriving::new(body, limits)?;
         match self.memory.fill(&mut body, 0, self.settings.above).await? {
             Taken::Whole(bytes) => Ok(RequestBody::Full(bytes)),
-            Taken::Beginning(beginning) => self.take_to_file(body, beginning).await,
+            Taken::Beginning(memory, piece) => {
+                let place = self.room.begin(client, limits.max_body);
+                self.take_to_file(body, place, memory, piece).await
+            }
         }
     }
 
-    async fn take_to_file(&self, mut body: Arriving, beginning: [Bytes; 2]) -> Result<RequestBody, BodyError> {
+    async fn take_to_file(
+        &self,
+        mut body: Arriving,
+        mut place: Place,
+        memory: InMemory,
+        piece: Bytes,
+    ) -> Result<RequestBody, BodyError> {
+        body.hurry();
+        place.grow(memory.bytes.len() + piece.len())?;
         let dir = self.settings.dir.clone();
-        let file = spawn_blocking(move || tempfile::tempfile_in(dir)).await.map_err(io::Error::other)??;
-        let mut file = File::from_std(file);
-        file.set_max_buf_size(PIECE);
-        let mut room = None;
-        let mut length = 0;
-        for piece in &beginning {
-            set_aside(&self.files, &mut room, length, piece.len()).ok_or(BodyError::NoRoom)?;
-            file.write_all(piece).await?;
-            length += piece.len();
+        let mut file = blocking(move || {
+            let mut file = tempfile::tempfile_in(dir)?;
+            file.write_all(&memory.bytes)?;
+            file.write_all(&piece)?;
+            Ok(file)
+        })
+        .await?;
+        // Each write waits for a thread of its own, so what comes in small pieces is gathered.
+        let mut room_to_gather = None;
+        let most = if set_aside(&self.memory.0, &mut room_to_gather, 0, PIECE).is_some() { PIECE } else { UNIT };
+        let mut gathered = Vec::new();
+        loop {
+            let piece = poll_fn(|context| match body.poll_next(context) {
+                Poll::Ready(piece) => Poll::Ready(piece.map_err(BodyError::Client)),
+                Poll::Pending => place.poll_notice(context).map(|()| Err(BodyError::NoRoom)),
+            });
+            let Some(piece) = piece.await? else { break };
+            place.grow(piece.len())?;
+            if gathered.len() + piece.len() <= most {
+                gathered.extend_from_slice(&piece);
+                continue;
+            }
+            (file, gathered) = blocking(move || {
+                file.write_all(&gathered)?;
+                file.write_all(&piece)?;
+                gathered.clear();
+                Ok((file, gathered))
+            })
+            .await?;
         }
-        drop(beginning);
-        while let Some(piece) = body.next().await? {
-            set_aside(&self.files, &mut room, length, piece.len()).ok_or(BodyError::NoRoom)?;
-            file.write_all(&piece).await?;
-            length += piece.len();
-        }
-        file.flush().await?;
-        file.rewind().await?;
-        Ok(RequestBody::Spooled(Box::new(SpooledBody::new(file, length as u64, room))))
+        let file = blocking(move || {
+            file.write_all(&gathered)?;
+            file.rewind()?;
+            Ok(file)
+        });
+        let file = tokio::fs::File::from_std(file.await?);
+        place.settle()?;
+        Ok(RequestBody::Spooled(Box::new(SpooledBody::new(file, place))))
     }
+}
+
+/// Work on a file, never on the async threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, BodyError> {
+    Ok(spawn_blocking(work).await.map_err(io::Error::other)??)
 }
 
 /// What was taken into memory.
 enum Taken {
     Whole(Bytes),
     /// There is more to come than memory may hold.
-    Beginning([Bytes; 2]),
+    Beginning(InMemory, Bytes),
 }
 
 /// Sets room aside for `more` bytes after `length` others; `None` when there is not as much.
@@ -198,11 +252,14 @@ impl AsRef<[u8]> for InMemory {
     }
 }
 
-/// A body that is on its way, and must not crawl.
+/// A body that is on its way, and must not crawl: it has so long, and what comes of it buys more time, but never much
+/// more. So one that came fast cannot live on that for hours.
 struct Arriving {
     body: ClientBody,
-    began: Instant,
-    seen: u64,
+    until: Instant,
+    /// The most time that it can have ahead: longer than any gap that it may leave.
+    ahead: Duration,
+    least_rate: u64,
 }
 
 impl Arriving {
@@ -211,16 +268,33 @@ impl Arriving {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        Ok(Self { body: ClientBody::new(body, limits)?, began: Instant::now(), seen: 0 })
+        Ok(Self {
+            body: ClientBody::new(body, limits)?,
+            until: Instant::now() + UNHURRIED,
+            ahead: UNHURRIED + limits.body_timeout,
+            least_rate: LEAST_RATE,
+        })
+    }
+
+    /// From now on it waits in a file.
+    const fn hurry(&mut self) {
+        self.least_rate = LEAST_RATE_IN_FILES;
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, BodyFault> {
-        let Some(piece) = poll_fn(|context| self.body.poll_piece(context)).await.transpose()? else { return Ok(None) };
-        self.seen += piece.len() as u64;
-        if self.began.elapsed() > UNHURRIED + Duration::from_secs(self.seen / LEAST_RATE) {
-            return Err(BodyFault::Stalled);
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>> {
+        let piece = ready!(self.body.poll_piece(context));
+        let Some(piece) = piece.transpose()? else { return Poll::Ready(Ok(None)) };
+        let now = Instant::now();
+        if now > self.until {
+            return Poll::Ready(Err(BodyFault::Stalled));
         }
-        Ok(Some(piece))
+        let bought = Duration::from_micros((piece.len() as u64).saturating_mul(1_000_000) / self.least_rate);
+        self.until = (self.until + bought).min(now + self.ahead);
+        Poll::Ready(Ok(Some(piece)))
     }
 
     fn is_over(&self) -> bool {

@@ -15,7 +15,7 @@ const COMPLETE: &str = include_str!("../../../config/gateway.toml");
 
 /// `Debug` shows every value, so equal texts are equal configurations.
 fn shown(config: &Config) -> String {
-    format!("{config:#?}").replace("/var/tmp", &std::env::temp_dir().display().to_string())
+    format!("{config:#?}")
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
+use crate::network::Network;
 
 fn limits(max_body: u64) -> BodyLimits {
     BodyLimits { max_body, ..NO_LIMITS }
@@ -165,6 +166,10 @@ async fn a_backend_that_does_not_read_holds_the_client_back() {
     assert!(taken < 16 << 20, "{taken} bytes were taken though nobody read them");
 }
 
+fn client(number: u8) -> Network {
+    std::net::IpAddr::from([192, 0, 2, number]).into()
+}
+
 fn spool_above(above: usize) -> Spool {
     Spool::new(SpoolSettings { dir: std::env::temp_dir(), above, total: 1 << 30 })
 }
@@ -180,7 +185,7 @@ async fn spooled(length: usize, above: usize) -> RequestBody {
     });
     let dir = tempfile::tempdir().unwrap();
     let spool = Spool::new(SpoolSettings { dir: dir.path().to_owned(), above, total: 1 << 30 });
-    let body = spool.take(body, NO_LIMITS).await.unwrap();
+    let body = spool.take(body, NO_LIMITS, client(1)).await.unwrap();
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the file has no name");
     body
 }
@@ -229,7 +234,7 @@ async fn spooling_keeps_to_the_limit_in_memory_and_in_the_file() {
     for above in [0, 3, 100] {
         let (sender, body) = Pieces::of_unknown_length();
         tokio::spawn(async move { while sender.send(piece("1234")).await.is_ok() {} });
-        let error = spool_above(above).take(body, limits(10)).await.unwrap_err();
+        let error = spool_above(above).take(body, limits(10), client(1)).await.unwrap_err();
         assert!(matches!(error, BodyError::Client(BodyFault::TooLarge)), "{error}");
     }
 }
@@ -239,8 +244,37 @@ async fn a_folder_that_is_not_there_is_our_fault_and_not_the_clients() {
     let (sender, body) = Pieces::of_unknown_length();
     tokio::spawn(async move { sender.send(piece("1234")).await });
     let spool = Spool::new(SpoolSettings { dir: "/nowhere/at/all".into(), above: 0, total: 1 << 30 });
-    let error = spool.take(body, NO_LIMITS).await.unwrap_err();
+    let misgiving = spool.settings().misgiving().expect("it is said beforehand");
+    assert!(misgiving.contains("takes no file"), "{misgiving}");
+    let error = spool.take(body, NO_LIMITS, client(1)).await.unwrap_err();
     assert!(matches!(error, BodyError::Spool(_)), "{error}");
+}
+
+#[test]
+fn a_spool_in_memory_is_said_beforehand_and_one_on_a_disk_is_fine() {
+    let of = |dir: &str| SpoolSettings { dir: dir.into(), above: 0, total: 1 << 30 }.misgiving();
+    assert!(of("/dev/shm").is_some_and(|misgiving| misgiving.contains("tmpfs")));
+    assert_eq!(of(env!("CARGO_MANIFEST_DIR")), None);
+}
+
+/// How long it takes to take in `count` pieces of one byte.
+async fn time_for_bytes(count: usize, above: usize) -> Duration {
+    let (sender, body) = Pieces::of_unknown_length();
+    tokio::spawn(async move {
+        for _ in 0..count {
+            sender.send(piece("1")).await.unwrap();
+        }
+    });
+    let began = tokio::time::Instant::now();
+    let body = spool_above(above).take(body, NO_LIMITS, client(1)).await.unwrap();
+    assert_eq!(body.size_hint().exact(), Some(count as u64));
+    began.elapsed()
+}
+
+#[tokio::test]
+async fn a_body_in_tiny_pieces_costs_its_file_no_write_each() {
+    let (in_memory, in_file) = (time_for_bytes(100_000, 1 << 20).await, time_for_bytes(100_000, 0).await);
+    assert!(in_file < 4 * in_memory, "{in_file:?} in a file, {in_memory:?} in memory");
 }
 
 #[tokio::test(start_paused = true)]
@@ -248,7 +282,7 @@ async fn spooling_gives_up_on_a_client_that_stalls() {
     let (_sender, body) = Pieces::of_unknown_length();
     let began = tokio::time::Instant::now();
     let limits = BodyLimits { body_timeout: 30 * SECOND, ..NO_LIMITS };
-    let error = spool_above(0).take(body, limits).await.unwrap_err();
+    let error = spool_above(0).take(body, limits, client(1)).await.unwrap_err();
     assert!(matches!(error, BodyError::Client(BodyFault::Stalled)), "{error}");
     assert_eq!(began.elapsed().as_secs(), 30);
 }
@@ -263,10 +297,70 @@ async fn spooling_gives_up_on_a_client_that_crawls() {
     });
     let began = tokio::time::Instant::now();
     let limits = BodyLimits { body_timeout: 30 * SECOND, ..NO_LIMITS };
-    let error = spool_above(1000).take(body, limits).await.unwrap_err();
+    let error = spool_above(1000).take(body, limits, client(1)).await.unwrap_err();
     assert!(matches!(error, BodyError::Client(BodyFault::Stalled)), "{error}");
     assert!((60..65).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     crawling.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_came_fast_cannot_drip_on_for_hours() {
+    let (sender, body) = Pieces::of_unknown_length();
+    let dripping = tokio::spawn(async move {
+        for _ in 0..150 {
+            sender.send(Ok(Frame::data(vec![0; 100_000].into()))).await.unwrap();
+        }
+        while sender.send(piece("1")).await.is_ok() {
+            tokio::time::sleep(SECOND).await;
+        }
+    });
+    let began = tokio::time::Instant::now();
+    let limits = BodyLimits { body_timeout: 30 * SECOND, ..NO_LIMITS };
+    let error = spool_above(1000).take(body, limits, client(1)).await.unwrap_err();
+    assert!(matches!(error, BodyError::Client(BodyFault::Stalled)), "{error}");
+    assert!((90..100).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    dripping.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_within_the_limit_is_forgiven_to_a_body_that_goes_on() {
+    let (sender, body) = Pieces::of_unknown_length();
+    tokio::spawn(async move {
+        for _ in 0..20 {
+            for _ in 0..30 {
+                sender.send(Ok(Frame::data(vec![0; 4000].into()))).await.unwrap();
+                tokio::time::sleep(SECOND).await;
+            }
+            tokio::time::sleep(25 * SECOND).await;
+        }
+    });
+    let limits = BodyLimits { body_timeout: 30 * SECOND, ..NO_LIMITS };
+    let body = spool_above(1000).take(body, limits, client(1)).await.unwrap();
+    assert_eq!(body.size_hint().exact(), Some(20 * 30 * 4000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_files_are_full_the_slowest_upload_goes_and_a_quick_one_is_taken() {
+    const TOTAL: u64 = 10_000_000;
+    let spool = Spool::new(SpoolSettings { dir: std::env::temp_dir(), above: 0, total: TOTAL });
+    let limits = BodyLimits { max_body: TOTAL, ..NO_LIMITS };
+    let (dripping, body) = Pieces::of_unknown_length();
+    tokio::spawn(async move {
+        dripping.send(Ok(Frame::data(vec![0; 6_000_000].into()))).await.unwrap();
+        while dripping.send(Ok(Frame::data(vec![0; 2000].into()))).await.is_ok() {
+            tokio::time::sleep(SECOND).await;
+        }
+    });
+    let slow = spool.take(body, limits, client(1));
+    let quick = async {
+        tokio::time::sleep(40 * SECOND).await;
+        let (sender, body) = Pieces::of_unknown_length();
+        tokio::spawn(async move { sender.send(Ok(Frame::data(vec![0; 8_000_000].into()))).await });
+        spool.take(body, limits, client(2)).await
+    };
+    let (slow, quick) = tokio::join!(slow, quick);
+    assert!(matches!(slow.unwrap_err(), BodyError::NoRoom));
+    assert_eq!(quick.unwrap().size_hint().exact(), Some(8_000_000));
 }
 
 #[tokio::test]
@@ -276,7 +370,7 @@ async fn what_waits_in_files_is_bounded_and_gives_its_room_back() {
     let upload = |length: usize| {
         let (sender, body) = Pieces::of_unknown_length();
         tokio::spawn(async move { sender.send(Ok(Frame::data(vec![0; length].into()))).await });
-        spool.take(body, NO_LIMITS)
+        spool.take(body, NO_LIMITS, client(1))
     };
     let first = upload(TOTAL / 2).await.unwrap();
     assert!(matches!(upload(TOTAL).await.unwrap_err(), BodyError::NoRoom));

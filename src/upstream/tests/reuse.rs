@@ -229,7 +229,7 @@ fn an_upstream_and_its_answers_can_go_to_any_task() {
     drop(any_task(async move { upstream.send(get("/")).await }));
     drop(any_task(async move {
         Spool::new(SpoolSettings { dir: "/".into(), above: 0, total: 0 })
-            .take(Pieces::of_length(1).1, NO_LIMITS)
+            .take(Pieces::of_length(1).1, NO_LIMITS, std::net::IpAddr::from([127, 0, 0, 1]).into())
             .await
             .is_ok()
     }));
