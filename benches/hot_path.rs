@@ -79,6 +79,7 @@ fn route() -> Route {
         authorization: Authorization::Pass,
         upstream: "default".into(),
         mode: IdentityMode::Enforce,
+        upgrade: Vec::new(),
     }
 }
 

@@ -55,11 +55,18 @@ fn hyper_sees(bytes: &[u8]) -> Seen {
     seen.lock().expect("not poisoned").clone()
 }
 
-fn verdicts(bytes: &[u8]) -> (Vec<Result<(), Refusal>>, Phase, bool) {
+/// What the machine says of the bytes, and the bytes as hyper is to read them.
+fn judged(bytes: &[u8]) -> (Vec<Result<(), Refusal>>, Phase, bool, Vec<u8>) {
     let mut framing = RequestFraming::new(HeadLimits { bytes: 4096, count: 20 });
     framing.feed(bytes);
     let verdicts = std::iter::from_fn(|| framing.take_verdict()).collect();
-    (verdicts, framing.phase(), framing.broken_body())
+    let read = framing.take_repairs().apply(&[], bytes);
+    (verdicts, framing.phase(), framing.broken_body(), read)
+}
+
+fn verdicts(bytes: &[u8]) -> (Vec<Result<(), Refusal>>, Phase, bool) {
+    let (verdicts, phase, broken, _) = judged(bytes);
+    (verdicts, phase, broken)
 }
 
 #[test]
@@ -69,7 +76,6 @@ fn what_hyper_would_have_let_pass_is_refused_at_the_request_where_it_stands() {
             "both framings",
             "POST /1 HTTP/1.1\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /2 HTTP/1.1\r\n\r\n",
         ),
-        ("two equal lengths", "POST /1 HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx"),
         ("two codings", "POST /1 HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
         ("bare LF", "GET /1 HTTP/1.1\nHost: a\n\n"),
         ("a bare LF that hides a header", "GET /1 HTTP/1.1\r\nX: a\nX-Customer-ID: 2\r\n\r\n"),
@@ -91,6 +97,7 @@ fn requests() -> impl Strategy<Value = String> {
         4 => Just("POST /@ HTTP/1.1\r\n"),
         1 => Just("\r\nGET /@ HTTP/1.1\r\n"),
         1 => Just("GET /@#x HTTP/1.1\r\n"),
+        2 => Just("POST /@/{\"<\u{e4}>`\"}?|^<>\u{e4} HTTP/1.1\r\n"),
         1 => Just("GET /@ HTTP/1.1\n"),
     ];
     let headers = prop_oneof![
@@ -99,7 +106,9 @@ fn requests() -> impl Strategy<Value = String> {
         4 => Just("Content-Length: 24\r\n"),
         4 => Just("Transfer-Encoding: chunked\r\n"),
         1 => Just("Transfer-Encoding: CHUNKED\r\nContent-Length: 24\r\n"),
-        1 => Just("Content-Length: 24\r\nContent-Length: 24\r\n"),
+        2 => Just("Content-Length: 24\r\nContent-Length: 24\r\n"),
+        2 => Just("Content-Length: 024, 24\r\n"),
+        1 => Just("Content-Length: 24, 25\r\n"),
         1 => Just("X: a\nContent-Length: 24\r\n"),
         1 => Just("X : a\r\n"),
         1 => Just("X: a\r\n b\r\n"),
@@ -126,8 +135,8 @@ proptest! {
 
     #[test]
     fn the_machine_and_hyper_are_never_out_of_step(stream in requests()) {
-        let seen = hyper_sees(stream.as_bytes());
-        let (verdicts, phase, broken) = verdicts(stream.as_bytes());
+        let (verdicts, phase, broken, read) = judged(stream.as_bytes());
+        let seen = hyper_sees(&read);
         let accepted = verdicts.iter().filter(|verdict| verdict.is_ok()).count();
         if phase == Phase::Refused {
             // hyper may go on behind a refusal, or stop before; the gateway closes there.

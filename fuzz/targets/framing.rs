@@ -70,6 +70,23 @@ fn first_request_ends_where_a_plain_reader_says(data: &[u8]) {
     }
 }
 
+/// An accepted head with its target percent-encoded as browsers do it.
+fn repaired(head: &[u8]) -> Vec<u8> {
+    let end = head.iter().position(|byte| *byte == b'\n').unwrap_or(head.len());
+    let (line, rest) = head.split_at(end);
+    let mut text: Vec<u8> = Vec::new();
+    for byte in line {
+        match byte {
+            b'"' | b'<' | b'>' | b'\\' | b'`' | b'{' | b'|' | b'}' | 0x80.. => {
+                text.extend(format!("%{byte:02X}").bytes());
+            }
+            _ => text.push(*byte),
+        }
+    }
+    text.extend_from_slice(rest);
+    text
+}
+
 #[derive(Clone, Copy)]
 enum Body {
     Length(usize),
@@ -82,6 +99,8 @@ fn plain_head(head: &[u8]) -> Body {
     while let Some(rest) = head.strip_prefix(b"\r\n") {
         head = rest;
     }
+    // The target as a browser would have written it; nothing else of the line is another one's to read.
+    let head = &repaired(head);
     let mut slots = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut slots);
     let parsed = request.parse(head).expect("what is accepted is HTTP");
@@ -98,10 +117,17 @@ fn plain_head(head: &[u8]) -> Body {
     let (lengths, codings) = (values("content-length"), values("transfer-encoding"));
     match (lengths.as_slice(), codings.as_slice()) {
         ([], []) => Body::Length(0),
-        ([length], []) => {
-            assert!(length.iter().all(u8::is_ascii_digit), "{}", length.escape_ascii());
-            let length = std::str::from_utf8(length).expect("digits").parse::<u64>().expect("a length");
-            Body::Length(usize::try_from(length).expect("64 bits"))
+        (lengths, []) => {
+            // However often it is said, it is one number.
+            let said: Vec<&[u8]> = lengths.iter().flat_map(|line| line.split(|byte| *byte == b',')).collect();
+            let number = |digits: &&[u8]| {
+                let digits = digits.trim_ascii();
+                assert!(!digits.is_empty() && digits.iter().all(u8::is_ascii_digit), "{}", digits.escape_ascii());
+                std::str::from_utf8(digits).expect("digits").parse::<u64>().expect("a length")
+            };
+            let numbers: Vec<u64> = said.iter().map(number).collect();
+            assert!(numbers.iter().all(|number| *number == numbers[0]), "{numbers:?}");
+            Body::Length(usize::try_from(numbers[0]).expect("64 bits"))
         }
         ([], [coding]) => {
             assert!(coding.eq_ignore_ascii_case(b"chunked"), "{}", coding.escape_ascii());

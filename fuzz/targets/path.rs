@@ -4,6 +4,13 @@ use http::Uri;
 use percent_encoding::percent_decode_str;
 use session_gateway::http::Target;
 
+fn encoded(byte: u8) -> String {
+    match byte {
+        b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | 0x80.. => format!("%{byte:02X}"),
+        _ => char::from(byte).to_string(),
+    }
+}
+
 pub fn check(data: &[u8]) {
     let Ok(raw) = std::str::from_utf8(data) else { return };
     let parsed = Target::parse(raw);
@@ -18,7 +25,8 @@ pub fn check(data: &[u8]) {
     assert_eq!(again.as_ref(), Ok(&target), "normalising twice changes nothing");
 
     let (path, query) = raw.split_once('?').map_or((raw, None), |(path, query)| (path, Some(query)));
-    assert_eq!(target.query(), query, "the query passes byte for byte");
+    let encoded = query.map(|query| query.bytes().map(encoded).collect::<String>());
+    assert_eq!(target.query(), encoded.as_deref(), "the query passes byte for byte, but for what no URI may hold");
     assert!(target.path().starts_with('/') && !target.path().contains("//"), "{}", target.path());
     assert!(target.as_str().bytes().all(|byte| byte.is_ascii_graphic()), "{}", target.as_str());
     let lower = target.path().to_ascii_lowercase();

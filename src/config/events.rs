@@ -4,7 +4,7 @@ use super::error::{Place, Problems};
 use super::paths::OwnPath;
 use super::raw::RawEvent;
 use super::reader::Spot;
-use super::routes::role;
+use super::routes::{not_forwarded, role};
 use super::server::each;
 use super::session::{pattern, pointer};
 use super::value::{Parsed, choice, did_you_mean, quoted};
@@ -46,6 +46,7 @@ struct Match {
 
 pub(super) fn events(
     raw: &[Spot<RawEvent>],
+    further: &[http::Method],
     routes: &RouteTable,
     own_paths: &[OwnPath],
     problems: &mut Problems,
@@ -53,14 +54,14 @@ pub(super) fn events(
     let mut table = EventTable::default();
     let mut lines: Vec<(String, usize)> = Vec::new();
     for Spot { value: raw, .. } in raw {
-        let matched = raw.pattern.require(problems, EXAMPLE, |text| matched(text));
+        let matched = raw.pattern.require(problems, EXAMPLE, |text| matched(text, further));
         let event = event(raw, matched.as_ref(), problems);
         let Some(matched) = matched else { continue };
         report_without_session(&matched, raw, routes, own_paths, problems);
         if crate::http::is_safe(&matched.method) {
             problems.warn(raw.pattern.place(), "can be called by a link on any page; use a method that changes things");
         }
-        if let Err(overlap) = table.add(matched.methods, &matched.pattern, event) {
+        if let Err(overlap) = table.add(&matched.methods, &matched.pattern, event) {
             let line = lines.iter().find(|(name, _)| *name == *overlap.other).map_or(0, |(_, line)| *line);
             let message = format!(
                 "\"{}\" is the same as `{}` in line {line}, for the same method; merge the two events",
@@ -74,13 +75,10 @@ pub(super) fn events(
 }
 
 /// A method and a pattern.
-fn matched(text: &str) -> Parsed<Match> {
+fn matched(text: &str, further: &[http::Method]) -> Parsed<Match> {
     let without = || format!("{} has no method; write it as \"DELETE /admin/organizations/{{tenant}}\"", quoted(text));
     let (method, path) = text.split_once(' ').ok_or_else(without)?;
-    let methods = MethodSet::NONE.with(method).ok_or_else(|| {
-        let known = "GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS";
-        format!("{} is not a method that is forwarded; begin with {known}", quoted(method))
-    })?;
+    let methods = MethodSet::NONE.with(method, further).ok_or_else(|| not_forwarded(method))?;
     let method = http::Method::from_bytes(method.as_bytes()).map_err(|_| without())?;
     Ok(Match { name: text.to_owned(), method, methods, pattern: pattern(path)? })
 }

@@ -235,11 +235,12 @@ fn assemble(raw: RawConfig, source: &Source<'_>, problems: &mut Problems) -> Opt
     paths::report_conflicts(&own_paths, problems);
     // A wrong date has been reported by its own section.
     let compat_until = raw_identity.compat_until.get().and_then(|DateText(text)| identity::date(text).ok());
-    let defaults = Defaults { mode, identity: identity.mode, compat_until };
+    let further_methods = server.as_ref().map_or(&[][..], |server| &server.further_methods);
+    let defaults = Defaults { mode, further_methods, identity: identity.mode, compat_until };
     let raw_routes = raw.routes.get().map_or(&[][..], Vec::as_slice);
     let routes = routes::routes(raw_routes, &own_paths, &defaults, &upstreams, problems);
     let raw_events = raw.events.get().map_or(&[][..], Vec::as_slice);
-    let events = events::events(raw_events, &routes, &own_paths, problems);
+    let events = events::events(raw_events, further_methods, &routes, &own_paths, problems);
     let tenants =
         if raw.tenants.is_given() { tenants::tenants(&raw.tenants.table(), login.as_ref(), problems) } else { None };
     let traffic = server.as_ref().map_or(&[][..], |server| &server.listen);

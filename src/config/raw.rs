@@ -46,6 +46,7 @@ tables! {
         proxy_protocol: String,
         tls: TableOrList<RawCertificate>,
         allow_headers: List,
+        methods: List,
         max_body: String,
         max_header: String,
         max_headers: u64,
@@ -200,6 +201,7 @@ tables! {
         upstream: String,
         mode: String,
         compat_until: DateText,
+        upgrade: List,
     }
 
     /// `[[events]]`

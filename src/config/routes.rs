@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::Method;
+
 use super::Mode;
 use super::error::{Place, Problems};
 use super::identity::{Until, identity_mode};
@@ -14,12 +16,15 @@ use super::table::Field;
 use super::upstream::Upstreams;
 use super::value::{Parsed, choice, did_you_mean, quoted};
 use crate::clock::WallTime;
+use crate::http::{ProtocolName, USUAL_METHODS};
 use crate::policy::{Auth, Authorization, IdentityMode, MethodSet, PathPattern, PatternTree, Route, RouteTable};
 use crate::session::Role;
 
 /// What holds for a route that does not say otherwise.
-pub(super) struct Defaults {
+pub(super) struct Defaults<'a> {
     pub(super) mode: Mode,
+    /// `server.methods`
+    pub(super) further_methods: &'a [Method],
     pub(super) identity: IdentityMode,
     /// `identity.compat_until`
     pub(super) compat_until: Option<WallTime>,
@@ -39,7 +44,7 @@ struct Explicit {
 pub(super) fn routes(
     raw: &[Spot<RawRoute>],
     own_paths: &[OwnPath],
-    defaults: &Defaults,
+    defaults: &Defaults<'_>,
     upstreams: &Upstreams,
     problems: &mut Problems,
 ) -> RouteTable {
@@ -49,7 +54,7 @@ pub(super) fn routes(
     for Explicit { patterns, methods, route } in &explicit {
         for Spot { value: pattern, .. } in patterns {
             // An overlap has been reported with both lines already.
-            let _ = table.add(pattern, *methods, Route { pattern: pattern.as_str().into(), ..route.clone() });
+            let _ = table.add(pattern, methods.clone(), Route { pattern: pattern.as_str().into(), ..route.clone() });
         }
     }
     add_implicit(&mut table, own_paths);
@@ -58,13 +63,13 @@ pub(super) fn routes(
     table
 }
 
-fn route(spot: &Spot<RawRoute>, defaults: &Defaults, upstreams: &Upstreams, problems: &mut Problems) -> Explicit {
+fn route(spot: &Spot<RawRoute>, defaults: &Defaults<'_>, upstreams: &Upstreams, problems: &mut Problems) -> Explicit {
     let raw = &spot.value;
     let words = [("required", Auth::Required), ("optional", Auth::Optional), ("public", Auth::Public)];
     let auth = raw.auth.parse_or(Auth::Required, problems, choice(&words));
     let roles = each(&raw.roles, problems, role);
-    let methods = methods(&raw.methods, problems);
-    report_unchecked_roles(&raw.roles, auth, methods, problems);
+    let methods = methods(&raw.methods, defaults.further_methods, problems);
+    report_unchecked_roles(&raw.roles, auth, &methods, problems);
     let passing = [("pass", Authorization::Pass), ("drop", Authorization::Drop)];
     let authorization = raw.authorization.parse_or(Authorization::Pass, problems, choice(&passing));
     let csrf = raw.csrf.parse_or(true, problems, choice(&[("on", true), ("off", false)]));
@@ -72,20 +77,23 @@ fn route(spot: &Spot<RawRoute>, defaults: &Defaults, upstreams: &Upstreams, prob
     let mode = identity_mode(&raw.mode, defaults.identity, &until, defaults.mode, problems);
     report_useless_date(&raw.compat_until, mode, problems);
     let upstream = upstream(&raw.upstream, spot, upstreams, problems);
+    let upgrade = each(&raw.upgrade, problems, |name| {
+        ProtocolName::parse(name).map_err(|error| format!("{} {error}", quoted(name)))
+    });
     Explicit {
         patterns: patterns(raw, problems),
         methods,
-        route: Route { pattern: Arc::from(""), auth, roles, csrf, authorization, upstream, mode },
+        route: Route { pattern: Arc::from(""), auth, roles, csrf, authorization, upstream, mode, upgrade },
     }
 }
 
 /// On a public route roles hold only for the methods that it does not list.
-fn report_unchecked_roles(field: &Field<Vec<Spot<String>>>, auth: Auth, methods: MethodSet, problems: &mut Problems) {
+fn report_unchecked_roles(field: &Field<Vec<Spot<String>>>, auth: Auth, methods: &MethodSet, problems: &mut Problems) {
     if field.get().is_none_or(Vec::is_empty) {
         return;
     }
     match auth {
-        Auth::Public if methods == MethodSet::ALL => {
+        Auth::Public if *methods == MethodSet::ALL => {
             let message = "needs `auth = \"required\"`: nobody's role is checked on a public route";
             problems.error(field.place(), message);
         }
@@ -117,17 +125,23 @@ fn patterns(raw: &RawRoute, problems: &mut Problems) -> Vec<Spot<PathPattern>> {
     patterns
 }
 
-fn methods(field: &Field<Vec<Spot<String>>>, problems: &mut Problems) -> MethodSet {
+fn methods(field: &Field<Vec<Spot<String>>>, further: &[Method], problems: &mut Problems) -> MethodSet {
     let parsed = each(field, problems, |text| {
-        MethodSet::NONE.with(text).map(|_| text.to_owned()).ok_or_else(|| {
-            let known = "GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS";
-            format!("{} is not a method that is forwarded; write {known}", quoted(text))
-        })
+        MethodSet::NONE.with(text, further).map(|_| text.to_owned()).ok_or_else(|| not_forwarded(text))
     });
     if parsed.is_empty() {
         return MethodSet::ALL;
     }
-    parsed.iter().fold(MethodSet::NONE, |set, name| set.with(name).unwrap_or(set))
+    parsed.iter().fold(MethodSet::NONE, |set, name| set.clone().with(name, further).unwrap_or(set))
+}
+
+/// What is said of a method that does not pass.
+pub(super) fn not_forwarded(method: &str) -> String {
+    format!(
+        "{} is not a method that is forwarded; write {}, or name it in `server.methods`",
+        quoted(method),
+        USUAL_METHODS.join(", ")
+    )
 }
 
 pub(super) fn role(text: &str) -> Parsed<Role> {
@@ -158,7 +172,7 @@ fn upstream(field: &Field<String>, spot: &Spot<RawRoute>, upstreams: &Upstreams,
 
 /// The route of what no pattern matches. Without a default upstream its requests go where those of `/*` go, which must
 /// then be there.
-fn unmatched(explicit: &[Explicit], defaults: &Defaults, upstreams: &Upstreams, problems: &mut Problems) -> Route {
+fn unmatched(explicit: &[Explicit], defaults: &Defaults<'_>, upstreams: &Upstreams, problems: &mut Problems) -> Route {
     let catches_all = |route: &&Explicit| route.patterns.iter().any(|spot| spot.value.as_str() == CATCH_ALL);
     let catch_all = explicit.iter().find(catches_all).map(|explicit| explicit.route.upstream.clone());
     if upstreams.fallback().is_none() && catch_all.is_none() && !upstreams.names().is_empty() {
@@ -174,6 +188,7 @@ fn unmatched(explicit: &[Explicit], defaults: &Defaults, upstreams: &Upstreams, 
         authorization: Authorization::Pass,
         upstream: upstreams.fallback().or(catch_all).unwrap_or_default(),
         mode: defaults.identity,
+        upgrade: Vec::new(),
     }
 }
 
@@ -182,7 +197,7 @@ fn report_overlaps(explicit: &[Explicit], problems: &mut Problems) {
     for Explicit { patterns, methods, .. } in explicit {
         for Spot { place, value: pattern } in patterns {
             let entries = seen.entry(pattern);
-            if let Some((_, other)) = entries.iter().find(|(other, _)| other.overlaps(*methods)) {
+            if let Some((_, other)) = entries.iter().find(|(other, _)| other.overlaps(methods)) {
                 let message = format!(
                     "\"{pattern}\" is the same as `{}` in line {}, for the same methods; merge the two routes or give \
                      each its own methods",
@@ -190,7 +205,7 @@ fn report_overlaps(explicit: &[Explicit], problems: &mut Problems) {
                 );
                 problems.error(place, message);
             }
-            entries.push((*methods, place.clone()));
+            entries.push((methods.clone(), place.clone()));
         }
     }
 }
@@ -202,12 +217,13 @@ fn add_implicit(table: &mut RouteTable, own_paths: &[OwnPath]) {
         .iter()
         .filter(|own| own.is_public())
         .map(|own| {
-            let covering = table.pick(&http::Method::POST, &own.segments(), own.ends_in_slash());
+            let covering = table.pick(&Method::POST, &own.segments(), own.ends_in_slash());
             let route = Route {
                 pattern: own.pattern.as_str().into(),
                 auth: Auth::Public,
                 roles: Vec::new(),
                 csrf: true,
+                upgrade: Vec::new(),
                 ..covering.as_ref().clone()
             };
             (&own.pattern, route)

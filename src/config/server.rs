@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 use ipnet::IpNet;
 
 use super::admin::collide;
@@ -13,7 +13,7 @@ use super::reader::{OneOrMany, Spot};
 use super::table::Field;
 use super::tls::{TlsConfig, tls};
 use super::value::{Parsed, choice, count_within, duration_within, header_name, memory_within, quoted, size_within};
-use crate::http::{AllowedHosts, Origin, RequestHost, Scheme};
+use crate::http::{AllowedHosts, Origin, RequestHost, Scheme, further_method};
 
 /// How strict the gateway is with its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub struct ServerConfig {
     pub tls: Option<TlsConfig>,
     /// Headers that are let through although they are on the list of those always removed.
     pub allow_headers: Vec<HeaderName>,
+    /// Methods that are let through beside the usual ones.
+    pub further_methods: Vec<Method>,
     /// The largest request body, in bytes.
     pub max_body: u64,
     /// The largest request head, in bytes.
@@ -103,6 +105,8 @@ pub(super) fn server(raw: &RawServer, mode: Mode, problems: &mut Problems) -> Op
     let trusted_proxies = trusted_proxies(&raw.trusted_proxies, problems);
     let proxy_protocol = proxy_protocol(&raw.proxy_protocol, &raw.trusted_proxies, problems);
     let allow_headers = each(&raw.allow_headers, problems, header_name);
+    let further_methods =
+        each(&raw.methods, problems, |name| further_method(name).map_err(|error| format!("{} {error}", quoted(name))));
     let max_connections = raw.max_connections.parse(problems, count_within(1..=1_000_000));
     let per_address = raw.max_connections_per_address.parse_or(512, problems, count_within(1..=1_000_000));
     let client_keepalive = raw.client_keepalive.parse_or(SECOND * 75, problems, duration_within(SECOND..=HOUR));
@@ -128,6 +132,7 @@ pub(super) fn server(raw: &RawServer, mode: Mode, problems: &mut Problems) -> Op
         proxy_protocol,
         tls: tls(&raw.tls, problems),
         allow_headers,
+        further_methods,
         public_url: public_url?,
         hosts: hosts?,
     })

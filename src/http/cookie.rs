@@ -58,12 +58,20 @@ impl GatewayCookieName {
         if self.is_imitated_by(piece) { Piece::Imitation } else { Piece::Other }
     }
 
+    /// Old readers end a cookie at a comma, too.
+    fn is_behind_a_comma_of(&self, piece: &[u8]) -> bool {
+        piece.split(|byte| *byte == b',').any(|part| self.is_imitated_by(part))
+    }
+
     /// Whether some reader could take the piece for our cookie: in any case, in quotes, without a name
     /// (`=__Host-session=v` is stored under no name and comes back as `__Host-session=v`), or with white space or
     /// other bytes around the name that a `strip()` or a wrong decoding takes away.
     fn is_imitated_by(&self, piece: &[u8]) -> bool {
         if piece.len() < self.0.len() {
             return false;
+        }
+        if memchr::memchr(b',', piece).is_some() {
+            return self.is_behind_a_comma_of(piece);
         }
         let is_noise = |byte: &u8| !byte.is_ascii_graphic() || matches!(byte, b'"' | b'\'' | b'\\' | b'=' | b',');
         let start = piece.iter().position(|byte| !is_noise(byte)).unwrap_or(piece.len());

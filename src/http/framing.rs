@@ -6,17 +6,22 @@
 //! closed. This machine accepts a subset of what hyper accepts and ends each accepted head and body on the same byte;
 //! `framing/tests.rs` holds that against hyper's own parser.
 //!
-//! It must never repair anything, and it must never allocate for a head that comes in one read.
+//! It repairs nothing that is ambiguous. What has one meaning and is written in a way that hyper or a backend would not
+//! take (a raw `{` in the target, `Content-Length: 05`) is said to be read in another spelling, line by line: see
+//! [`Repairs`]. It must never allocate for a plain head that comes in one read.
 
 mod chunked;
 mod head;
+mod repair;
 #[cfg(test)]
 mod tests;
 
 use chunked::ChunkedBody;
 use head::{BodyKind, Head};
+pub use repair::Repairs;
 
 use super::Refusal;
+use super::refusal::HeadLimit;
 
 /// Empty lines that may stand before a request line (RFC 9112 section 2.2 asks for at least one: old clients send one
 /// after a POST).
@@ -59,8 +64,8 @@ enum State {
     Refused,
 }
 
-/// The state of one client connection. Feed it every byte that was read, in order, before hyper gets it; then hyper
-/// calls the service once for each head, and the service takes one verdict.
+/// The state of one client connection. Feed it every byte that was read, in order, before hyper gets it, and give hyper
+/// what its [`Repairs`] make of them; then hyper calls the service once for each head, and the service takes one verdict.
 ///
 /// No verdict where one is due means that the two disagree: the caller refuses and closes. After a request that asks for
 /// another protocol it takes nothing ([`Phase::Held`]) until [`resume`](Self::resume) says that the connection stayed
@@ -75,6 +80,9 @@ pub struct RequestFraming {
     accepted: usize,
     refusal: Option<Refusal>,
     broken_body: bool,
+    repairs: Repairs,
+    /// The bytes of the present feed.
+    fed: usize,
 }
 
 impl RequestFraming {
@@ -88,12 +96,15 @@ impl RequestFraming {
             accepted: 0,
             refusal: None,
             broken_body: false,
+            repairs: Repairs::none(),
+            fed: 0,
         }
     }
 
     /// Takes the next bytes of the connection, cut anywhere. What it returns was not taken: see [`Phase::Held`].
     pub fn feed<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut rest = bytes;
+        self.fed = bytes.len();
         while !rest.is_empty() {
             rest = match &mut self.state {
                 State::BeforeHead { .. } | State::Head(_) => self.feed_head(rest),
@@ -121,6 +132,21 @@ impl RequestFraming {
             };
         }
         &[]
+    }
+
+    /// How lines that ended in the last feed are to be read, where that is not as they stand.
+    pub fn take_repairs(&mut self) -> Repairs {
+        std::mem::take(&mut self.repairs)
+    }
+
+    /// How many of the last bytes belong to a head whose end has not come, as they are to be read.
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        match &self.state {
+            State::BeforeHead { .. } => self.partial.len(),
+            State::Head(head) => head.bytes() + self.partial.len(),
+            _ => 0,
+        }
     }
 
     /// Goes on after [`Phase::Held`]: the answer was no switch, and what follows is the next request.
@@ -184,19 +210,20 @@ impl RequestFraming {
             None => (bytes, &[][..], false),
         };
         if used + self.partial.len() + piece.len() > self.limits.bytes {
-            self.refuse(Refusal::HeadersTooLarge("The request line and headers are longer than this server allows."));
+            self.refuse(Refusal::HeadersTooLarge(HeadLimit::Bytes));
             return &[];
         }
         if !complete {
             self.partial.extend_from_slice(piece);
             return after;
         }
+        let end = self.fed - after.len();
         let outcome = if self.partial.is_empty() {
-            self.line(piece)
+            self.line(piece, end)
         } else {
             let mut line = std::mem::take(&mut self.partial);
             line.extend_from_slice(piece);
-            let outcome = self.line(&line);
+            let outcome = self.line(&line, end);
             line.clear();
             self.partial = line; // its room is kept for the next split line
             outcome
@@ -210,9 +237,10 @@ impl RequestFraming {
         }
     }
 
-    /// Judges one whole line, line end included.
-    fn line(&mut self, line: &[u8]) -> Result<(), Refusal> {
+    /// Judges one whole line, line end included, which ends there in what was fed.
+    fn line(&mut self, line: &[u8], end: usize) -> Result<(), Refusal> {
         let content = head::without_line_end(line)?;
+        let mut repaired = None;
         match &mut self.state {
             State::BeforeHead { empty_lines } if content.is_empty() => {
                 *empty_lines += 1;
@@ -220,7 +248,11 @@ impl RequestFraming {
                     return Err(Refusal::BadRequest("There are too many empty lines before the request line."));
                 }
             }
-            State::BeforeHead { .. } => self.state = State::Head(Head::of_request_line(content, line.len())?),
+            State::BeforeHead { .. } => {
+                let head;
+                (head, repaired) = Head::of_request_line(content, line.len())?;
+                self.state = State::Head(head);
+            }
             State::Head(head) if content.is_empty() => {
                 let next = match head.end() {
                     BodyKind::None if head.may_switch() => State::Held,
@@ -231,8 +263,15 @@ impl RequestFraming {
                 self.state = next;
                 self.accepted += 1;
             }
-            State::Head(head) => head.header_line(content, line.len(), self.limits.count)?,
+            State::Head(head) => repaired = head.header_line(content, line.len(), self.limits.count)?,
             State::Length(_) | State::Chunked(_) | State::Held | State::Refused => {}
+        }
+        if let Some(repaired) = repaired {
+            // Encoding makes a target longer.
+            if self.unfinished() > self.limits.bytes {
+                return Err(Refusal::HeadersTooLarge(HeadLimit::Bytes));
+            }
+            self.repairs.add(end, line.len(), repaired);
         }
         Ok(())
     }

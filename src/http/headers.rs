@@ -361,6 +361,7 @@ fn is_hop_by_hop(name: &str) -> bool {
             | "trailer"
             | "transfer-encoding"
             | "upgrade"
+            | "http2-settings"
             | "x-gateway-via"
     )
 }

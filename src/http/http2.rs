@@ -9,6 +9,7 @@
 use ::http::header::{self, HeaderMap, HeaderName};
 use ::http::{Method, Uri};
 
+use super::refusal::HeadLimit;
 use super::{HeadLimits, Refusal, RequestHost, request_host};
 
 /// Section 8.2.2: these are about a connection of HTTP/1.
@@ -34,8 +35,11 @@ pub fn check_http2_head(method: &Method, uri: &Uri, headers: &HeaderMap, limits:
     let start = method.as_str().len() + target + FRAME_EXTRA;
     let size = headers.iter().fold(start, |size, (name, value)| size + name.as_str().len() + value.len() + LINE_EXTRA);
     let cookies = headers.get_all(header::COOKIE).iter().count();
-    if size > limits.bytes || headers.len() - cookies.saturating_sub(1) > limits.count {
-        return Err(Refusal::HeadersTooLarge("The request's headers are larger or more than this server allows."));
+    if size > limits.bytes {
+        return Err(Refusal::HeadersTooLarge(HeadLimit::Bytes));
+    }
+    if headers.len() - cookies.saturating_sub(1) > limits.count {
+        return Err(Refusal::HeadersTooLarge(HeadLimit::Lines));
     }
     if CONNECTION_SPECIFIC.iter().any(|name| headers.contains_key(name)) {
         return Err(Refusal::BadRequest("A header about the connection has no place in HTTP/2."));
@@ -43,8 +47,12 @@ pub fn check_http2_head(method: &Method, uri: &Uri, headers: &HeaderMap, limits:
     if headers.get_all(header::TE).iter().any(|value| value != "trailers") {
         return Err(Refusal::BadRequest("In HTTP/2, TE can only be `trailers`."));
     }
-    if headers.get_all(header::CONTENT_LENGTH).iter().count() > 1 {
-        return Err(Refusal::BadRequest("There is more than one Content-Length."));
+    // The library took the first, which is a number, for the body's length.
+    let mut lengths =
+        headers.get_all(header::CONTENT_LENGTH).iter().map(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let first = lengths.next();
+    if lengths.any(|length| Some(length) != first) {
+        return Err(Refusal::BadRequest("There are two Content-Lengths, and they differ."));
     }
     Ok(())
 }
@@ -95,7 +103,8 @@ mod tests {
         ] {
             assert!(matches!(check(&[line]), Err(Refusal::BadRequest(_))), "{line:?}");
         }
-        assert!(matches!(check(&[("content-length", "1"), ("content-length", "1")]), Err(Refusal::BadRequest(_))));
+        assert!(matches!(check(&[("content-length", "1"), ("content-length", "2")]), Err(Refusal::BadRequest(_))));
+        assert_eq!(check(&[("content-length", "1"), ("content-length", "01")]), Ok(()));
         assert_eq!(check(&[("te", "trailers"), ("content-length", "1"), ("accept", "*/*")]), Ok(()));
     }
 

@@ -9,6 +9,7 @@
 //! answers, [`RequestFilter::strip_response`] and [`drop_gateway_set_cookie`].
 
 mod cookie;
+mod escape;
 mod event_answer;
 mod expectation;
 mod fetch;
@@ -25,7 +26,9 @@ mod pointer;
 mod printable;
 mod proxy_header;
 mod refusal;
+mod singular;
 mod spelling;
+mod stray_token;
 mod target;
 mod upgrade;
 mod via;
@@ -39,22 +42,24 @@ pub use event_answer::{EventAnswer, json_says_failure, with_count};
 pub use expectation::check_expectation;
 pub use fetch::{is_cross_site, is_preflight, is_websocket_upgrade};
 pub use forwarded::{client_address, forwarded_proto};
-pub use framing::{HeadLimits, Phase, RequestFraming};
+pub use framing::{HeadLimits, Phase, Repairs, RequestFraming};
 pub use headers::{
     ClaimedValue, Claims, IdentityHeaders, ProtectedHeaders, ProtectedNames, RequestFilter, Stripped, TenantHeader,
 };
 pub use host::{AllowedHosts, HostPatternError, RequestHost, request_host};
 pub use http2::{check_http2_head, http2_host};
-pub use method::{check_method, is_safe};
+pub use method::{USUAL_METHODS, check_method, further_method, is_safe};
 pub use navigation::{is_navigation, login_redirect, safe_next};
 pub use noted::{KnownName, Lines, NotedHeaders};
 pub use origin::{Origin, OriginPolicy, Scheme};
 pub use pointer::{JsonPointer, JsonPointerError};
 pub use printable::printable;
 pub use proxy_header::{MalformedProxyHeader, ProxiedFor, ProxyHeader};
-pub use refusal::Refusal;
+pub use refusal::{HeadLimit, Refusal};
+pub use singular::check_singular;
 pub use spelling::{Encode, Finding, IdentityRules, TenantError, TenantFormat};
+pub use stray_token::take_stray_token;
 pub use target::Target;
-pub use upgrade::Upgrade;
+pub use upgrade::{ProtocolName, Upgrade};
 pub use via::{CameBack, GatewayMark, VIA};
 pub use websocket::{FrameKind, FrameTracker, Taken, close_frame};

@@ -142,7 +142,6 @@ mod tests {
             "/a\r\nSet-Cookie: x",
             "/a%0d%0aSet-Cookie: x",
             "/a%0d%0a",
-            "/\u{e4}",
             "/%5ce",
             "/%2fe",
             "/%2f%2fe",
@@ -153,7 +152,6 @@ mod tests {
             "/a#b",
             "?a",
             "#a",
-            "/\u{a0}/e",
             "/\0",
             "/%",
             &long,
@@ -163,6 +161,7 @@ mod tests {
         for (raw, next) in [
             ("/", "/"),
             ("/a/b?c=d&e=%2f", "/a/b?c=d&e=%2f"),
+            ("/\u{e4}?\u{a0}", "/%C3%A4?%C2%A0"),
             ("/a//b", "/a/b"),
             ("/%61?u=https://e", "/a?u=https://e"),
             ("/user@e", "/user@e"),

@@ -19,6 +19,31 @@ const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// The longest name of a protocol.
 const LONGEST_PROTOCOL: usize = 64;
 
+/// A protocol beside WebSocket that a route lets requests switch to (`routes.upgrade`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProtocolName(Box<str>);
+
+impl ProtocolName {
+    /// Reads a name, with or without a version: `"name"` stands for `name/1` as well.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        if is_websocket(text.as_bytes()) {
+            return Err("always passes; leave it out");
+        }
+        let fine = is_protocol(text.as_bytes());
+        fine.then(|| Self(text.into()))
+            .ok_or("is not the name of a protocol, or is one of HTTP's own, which never pass")
+    }
+
+    fn is(&self, offered: &[u8]) -> bool {
+        let own = self.0.as_bytes();
+        let (name, rest) = offered.split_at_checked(own.len()).unwrap_or((offered, &[]));
+        name.eq_ignore_ascii_case(own) && matches!(rest.first(), None | Some(b'/'))
+    }
+}
+
 /// A protocol that a request asks to switch to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upgrade {
@@ -28,12 +53,17 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// What the request asks for, if it is a switch that may be passed on. `None`: it is an ordinary request, and its
-    /// `Upgrade` is ignored, as any server may.
+    /// What the request asks for, if it is a switch that may be passed on: to WebSocket, or to one of `others`. `None`: it
+    /// is an ordinary request, and its `Upgrade` is ignored, as any server may.
     ///
     /// # Errors
     /// When it asks for a WebSocket with a key that is none.
-    pub fn asked_for(method: &Method, version: Version, headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
+    pub fn asked_for(
+        method: &Method,
+        version: Version,
+        headers: &HeaderMap,
+        others: &[ProtocolName],
+    ) -> Result<Option<Self>, Refusal> {
         // A body would have to be sent before the switch, and no protocol in use has one.
         let has_body = headers.contains_key(TRANSFER_ENCODING)
             || headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
@@ -41,7 +71,8 @@ impl Upgrade {
         {
             return Ok(None);
         }
-        let offers = || tokens(headers, &UPGRADE).filter(|protocol| is_protocol(protocol));
+        let may_pass = |offer: &&[u8]| is_websocket(offer) || others.iter().any(|other| other.is(offer));
+        let offers = || tokens(headers, &UPGRADE).filter(|offer| is_protocol(offer)).filter(may_pass);
         let chosen = offers().find(|protocol| is_websocket(protocol)).or_else(|| offers().next());
         let Some(chosen) = chosen else { return Ok(None) };
         if !is_websocket(chosen) {
@@ -141,7 +172,8 @@ mod tests {
     }
 
     fn asked(lines: &[(&'static str, &'static str)]) -> Result<Option<Upgrade>, Refusal> {
-        Upgrade::asked_for(&Method::GET, Version::HTTP_11, &headers(lines))
+        let others = ["SPDY/3.1", "my-own"].map(|name| ProtocolName::parse(name).expect("a name"));
+        Upgrade::asked_for(&Method::GET, Version::HTTP_11, &headers(lines), &others)
     }
 
     #[test]
@@ -153,6 +185,11 @@ mod tests {
             ("upgrade", "tcp, websocket", Some("websocket")),
             ("upgrade", "h2c, SPDY/3.1", Some("SPDY/3.1")),
             ("upgrade", "my-own", Some("my-own")),
+            ("upgrade", "My-Own/2", Some("My-Own/2")),
+            ("upgrade", "my-own2", None),
+            ("upgrade", "foo", None),
+            ("upgrade", "SPDY/3", None),
+            ("upgrade", "foo, my-own", Some("my-own")),
             ("upgrade, HTTP2-Settings", "h2c", None),
             ("upgrade", "H2C", None),
             ("upgrade", "HTTP/2.0", None),
@@ -171,14 +208,21 @@ mod tests {
     #[test]
     fn only_a_get_of_http_1_1_without_a_body_switches() {
         let lines = headers(&[("connection", "upgrade"), ("upgrade", "websocket"), KEY]);
-        assert_eq!(Upgrade::asked_for(&Method::POST, Version::HTTP_11, &lines), Ok(None));
-        assert_eq!(Upgrade::asked_for(&Method::GET, Version::HTTP_10, &lines), Ok(None));
-        assert_eq!(Upgrade::asked_for(&Method::GET, Version::HTTP_2, &lines), Ok(None));
+        assert_eq!(Upgrade::asked_for(&Method::POST, Version::HTTP_11, &lines, &[]), Ok(None));
+        assert_eq!(Upgrade::asked_for(&Method::GET, Version::HTTP_10, &lines, &[]), Ok(None));
+        assert_eq!(Upgrade::asked_for(&Method::GET, Version::HTTP_2, &lines, &[]), Ok(None));
         for body in [("content-length", "5"), ("transfer-encoding", "chunked")] {
             assert_eq!(asked(&[("connection", "upgrade"), ("upgrade", "websocket"), KEY, body]), Ok(None), "{body:?}");
         }
         let empty = ("content-length", "0");
         assert!(asked(&[("connection", "upgrade"), ("upgrade", "websocket"), KEY, empty]).is_ok_and(|up| up.is_some()));
+    }
+
+    #[test]
+    fn a_route_lets_no_http_through_by_name() {
+        for name in ["h2c", "HTTP/2.0", "TLS/1.0", "websocket", "WebSocket", "", "my own", "a,b"] {
+            assert!(ProtocolName::parse(name).is_err(), "{name}");
+        }
     }
 
     #[test]

@@ -126,6 +126,7 @@ mod tests {
             authorization: Authorization::Pass,
             upstream: "default".into(),
             mode,
+            upgrade: Vec::new(),
         }
     }
 

@@ -266,7 +266,7 @@ impl Event {
 /// hides none.
 #[derive(Clone, Debug, Default)]
 pub struct EventTable {
-    by_method: HashMap<&'static str, PatternTree<Arc<Event>>>,
+    by_method: HashMap<Box<str>, PatternTree<Arc<Event>>>,
 }
 
 impl EventTable {
@@ -274,15 +274,15 @@ impl EventTable {
     ///
     /// # Errors
     /// When an equal pattern already has one of these methods.
-    pub fn add(&mut self, methods: MethodSet, pattern: &PathPattern, event: Event) -> Result<(), Overlap> {
+    pub fn add(&mut self, methods: &MethodSet, pattern: &PathPattern, event: Event) -> Result<(), Overlap> {
         for method in methods.names() {
-            if let Some(other) = self.by_method.entry(method).or_default().entry(pattern).first() {
+            if let Some(other) = self.by_method.entry(method.into()).or_default().entry(pattern).first() {
                 return Err(Overlap { other: other.name.clone() });
             }
         }
         let event = Arc::new(event);
         for method in methods.names() {
-            self.by_method.entry(method).or_default().insert(pattern, event.clone());
+            self.by_method.entry(method.into()).or_default().insert(pattern, event.clone());
         }
         Ok(())
     }
@@ -480,12 +480,12 @@ mod tests {
     #[test]
     fn an_event_of_another_method_on_a_closer_pattern_hides_none() {
         let mut table = EventTable::default();
-        let methods = |name: &str| MethodSet::NONE.with(name).expect("a method");
+        let methods = |name: &str| MethodSet::NONE.with(name, &[]).expect("a method");
         let pattern = |text: &str| PathPattern::parse(text).expect("a pattern");
         let named = |name: &str| Event { name: name.into(), ..event(None) };
-        table.add(methods("DELETE"), &pattern("/orgs/{tenant}"), named("delete")).expect("no overlap");
-        table.add(methods("POST"), &pattern("/orgs/*"), named("post")).expect("no overlap");
-        table.add(methods("GET"), &pattern("/orgs/{tenant}"), named("get")).expect("no overlap");
+        table.add(&methods("DELETE"), &pattern("/orgs/{tenant}"), named("delete")).expect("no overlap");
+        table.add(&methods("POST"), &pattern("/orgs/*"), named("post")).expect("no overlap");
+        table.add(&methods("GET"), &pattern("/orgs/{tenant}"), named("get")).expect("no overlap");
         let picked =
             |method: Method, path: &[&str]| table.pick(&method, path, false).map(|event| event.name.to_string());
         assert_eq!(picked(Method::POST, &["orgs", "5"]).as_deref(), Some("post"));
@@ -493,7 +493,7 @@ mod tests {
         assert_eq!(picked(Method::HEAD, &["orgs", "5"]).as_deref(), Some("get"));
         assert_eq!(picked(Method::PUT, &["orgs", "5"]), None);
         assert_eq!(picked(Method::DELETE, &["orgs", "5", "x"]), None);
-        let again = table.add(methods("HEAD"), &pattern("/orgs/{id}"), named("head"));
+        let again = table.add(&methods("HEAD"), &pattern("/orgs/{id}"), named("head"));
         assert_eq!(again, Err(Overlap { other: "get".into() }));
     }
 }

@@ -6,6 +6,7 @@ use http::Method;
 
 use super::pattern::{PathPattern, PatternTree};
 use crate::clock::WallTime;
+use crate::http::ProtocolName;
 use crate::session::Role;
 
 /// The most patterns that a warning names.
@@ -57,29 +58,47 @@ impl IdentityMode {
 }
 
 /// A set of the methods that the gateway forwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MethodSet(u8);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MethodSet {
+    /// A bit for each of the usual ones.
+    usual: u8,
+    further: Further,
+}
+
+/// Methods that pass because the configuration names them (`server.methods`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Further {
+    All,
+    These(Vec<Method>),
+}
 
 impl MethodSet {
     /// All forwarded methods.
-    pub const ALL: Self = Self(0b111_1111);
+    pub const ALL: Self = Self { usual: 0b111_1111, further: Further::All };
     /// None.
-    pub const NONE: Self = Self(0);
+    pub const NONE: Self = Self { usual: 0, further: Further::These(Vec::new()) };
 
     const NAMES: [(&'static str, u8); 7] =
         [("GET", 1), ("HEAD", 2), ("POST", 4), ("PUT", 8), ("PATCH", 16), ("DELETE", 32), ("OPTIONS", 64)];
 
-    /// Adds a method by its upper-case name; GET brings HEAD. `None` for a method that is never forwarded.
+    /// Adds a method by its upper-case name; GET brings HEAD. `None` for a method that is neither usual nor one of the
+    /// `further` ones that are forwarded.
     #[must_use]
-    pub fn with(self, name: &str) -> Option<Self> {
-        let (_, bit) = Self::NAMES.into_iter().find(|(known, _)| *known == name)?;
-        let bits = if bit == 1 { 0b11 } else { bit };
-        Some(Self(self.0 | bits))
+    pub fn with(mut self, name: &str, further: &[Method]) -> Option<Self> {
+        if let Some((_, bit)) = Self::NAMES.into_iter().find(|(known, _)| *known == name) {
+            self.usual |= if bit == 1 { 0b11 } else { bit };
+            return Some(self);
+        }
+        let method = further.iter().find(|method| method.as_str() == name)?;
+        if let Further::These(these) = &mut self.further {
+            these.push(method.clone());
+        }
+        Some(self)
     }
 
     /// Whether the method is in the set.
     #[must_use]
-    pub fn contains(self, method: &Method) -> bool {
+    pub fn contains(&self, method: &Method) -> bool {
         let bit = match *method {
             Method::GET => 1,
             Method::HEAD => 2,
@@ -88,20 +107,44 @@ impl MethodSet {
             Method::PATCH => 16,
             Method::DELETE => 32,
             Method::OPTIONS => 64,
-            _ => 0,
+            _ => return self.further.contains(method),
         };
-        self.0 & bit != 0
+        self.usual & bit != 0
     }
 
-    /// The names of its methods.
-    pub fn names(self) -> impl Iterator<Item = &'static str> {
-        Self::NAMES.into_iter().filter(move |(_, bit)| self.0 & bit != 0).map(|(name, _)| name)
+    /// The names of its methods, but for those that it has because it has all.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let further = match &self.further {
+            Further::All => &[][..],
+            Further::These(these) => these,
+        };
+        let usual = Self::NAMES.into_iter().filter(|(_, bit)| self.usual & bit != 0).map(|(name, _)| name);
+        usual.chain(further.iter().map(Method::as_str))
     }
 
     /// Whether a method is in both.
     #[must_use]
-    pub const fn overlaps(self, other: Self) -> bool {
-        self.0 & other.0 != 0
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.usual & other.usual != 0 || self.further.overlaps(&other.further)
+    }
+}
+
+impl Further {
+    fn contains(&self, method: &Method) -> bool {
+        match self {
+            // Those that are not named were refused before.
+            Self::All => !matches!(*method, Method::TRACE | Method::CONNECT),
+            Self::These(these) => these.contains(method),
+        }
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::All, Self::All) => true,
+            (Self::These(these), other) | (other, Self::These(these)) => {
+                these.iter().any(|method| other.contains(method))
+            }
+        }
     }
 }
 
@@ -122,6 +165,8 @@ pub struct Route {
     pub upstream: Arc<str>,
     /// How far identity is enforced.
     pub mode: IdentityMode,
+    /// The protocols beside WebSocket that its requests may switch to.
+    pub upgrade: Vec<ProtocolName>,
 }
 
 #[derive(Clone, Debug)]
@@ -162,7 +207,7 @@ impl RouteTable {
     pub fn add(&mut self, pattern: &PathPattern, methods: MethodSet, route: Route) -> Result<(), Overlap> {
         let entries = self.tree.entry(pattern);
         entries.retain(|entry| !entry.implicit);
-        if let Some(entry) = entries.iter().find(|entry| entry.methods.overlaps(methods)) {
+        if let Some(entry) = entries.iter().find(|entry| entry.methods.overlaps(&methods)) {
             return Err(Overlap { other: entry.route.pattern.clone() });
         }
         entries.push(Entry::new(methods, route, false));
@@ -230,15 +275,22 @@ mod tests {
 
     #[test]
     fn a_set_contains_the_methods_that_it_was_made_with_and_no_others() {
-        for (name, _) in MethodSet::NAMES {
-            let set = MethodSet::NONE.with(name).expect("a forwarded method");
-            for (other, _) in MethodSet::NAMES {
+        let further = ["PROPFIND", "MKCOL"].map(|name| Method::from_bytes(name.as_bytes()).expect("a method"));
+        let names = || MethodSet::NAMES.into_iter().map(|(name, _)| name).chain(["PROPFIND", "MKCOL"]);
+        for name in names() {
+            let set = MethodSet::NONE.with(name, &further).expect("a forwarded method");
+            for other in names() {
                 let method = Method::from_bytes(other.as_bytes()).expect("a method");
-                assert_eq!(set.contains(&method), set.names().any(|name| name == other), "{name} {other}");
+                let is_in = name == other || (name, other) == ("GET", "HEAD");
+                assert_eq!(set.contains(&method), is_in, "{name} {other}");
+                let one = MethodSet::NONE.with(other, &further).expect("a forwarded method");
+                assert_eq!(set.overlaps(&one), is_in || (other, name) == ("GET", "HEAD"), "{name} {other}");
+                assert!(one.overlaps(&MethodSet::ALL) && MethodSet::ALL.overlaps(&one));
                 assert!(MethodSet::ALL.contains(&method) && !MethodSet::NONE.contains(&method), "{other}");
             }
         }
         assert!(!MethodSet::ALL.contains(&Method::TRACE));
+        assert_eq!(MethodSet::NONE.with("LOCK", &further), None);
     }
 
     fn route(pattern: &str, auth: Auth) -> Route {
@@ -250,6 +302,7 @@ mod tests {
             authorization: Authorization::Pass,
             upstream: "default".into(),
             mode: IdentityMode::Enforce,
+            upgrade: Vec::new(),
         }
     }
 
@@ -258,7 +311,7 @@ mod tests {
     }
 
     fn methods(names: &[&str]) -> MethodSet {
-        names.iter().fold(MethodSet::NONE, |set, name| set.with(name).expect("a known method"))
+        names.iter().fold(MethodSet::NONE, |set, name| set.with(name, &[]).expect("a known method"))
     }
 
     #[test]

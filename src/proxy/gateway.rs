@@ -25,9 +25,9 @@ use crate::config::{ClientValue, Mode};
 use crate::health;
 use crate::http::{
     CameBack, Claims, HeadLimits, NotedHeaders, Presented, ProtectedHeaders, Refusal, RequestHost, Scheme, Target,
-    TenantHeader, Upgrade, check_expectation, check_http2_head, check_method, client_address, expire_set_cookie,
-    forwarded_proto, http2_host, is_cross_site, is_navigation, is_preflight, is_safe, is_websocket_upgrade,
-    login_redirect, request_host, take_gateway_cookie,
+    TenantHeader, Upgrade, check_expectation, check_http2_head, check_method, check_singular, client_address,
+    expire_set_cookie, forwarded_proto, http2_host, is_cross_site, is_navigation, is_preflight, is_safe,
+    is_websocket_upgrade, login_redirect, request_host, take_gateway_cookie, take_stray_token,
 };
 use crate::policy::{
     Auth, Denial, Event, Identity, IdentityMode, Permit, Route, TenantClaim, claimed_tenants, decide, rewrite_query,
@@ -186,8 +186,8 @@ impl Gateway {
             let limits = HeadLimits { bytes: server.max_header, count: server.max_headers };
             check_http2_head(&parts.method, &parts.uri, &headers, limits)?;
         }
-        check_method(&parts.method)?;
-        let target = Target::of_uri(&parts.uri)?;
+        check_method(&parts.method, &server.further_methods)?;
+        let mut target = Target::of_uri(&parts.uri)?;
         exchange.target = Some(target.path_and_query().clone());
 
         // 3. Health, before the host is looked at: load balancers ask by address, and some in HTTP/1.0 without a Host.
@@ -198,6 +198,7 @@ impl Gateway {
         let host = if is_http2 { http2_host(&headers, &parts.uri)? } else { request_host(&headers, &parts.uri)? };
         server.hosts.check(&host)?;
         check_expectation(&headers)?;
+        check_singular(&headers)?;
 
         // 4. Which endpoint or route it is for, and whether its success is an event, decided on the path that the backend
         //    will see. One that was here before would go to the same upstream again, and come back.
@@ -217,7 +218,11 @@ impl Gateway {
         drop(segments);
 
         // 5. The gateway's own cookie goes out, by the same rule that reads it.
+        //    What it holds goes wherever else it stands.
         let presented = take_gateway_cookie(&mut headers, &self.config().cookie.name);
+        if let Presented::One(token) = &presented {
+            take_stray_token(&mut headers, &mut target, token)?;
+        }
         // What it was called before is worth nothing here, and to whoever reads it at the backend as much as ever.
         for name in self.former_cookies() {
             take_gateway_cookie(&mut headers, name);
@@ -227,7 +232,7 @@ impl Gateway {
         // with it would have its answer carried past step 14.
         let switch = match parts.extensions.remove::<OnUpgrade>() {
             Some(client) if may_switch && endpoint.is_none() && event.is_none() => {
-                let upgrade = Upgrade::asked_for(&parts.method, parts.version, &headers)?;
+                let upgrade = Upgrade::asked_for(&parts.method, parts.version, &headers, &route.upgrade)?;
                 upgrade.map(|upgrade| tunnel::Asked { upgrade, client })
             }
             _ => None,
@@ -572,7 +577,7 @@ impl Gateway {
         let login_url = &self.config().login.login_url;
         let page = exchange.target.as_ref().filter(|_| exchange.asks_for_page && failure.asks_for_login());
         let redirect = page.map(|page| login_redirect(login_url, page));
-        let mut response = respond::failure(exchange, failure, login_url, redirect);
+        let mut response = respond::failure(exchange, failure, self.config(), redirect);
         if failure.asks_for_login() {
             self.metrics().session_rejected(exchange.code.unwrap_or_default());
         }

@@ -4,7 +4,7 @@
 //! `RequestFraming` first, which knows where a head begins and ends, and the wait for a head, the head itself, and
 //! the wait for the next one each have a deadline of their own. Bodies are bounded where they are read.
 //!
-//! hyper gets a head when it is whole and was accepted. In place of a refused one it gets [`STAND_IN`], a request that
+//! hyper gets a head when it is whole and was accepted, in the spelling that the framing says. In place of a refused one it gets [`STAND_IN`], a request that
 //! stands for it, so that every refusal is answered, counted and logged by the one pipeline.
 
 use std::future::poll_fn;
@@ -89,11 +89,12 @@ impl<S> ClientIo<S> {
         let shared = &mut *shared;
         let Some(framing) = &mut shared.framing else { return Ok(Delivery::Pass(read.len())) };
         let was_idle = framing.phase() == Phase::Idle;
-        // Earlier requests in the same bytes would have to be cut off first. They are not: hyper then reads on as far
-        // as it can, and the verdicts keep their order.
+        // Before a head that is refused, earlier requests in the same bytes would have to be cut off. They are not: hyper
+        // then reads on as far as it can, and the verdicts keep their order.
         let alone = !framing.has_verdict() && framing.phase() != Phase::Body;
         let rest = framing.feed(read);
         let taken = read.get(..read.len() - rest.len()).unwrap_or_default();
+        let (repairs, unfinished) = (framing.take_repairs(), framing.unfinished());
         if framing.broken_body() {
             // An end in the middle of a body: hyper reads no further, and can still answer.
             return Ok(Delivery::Pass(0));
@@ -112,11 +113,15 @@ impl<S> ClientIo<S> {
             }
             // What follows a refused head is nobody's.
             Phase::Refused if alone && !judged => self.withheld = Vec::new(),
-            Phase::Head if alone && !judged => self.withheld.extend_from_slice(read),
-            _ if self.withheld.is_empty() => return Ok(Delivery::Pass(taken.len())),
+            Phase::Head if alone && !judged && repairs.is_empty() => self.withheld.extend_from_slice(read),
+            _ if self.withheld.is_empty() && repairs.is_empty() && unfinished == 0 => {
+                return Ok(Delivery::Pass(taken.len()));
+            }
+            // A head goes on when it is whole, and in the spelling in which it is to be read.
             _ => {
-                self.withheld.extend_from_slice(taken);
-                self.ready = Bytes::from(std::mem::take(&mut self.withheld));
+                let mut whole = repairs.apply(&self.withheld, taken);
+                self.withheld = whole.split_off(whole.len().saturating_sub(unfinished));
+                self.ready = Bytes::from(whole);
             }
         }
         Ok(Delivery::ReadOn)

@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use super::body::AnswerBody;
 use super::exchange::Exchange;
+use crate::config::Config;
 use crate::health::HealthAnswer;
-use crate::http::Refusal;
+use crate::http::{Refusal, USUAL_METHODS};
 use crate::policy::Denial;
 use crate::session::EndReason;
 use crate::sessions::NotIssued;
@@ -85,8 +86,8 @@ impl Failure {
                 Refusal::MethodNotAllowed => {
                     told(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This method is not served.")
                 }
-                Refusal::HeadersTooLarge(why) => {
-                    told(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", why)
+                Refusal::HeadersTooLarge(limit) => {
+                    told(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", limit.told())
                 }
                 Refusal::ExpectationFailed => told(
                     StatusCode::EXPECTATION_FAILED,
@@ -252,6 +253,13 @@ impl Failure {
             Self::TooManyUnderWay => tracing::debug!(request_id, "there is no room for another exchange"),
             Self::Spool(why) => tracing::error!(request_id, why, "a request body cannot be spooled"),
             Self::Internal(why) => tracing::error!(request_id, why, "internal error"),
+            Self::Refused(Refusal::HeadersTooLarge(limit)) => {
+                tracing::info!(
+                    request_id,
+                    limit = limit.key(),
+                    "a request's head is over the limit; raise it to let such requests pass"
+                );
+            }
             Self::Refused(_)
             | Self::Body(_)
             | Self::CrossOrigin
@@ -290,7 +298,7 @@ struct ErrorDocument<'a> {
 pub(super) fn failure(
     exchange: &mut Exchange,
     failure: &Failure,
-    login_url: &str,
+    config: &Config,
     redirect: Option<HeaderValue>,
 ) -> Response<AnswerBody> {
     failure.log(exchange);
@@ -308,7 +316,7 @@ pub(super) fn failure(
             error_code: told.code,
             message: told.message,
             request_id: exchange.id.as_str(),
-            login_url,
+            login_url: &config.login.login_url,
         };
         json(told.status, &document)
     };
@@ -319,7 +327,9 @@ pub(super) fn failure(
             headers.insert(ALLOW, HeaderValue::from_static(allowed));
         }
         Failure::Refused(Refusal::MethodNotAllowed) => {
-            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+            let methods = USUAL_METHODS.into_iter().chain(config.server.further_methods.iter().map(Method::as_str));
+            let allowed = HeaderValue::try_from(methods.collect::<Vec<_>>().join(", "));
+            headers.insert(ALLOW, allowed.unwrap_or(HeaderValue::from_static("GET")));
         }
         _ => {}
     }

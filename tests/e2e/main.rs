@@ -16,6 +16,7 @@ mod admin;
 mod audit;
 mod cache;
 mod chromium;
+mod clients;
 mod deployment;
 mod desync;
 mod errors;

@@ -15,7 +15,7 @@ fn the_backend_gets_the_normalised_path_and_the_query_byte_for_byte() {
         ("/public/a/", "/public/a/"),
         ("/public/a%20b%3F", "/public/a%20b%3F"),
         ("/public/%C3%A9", "/public/%C3%A9"),
-        ("/public/a?x=%2e%2e/../\\&&;=", "/public/a?x=%2e%2e/../\\&&;="),
+        ("/public/a?x=%2e%2e/../&&;=", "/public/a?x=%2e%2e/../&&;="),
         ("/public/a?", "/public/a?"),
         ("/public/a;v=1", "/public/a;v=1"),
         ("/public/...", "/public/..."),

@@ -44,7 +44,10 @@ on_both_stores!(a_websocket_carries_frames_both_ways_and_the_backend_knows_whose
 fn a_foreign_page_gets_no_websocket_and_the_backend_hears_nothing_of_it() {
     let backend = echo();
     backend.on_head("/ws", echoing());
-    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let gateway = gateway(Store::Embedded)
+        .with_backend(&backend)
+        .settings("[[routes]]\nmatch = \"/ws\"\nupgrade = [\"my-own\"]")
+        .start();
     let browser = gateway.logged_in("42", "7");
     let before = backend.seen().len();
     for origin in ["Origin: https://evil.example", "Origin: null", "Origin:"] {
@@ -349,6 +352,9 @@ fn a_store_that_cannot_say_cuts_nothing() {
     tab.send(frame("and after")).expect(frame("and after"));
 }
 
+/// Lets requests for `/own` switch to another protocol than WebSocket.
+const OWN_ROUTE: &str = "[[routes]]\nmatch = \"/own\"\nupgrade = [\"my-own\"]";
+
 fn other_protocol(browser: &Browser, gateway: &crate::support::Gateway, path: &str) -> crate::support::Tab {
     let (head, tab) =
         gateway.ask(browser, path, &["Upgrade: my-own/1", "Sec-WebSocket-Key:", "Sec-WebSocket-Version:"]);
@@ -360,10 +366,26 @@ fn other_protocol(browser: &Browser, gateway: &crate::support::Gateway, path: &s
 const OWN_SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: my-own/1\r\nConnection: upgrade\r\n\r\n";
 
 #[test]
-fn another_protocol_passes_as_well_and_is_cut_without_a_frame() {
+fn a_switch_to_a_protocol_that_its_route_does_not_name_is_an_ordinary_request() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).settings(OWN_ROUTE).start();
+    let browser = gateway.logged_in("42", "7");
+    for (path, protocol) in [("/x", "my-own/1"), ("/own", "foo"), ("/own", "my-owner"), ("/x", "foo, bar")] {
+        let lines = [&*format!("Upgrade: {protocol}"), "Sec-WebSocket-Key:", "Sec-WebSocket-Version:"];
+        let answer = gateway.wire().send(gateway.handshake(&browser, path, &lines)).receive().expect(200);
+        assert!(!answer.headers.has("upgrade"));
+        assert!(!backend.last().headers.has("upgrade"), "{protocol}: {:?}", backend.last());
+    }
+    let settings = "HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA";
+    gateway.get_with_lines("/public/x", &[settings]).expect(200);
+    assert!(!backend.last().headers.has("http2-settings"), "named by `Connection` or not");
+}
+
+#[test]
+fn another_protocol_that_its_route_names_passes_as_well_and_is_cut_without_a_frame() {
     let backend = echo();
     backend.on_head("/own", [send(OWN_SWITCH), Step::Raw { echo: true }]);
-    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).settings(OWN_ROUTE).start();
     let mut browser = gateway.logged_in("42", "7");
     let mut tab = other_protocol(&browser, &gateway, "/own");
     let megabyte: Vec<u8> = (0..1_u32 << 20).map(|number| number.to_le_bytes()[0] ^ number.to_le_bytes()[1]).collect();
@@ -378,7 +400,7 @@ fn another_protocol_passes_as_well_and_is_cut_without_a_frame() {
 fn one_half_of_a_tunnel_can_end_before_the_other() {
     let backend = echo();
     backend.on_head("/own", [send(OWN_SWITCH), Step::Raw { echo: false }, send("the whole answer"), Step::Close]);
-    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).settings(OWN_ROUTE).start();
     let mut tab = other_protocol(&gateway.logged_in("42", "7"), &gateway, "/own");
     tab.send("the whole question").0.finish();
     assert_eq!(tab.0.rest(), b"the whole answer");

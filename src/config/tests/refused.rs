@@ -321,7 +321,7 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         (
             "[[events]]\nmatch = \"delete /a/{tenant}\"",
-            "t.toml:5: events[0].match: \"delete\" is not a method that is forwarded; begin with GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS",
+            "t.toml:5: events[0].match: \"delete\" is not a method that is forwarded; write GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, or name it in `server.methods`",
         ),
         (
             "[[events]]\nmatch = \"DELETE  /a/{tenant}\"",
@@ -392,7 +392,24 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         (
             "[[routes]]\nmatch = \"/a\"\nmethods = [\"get\"]",
-            "t.toml:6: routes[0].methods[0]: \"get\" is not a method that is forwarded; write GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS",
+            "t.toml:6: routes[0].methods[0]: \"get\" is not a method that is forwarded; write GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, or name it in `server.methods`",
+        ),
+        (
+            "[[routes]]\nmatch = \"/a\"\nmethods = [\"PROPFIND\"]",
+            "t.toml:6: routes[0].methods[0]: \"PROPFIND\" is not a method that is forwarded; write GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, or name it in `server.methods`",
+        ),
+        ("server.methods = [\"PROPFIND\", \"CONNECT\"]", "t.toml:4: server.methods[1]: \"CONNECT\" is never forwarded"),
+        (
+            "server.methods = [\"propfind\"]",
+            "t.toml:4: server.methods[0]: \"propfind\" is not a method; write its name in capitals, as in \"PROPFIND\"",
+        ),
+        (
+            "[[routes]]\nmatch = \"/a\"\nupgrade = [\"h2c\"]",
+            "t.toml:6: routes[0].upgrade[0]: \"h2c\" is not the name of a protocol, or is one of HTTP's own, which never pass",
+        ),
+        (
+            "[[routes]]\nmatch = \"/a\"\nupgrade = [\"websocket\"]",
+            "t.toml:6: routes[0].upgrade[0]: \"websocket\" always passes; leave it out",
         ),
         (
             "[[routes]]\nmatch = \"/a\"\nauth = \"public\"\nroles = [\"x\"]",

@@ -1,6 +1,8 @@
 //! One line of a request head after the other, as RFC 9112 sections 3 to 6 allow it and no wider.
 
 use super::super::Refusal;
+use super::super::escape::{escaped, is_plain};
+use super::super::refusal::HeadLimit;
 
 /// The longest body that a Content-Length may announce: what a signed 64-bit number holds, because backends use one.
 const LONGEST_BODY: u64 = i64::MAX as u64;
@@ -25,8 +27,8 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Reads `method SP target SP HTTP/1.x`.
-    pub(super) fn of_request_line(line: &[u8], length: usize) -> Result<Self, Refusal> {
+    /// Reads `method SP target SP HTTP/1.x`; with how the line is to be read, where that is not as it stands.
+    pub(super) fn of_request_line(line: &[u8], length: usize) -> Result<(Self, Option<Vec<u8>>), Refusal> {
         let malformed = Refusal::BadRequest("The request line is not `method target HTTP/1.1` with single spaces.");
         let mut parts = line.splitn(3, |byte| *byte == b' ');
         let (Some(method), Some(target), Some(version)) = (parts.next(), parts.next(), parts.next()) else {
@@ -35,29 +37,31 @@ impl Head {
         if !is_token(method) || target.is_empty() || version.contains(&b' ') {
             return Err(malformed);
         }
-        check_target(target)?;
+        let target = if target.iter().all(|byte| is_plain(*byte)) { None } else { escaped(target)? };
         let is_http_11 = match version {
             b"HTTP/1.1" => true,
             b"HTTP/1.0" => false,
             _ => return Err(Refusal::BadRequest("The protocol version is not HTTP/1.1 or HTTP/1.0.")),
         };
-        Ok(Self { bytes: length, headers: 0, is_http_11, content_length: None, chunked: false, asks_to_switch: false })
+        let repaired = target.map(|target| [method, b" ", &target, b" ", version, b"\r\n"].concat());
+        let bytes = repaired.as_ref().map_or(length, Vec::len);
+        let head = Self { bytes, headers: 0, is_http_11, content_length: None, chunked: false, asks_to_switch: false };
+        Ok((head, repaired))
     }
 
-    /// Reads one header line; `length` counts its line end too.
-    pub(super) fn header_line(&mut self, line: &[u8], length: usize, most: usize) -> Result<(), Refusal> {
+    /// Reads one header line; `length` counts its line end too. What comes back is how it is to be read, where that is
+    /// not as it stands: nothing, or a plain length.
+    pub(super) fn header_line(&mut self, line: &[u8], length: usize, most: usize) -> Result<Option<Vec<u8>>, Refusal> {
         self.bytes += length;
         self.headers += 1;
         if self.headers > most {
-            return Err(Refusal::HeadersTooLarge("There are more headers than this server allows."));
+            return Err(Refusal::HeadersTooLarge(HeadLimit::Lines));
         }
+        let mut repaired = None;
         let (name, value) = split_field(line)?;
         // Lengths first: for nearly every header this is the whole comparison.
         if name.len() == b"content-length".len() && name.eq_ignore_ascii_case(b"content-length") {
-            if self.content_length.is_some() {
-                return Err(Refusal::BadRequest("There is more than one Content-Length."));
-            }
-            self.content_length = Some(content_length(trim(value))?);
+            repaired = self.length_line(trim(value))?;
         } else if name.len() == b"transfer-encoding".len() && name.eq_ignore_ascii_case(b"transfer-encoding") {
             if !self.is_http_11 {
                 return Err(Refusal::BadRequest("Transfer-Encoding is not part of HTTP/1.0."));
@@ -73,7 +77,23 @@ impl Head {
         if self.chunked && self.content_length.is_some() {
             return Err(Refusal::BadRequest("There is a Content-Length beside a Transfer-Encoding."));
         }
-        Ok(())
+        if let Some(repaired) = &repaired {
+            self.bytes = self.bytes - length + repaired.len();
+        }
+        Ok(repaired)
+    }
+
+    /// One length, however often it is said (RFC 9110 section 8.6): the first line stands for all of them.
+    fn length_line(&mut self, value: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
+        let length = content_length(value)?;
+        match self.content_length.replace(length) {
+            Some(before) if before == length => Ok(Some(Vec::new())),
+            Some(_) => Err(Refusal::BadRequest("There are two Content-Lengths, and they differ.")),
+            None => {
+                let plain = length.to_string();
+                Ok((plain.as_bytes() != value).then(|| format!("Content-Length: {plain}\r\n").into_bytes()))
+            }
+        }
     }
 
     /// What follows the empty line.
@@ -94,27 +114,6 @@ impl Head {
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
-}
-
-/// Nearly every target has none but plain bytes, and is looked at once.
-fn check_target(target: &[u8]) -> Result<(), Refusal> {
-    if target.iter().all(|byte| is_in(&PLAIN, *byte)) {
-        return Ok(());
-    }
-    if !target.iter().all(u8::is_ascii_graphic) || has_undelimited(target) {
-        return Err(Refusal::BadRequest("The request target has a byte that must be percent-encoded."));
-    }
-    if target.contains(&b'#') {
-        return Err(Refusal::BadRequest("The request target has a fragment."));
-    }
-    Ok(())
-}
-
-/// Whether one of the bytes that RFC 3986 excludes stands where browsers escape it, and the library would refuse it
-/// without a word.
-fn has_undelimited(target: &[u8]) -> bool {
-    let (path, query) = target.split_at(memchr::memchr(b'?', target).unwrap_or(target.len()));
-    path.iter().any(|byte| b"<>`".contains(byte)) || query.iter().any(|byte| b"<>\"".contains(byte))
 }
 
 /// Takes the CRLF off. A bare LF is refused; a bare CR is left in and refused by whoever reads the line.
@@ -160,17 +159,23 @@ fn trim(value: &[u8]) -> &[u8] {
     value.get(start..end).unwrap_or_default()
 }
 
-/// Digits only: no sign, no list, no leading zero (octal to some), no overflow.
+/// Digits alone, or a list of one and the same number: no sign, no overflow. Zeros before it and repetitions are legal
+/// and read in other ways by some, so the number is written anew.
 fn content_length(value: &[u8]) -> Result<u64, Refusal> {
-    let odd = Refusal::BadRequest("The Content-Length is not one plain decimal number.");
-    if value.is_empty() || (value.len() > 1 && value.first() == Some(&b'0')) {
-        return Err(odd);
+    let mut numbers = value.split(|byte| *byte == b',').map(|number| decimal(trim(number)));
+    let first = numbers.next().flatten();
+    if !numbers.all(|number| number == first) {
+        return Err(Refusal::BadRequest("The Content-Length is a list of lengths that differ."));
     }
-    let length = value.iter().try_fold(0_u64, |sum, byte| {
+    first.ok_or(Refusal::BadRequest("The Content-Length is not a decimal number."))
+}
+
+fn decimal(digits: &[u8]) -> Option<u64> {
+    let number = digits.iter().try_fold(0_u64, |sum, byte| {
         let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
         sum.checked_mul(10)?.checked_add(digit)
     });
-    length.filter(|length| *length <= LONGEST_BODY).ok_or(odd)
+    number.filter(|number| !digits.is_empty() && *number <= LONGEST_BODY)
 }
 
 /// RFC 9110 section 5.6.2.
@@ -195,17 +200,6 @@ const TOKEN: [bool; 256] = {
                 byte,
                 b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
             );
-        byte += 1;
-    }
-    table
-};
-
-/// What may stand anywhere in a target. The others have no place in it, or not in every part of it.
-const PLAIN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 128_u8 {
-        table[byte as usize] = byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"' | b'`' | b'#');
         byte += 1;
     }
     table

@@ -1,0 +1,175 @@
+//! What real clients send that is odd and has one meaning, and what must reach no backend whatever they send.
+
+use std::time::Duration;
+
+use crate::support::http2;
+use crate::support::{SESSION_COOKIE, Step, Store, echo, gateway, let_pass};
+
+#[test]
+fn two_lines_of_a_header_that_decides_are_refused() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    for (one, two) in [
+        ("Content-Type: application/json", "Content-Type: text/plain"),
+        ("Content-Type: application/json", "content-type: application/json"),
+        ("Content-Encoding: gzip", "Content-Encoding: identity"),
+        ("Authorization: Basic YTpi", "Authorization: Basic YTpj"),
+        ("Origin: https://a.example", "Origin: https://b.example"),
+        ("Sec-Fetch-Site: none", "Sec-Fetch-Site: cross-site"),
+        ("Sec-Fetch-Mode: navigate", "Sec-Fetch-Mode: cors"),
+        ("Referer: https://a.example/", "Referer: https://b.example/"),
+    ] {
+        gateway.get_with_lines("/public/x", &[one, two]).expect_refusal(400, "bad_request");
+        gateway.get_with_lines("/public/x", &[one]).expect(200);
+    }
+    gateway.get_with_lines("/public/x", &["Accept: a/b", "Accept: c/d", "X-Own: 1", "X-Own: 2"]).expect(200);
+    assert_eq!(backend.seen().len(), 9);
+}
+
+#[test]
+fn the_sessions_token_reaches_the_backend_under_no_name() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let browser = gateway.logged_in("42", "7");
+    let token = browser.token();
+    let own = format!("{SESSION_COOKIE}={token}");
+    for lines in [
+        vec![format!("Cookie: {own}; a={token}; b=2")],
+        vec![format!("Cookie: a=1,{own}; b=2"), format!("Cookie: {own}")],
+        vec![format!("Cookie: b=2; x=1, {own}")],
+        vec![format!("Cookie: {own}; b=2"), format!("Authorization: Bearer {token}")],
+        vec![format!("Cookie: {own}; b=2"), format!("X-Auth: \"{token}\""), format!("Referer: http://a/?t={token}")],
+    ] {
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        gateway.get_with_lines(&format!("/public/x?t={token}&u=1"), &lines).expect(200);
+        let seen = backend.last();
+        let raw = String::from_utf8_lossy(&seen.raw);
+        // Where no cookie of ours was presented, nobody knows what a token is.
+        if lines.iter().any(|line| line.starts_with(&format!("Cookie: {own}"))) {
+            assert!(!raw.contains(&token), "{lines:?}: {raw}");
+            assert_eq!(seen.target, "/public/x?t=&u=1");
+        }
+        assert!(!raw.contains(&own), "{lines:?}: {raw}");
+        assert_eq!(seen.header("cookie"), Some("b=2"), "{lines:?}");
+    }
+    gateway.get_with_lines(&format!("/public/{token}"), &[&format!("Cookie: {own}")]).expect_refusal(400, "bad_path");
+}
+
+#[test]
+fn a_further_method_passes_where_it_is_named_and_is_never_taken_for_a_safe_one() {
+    let backend = echo();
+    let of = |methods: &[&str]| {
+        gateway(Store::Embedded)
+            .with_backend(&backend)
+            .set("server.methods", methods.to_vec())
+            .settings("[[routes]]\nmatch = \"/dav/*\"\nmethods = [\"GET\", \"PROPFIND\"]\nauth = \"public\"")
+    };
+    let usual = gateway(Store::Embedded).with_backend(&backend).start();
+    let refused = usual.browser().request("PROPFIND", "/public/x").send().expect(405);
+    assert_eq!(refused.header("allow"), Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    let dav = of(&["PROPFIND", "QUERY"]).start();
+    for method in ["PROPFIND", "QUERY"] {
+        dav.browser().request(method, "/public/x").body("<all/>").send().expect(200);
+        assert_eq!((backend.last().method.as_str(), backend.last().body.as_slice()), (method, &b"<all/>"[..]));
+        let mut browser = dav.logged_in("42", "7");
+        browser.request(method, "/x").send().expect(200);
+        let foreign = browser.request(method, "/x").header("Origin", "https://evil.example").send();
+        foreign.expect_refusal(403, "csrf_failed");
+    }
+    dav.browser().request("PROPFIND", "/dav/x").send().expect(200);
+    dav.browser().request("QUERY", "/dav/x").send().expect_refusal(401, "session_required");
+    for method in ["TRACE", "CONNECT", "propfind", "MKCOL"] {
+        let refused = dav.browser().request(method, "/public/x").send().expect(405);
+        assert_eq!(refused.header("allow"), Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, PROPFIND, QUERY"));
+    }
+    // What may have been done is not done again.
+    backend.on("/public/once", [Step::Close]);
+    let before = backend.seen().len();
+    dav.browser().request("PROPFIND", "/public/once").send().expect(502);
+    assert_eq!(backend.seen().len(), before + 1);
+}
+
+#[test]
+fn a_head_over_a_limit_is_answered_431_and_the_log_names_the_limit() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let lines: Vec<String> = (0..100).map(|number| format!("X-{number}: 1")).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    gateway.get_with_lines("/public/x", &lines).expect_refusal(431, "headers_too_large");
+    gateway.wait_log(&["server.max_headers", "raise it"]);
+    gateway
+        .get_with_lines("/public/x", &[&format!("X: {}", "1".repeat(40_000))])
+        .expect_refusal(431, "headers_too_large");
+    gateway.wait_log(&["\"server.max_header\"", "raise it"]);
+    let wide = super::support::gateway(Store::Embedded).with_backend(&backend).set("server.max_headers", 200).start();
+    wide.get_with_lines("/public/x", &lines).expect(200);
+}
+
+#[test]
+fn an_upload_that_finds_no_room_on_the_disk_is_told_to_come_again_and_the_start_says_so() {
+    let backend = echo();
+    let described = || gateway(Store::Embedded).with_backend(&backend).settings("upstream.spool.dir = \"nowhere\"");
+    let gateway = described().start();
+    gateway.wait_log(&["nowhere", "takes no file"]);
+    gateway.browser().request("POST", "/public/x").body(vec![b'x'; 10_000]).send().expect(200);
+    let refused = gateway.browser().request("POST", "/public/x").body(vec![b'x'; 300_000]).send();
+    assert!(refused.header("retry-after").is_some());
+    refused.expect_refusal(503, "overloaded");
+    let said = |settings: &str| {
+        let checked = super::support::gateway(Store::Embedded).with_backend(&backend).settings(settings).check(&[]);
+        assert!(checked.status.success());
+        String::from_utf8_lossy(&checked.stderr).into_owned()
+    };
+    assert!(said("upstream.spool.dir = \"nowhere\"").contains("upstream.spool.dir: nowhere takes no file"));
+    assert!(said("upstream.spool.dir = \"/dev/shm\"").contains("is in memory (tmpfs)"));
+    assert_eq!(said("upstream.spool.dir = \".\""), "");
+}
+
+#[test]
+fn characters_that_no_uri_may_hold_are_encoded_as_a_browser_would() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    for (sent, told) in [
+        (&b"/public/\"<>^`{|}"[..], "/public/%22%3C%3E%5E%60%7B%7C%7D"),
+        (b"/public/a?q={\"a\":[1|2]}&p=<\\^`>", "/public/a?q=%7B%22a%22:[1%7C2]%7D&p=%3C%5C%5E%60%3E"),
+        ("/public/Zo\u{eb}?n=Zo\u{eb}".as_bytes(), "/public/Zo%C3%AB?n=Zo%C3%AB"),
+        (b"/public/a?n=Zo\xeb", "/public/a?n=Zo%EB"),
+    ] {
+        for split in [sent.len() / 2, sent.len()] {
+            let mut wire = gateway.wire();
+            // A request before it on the connection, so that its line begins behind another's end.
+            wire.send("GET /public/first HTTP/1.1\r\nHost: localhost\r\n\r\nGET ".as_bytes());
+            wire.send(&sent[..split]);
+            let_pass(Duration::from_millis(20));
+            wire.send(&sent[split..]).send(" HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            wire.receive().expect(200);
+            wire.receive().expect(200);
+            assert_eq!(backend.last().target, told);
+        }
+    }
+    for sent in [
+        &b"/public/Zo\xeb"[..],
+        b"/public/a b",
+        b"/public/a?b#c",
+        b"/public/a\x7f",
+        b"/pub\\lic",
+        b"http://a{b/public/x",
+    ] {
+        let bytes = [b"GET ", sent, b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"].concat();
+        assert_eq!(gateway.exchange(bytes).status, 400, "{}", sent.escape_ascii());
+    }
+}
+
+#[test]
+fn over_http_2_the_same_characters_are_encoded_where_the_library_takes_them() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).over_tls(&["localhost"]).with_backend(&backend).start();
+    let authority = format!("localhost:{}", gateway.address().port());
+    for (sent, told) in
+        [("/public/{a}|\"^", "/public/%7Ba%7D%7C%22%5E"), ("/public/a?q={a}|^`\\", "/public/a?q=%7Ba%7D%7C%5E%60%5C")]
+    {
+        let fields = [(":method", "GET"), (":scheme", "https"), (":authority", &*authority), (":path", sent)];
+        http2::send_frames(&gateway, &http2::frame(1, 5, 1, &http2::literals(&fields)));
+        assert_eq!(backend.wait_for(told.split('?').next().expect("a path")).target, told, "{sent}");
+    }
+}
