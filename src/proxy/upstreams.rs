@@ -13,7 +13,7 @@ use super::named::Named;
 use crate::clock::SharedClock;
 use crate::config::{Config, HostHeader, RequestBody as BodyMode, UpstreamConfig};
 use crate::telemetry::Metrics;
-use crate::upstream::{HealthCheck, Spool, Upstream, UpstreamSettings};
+use crate::upstream::{HealthCheck, Keepalive, Spool, Upstream, UpstreamSettings};
 
 /// Upstreams by name.
 pub(super) type Upstreams = Named<BoundUpstream>;
@@ -66,7 +66,7 @@ fn settings(name: &Arc<str>, upstream: &UpstreamConfig, config: &Config) -> Upst
         health: upstream.health_path.as_ref().map(|path| health_check(path, upstream, config)),
         eject: upstream.eject,
         trust: upstream.trust.clone(),
-        keepalive: upstream.keepalive,
+        keepalive: upstream.keepalive.map(Keepalive::of),
         connect_timeout: upstream.connect_timeout,
         response_timeout: upstream.response_timeout,
     }

@@ -47,7 +47,7 @@ pub use balance::Balance;
 pub use body::{BodyLimits, ClientBody, RequestBody, SpooledBody};
 pub use error::{AnswerCut, BodyError, BodyFault, UpstreamError};
 pub use health::{Ejection, HealthCheck};
-pub use pool::MAX_IDLE;
+pub use pool::{Keepalive, MAX_IDLE};
 pub use send::{Upstream, UpstreamSettings};
 pub use spool::{BodyMemory, Spool, SpoolSettings};
 pub use switch::{Switched, UpstreamTunnel};

@@ -17,6 +17,27 @@ use tokio::time::sleep;
 use super::connection::{Connection, Idle as Found};
 use crate::clock::{Monotonic, SharedClock};
 
+/// How long nothing must have come on a connection before it is used again. What a backend writes beyond the length that
+/// it stated comes with the answer or right behind it.
+const QUIET: Duration = Duration::from_millis(5);
+
+/// How idle connections are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// For how long.
+    pub idle: Duration,
+    /// From when on they are used again: so long after an answer, if nothing has come since.
+    pub quiet: Duration,
+}
+
+impl Keepalive {
+    /// Kept for so long.
+    #[must_use]
+    pub const fn of(idle: Duration) -> Self {
+        Self { idle, quiet: QUIET }
+    }
+}
+
 /// The most idle connections kept to one peer.
 pub const MAX_IDLE: usize = 128;
 
@@ -25,7 +46,7 @@ pub(super) struct Pool {
     /// Whose it is, for the log: the upstream's name and the peer's address.
     upstream: Arc<str>,
     peer: String,
-    keepalive: Duration,
+    keepalive: Keepalive,
     clock: SharedClock,
     is_distrusted: AtomicBool,
     state: Mutex<State>,
@@ -40,12 +61,13 @@ struct State {
 }
 
 struct Idle {
+    from: Monotonic,
     until: Monotonic,
     connection: Box<Connection>,
 }
 
 impl Pool {
-    pub(super) fn new(upstream: Arc<str>, peer: String, keepalive: Duration, clock: SharedClock) -> Self {
+    pub(super) fn new(upstream: Arc<str>, peer: String, keepalive: Keepalive, clock: SharedClock) -> Self {
         Self { upstream, peer, keepalive, clock, is_distrusted: AtomicBool::new(false), state: Mutex::default() }
     }
 
@@ -54,15 +76,21 @@ impl Pool {
         !self.is_distrusted.load(Ordering::Relaxed)
     }
 
-    /// The connection that was used last, if it can take a request now: nothing must wait between this and its first byte.
+    /// The connection that was used last and has been quiet since, if it can take a request now: nothing must wait between
+    /// this and its first byte.
     pub(super) fn take(&self) -> Option<Box<Connection>> {
         loop {
-            let mut last = self.state.lock().idle.pop()?;
-            if self.clock.monotonic() >= last.until {
+            let now = self.clock.monotonic();
+            let mut found = {
+                let mut state = self.state.lock();
+                let last = state.idle.partition_point(|idle| idle.from <= now).checked_sub(1)?;
+                state.idle.remove(last)
+            };
+            if now >= found.until {
                 continue;
             }
-            match last.connection.look() {
-                Found::Quiet => return Some(last.connection),
+            match found.connection.look() {
+                Found::Quiet => return Some(found.connection),
                 Found::Ended => {}
                 Found::Spoke => self.distrust(),
             }
@@ -80,10 +108,11 @@ impl Pool {
         if state.idle.len() >= MAX_IDLE {
             state.idle.remove(0);
         }
-        state.idle.push(Idle { until: self.clock.monotonic().after(self.keepalive), connection });
+        let (now, Keepalive { idle, quiet }) = (self.clock.monotonic(), self.keepalive);
+        state.idle.push(Idle { from: now.after(quiet), until: now.after(idle), connection });
         if !state.reaping {
             state.reaping = true;
-            tokio::spawn(reap(Arc::downgrade(self), self.keepalive));
+            tokio::spawn(reap(Arc::downgrade(self), idle));
         }
     }
 

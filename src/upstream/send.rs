@@ -22,6 +22,7 @@ use super::health::{Ejection, HealthCheck, watch};
 use super::http1::{BodyFraming, Persistence};
 use super::lease::Lease;
 use super::peer::Peer;
+use super::pool::Keepalive;
 use super::switch::{Switched, UpstreamTunnel};
 use super::tls::Trust;
 use crate::clock::SharedClock;
@@ -67,8 +68,8 @@ pub struct UpstreamSettings {
     pub eject: Option<Ejection>,
     /// Who vouches for peers over TLS.
     pub trust: Option<Trust>,
-    /// How long an idle connection is kept; `None`: each request has its own, closed afterwards.
-    pub keepalive: Option<Duration>,
+    /// How idle connections are kept; `None`: each request has its own, closed afterwards.
+    pub keepalive: Option<Keepalive>,
     /// The time for one peer to be looked up and connected.
     pub connect_timeout: Duration,
     /// The longest time without progress until the answer's head. It starts anew as the request's body moves.

@@ -4,6 +4,7 @@
 mod answers;
 mod bodies;
 mod mixed;
+mod model;
 mod peers;
 mod repeats;
 mod reuse;
@@ -46,8 +47,13 @@ fn upstream(peers: Vec<PeerAddress>) -> Upstream {
 
 /// An upstream of this backend that keeps idle connections for ten seconds.
 fn upstream_with_keepalive(backend: &Backend) -> Upstream {
-    let settings = UpstreamSettings { keepalive: Some(10 * SECOND), ..settings(vec![backend.address()]) };
+    let settings = UpstreamSettings { keepalive: kept(10 * SECOND), ..settings(vec![backend.address()]) };
     upstream_of(settings, &clock().1)
+}
+
+/// Connections are kept for so long, and used again at once.
+fn kept(idle: Duration) -> Option<Keepalive> {
+    Some(Keepalive { idle, quiet: Duration::ZERO })
 }
 
 fn upstream_of(settings: UpstreamSettings, clock: &SharedClock) -> Upstream {

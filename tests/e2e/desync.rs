@@ -74,6 +74,8 @@ fn judge(what: &str, fate: Fate, backend: &Recorder, victim: impl FnOnce() -> St
     }
     assert!(got.iter().all(|request| !request.head.contains("evil")), "{what}: {got:?}");
     assert_eq!(backend.take_findings(), Vec::<String>::new(), "{what}");
+    // A connection rests for a moment before it is used again.
+    std::thread::sleep(Duration::from_millis(20));
     assert_eq!(victim(), "GET /public/victim", "{what}: the next user's answer");
     let next = backend.take();
     assert_eq!(next.len(), 1, "{what}: {next:?}");

@@ -82,7 +82,7 @@ where
         }
     });
     let trust = Some(authority.trust());
-    let settings = UpstreamSettings { trust, keepalive: Some(10 * SECOND), ..settings(peers) };
+    let settings = UpstreamSettings { trust, keepalive: kept(10 * SECOND), ..settings(peers) };
     upstream_of(settings, &clock().1)
 }
 
@@ -254,4 +254,24 @@ async fn what_is_no_answer_on_a_connection_that_was_used_speaks_against_its_back
     let (error, ()) = tokio::join!(ask, script);
     assert_eq!(error.kind(), "malformed");
     assert!(!is_kept(&upstream, &backend).await);
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again_only_when_it_has_been_quiet_for_a_moment() {
+    let backend = Backend::start().await;
+    let (time, clock) = clock();
+    let keepalive = Some(Keepalive::of(10 * SECOND));
+    let upstream = upstream_of(UpstreamSettings { keepalive, ..settings(vec![backend.address()]) }, &clock);
+    let first = async {
+        let mut call = backend.accept().await;
+        call.answer(OK).await;
+        call
+    };
+    let (answer, mut call) = tokio::join!(upstream.send(get("/")), first);
+    assert_eq!(text(answer.unwrap()).await, "ok");
+    // At once there would be no time for what may still come.
+    assert!(is_kept(&upstream, &backend).await, "another one");
+    time.advance(Duration::from_millis(5));
+    let (answer, _) = tokio::join!(upstream.send(get("/")), call.answer(OK));
+    assert_eq!(text(answer.unwrap()).await, "ok");
 }

@@ -182,7 +182,7 @@ async fn an_order_that_goes_to_another_connection_goes_whole() {
     for turns in 0..12 {
         let path = folder.path().join(format!("{turns}.sock"));
         let listener = tokio::net::UnixListener::bind(&path).unwrap();
-        let keepalive = Some(10 * SECOND);
+        let keepalive = kept(10 * SECOND);
         let upstream =
             upstream_of(UpstreamSettings { keepalive, ..settings(vec![PeerAddress::Unix(path)]) }, &clock().1);
         let script = async {

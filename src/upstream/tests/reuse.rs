@@ -111,7 +111,7 @@ async fn a_connection_on_which_more_came_than_was_asked_for_is_not_used_again() 
 async fn an_idle_connection_is_closed_after_its_time_even_if_nobody_asks() {
     let backend = Backend::start().await;
     let (time, clock) = clock();
-    let settings = UpstreamSettings { keepalive: Some(SECOND), ..settings(vec![backend.address()]) };
+    let settings = UpstreamSettings { keepalive: kept(SECOND), ..settings(vec![backend.address()]) };
     let upstream = upstream_of(settings, &clock);
     let script = async {
         let mut call = backend.accept().await;
@@ -134,7 +134,7 @@ async fn an_idle_connection_is_closed_after_its_time_even_if_nobody_asks() {
 async fn an_idle_connection_past_its_time_is_not_handed_out() {
     let backend = Backend::start().await;
     let (time, clock) = clock();
-    let settings = UpstreamSettings { keepalive: Some(10 * SECOND), ..settings(vec![backend.address()]) };
+    let settings = UpstreamSettings { keepalive: kept(10 * SECOND), ..settings(vec![backend.address()]) };
     let upstream = upstream_of(settings, &clock);
     let mut calls = Vec::new();
     for _ in 0..2 {

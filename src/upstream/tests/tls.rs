@@ -37,7 +37,7 @@ impl Authority {
 }
 
 /// An upstream at `https://localhost` that believes `trust`, and the backend behind it.
-async fn https(trust: Trust, keepalive: Option<Duration>) -> (Upstream, Backend) {
+async fn https(trust: Trust, keepalive: Option<Keepalive>) -> (Upstream, Backend) {
     let backend = Backend::start().await;
     let port = backend.0.local_addr().unwrap().port();
     let peers = vec![PeerAddress::Tls { host: String::from("localhost"), port }];
@@ -62,7 +62,7 @@ async fn answer(stream: &mut TlsStream<TcpStream>) -> String {
 #[tokio::test]
 async fn a_peer_that_proves_its_name_gets_the_request_over_http_1_1() {
     let authority = Authority::new();
-    let (upstream, backend) = https(authority.trust(), Some(10 * SECOND)).await;
+    let (upstream, backend) = https(authority.trust(), kept(10 * SECOND)).await;
     let server = authority.server("localhost");
     let serve = async {
         let mut stream = accept(&backend, &server).await.unwrap();
@@ -126,7 +126,7 @@ async fn an_upload_whose_answer_has_begun_goes_on_to_its_end() {
     let authority = Authority::new();
     let server = authority.server("localhost");
     for length in (0..100).map(|step| 64 * 1024 + step * 48 * 1024) {
-        let (upstream, backend) = https(authority.trust(), Some(10 * SECOND)).await;
+        let (upstream, backend) = https(authority.trust(), kept(10 * SECOND)).await;
         let serve = async {
             let mut stream = accept(&backend, &server).await.unwrap();
             let mut head = Vec::new();
