@@ -179,7 +179,7 @@ fn a_session_that_cannot_be_read_does_not_keep_its_browser_from_leaving() {
     let gateway = gateway(store.clone()).with_backend(&backend).set("admin.token", TOKEN).start();
     // Garbage, and what a newer version would write.
     let broken: [&dyn Fn(&str); 2] = [&|key| drop(redis.command(&["SET", key, "garbage", "KEEPTTL"])), &|key| {
-        drop(redis.command(&["SETRANGE", key, "0", "\u{7f}"]))
+        drop(redis.command(&["SETRANGE", key, "0", "\u{7f}"]));
     }];
     for break_it in broken {
         for way in ["logout", "login", "operator"] {
