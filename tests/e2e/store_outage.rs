@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::support::logins::identity;
+use crate::support::relay::Relay;
 use crate::support::{
     RedisServer, SESSION_COOKIE, SWITCH, Step, Store, Wire, echo, frame, gateway, let_pass, send, wait_until,
 };
@@ -134,13 +135,18 @@ fn the_absolute_limit_cuts_what_is_open_while_redis_is_gone() {
 #[test]
 fn a_gateway_that_was_stopped_uses_no_answer_of_before() {
     let (backend, redis) = (echo(), RedisServer::start());
-    let store = Store::on(&redis);
-    let here = gateway(store.clone()).with_backend(&backend).start();
-    let mut there = gateway(store).with_backend(&backend).set("store.cache_entries", "off").start();
+    let Store::Redis { url, prefix } = Store::on(&redis) else { unreachable!() };
+    // The last that is asked about a session: how its tenant stands.
+    let relay = Relay::of_words(redis.address(), b":n:{");
+    let here = gateway(Store::Redis { url, prefix: prefix.clone() }).with_backend(&backend).start();
+    let mut there = gateway(Store::Redis { url: relay.url(), prefix })
+        .with_backend(&backend)
+        .set("store.cache_entries", "off")
+        .start();
     for round in 0..12 {
         let mut browser = here.logged_in("42", "7");
         let path = format!("/late/{round}");
-        redis.freeze();
+        relay.stall();
         let wires: Vec<Wire> = (0..8)
             .map(|_| {
                 let mut wire = there.wire();
@@ -150,10 +156,10 @@ fn a_gateway_that_was_stopped_uses_no_answer_of_before() {
             })
             .collect();
         let_pass(Duration::from_millis(100));
-        // The questions are with the server, and its answers come while nobody reads them.
+        // The questions are on their way, and the answers come while nobody reads them.
         there.process().signal(Signal::STOP);
-        redis.thaw();
-        wait_until("the server", || (browser.get("/x").status == 200).then_some(()));
+        relay.go_on();
+        let_pass(Duration::from_millis(100));
         browser.post("/api/logout").expect(200);
         let_pass(Duration::from_millis(1200));
         assert!(backend.seen_at(&path).is_empty(), "nobody was asked before");
