@@ -22,6 +22,7 @@ mod secrets;
 mod server;
 mod session;
 mod store;
+mod syntax;
 mod table;
 mod telemetry;
 mod tenants;
@@ -150,10 +151,9 @@ impl Config {
     ) -> Result<Self, ConfigErrors> {
         let mut reader = Reader::new(text, variable);
         let (document, faults) = DeTable::parse_recoverable(text);
-        for fault in &faults {
-            let offset = fault.span().map_or(0, |span| span.start);
+        for (offset, message) in syntax::faults(text, &faults) {
             let place = reader.place(String::new(), offset);
-            reader.problems.error(&place, format!("is not TOML: {}", fault.message()));
+            reader.problems.error(&place, message);
         }
         if !faults.is_empty() {
             // What was recovered of a broken file would give errors that are none.

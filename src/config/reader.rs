@@ -41,7 +41,20 @@ impl<'a> Reader<'a> {
     pub(super) fn wrong_type<T: Read>(&mut self, value: &Spanned<DeValue<'_>>, place: &Place) -> Option<T> {
         let found = value.get_ref().type_str();
         let article = if found.starts_with(['a', 'i']) { "an" } else { "a" };
-        self.problems.error(place, format!("is {article} {found}; write {}", T::EXPECTED));
+        let more = match value.get_ref() {
+            DeValue::Integer(_) if T::EXPECTED == String::EXPECTED => {
+                ", with its unit where it is a time or a size, as in \"30s\" or \"16MiB\""
+            }
+            DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) if T::EXPECTED == OneOrMany::EXPECTED => {
+                ", in quotes"
+            }
+            DeValue::String(_) if T::EXPECTED == A_LIST => ", in `[` and `]`",
+            DeValue::String(_) if [bool::EXPECTED, u64::EXPECTED].contains(&T::EXPECTED) => ", without quotes",
+            DeValue::Array(_) if T::EXPECTED == A_TABLE => "; its name has single brackets, as in `[server]`",
+            DeValue::Table(_) if T::EXPECTED == TABLES => ", each with its name in double brackets, as in `[[routes]]`",
+            _ => "",
+        };
+        self.problems.error(place, format!("is {article} {found}; write {}{more}", T::EXPECTED));
         None
     }
 
@@ -65,11 +78,12 @@ pub(super) trait Read: Sized {
     /// Reads `value`, which stands at `place`.
     fn read(value: &Spanned<DeValue<'_>>, place: &Place, reader: &mut Reader<'_>) -> Option<Self>;
 
-    /// Adds the paths of the keys that can stand here to `known`.
+    /// Whether it is a table with fixed keys.
+    const IS_TABLE: bool = false;
+
+    /// What can stand here, as a JSON Schema.
     #[cfg(test)]
-    fn describe(path: &str, known: &mut Vec<String>) {
-        known.push(path.to_owned());
-    }
+    fn schema() -> serde_json::Value;
 }
 
 impl Read for String {
@@ -77,6 +91,11 @@ impl Read for String {
 
     fn read(value: &Spanned<DeValue<'_>>, place: &Place, reader: &mut Reader<'_>) -> Option<Self> {
         if value.get_ref().is_str() { reader.text(value, place) } else { reader.wrong_type::<Self>(value, place) }
+    }
+
+    #[cfg(test)]
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "type": "string" })
     }
 }
 
@@ -86,6 +105,11 @@ impl Read for Secret {
     fn read(value: &Spanned<DeValue<'_>>, place: &Place, reader: &mut Reader<'_>) -> Option<Self> {
         String::read(value, place, reader).map(Self::new)
     }
+
+    #[cfg(test)]
+    fn schema() -> serde_json::Value {
+        String::schema()
+    }
 }
 
 impl Read for bool {
@@ -93,6 +117,11 @@ impl Read for bool {
 
     fn read(value: &Spanned<DeValue<'_>>, place: &Place, reader: &mut Reader<'_>) -> Option<Self> {
         value.get_ref().as_bool().or_else(|| reader.wrong_type(value, place))
+    }
+
+    #[cfg(test)]
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "type": "boolean" })
     }
 }
 
@@ -106,6 +135,11 @@ impl Read for u64 {
             reader.problems.error(place, "is negative or too large; write a whole number");
         }
         parsed
+    }
+
+    #[cfg(test)]
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "type": "integer", "minimum": 0 })
     }
 }
 
@@ -122,6 +156,11 @@ impl Read for DateText {
             _ => reader.wrong_type(value, place),
         }
     }
+
+    #[cfg(test)]
+    fn schema() -> serde_json::Value {
+        String::schema()
+    }
 }
 
 /// An HTTP status, as a string or a number.
@@ -136,6 +175,11 @@ impl Read for StatusText {
             DeValue::String(_) => reader.text(value, place).map(Self),
             _ => reader.wrong_type(value, place),
         }
+    }
+
+    #[cfg(test)]
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "type": ["string", "integer"] })
     }
 }
 
@@ -157,8 +201,8 @@ impl<T: Read> Read for OffOr<T> {
     }
 
     #[cfg(test)]
-    fn describe(path: &str, known: &mut Vec<String>) {
-        T::describe(path, known);
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "anyOf": [T::schema(), { "const": "off" }] })
     }
 }
 
@@ -175,6 +219,11 @@ impl Read for CountOrOff {
             _ => reader.wrong_type(value, place),
         }
     }
+
+    #[cfg(test)]
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "anyOf": [u64::schema(), { "const": "off" }] })
+    }
 }
 
 /// A value with its place.
@@ -183,8 +232,13 @@ pub(super) struct Spot<T> {
     pub(super) value: T,
 }
 
+/// What a table is called where one is expected.
+pub(super) const A_TABLE: &str = "a table";
+const TABLES: &str = "a list of tables";
+const A_LIST: &str = "a list";
+
 impl<T: Read> Read for Vec<Spot<T>> {
-    const EXPECTED: &'static str = "a list";
+    const EXPECTED: &'static str = if T::IS_TABLE { TABLES } else { A_LIST };
 
     fn read(value: &Spanned<DeValue<'_>>, place: &Place, reader: &mut Reader<'_>) -> Option<Self> {
         let Some(array) = value.get_ref().as_array() else { return reader.wrong_type(value, place) };
@@ -203,8 +257,8 @@ impl<T: Read> Read for Vec<Spot<T>> {
     }
 
     #[cfg(test)]
-    fn describe(path: &str, known: &mut Vec<String>) {
-        T::describe(path, known);
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "type": "array", "items": T::schema(), "maxItems": LONGEST_LIST })
     }
 }
 
@@ -224,6 +278,11 @@ impl Read for OneOrMany {
             DeValue::Array(_) => Vec::read(value, place, reader).map(Self),
             _ => reader.wrong_type(value, place),
         }
+    }
+
+    #[cfg(test)]
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "anyOf": [String::schema(), Vec::<Spot<String>>::schema()] })
     }
 }
 
@@ -246,8 +305,8 @@ impl<T: Read> Read for TableOrList<T> {
     }
 
     #[cfg(test)]
-    fn describe(path: &str, known: &mut Vec<String>) {
-        T::describe(path, known);
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "anyOf": [T::schema(), Vec::<Spot<T>>::schema()] })
     }
 }
 
@@ -280,8 +339,8 @@ impl<T: Read> Read for Named<T> {
     }
 
     #[cfg(test)]
-    fn describe(path: &str, known: &mut Vec<String>) {
-        T::describe(&format!("{path}.*"), known);
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "type": "object", "additionalProperties": T::schema(), "maxProperties": LONGEST_LIST })
     }
 }
 

@@ -146,6 +146,28 @@ pub(super) trait Table: Sized {
     fn from_fields(fields: &mut Fields<'_, '_, '_>) -> Self;
 }
 
+/// What other programs call a key, and what it is called here; the first that the table has.
+const ELSEWHERE: [(&str, &str); 11] = [
+    ("address", "listen"),
+    ("bind", "listen"),
+    ("host", "listen"),
+    ("port", "listen"),
+    ("path", "match"),
+    ("pattern", "match"),
+    ("url", "redis"),
+    ("url", "login_url"),
+    ("ttl", "absolute"),
+    ("timeout", "idle"),
+    ("timeout", "response_timeout"),
+];
+
+fn meant_elsewhere(text: &str, keys: &[&'static str]) -> Option<&'static str> {
+    ELSEWHERE
+        .iter()
+        .filter(|(word, _)| *word == text)
+        .find_map(|(_, key)| keys.iter().copied().find(|known| known == key))
+}
+
 /// Reads a table with fixed keys, and reports the keys that it does not know.
 pub(super) fn read_table<T: Table>(table: &DeTable<'_>, place: Place, reader: &mut Reader<'_>) -> T {
     let mut values = BTreeMap::new();
@@ -158,7 +180,8 @@ pub(super) fn read_table<T: Table>(table: &DeTable<'_>, place: Place, reader: &m
             read_unbuilt(value.get_ref(), &place, &mut reader.problems);
         } else {
             let place = reader.place(place.child(&printable(text)).key, name.span().start);
-            let hint = did_you_mean(text, T::KEYS.iter().chain(T::UNBUILT).copied());
+            let hint = did_you_mean(text, T::KEYS.iter().chain(T::UNBUILT).copied())
+                .or_else(|| meant_elsewhere(text, T::KEYS));
             let advice = hint.map_or_else(|| String::from("remove it"), |known| format!("did you mean `{known}`?"));
             reader.problems.error(&place, format!("is not a known key; {advice}"));
         }
@@ -196,18 +219,18 @@ macro_rules! tables {
             }
 
             impl Read for $name {
-                const EXPECTED: &'static str = "a table";
+                const EXPECTED: &'static str = super::reader::A_TABLE;
+                const IS_TABLE: bool = true;
 
                 fn read(value: &Spanned<DeValue<'_>>, place: &Place, reader: &mut Reader<'_>) -> Option<Self> {
                     reader.table(value, place)
                 }
 
                 #[cfg(test)]
-                fn describe(path: &str, known: &mut Vec<String>) {
-                    $(<$kind as Read>::describe(
-                        format!("{path}.{}", key_of!($field $($key)?)).trim_start_matches('.'),
-                        known,
-                    );)*
+                fn schema() -> serde_json::Value {
+                    let mut properties = serde_json::Map::new();
+                    $(properties.insert(key_of!($field $($key)?).to_owned(), <$kind as Read>::schema());)*
+                    serde_json::json!({ "type": "object", "additionalProperties": false, "properties": properties })
                 }
             }
         )*

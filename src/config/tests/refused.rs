@@ -125,7 +125,7 @@ fn each_bad_value_is_refused_with_what_to_do() {
             "t.toml:4: session.no_touch[0]: \"/a/*/b\" has a `*` that is not the whole last segment",
         ),
         ("session.status_path = \"/s/{x}\"", "t.toml:4: session.status_path: \"/s/{x}\" is a pattern; write one path"),
-        ("session.expose = \"yes\"", "t.toml:4: session.expose: is a string; write true or false"),
+        ("session.expose = \"yes\"", "t.toml:4: session.expose: is a string; write true or false, without quotes"),
         ("cookie.name = \"a b\"", "t.toml:4: cookie.name: \"a b\" is not 1 to 64 letters, digits, `-`, `_` or `.`"),
         (
             "cookie.same_site = \"None\"",
@@ -440,7 +440,7 @@ fn each_bad_value_is_refused_with_what_to_do() {
             "t.toml:5: routes[0].match: \"/api/login\" is `login.path` and would need a session for POST, so nobody could log in; let a route with `auth = \"public\"` have it",
         ),
         ("\"a b\\n\" = 1", "t.toml:4: \"a b\\n\": is not a known key; remove it"),
-        ("routes = \"x\"", "t.toml:4: routes: is a string; write a list"),
+        ("routes = \"x\"", "t.toml:4: routes: is a string; write a list of tables"),
         ("login.header = 1", "t.toml:4: login.header: is an integer; write a table"),
     ] {
         assert_eq!(errors(&format!("{BASE}{added}\n")), [expected], "{added}");
