@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
-use self::tls::ListenerTls;
+use self::tls::{ListenerTls, Told};
 use self::traffic::Traffic;
 use crate::admin::{AdminServer, AdminServices, AdminSettings};
 use crate::audit::share::{Sharing, place_of};
@@ -55,7 +55,7 @@ const LAST_SHARED: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listening socket.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {source}{}", bind_advice(*address, source))]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -190,7 +190,7 @@ async fn serve(
     let config = Arc::new(config);
     let entropy: SharedEntropy = Arc::new(SystemEntropy);
     let readiness = Arc::new(Readiness::new());
-    for warning in &config.warnings {
+    for warning in config.warnings.iter().chain(&config.warnings_at(clock.wall())) {
         tracing::warn!("{warning}");
     }
     // Sockets first: a port in use is the most likely mistake, and nothing has been opened yet.
@@ -245,13 +245,14 @@ async fn serve(
         async move { streams.cut_overdue().await }
     });
     let (stage, _) = watch::channel(Stage::Serving);
+    let told = |name| Told { name, readiness: readiness.clone(), metrics: metrics.clone(), clock: clock.clone() };
     let mut tls = ListenerTls::of(config.server.tls.as_ref(), &TRAFFIC_PROTOCOLS).map_err(StartError::Tls)?;
     if let Some(tls) = &mut tls {
-        tls.watch("tls", readiness.clone());
+        tls.watch(told("tls"));
     }
     let mut admin_tls = ListenerTls::of(config.admin.tls.as_ref(), &[HTTP1]).map_err(StartError::AdminTls)?;
     if let Some(tls) = &mut admin_tls {
-        tls.watch("admin.tls", readiness.clone());
+        tls.watch(told("admin.tls"));
     }
     let limits = Arc::new(listener_limits(&config.server, room, tls.as_ref()));
     let current = Arc::new(ArcSwap::from_pointee(InForce { gateway, limits }));
@@ -354,6 +355,25 @@ async fn serve(
     sharing.finish(LAST_SHARED).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What to do about an address that cannot be bound.
+pub(crate) fn bind_advice(address: SocketAddr, error: &io::Error) -> String {
+    let port = address.port();
+    match error.kind() {
+        io::ErrorKind::PermissionDenied if port < 1024 => format!(
+            "; ports below 1024 are kept for root: let systemd hold the socket \
+             (deploy/systemd/session-gateway.socket, ListenStream={port}), or give the binary the capability: \
+             setcap cap_net_bind_service=+ep"
+        ),
+        io::ErrorKind::AddrInUse => {
+            format!("; another program has it, and `ss -ltnp 'sport = :{port}'` names it")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            String::from("; no interface of this machine has this address, and `ip address` lists those that are there")
+        }
+        _ => String::new(),
+    }
 }
 
 fn bind(sockets: &mut Sockets, addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, Bound)>, StartError> {

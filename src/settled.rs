@@ -23,6 +23,9 @@ pub(crate) enum ReadError {
     /// The operating system's word.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
+    /// It is not there, and where it was looked for depends on where the program was started.
+    #[error("cannot be read: {0}; relative paths begin at the working directory, {1}")]
+    Missing(io::Error, String),
     /// There is more in it than there can be.
     #[error("is larger than {} KiB; is it the right file?", .0 / 1024)]
     TooLong(u64),
@@ -70,7 +73,7 @@ impl Look {
 pub(crate) fn read(path: &Path, most: u64) -> Result<Settled, ReadError> {
     let mut seen = None;
     for _ in 0..ATTEMPTS {
-        let file = File::open(path)?;
+        let file = File::open(path).map_err(|error| missing(error, path))?;
         let found = file.metadata()?;
         let before = Look::at(&found);
         if found.is_file() && seen != Some(before) && before.is_young(&SystemClock) {
@@ -87,6 +90,15 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Settled, ReadError> {
         std::thread::sleep(QUIET);
     }
     Err(ReadError::Changing)
+}
+
+fn missing(error: io::Error, path: &Path) -> ReadError {
+    match std::env::current_dir() {
+        Ok(folder) if path.is_relative() && error.kind() == io::ErrorKind::NotFound => {
+            ReadError::Missing(error, folder.display().to_string())
+        }
+        _ => ReadError::Io(error),
+    }
 }
 
 fn read_at_most(file: &File, most: u64) -> Result<Vec<u8>, ReadError> {

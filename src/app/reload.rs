@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::Signal;
 
-use super::tls::ListenerTls;
+use super::tls::{ListenerTls, Told, seconds};
 use super::{TRAFFIC_PROTOCOLS, listener_limits};
 use crate::audit::{Actor, AuditEvent, AuditLog, AuditType, Details, Outcome};
 use crate::clock::SharedClock;
@@ -90,26 +90,31 @@ impl Reloader {
                 return Err(Refused { reason: "bad_configuration", details: Details::none().count("errors", 1) });
             }
         };
-        for warning in &config.warnings {
+        for warning in config.warnings.iter().chain(&config.warnings_at(self.clock.wall())) {
             tracing::warn!("{warning}");
         }
         let digest = config.digest;
         let config = Arc::new(config);
+        let now = seconds(&self.clock);
         let tls = config.server.tls.as_ref();
         let same = self.tls.as_ref().filter(|before| before.is_for(tls));
-        let other = match same {
-            Some(_) => None,
-            None => ListenerTls::of(tls, &TRAFFIC_PROTOCOLS).map_err(|error| internal(&error))?,
+        let other = match (same, tls.and_then(|tls| tls.certificates.worse_than(None, now))) {
+            (Some(_), _) => None,
+            (None, Some(why)) => {
+                tracing::error!(why, "the configuration was not reloaded: its certificates cannot be used");
+                return Err(Refused { reason: "bad_certificate", details: Details::none() });
+            }
+            (None, None) => ListenerTls::of(tls, &TRAFFIC_PROTOCOLS).map_err(|error| internal(&error))?,
         };
         let limits = Arc::new(listener_limits(&config.server, room, same.or(other.as_ref())));
         let gateway = before.gateway.reconfigured(config.clone()).map_err(|error| internal(&error))?;
         self.current.store(Arc::new(InForce { gateway: Arc::new(gateway), limits }));
         match (same, tls) {
-            (Some(same), Some(tls)) => same.take_over(tls),
+            (Some(same), Some(tls)) => same.take_over(tls, now),
             _ => self.watch_other(other),
         }
         if let (Some(admin), Some(tls)) = (&self.admin_tls, &config.admin.tls) {
-            admin.take_over(tls);
+            admin.take_over(tls, now);
         }
         tracing::info!(file = %self.file.display(), config = %digest, "the configuration was reloaded");
         Ok(digest)
@@ -119,8 +124,10 @@ impl Reloader {
     fn watch_other(&mut self, other: Option<ListenerTls>) {
         self.tls = other;
         self.readiness.warn("tls", None);
+        self.metrics.certificates("tls", Vec::new());
         if let Some(tls) = &mut self.tls {
-            tls.watch("tls", self.readiness.clone());
+            let (readiness, metrics, clock) = (self.readiness.clone(), self.metrics.clone(), self.clock.clone());
+            tls.watch(Told { name: "tls", readiness, metrics, clock });
         }
     }
 }

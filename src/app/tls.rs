@@ -5,9 +5,11 @@ use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::clock::SharedClock;
 use crate::config::TlsConfig;
 use crate::health::Readiness;
-use crate::tls::{self, CertificateFiles, CertificateResolver, reload_when_changed};
+use crate::telemetry::Metrics;
+use crate::tls::{self, CertificateFiles, CertificateResolver, CertificateWatch, Term, reload_when_changed};
 
 /// The certificates of a listener, given to handshakes and renewed when their files change.
 pub(super) struct ListenerTls {
@@ -38,15 +40,45 @@ impl ListenerTls {
         config.is_some_and(|config| config.files == self.files)
     }
 
-    /// Takes over what a configuration has just read from the same files.
-    pub(super) fn take_over(&self, config: &TlsConfig) {
-        self.resolver.replace(config.certificates.clone());
+    /// Takes over what a configuration has just read from the same files, unless it is out of its time.
+    pub(super) fn take_over(&self, config: &TlsConfig, now: u64) {
+        if config.certificates.worse_than(Some(&self.resolver.in_force()), now).is_none() {
+            self.resolver.replace(config.certificates.clone());
+        }
     }
 
-    /// Watches the files from now on; what keeps a change from being taken over is shown as a warning of that name.
-    pub(super) fn watch(&mut self, name: &'static str, readiness: Arc<Readiness>) {
-        let told = move |warning| readiness.warn(name, warning);
+    /// Watches the files from now on.
+    pub(super) fn watch(&mut self, told: Told) {
         let watch = reload_when_changed(self.files.clone(), self.resolver.clone(), told);
         self.watch = Some(AbortOnDropHandle::new(tokio::spawn(watch)));
     }
+}
+
+/// Who hears of a listener's certificates: operators, by a warning of that name, and the metrics.
+#[derive(Clone)]
+pub(super) struct Told {
+    pub(super) name: &'static str,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: SharedClock,
+}
+
+impl CertificateWatch for Told {
+    fn now(&self) -> u64 {
+        seconds(&self.clock)
+    }
+
+    fn warn(&self, warning: Option<String>) {
+        self.readiness.warn(self.name, warning);
+    }
+
+    fn in_force(&self, terms: &[Term], now: u64) {
+        let left = terms.iter().map(|term| (&*term.name, term.left_at(now)));
+        self.metrics.certificates(self.name, left.collect());
+    }
+}
+
+/// The time as certificates have it: seconds since the Unix epoch.
+pub(super) fn seconds(clock: &SharedClock) -> u64 {
+    clock.wall().as_micros() / 1_000_000
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::{BAD_CONFIGURATION, CheckOptions, FAILED, complain, say};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Mode, StoreConfig, locate, process_environment};
 use crate::descriptors::{self, Room};
 use crate::upstream::PeerAddress;
@@ -35,7 +36,8 @@ pub fn check(options: &CheckOptions, try_store: TryStore<'_>) -> ExitCode {
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
-    for warning in config.warnings.iter().cloned().chain(room.warning(limit, &config)) {
+    let dated = config.warnings_at(SystemClock.wall());
+    for warning in config.warnings.iter().cloned().chain(dated).chain(room.warning(limit, &config)) {
         complain(format_args!("warning: {warning}"));
     }
     say(format_args!("{}: ok", file.display()));

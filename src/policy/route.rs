@@ -248,6 +248,17 @@ impl RouteTable {
         (count > 0).then(|| format!("clients' own identity headers reach the backend on {count} routes: {named}{more}"))
     }
 
+    /// What is left in the configuration of migrations that are over; `None` when nothing is.
+    #[must_use]
+    pub fn ended_migrations(&self, now: WallTime) -> Option<String> {
+        let routes = self.tree.values().map(|entry| &*entry.route).chain([&*self.default]);
+        let over = |route: &&Route| matches!(route.mode, IdentityMode::Compat { until: Some(until) } if now >= until);
+        let pattern = routes.filter(over).map(|route| &*route.pattern).min()?;
+        Some(format!(
+            "compat_until has passed (route {pattern}, say): its mode is \"enforce\" by now; take mode and date out"
+        ))
+    }
+
     /// The name of every route, as in logs and metrics; some more than once.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.tree.values().map(|entry| &entry.route.pattern).chain([&self.default.pattern])

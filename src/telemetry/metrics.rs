@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
+use super::certificates::Certificates;
 use crate::session::EndReason;
 
 const PREFIX: &str = "session_gateway";
@@ -165,6 +166,7 @@ pub struct Metrics {
     connections_failed: Family<KindLabel, Counter>,
     identity_observed: Family<ObservedLabels, Counter>,
     config_reloads: Family<OutcomeLabel, Counter>,
+    certificates: Certificates,
     audit: AuditMetrics,
     log_lines_dropped: Counter,
 }
@@ -262,6 +264,11 @@ impl Metrics {
                 "Reloads of the configuration, by outcome",
                 Family::default(),
             ),
+            certificates: Certificates::of(metrics.add(
+                "certificate_expiry_seconds",
+                "Seconds until a certificate in force expires, by the host that it is for; negative when it has",
+                Family::default(),
+            )),
             audit: AuditMetrics {
                 dropped: metrics.add("audit_events_dropped", "Audit events that were lost", Counter::default()),
                 write_errors: metrics.add("audit_write_errors", "Failed writes of the audit log", Counter::default()),
@@ -302,6 +309,11 @@ impl Metrics {
         for outcome in ["success", "failure"] {
             drop(self.config_reloads.get_or_create(&OutcomeLabel { outcome }));
         }
+    }
+
+    /// The seconds that each certificate of a listener has left.
+    pub fn certificates(&self, listener: &'static str, left: Vec<(&str, i64)>) {
+        self.certificates.show(listener, left);
     }
 
     /// The metrics of a route, by the text of its pattern. To be resolved once, with the routes.
@@ -581,6 +593,7 @@ mod tests {
         let peer = Box::leak(Box::new(metrics.upstream_peer("default", "http://127.0.0.1:5059")));
         peer.set(true);
         metrics.identity_observed("/api/*", "match");
+        metrics.certificates("tls", vec![("a.test", 1)]);
         metrics
     }
 
@@ -601,7 +614,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_are_the_promised_ones_and_nine_more() {
+    fn the_names_are_the_promised_ones_and_more() {
         let expected = [
             "session_gateway_added_seconds",
             "session_gateway_audit_answers_unwritten_total",
@@ -612,6 +625,7 @@ mod tests {
             "session_gateway_cache_hits_total",
             "session_gateway_cache_lease",
             "session_gateway_cache_misses_total",
+            "session_gateway_certificate_expiry_seconds",
             "session_gateway_config_reloads_total",
             "session_gateway_connections",
             "session_gateway_connections_refused_total",
@@ -645,6 +659,9 @@ mod tests {
         metrics.login(LoginOutcome::Success);
         metrics.config_reload(false);
         metrics.store_state(true);
+        metrics.certificates("tls", vec![("a.test", 60), ("a.test", 50), ("gone.test", 1)]);
+        metrics.certificates("admin.tls", vec![("a.test", 70)]);
+        metrics.certificates("tls", vec![("a.test", 59), ("a.test", -49)]);
         let text = metrics.encode();
         for line in [
             "session_gateway_requests_total{route=\"/api/*\",status=\"200\"} 1",
@@ -659,13 +676,14 @@ mod tests {
             "session_gateway_upstream_errors_total{kind=\"timeout\"} 1",
             "session_gateway_upstream_peer_up{upstream=\"default\",peer=\"http://127.0.0.1:5059\"} 1",
             "session_gateway_config_reloads_total{outcome=\"failure\"} 1",
+            "session_gateway_certificate_expiry_seconds{name=\"a.test\"} -49",
             "session_gateway_request_seconds_bucket{le=\"0.005\"} 1",
             "session_gateway_added_seconds_bucket{le=\"0.00005\"} 1",
             "session_gateway_added_seconds_count 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
-        assert!(text.ends_with("# EOF\n"));
+        assert!(text.ends_with("# EOF\n") && !text.contains("gone.test"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! counted. Nothing here may hold a token, a cookie, a password, a query or a body.
 
 pub mod access;
+mod certificates;
 pub mod exposition;
 pub mod log;
 pub mod metrics;

@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use webpki::EndEntityCert;
 
+use super::Term;
 use crate::settled;
 
 /// The most bytes of a file of certificates or of a key.
@@ -43,6 +44,8 @@ pub enum CertificateError {
 pub struct Certificates {
     first: Arc<CertifiedKey>,
     all: Vec<Arc<CertifiedKey>>,
+    /// When each of them is valid.
+    terms: Vec<Term>,
     /// By host name in lower case, or `*.` and the name above it.
     by_name: HashMap<Box<str>, Vec<Arc<CertifiedKey>>>,
 }
@@ -54,11 +57,13 @@ impl Certificates {
     /// For each pair of files that cannot be served, its number and why.
     pub fn load(files: &[CertificateFiles]) -> Result<Option<Self>, Vec<(usize, CertificateError)>> {
         let mut all = Vec::with_capacity(files.len());
+        let mut terms = Vec::with_capacity(files.len());
         let mut errors = Vec::new();
         let mut by_name: HashMap<Box<str>, Vec<Arc<CertifiedKey>>> = HashMap::new();
         for (index, files) in files.iter().enumerate() {
             match load_one(files) {
-                Ok((certificate, names)) => {
+                Ok((certificate, term, names)) => {
+                    terms.push(term);
                     for name in names {
                         by_name.entry(name).or_default().push(certificate.clone());
                     }
@@ -70,7 +75,7 @@ impl Certificates {
         if !errors.is_empty() {
             return Err(errors);
         }
-        Ok(all.first().cloned().map(|first| Self { first, all, by_name }))
+        Ok(all.first().cloned().map(|first| Self { first, all, terms, by_name }))
     }
 
     /// The certificate for a client that asks for `name` and can check signatures of these `schemes`: one that is for
@@ -85,14 +90,42 @@ impl Certificates {
         named.unwrap_or(&self.first).clone()
     }
 
+    /// Whether one of them is for this host.
+    #[must_use]
+    pub fn is_for(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        let wildcard = host.split_once('.').map(|(_, above)| format!("*.{above}"));
+        self.by_name.contains_key(host.as_str())
+            || wildcard.is_some_and(|name| self.by_name.contains_key(name.as_str()))
+    }
+
+    /// When each of them is valid, in their order.
+    #[must_use]
+    pub fn terms(&self) -> &[Term] {
+        &self.terms
+    }
+
+    /// Why these must not take the place of others at this moment: one is out of its time whose predecessor is not.
+    /// `None`: they may. There is no predecessor where there was none before.
+    #[must_use]
+    pub fn worse_than(&self, others: Option<&Self>, now: u64) -> Option<String> {
+        let before = |index: usize| others.and_then(|others| others.terms.get(index));
+        let worse = |(index, term): &(usize, &Term)| {
+            !term.holds_at(now) && before(*index).is_none_or(|before| before.holds_at(now))
+        };
+        self.terms.iter().enumerate().find(worse).and_then(|(_, term)| term.warning_at(now))
+    }
+
     /// Whether these are the same certificates in the same order. The keys are then the same, too.
     pub(super) fn same_as(&self, other: &Self) -> bool {
         self.all.len() == other.all.len() && self.all.iter().zip(&other.all).all(|(one, other)| one.cert == other.cert)
     }
 }
 
-/// A certificate with its key, and the names that it is for.
-fn load_one(files: &CertificateFiles) -> Result<(Arc<CertifiedKey>, Vec<Box<str>>), CertificateError> {
+/// A certificate with its key, when it is valid, and the names that it is for.
+type Loaded = (Arc<CertifiedKey>, Term, Vec<Box<str>>);
+
+fn load_one(files: &CertificateFiles) -> Result<Loaded, CertificateError> {
     let chain = read(&files.cert).map_err(CertificateError::Certificate).and_then(|pem| {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
         chain.map_err(|error| CertificateError::Certificate(not_pem(&files.cert, "certificate", &error)))
@@ -101,15 +134,24 @@ fn load_one(files: &CertificateFiles) -> Result<(Arc<CertifiedKey>, Vec<Box<str>
         let none = pem::Error::NoItemsFound;
         return Err(CertificateError::Certificate(not_pem(&files.cert, "certificate", &none)));
     };
-    let names = EndEntityCert::try_from(end_entity)
-        .map_err(|error| {
-            let shown = &files.cert;
-            CertificateError::Certificate(format!("{shown:?} begins with no certificate of a server: {error}"))
-        })?
-        .valid_dns_names()
-        .map(|name| name.to_ascii_lowercase().into())
-        .collect();
+    let server = EndEntityCert::try_from(end_entity).map_err(|error| {
+        let shown = &files.cert;
+        CertificateError::Certificate(format!("{shown:?} begins with no certificate of a server: {error}"))
+    })?;
+    let names: Vec<Box<str>> = server.valid_dns_names().map(|name| name.to_ascii_lowercase().into()).collect();
+    let name = names.first().cloned().unwrap_or_else(|| files.cert.display().to_string().into());
+    let term = Term::of(name, &server).ok_or_else(|| {
+        let shown = &files.cert;
+        CertificateError::Certificate(format!("{shown:?} begins with a certificate that does not say when it is valid"))
+    })?;
     let pem = read(&files.key).map_err(CertificateError::Key)?;
+    if is_encrypted(&pem) {
+        let key = &files.key;
+        return Err(CertificateError::Key(format!(
+            "{key:?} is encrypted, and there is nobody to ask for its passphrase; decrypt it with \
+             `openssl pkey -in encrypted.key -out tls.key` and make it readable for the gateway alone"
+        )));
+    }
     let key = PrivateKeyDer::from_pem_slice(&pem)
         .map_err(|error| CertificateError::Key(not_pem(&files.key, "private key", &error)))?;
     let key = any_supported_type(&key).map_err(|_| {
@@ -125,7 +167,13 @@ fn load_one(files: &CertificateFiles) -> Result<(Arc<CertifiedKey>, Vec<Box<str>
             "{key:?} is not the key of the first certificate in {cert:?}; name the two that match"
         ))
     })?;
-    Ok((Arc::new(certificate), names))
+    Ok((Arc::new(certificate), term, names))
+}
+
+/// Whether a key's file wants a passphrase: PKCS #8 says so in its first line, the older forms (RFC 1421) below it.
+fn is_encrypted(pem: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(pem);
+    text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") || text.contains("Proc-Type: 4,ENCRYPTED")
 }
 
 /// What is wrong with a PEM file; the parser's own words could quote it.
@@ -199,6 +247,17 @@ mod tests {
         std::fs::write(&garbage, "-----BEGIN CERTIFICATE-----\n!!secret!!\n-----END CERTIFICATE-----\n")
             .expect("a file");
         let missing = folder.path().join("missing");
+        let (encrypted, older) = (folder.path().join("encrypted"), folder.path().join("older"));
+        std::fs::write(
+            &encrypted,
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nc2VjcmV0\n-----END ENCRYPTED PRIVATE KEY-----\n",
+        )
+        .expect("a file");
+        std::fs::write(
+            &older,
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nc2VjcmV0\n-----END RSA PRIVATE KEY-----\n",
+        )
+        .expect("a file");
         let pair = |cert: &PathBuf, key: &PathBuf| CertificateFiles { cert: cert.clone(), key: key.clone() };
         let rows = [
             (pair(&one.cert, &two.key), false, "is not the key of the first certificate"),
@@ -207,6 +266,8 @@ mod tests {
             (pair(&garbage, &one.key), true, "is no PEM file with a certificate"),
             (pair(&one.key, &one.key), true, "holds no certificate"),
             (pair(&one.cert, &one.cert), false, "holds no private key"),
+            (pair(&one.cert, &encrypted), false, "is encrypted"),
+            (pair(&one.cert, &older), false, "is encrypted"),
         ];
         let files: Vec<CertificateFiles> = rows.iter().map(|(files, _, _)| files.clone()).collect();
         let errors = Certificates::load(&files).expect_err("nothing is right");

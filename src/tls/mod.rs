@@ -7,6 +7,7 @@
 mod certificates;
 mod reload;
 mod resolver;
+mod term;
 
 use std::sync::Arc;
 
@@ -15,8 +16,9 @@ use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::version::{TLS12, TLS13};
 
 pub use certificates::{CertificateError, CertificateFiles, Certificates};
-pub use reload::reload_when_changed;
+pub use reload::{CertificateWatch, reload_when_changed};
 pub use resolver::CertificateResolver;
+pub use term::Term;
 
 /// HTTP/2 in ALPN.
 pub const HTTP2: &[u8] = b"h2";

@@ -19,6 +19,12 @@ impl CertificateResolver {
         Self(ArcSwap::new(certificates))
     }
 
+    /// Those in force.
+    #[must_use]
+    pub fn in_force(&self) -> Arc<Certificates> {
+        self.0.load_full()
+    }
+
     /// From the next handshake on, these. Answers whether they differ from those in force.
     pub fn replace(&self, certificates: Arc<Certificates>) -> bool {
         let differ = !self.0.load().same_as(&certificates);

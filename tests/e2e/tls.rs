@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::gateway::{Builder, write_certificate};
+use crate::support::gateway::{Builder, write_certificate, write_certificate_of};
 use crate::support::logins::identity;
 use crate::support::{Gateway, Store, curl, echo, gateway, http2, wait_until};
 
@@ -84,6 +84,49 @@ fn a_renewed_certificate_is_taken_over_and_a_bad_one_is_not() {
     wait_until("a warning that is withdrawn", || {
         (!gateway.admin_get("/readyz").expect(200).text().contains("cannot be used")).then_some(())
     });
+}
+
+#[test]
+fn a_certificate_that_has_expired_or_is_not_valid_yet_takes_no_place_of_one_that_is() {
+    let backend = echo();
+    let gateway = over_tls().with_backend(&backend).start();
+    std::fs::copy(gateway.file("tls.crt"), gateway.file("old.crt")).expect("a copy");
+    let old_works = || curl(&gateway).trusting(&gateway, "old.crt").try_send("/public/x").is_ok();
+    assert!(gateway.metric("certificate_expiry_seconds", "localhost") > 86_400.0);
+    let renew = |directory: &std::path::Path, name: &str, from: i32, to: i32| {
+        write_certificate_of(directory, name, &["localhost"], &|params| {
+            (params.not_before, params.not_after) = (rcgen::date_time_ymd(from, 1, 1), rcgen::date_time_ymd(to, 1, 1));
+        });
+    };
+    for (from, to, said) in [(2020, 2021, "expired"), (2090, 2091, "not valid yet")] {
+        renew(gateway.directory(), "tls", from, to);
+        gateway.wait_log(&["the changed certificates cannot be used", said]);
+        assert!(old_works());
+        gateway.reload();
+        assert!(old_works(), "a reload takes it over as little");
+        assert!(gateway.admin_get("/readyz").expect(200).text().contains(said));
+    }
+    renew(gateway.directory(), "other", 2020, 2021);
+    let pair = toml::Table::from_iter(["cert", "key"].map(|kind| {
+        let ending = if kind == "cert" { "crt" } else { "key" };
+        (kind.to_owned(), toml::Value::from(format!("other.{ending}")))
+    }));
+    gateway.reload_with("server.tls", pair);
+    assert_eq!(gateway.metric("config_reloads_total", "failure"), 1.0, "nor do other files");
+    assert!(old_works());
+}
+
+#[test]
+fn a_certificate_that_is_about_to_expire_is_warned_of_and_so_is_one_for_another_host() {
+    let builder = over_tls();
+    write_certificate_of(builder.directory(), "tls", &["elsewhere.test"], &|params| {
+        (params.not_before, params.not_after) = (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(2021, 1, 1));
+    });
+    let checked = builder.with_backend(&echo()).check(&[]);
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success(), "{said}");
+    assert!(said.contains("warning: server.tls: the certificate for elsewhere.test expired"), "{said}");
+    assert!(said.contains("no certificate is for localhost, which server.public_url names"), "{said}");
 }
 
 #[test]

@@ -285,6 +285,13 @@ impl Report<'_> {
     /// The last lines of the report.
     pub(super) fn conclusion(&self, conclusion: &Conclusion) -> String {
         match conclusion {
+            Conclusion::NoSuccess(status) if status.is_redirection() && matches!(self.capture, Capture::Json(_)) => {
+                format!(
+                    "No session: {} is a redirect, and `login.capture = \"json\"` reads the answer to the login itself. A \
+                     login that redirects names its user elsewhere: set `capture = \"whoami\"` and `login.whoami`.",
+                    status.as_str()
+                )
+            }
             Conclusion::NoSuccess(status) => format!("No session: {} is no success here.", status.as_str()),
             Conclusion::Unreadable(why) => format!("No session, and 502 for the client: {why}."),
             Conclusion::Nobody(missing) => {

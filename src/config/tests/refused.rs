@@ -46,7 +46,7 @@ fn each_bad_value_is_refused_with_what_to_do() {
             "t.toml:4: server.proxy_protocol: \"v2\" is not known; choose one of \"off\", \"optional\", \"required\"",
         ),
         (
-            "server.tls = { cert = \"a\", key = \"b\" }",
+            "server.tls = { cert = \"/nowhere/a\", key = \"b\" }",
             "t.toml:4: server.tls.cert: names a file that cannot be read: No such file or directory (os error 2)",
         ),
         ("server.tls = [{ cert = \"c\" }]", "t.toml:4: server.tls[0].key: is missing; add `key = \"tls.key\"`"),

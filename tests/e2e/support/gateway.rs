@@ -189,9 +189,22 @@ impl Builder {
 
 /// Makes a self-signed certificate for these names: `name.crt` and `name.key`.
 pub fn write_certificate(directory: &Path, name: &str, names: &[&str]) {
+    write_certificate_of(directory, name, names, &|_| {});
+}
+
+/// The same, with what `change` makes of it.
+pub fn write_certificate_of(
+    directory: &Path,
+    name: &str,
+    names: &[&str],
+    change: &dyn Fn(&mut rcgen::CertificateParams),
+) {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
-    for (ending, text) in [("crt", made.cert.pem()), ("key", made.signing_key.serialize_pem())] {
+    let mut params = rcgen::CertificateParams::new(names).expect("names");
+    change(&mut params);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    for (ending, text) in [("crt", certificate.pem()), ("key", key.serialize_pem())] {
         let path = directory.join(format!("{name}.{ending}"));
         std::fs::write(&path, text).expect("the scratch directory takes a file");
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
