@@ -4,6 +4,7 @@
 mod reload;
 mod tls;
 mod traffic;
+mod trial;
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,8 +19,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
-use self::tls::{ListenerTls, Told};
+use self::tls::{ListenerTls, Watcher};
 use self::traffic::Traffic;
+pub use self::trial::{StoreTrial, try_store};
 use crate::admin::{AdminServer, AdminServices, AdminSettings};
 use crate::audit::share::{Sharing, place_of};
 use crate::audit::{AuditLog, AuditOpenError, AuditQuery, AuditSettings};
@@ -38,7 +40,7 @@ use crate::store::journal::{Journal, Late};
 use crate::store::observe::{SharedObserver, Unobserved};
 use crate::store::redis::{RedisSettings, RedisStore, SettingsError, Unfit};
 use crate::store::touch_queue::{DEFAULT_CAPACITY, TouchQueue};
-use crate::store::{Condition, SharedStore, Unavailable};
+use crate::store::{SharedStore, Unavailable};
 use crate::telemetry::log::LogError;
 use crate::telemetry::{Log, LogSettings, Metrics, StoreTelemetry};
 use crate::tls::{HTTP1, HTTP2};
@@ -134,23 +136,6 @@ pub fn run(config: Config, file: PathBuf) -> Result<(), StartError> {
     result
 }
 
-/// Whether the store of a configuration can be opened and answers, for `check --connect`.
-///
-/// # Errors
-/// Why not.
-pub fn try_store(config: &StoreConfig) -> Result<(), StartError> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let Opened { store, .. } = open_store(config, Arc::new(SystemClock), Arc::new(Unobserved), None).await?;
-        match store.check().await? {
-            Condition::Good => Ok(()),
-            // Nobody could log in.
-            Condition::TakesNoSessions(cause) => Err(Unavailable::because(cause).into()),
-        }
-    })
-}
-
 /// What the store of a configuration knows of the audit chains, for `audit verify`. An embedded store is not made.
 ///
 /// # Errors
@@ -217,7 +202,7 @@ async fn serve(
         entropy: entropy.clone(),
         teller: teller.clone(),
     };
-    let Opened { store, anchors, stream } =
+    let Opened { store, anchors, stream, .. } =
         open_store(&config.store, clock.clone(), observer.clone(), Some(serving)).await?;
     let events = AuditQuery::over(&config.audit.file, stream.clone());
     let place = place_of(&config.audit.file);
@@ -245,14 +230,14 @@ async fn serve(
         async move { streams.cut_overdue().await }
     });
     let (stage, _) = watch::channel(Stage::Serving);
-    let told = |name| Told { name, readiness: readiness.clone(), metrics: metrics.clone(), clock: clock.clone() };
+    let watcher = |name| Watcher { name, readiness: readiness.clone(), metrics: metrics.clone(), clock: clock.clone() };
     let mut tls = ListenerTls::of(config.server.tls.as_ref(), &TRAFFIC_PROTOCOLS).map_err(StartError::Tls)?;
     if let Some(tls) = &mut tls {
-        tls.watch(told("tls"));
+        tls.watch(watcher("tls"));
     }
     let mut admin_tls = ListenerTls::of(config.admin.tls.as_ref(), &[HTTP1]).map_err(StartError::AdminTls)?;
     if let Some(tls) = &mut admin_tls {
-        tls.watch(told("admin.tls"));
+        tls.watch(watcher("admin.tls"));
     }
     let limits = Arc::new(listener_limits(&config.server, room, tls.as_ref()));
     let current = Arc::new(ArcSwap::from_pointee(InForce { gateway, limits }));
@@ -390,6 +375,8 @@ struct Opened {
     anchors: Arc<dyn AuditAnchors>,
     /// When several gateways share it.
     stream: Option<Arc<dyn AuditStream>>,
+    /// Where it is a server.
+    redis: Option<Arc<RedisStore>>,
 }
 
 /// What a store needs that is more than looked at: a journal, a cache.
@@ -418,7 +405,7 @@ async fn open_store(
     Ok(match &config.kind {
         StoreKind::Embedded { path } => {
             let store = EmbeddedStore::open(path, clock, observer)?;
-            Opened { store: store.clone(), anchors: store, stream: None }
+            Opened { store: store.clone(), anchors: store, stream: None, redis: None }
         }
         StoreKind::Redis { url, password, journal, cache_entries } => {
             let mut settings = RedisSettings::new(url, password.as_ref(), &config.prefix, None)?;
@@ -438,7 +425,7 @@ async fn open_store(
                 }
             }
             let store = RedisStore::connect(settings, observer).await?;
-            Opened { store: store.clone(), anchors: store.clone(), stream: Some(store) }
+            Opened { store: store.clone(), anchors: store.clone(), stream: Some(store.clone()), redis: Some(store) }
         }
     })
 }

@@ -184,10 +184,11 @@ pub async fn probe_store(store: SharedStore, readiness: &Readiness, seen: impl F
         let answer = tokio::time::timeout(PROBE_EVERY, store.check()).await;
         let reachable = matches!(answer, Ok(Ok(_)));
         let warning = match answer {
+            Ok(Ok(Condition::GoodBut(cause))) => Some(cause),
             Ok(Ok(Condition::TakesNoSessions(cause))) => Some(format!("logins fail, live sessions go on: {cause}")),
             Ok(Err(unavailable)) => {
                 tracing::debug!(%unavailable, "the session store did not answer the probe");
-                None
+                Some(format!("requests get 503: {unavailable}"))
             }
             Ok(Ok(Condition::Good)) | Err(_) => None,
         };

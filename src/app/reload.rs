@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::Signal;
 
-use super::tls::{ListenerTls, Told, seconds};
+use super::tls::{ListenerTls, Watcher, seconds};
 use super::{TRAFFIC_PROTOCOLS, listener_limits};
 use crate::audit::{Actor, AuditEvent, AuditLog, AuditType, Details, Outcome};
 use crate::clock::SharedClock;
@@ -127,7 +127,7 @@ impl Reloader {
         self.metrics.certificates("tls", Vec::new());
         if let Some(tls) = &mut self.tls {
             let (readiness, metrics, clock) = (self.readiness.clone(), self.metrics.clone(), self.clock.clone());
-            tls.watch(Told { name: "tls", readiness, metrics, clock });
+            tls.watch(Watcher { name: "tls", readiness, metrics, clock });
         }
     }
 }

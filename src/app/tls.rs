@@ -48,22 +48,22 @@ impl ListenerTls {
     }
 
     /// Watches the files from now on.
-    pub(super) fn watch(&mut self, told: Told) {
-        let watch = reload_when_changed(self.files.clone(), self.resolver.clone(), told);
+    pub(super) fn watch(&mut self, watcher: Watcher) {
+        let watch = reload_when_changed(self.files.clone(), self.resolver.clone(), watcher);
         self.watch = Some(AbortOnDropHandle::new(tokio::spawn(watch)));
     }
 }
 
 /// Who hears of a listener's certificates: operators, by a warning of that name, and the metrics.
 #[derive(Clone)]
-pub(super) struct Told {
+pub(super) struct Watcher {
     pub(super) name: &'static str,
     pub(super) readiness: Arc<Readiness>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: SharedClock,
 }
 
-impl CertificateWatch for Told {
+impl CertificateWatch for Watcher {
     fn now(&self) -> u64 {
         seconds(&self.clock)
     }

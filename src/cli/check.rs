@@ -1,30 +1,55 @@
-//! `check`: everything that is wrong with a configuration, or what it means; with `--connect`, whether what it names
-//! answers.
+//! `check`: everything that is wrong with a configuration, or what it means; with `--connect`, whether what it names can
+//! be used.
+
+mod places;
+mod reach;
 
 use std::fmt::Write as _;
-use std::io;
-use std::net::{TcpStream, ToSocketAddrs as _};
-use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use super::{BAD_CONFIGURATION, CheckOptions, FAILED, complain, say};
+use serde_json::{Value, json};
+
+use super::{BAD_CONFIGURATION, CheckOptions, FAILED, complain, say, say_json};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{Config, Mode, StoreConfig, locate, process_environment};
+use crate::config::{Config, ConfigErrors, Mode, StoreConfig, locate, process_environment};
 use crate::descriptors::{self, Room};
-use crate::upstream::PeerAddress;
 
-/// Tries whether a store answers; an error's text is for people.
-pub type TryStore<'a> = &'a dyn Fn(&StoreConfig) -> Result<(), String>;
+/// What a trial came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It can be used; what was seen.
+    Fine(String),
+    /// It can be used, and an operator should know this.
+    Warned(String),
+    /// It cannot be used.
+    Failed(String),
+}
+
+/// Something that was tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// What.
+    pub what: String,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// Tries a store, each thing that can be said of it in an outcome of its own; their texts are for people.
+pub type TryStore<'a> = &'a dyn Fn(&StoreConfig) -> Vec<Outcome>;
 
 /// Checks a configuration, and with `--connect` what it names.
 #[must_use]
 pub fn check(options: &CheckOptions, try_store: TryStore<'_>) -> ExitCode {
     let file = locate(options.config.config.clone(), process_environment);
+    let shown = file.display().to_string();
     let config = match Config::load(&file, &process_environment) {
         Ok(config) => config,
         Err(errors) => {
-            complain(errors);
+            if options.json {
+                say_json(&refused(&shown, &errors));
+            } else {
+                complain(errors);
+            }
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
@@ -32,28 +57,84 @@ pub fn check(options: &CheckOptions, try_store: TryStore<'_>) -> ExitCode {
     let room = match Room::with(limit, &config) {
         Ok(room) => room,
         Err(too_few) => {
-            complain(too_few);
+            if options.json {
+                let error = json!({ "file": shown, "line": null, "key": "", "message": too_few.to_string() });
+                say_json(&json!({ "file": shown, "ok": false, "errors": [error], "warnings": [], "trials": [] }));
+            } else {
+                complain(too_few);
+            }
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
-    let dated = config.warnings_at(SystemClock.wall());
-    for warning in config.warnings.iter().cloned().chain(dated).chain(room.warning(limit, &config)) {
-        complain(format_args!("warning: {warning}"));
-    }
-    say(format_args!("{}: ok", file.display()));
-    say(summary(&config).trim_end());
-    if !options.connect {
-        return ExitCode::SUCCESS;
-    }
-    let attempts = connect(&config, try_store);
-    for Attempt { what, outcome } in &attempts {
-        match outcome {
-            Ok(()) => say(format_args!("{what}: connected")),
-            Err(error) => complain(format_args!("{what}: {error}")),
+    let mut warnings = config.warnings.clone();
+    warnings.extend(config.warnings_at(SystemClock.wall()));
+    warnings.extend(room.warning(limit, &config));
+    if !options.json {
+        for warning in &warnings {
+            complain(format_args!("warning: {warning}"));
         }
+        say(format_args!("{shown}: ok"));
+        say(summary(&config).trim_end());
     }
-    let all = attempts.iter().all(|attempt| attempt.outcome.is_ok());
-    if all { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+    let mut trials = Vec::new();
+    if options.connect {
+        trials.extend(places::trials(&config));
+        trials.extend(reach::trials(&config));
+        let what = format!("store {}", config.store.describe());
+        trials.extend(try_store(&config.store).into_iter().map(|outcome| Trial { what: what.clone(), outcome }));
+    }
+    if options.json {
+        say_json(&found(&shown, &warnings, &trials));
+    } else {
+        trials.iter().for_each(show);
+    }
+    let failed = trials.iter().any(|trial| matches!(trial.outcome, Outcome::Failed(_)));
+    let warned = trials.iter().any(|trial| matches!(trial.outcome, Outcome::Warned(_)));
+    if failed || (options.strict && warned) {
+        ExitCode::from(FAILED)
+    } else if options.strict && !warnings.is_empty() {
+        ExitCode::from(BAD_CONFIGURATION)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+fn show(trial: &Trial) {
+    let what = &trial.what;
+    match &trial.outcome {
+        Outcome::Fine(seen) => say(format_args!("{what}: {seen}")),
+        Outcome::Warned(why) => complain(format_args!("warning: {what}: {why}")),
+        Outcome::Failed(why) => complain(format_args!("{what}: {why}")),
+    }
+}
+
+fn refused(file: &str, errors: &ConfigErrors) -> Value {
+    let errors: Vec<Value> = errors
+        .all()
+        .iter()
+        .map(|error| {
+            json!({
+                "file": error.file(), "line": error.line(), "key": error.key(), "message": error.message(),
+            })
+        })
+        .collect();
+    json!({ "file": file, "ok": false, "errors": errors, "warnings": [], "trials": [] })
+}
+
+fn found(file: &str, warnings: &[String], trials: &[Trial]) -> Value {
+    let trials: Vec<Value> = trials
+        .iter()
+        .map(|Trial { what, outcome }| {
+            let (outcome, text) = match outcome {
+                Outcome::Fine(text) => ("fine", text),
+                Outcome::Warned(text) => ("warned", text),
+                Outcome::Failed(text) => ("failed", text),
+            };
+            json!({ "what": what, "outcome": outcome, "text": text })
+        })
+        .collect();
+    let ok = trials.iter().all(|trial| trial["outcome"] != "failed");
+    json!({ "file": file, "ok": ok, "errors": [], "warnings": warnings, "trials": trials })
 }
 
 /// What a configuration means, a line each.
@@ -87,56 +168,15 @@ fn summary(config: &Config) -> String {
     text
 }
 
-struct Attempt {
-    what: String,
-    outcome: Result<(), String>,
-}
-
-fn connect(config: &Config, try_store: TryStore<'_>) -> Vec<Attempt> {
-    let mut attempts = Vec::new();
-    for (name, upstream) in &config.upstreams {
-        for peer in &upstream.peers {
-            let outcome = reach(peer, upstream.connect_timeout).map_err(|error| error.to_string());
-            attempts.push(Attempt { what: format!("upstream {name} at {peer}"), outcome });
-        }
-    }
-    attempts.push(Attempt { what: format!("store {}", config.store.describe()), outcome: try_store(&config.store) });
-    attempts
-}
-
-fn reach(peer: &PeerAddress, timeout: Duration) -> io::Result<()> {
-    match peer {
-        PeerAddress::Unix(path) => UnixStream::connect(path).map(drop),
-        PeerAddress::Tcp { host, port } | PeerAddress::Tls { host, port } => {
-            let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-            for address in (host.as_str(), *port).to_socket_addrs()? {
-                match TcpStream::connect_timeout(&address, timeout) {
-                    Ok(_) => return Ok(()),
-                    Err(error) => last = error,
-                }
-            }
-            Err(last)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
-
     use super::*;
-
-    fn config(upstream: &str) -> Config {
-        let text = format!(
-            "[server]\nmode = \"development\"\npublic_url = \"http://localhost:8080\"\n[upstream]\nurl = \"{upstream}\"\n\
-             [store]\nredis = \"redis://me:hidden@127.0.0.1:6379/0\"\n"
-        );
-        Config::parse("t.toml", &text, &|_| None).expect("a valid configuration")
-    }
 
     #[test]
     fn the_summary_says_what_is_served_and_no_password() {
-        let summary = summary(&config("http://127.0.0.1:5000"));
+        let text = "[server]\nmode = \"development\"\npublic_url = \"http://localhost:8080\"\n[upstream]\n\
+                    url = \"http://127.0.0.1:5000\"\n[store]\nredis = \"redis://me:hidden@127.0.0.1:6379/0\"\n";
+        let summary = summary(&Config::parse("t.toml", text, &|_| None).expect("a valid configuration"));
         for part in ["127.0.0.1:8080 as http://localhost:8080", "default: http://127.0.0.1:5000", "127.0.0.1:6379/0"] {
             assert!(summary.contains(part), "{part} in {summary}");
         }
@@ -144,15 +184,16 @@ mod tests {
     }
 
     #[test]
-    fn connect_tells_a_peer_that_answers_from_one_that_does_not() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let outcomes = |url: &str, store: TryStore<'_>| -> Vec<bool> {
-            connect(&config(url), store).iter().map(|attempt| attempt.outcome.is_ok()).collect()
-        };
-        assert_eq!(outcomes(&format!("http://{address}"), &|_| Ok(())), [true, true]);
-        assert_eq!(outcomes("unix:/nowhere/at.all", &|_| Err(String::from("down"))), [false, false]);
-        drop(listener);
-        assert_eq!(outcomes(&format!("http://{address}"), &|_| Ok(())), [false, true]);
+    fn a_program_is_told_the_same_as_a_person() {
+        let errors = Config::parse("t.toml", "[server]\nlisten = 1\n", &|_| None).expect_err("a bad one");
+        let refused = refused("t.toml", &errors);
+        let errors = refused["errors"].as_array().expect("a list");
+        let listen = errors.iter().find(|error| error["key"] == "server.listen").expect("it is wrong");
+        assert_eq!(listen["line"], json!(2));
+        let trial = |outcome| Trial { what: String::from("x"), outcome };
+        let trials = [trial(Outcome::Fine(String::from("is"))), trial(Outcome::Failed(String::from("is not")))];
+        let found = found("t.toml", &[String::from("w")], &trials);
+        assert_eq!(found["ok"], json!(false));
+        assert_eq!(found["trials"][1], json!({ "what": "x", "outcome": "failed", "text": "is not" }));
     }
 }

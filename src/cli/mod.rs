@@ -11,6 +11,7 @@ pub mod keygen;
 pub mod list;
 pub mod manual;
 pub mod probe_login;
+pub mod revoke_all;
 pub mod serve;
 pub mod sessions;
 mod table;
@@ -86,9 +87,15 @@ pub struct CheckOptions {
     /// Which configuration.
     #[command(flatten)]
     pub config: ConfigOption,
-    /// Also connect to the upstreams and the store
+    /// Also try what it names: ports, folders, the upstreams with their TLS, the store by a session that is made and ended
     #[arg(long)]
     pub connect: bool,
+    /// Fail on warnings, too
+    #[arg(long)]
+    pub strict: bool,
+    /// Print what was found as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 impl CommandLine {

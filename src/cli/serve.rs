@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
+use super::check::Outcome;
 use super::{BAD_CONFIGURATION, ConfigOption, FAILED, complain};
-use crate::app;
+use crate::app::{self, StoreTrial};
 use crate::config::{Config, StoreConfig, locate, process_environment};
 use crate::store::audit::Anchor;
 
@@ -31,12 +32,15 @@ pub fn serve(option: &ConfigOption) -> ExitCode {
     }
 }
 
-/// Connects to a store and says what is wrong, for `check --connect`.
-///
-/// # Errors
-/// When the store does not answer.
-pub fn try_store(config: &StoreConfig) -> Result<(), String> {
-    app::try_store(config).map_err(|error| error.to_string())
+/// Uses a store and says what came of it, for `check --connect`.
+#[must_use]
+pub fn try_store(config: &StoreConfig) -> Vec<Outcome> {
+    match app::try_store(config) {
+        Ok(StoreTrial { done, warnings }) => {
+            [Outcome::Fine(done)].into_iter().chain(warnings.into_iter().map(Outcome::Warned)).collect()
+        }
+        Err(error) => vec![Outcome::Failed(error.to_string())],
+    }
 }
 
 /// Reads what a store knows of the audit chains.

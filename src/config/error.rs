@@ -15,6 +15,30 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The line, from 1, where it is about one.
+    #[must_use]
+    pub const fn line(&self) -> Option<usize> {
+        self.line
+    }
+
+    /// The key, as `server.listen`; empty where it is about none.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What is wrong, and what to do.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// An error of the file as a whole.
     pub(super) fn of_file(file: &str, message: String) -> Self {
         Self { file: file.into(), line: None, key: String::new(), message }

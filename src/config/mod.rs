@@ -177,7 +177,9 @@ impl Config {
 fn read(file: &Path) -> Result<String, String> {
     let bytes = match settled::read(file, LARGEST_FILE) {
         Ok(settled) => settled.bytes,
-        Err(error @ (ReadError::Io(_) | ReadError::Missing(..))) => return Err(format!("{error}; name another file with --config")),
+        Err(error @ (ReadError::Io(_) | ReadError::Missing(..))) => {
+            return Err(format!("{error}; name another file with --config"));
+        }
         Err(error) => return Err(error.to_string()),
     };
     let text = String::from_utf8(bytes).map_err(|_| String::from("is not UTF-8; save it as UTF-8"))?;

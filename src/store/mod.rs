@@ -146,6 +146,8 @@ pub struct Revoked {
 pub enum Condition {
     /// For everything.
     Good,
+    /// For everything that concerns sessions; something beside them is refused. Holds what, for the operator.
+    GoodBut(String),
     /// Its sessions can be used and ended, but it takes no new ones. Holds the cause, for the operator.
     TakesNoSessions(String),
 }

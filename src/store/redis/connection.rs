@@ -145,6 +145,11 @@ impl Link {
         }
     }
 
+    /// What was warned of when the connection was made.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        self.warned.lock().clone()
+    }
+
     pub(super) const fn keys(&self) -> &Keys {
         &self.keys
     }

@@ -6,6 +6,7 @@ use redis::Value;
 
 use super::connection::Lane;
 use super::fault::Fault;
+use super::scripts::MISSING_RIGHTS;
 
 /// The oldest Redis that knows all that the store uses (`PEXPIREAT … GT`, `PEXPIRETIME`, scripts with flags).
 const OLDEST: (u32, u32) = (7, 0);
@@ -39,6 +40,39 @@ pub(super) async fn examine(lane: &Lane) -> Result<Examined, Fault> {
         }
     }
     judge(&info)
+}
+
+/// The rights that the user lacks, as an ACL names them: those without which no session can be made, used and ended, and
+/// those of the audit log.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Missing {
+    pub(super) for_sessions: Vec<String>,
+    pub(super) for_audit: Vec<String>,
+}
+
+impl Missing {
+    /// In words, with what to do.
+    pub(super) fn text(rights: &[String]) -> String {
+        format!("the Redis user lacks rights: +{} (docs/redis.md, \"The user\")", rights.join(" +"))
+    }
+}
+
+/// Asks which commands the user may not call.
+pub(super) async fn missing_rights(lane: &Lane, probe: String) -> Result<Missing, Fault> {
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("EVAL").arg(MISSING_RIGHTS).arg(1).arg(probe);
+    let names: Vec<String> = match lane.ask_each(&mut pipeline).await?.pop() {
+        Some(Value::Array(names)) => names.iter().filter_map(|name| redis::from_redis_value_ref(name).ok()).collect(),
+        // Then nothing else can be asked either.
+        Some(Value::ServerError(error)) => match Fault::from(&error) {
+            Fault::Refused { code, .. } if code == "NOPERM" => vec![String::from("eval")],
+            // A server of another make, which has no such question: the calls themselves will tell.
+            _ => Vec::new(),
+        },
+        _ => return Err(Fault::garbled("the missing rights are not a list")),
+    };
+    let (for_audit, for_sessions) = names.into_iter().partition(|name| name.starts_with('h') || name.starts_with('x'));
+    Ok(Missing { for_sessions, for_audit })
 }
 
 /// What `INFO` says, as far as it may be read.

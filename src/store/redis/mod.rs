@@ -39,6 +39,7 @@ pub use self::settings::{RedisSettings, SettingsError, SharedWarn};
 use self::answers::{end, exactly, record, tenant_standing, time, touch_deadline, user_standing};
 use self::connection::{CALL_TIMEOUT, Lane, Lanes, Link};
 use self::fault::{Fault, number, unexpected};
+use self::fitness::Missing;
 use self::kept::Kept;
 use self::keys::Keys;
 use self::known::KnownTenants;
@@ -78,6 +79,12 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
+    /// What an operator should know of the server, as it was when the connection was made.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.link.warnings()
+    }
+
     /// Connects, and keeps connecting for as long as the store lives. A server that cannot be reached now is no error:
     /// the store is unavailable until it can.
     ///
@@ -538,7 +545,17 @@ impl SessionStore for RedisStore {
     async fn check(&self) -> StoreResult<Condition> {
         let work = |lanes: Arc<Lanes>| async move {
             match self.link.probe(&lanes).await {
-                Ok(()) => Ok(Condition::Good),
+                Ok(()) => {
+                    let missing = fitness::missing_rights(&lanes.careful, self.link.keys().probe()).await?;
+                    match (missing.for_sessions.is_empty(), missing.for_audit.is_empty()) {
+                        (true, true) => Ok(Condition::Good),
+                        (true, false) => Ok(Condition::GoodBut(Missing::text(&missing.for_audit))),
+                        (false, _) => {
+                            let all = [missing.for_sessions, missing.for_audit].concat();
+                            Err(Fault::Refused { code: String::from("NOPERM"), text: Missing::text(&all) })
+                        }
+                    }
+                }
                 // Touches and ends are still taken. Were this unavailable, a full server would take every gateway out
                 // of service at once, and with them everybody who is logged in.
                 Err(fault) if fault.is_out_of_memory() => Ok(Condition::TakesNoSessions(fault.to_string())),

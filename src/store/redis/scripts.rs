@@ -14,6 +14,25 @@ redis.call('SET', KEYS[1], birth)
 return birth
 ";
 
+/// The commands that the user may not call, of all that the store uses. Key: the probe's. On a server that cannot say,
+/// none.
+pub(super) const MISSING_RIGHTS: &str = r"#!lua flags=no-writes,allow-oom
+if not redis.acl_check_cmd then return {} end
+local key = KEYS[1]
+local used = {
+  {'TIME'}, {'GET', key}, {'SET', key, '1'}, {'EXISTS', key}, {'UNLINK', key}, {'PEXPIREAT', key, '1'},
+  {'PEXPIRETIME', key}, {'ZADD', key, '1', 'm'}, {'ZREM', key, 'm'}, {'ZRANGE', key, '0', '1'}, {'ZSCAN', key, '0'},
+  {'ZCARD', key}, {'ZSCORE', key, 'm'}, {'MULTI'}, {'EXEC'},
+  {'HGET', key, 'f'}, {'HSET', key, 'f', '1'}, {'HLEN', key}, {'HDEL', key, 'f'}, {'HGETALL', key},
+  {'XADD', key, '*', 'f', '1'}, {'XRANGE', key, '-', '+'}, {'XREVRANGE', key, '+', '-'}
+}
+local missing = {}
+for _, words in ipairs(used) do
+  if not redis.acl_check_cmd(unpack(words)) then missing[#missing + 1] = string.lower(words[1]) end
+end
+return missing
+";
+
 /// Ends one session. Keys: touch key, reason. Arguments: the reason, until when it is kept (ms), the absolute deadline
 /// (µs). Answers 1 to the one caller that ended it.
 ///

@@ -1,0 +1,74 @@
+//! Whether the backends of a configuration can be reached: with TLS, where they have it, verified as for a request.
+
+use std::io;
+
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+use super::{Outcome, Trial};
+use crate::config::{Config, UpstreamConfig};
+use crate::upstream::PeerAddress;
+
+/// Connects to each process of each upstream.
+pub(super) fn trials(config: &Config) -> Vec<Trial> {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return vec![Trial { what: String::from("upstreams"), outcome: Outcome::Failed(error.to_string()) }];
+        }
+    };
+    let mut trials = Vec::new();
+    for (name, upstream) in &config.upstreams {
+        for peer in &upstream.peers {
+            let trying = async {
+                let late = io::Error::new(io::ErrorKind::TimedOut, "connecting took too long");
+                timeout(upstream.connect_timeout, reach(peer, upstream)).await.unwrap_or(Err(late))
+            };
+            let outcome = match (runtime.block_on(trying), peer) {
+                (Ok(()), PeerAddress::Tls { .. }) => Outcome::Fine(String::from("connected, its certificate is right")),
+                (Ok(()), _) => Outcome::Fine(String::from("connected")),
+                (Err(error), _) => Outcome::Failed(error.to_string()),
+            };
+            trials.push(Trial { what: format!("upstream {name} at {peer}"), outcome });
+        }
+    }
+    trials
+}
+
+async fn reach(peer: &PeerAddress, upstream: &UpstreamConfig) -> io::Result<()> {
+    match peer {
+        PeerAddress::Unix(path) => UnixStream::connect(path).await.map(drop),
+        PeerAddress::Tcp { host, port } => TcpStream::connect((host.as_str(), *port)).await.map(drop),
+        PeerAddress::Tls { host, port } => {
+            let socket = TcpStream::connect((host.as_str(), *port)).await?;
+            let trust = upstream.trust.as_ref().ok_or_else(|| io::Error::other("nobody is trusted"))?;
+            trust.connect(host, socket).await.map(drop)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn outcomes(url: &str) -> Vec<Outcome> {
+        let text = format!(
+            "[server]\nmode = \"development\"\npublic_url = \"http://localhost:8080\"\n[upstream]\nurl = \"{url}\"\n\
+             [store]\nembedded = \"s\"\n"
+        );
+        let config = Config::parse("t.toml", &text, &|_| None).expect("a valid configuration");
+        trials(&config).into_iter().map(|trial| trial.outcome).collect()
+    }
+
+    #[test]
+    fn a_peer_that_answers_is_told_from_one_that_does_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        assert!(matches!(&outcomes(&format!("http://{address}"))[..], [Outcome::Fine(_)]));
+        assert!(matches!(&outcomes("unix:/nowhere/at.all")[..], [Outcome::Failed(_)]));
+        drop(listener);
+        assert!(matches!(&outcomes(&format!("http://{address}"))[..], [Outcome::Failed(_)]));
+    }
+}
