@@ -101,6 +101,76 @@ fn a_peer_that_does_not_answer_fails_the_check_with_1() {
 }
 
 #[test]
+fn a_check_says_what_it_found_to_programs_and_strictly_fails_on_warnings() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let text_of = |more: &str| {
+        format!(
+            "[server]\npublic_url = \"https://a.test\"\nlisten = \"127.0.0.1:0\"\n{more}[upstream]\nurl = \"unix:/nowhere/app.sock\"\n\
+             [store]\nembedded = \"{}\"\n[audit]\nfile = \"{}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n",
+            at("sessions.redb"),
+            at("audit.jsonl"),
+        )
+    };
+    let (good, warned) = (file(&text_of("")), file(&text_of("hosts = [\"*\"]\n")));
+    let check = |file: &tempfile::NamedTempFile, more: &[&str]| {
+        let path = file.path().display().to_string();
+        run(&[&["check", "--config", &path], more].concat(), &[])
+    };
+    let json = |output: &Output| -> serde_json::Value {
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    };
+    assert_eq!(check(&good, &["--strict"]).status.code(), Some(0));
+    assert_eq!(check(&warned, &[]).status.code(), Some(0));
+    assert_eq!(check(&warned, &["--strict"]).status.code(), Some(2));
+    let said = check(&warned, &["--json", "--connect"]);
+    assert_eq!((said.status.code(), text(&said.stderr)), (Some(1), String::new()), "the app is not there");
+    let found = json(&said);
+    assert!(found["warnings"][0].as_str().is_some_and(|warning| warning.contains("answers for every host")), "{found}");
+    let trials = found["trials"].as_array().expect("a list");
+    let of = |what: &str| {
+        let trial = trials.iter().find(|trial| trial["what"].as_str().is_some_and(|found| found.starts_with(what)));
+        trial.map(|trial| trial["outcome"].clone()).unwrap_or_else(|| panic!("{what} in {found}"))
+    };
+    for what in ["port 127.0.0.1:0", "audit.file", "store.embedded", "spool of upstream default", "store embedded"] {
+        assert_eq!(of(what), "fine", "{what}");
+    }
+    assert_eq!(of("upstream default at unix:"), "failed");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0, "a check makes nothing");
+    let bad = file("[server]\nlisten = 1\n");
+    let said = check(&bad, &["--json"]);
+    assert_eq!(said.status.code(), Some(2));
+    let found = json(&said);
+    let errors = found["errors"].as_array().expect("a list");
+    assert!(errors.iter().any(|error| error["key"] == "server.listen" && error["line"] == 2), "{found}");
+}
+
+/// Presses Ctrl-C at the question for a password, and says whether the terminal shows what is typed after that.
+const INTERRUPTED: &str = r#"
+import os, pty, signal, sys, termios, time
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+shown = b""
+while b"Password" not in shown:
+    shown += os.read(terminal, 4096)
+hidden = not termios.tcgetattr(terminal)[3] & termios.ECHO
+os.write(terminal, b"\x03")
+os.waitpid(pid, 0)
+print("hidden" if hidden else "shown", "restored" if termios.tcgetattr(terminal)[3] & termios.ECHO else "left so")
+"#;
+
+#[test]
+fn ctrl_c_at_a_password_leaves_the_terminal_as_it_was() {
+    let output = Command::new("timeout")
+        .args(["20", "python3", "-c", INTERRUPTED, env!("CARGO_BIN_EXE_session-gateway")])
+        .args(["probe-login", "--config", "config/minimal.toml"])
+        .output()
+        .expect("python runs");
+    assert_eq!(text(&output.stdout).trim_end(), "hidden restored", "{}", text(&output.stderr));
+}
+
+#[test]
 fn a_shell_completes_commands_with_the_script_that_is_printed_for_it() {
     let output = run(&["completions", "bash"], &[]);
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
@@ -119,6 +189,7 @@ fn a_shell_completes_commands_with_the_script_that_is_printed_for_it() {
     completes("session-gateway users rev", "revoke");
     completes("session-gateway tenants susp", "suspend");
     completes("session-gateway audit export --for", "--format");
+    completes("session-gateway audit query --type session.", "session.created session.ended session.rejected");
     for (shell, first) in [("zsh", "#compdef session-gateway"), ("fish", "#"), ("elvish", "\n"), ("powershell", "\n")] {
         let output = run(&["completions", shell], &[]);
         let script = text(&output.stdout);
@@ -160,6 +231,16 @@ fn the_manual_has_a_page_for_the_program_and_one_for_each_command() {
         assert!(read(&format!("session-gateway-{command}.1")).contains(part), "{part} of {command}");
     }
     assert!(page.contains("SESSION_GATEWAY_ADMIN_TOKEN"));
+    for entry in std::fs::read_dir(folder.path()).expect("a folder") {
+        let page = std::fs::read_to_string(entry.expect("an entry").path()).expect("a page");
+        for named in page.split("(1)").filter_map(|before| before.rsplit_once("session\\-gateway\\-")) {
+            let name = format!("session-gateway-{}.1", named.1.replace('\\', ""));
+            if name.contains(char::is_whitespace) {
+                continue;
+            }
+            assert!(folder.path().join(&name).exists(), "{name} is named and not there");
+        }
+    }
     let failed = run(&["manual", "--directory", "/nowhere"], &[]);
     assert_eq!(failed.status.code(), Some(1));
     assert!(text(&failed.stderr).contains("/nowhere: No such file"), "{}", text(&failed.stderr));

@@ -143,3 +143,93 @@ fn every_rule_that_the_code_names_is_a_heading_of_the_page_of_behaviour() {
     assert_eq!(unknown, Vec::<String>::new());
     assert!(named > 30, "only {named} rules are named");
 }
+
+/// The string literals of a source within `from`'s first parentheses, as they are shown: line continuations joined.
+fn literals(from: &str) -> Vec<String> {
+    let (mut found, mut depth, mut text, mut rest) = (Vec::new(), 0, None::<String>, from.chars().peekable());
+    while let Some(c) = rest.next() {
+        match (&mut text, c) {
+            (Some(_), '"') => found.extend(text.take()),
+            (Some(text), '\\') => match rest.next() {
+                Some('\n') => while rest.next_if(|c| c.is_whitespace()).is_some() {},
+                Some(c) => text.push(c),
+                None => {}
+            },
+            (Some(text), c) => text.push(c),
+            (None, '"') => text = Some(String::new()),
+            (None, '(') => depth += 1,
+            (None, ')') if depth <= 1 => break,
+            (None, ')') => depth -= 1,
+            (None, _) => {}
+        }
+    }
+    found
+}
+
+/// The gateway's own code, without its tests.
+fn shipped() -> Vec<(PathBuf, String)> {
+    let mut sources = Vec::new();
+    code(&Path::new(ROOT).join("src"), &mut sources);
+    let is_test =
+        |path: &PathBuf| path.components().any(|part| part.as_os_str().to_string_lossy().starts_with("tests"));
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).expect("readable");
+        let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+        (path, text[..end].to_owned())
+    };
+    sources.into_iter().filter(|path| !is_test(path)).map(read).collect()
+}
+
+#[test]
+fn every_error_code_has_its_row_among_the_troubles() {
+    let page = read("docs/troubleshooting.md");
+    let mut missing = BTreeSet::new();
+    let mut found = 0;
+    for (path, text) in shipped()
+        .iter()
+        .filter(|(path, _)| path.components().any(|part| part.as_os_str() == "proxy" || part.as_os_str() == "admin"))
+    {
+        for after in text.split("StatusCode::").skip(1) {
+            let after = after.trim_start_matches(|c: char| c.is_ascii_uppercase() || c == '_');
+            let Some(code) = after.strip_prefix(',').map(str::trim_start).and_then(|rest| rest.strip_prefix('"'))
+            else {
+                continue;
+            };
+            let code = code.split('"').next().unwrap_or_default();
+            if code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
+                found += 1;
+                if !page.contains(&format!("`{code}`")) {
+                    missing.insert(format!("{}: {code}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(found > 30, "only {found} codes were found");
+    assert_eq!(missing, BTreeSet::new(), "not in docs/troubleshooting.md");
+}
+
+#[test]
+fn every_warning_has_its_row_among_the_troubles() {
+    let page = read("docs/troubleshooting.md").replace('`', "").replace('"', "");
+    let mut missing = BTreeSet::new();
+    let mut found = 0;
+    for (path, text) in shipped() {
+        let in_config = path.components().any(|part| part.as_os_str() == "config");
+        let calls: &[&str] = if in_config { &[".warn("] } else { &["tracing::warn!(", "tracing::error!("] };
+        // A test's own reader of the log speaks like the log.
+        for after in calls.iter().flat_map(|call| text.split(call).skip(1)) {
+            let literals = literals(&format!("({after}"));
+            let Some(message) = literals.iter().rev().find(|literal| literal.contains(' ')) else { continue };
+            // What is said is known by its longest part without a value; what to do about it is in the row.
+            let parts = message.split(['{', '}', ';']).map(|part| part.replace(['`', '"'], ""));
+            let Some(part) = parts.max_by_key(String::len) else { continue };
+            found += 1;
+            let part = part.trim().trim_end_matches(':').trim();
+            if !page.contains(part) {
+                missing.insert(format!("{}: {part}", path.strip_prefix(ROOT).unwrap_or(&path).display()));
+            }
+        }
+    }
+    assert!(found > 60, "only {found} warnings were found");
+    assert_eq!(missing, BTreeSet::new(), "not in docs/troubleshooting.md");
+}

@@ -26,6 +26,8 @@ pub(super) enum Trouble {
     Forbidden(String),
     /// It failed while running.
     Failed(String),
+    /// Who read its output has gone, as `head` does: there is nobody to tell.
+    NoReader,
 }
 
 /// Runs a command that calls the API with a token that has `roles`, the most needed first.
@@ -51,5 +53,6 @@ pub(super) fn operate(
             complain(text);
             ExitCode::from(FAILED)
         }
+        Err(Trouble::NoReader) => ExitCode::from(FAILED),
     }
 }

@@ -72,13 +72,18 @@ fn pages(options: &ManualOptions) -> io::Result<()> {
         return Ok(());
     };
     let at = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
-    clap_mangen::generate_to(CommandLine::command(), folder).map_err(at)?;
+    clap_mangen::generate_to(command(), folder).map_err(at)?;
     std::fs::write(folder.join("session-gateway.1"), page).map_err(at)
+}
+
+/// Without `help`, which says what `--help` does and has no page.
+fn command() -> clap::Command {
+    CommandLine::command().disable_help_subcommand(true)
 }
 
 /// The program's own page.
 fn program() -> io::Result<Vec<u8>> {
-    let man = Man::new(CommandLine::command());
+    let man = Man::new(command());
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;

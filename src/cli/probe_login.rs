@@ -14,6 +14,7 @@ use bytes::Bytes;
 use clap::Args;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::report::{Conclusion, Hidden, Report, cookie_names};
 use self::request::{Encoding, encode, field, header};
@@ -110,11 +111,28 @@ fn fields(options: &ProbeOptions) -> io::Result<(Vec<(String, String)>, Hidden)>
 
 /// One line of standard input; typed unseen where that is a terminal.
 fn password() -> io::Result<String> {
-    let input = io::stdin();
-    let _unseen = if input.is_terminal() { Some(Unseen::begin()?) } else { None };
-    let mut line = String::new();
-    input.lock().take(LONGEST_PASSWORD).read_line(&mut line)?;
-    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+    let read = || {
+        let mut line = String::new();
+        io::stdin().lock().take(LONGEST_PASSWORD).read_line(&mut line)?;
+        Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+    };
+    if !io::stdin().is_terminal() {
+        return read();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let typed = runtime.block_on(async {
+        // Heard before the terminal is changed, or a signal just then would leave it so.
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let _unseen = Unseen::begin()?;
+        tokio::select! {
+            typed = tokio::task::spawn_blocking(read) => typed?,
+            _ = interrupt.recv() => Err(io::ErrorKind::Interrupted.into()),
+            _ = terminate.recv() => Err(io::ErrorKind::Interrupted.into()),
+        }
+    });
+    // Somebody may still wait for a line that nobody types.
+    runtime.shutdown_background();
+    typed
 }
 
 /// A terminal that does not show what is typed, until it is dropped.

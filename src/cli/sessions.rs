@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::api::{ApiOptions, Trouble, operate, path_segment, target};
 use super::list::{ListOptions, given, list};
+use super::revoke_all::{RevokeAll, revoke_all};
 use super::table::{Column, show_item, shown};
 use super::{say, say_json};
 use crate::config::AdminRole;
@@ -45,6 +46,8 @@ pub enum SessionsCommand {
     Show(ShowSession),
     /// End a session
     Revoke(RevokeSession),
+    /// End all sessions of all tenants: everybody is logged out
+    RevokeAll(RevokeAll),
 }
 
 /// Options of `sessions list`.
@@ -107,6 +110,7 @@ pub fn sessions(command: &SessionsCommand) -> ExitCode {
             show_item(&MEMBERS, &client.get(&path(&options.id)?, &[]).await?, options.json);
             Ok(())
         }),
+        SessionsCommand::RevokeAll(options) => revoke_all(options),
         SessionsCommand::Revoke(options) => operate(&options.api, &[AdminRole::Operate], async |client| {
             let target = target(&path(&options.id)?, &given(&[("reason", &options.reason)]));
             let answer: Value = client.call(Method::DELETE, &target, None).await?;

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{say, say_json};
+use super::{complain, say, say_json};
 use crate::http::printable;
 
 /// The longest cell, in bytes of the value.
@@ -22,8 +22,13 @@ pub(super) fn show_list(columns: &[Column], items: &[Value], json: bool, none: &
     } else if items.is_empty() {
         say(none);
     } else {
-        for line in lines(columns, items, terminal_width()) {
+        let (lines, left_out) = lines(columns, items, terminal_width());
+        for line in lines {
             say(line);
+        }
+        if !left_out.is_empty() {
+            let left_out = left_out.join(", ");
+            complain(format_args!("the terminal is too narrow for {left_out}; --json shows all"));
         }
     }
 }
@@ -39,8 +44,9 @@ pub(super) fn show_item(columns: &[Column], item: &Value, json: bool) {
     }
 }
 
-/// A table, its heading first. The first column is never cut: it is what other commands are told.
-fn lines(columns: &[Column], items: &[Value], width: Option<usize>) -> Vec<String> {
+/// A table, its heading first, and the headings of what it has no room for. The first column is never cut: it is what
+/// other commands are told.
+fn lines(columns: &[Column], items: &[Value], width: Option<usize>) -> (Vec<String>, Vec<&'static str>) {
     let mut rows = vec![columns.iter().map(|(heading, _)| (*heading).to_owned()).collect::<Vec<_>>()];
     rows.extend(items.iter().map(|item| columns.iter().map(|(_, member)| cell(item, member)).collect()));
     let mut widths: Vec<usize> = vec![0; columns.len()];
@@ -52,22 +58,22 @@ fn lines(columns: &[Column], items: &[Value], width: Option<usize>) -> Vec<Strin
     if let Some(width) = width {
         fit(&mut widths, width);
     }
-    rows.iter().map(|cells| row(cells, &widths)).collect()
+    let left_out = columns.iter().skip(widths.len()).map(|(heading, _)| *heading).collect();
+    (rows.iter().map(|cells| row(cells, &widths)).collect(), left_out)
 }
 
-/// Takes from the widest column until the table fits, or nothing can be taken.
-fn fit(widths: &mut [usize], most: usize) {
-    let gaps = GAP.len() * widths.len().saturating_sub(1);
-    let mut total = widths.iter().sum::<usize>() + gaps;
-    while total > most {
+/// Takes from the widest column until the table fits; where nothing can be taken, the last column goes.
+pub(super) fn fit(widths: &mut Vec<usize>, most: usize) {
+    while widths.iter().sum::<usize>() + GAP.len() * widths.len().saturating_sub(1) > most && widths.len() > 1 {
         let widest = widths.iter_mut().skip(1).max_by_key(|width| **width);
-        let Some(width) = widest.filter(|width| **width > NARROWEST) else { return };
-        *width -= 1;
-        total -= 1;
+        match widest.filter(|width| **width > NARROWEST) {
+            Some(width) => *width -= 1,
+            None => drop(widths.pop()),
+        }
     }
 }
 
-/// A line of a table: cells cut to these widths.
+/// A line of a table: as many cells as there are widths, cut to them; a width of 0 cuts nothing.
 pub(super) fn row(cells: &[String], widths: &[usize]) -> String {
     let cells: Vec<String> =
         cells.iter().zip(widths).map(|(cell, width)| format!("{:width$}", cut(cell, *width))).collect();
@@ -76,7 +82,7 @@ pub(super) fn row(cells: &[String], widths: &[usize]) -> String {
 
 /// Cells are ASCII: a byte is a column.
 fn cut(cell: &str, width: usize) -> String {
-    if cell.len() <= width {
+    if cell.len() <= width || width == 0 {
         return cell.to_owned();
     }
     format!("{}...", cell.get(..width.saturating_sub(3)).unwrap_or_default())
@@ -107,7 +113,7 @@ fn time(text: &str) -> String {
 }
 
 /// `None`: standard output is no terminal, and nothing is cut.
-fn terminal_width() -> Option<usize> {
+pub(super) fn terminal_width() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
     (size.ws_col > 0).then_some(usize::from(size.ws_col))
 }
@@ -127,7 +133,7 @@ mod tests {
             json!({"id": "long", "agent": null, "ok": false}),
         ];
         assert_eq!(
-            lines(&COLUMNS, &items, None),
+            lines(&COLUMNS, &items, None).0,
             [
                 "ID    AGENT             LAST SEEN             OK",
                 "a     Firefox on Linux  2026-11-28 12:04:40Z  yes",
@@ -139,7 +145,7 @@ mod tests {
     #[test]
     fn nothing_that_a_session_holds_breaks_the_table() {
         let items = [json!({"id": "a\n\u{1b}[2Jb", "agent": "\u{202e}x\r\u{9b}", "last_seen_at": "\u{7}", "ok": null})];
-        let lines = lines(&COLUMNS, &items, None);
+        let (lines, _) = lines(&COLUMNS, &items, None);
         assert_eq!(lines.len(), 2);
         assert!(lines.iter().all(|line| line.bytes().all(|byte| (b' '..=b'~').contains(&byte))), "{lines:?}");
     }
@@ -148,7 +154,14 @@ mod tests {
     fn a_table_fits_the_terminal_and_its_first_column_is_whole() {
         let items =
             [json!({"id": "0123456789abcdefghijkl", "agent": "x".repeat(200), "last_seen_at": null, "ok": true})];
-        let lines = lines(&COLUMNS, &items, Some(60));
+        let (cut, left_out) = lines(&COLUMNS, &items, Some(60));
+        assert_eq!(left_out, [""; 0]);
+        let (narrow, left_out) = lines(&COLUMNS, &items, Some(40));
+        assert_eq!(left_out, ["LAST SEEN", "OK"]);
+        assert!(narrow.iter().all(|line| line.len() <= 40) && narrow[1].starts_with("0123456789abcdefghijkl  "));
+        let (narrowest, _) = lines(&COLUMNS, &items, Some(10));
+        assert_eq!(narrowest, ["ID", "0123456789abcdefghijkl"], "the first column is whole");
+        let lines = cut;
         assert!(lines.iter().all(|line| line.len() <= 60), "{lines:?}");
         assert!(lines[1].starts_with("0123456789abcdefghijkl  xxx") && lines[1].contains("..."), "{lines:?}");
     }

@@ -5,14 +5,15 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::audit::{AuditRecord, CsvWriter};
+use crate::audit::{AuditRecord, AuditType, CsvWriter};
 use crate::cli::api::{ApiOptions, Client, Trouble, operate};
 use crate::cli::list::{ListOptions, list};
-use crate::cli::table::{Column, cell, row, shown};
+use crate::cli::table::{Column, cell, fit, row, shown, terminal_width};
 use crate::cli::{complain, escaped};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{AdminRole, duration};
@@ -52,9 +53,14 @@ pub struct Filter {
     /// Of this user
     #[arg(long)]
     pub user: Option<String>,
-    /// Of this type, as session.ended
-    #[arg(long = "type", value_name = "TYPE")]
+    /// Of this type
+    #[arg(long = "type", value_name = "TYPE", value_parser = kinds())]
     pub kind: Option<String>,
+}
+
+/// The types of events, which shells complete.
+fn kinds() -> PossibleValuesParser {
+    PossibleValuesParser::new(AuditType::ALL.map(AuditType::as_str))
 }
 
 /// Options of `audit query`.
@@ -86,8 +92,8 @@ pub struct TailOptions {
     /// Of this user
     #[arg(long)]
     pub user: Option<String>,
-    /// Of this type, as session.ended
-    #[arg(long = "type", value_name = "TYPE")]
+    /// Of this type
+    #[arg(long = "type", value_name = "TYPE", value_parser = kinds())]
     pub kind: Option<String>,
     /// The most events of the past
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=100_000))]
@@ -203,7 +209,19 @@ fn read(event: Value) -> Result<AuditRecord, Trouble> {
 
 /// An export that is not whole must not look as if it were.
 fn written<T>(outcome: io::Result<T>) -> Result<T, Trouble> {
-    outcome.map_err(|error| Trouble::Failed(format!("standard output: {error}; what was written is not whole")))
+    outcome.map_err(|error| {
+        if is_without_reader(&error) {
+            return Trouble::NoReader;
+        }
+        Trouble::Failed(format!("standard output: {error}; what was written is not whole"))
+    })
+}
+
+/// Also where the writer of spreadsheets wrapped it.
+fn is_without_reader(error: &io::Error) -> bool {
+    let cause = |error: &csv::Error| matches!(error.kind(), csv::ErrorKind::Io(io) if is_without_reader(io));
+    error.kind() == io::ErrorKind::BrokenPipe
+        || error.get_ref().and_then(|error| error.downcast_ref()).is_some_and(cause)
 }
 
 /// Shows the last events, and with `--follow` what comes after.
@@ -211,10 +229,11 @@ fn written<T>(outcome: io::Result<T>) -> Result<T, Trouble> {
 pub fn tail(options: &TailOptions) -> ExitCode {
     operate(&options.api, &[AdminRole::Read], async |client| {
         let mut seen = Seen::default();
+        let widths = widths(terminal_width());
         let heading = COLUMNS.map(|(heading, _)| heading.to_owned());
-        let mut is_open = options.json || put(&row(&heading, &WIDTHS));
+        let mut is_open = options.json || put(&row(&heading, &widths));
         let (events, newest) = look(client, options, options.since, &mut seen, options.limit).await?;
-        is_open = is_open && events.iter().all(|event| put(&event_line(event, options.json)));
+        is_open = is_open && events.iter().all(|event| put(&event_line(event, options.json, &widths)));
         let mut since = newest.unwrap_or(options.since);
         let mut is_away = false;
         while options.follow && is_open {
@@ -222,7 +241,7 @@ pub fn tail(options: &TailOptions) -> ExitCode {
             let back = since.checked_sub(OVERLAP).unwrap_or(since).max(options.since);
             match look(client, options, back, &mut seen, MOST_A_LOOK).await {
                 Ok((events, newest)) => {
-                    is_open = events.iter().all(|event| put(&event_line(event, options.json)));
+                    is_open = events.iter().all(|event| put(&event_line(event, options.json, &widths)));
                     since = newest.unwrap_or(since).max(since);
                     is_away = false;
                 }
@@ -245,8 +264,19 @@ fn put(line: &str) -> bool {
     writeln!(output, "{line}").and_then(|()| output.flush()).is_ok()
 }
 
-fn event_line(event: &Value, json: bool) -> String {
-    if json { escaped(&event.to_string()) } else { row(&COLUMNS.map(|(_, member)| cell(event, member)), &WIDTHS) }
+fn event_line(event: &Value, json: bool, widths: &[usize]) -> String {
+    if json { escaped(&event.to_string()) } else { row(&COLUMNS.map(|(_, member)| cell(event, member)), widths) }
+}
+
+/// The widths of the columns on a terminal of this width. Where lines go elsewhere they are not cut.
+fn widths(terminal: Option<usize>) -> Vec<usize> {
+    let mut widths = WIDTHS.to_vec();
+    match terminal {
+        Some(width) => fit(&mut widths, width),
+        // What is read by a program is whole; the first columns still stand below each other.
+        None => widths.fill(0),
+    }
+    widths
 }
 
 /// The last `most` events since then that were not seen before, and the newest one's time, not after now.

@@ -62,6 +62,7 @@ async fn each_failure_is_one_line_that_says_what_to_do() {
             Trouble::Usage(text) | Trouble::Unavailable(text) | Trouble::Forbidden(text) | Trouble::Failed(text) => {
                 text
             }
+            Trouble::NoReader => String::new(),
         };
         assert!(text.contains(expected) && !text.contains('\n') && !text.contains("the-token"), "{text}");
         served.join().expect("served");
