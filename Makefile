@@ -1,12 +1,13 @@
 # A few words: what a newcomer, a contributor and CI type. Everything else is cargo.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance
+.PHONY: help demo test conformance dist
 
 help:
 	@echo 'make demo   start a legacy Flask app and a Django one, each behind a gateway, and say what to open'
 	@echo 'make test   run all tests: the real binary, Redis, Flask and Django under gunicorn'
 	@echo 'make conformance   replay what clients may claim before fourteen servers, and write docs/conformance.md'
+	@echo 'make dist   a tarball, a Debian package, a list of what is in the binary, and checksums, in target/dist'
 	@echo
 	@echo 'They install what is missing first (scripts/setup). .ci/run does what CI does.'
 
@@ -24,3 +25,6 @@ conformance:
 	@scripts/setup test
 	@cargo build --locked
 	@.venv/bin/python tests/conformance/run $(if $(CHECK),--check)
+
+dist:
+	@scripts/dist

@@ -130,7 +130,7 @@ fn a_check_says_what_it_found_to_programs_and_strictly_fails_on_warnings() {
     let trials = found["trials"].as_array().expect("a list");
     let of = |what: &str| {
         let trial = trials.iter().find(|trial| trial["what"].as_str().is_some_and(|found| found.starts_with(what)));
-        trial.map(|trial| trial["outcome"].clone()).unwrap_or_else(|| panic!("{what} in {found}"))
+        trial.map_or_else(|| panic!("{what} in {found}"), |trial| trial["outcome"].clone())
     };
     for what in ["port 127.0.0.1:0", "audit.file", "store.embedded", "spool of upstream default", "store embedded"] {
         assert_eq!(of(what), "fine", "{what}");

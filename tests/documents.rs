@@ -67,6 +67,27 @@ fn every_metric_has_its_place_in_the_operators_guide() {
     assert_eq!(missing, Vec::<String>::new(), "not in docs/operations.md");
 }
 
+#[test]
+fn every_metric_of_the_alerts_and_the_dashboard_is_one() {
+    let known = Metrics::new().encode();
+    let known: BTreeSet<&str> =
+        known.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let mut unknown = BTreeSet::new();
+    for file in ["deploy/prometheus/session-gateway.rules.yaml", "deploy/grafana/session-gateway.json"] {
+        let text = read(file);
+        let names = text.split("session_gateway_").skip(1);
+        let names =
+            names.map(|rest| rest.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().unwrap_or_default());
+        for name in names {
+            let base = ["_total", "_bucket"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
+            if !known.contains(format!("session_gateway_{base}").as_str()) {
+                unknown.insert(format!("{file}: {name}"));
+            }
+        }
+    }
+    assert_eq!(unknown, BTreeSet::new());
+}
+
 /// A heading's anchor, as forges make it.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
@@ -210,7 +231,7 @@ fn every_error_code_has_its_row_among_the_troubles() {
 
 #[test]
 fn every_warning_has_its_row_among_the_troubles() {
-    let page = read("docs/troubleshooting.md").replace('`', "").replace('"', "");
+    let page = read("docs/troubleshooting.md").replace(['`', '"'], "");
     let mut missing = BTreeSet::new();
     let mut found = 0;
     for (path, text) in shipped() {
