@@ -69,9 +69,8 @@ fn every_metric_has_its_place_in_the_operators_guide() {
 
 #[test]
 fn every_metric_of_the_alerts_and_the_dashboard_is_one() {
-    let known = Metrics::new().encode();
-    let known: BTreeSet<&str> =
-        known.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    // Which has each of them, by a test above; of those that have no value yet the metrics themselves say nothing.
+    let guide = read("docs/operations.md");
     let mut unknown = BTreeSet::new();
     for file in ["deploy/prometheus/session-gateway.rules.yaml", "deploy/grafana/session-gateway.json"] {
         let text = read(file);
@@ -79,8 +78,8 @@ fn every_metric_of_the_alerts_and_the_dashboard_is_one() {
         let names =
             names.map(|rest| rest.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().unwrap_or_default());
         for name in names {
-            let base = ["_total", "_bucket"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
-            if !known.contains(format!("session_gateway_{base}").as_str()) {
+            let name = name.strip_suffix("_bucket").unwrap_or(name);
+            if !guide.contains(&format!("`{name}")) {
                 unknown.insert(format!("{file}: {name}"));
             }
         }
