@@ -106,7 +106,8 @@ fn a_check_says_what_it_found_to_programs_and_strictly_fails_on_warnings() {
     let at = |name: &str| folder.path().join(name).display().to_string();
     let text_of = |more: &str| {
         format!(
-            "[server]\npublic_url = \"https://a.test\"\nlisten = \"127.0.0.1:0\"\n{more}[upstream]\nurl = \"unix:/nowhere/app.sock\"\n\
+            "[server]\npublic_url = \"https://a.test\"\nlisten = \"127.0.0.1:0\"\n\
+             max_connections = 100\n{more}[upstream]\nurl = \"unix:/nowhere/app.sock\"\n\
              [store]\nembedded = \"{}\"\n[audit]\nfile = \"{}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n",
             at("sessions.redb"),
             at("audit.jsonl"),

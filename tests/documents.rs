@@ -241,8 +241,10 @@ fn every_warning_has_its_row_among_the_troubles() {
             let literals = literals(&format!("({after}"));
             let Some(message) = literals.iter().rev().find(|literal| literal.contains(' ')) else { continue };
             // What is said is known by its longest part without a value; what to do about it is in the row.
-            let parts = message.split(['{', '}', ';']).map(|part| part.replace(['`', '"'], ""));
-            let Some(part) = parts.max_by_key(String::len) else { continue };
+            let constant = message.split('{').map(|part| part.split_once('}').map_or(part, |(_, rest)| rest));
+            let parts = constant.flat_map(|part| part.split(';')).map(|part| part.replace(['`', '"'], ""));
+            // Some say nothing of their own.
+            let Some(part) = parts.max_by_key(String::len).filter(|part| part.contains(' ')) else { continue };
             found += 1;
             let part = part.trim().trim_end_matches(':').trim();
             if !page.contains(part) {
