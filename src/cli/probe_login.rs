@@ -23,7 +23,7 @@ use crate::clock::{Clock as _, SharedClock, SystemClock};
 use crate::config::{Config, UpstreamConfig, locate, process_environment};
 use crate::http::{NotedHeaders, RequestFilter, RequestHost, Target, take_gateway_cookie};
 use crate::login::{Browser, Capture, Inquiry, LARGEST_ANSWER_TO_A_QUESTION, Question, Step};
-use crate::policy::{Permit, Route};
+use crate::policy::{Route, permit_login};
 use crate::proxy::outgoing::{Head, Sender, ask_for_what_can_be_read, without_body};
 use crate::telemetry::Metrics;
 use crate::upstream::{RequestBody, Upstream, UpstreamSettings, read_whole};
@@ -285,7 +285,7 @@ impl<'a> Probe<'a> {
         let head = Head { method: &method, target, host: &self.host, scheme, headers };
         let (address, request_id) = (HeaderValue::from_static("127.0.0.1"), HeaderValue::from_static("probe-login"));
         let sender = Sender { address: &address, request_id: &request_id };
-        let permit = Permit::anonymous(&self.route);
+        let permit = permit_login(&self.route);
         let mut request =
             without_body(self.config, &permit, &self.settings.host, head, sender).map_err(|error| error.to_string())?;
         if !body.is_empty() {

@@ -13,7 +13,7 @@ use super::reader::{OneOrMany, Spot};
 use super::table::Field;
 use super::tls::{TlsConfig, tls};
 use super::value::{Parsed, choice, count_within, duration_within, header_name, memory_within, quoted, size_within};
-use crate::http::{AllowedHosts, Origin, RequestHost, Scheme, further_method};
+use crate::http::{AllowedHosts, Origin, RequestHost, Scheme, TrustedOrigin, further_method};
 
 /// How strict the gateway is with its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct ServerConfig {
     /// The hosts it answers for.
     pub hosts: AllowedHosts,
     /// Further origins that may make unsafe calls.
-    pub trusted_origins: Vec<Origin>,
+    pub trusted_origins: Vec<TrustedOrigin>,
     /// Proxies in front whose `X-Forwarded-For` is believed. Single addresses are nets of one.
     pub trusted_proxies: Vec<IpNet>,
     /// Whether those proxies tell of their clients by the PROXY protocol.
@@ -101,7 +101,7 @@ pub(super) fn server(raw: &RawServer, mode: Mode, problems: &mut Problems) -> Op
     let listen = listen(&raw.listen, problems);
     let public_url = public_url(&raw.public_url, mode, problems);
     let hosts = hosts(&raw.hosts, public_url.as_ref(), mode, problems);
-    let trusted_origins = each(&raw.trusted_origins, problems, origin);
+    let trusted_origins = each(&raw.trusted_origins, problems, trusted_origin);
     let trusted_proxies = trusted_proxies(&raw.trusted_proxies, problems);
     let proxy_protocol = proxy_protocol(&raw.proxy_protocol, &raw.trusted_proxies, problems);
     let allow_headers = each(&raw.allow_headers, problems, header_name);
@@ -188,6 +188,16 @@ fn origin(text: &str) -> Parsed<Origin> {
     Origin::parse(text.strip_suffix('/').unwrap_or(text)).ok_or_else(|| {
         format!(
             "{} is not an origin; write scheme, host and port alone, as in \"https://app.example.com\"",
+            quoted(text)
+        )
+    })
+}
+
+fn trusted_origin(text: &str) -> Parsed<TrustedOrigin> {
+    TrustedOrigin::parse(text.strip_suffix('/').unwrap_or(text)).ok_or_else(|| {
+        format!(
+            "{} is not an origin; write scheme, host and port alone, as in \"https://app.example.com\" or \
+             \"capacitor://localhost\"",
             quoted(text)
         )
     })

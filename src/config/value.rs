@@ -199,9 +199,10 @@ pub(super) fn expand(text: &str, environment: &dyn Fn(&str) -> Option<String>) -
             .split_once('}')
             .filter(|(name, _)| is_variable(name))
             .ok_or("has a `${` that no variable's name and `}` follow; write `$${` for a literal `${`")?;
-        let value = environment(name).ok_or({
-            // Not by its name: somebody may have put a secret between the braces.
-            String::from("names an environment variable that is not set; set it, or write `$${` for a literal `${`")
+        let value = environment(name).ok_or_else(|| {
+            // Somebody may have put a secret between the braces: only what is plainly a name is repeated.
+            let shown = if is_plainly_a_name(name) { format!(" ({name})") } else { String::new() };
+            format!("names an environment variable that is not set{shown}; set it, or write `$${{` for a literal `${{`")
         })?;
         expanded.push_str(&value);
         rest = after;
@@ -215,9 +216,27 @@ fn is_variable(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
+/// Whether it is a name as people give variables: short words of capitals and digits. Secrets have longer ones.
+fn is_plainly_a_name(name: &str) -> bool {
+    let is_word =
+        |word: &str| word.len() <= 12 && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    name.len() <= 64 && name.split('_').all(is_word)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_variable_that_is_not_set_is_named_where_its_name_can_be_no_secret() {
+        let said = |name: &str| expand(&format!("${{{name}}}"), &|_| None).expect_err("not set");
+        for name in ["REDIS_PASSWORD", "E2E_NOT_SET", "TOKEN"] {
+            assert!(said(name).contains(name), "{name}");
+        }
+        for secret in ["JBSWY3DPEHPK3PXP", "hunter2", "q2FTd5Zk", "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"] {
+            assert!(!said(secret).contains(secret), "{secret}");
+        }
+    }
 
     #[test]
     fn durations_are_numbers_with_units_the_larger_first() {

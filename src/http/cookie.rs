@@ -12,7 +12,7 @@ use ::http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use cookie::{Cookie, CookieBuilder};
 
 use super::{KnownName, NotedHeaders};
-use crate::session::SessionToken;
+use crate::session::{Credential, SessionToken};
 
 #[cfg(test)]
 mod tests;
@@ -107,6 +107,17 @@ pub enum Presented {
     NotAToken,
     /// Gateway cookies with different values: one of them may have been planted, so none counts.
     Conflicting,
+}
+
+impl From<Presented> for Credential {
+    /// Hashes the token, which is gone with it: what is looked up is not the secret.
+    fn from(presented: Presented) -> Self {
+        match presented {
+            Presented::None => Self::None,
+            Presented::One(token) => Self::Session(token.id()),
+            Presented::NotAToken | Presented::Conflicting => Self::Unusable,
+        }
+    }
 }
 
 /// Takes the gateway's cookie out of all Cookie lines and says what it was.

@@ -1,23 +1,49 @@
 //! What a browser says about why it asks.
 
 use ::http::Method;
-use ::http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, ORIGIN};
+use ::http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 
 use super::{KnownName, NotedHeaders};
 
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+static PURPOSE: KnownName = KnownName::new("purpose");
+static SEC_PURPOSE: KnownName = KnownName::new("sec-purpose");
 static UPGRADE: KnownName = KnownName::new("upgrade");
+static X_MOZ: KnownName = KnownName::new("x-moz");
 
-/// Whether the request is a CORS preflight (Fetch standard, "CORS-preflight request"). It carries no credentials and
-/// asks for nothing but permission.
-#[must_use]
-pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
-    *method == Method::OPTIONS && headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+/// Proof that a request is a CORS preflight (Fetch standard, "CORS-preflight request"). It carries no credentials and asks
+/// for nothing but permission.
+#[derive(Clone, Copy, Debug)]
+pub struct Preflight(());
+
+impl Preflight {
+    /// `None` when it is none.
+    #[must_use]
+    pub fn of(method: &Method, headers: &HeaderMap) -> Option<Self> {
+        let asks = || headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+        (*method == Method::OPTIONS && asks()).then_some(Self(()))
+    }
 }
 
-/// Whether the browser says that another site made it ask (Fetch Metadata, `Sec-Fetch-Site: cross-site`).
+/// Whether the browser says that a page of another origin made it ask: of another site or of a sibling domain (Fetch
+/// Metadata, `Sec-Fetch-Site: cross-site`, `same-site`).
 #[must_use]
-pub fn is_cross_site(headers: &HeaderMap) -> bool {
-    headers.get_all("sec-fetch-site").iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"cross-site"))
+pub fn is_from_another_site(headers: &HeaderMap) -> bool {
+    let foreign = |value: &HeaderValue| {
+        [&b"cross-site"[..], b"same-site"].iter().any(|word| value.as_bytes().eq_ignore_ascii_case(word))
+    };
+    headers.get_all(&SEC_FETCH_SITE).iter().any(foreign)
+}
+
+/// Whether nobody asked for the answer yet: the browser, or an extension, looks ahead at what a link leads to
+/// (`Sec-Purpose: prefetch`, also for prerendering; `Purpose` and `X-Moz` of older ones).
+#[must_use]
+pub fn only_looks_ahead(headers: &NotedHeaders) -> bool {
+    let words = |value: &HeaderValue| {
+        let mut words = value.as_bytes().split(|byte| matches!(byte, b' ' | b'\t' | b',' | b';' | b'"'));
+        words.any(|word| word.eq_ignore_ascii_case(b"prefetch"))
+    };
+    [&SEC_PURPOSE, &PURPOSE, &X_MOZ].into_iter().any(|name| headers.lines(name).any(words))
 }
 
 /// Whether the request asks for a WebSocket (RFC 6455 §4.1).
@@ -41,10 +67,10 @@ mod tests {
     #[test]
     fn a_preflight_is_options_with_origin_and_the_method_it_asks_for() {
         let preflight = [("origin", "https://a.example"), ("access-control-request-method", "PUT")];
-        assert!(is_preflight(&Method::OPTIONS, &headers(&preflight)));
-        assert!(!is_preflight(&Method::GET, &headers(&preflight)));
-        assert!(!is_preflight(&Method::OPTIONS, &headers(&preflight[..1])));
-        assert!(!is_preflight(&Method::OPTIONS, &headers(&preflight[1..])));
+        assert!(Preflight::of(&Method::OPTIONS, &headers(&preflight)).is_some());
+        assert!(Preflight::of(&Method::GET, &headers(&preflight)).is_none());
+        assert!(Preflight::of(&Method::OPTIONS, &headers(&preflight[..1])).is_none());
+        assert!(Preflight::of(&Method::OPTIONS, &headers(&preflight[1..])).is_none());
     }
 
     #[test]
@@ -61,10 +87,28 @@ mod tests {
     }
 
     #[test]
-    fn only_cross_site_is_cross_site() {
-        for (value, expected) in [("cross-site", true), ("same-site", false), ("none", false), ("same-origin", false)] {
-            assert_eq!(is_cross_site(&headers(&[("sec-fetch-site", value)])), expected, "{value}");
+    fn a_sibling_domain_is_another_site_too() {
+        for (value, expected) in [("cross-site", true), ("Same-Site", true), ("none", false), ("same-origin", false)] {
+            assert_eq!(is_from_another_site(&headers(&[("sec-fetch-site", value)])), expected, "{value}");
         }
-        assert!(!is_cross_site(&HeaderMap::new()));
+        assert!(!is_from_another_site(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn what_browsers_fetch_before_anyone_asked_is_known() {
+        for (name, value, expected) in [
+            ("sec-purpose", "prefetch", true),
+            ("sec-purpose", "prefetch;prerender", true),
+            ("sec-purpose", "prefetch;anonymous-client-ip", true),
+            ("purpose", "prefetch", true),
+            ("purpose", "Prefetch", true),
+            ("x-moz", "prefetch", true),
+            ("purpose", "preview", false),
+            ("sec-purpose", "", false),
+            ("sec-purpose", "prefetched", false),
+            ("x-purpose", "prefetch", false),
+        ] {
+            assert_eq!(only_looks_ahead(&headers(&[(name, value)]).into()), expected, "{name}: {value}");
+        }
     }
 }

@@ -40,7 +40,7 @@ pub use cookie::{
 };
 pub use event_answer::{EventAnswer, json_says_failure, with_count};
 pub use expectation::check_expectation;
-pub use fetch::{is_cross_site, is_preflight, is_websocket_upgrade};
+pub use fetch::{Preflight, is_from_another_site, is_websocket_upgrade, only_looks_ahead};
 pub use forwarded::{client_address, forwarded_proto};
 pub use framing::{HeadLimits, Phase, Repairs, RequestFraming};
 pub use headers::{
@@ -51,7 +51,7 @@ pub use http2::{check_http2_head, http2_host};
 pub use method::{USUAL_METHODS, check_method, further_method, is_safe};
 pub use navigation::{is_navigation, login_redirect, safe_next};
 pub use noted::{KnownName, Lines, NotedHeaders};
-pub use origin::{Origin, OriginPolicy, Scheme};
+pub use origin::{Origin, OriginPolicy, Scheme, TrustedOrigin};
 pub use pointer::{JsonPointer, JsonPointerError};
 pub use printable::printable;
 pub use proxy_header::{MalformedProxyHeader, ProxiedFor, ProxyHeader};

@@ -93,18 +93,46 @@ impl fmt::Display for Origin {
     }
 }
 
+/// An origin of any scheme: pages of apps and of browser extensions have one of their own (`capacitor://localhost`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustedOrigin {
+    scheme: Box<str>,
+    host: Box<str>,
+    /// `None`: the scheme's default, where it has one that is not known here.
+    port: Option<u16>,
+}
+
+impl TrustedOrigin {
+    /// Reads `scheme://host[:port]` (RFC 6454 §6.2): no path, not even a slash, no user information. `None` for
+    /// everything else, `null` included.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let mut bytes = scheme.bytes();
+        let is_scheme = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic())
+            && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+        if !is_scheme {
+            return None;
+        }
+        let (scheme, host) = (scheme.to_ascii_lowercase(), RequestHost::parse(rest)?);
+        let default = [Scheme::Http, Scheme::Https].into_iter().find(|known| known.as_str() == scheme);
+        let port = host.port().or(default.map(Scheme::default_port));
+        Some(Self { scheme: scheme.into(), host: host.host().into(), port })
+    }
+}
+
 /// Whose pages may make unsafe calls.
 #[derive(Clone, Debug)]
 pub struct OriginPolicy {
     public_origin: Origin,
-    trusted: Vec<Origin>,
+    trusted: Vec<TrustedOrigin>,
     hosts: AllowedHosts,
 }
 
 impl OriginPolicy {
     /// From `server.public_url`, `server.trusted_origins` and `server.hosts`.
     #[must_use]
-    pub const fn new(public_origin: Origin, trusted: Vec<Origin>, hosts: AllowedHosts) -> Self {
+    pub const fn new(public_origin: Origin, trusted: Vec<TrustedOrigin>, hosts: AllowedHosts) -> Self {
         Self { public_origin, trusted, hosts }
     }
 
@@ -121,10 +149,7 @@ impl OriginPolicy {
         let Some(origin) = origin else {
             return site.is_none();
         };
-        let Some(origin) = origin.to_str().ok().and_then(Origin::parse) else {
-            return false;
-        };
-        self.trusted.contains(&origin) || (site.is_none() && self.is_ours(&origin, host))
+        self.trusts(origin) || (site.is_none() && self.is_one_of_ours(origin, host))
     }
 
     /// Whether the page that asks for a WebSocket may have one with a session: its Origin must be there, once, and ours
@@ -132,8 +157,18 @@ impl OriginPolicy {
     #[must_use]
     pub fn permits_websocket(&self, headers: &HeaderMap, host: &RequestHost) -> bool {
         let Ok(Some(origin)) = at_most_one(headers, &ORIGIN) else { return false };
-        let origin = origin.to_str().ok().and_then(Origin::parse);
-        origin.is_some_and(|origin| self.trusted.contains(&origin) || self.is_ours(&origin, host))
+        self.trusts(origin) || self.is_one_of_ours(origin, host)
+    }
+
+    /// Whether the origin is one of `server.trusted_origins`.
+    #[must_use]
+    pub fn trusts(&self, origin: &HeaderValue) -> bool {
+        !self.trusted.is_empty()
+            && origin.to_str().ok().and_then(TrustedOrigin::parse).is_some_and(|origin| self.trusted.contains(&origin))
+    }
+
+    fn is_one_of_ours(&self, origin: &HeaderValue, host: &RequestHost) -> bool {
+        origin.to_str().ok().and_then(Origin::parse).is_some_and(|origin| self.is_ours(&origin, host))
     }
 
     /// Whether `origin` is the public one, or that of the request's own allowed Host. A Host without a port means the
@@ -161,7 +196,9 @@ mod tests {
     fn policy(public: &str) -> OriginPolicy {
         OriginPolicy::new(
             Origin::parse(public).expect("an origin"),
-            vec![Origin::parse("https://partner.test:8443").expect("an origin")],
+            ["https://partner.test:8443", "capacitor://localhost", "chrome-extension://abcdefghijklmnop"]
+                .map(|origin| TrustedOrigin::parse(origin).expect("an origin"))
+                .to_vec(),
             AllowedHosts::parse(["app.example.com", "*.apps.example.com"]).expect("patterns"),
         )
     }
@@ -226,6 +263,11 @@ mod tests {
             ("user information", &[], &["https://app.example.com@evil.test"], "app.example.com", false),
             ("a trusted origin", &[], &["https://partner.test:8443"], "app.example.com", true),
             ("a trusted origin on another port", &[], &["https://partner.test"], "app.example.com", false),
+            ("an app's own scheme", &[], &["capacitor://localhost"], "app.example.com", true),
+            ("an app's page, cross site", &["cross-site"], &["Capacitor://localhost"], "app.example.com", true),
+            ("a trusted extension", &[], &["chrome-extension://abcdefghijklmnop"], "app.example.com", true),
+            ("another extension", &[], &["chrome-extension://ponmlkjihgfedcba"], "app.example.com", false),
+            ("a trusted host under another scheme", &[], &["http://localhost"], "app.example.com", false),
             ("two origins", &[], &[ours, ours], "app.example.com", false),
             ("two origins beside same-origin", &["same-origin"], &[ours, "null"], "app.example.com", false),
             ("an origin with a path", &[], &["https://app.example.com/"], "app.example.com", false),

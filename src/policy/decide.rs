@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use super::permit::{Denial, Identity, Permit, VerifiedIdentity};
+use super::permit::{Denial, Identity, Permit, VerifiedIdentity, VouchedBy};
 use super::route::{Auth, IdentityMode, Route};
+use crate::http::Preflight;
 use crate::session::{EndReason, Principal, SessionId};
 
 /// What is known of the session that a request came with.
 #[derive(Clone, Copy, Debug)]
 pub enum SessionFacts<'a> {
-    /// The request had no gateway cookie at all.
-    NoCookie,
+    /// The request had no credential at all.
+    NoCredential,
     /// It had one that names no session: not a token, two different ones, or one never made.
     Unknown,
     /// The session is over.
@@ -47,7 +48,7 @@ pub fn decide(
 ) -> Result<Permit, Denial> {
     let identity = match (route.auth, session) {
         // No look-up was made and none would count.
-        (Auth::Public, SessionFacts::NoCookie) => without_cookie(mode),
+        (Auth::Public, SessionFacts::NoCredential) => without_cookie(mode),
         (Auth::Public, _) => without_session(mode),
 
         (Auth::Required | Auth::Optional, SessionFacts::Live { id, principal }) => {
@@ -58,13 +59,17 @@ pub fn decide(
             if enforced && claim == TenantClaim::Foreign {
                 return Err(Denial::TenantMismatch);
             }
-            if enforced { Identity::Verified(VerifiedIdentity::of(principal.clone(), id)) } else { Identity::AsClaimed }
+            if enforced {
+                Identity::Verified(VerifiedIdentity::of(principal.clone(), VouchedBy::Session(id)))
+            } else {
+                Identity::AsClaimed
+            }
         }
 
         // A store that cannot say is never read as "no session".
         (Auth::Required | Auth::Optional, SessionFacts::Unavailable) => return Err(Denial::StoreUnavailable),
 
-        (Auth::Optional, SessionFacts::NoCookie) => without_cookie(mode),
+        (Auth::Optional, SessionFacts::NoCredential) => without_cookie(mode),
         // Nobody, then; and a session that was ended on purpose leaves nobody's claim standing in any mode.
         (Auth::Optional, SessionFacts::Ended(reason)) if !is_expiry(reason) => Identity::Anonymous,
         (Auth::Optional, SessionFacts::Unknown | SessionFacts::Ended(_)) => without_session(mode),
@@ -78,12 +83,36 @@ pub fn decide(
             IdentityMode::Observe => Identity::AsClaimed,
             IdentityMode::Compat { .. } | IdentityMode::Enforce => return Err(Denial::SessionRequired),
         },
-        (Auth::Required, SessionFacts::NoCookie) => match mode {
+        (Auth::Required, SessionFacts::NoCredential) => match mode {
             IdentityMode::Observe | IdentityMode::Compat { .. } => Identity::AsClaimed,
             IdentityMode::Enforce => return Err(Denial::SessionRequired),
         },
     };
     Ok(Permit::new(identity, route))
+}
+
+/// The permit of a login, and of what the gateway asks the backend about it: nobody is logged in yet.
+#[must_use]
+pub fn permit_login(route: &Route) -> Permit {
+    Permit::new(Identity::Anonymous, route)
+}
+
+/// The permit of a CORS preflight: it asks for permission on behalf of a page, and carries nobody's identity.
+#[must_use]
+pub fn permit_preflight(route: &Route, _: Preflight) -> Permit {
+    Permit::new(Identity::Anonymous, route)
+}
+
+/// The permit of a logout, which is forwarded after its session has ended, as whose it was when the request came.
+#[must_use]
+pub fn permit_logout(route: &Route, session: SessionFacts<'_>) -> Permit {
+    let identity = match session {
+        SessionFacts::Live { id, principal } => {
+            Identity::Verified(VerifiedIdentity::of(principal.clone(), VouchedBy::Session(id)))
+        }
+        _ => Identity::Anonymous,
+    };
+    Permit::new(identity, route)
 }
 
 /// Where there is no gateway cookie at all, both migration modes let the client's claim through.
@@ -156,7 +185,7 @@ mod tests {
         use IdentityMode::{Enforce, Observe};
         let compat = IdentityMode::Compat { until: None };
         let person = principal(None);
-        let none = SessionFacts::NoCookie;
+        let none = SessionFacts::NoCredential;
         let unknown = SessionFacts::Unknown;
         let revoked = SessionFacts::Ended(EndReason::Revoked);
         let idle = SessionFacts::Ended(EndReason::IdleTimeout);

@@ -3,6 +3,7 @@
 //! Pure: takes the route table, the session's standing and the request's facts; returns a [`Permit`] or a [`Denial`].
 //! Knows no socket, no store, no clock.
 
+mod cross_origin;
 mod decide;
 mod event;
 mod pattern;
@@ -11,10 +12,11 @@ mod query;
 mod rewrite;
 mod route;
 
-pub use decide::{SessionFacts, TenantClaim, decide};
+pub use cross_origin::{Aim, Call, is_forged};
+pub use decide::{SessionFacts, TenantClaim, decide, permit_login, permit_logout, permit_preflight};
 pub use event::{Action, Ending, Event, EventTable, Guard, Order, Requester, TenantNamed, Verdict};
 pub use pattern::{PathPattern, PatternError, PatternTree};
-pub use permit::{Denial, Identity, Permit, VerifiedIdentity};
+pub use permit::{Denial, Identity, Permit, VerifiedIdentity, VouchedBy};
 pub use query::{ForeignClaim, QueryRule, QueryRules, claimed_tenants, rewrite_query};
 pub use rewrite::{Unwritable, rewrite};
 pub use route::{Auth, Authorization, IdentityMode, MethodSet, Overlap, Route, RouteTable};

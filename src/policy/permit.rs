@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::route::{Authorization, Route};
 use crate::session::{EndReason, Principal, SessionId};
 
-/// The policy's proof that a request may be forwarded, and as whom. Only [`super::decide`] and the constructors of the
-/// gateway's own exchanges in this module make one; forwarding takes a `&Permit`, so forwarding without a decision
-/// does not compile.
+/// The policy's proof that a request may be forwarded, and as whom. Only the decisions of this module's neighbour
+/// ([`super::decide()`] and, for a login, a logout and a preflight, its sisters) make one; forwarding takes a `&Permit`, so
+/// forwarding without a decision does not compile.
 #[derive(Clone, Debug)]
 pub struct Permit {
     identity: Identity,
@@ -26,16 +26,23 @@ pub enum Identity {
     AsClaimed,
 }
 
-/// A principal that comes from a live session.
+/// A principal that is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedIdentity {
     principal: Arc<Principal>,
-    session: SessionId,
+    by: VouchedBy,
+}
+
+/// What says who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VouchedBy {
+    /// A live session.
+    Session(SessionId),
 }
 
 impl VerifiedIdentity {
-    pub(super) const fn of(principal: Arc<Principal>, session: SessionId) -> Self {
-        Self { principal, session }
+    pub(super) const fn of(principal: Arc<Principal>, by: VouchedBy) -> Self {
+        Self { principal, by }
     }
 
     /// Who it is.
@@ -44,29 +51,16 @@ impl VerifiedIdentity {
         &self.principal
     }
 
-    /// The session that says so.
+    /// What says so.
     #[must_use]
-    pub const fn session(&self) -> SessionId {
-        self.session
+    pub const fn vouched_by(&self) -> VouchedBy {
+        self.by
     }
 }
 
 impl Permit {
     pub(super) fn new(identity: Identity, route: &Route) -> Self {
         Self { identity, upstream: route.upstream.clone(), authorization: route.authorization }
-    }
-
-    /// The permit of an exchange that the gateway makes without identity: a login, a CORS preflight, a question to the
-    /// backend of the gateway's own.
-    #[must_use]
-    pub fn anonymous(route: &Route) -> Self {
-        Self::new(Identity::Anonymous, route)
-    }
-
-    /// The permit of a logout, which is forwarded after its session has ended: for the principal whose it was.
-    #[must_use]
-    pub fn parting(route: &Route, session: SessionId, principal: &Arc<Principal>) -> Self {
-        Self::new(Identity::Verified(VerifiedIdentity::of(principal.clone(), session)), route)
     }
 
     /// What the backend is told about who is asking.

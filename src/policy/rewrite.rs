@@ -2,7 +2,7 @@
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
-use super::permit::{Identity, Permit, VerifiedIdentity};
+use super::permit::{Identity, Permit, VerifiedIdentity, VouchedBy};
 use super::route::Authorization;
 use crate::http::IdentityHeaders;
 
@@ -40,7 +40,8 @@ pub fn rewrite(
 
 fn inject(headers: &mut HeaderMap, verified: &VerifiedIdentity, names: &IdentityHeaders) -> Result<(), Unwritable> {
     let value = |text: &str| HeaderValue::from_str(text).map_err(|_| Unwritable);
-    let session = HeaderValue::from_bytes(verified.session().as_bytes()).map_err(|_| Unwritable)?;
+    let VouchedBy::Session(id) = verified.vouched_by();
+    let session = HeaderValue::from_bytes(id.as_bytes()).map_err(|_| Unwritable)?;
     let principal = verified.principal();
     headers.insert(names.tenant.clone(), value(principal.tenant.as_str())?);
     headers.insert(names.user.clone(), value(principal.user.as_str())?);

@@ -15,10 +15,10 @@ use super::questions::{Questions, read_answer, unix_seconds};
 use super::respond::Failure;
 use super::services::Gateway;
 use super::verify::verify_tenant;
-use crate::http::{Presented, expire_backend_cookie, expire_set_cookie};
+use crate::http::{expire_backend_cookie, expire_set_cookie};
 use crate::login::{Inquiry, Step, Verdict, remembered};
-use crate::policy::{Permit, Route};
-use crate::session::{By, EndReason, Principal, StoreTime, UserAgent};
+use crate::policy::{Route, permit_login};
+use crate::session::{By, Credential, EndReason, Principal, StoreTime, UserAgent};
 use crate::sessions::{Issued, Newcomer};
 use crate::store::StoreResult;
 use crate::told::{NoLogin, Source, Told};
@@ -34,10 +34,10 @@ pub(super) async fn login(
     gateway: &Gateway,
     exchange: &mut Exchange,
     route: &Route,
-    presented: &Presented,
+    credential: Credential,
     cleared: Box<Cleared>,
 ) -> Result<Response<AnswerBody>, Failure> {
-    let outcome = exchange_login(gateway, exchange, route, presented, cleared).await;
+    let outcome = exchange_login(gateway, exchange, route, credential, cleared).await;
     match &outcome {
         Err(failure) if failure.refuses_the_login() => {
             tell_of_none(gateway, exchange, NoLogin::Refused(failure.code()));
@@ -52,7 +52,7 @@ async fn exchange_login(
     gateway: &Gateway,
     exchange: &mut Exchange,
     route: &Route,
-    presented: &Presented,
+    credential: Credential,
     mut cleared: Box<Cleared>,
 ) -> Result<Response<AnswerBody>, Failure> {
     // The store's time *before* the backend is asked: a revocation from here on wins over this login. It also shows
@@ -64,7 +64,7 @@ async fn exchange_login(
     let remembered = remembered(content_type, &body, &gateway.config().session.remember_field);
     ask_for_what_can_be_read(&mut cleared.headers);
     let mut backend = Questions::like(gateway, route, &cleared);
-    let permit = Permit::anonymous(route);
+    let permit = permit_login(route);
     let (mut parts, upstream_body) = send(gateway, exchange, &permit, cleared).await?.into_parts();
     let said = parts.headers.clone();
     clean_answer(gateway, exchange, &mut parts.headers);
@@ -98,13 +98,13 @@ async fn exchange_login(
         Verdict::NamedBefore => {
             tell_of_none(gateway, exchange, NoLogin::Refused("named_before"));
             // The backend may have logged that user out meanwhile, or somebody else in.
-            end_presented(gateway, exchange, presented, EndReason::Revoked).await.map_err(Failure::Store)?;
-            return Ok(start_over(gateway, presented, &backend));
+            end_presented(gateway, exchange, credential, EndReason::Revoked).await.map_err(Failure::Store)?;
+            return Ok(start_over(gateway, credential, &backend));
         }
         Verdict::LoggedIn(principal) => {
             verify_tenant(gateway, exchange, &backend, &principal).await?;
-            let issued = make_session(gateway, exchange, principal, remembered, began, presented).await?;
-            end_replaced(gateway, exchange, presented, &issued).await?;
+            let issued = make_session(gateway, exchange, principal, remembered, began, credential).await?;
+            end_replaced(gateway, exchange, credential, &issued).await?;
             parts.headers.append(SET_COOKIE, issued.set_cookie);
             parts.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             // Nobody may ever be told that this answer, with this cookie, is still good.
@@ -147,7 +147,7 @@ async fn make_session(
     principal: Principal,
     remembered: bool,
     began: StoreTime,
-    presented: &Presented,
+    credential: Credential,
 ) -> Result<Issued, Failure> {
     let newcomer = Newcomer {
         principal: principal.clone(),
@@ -157,9 +157,9 @@ async fn make_session(
         began,
     };
     // It ends as soon as this one is made.
-    let replaces = match presented {
-        Presented::One(old) => Some(old.id()),
-        _ => None,
+    let replaces = match credential {
+        Credential::Session(old) => Some(old),
+        Credential::None | Credential::Unusable => None,
     };
     exchange.principal = Some(Arc::new(principal));
     let origin = exchange.origin(By::User);
@@ -172,10 +172,10 @@ async fn make_session(
 async fn end_replaced(
     gateway: &Gateway,
     exchange: &mut Exchange,
-    presented: &Presented,
+    credential: Credential,
     new: &Issued,
 ) -> Result<(), Failure> {
-    let Err(unavailable) = end_presented(gateway, exchange, presented, EndReason::Replaced).await else {
+    let Err(unavailable) = end_presented(gateway, exchange, credential, EndReason::Replaced).await else {
         return Ok(());
     };
     // Its token was never told to anyone; this is tidying up.
@@ -188,11 +188,11 @@ async fn end_replaced(
 async fn end_presented(
     gateway: &Gateway,
     exchange: &mut Exchange,
-    presented: &Presented,
+    credential: Credential,
     reason: EndReason,
 ) -> StoreResult<()> {
-    let Presented::One(token) = presented else { return Ok(()) };
-    gateway.sessions().end_by_id(&exchange.origin(By::Gateway), token.id(), reason).await.map(drop)
+    let Credential::Session(id) = credential else { return Ok(()) };
+    gateway.sessions().end_by_id(&exchange.origin(By::Gateway), id, reason).await.map(drop)
 }
 
 /// Tells of a login that made no session.
@@ -202,7 +202,7 @@ fn tell_of_none(gateway: &Gateway, exchange: &Exchange, why: NoLogin) {
 
 /// Sends the browser back to the login page without the cookies that would name the user again: those of
 /// `clear_cookies`, or all that came with the request where none are configured.
-fn start_over(gateway: &Gateway, presented: &Presented, backend: &Questions) -> Response<AnswerBody> {
+fn start_over(gateway: &Gateway, credential: Credential, backend: &Questions) -> Response<AnswerBody> {
     let config = gateway.config();
     let mut response = Response::new(AnswerBody::empty());
     *response.status_mut() = StatusCode::FOUND;
@@ -211,7 +211,7 @@ fn start_over(gateway: &Gateway, presented: &Presented, backend: &Questions) -> 
     let login_url = HeaderValue::from_str(&config.login.login_url);
     headers.insert(LOCATION, login_url.unwrap_or(HeaderValue::from_static("/")));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if !matches!(presented, Presented::None) {
+    if credential != Credential::None {
         headers.append(SET_COOKIE, expire_set_cookie(&config.cookie));
     }
     if config.logout.clear_cookies.is_empty() {

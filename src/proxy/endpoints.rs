@@ -12,36 +12,11 @@ use super::lookup::{LiveUse, Lookup, Recorded};
 use super::outgoing::ask_for_all;
 use super::respond::{Failure, json};
 use super::services::Gateway;
-use crate::policy::{Denial, Permit, Route, SessionFacts};
+use crate::policy::{Denial, Route, SessionFacts, permit_logout};
 use crate::session::{By, EndReason, Principal, Scope};
 use crate::upstream::UpstreamError;
 
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
-
-/// What a path stands for when it is not simply forwarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Endpoint {
-    Login,
-    Logout,
-    LogoutAll,
-    Status,
-    Refresh,
-}
-
-impl Endpoint {
-    /// Whether a request of this method is for the endpoint at all, or goes on to the backend.
-    pub(super) fn takes(self, method: &Method) -> bool {
-        match self {
-            Self::Login | Self::LogoutAll => *method == Method::POST,
-            Self::Logout | Self::Status | Self::Refresh => true,
-        }
-    }
-
-    /// Whether the exchange goes on when the client hangs up.
-    pub(super) const fn runs_to_its_end(self) -> bool {
-        matches!(self, Self::Login | Self::Logout | Self::LogoutAll)
-    }
-}
 
 #[derive(Serialize)]
 struct SessionDocument<'a> {
@@ -73,7 +48,7 @@ pub(super) fn status(gateway: &Gateway, method: &Method, lookup: &Lookup) -> Res
     match lookup {
         Lookup::Live(live) => Ok(session_document(gateway, live)),
         Lookup::Unavailable(_, unavailable) => Err(Failure::Store(unavailable.clone())),
-        Lookup::NoCookie | Lookup::Unknown(_) => Ok(no_session()),
+        Lookup::NoCredential | Lookup::Unknown(_) => Ok(no_session()),
         Lookup::Ended(ended) => {
             let mut response = no_session();
             if ended.reason != EndReason::Replaced {
@@ -143,7 +118,7 @@ pub(super) async fn logout(
             // Whatever it is, it must not keep its browser from leaving.
             let ended = gateway.sessions().end_by_id(&exchange.origin(By::User), *id, EndReason::Logout).await;
             ended.map_err(Failure::Store)?;
-            Permit::anonymous(route)
+            permit_logout(route, SessionFacts::Unknown)
         }
         Lookup::Unavailable(_, unavailable) => return Err(Failure::Store(unavailable.clone())),
         Lookup::Live(live) => {
@@ -151,9 +126,9 @@ pub(super) async fn logout(
             let ended = gateway.sessions().end(&origin, live.id, &live.record, EndReason::Logout).await;
             ended.map_err(Failure::Store)?;
             // The backend is told who logs out: it was true when the request came.
-            Permit::parting(route, live.id, &live.record.principal)
+            permit_logout(route, lookup.facts())
         }
-        Lookup::NoCookie | Lookup::Unknown(_) | Lookup::Ended(_) => Permit::anonymous(route),
+        Lookup::NoCredential | Lookup::Unknown(_) | Lookup::Ended(_) => permit_logout(route, lookup.facts()),
     };
     if let Err(failure) = cleared.content.buffer(gateway, OWN_REQUEST_MAX).await {
         // The session is over whatever came with the request.

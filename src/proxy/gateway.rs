@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE, STRICT_TRANSPORT_SECURITY, USER_AGENT};
-use http::{Method, Request, Response, Version};
+use http::header::USER_AGENT;
+use http::{Request, Response, Version};
 use hyper::upgrade::OnUpgrade;
 
 use super::account::Account;
@@ -13,43 +13,35 @@ use super::body::AnswerBody;
 use super::capture;
 use super::client_body::ClientBody;
 use super::connection::ExchangeGuard;
-use super::endpoints::{self, Endpoint};
+use super::endpoint::Endpoint;
+use super::endpoints;
 use super::events;
 use super::exchange::{Decided, Downstream, Exchange, RequestId, Transport};
 use super::forward::{Cleared, Content, forward};
-use super::lookup::{EndedUse, LiveUse, Lookup, Recorded, ask, look_at, look_up};
+use super::lookup::{EndedUse, Lookup, Recorded, look_at, look_up};
 use super::respond::{self, Failure};
 use super::services::Gateway;
 use super::tunnel::{self, TunnelSession};
-use crate::config::{ClientValue, Mode};
 use crate::health;
 use crate::http::{
-    CameBack, Claims, HeadLimits, NotedHeaders, Presented, ProtectedHeaders, Refusal, RequestHost, Scheme, Target,
-    TenantHeader, Upgrade, check_expectation, check_http2_head, check_method, check_singular, client_address,
-    expire_set_cookie, forwarded_proto, http2_host, is_cross_site, is_navigation, is_preflight, is_safe,
-    is_websocket_upgrade, login_redirect, request_host, take_gateway_cookie, take_stray_token,
+    CameBack, Claims, HeadLimits, NotedHeaders, Preflight, Presented, ProtectedHeaders, Refusal, Scheme, Target,
+    Upgrade, check_expectation, check_http2_head, check_method, check_singular, client_address, forwarded_proto,
+    http2_host, is_navigation, is_websocket_upgrade, only_looks_ahead, request_host, take_gateway_cookie,
+    take_stray_token,
 };
 use crate::policy::{
-    Auth, Denial, Event, Identity, IdentityMode, Permit, Route, TenantClaim, claimed_tenants, decide, rewrite_query,
+    Aim, Auth, Call, Denial, Event, Identity, IdentityMode, Route, decide, is_forged, permit_preflight,
 };
-use crate::session::{By, EndReason, Role, SessionId, Standing, TenantId, TenantStatus};
+use crate::session::{By, Credential, EndReason, SessionId, Standing};
 use crate::sessions::{Cuts, OpenStream};
 use crate::store::STALE_AT_MOST;
 use crate::told::Told;
 use crate::upstream::UpstreamBody;
 
-/// The most tenants that one request may name in a migration mode.
-const MOST_CLAIMS: usize = 8;
-const EXPIRES_IN: HeaderName = HeaderName::from_static("x-session-expires-in");
-const IDLE_EXPIRES_IN: HeaderName = HeaderName::from_static("x-session-idle-expires-in");
-/// Subdomains are the operator's own business.
-const ONE_YEAR_OF_TLS: HeaderValue = HeaderValue::from_static("max-age=31536000");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
 /// A request that may be looked at: everything that cannot be believed was refused or removed.
 struct Admitted {
     cleared: Box<Cleared>,
-    presented: Presented,
+    credential: Credential,
     claims: Claims,
     endpoint: Option<Endpoint>,
     route: Arc<Route>,
@@ -59,19 +51,10 @@ struct Admitted {
     mode: IdentityMode,
     /// Whether a use of this path keeps a session alive.
     touches: bool,
+    /// Whether it asks for permission alone, on behalf of a page.
+    preflight: Option<Preflight>,
     /// The protocol that the client wants to switch to.
     switch: Option<tunnel::Asked>,
-}
-
-/// What the cross-origin rule needs to know of a request beside its headers.
-struct Call<'a> {
-    method: &'a Method,
-    endpoint: Option<Endpoint>,
-    /// Whether the route holds to the rule.
-    checked: bool,
-    /// Whether it asks to leave HTTP.
-    switches: bool,
-    carries_session: bool,
 }
 
 impl Admitted {
@@ -85,6 +68,8 @@ impl Admitted {
 enum Admission {
     /// A health check, which needs nothing else.
     Health(health::HealthAnswer),
+    /// Nobody asked for it yet: it makes and ends nothing, and the backend does not hear of it.
+    LooksAhead,
     /// It goes on.
     Admitted(Box<Admitted>),
 }
@@ -107,6 +92,7 @@ impl Gateway {
                 self.finish(account, response)
             }
             Ok(Admission::Health(answer)) => self.finish(account, respond::health(&answer)),
+            Ok(Admission::LooksAhead) => self.finish(account, respond::nothing()),
             Ok(Admission::Admitted(_)) if !account.guard().has_room() => self.turn_away(account),
             // What makes or ends sessions runs to its end, whoever still listens.
             Ok(Admission::Admitted(admitted)) if admitted.runs_to_its_end() => {
@@ -205,24 +191,29 @@ impl Gateway {
         let segments: Vec<Cow<'_, str>> = target.segments().collect();
         let slash = target.path().ends_with('/');
         // A preflight asks the backend whether a page may call; it is no call of the endpoint itself.
-        let preflight = is_preflight(&parts.method, &headers);
-        let takes = |endpoint: &Endpoint| endpoint.takes(&parts.method) && !preflight;
+        let preflight = Preflight::of(&parts.method, &headers);
+        let takes = |endpoint: &Endpoint| endpoint.takes(&parts.method) && preflight.is_none();
         let endpoint = self.endpoint(&segments, slash).filter(takes);
         let route = self.config().routes.pick(&parts.method, &segments, slash).clone();
         let event = self.config().events.pick(&parts.method, &segments, slash);
-        let event = event.filter(|_| endpoint.is_none() && !preflight).cloned();
-        let touches = self.config().session.no_touch.find(&segments, slash).is_empty();
+        let event = event.filter(|_| endpoint.is_none() && preflight.is_none()).cloned();
+        let ahead = only_looks_ahead(&headers);
+        let touches = !ahead && preflight.is_none() && self.config().session.no_touch.find(&segments, slash).is_empty();
         exchange.route = route.pattern.clone();
         let via = self.mark().take(&mut headers).map_err(|CameBack| Failure::CameBack(route.upstream.clone()))?;
         exchange.asks_for_page = is_navigation(&parts.method, &headers) && !self.is_login_page(&target);
         drop(segments);
+        if endpoint.is_some_and(|endpoint| endpoint.ignores(&parts.method, ahead)) {
+            return Ok(Admission::LooksAhead);
+        }
 
-        // 5. The gateway's own cookie goes out, by the same rule that reads it.
-        //    What it holds goes wherever else it stands.
+        // 5. The gateway's own cookie goes out, by the same rule that reads it. What it holds goes wherever else it stands,
+        //    and from here on there is no token any more, but for the id that it hashes to.
         let presented = take_gateway_cookie(&mut headers, &self.config().cookie.name);
         if let Presented::One(token) = &presented {
             take_stray_token(&mut headers, &mut target, token)?;
         }
+        let credential = Credential::from(presented);
         // What it was called before is worth nothing here, and to whoever reads it at the backend as much as ever.
         for name in self.former_cookies() {
             take_gateway_cookie(&mut headers, name);
@@ -239,14 +230,14 @@ impl Gateway {
         };
 
         // 6. The cross-origin rule, before a look-up is spent on a forged call.
-        let call = Call {
-            method: &parts.method,
-            endpoint,
-            checked: route.csrf,
-            switches: switch.is_some(),
-            carries_session: !matches!(presented, Presented::None),
+        let aim = match endpoint {
+            Some(endpoint) => endpoint.aim(),
+            None if is_websocket_upgrade(&headers) => Aim::WebSocket,
+            None if switch.is_some() => Aim::OtherProtocol,
+            None => Aim::Backend,
         };
-        if self.is_forged(&call, &headers, &host) {
+        let call = Call { method: &parts.method, aim, ambient: credential.is_ambient(), checked: route.csrf };
+        if is_forged(call, self.origins(), &headers, &host) {
             return Err(Failure::CrossOrigin);
         }
 
@@ -271,36 +262,16 @@ impl Gateway {
         });
         Ok(Admission::Admitted(Box::new(Admitted {
             cleared,
-            presented,
+            credential,
             claims,
             endpoint,
             route,
             event,
             mode,
             touches,
+            preflight,
             switch,
         })))
-    }
-
-    /// Whether the call is of a kind that another site may make a browser send, and did (docs/behaviour.md,
-    /// "Cross-origin calls").
-    fn is_forged(&self, call: &Call<'_>, headers: &NotedHeaders, host: &RequestHost) -> bool {
-        let safe = is_safe(call.method);
-        match call.endpoint {
-            // A logout by link is harmless unless another site made the link.
-            Some(Endpoint::Logout) if safe => is_cross_site(headers),
-            Some(Endpoint::Login | Endpoint::Logout | Endpoint::LogoutAll) => !self.origins().permits(headers, host),
-            Some(Endpoint::Status | Endpoint::Refresh) => {
-                call.carries_session && !safe && !self.origins().permits(headers, host)
-            }
-            // Browsers send cookies with a WebSocket of any page, and no other rule stops that page from reading.
-            None if is_websocket_upgrade(headers) => {
-                call.carries_session && !self.origins().permits_websocket(headers, host)
-            }
-            // Of another protocol nobody knows what it does.
-            None if call.switches => call.carries_session && !self.origins().permits(headers, host),
-            None => call.carries_session && !safe && call.checked && !self.origins().permits(headers, host),
-        }
     }
 
     /// From an admitted request to the finished answer.
@@ -323,19 +294,19 @@ impl Gateway {
         exchange: &mut Exchange,
         admitted: Box<Admitted>,
     ) -> Result<Response<AnswerBody>, Failure> {
-        let Admitted { mut cleared, presented, claims, endpoint, route, event, mode, touches, switch } = *admitted;
+        let Admitted { mut cleared, credential, claims, endpoint, route, event, mode, touches, preflight, switch } =
+            *admitted;
 
         // 8. A login needs no session, and makes one from the backend's own answer.
         if endpoint == Some(Endpoint::Login) {
-            return Box::pin(capture::login(self, exchange, &route, &presented, cleared)).await;
+            return Box::pin(capture::login(self, exchange, &route, credential, cleared)).await;
         }
 
         // 9. The session, read from the store. A public route costs no look-up; a preflight carries no identity.
-        let preflight = is_preflight(&cleared.method, &cleared.headers);
-        let mut lookup = if endpoint.is_none() && (route.auth == Auth::Public || preflight) {
-            Lookup::not_asked(&presented)
+        let mut lookup = if endpoint.is_none() && (route.auth == Auth::Public || preflight.is_some()) {
+            Lookup::not_asked(credential)
         } else {
-            look_up(self.store(), self.clock(), &presented, &self.config().session.limits).await
+            look_up(self.store(), self.clock(), credential, &self.config().session.limits).await
         };
         self.note(exchange, &lookup).await;
 
@@ -352,8 +323,8 @@ impl Gateway {
 
         // 11. The decision. Nothing is forwarded without its permit.
         self.tell_of_claims(exchange, &route, mode, &claims, &lookup);
-        let permit = if preflight {
-            Permit::anonymous(&route)
+        let permit = if let Some(preflight) = preflight {
+            permit_preflight(&route, preflight)
         } else {
             let claim = self.compare_claims(&cleared, &claims, &lookup);
             decide(&route, mode, lookup.facts(), claim).map_err(|denial| lookup.failure(denial))?
@@ -370,7 +341,6 @@ impl Gateway {
         // 13. The use is recorded before the backend does anything: for a session that ended meanwhile, it does nothing.
         if let Lookup::Live(live) = &mut lookup
             && touches
-            && !preflight
             && !live.is_recorded()
             && self.record_use(live).await.map_err(Failure::Store)? == Recorded::SessionGone
         {
@@ -428,108 +398,13 @@ impl Gateway {
                 self.tell(exchange, &Told::SessionRejected { id: ended.id, principal, reason: ended.reason });
             }
             Lookup::Unknown(id) => exchange.session = *id,
-            Lookup::NoCookie | Lookup::Unavailable(..) => {}
+            Lookup::NoCredential | Lookup::Unavailable(..) => {}
         }
     }
 
     async fn note_end(&self, exchange: &Exchange, ended: &EndedUse) {
         let (Some(record), false) = (&ended.record, ended.noted) else { return };
         self.sessions().note_end(&exchange.origin(By::Gateway), ended.id, record, ended.reason).await;
-    }
-
-    /// Whether the client claims another tenant than its session's, where that is to be refused.
-    fn compare_claims(&self, cleared: &Cleared, claims: &Claims, lookup: &Lookup) -> TenantClaim {
-        let Lookup::Live(live) = lookup else { return TenantClaim::Harmless };
-        let identity = &self.config().identity;
-        let tenant = &live.record.principal.tenant;
-        let same = |claim: &str| identity.rules.canonical_tenant(claim).is_ok_and(|claim| claim == *tenant);
-        let foreign_header =
-            identity.client_value == ClientValue::Match && claims.tenant.shown().is_some_and(|claim| !same(claim));
-        let foreign_query = cleared
-            .target
-            .query()
-            .is_some_and(|query| rewrite_query(query, &identity.query, Some(tenant), |claim, _| same(claim)).is_err());
-        if foreign_header || foreign_query { TenantClaim::Foreign } else { TenantClaim::Harmless }
-    }
-
-    /// A suspended or deleted tenant is refused as a client's own value in every mode. So is a value without a canonical
-    /// form: nobody knows whom a backend reads in it.
-    async fn refuse_claims_of_the_shut_out(&self, cleared: &Cleared) -> Result<(), Failure> {
-        let identity = &self.config().identity;
-        let canonical = |claim: &[u8]| {
-            let claim = std::str::from_utf8(claim).ok()?;
-            identity.rules.canonical_tenant(claim).ok()
-        };
-        let mut tenants: Vec<TenantId> = Vec::new();
-        let in_query = cleared.target.query().into_iter().flat_map(|query| claimed_tenants(query, &identity.query));
-        let in_query = in_query.collect::<Vec<_>>();
-        let in_query = in_query.iter().map(|claim| (TenantHeader::Tenant, claim.as_slice()));
-        for (place, claim) in self.filter().claimed_tenants(&cleared.headers).chain(in_query) {
-            match (canonical(claim), place) {
-                (Some(tenant), _) => tenants.push(tenant),
-                (None, _) if claim.is_empty() => {}
-                (None, TenantHeader::Unlikely) => {}
-                (None, TenantHeader::Further) if !identity.rules.may_be_read_as_tenant(claim) => {}
-                (None, TenantHeader::Tenant | TenantHeader::Further) => {
-                    return Err(Failure::Denied(Denial::TenantMismatch));
-                }
-            }
-        }
-        tenants.sort_unstable();
-        tenants.dedup();
-        // Nobody claims so many but to have them asked for.
-        if tenants.len() > MOST_CLAIMS {
-            return Err(Failure::Denied(Denial::TenantMismatch));
-        }
-        for tenant in tenants {
-            let (status, _) =
-                ask(self.clock(), || self.store().tenant_status(&tenant)).await.map_err(Failure::Store)?;
-            if status != TenantStatus::Active {
-                return Err(Failure::TenantRefused);
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells of identity headers that are not the session's own.
-    fn tell_of_claims(&self, exchange: &Exchange, route: &Route, mode: IdentityMode, claims: &Claims, lookup: &Lookup) {
-        if claims.is_empty() && mode != IdentityMode::Observe {
-            return;
-        }
-        let principal = match lookup {
-            Lookup::Live(live) => Some((live.id, &live.record.principal)),
-            _ => None,
-        };
-        let tenant = principal.map(|(_, principal)| principal.tenant.as_str());
-        let contradicting = [
-            claims.tenant.contradicts(tenant),
-            claims.user.contradicts(principal.map(|(_, principal)| principal.user.as_str())),
-            claims.role.contradicts(principal.and_then(|(_, principal)| principal.role.as_ref()).map(Role::as_str)),
-            claims.session.contradicts(principal.as_ref().map(|(id, _)| id.as_str())),
-            claims.others,
-        ];
-        let headers = contradicting.into_iter().filter(|contradicts| *contradicts).count() as u64;
-        if mode == IdentityMode::Observe {
-            let observed = match (tenant, claims.tenant.shown()) {
-                (Some(_), Some(_)) if claims.tenant.contradicts(tenant) => "mismatch",
-                (Some(_), Some(_)) => "match",
-                (Some(_), None) => "session_only",
-                (None, Some(_)) => "client_only",
-                (None, None) => "absent",
-            };
-            self.metrics().identity_observed(&route.pattern, observed);
-            tracing::info!(request_id = exchange.id.as_str(), route = &*route.pattern, observed, "identity observed");
-        }
-        // What a public route gets was not compared with a session, so nothing can be said of it.
-        if headers > 0 && route.auth != Auth::Public {
-            let told = Told::IdentitySpoofed {
-                headers,
-                path: (&*exchange.path()).into(),
-                session: exchange.session,
-                principal: exchange.principal.clone(),
-            };
-            self.tell(exchange, &told);
-        }
     }
 
     /// Asks once more about a session that a request was accepted for, just before the backend is.
@@ -553,77 +428,6 @@ impl Gateway {
 
     fn is_login_page(&self, target: &Target) -> bool {
         self.config().login.login_url.split('?').next() == Some(target.path())
-    }
-
-    /// Tells the page how long its session has, where that is wanted.
-    pub(super) fn expose_lifetime(&self, headers: &mut HeaderMap, live: &LiveUse) {
-        if !self.config().session.expose {
-            return;
-        }
-        headers.insert(EXPIRES_IN, HeaderValue::from(live.record.deadline.since(live.now).as_secs()));
-        if let Some(expiry) = live.idle_expiry() {
-            headers.insert(IDLE_EXPIRES_IN, HeaderValue::from(expiry.since(live.now).as_secs()));
-        }
-    }
-
-    /// The answer to a failure. An ended session's cookies go, but for a replaced one: its successor's may be in the
-    /// browser already. A store that cannot say never costs anyone their cookie.
-    pub(super) fn refuse(&self, exchange: &mut Exchange, failure: &Failure) -> Response<AnswerBody> {
-        match failure {
-            Failure::Upstream(error) => self.metrics().upstream_error(error.kind()),
-            Failure::CameBack(_) => self.metrics().upstream_error("loop"),
-            _ => {}
-        }
-        let login_url = &self.config().login.login_url;
-        let page = exchange.target.as_ref().filter(|_| exchange.asks_for_page && failure.asks_for_login());
-        let redirect = page.map(|page| login_redirect(login_url, page));
-        let mut response = respond::failure(exchange, failure, self.config(), redirect);
-        if failure.asks_for_login() {
-            self.metrics().session_rejected(exchange.code.unwrap_or_default());
-        }
-        if failure.session_end().is_some_and(|reason| reason != EndReason::Replaced) {
-            self.expire_cookies(response.headers_mut());
-        }
-        response
-    }
-
-    /// Appends the lines that expire the gateway's cookie and the backend's own.
-    pub(super) fn expire_cookies(&self, headers: &mut HeaderMap) {
-        headers.append(SET_COOKIE, expire_set_cookie(&self.config().cookie));
-        self.expire_backend_cookies(headers);
-    }
-
-    /// Tells browsers to come by TLS only (ASVS 3.4.1), where that is how they came. What the backend says of it by
-    /// itself stays: it may go further.
-    fn demand_tls(&self, exchange: &Exchange, headers: &mut HeaderMap) {
-        let server = &self.config().server;
-        let wanted = server.mode == Mode::Production && server.public_url.scheme() == Scheme::Https;
-        if wanted && exchange.scheme == Scheme::Https {
-            headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(ONE_YEAR_OF_TLS);
-        }
-    }
-
-    /// Names the exchange in its answer, and accounts for it once the answer is over, sent or cut.
-    fn finish(self: &Arc<Self>, mut account: Box<Account>, mut response: Response<AnswerBody>) -> Response<AnswerBody> {
-        let exchange = &mut account.exchange;
-        // The gateway's own share: what the answer's head took, less the backend's part of it.
-        let until_head = self.clock().monotonic().since(exchange.started);
-        exchange.added = Some(until_head.saturating_sub(exchange.upstream.unwrap_or_default()));
-        let headers = response.headers_mut();
-        headers.insert(X_REQUEST_ID, exchange.id.header_value().clone());
-        self.demand_tls(exchange, headers);
-        let mut response = respond::framed_for(exchange, response);
-        account.answered(response.status());
-        if let Some(open) = response.body().open() {
-            account.guard().cut_by(open.kill());
-        }
-        // A tunnel is over when it is, not when its 101 has been sent.
-        if let Some(tunnel) = response.body_mut().take_tunnel() {
-            let connection = account.guard().connection();
-            connection.switch(tunnel.when_switched(self.clone(), account));
-            return response;
-        }
-        response.map(|body| body.accounted_in(account))
     }
 }
 

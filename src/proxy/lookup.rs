@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::respond::Failure;
 use crate::clock::{Clock, Monotonic};
-use crate::http::Presented;
 use crate::policy::{Denial, SessionFacts};
-use crate::session::{EndReason, Limits, LiveSession, SessionId, SessionRecord, Standing, StoreTime, TouchPlan};
+use crate::session::{
+    Credential, EndReason, Limits, LiveSession, SessionId, SessionRecord, Standing, StoreTime, TouchPlan,
+};
 use crate::store::{Known, STALE_AT_MOST, SessionStore, StoreResult, Touch, Unavailable};
 
 /// How often the store is asked while its answers are too old when they come to be used.
@@ -16,9 +17,9 @@ const TRIES: usize = 3;
 /// What a look-up found.
 #[derive(Debug)]
 pub(super) enum Lookup {
-    /// No gateway cookie at all.
-    NoCookie,
-    /// A cookie that names no session.
+    /// No credential at all.
+    NoCredential,
+    /// A credential that names no session.
     Unknown(Option<SessionId>),
     /// A session that is over.
     Ended(EndedUse),
@@ -58,10 +59,10 @@ pub(super) struct LiveUse {
 
 impl Lookup {
     /// For a request that needs no look-up.
-    pub(super) const fn not_asked(presented: &Presented) -> Self {
-        match presented {
-            Presented::None => Self::NoCookie,
-            _ => Self::Unknown(None),
+    pub(super) const fn not_asked(credential: Credential) -> Self {
+        match credential {
+            Credential::None => Self::NoCredential,
+            Credential::Session(_) | Credential::Unusable => Self::Unknown(None),
         }
     }
 
@@ -78,7 +79,7 @@ impl Lookup {
         match self {
             Self::Ended(ended) => Some(ended.reason),
             // It was there once.
-            Self::NoCookie | Self::Unknown(_) => Some(EndReason::Revoked),
+            Self::NoCredential | Self::Unknown(_) => Some(EndReason::Revoked),
             Self::Live(_) | Self::Unavailable(..) => None,
         }
     }
@@ -86,7 +87,7 @@ impl Lookup {
     /// What the policy needs to know.
     pub(super) fn facts(&self) -> SessionFacts<'_> {
         match self {
-            Self::NoCookie => SessionFacts::NoCookie,
+            Self::NoCredential => SessionFacts::NoCredential,
             Self::Unknown(_) => SessionFacts::Unknown,
             Self::Ended(ended) => SessionFacts::Ended(ended.reason),
             Self::Live(live) => SessionFacts::Live { id: live.id, principal: &live.record.principal },
@@ -95,20 +96,18 @@ impl Lookup {
     }
 }
 
-/// Looks a presented cookie up.
+/// Looks up what was presented.
 pub(super) async fn look_up(
     store: &dyn SessionStore,
     clock: &dyn Clock,
-    presented: &Presented,
+    credential: Credential,
     limits: &Limits,
 ) -> Lookup {
-    let id = match presented {
-        Presented::None => return Lookup::NoCookie,
-        Presented::NotAToken | Presented::Conflicting => return Lookup::Unknown(None),
-        // Hashed first, then looked up: what the store compares is not the secret.
-        Presented::One(token) => token.id(),
-    };
-    look_at(store, clock, id, limits, STALE_AT_MOST).await
+    match credential {
+        Credential::None => Lookup::NoCredential,
+        Credential::Unusable => Lookup::Unknown(None),
+        Credential::Session(id) => look_at(store, clock, id, limits, STALE_AT_MOST).await,
+    }
 }
 
 /// Looks a session up by its id: one whose cookie was seen before. What is answered was so no longer than `within` ago.

@@ -10,7 +10,7 @@ use super::respond::Failure;
 use super::services::Gateway;
 use crate::http::{RequestHost, Scheme};
 use crate::login::{Browser, LARGEST_ANSWER_TO_A_QUESTION, Question};
-use crate::policy::{Permit, Route};
+use crate::policy::{Permit, Route, permit_login};
 use crate::upstream::{Unreadable, UpstreamBody, read_whole};
 
 /// The backend that a login went to, and who is there to ask it in the name of.
@@ -28,7 +28,7 @@ impl Questions {
         let own_cookie = &gateway.config().cookie.name;
         Self {
             browser: Browser::of_request(own_cookie, &login.headers, login.host.host(), login.target.path()),
-            permit: Permit::anonymous(route),
+            permit: permit_login(route),
             host: login.host.clone(),
             scheme: login.scheme,
             via: login.via.clone(),

@@ -404,6 +404,14 @@ pub(super) fn health(answer: &HealthAnswer) -> Response<AnswerBody> {
     response
 }
 
+/// Success, and nothing to say.
+pub(super) fn nothing() -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 /// The answer when the task of an exchange panicked. The panic itself is in the log.
 pub(super) fn after_panic() -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::empty());

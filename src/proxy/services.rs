@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use tokio_util::task::TaskTracker;
 
-use super::endpoints::Endpoint;
+use super::endpoint::{Endpoint, endpoints};
 use super::events::Endings;
 use super::exchange::{Exchange, RequestIds};
 use super::former_cookies::FormerCookies;
@@ -303,25 +303,4 @@ fn mark(services: &Services) -> Result<GatewayMark, EntropyError> {
         secret(&secrets.key).as_bytes(),
         server.public_url.to_string().as_bytes(),
     ]))
-}
-
-fn endpoints(config: &Config) -> PatternTree<Endpoint> {
-    let mut tree = PatternTree::default();
-    for pattern in &config.login.paths {
-        tree.insert(pattern, Endpoint::Login);
-    }
-    for pattern in &config.logout.paths {
-        tree.insert(pattern, Endpoint::Logout);
-    }
-    let others = [
-        (&config.logout.all_path, Endpoint::LogoutAll),
-        (&config.session.status_path, Endpoint::Status),
-        (&config.session.refresh_path, Endpoint::Refresh),
-    ];
-    for (pattern, endpoint) in others {
-        if let Some(pattern) = pattern {
-            tree.insert(pattern, endpoint);
-        }
-    }
-    tree
 }

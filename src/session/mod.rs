@@ -2,6 +2,7 @@
 //!
 //! Pure: takes data and the store's time, returns data. Knows no socket, no store, no clock, no configuration.
 
+mod credential;
 mod generation;
 mod lifetime;
 mod principal;
@@ -12,6 +13,7 @@ mod token;
 mod transition;
 mod user_agent;
 
+pub use credential::Credential;
 pub use generation::{Exemption, Generation, Generations, UserStanding};
 pub use lifetime::{IdleLimit, Limits, StoreTime, TouchPlan};
 pub use principal::{IdentityValueError, Principal, Role, TenantId, UserId};

@@ -122,7 +122,7 @@ fn an_upload_that_finds_no_room_on_the_disk_is_told_to_come_again_and_the_start_
     };
     assert!(said("upstream.spool.dir = \"nowhere\"").contains("upstream.spool.dir: nowhere takes no file"));
     assert!(said("upstream.spool.dir = \"/dev/shm\"").contains("is in memory (tmpfs)"));
-    assert_eq!(said("upstream.spool.dir = \".\""), "");
+    assert!(!said("upstream.spool.dir = \".\"").contains("spool"));
 }
 
 #[test]

@@ -161,3 +161,46 @@ fn a_logout_is_answered_whole_whatever_the_browser_has_cached() {
         assert!(answer.set_cookie(SESSION_COOKIE).is_some_and(|cookie| cookie.expires_it()), "{name}");
     }
 }
+
+on_both_stores!(what_only_looks_ahead_ends_no_session, |store| {
+    let backend = echo();
+    let gateway = gateway(store).with_backend(&backend).start();
+    let mut browser = gateway.logged_in("42", "7");
+    for (method, header) in [
+        ("HEAD", ("X-Y", "z")),
+        ("GET", ("Sec-Purpose", "prefetch;prerender")),
+        ("GET", ("Purpose", "prefetch")),
+        ("GET", ("X-Moz", "prefetch")),
+    ] {
+        let asked = backend.seen().len();
+        let ahead = browser.request(method, "/api/logout").header(header.0, header.1).send().expect(204);
+        assert!(ahead.set_cookie(SESSION_COOKIE).is_none() && ahead.header("clear-site-data").is_none(), "{header:?}");
+        assert_eq!(backend.seen().len(), asked, "the app would act on it: {method} {header:?}");
+        browser.get("/x").expect(200);
+    }
+    // A preflight and a question what may be asked are answered by the app.
+    browser.request("OPTIONS", "/api/logout").send().expect(200);
+    browser.get("/x").expect(200);
+    let sibling = browser.request("GET", "/api/logout").header("Sec-Fetch-Site", "same-site").send();
+    sibling.expect_refusal(403, "csrf_failed");
+    browser.get("/x").expect(200);
+    browser.get("/api/logout").expect(200);
+    assert!(!browser.has_session_cookie());
+});
+
+#[test]
+fn a_route_that_takes_calls_from_anywhere_takes_logins_and_logouts_from_anywhere() {
+    let backend = echo();
+    let described = gateway(Store::Embedded).with_backend(&backend);
+    let gateway = described
+        .set("server.trusted_origins", vec!["capacitor://localhost"])
+        .settings("[[routes]]\nmatch = [\"/api/login\", \"/api/logout\"]\nauth = \"public\"\ncsrf = \"off\"")
+        .start();
+    let mut browser = gateway.logged_in("42", "7");
+    let app = browser.request("POST", "/x").header("Origin", "capacitor://localhost").send();
+    app.expect(200);
+    browser.request("POST", "/x").header("Origin", "null").send().expect_refusal(403, "csrf_failed");
+    let foreign = browser.request("POST", "/api/logout").header("Origin", "null").send();
+    foreign.expect(200);
+    assert!(!browser.has_session_cookie());
+}

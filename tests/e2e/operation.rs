@@ -283,6 +283,7 @@ fn all_configuration_errors_are_told_at_once_each_with_its_place() {
         "[login]",
         "path = \"/api/login\"",
         "tenant = [\"no-slash\"]",
+        "",
     ]
     .join("\n");
     let file = directory.path().join("bad.toml");

@@ -309,7 +309,7 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         (
             "admin.listen = \"${UNSET}\"",
-            "t.toml:4: admin.listen: names an environment variable that is not set; set it, or write `$${` for a literal `${`",
+            "t.toml:4: admin.listen: names an environment variable that is not set (UNSET); set it, or write `$${` for a literal `${`",
         ),
         (
             "[[events]]\naction = \"revoke-user\"",

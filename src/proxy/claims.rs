@@ -1,0 +1,119 @@
+//! What clients claim to be: compared with who they are, refused where it must be, told of where it differs.
+
+use super::exchange::Exchange;
+use super::forward::Cleared;
+use super::lookup::{Lookup, ask};
+use super::respond::Failure;
+use super::services::Gateway;
+use crate::config::ClientValue;
+use crate::http::{Claims, TenantHeader};
+use crate::policy::{Auth, Denial, IdentityMode, Route, TenantClaim, claimed_tenants, rewrite_query};
+use crate::session::{Role, TenantId, TenantStatus};
+use crate::told::Told;
+
+/// The most tenants that one request may name in a migration mode.
+const MOST_CLAIMS: usize = 8;
+
+impl Gateway {
+    /// Whether the client claims another tenant than its session's, where that is to be refused.
+    pub(super) fn compare_claims(&self, cleared: &Cleared, claims: &Claims, lookup: &Lookup) -> TenantClaim {
+        let Lookup::Live(live) = lookup else { return TenantClaim::Harmless };
+        let identity = &self.config().identity;
+        let tenant = &live.record.principal.tenant;
+        let same = |claim: &str| identity.rules.canonical_tenant(claim).is_ok_and(|claim| claim == *tenant);
+        let foreign_header =
+            identity.client_value == ClientValue::Match && claims.tenant.shown().is_some_and(|claim| !same(claim));
+        let foreign_query = cleared
+            .target
+            .query()
+            .is_some_and(|query| rewrite_query(query, &identity.query, Some(tenant), |claim, _| same(claim)).is_err());
+        if foreign_header || foreign_query { TenantClaim::Foreign } else { TenantClaim::Harmless }
+    }
+
+    /// A suspended or deleted tenant is refused as a client's own value in every mode. So is a value without a canonical
+    /// form: nobody knows whom a backend reads in it.
+    pub(super) async fn refuse_claims_of_the_shut_out(&self, cleared: &Cleared) -> Result<(), Failure> {
+        let identity = &self.config().identity;
+        let canonical = |claim: &[u8]| {
+            let claim = std::str::from_utf8(claim).ok()?;
+            identity.rules.canonical_tenant(claim).ok()
+        };
+        let mut tenants: Vec<TenantId> = Vec::new();
+        let in_query = cleared.target.query().into_iter().flat_map(|query| claimed_tenants(query, &identity.query));
+        let in_query = in_query.collect::<Vec<_>>();
+        let in_query = in_query.iter().map(|claim| (TenantHeader::Tenant, claim.as_slice()));
+        for (place, claim) in self.filter().claimed_tenants(&cleared.headers).chain(in_query) {
+            match (canonical(claim), place) {
+                (Some(tenant), _) => tenants.push(tenant),
+                (None, _) if claim.is_empty() => {}
+                (None, TenantHeader::Unlikely) => {}
+                (None, TenantHeader::Further) if !identity.rules.may_be_read_as_tenant(claim) => {}
+                (None, TenantHeader::Tenant | TenantHeader::Further) => {
+                    return Err(Failure::Denied(Denial::TenantMismatch));
+                }
+            }
+        }
+        tenants.sort_unstable();
+        tenants.dedup();
+        // Nobody claims so many but to have them asked for.
+        if tenants.len() > MOST_CLAIMS {
+            return Err(Failure::Denied(Denial::TenantMismatch));
+        }
+        for tenant in tenants {
+            let (status, _) =
+                ask(self.clock(), || self.store().tenant_status(&tenant)).await.map_err(Failure::Store)?;
+            if status != TenantStatus::Active {
+                return Err(Failure::TenantRefused);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells of identity headers that are not the session's own.
+    pub(super) fn tell_of_claims(
+        &self,
+        exchange: &Exchange,
+        route: &Route,
+        mode: IdentityMode,
+        claims: &Claims,
+        lookup: &Lookup,
+    ) {
+        if claims.is_empty() && mode != IdentityMode::Observe {
+            return;
+        }
+        let principal = match lookup {
+            Lookup::Live(live) => Some((live.id, &live.record.principal)),
+            _ => None,
+        };
+        let tenant = principal.map(|(_, principal)| principal.tenant.as_str());
+        let contradicting = [
+            claims.tenant.contradicts(tenant),
+            claims.user.contradicts(principal.map(|(_, principal)| principal.user.as_str())),
+            claims.role.contradicts(principal.and_then(|(_, principal)| principal.role.as_ref()).map(Role::as_str)),
+            claims.session.contradicts(principal.as_ref().map(|(id, _)| id.as_str())),
+            claims.others,
+        ];
+        let headers = contradicting.into_iter().filter(|contradicts| *contradicts).count() as u64;
+        if mode == IdentityMode::Observe {
+            let observed = match (tenant, claims.tenant.shown()) {
+                (Some(_), Some(_)) if claims.tenant.contradicts(tenant) => "mismatch",
+                (Some(_), Some(_)) => "match",
+                (Some(_), None) => "session_only",
+                (None, Some(_)) => "client_only",
+                (None, None) => "absent",
+            };
+            self.metrics().identity_observed(&route.pattern, observed);
+            tracing::info!(request_id = exchange.id.as_str(), route = &*route.pattern, observed, "identity observed");
+        }
+        // What a public route gets was not compared with a session, so nothing can be said of it.
+        if headers > 0 && route.auth != Auth::Public {
+            let told = Told::IdentitySpoofed {
+                headers,
+                path: (&*exchange.path()).into(),
+                session: exchange.session,
+                principal: exchange.principal.clone(),
+            };
+            self.tell(exchange, &told);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The last of an exchange: what every answer gets, what a refusal takes away, and the account that is closed with it.
+
+use std::sync::Arc;
+
+use http::Response;
+use http::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
+
+use super::account::Account;
+use super::body::AnswerBody;
+use super::exchange::Exchange;
+use super::lookup::LiveUse;
+use super::respond::{self, Failure};
+use super::services::Gateway;
+use crate::config::Mode;
+use crate::http::{Scheme, expire_set_cookie, login_redirect};
+use crate::session::EndReason;
+
+const EXPIRES_IN: HeaderName = HeaderName::from_static("x-session-expires-in");
+const IDLE_EXPIRES_IN: HeaderName = HeaderName::from_static("x-session-idle-expires-in");
+/// Subdomains are the operator's own business.
+const ONE_YEAR_OF_TLS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+impl Gateway {
+    /// Tells the page how long its session has, where that is wanted.
+    pub(super) fn expose_lifetime(&self, headers: &mut HeaderMap, live: &LiveUse) {
+        if !self.config().session.expose {
+            return;
+        }
+        headers.insert(EXPIRES_IN, HeaderValue::from(live.record.deadline.since(live.now).as_secs()));
+        if let Some(expiry) = live.idle_expiry() {
+            headers.insert(IDLE_EXPIRES_IN, HeaderValue::from(expiry.since(live.now).as_secs()));
+        }
+    }
+
+    /// The answer to a failure. An ended session's cookies go, but for a replaced one: its successor's may be in the
+    /// browser already. A store that cannot say never costs anyone their cookie.
+    pub(super) fn refuse(&self, exchange: &mut Exchange, failure: &Failure) -> Response<AnswerBody> {
+        match failure {
+            Failure::Upstream(error) => self.metrics().upstream_error(error.kind()),
+            Failure::CameBack(_) => self.metrics().upstream_error("loop"),
+            _ => {}
+        }
+        let login_url = &self.config().login.login_url;
+        let page = exchange.target.as_ref().filter(|_| exchange.asks_for_page && failure.asks_for_login());
+        let redirect = page.map(|page| login_redirect(login_url, page));
+        let mut response = respond::failure(exchange, failure, self.config(), redirect);
+        if failure.asks_for_login() {
+            self.metrics().session_rejected(exchange.code.unwrap_or_default());
+        }
+        if failure.session_end().is_some_and(|reason| reason != EndReason::Replaced) {
+            self.expire_cookies(response.headers_mut());
+        }
+        response
+    }
+
+    /// Appends the lines that expire the gateway's cookie and the backend's own.
+    pub(super) fn expire_cookies(&self, headers: &mut HeaderMap) {
+        headers.append(SET_COOKIE, expire_set_cookie(&self.config().cookie));
+        self.expire_backend_cookies(headers);
+    }
+
+    /// Tells browsers to come by TLS only (ASVS 3.4.1), where that is how they came. What the backend says of it by
+    /// itself stays: it may go further.
+    fn demand_tls(&self, exchange: &Exchange, headers: &mut HeaderMap) {
+        let server = &self.config().server;
+        let wanted = server.mode == Mode::Production && server.public_url.scheme() == Scheme::Https;
+        if wanted && exchange.scheme == Scheme::Https {
+            headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(ONE_YEAR_OF_TLS);
+        }
+    }
+
+    /// Names the exchange in its answer, and accounts for it once the answer is over, sent or cut.
+    pub(super) fn finish(
+        self: &Arc<Self>,
+        mut account: Box<Account>,
+        mut response: Response<AnswerBody>,
+    ) -> Response<AnswerBody> {
+        let exchange = &mut account.exchange;
+        // The gateway's own share: what the answer's head took, less the backend's part of it.
+        let until_head = self.clock().monotonic().since(exchange.started);
+        exchange.added = Some(until_head.saturating_sub(exchange.upstream.unwrap_or_default()));
+        let headers = response.headers_mut();
+        headers.insert(X_REQUEST_ID, exchange.id.header_value().clone());
+        self.demand_tls(exchange, headers);
+        let mut response = respond::framed_for(exchange, response);
+        account.answered(response.status());
+        if let Some(open) = response.body().open() {
+            account.guard().cut_by(open.kill());
+        }
+        // A tunnel is over when it is, not when its 101 has been sent.
+        if let Some(tunnel) = response.body_mut().take_tunnel() {
+            let connection = account.guard().connection();
+            connection.switch(tunnel.when_switched(self.clone(), account));
+            return response;
+        }
+        response.map(|body| body.accounted_in(account))
+    }
+}
