@@ -22,6 +22,8 @@ def note(get_response):
 
 
 def login(request):
+    if recorder.is_wrong(request.body):
+        return JsonResponse({}, status=401)
     return JsonResponse(recorder.LOGIN)
 
 
@@ -30,6 +32,19 @@ def login(request):
 def secret(request):
     recorder.note_secret()
     return HttpResponse("secret")
+
+
+def own(request, name):
+    return whole(f"own {name}")
+
+
+def poison(request, status):
+    return whole(recorder.poison(), status)
+
+
+def whole(text, status=200):
+    """With its length, as Django's own middleware has it: servers keep a connection only then."""
+    return HttpResponse(text, status=status, headers={"Content-Length": str(len(text))})
 
 
 def anything(request):
@@ -42,5 +57,7 @@ asgi = get_asgi_application()
 urlpatterns = [
     path("api/login", login),
     path("admin/secret", secret),
+    path("open/own/<name>", own),
+    path("open/poison/<int:status>", poison),
     re_path(r"^(?:(?:open|maybe)/.*)?$", anything),
 ]

@@ -14,6 +14,8 @@ def note():
 
 @app.route("/api/login", methods=["POST"])
 def login():
+    if recorder.is_wrong(request.get_data()):
+        return jsonify({}), 401
     return jsonify(recorder.LOGIN)
 
 
@@ -21,6 +23,26 @@ def login():
 def secret():
     recorder.note_secret()
     return "secret"
+
+
+@app.route("/open/own/<name>")
+def own(name):
+    return f"own {name}"
+
+
+def poisonous(inner):
+    """Flask takes a body away where there is none; apps of old do not."""
+    def outer(environ, start_response):
+        start, _, status = environ.get("PATH_INFO", "").rpartition("/")
+        if start != "/open/poison":
+            return inner(environ, start_response)
+        start_response(f"{status} Poison", [("Content-Type", "text/plain")])
+        return [recorder.poison().encode()]
+
+    return outer
+
+
+app.wsgi_app = poisonous(app.wsgi_app)
 
 
 @app.route("/")

@@ -24,4 +24,15 @@ def note(**what):
     os.write(FILE, json.dumps(what).encode() + b"\n")
 
 
+def poison():
+    """A body that reads like an answer: to a login, somebody's who never logged in."""
+    forged = json.dumps({"user": {"customer_id": "666", "user_id": "666", "role": "admin"}})
+    return f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(forged)}\r\n\r\n{forged}"
+
+
+def is_wrong(body):
+    """Whether a login has the wrong password."""
+    return b'"wrong"' in body
+
+
 LOGIN = {"user": {"customer_id": "42", "user_id": "7", "role": "member"}}

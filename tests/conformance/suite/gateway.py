@@ -24,6 +24,7 @@ drain_delay = "0s"
 drain_timeout = "0s"
 [upstream]
 url = "http://127.0.0.1:{backend}"
+keepalive = "{keepalive}"
 response_timeout = "10s"
 [store]
 embedded = "sessions.redb"
@@ -60,10 +61,10 @@ def make_certificate(scratch):
 
 
 class Gateway:
-    def __init__(self, backend_port, scratch):
+    def __init__(self, backend_port, scratch, keepalive="off"):
         self.port = free_port()
         self.host = f"localhost:{self.port}"
-        text = CONFIGURATION.format(port=self.port, backend=backend_port, admin=free_port())
+        text = CONFIGURATION.format(port=self.port, backend=backend_port, keepalive=keepalive, admin=free_port())
         (scratch / "gateway.toml").write_text(text)
         make_certificate(scratch)
         command = [PROGRAM, "serve", "--config", "gateway.toml"]

@@ -20,6 +20,8 @@ class Server:
     command: tuple
     framework: str
     app: str
+    # What has it keep connections, where it does not by itself.
+    keeps: tuple
 
     @property
     def title(self):
@@ -43,6 +45,7 @@ def load():
             tuple(entry["command"]),
             framework,
             app,
+            tuple(entry.get("keeps", ())),
         )
         for entry in entries
         for framework, app in entry["apps"].items()
@@ -52,7 +55,7 @@ def load():
 class Backend:
     """A running server, and what its app noted."""
 
-    def __init__(self, server, scratch):
+    def __init__(self, server, scratch, more=()):
         self.port = free_port()
         self.record = scratch / "record.jsonl"
         self.record.touch()
@@ -68,7 +71,7 @@ class Backend:
         }
         fill = {"port": self.port, "app": server.app, "scratch": scratch}
         # -S: nothing of the environment that this suite itself runs in.
-        command = [sys.executable, "-S", *(part.format(**fill) for part in server.command)]
+        command = [sys.executable, "-S", *(part.format(**fill) for part in server.command), *more]
         self.process = Process("server", command, scratch, environment, self.port)
 
     def take_notes(self):
