@@ -32,6 +32,7 @@ mod ping;
 #[allow(dead_code, reason = "shared with the end-to-end tests")]
 #[path = "../../tests/e2e/support/ports.rs"]
 mod ports;
+#[allow(dead_code, reason = "shared with the end-to-end tests")]
 #[path = "../../tests/e2e/support/relay.rs"]
 mod relay;
 mod scopes;
