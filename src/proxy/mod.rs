@@ -1,6 +1,6 @@
 //! The edge: connections of clients, the request path, and the answers.
 //!
-//! Follows the flow: [`listener`] accepts, `io` watches the bytes, [`Gateway`] walks the request through the pure
+//! Follows the flow: `listener` accepts, `io` watches the bytes, [`Gateway`] walks the request through the pure
 //! modules and the store, `forward` sends it on, `respond` answers failures. Knows no concrete store and no admin API.
 
 mod account;
