@@ -111,12 +111,13 @@ fn cache(ids: &[SessionId]) -> Cache {
             generations: Generations::default(),
             address: None,
             user_agent: UserAgent::of(None),
+            line: None,
         };
         let touch_deadline = NOW.after(Duration::from_secs(1860));
         let live = LiveSession { record: Arc::new(record), touch_deadline, now: NOW };
         let mut reading = cache.begin(*id, 0).expect("it is open");
-        reading.depends_on("tenant", "user");
-        reading.keep(&Standing::Live(live), None);
+        reading.depends_on("tenant", "user", &live.record);
+        reading.keep(&Standing::Live(live));
     }
     let sent = SystemClock.monotonic();
     cache.renew(generation, Proof { sent, received: sent, time: NOW });

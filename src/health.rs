@@ -207,7 +207,8 @@ mod tests {
 
     use super::*;
     use crate::session::{
-        By, EndReason, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantStatus,
+        By, EndReason, Principal, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
+        TenantStatus,
     };
     use crate::store::{
         Condition, Creation, Cursor, NewSession, Page, Revoked, SessionStore, SessionView, SessionsOf, StoreResult,
@@ -298,6 +299,10 @@ mod tests {
         async fn tighten(&self, _: SessionId, _: &SessionRecord, _: StoreTime) -> StoreResult<bool> {
             unreachable!()
         }
+        fn abandon(&self, _: SessionId, _: &Principal) {
+            unreachable!()
+        }
+
         async fn end(&self, _: SessionId, _: &SessionRecord, _: EndReason, _: &By) -> StoreResult<bool> {
             unreachable!()
         }

@@ -38,6 +38,7 @@ impl Store {
             generations: Generations::default(),
             address: None,
             user_agent: UserAgent::default(),
+            line: None,
         };
         let mut store = Self { record, touch_deadline: START, in_millis };
         store.touch_deadline = store.kept(idle.deadline_of_use_at(START));
@@ -54,8 +55,10 @@ impl Store {
             record: Some(self.record.clone()),
             touch_deadline: (now < self.touch_deadline).then_some(self.touch_deadline),
             ended: None,
+            line_ended: None,
             tenant: TenantStanding::default(),
             user: UserStanding::default(),
+            left: UserStanding::default(),
             now,
         })
     }

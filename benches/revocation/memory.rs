@@ -40,6 +40,7 @@ fn record(n: usize) -> SessionRecord {
         generations: Generations::default(),
         address: Some([192, 0, 2, 7].into()),
         user_agent: UserAgent::of(Some(b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Firefox/128.0")),
+        line: None,
     }
 }
 
@@ -51,14 +52,16 @@ pub fn run() {
     let generation = cache.open();
     cache.bind(generation, 0);
     for (n, id) in ids.iter().enumerate() {
+        let record = Arc::new(record(n));
         let standing = Standing::Live(LiveSession {
-            record: Arc::new(record(n)),
+            record: Arc::clone(&record),
             touch_deadline: NOW.after(Duration::from_secs(1860)),
             now: NOW,
         });
         let mut reading = cache.begin(*id, 0).expect("it is open");
-        reading.depends_on("sg:n:{0123456789012345678901}", "sg:u:{0123456789012345678901}");
-        reading.keep(&standing, None);
+        let (tenant, user) = ("sg:n:{0123456789012345678901}", "sg:u:{0123456789012345678901}:0123456789012345678901");
+        reading.depends_on(tenant, user, &record);
+        reading.keep(&standing);
     }
     let each = (resident() - before) / cache.len();
     let sent = session_gateway::clock::Clock::monotonic(&*clock);

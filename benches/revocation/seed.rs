@@ -79,27 +79,23 @@ fn record(tenant: &str, user: &str, now: StoreTime) -> SessionRecord {
         generations: Generations::default(),
         address: Some([192, 0, 2, 7].into()),
         user_agent: UserAgent::of(Some(b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Firefox/128.0")),
+        line: None,
     }
 }
 
 fn write(pipeline: &mut redis::Pipeline, token: &SessionToken, record: &SessionRecord) {
     let (id, deadline) = (token.id(), record.deadline.as_millis_rounded_up());
-    let kept = record.deadline.after(REASON_KEPT).as_millis_rounded_up();
-    let touch = IDLE.deadline_of_use_at(record.created).as_millis_rounded_up();
+    let kept = IDLE.deadline_of_use_at(record.created).after(REASON_KEPT).as_millis_rounded_up();
     let (tenant, user) = (record.principal.tenant.as_str(), record.principal.user.as_str());
-    for index in [format!("sg:ti:{{{}}}", hash(&[tenant])), format!("sg:ui:{{{}}}", hash(&[tenant, user]))] {
-        pipeline.cmd("ZADD").arg(index).arg(deadline).arg(id.as_str());
-    }
+    let mut entry = Sha256::digest(user)[..8].to_vec();
+    entry.extend(&record.created.as_micros().to_be_bytes()[1..]);
+    entry.extend(id.to_bytes());
+    // One node, however large: the gateways split it as they write to it.
+    pipeline.cmd("ZADD").arg(format!("sg:b:{{{}}}:", hash(tenant))).arg(deadline).arg(entry);
     let bytes = codec::encode(record).expect("a record");
     pipeline.cmd("SET").arg(format!("sg:s:{{{id}}}")).arg(bytes).arg("PXAT").arg(kept);
-    pipeline.cmd("SET").arg(format!("sg:t:{{{id}}}")).arg(1).arg("PXAT").arg(touch);
 }
 
-fn hash(parts: &[&str]) -> String {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update((part.len() as u64).to_be_bytes());
-        hasher.update(part.as_bytes());
-    }
-    URL_SAFE_NO_PAD.encode(&hasher.finalize()[..16])
+fn hash(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(&Sha256::digest(text)[..16])
 }

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use session_gateway::session::{
-    Generation, Generations, IdleLimit, Principal, Role, SessionRecord, StoreTime, TenantId, UserAgent, UserId,
+    Generation, Generations, IdleLimit, Left, Line, Principal, Role, SessionId, SessionRecord, StoreTime, TenantId,
+    UserAgent, UserId,
 };
 use session_gateway::store::codec::{decode, encode};
 
@@ -42,6 +43,13 @@ fn record(data: &[u8]) -> Option<(SessionRecord, &[u8])> {
         user: UserId::parse(word()).ok()?,
         role: if flags & 1 > 0 { Some(Role::parse(word()).ok()?) } else { None },
     };
+    let line = (flags & 32 > 0).then(|| {
+        let id = |half: u64| SessionId::from_bytes(&[flags, half].map(u64::to_be_bytes).concat());
+        let left =
+            Left { tenant: principal.tenant.clone(), user: principal.user.clone(), generation: Generation::NONE };
+        let left = (flags & 64 > 0).then_some(left);
+        Box::new(Line { first: id(address), before: id(!address), until: StoreTime::from_micros(address), left })
+    });
     let record = SessionRecord {
         principal: principal.into(),
         created: StoreTime::from_micros(number()),
@@ -55,6 +63,7 @@ fn record(data: &[u8]) -> Option<(SessionRecord, &[u8])> {
             _ => None,
         },
         user_agent: UserAgent { hash: number(), ..UserAgent::of(Some(word().as_bytes())) },
+        line,
     };
     Some((record, rest))
 }

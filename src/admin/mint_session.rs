@@ -14,7 +14,7 @@ use super::change::{Change, Target};
 use super::input::{Json, NoParameters, Query, words};
 use super::problem::{Problem, ProblemBody};
 use super::state::AdminState;
-use crate::session::{By, EndReason, Principal, UserAgent};
+use crate::session::{Principal, UserAgent};
 use crate::sessions::{Issued, Newcomer, Terms};
 use crate::told::{Origin, Source};
 
@@ -109,11 +109,7 @@ async fn make(state: AdminState, origin: Origin, principal: Principal, remembere
 
 /// Ends a session whose making could not be written down.
 async fn take_back(state: AdminState, origin: Origin, made: Issued) {
-    let (id, origin) = (made.id, origin.but_by(By::Gateway));
-    if let Err(error) = state.services.sessions.end(&origin, id, &made.record, EndReason::Revoked).await {
-        // Nobody has its token: it times out by itself.
-        tracing::warn!(%error, session_id = id.as_str(), "a session that nobody has could not be ended");
-    }
+    state.services.sessions.take_back(&origin, &made).await;
 }
 
 fn answer(made: &Issued) -> Result<Response, Problem> {

@@ -178,9 +178,7 @@ async fn end_replaced(
     let Err(unavailable) = end_presented(gateway, exchange, credential, EndReason::Replaced).await else {
         return Ok(());
     };
-    // Its token was never told to anyone; this is tidying up.
-    let origin = exchange.origin(By::Gateway);
-    let _ = gateway.sessions().end(&origin, new.id, &new.record, EndReason::Revoked).await;
+    gateway.sessions().take_back(&exchange.origin(By::Gateway), new).await;
     Err(Failure::Store(unavailable))
 }
 

@@ -128,7 +128,15 @@ pub(super) async fn logout(
             // The backend is told who logs out: it was true when the request came.
             permit_logout(route, lookup.facts())
         }
-        Lookup::NoCredential | Lookup::Unknown(_) | Lookup::Ended(_) => permit_logout(route, lookup.facts()),
+        Lookup::Ended(ended) => {
+            // It may go on by a token that its browser never got.
+            if let Some(next) = ended.next {
+                let ended = gateway.sessions().end_by_id(&exchange.origin(By::User), next, EndReason::Logout).await;
+                ended.map_err(Failure::Store)?;
+            }
+            permit_logout(route, lookup.facts())
+        }
+        Lookup::NoCredential | Lookup::Unknown(_) => permit_logout(route, lookup.facts()),
     };
     if let Err(failure) = cleared.content.buffer(gateway, OWN_REQUEST_MAX).await {
         // The session is over whatever came with the request.
@@ -172,8 +180,11 @@ pub(super) async fn logout_all(
     };
     let Principal { tenant, user, .. } = Principal::clone(&live.record.principal);
     let scope = Scope::User { tenant, user };
-    let ended = gateway.sessions().end_all_of(&exchange.origin(By::User), scope, EndReason::LogoutAll).await;
-    let invalidated_sessions = ended.map_err(Failure::Store)?.ended;
+    let (sessions, origin) = (gateway.sessions(), exchange.origin(By::User));
+    let all = sessions.end_all_of(&origin, scope, EndReason::LogoutAll).await.map_err(Failure::Store)?;
+    // The one that asks may go on as another's already, by a token that its browser does not have yet.
+    let own = sessions.end(&origin, live.id, &live.record, EndReason::LogoutAll).await.map_err(Failure::Store)?;
+    let invalidated_sessions = all.ended + u64::from(own);
     let mut response = json(StatusCode::OK, &LoggedOutEverywhere { success: true, invalidated_sessions });
     logged_out(gateway, response.headers_mut());
     Ok(response)

@@ -7,7 +7,7 @@ use super::respond::Failure;
 use crate::clock::{Clock, Monotonic};
 use crate::policy::{Denial, SessionFacts};
 use crate::session::{
-    Credential, EndReason, Limits, LiveSession, SessionId, SessionRecord, Standing, StoreTime, TouchPlan,
+    Credential, EndReason, Ended, Limits, LiveSession, SessionId, SessionRecord, Standing, StoreTime, TouchPlan,
 };
 use crate::store::{Known, STALE_AT_MOST, SessionStore, StoreResult, Touch, Unavailable};
 
@@ -37,6 +37,8 @@ pub(super) struct EndedUse {
     pub(super) record: Option<Arc<SessionRecord>>,
     /// Whether the end was written down already.
     pub(super) noted: bool,
+    /// The session as which it went on.
+    pub(super) next: Option<SessionId>,
 }
 
 /// The use of a live session.
@@ -152,7 +154,8 @@ fn found(id: SessionId, standing: Standing, limits: &Limits, asked: Monotonic) -
     match standing {
         Standing::Absent => Lookup::Unknown(Some(id)),
         Standing::Ended(ended) => {
-            Lookup::Ended(EndedUse { id, reason: ended.reason, record: ended.record, noted: ended.noted })
+            let Ended { reason, record, noted, next } = ended;
+            Lookup::Ended(EndedUse { id, reason, record, noted, next })
         }
         Standing::Live(live) => hold_to_limits(id, live, limits, asked),
     }
@@ -168,7 +171,7 @@ fn hold_to_limits(id: SessionId, live: LiveSession, limits: &Limits, asked: Mono
     let tightened = |record, touch_deadline| {
         Lookup::Live(LiveUse { id, record, now, touch_deadline, tightened: true, asked, told: now })
     };
-    let ended = |reason, record| Lookup::Ended(EndedUse { id, reason, record: Some(record), noted: false });
+    let ended = |reason, record| Lookup::Ended(EndedUse { id, reason, record: Some(record), noted: false, next: None });
     if now >= lower.deadline {
         return ended(EndReason::Expired, record);
     }
@@ -282,6 +285,7 @@ mod tests {
             generations: Generations::default(),
             address: None,
             user_agent: UserAgent::default(),
+            line: None,
         };
         let used = LOGIN.after(MINUTE * used);
         let touch_deadline = own.idle.map_or(record.deadline, |idle| idle.deadline_of_use_at(used));

@@ -17,7 +17,7 @@ pub use credential::Credential;
 pub use generation::{Exemption, Generation, Generations, UserStanding};
 pub use lifetime::{IdleLimit, Limits, StoreTime, TouchPlan};
 pub use principal::{IdentityValueError, Principal, Role, TenantId, UserId};
-pub use record::{End, EndReason, LimitAction, SessionLimit, SessionRecord};
+pub use record::{End, EndReason, GoesOn, Left, LimitAction, Line, SessionLimit, SessionRecord};
 pub use revocation::{By, Revocation, Scope, TenantChange, Words};
 pub use tenant::{TenantNote, TenantStanding, TenantStatus};
 pub use token::{SessionId, SessionToken};

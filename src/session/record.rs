@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use super::{Generations, IdleLimit, Principal, StoreTime, UserAgent};
+use super::{Generation, Generations, IdleLimit, Principal, SessionId, StoreTime, TenantId, UserAgent, UserId};
 
 /// A session as the store keeps it. Changed only by [`super::Limits::tighten`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,9 +25,55 @@ pub struct SessionRecord {
     pub address: Option<IpAddr>,
     /// The client's user agent at login.
     pub user_agent: UserAgent,
+    /// Where it came from, if it goes on with another token than the login's.
+    pub line: Option<Box<Line>>,
+}
+
+/// How a session that was rotated hangs together: its tokens are one session, whose end is under the first one's id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The first of the line, made by the login.
+    pub first: SessionId,
+    /// The one before this.
+    pub before: SessionId,
+    /// Until when that one has its moment.
+    pub until: StoreTime,
+    /// Whose the one before was, where it was another's: the same user's in another tenant, say.
+    pub left: Option<Left>,
+}
+
+/// The user that a session was of before it was rotated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The user's tenant, whose own end is nothing to a session that has left it.
+    pub tenant: TenantId,
+    /// The user.
+    pub user: UserId,
+    /// The user's generation then.
+    pub generation: Generation,
+}
+
+impl Line {
+    /// The line of a session that goes on from `before`, which has a moment until then.
+    #[must_use]
+    pub fn from(before: SessionId, record: &SessionRecord, until: StoreTime, to: &Principal) -> Self {
+        let Principal { tenant, user, .. } = &*record.principal;
+        let left = (*tenant != to.tenant || *user != to.user).then(|| Left {
+            tenant: tenant.clone(),
+            user: user.clone(),
+            generation: record.generations.user,
+        });
+        Self { first: record.decided_by(before), before, until, left }
+    }
 }
 
 impl SessionRecord {
+    /// Under which id the end of the session with this id is written down: the first of its line.
+    #[must_use]
+    pub fn decided_by(&self, id: SessionId) -> SessionId {
+        self.line.as_ref().map_or(id, |line| line.first)
+    }
+
     /// When the session times out, given its touch deadline as of `now`; `None` when it never does.
     #[must_use]
     pub fn idle_expiry(&self, touch_deadline: StoreTime, now: StoreTime) -> Option<StoreTime> {
@@ -109,44 +155,70 @@ impl EndReason {
     }
 }
 
-/// The end of a session, as it is written down.
+/// The end of a session, or of a token that a session had, as it is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
     /// Why.
     pub reason: EndReason,
-    /// From when on, where that is not at once: a rotation leaves the old token a moment for what is in flight.
-    pub at: Option<StoreTime>,
+    /// That the session goes on with another token.
+    pub goes_on: Option<GoesOn>,
+}
+
+/// With which token a session goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GoesOn {
+    /// The next of the line.
+    pub next: SessionId,
+    /// From when on this one is refused: a rotation leaves it a moment for what is in flight.
+    pub from: StoreTime,
 }
 
 impl End {
     /// An end at once.
     #[must_use]
     pub const fn now(reason: EndReason) -> Self {
-        Self { reason, at: None }
+        Self { reason, goes_on: None }
+    }
+
+    /// The end of a token alone, whose session goes on.
+    #[must_use]
+    pub const fn replaced(next: SessionId, from: StoreTime) -> Self {
+        Self { reason: EndReason::Replaced, goes_on: Some(GoesOn { next, from }) }
     }
 
     /// Whether it has come.
     #[must_use]
     pub fn has_come(self, now: StoreTime) -> bool {
-        self.at.is_none_or(|at| now >= at)
+        self.goes_on.is_none_or(|on| now >= on.from)
     }
 
-    /// The text that is kept: the reason, then `@` and the time (µs) where there is one.
+    /// Whether it is the session's own, and so that of all its tokens.
+    #[must_use]
+    pub const fn is_of_the_line(self) -> bool {
+        self.goes_on.is_none()
+    }
+
+    /// The text that is kept: the reason; then, where the session goes on, `@`, from when (µs), `>` and the next id.
     #[must_use]
     pub fn encode(self) -> String {
         let reason = self.reason.as_str();
-        self.at.map_or_else(|| reason.to_owned(), |at| format!("{reason}@{}", at.as_micros()))
+        self.goes_on
+            .map_or_else(|| reason.to_owned(), |GoesOn { next, from }| format!("{reason}@{}>{next}", from.as_micros()))
     }
 
     /// Reads what [`encode`](Self::encode) wrote.
     #[must_use]
     pub fn decode(text: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?;
-        let (reason, at) = match text.split_once('@') {
+        let (reason, goes_on) = match text.split_once('@') {
             None => (text, None),
-            Some((reason, at)) => (reason, Some(StoreTime::from_micros(at.parse().ok()?))),
+            Some((reason, on)) => {
+                let (from, next) = on.split_once('>')?;
+                let (from, next) = (StoreTime::from_micros(from.parse().ok()?), SessionId::parse(next.as_bytes())?);
+                (reason, Some(GoesOn { next, from }))
+            }
         };
-        Some(Self { reason: EndReason::parse(reason.as_bytes())?, at })
+        Some(Self { reason: EndReason::parse(reason.as_bytes())?, goes_on })
     }
 }
 
@@ -174,19 +246,22 @@ mod tests {
 
     #[test]
     fn an_end_survives_the_store_and_garbage_is_none() {
-        for at in [None, Some(StoreTime::from_micros(17))] {
-            let end = End { reason: EndReason::Replaced, at };
+        let next = SessionId::parse(&[b'-'; 22]).expect("22 characters of base64url");
+        for end in [End::now(EndReason::Logout), End::replaced(next, StoreTime::from_micros(17))] {
             assert_eq!(End::decode(end.encode().as_bytes()), Some(end));
         }
-        for garbage in ["", "boredom", "replaced@", "replaced@x", "@5", "replaced@5@6"] {
+        for garbage in ["", "boredom", "replaced@", "replaced@x", "@5", "replaced@5", "replaced@5>short", "replaced>"] {
             assert_eq!(End::decode(garbage.as_bytes()), None, "{garbage:?}");
         }
     }
 
     #[test]
-    fn an_end_at_a_time_comes_with_it() {
-        let end = End { reason: EndReason::Replaced, at: Some(StoreTime::from_micros(17)) };
+    fn the_end_of_a_token_comes_with_its_time_and_is_not_that_of_its_line() {
+        let next = SessionId::parse(&[b'A'; 22]).expect("22 characters of base64url");
+        let end = End::replaced(next, StoreTime::from_micros(17));
         assert!(!end.has_come(StoreTime::from_micros(16)) && end.has_come(StoreTime::from_micros(17)));
-        assert!(End::now(EndReason::Logout).has_come(StoreTime::from_micros(0)));
+        assert!(!end.is_of_the_line());
+        let end = End::now(EndReason::Logout);
+        assert!(end.has_come(StoreTime::from_micros(0)) && end.is_of_the_line());
     }
 }

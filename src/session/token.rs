@@ -65,8 +65,9 @@ impl fmt::Debug for SessionToken {
 pub struct SessionId([u8; ID_CHARACTERS]);
 
 impl SessionId {
-    /// From the first 16 bytes of a hash.
-    fn from_bytes(hash: &[u8]) -> Self {
+    /// From the first 16 bytes of a hash, or of what [`to_bytes`](Self::to_bytes) gave.
+    #[must_use]
+    pub fn from_bytes(hash: &[u8]) -> Self {
         // By hand, because each request with a session has one made: four characters of three bytes.
         let mut text = [b'A'; ID_CHARACTERS];
         for (to, from) in text.chunks_mut(4).zip(hash.get(..ID_BYTES).unwrap_or_default().chunks(3)) {
@@ -89,6 +90,20 @@ impl SessionId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The 16 bytes that the 22 characters stand for.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; ID_BYTES] {
+        let mut bytes = [0; ID_BYTES];
+        for (to, from) in bytes.chunks_mut(3).zip(self.0.chunks(4)) {
+            let value = |byte: &u8| BASE64URL.iter().position(|known| known == byte).unwrap_or_default();
+            let bits = from.iter().zip([18, 12, 6, 0]).fold(0, |bits, (byte, left)| bits | value(byte) << left);
+            for (to, right) in to.iter_mut().zip([16, 8, 0]) {
+                *to = u8::try_from(bits >> right & 255).unwrap_or_default();
+            }
+        }
+        bytes
     }
 
     /// The same as bytes, all of them ASCII, for whoever needs no text.
@@ -139,6 +154,8 @@ mod tests {
             prop_assert_eq!(id.as_str(), URL_SAFE_NO_PAD.encode(&hash[..16]));
             prop_assert_eq!(id.as_str().as_bytes(), id.as_bytes());
             prop_assert_eq!(SessionId::parse(id.as_bytes()), Some(id));
+            prop_assert_eq!(&id.to_bytes(), &hash[..16]);
+            prop_assert_eq!(SessionId::from_bytes(&id.to_bytes()), id);
         }
 
         #[test]

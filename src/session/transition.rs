@@ -9,16 +9,20 @@ use super::{End, EndReason, SessionId, SessionRecord, StoreTime, TenantStanding,
 pub struct Observation {
     /// The session id.
     pub id: SessionId,
-    /// The record, kept until an hour after the absolute deadline.
+    /// The record, kept until an hour after the touch deadline, or until it is ended.
     pub record: Option<SessionRecord>,
     /// The touch deadline; `None` when it has passed or the session was ended.
     pub touch_deadline: Option<StoreTime>,
-    /// The end that was written down.
+    /// The end that was written down under this id.
     pub ended: Option<End>,
+    /// The end that was written down under the id of the first of its line, where that is another.
+    pub line_ended: Option<End>,
     /// What the store knows of the record's tenant.
     pub tenant: TenantStanding,
     /// What the store knows of the record's user.
     pub user: UserStanding,
+    /// What the store knows of the user whom the session left, where it did.
+    pub left: UserStanding,
     /// The store's time of the observation.
     pub now: StoreTime,
 }
@@ -43,6 +47,8 @@ pub struct Ended {
     pub record: Option<Arc<SessionRecord>>,
     /// Whether the end was written down when it happened. An end by time is first noticed at the next use.
     pub noted: bool,
+    /// The session with which it went on, if this was the end of a token alone.
+    pub next: Option<SessionId>,
 }
 
 /// A session that can be used.
@@ -56,20 +62,24 @@ pub struct LiveSession {
     pub now: StoreTime,
 }
 
-/// Decides what a session is. Every doubt ends it: a record alone is never enough to be live.
+/// Decides what a session is. Every doubt ends it: a record alone is never enough to be live. Of a token that is about
+/// to be replaced this is not all: it is worth no more than the one that replaces it.
 #[must_use]
 pub fn judge(observation: Observation) -> Standing {
-    let Observation { id, record, touch_deadline, ended, tenant, user, now } = observation;
+    let Observation { id, record, touch_deadline, ended, line_ended, tenant, user, left, now } = observation;
+    let next = ended.and_then(|end| end.goes_on).map(|on| on.next);
     let Some(record) = record else {
-        return ended
-            .map_or(Standing::Absent, |end| Standing::Ended(Ended { reason: end.reason, record: None, noted: true }));
+        let over = |end: End| Standing::Ended(Ended { reason: end.reason, record: None, noted: true, next });
+        return ended.map_or(Standing::Absent, over);
     };
-    // From its time on, whatever the touch key says.
+    // From its time on, whatever the touch deadline says.
     let over = if let Some(end) = ended.filter(|end| end.has_come(now)) {
+        Some((end.reason, true))
+    } else if let Some(end) = line_ended.filter(|end| end.is_of_the_line()) {
         Some((end.reason, true))
     } else if tenant.status != TenantStatus::Active || record.generations.tenant != tenant.generation {
         Some((EndReason::TenantRevoked, true))
-    } else if !user.admits(id, record.generations.user) {
+    } else if !user.admits(id, record.generations.user) || left_in_time(&record, left) {
         Some((EndReason::UserRevoked, true))
     } else if now >= record.deadline {
         Some((EndReason::Expired, false))
@@ -81,16 +91,26 @@ pub fn judge(observation: Observation) -> Standing {
     let record = Arc::new(record);
     match (over, touch_deadline) {
         (None, Some(touch_deadline)) => Standing::Live(LiveSession { record, touch_deadline, now }),
-        (None, None) => Standing::Ended(Ended { reason: EndReason::IdleTimeout, record: Some(record), noted: false }),
-        (Some((reason, noted)), _) => Standing::Ended(Ended { reason, record: Some(record), noted }),
+        (None, None) => {
+            Standing::Ended(Ended { reason: EndReason::IdleTimeout, record: Some(record), noted: false, next })
+        }
+        (Some((reason, noted)), _) => Standing::Ended(Ended { reason, record: Some(record), noted, next }),
     }
+}
+
+/// Whether the user whom a session left was revoked while its old token still had its moment there. What is raised later
+/// is nothing to it any more.
+fn left_in_time(record: &SessionRecord, user: UserStanding) -> bool {
+    let Some(line) = record.line.as_deref() else { return false };
+    let Some(left) = &line.left else { return false };
+    !user.admits(line.before, left.generation) && user.generation.as_micros() <= line.until.as_micros()
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::super::{Exemption, Generation, Generations, Principal, TenantId, UserAgent, UserId};
+    use super::super::{Exemption, Generation, Generations, Left, Line, Principal, TenantId, UserAgent, UserId};
     use super::*;
 
     const NOW: StoreTime = StoreTime::from_micros(1_700_000_000_000_000);
@@ -109,6 +129,7 @@ mod tests {
             generations: Generations { tenant: Generation::from_micros(3), user: Generation::from_micros(5) },
             address: None,
             user_agent: UserAgent::default(),
+            line: None,
         };
         Observation {
             id: SessionId::parse(&[b'A'; 22]).expect("22 characters of base64url"),
@@ -117,6 +138,8 @@ mod tests {
             user: UserStanding { generation: record.generations.user, exempt: None },
             record: Some(record),
             ended: None,
+            line_ended: None,
+            left: UserStanding::default(),
             now: NOW,
         }
     }
@@ -168,10 +191,49 @@ mod tests {
     }
 
     #[test]
-    fn an_end_at_a_time_ends_a_session_from_then_on_whatever_was_touched() {
-        let at = |at| reason(Observation { ended: Some(End { reason: EndReason::Replaced, at }), ..live() });
-        assert_eq!(at(None), Some(EndReason::Replaced));
-        assert_eq!(at(Some(NOW)), Some(EndReason::Replaced));
-        assert_eq!(at(Some(NOW.after(Duration::from_micros(1)))), None);
+    fn an_end_at_a_time_ends_a_token_from_then_on_whatever_was_touched() {
+        let next = SessionId::parse(&[b'B'; 22]).expect("22 characters of base64url");
+        let at = |end| reason(Observation { ended: Some(end), ..live() });
+        assert_eq!(at(End::now(EndReason::Replaced)), Some(EndReason::Replaced));
+        assert_eq!(at(End::replaced(next, NOW)), Some(EndReason::Replaced));
+        assert_eq!(at(End::replaced(next, NOW.after(Duration::from_micros(1)))), None);
+    }
+
+    /// A session that left bolt's user 7, of the generation 13, a moment ago.
+    fn gone_on() -> Observation {
+        let mut observation = live();
+        let left = Left {
+            tenant: TenantId::parse("bolt").expect("visible ASCII"),
+            user: UserId::parse("7").expect("visible ASCII"),
+            generation: Generation::from_micros(13),
+        };
+        let first = SessionId::parse(&[b'F'; 22]).expect("22 characters of base64url");
+        let line = Line { first, before: first, until: NOW.after(Duration::from_secs(5)), left: Some(left) };
+        let record = observation.record.as_mut().expect("a record");
+        record.line = Some(Box::new(line));
+        observation.left = UserStanding { generation: Generation::from_micros(13), exempt: None };
+        observation
+    }
+
+    #[test]
+    fn the_end_of_a_line_ends_all_its_tokens_and_that_of_a_token_none_of_the_others() {
+        let next = SessionId::parse(&[b'B'; 22]).expect("22 characters of base64url");
+        let with = |line_ended| reason(Observation { line_ended, ..gone_on() });
+        assert_eq!(with(None), None);
+        assert_eq!(with(Some(End::replaced(next, NOW))), None);
+        assert_eq!(with(Some(End::now(EndReason::Revoked))), Some(EndReason::Revoked));
+    }
+
+    #[test]
+    fn what_ended_the_user_whom_it_left_ends_a_session_if_it_came_in_the_moment_of_the_old_token() {
+        let raised = |user: u64| {
+            let left = UserStanding { generation: Generation::from_micros(user), exempt: None };
+            reason(Observation { left, ..gone_on() })
+        };
+        let (within, later) = (NOW.as_micros(), NOW.after(Duration::from_secs(6)).as_micros());
+        for (user, expected) in [(13, None), (within, Some(EndReason::UserRevoked)), (later, None)] {
+            assert_eq!(raised(user), expected, "{user}");
+        }
+        assert_eq!(raised(0), Some(EndReason::UserRevoked), "a server with older data");
     }
 }

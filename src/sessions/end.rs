@@ -3,11 +3,9 @@
 
 use std::sync::Arc;
 
-use super::Sessions;
-use crate::session::{
-    EndReason, Principal, Revocation, Scope, SessionId, SessionRecord, Standing, TenantChange, TenantId,
-};
-use crate::store::{Revoked, StoreResult};
+use super::{Issued, Sessions};
+use crate::session::{By, EndReason, Principal, Revocation, Scope, SessionId, SessionRecord, TenantChange, TenantId};
+use crate::store::{Revoked, StoreResult, gone_on};
 use crate::told::{Origin, Told};
 
 impl Sessions {
@@ -31,14 +29,15 @@ impl Sessions {
         Ok(ended)
     }
 
-    /// Ends one session of which nothing but the id is known, also one that cannot be read; answers whether there was one.
+    /// Ends one session of which nothing but an id is known, be it of a token that was replaced, also one that cannot be
+    /// read; answers whether there was one.
     ///
     /// # Errors
     /// When nothing can be said of it.
     pub async fn end_by_id(&self, origin: &Origin, id: SessionId, reason: EndReason) -> StoreResult<bool> {
-        match self.store.read(id).await {
-            Ok(Standing::Live(live)) => self.end(origin, id, &live.record, reason).await,
-            Ok(Standing::Absent | Standing::Ended(_)) => Ok(false),
+        match gone_on(&*self.store, id).await {
+            Ok(Some((id, live))) => self.end(origin, id, &live.record, reason).await,
+            Ok(None) => Ok(false),
             Err(unavailable) if unavailable.unreadable => {
                 let ended = self.store.end_unreadable(id, reason, &origin.by).await?;
                 self.open.cut_for(id, reason);
@@ -48,6 +47,15 @@ impl Sessions {
                 Ok(ended)
             }
             Err(unavailable) => Err(unavailable),
+        }
+    }
+
+    /// Ends a session whose token nobody was told, and nobody will be. Where the store cannot do it now it does it later.
+    pub async fn take_back(&self, origin: &Origin, made: &Issued) {
+        let origin = origin.but_by(By::Gateway);
+        if let Err(error) = self.end(&origin, made.id, &made.record, EndReason::Revoked).await {
+            tracing::debug!(%error, session_id = made.id.as_str(), "a session that nobody has is ended later");
+            self.store.abandon(made.id, &made.record.principal);
         }
     }
 

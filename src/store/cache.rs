@@ -7,8 +7,9 @@
 //!
 //! - A read that may be kept is announced *before* it is sent ([`begin`](Cache::begin)), and is not kept if a change of
 //!   the session was heard meanwhile.
-//! - Changes of a user's or tenant's standing raise a counter. An entry carries the counters of before its read; where
-//!   they differ it is no answer.
+//! - Changes of a user's or tenant's standing raise a counter, and so do those of the first of a line of rotated
+//!   sessions, whose end is that of the others. An entry carries the counters of before its read; where they differ it is
+//!   no answer.
 //! - An entry is of one generation of the cache, which ends with each break in hearing.
 //!
 //! It knows no server, no network and no runtime. Time is the clock that it is given.
@@ -33,7 +34,8 @@ const DRIFT: Duration = Duration::from_millis(1);
 /// Of so many sessions one more may be remembered that is none.
 const LIVE_TO_OTHERS: usize = 8;
 const FEWEST: usize = 16;
-/// Counters of users and tenants, shared by those whose keys meet in one: a change of any costs the others a read.
+/// Counters of users and tenants, and as many of lines, shared by those whose keys meet in one: a change of any costs
+/// the others a read.
 const COUNTERS: usize = 1 << 16;
 
 type Map<V> = quick_cache::sync::Cache<SessionId, V>;
@@ -54,6 +56,8 @@ pub struct Cache {
     /// What may not. Apart, so that nobody who makes up tokens displaces a session.
     others: Map<Other>,
     counters: Box<[AtomicU32]>,
+    /// Raised by what is heard of a session, for those that go on from it.
+    lines: Box<[AtomicU32]>,
     state: Mutex<State>,
     lease: ArcSwapOption<Lease>,
 }
@@ -95,8 +99,6 @@ struct Entry {
     record: Arc<SessionRecord>,
     /// The latest touch deadline (µs) that the store is known to have.
     touch_deadline: AtomicU64,
-    /// When it ends whatever is touched.
-    ends: StoreTime,
     read: Monotonic,
     generation: u32,
     counts: Counts,
@@ -112,10 +114,11 @@ struct Other {
 #[derive(Clone)]
 enum Over {
     Absent,
-    Ended { reason: EndReason, record: Option<Arc<SessionRecord>> },
+    Ended { reason: EndReason, record: Option<Arc<SessionRecord>>, next: Option<SessionId> },
 }
 
-/// What the counters of a user and its tenant showed. Flat, so that an entry with it takes 64 bytes.
+/// What the counters of a user and its tenant showed; to the user's that of its line is added, where it has one. Flat, so
+/// that an entry with it takes 56 bytes.
 #[derive(Clone, Copy)]
 struct Counts {
     of_tenant: u32,
@@ -149,6 +152,7 @@ impl Cache {
             live,
             others: map((entries / LIVE_TO_OTHERS).max(FEWEST)),
             counters: (0..COUNTERS).map(|_| AtomicU32::new(0)).collect(),
+            lines: (0..COUNTERS).map(|_| AtomicU32::new(0)).collect(),
             state: Mutex::default(),
             lease: ArcSwapOption::empty(),
         }
@@ -199,6 +203,10 @@ impl Cache {
 
     /// A session changed, here or as was heard.
     pub fn forget(&self, id: SessionId) {
+        // Before the entries that may depend on it can be looked at again.
+        if let Some(counter) = self.lines.get(usize::from(counter_of(id.as_bytes()))) {
+            counter.fetch_add(1, Ordering::AcqRel);
+        }
         self.live.remove(&id);
         self.others.remove(&id);
     }
@@ -231,7 +239,7 @@ impl Cache {
         let is_current = other.generation == lease.generation && now.since(other.read) < OLDEST;
         is_current.then_some(match other.what {
             Over::Absent => Standing::Absent,
-            Over::Ended { reason, record } => Standing::Ended(Ended { reason, record, noted: true }),
+            Over::Ended { reason, record, next } => Standing::Ended(Ended { reason, record, noted: true, next }),
         })
     }
 
@@ -246,8 +254,8 @@ impl Cache {
         let is_current = entry.generation == lease.generation
             && now.since(entry.read) < OLDEST
             && self.count(entry.counts.tenant) == entry.counts.of_tenant
-            && self.count(entry.counts.user) == entry.counts.of_user;
-        let is_live = latest < record.deadline && latest < touch_deadline && latest < entry.ends;
+            && self.count_of_user(entry.counts.user, record) == entry.counts.of_user;
+        let is_live = latest < record.deadline && latest < touch_deadline;
         (is_current && is_live && is_precise).then(|| LiveSession {
             record: Arc::clone(record),
             touch_deadline,
@@ -305,31 +313,46 @@ impl Cache {
         // There is one for each number of 16 bits.
         self.counters.get(usize::from(counter)).map_or(0, |counter| counter.load(Ordering::Acquire))
     }
+
+    /// The user's counter and that of the session's line: both only rise, and so does their sum.
+    fn count_of_user(&self, counter: u16, record: &SessionRecord) -> u32 {
+        let of_line = record.line.as_ref().and_then(|line| {
+            let counter = self.lines.get(usize::from(counter_of(line.first.as_bytes())))?;
+            Some(counter.load(Ordering::Acquire))
+        });
+        self.count(counter).wrapping_add(of_line.unwrap_or_default())
+    }
 }
 
 impl Reading<'_> {
-    /// The standings that the session depends on, by their keys. To be said before they are read.
-    pub fn depends_on(&mut self, tenant: &str, user: &str) {
+    /// The standings that a session of this record depends on, by their keys. To be said before they, and the end of its
+    /// line, are read.
+    pub fn depends_on(&mut self, tenant: &str, user: &str, record: &SessionRecord) {
         let (tenant, user) = (counter_of(tenant.as_bytes()), counter_of(user.as_bytes()));
-        let (of_tenant, of_user) = (self.cache.count(tenant), self.cache.count(user));
+        let (of_tenant, of_user) = (self.cache.count(tenant), self.cache.count_of_user(user, record));
         self.counts = Some(Counts { of_tenant, of_user, tenant, user });
     }
 
-    /// Keeps what was read, unless it changed meanwhile. `ends` is when the session ends whatever is touched.
-    pub fn keep(self, standing: &Standing, ends: Option<StoreTime>) {
+    /// Keeps what was read, unless it changed meanwhile. What has a moment, or goes on from what has, depends on more than
+    /// is heard of here, and is not kept.
+    pub fn keep(self, standing: &Standing) {
         let Self { cache, id, guard, generation, began: read, counts } = self;
         let what = match standing {
             Standing::Live(live) => {
                 let (Some(guard), Some(counts)) = (guard, counts) else { return };
-                let ends = ends.unwrap_or(StoreTime::from_micros(u64::MAX));
+                if live.record.line.as_ref().is_some_and(|line| live.now <= line.until) {
+                    return;
+                }
                 let touch_deadline = AtomicU64::new(live.touch_deadline.as_micros());
                 let record = Arc::clone(&live.record);
                 // Refused where the session was forgotten since the guard was taken: then it is used once.
-                let _ = guard.insert(Arc::new(Entry { record, touch_deadline, ends, read, generation, counts }));
+                let _ = guard.insert(Arc::new(Entry { record, touch_deadline, read, generation, counts }));
                 return;
             }
             Standing::Absent => Over::Absent,
-            Standing::Ended(ended) if ended.noted => Over::Ended { reason: ended.reason, record: ended.record.clone() },
+            Standing::Ended(ended) if ended.noted => {
+                Over::Ended { reason: ended.reason, record: ended.record.clone(), next: ended.next }
+            }
             // Whoever notices it first writes it down.
             Standing::Ended(_) => return,
         };

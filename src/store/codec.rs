@@ -13,14 +13,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::clock::micros;
 use crate::session::{
-    Generation, Generations, IdleLimit, Principal, Role, SessionRecord, StoreTime, TenantId, UserAgent,
-    UserAgentSummary, UserId,
+    Generation, Generations, IdleLimit, Left, Line, Principal, Role, SessionId, SessionRecord, StoreTime, TenantId,
+    UserAgent, UserAgentSummary, UserId,
 };
 
 /// The layout that this build writes.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
-/// No record that was ever written is longer: three texts of 128 characters, one of 48 and eight numbers.
+/// No record that was ever written is longer: five texts of 128 characters, one of 48, two ids and ten numbers.
 const LONGEST: usize = 1024;
 
 /// Most records fit into so many bytes, so that writing one grows no buffer.
@@ -58,7 +58,17 @@ struct Stored<'a>(
     u64,
     bool,
     &'a str,
+    #[serde(borrow)] Option<StoredLine<'a>>,
 );
+
+/// Where a rotated session came from: the first of its line and the one before (as 22 characters), until when that has
+/// its moment, and whom the session left.
+#[derive(Serialize, Deserialize)]
+struct StoredLine<'a>(&'a str, &'a str, u64, #[serde(borrow)] Option<StoredLeft<'a>>);
+
+/// Tenant, user and the user's generation.
+#[derive(Serialize, Deserialize)]
+struct StoredLeft<'a>(&'a str, &'a str, u64);
 
 /// The bytes of a record.
 ///
@@ -78,6 +88,13 @@ pub fn encode(record: &SessionRecord) -> Result<Vec<u8>, CodecError> {
         record.user_agent.hash,
         record.remembered,
         record.user_agent.summary.as_str(),
+        record.line.as_ref().map(|line| {
+            let Line { first, before, until, left } = &**line;
+            let left = left.as_ref().map(|Left { tenant, user, generation }| {
+                StoredLeft(tenant.as_str(), user.as_str(), generation.as_micros())
+            });
+            StoredLine(first.as_str(), before.as_str(), until.as_micros(), left)
+        }),
     );
     let mut bytes = Vec::with_capacity(USUAL);
     bytes.push(VERSION);
@@ -99,11 +116,12 @@ pub fn decode(bytes: &[u8]) -> Result<SessionRecord, CodecError> {
     }
     let mut reader = rmp_serde::Deserializer::from_read_ref(body);
     let stored = Stored::deserialize(&mut reader).map_err(malformed)?;
-    let Stored(tenant, user, role, created, deadline, idle, in_tenant, of_user, address, hash, kept, summary) = stored;
+    let Stored(tenant, user, role, created, deadline, idle, in_tenant, of_user, address, hash, kept, summary, line) =
+        stored;
     let record = SessionRecord {
         principal: Arc::new(Principal {
-            tenant: TenantId::parse(tenant).map_err(|error| malformed(format!("the tenant {error}")))?,
-            user: UserId::parse(user).map_err(|error| malformed(format!("the user {error}")))?,
+            tenant: tenant_of(tenant)?,
+            user: user_of(user)?,
             role: role.map(Role::parse).transpose().map_err(|error| malformed(format!("the role {error}")))?,
         }),
         created: StoreTime::from_micros(created),
@@ -116,12 +134,31 @@ pub fn decode(bytes: &[u8]) -> Result<SessionRecord, CodecError> {
             hash,
             summary: UserAgentSummary::parse(summary).ok_or_else(|| malformed("the user agent is no summary"))?,
         },
+        line: line.map(line_of).transpose()?,
     };
     // One record has one spelling. This also refuses bytes after the record, which the reader leaves unread.
     if encode(&record)? != bytes {
         return Err(malformed("it is not in the form that is written"));
     }
     Ok(record)
+}
+
+fn line_of(StoredLine(first, before, until, left): StoredLine<'_>) -> Result<Box<Line>, CodecError> {
+    let id = |text: &str| SessionId::parse(text.as_bytes()).ok_or_else(|| malformed("an id of its line is none"));
+    let left = left.map(|StoredLeft(tenant, user, generation)| {
+        let (tenant, user) = (tenant_of(tenant)?, user_of(user)?);
+        Ok::<_, CodecError>(Left { tenant, user, generation: Generation::from_micros(generation) })
+    });
+    let (first, before, until) = (id(first)?, id(before)?, StoreTime::from_micros(until));
+    Ok(Box::new(Line { first, before, until, left: left.transpose()? }))
+}
+
+fn tenant_of(text: &str) -> Result<TenantId, CodecError> {
+    TenantId::parse(text).map_err(|error| malformed(format!("the tenant {error}")))
+}
+
+fn user_of(text: &str) -> Result<UserId, CodecError> {
+    UserId::parse(text).map_err(|error| malformed(format!("the user {error}")))
 }
 
 fn malformed(cause: impl fmt::Display) -> CodecError {
@@ -176,10 +213,15 @@ mod tests {
             (text, text, proptest::option::of(text)),
             (any::<u64>(), any::<u64>(), proptest::option::of(any::<u64>())),
             (any::<u64>(), any::<u64>(), proptest::option::of(any::<IpAddr>()), any::<u64>(), any::<bool>()),
-            "[ -~]{0,48}",
+            ("[ -~]{0,48}", lines()),
         )
             .prop_map(
-                |((tenant, user, role), (created, deadline, idle), (tenants, users, address, hash, kept), summary)| {
+                |(
+                    (tenant, user, role),
+                    (created, deadline, idle),
+                    (tenants, users, address, hash, kept),
+                    (summary, line),
+                )| {
                     SessionRecord {
                         principal: Arc::new(Principal {
                             tenant: TenantId::parse(&tenant).expect("made of visible ASCII"),
@@ -196,9 +238,25 @@ mod tests {
                         },
                         address,
                         user_agent: UserAgent { hash, summary: UserAgentSummary::parse(&summary).expect("printable") },
+                        line,
                     }
                 },
             )
+    }
+
+    fn lines() -> impl Strategy<Value = Option<Box<Line>>> {
+        let (id, text) = ("[A-Za-z0-9_-]{22}", "[!-+\\--~]{1,128}");
+        let left = proptest::option::of((text, text, any::<u64>()));
+        let line = (id, id, any::<u64>(), left).prop_map(|(first, before, until, left)| {
+            let id = |text: String| SessionId::parse(text.as_bytes()).expect("22 characters of base64url");
+            let left = left.map(|(tenant, user, generation)| Left {
+                tenant: TenantId::parse(&tenant).expect("made of visible ASCII"),
+                user: UserId::parse(&user).expect("made of visible ASCII"),
+                generation: Generation::from_micros(generation),
+            });
+            Box::new(Line { first: id(first), before: id(before), until: StoreTime::from_micros(until), left })
+        });
+        proptest::option::of(line)
     }
 
     proptest! {
@@ -244,22 +302,24 @@ mod tests {
             generations: Generations::default(),
             address: Some(IpAddr::from([192, 0, 2, 1])),
             user_agent: UserAgent { hash: 3, summary: UserAgentSummary::parse("curl/8").expect("printable") },
+            line: None,
         }
     }
 
     #[test]
-    fn the_layout_of_version_2_never_changes() {
+    fn the_layout_of_version_3_never_changes() {
         let bytes = encode(&sample()).expect("every record can be written");
         assert_eq!(
             bytes,
             [
-                2, 0x9c, // version 2, an array of 12
+                3, 0x9d, // version 3, an array of 13
                 0xa4, b'a', b'c', b'm', b'e', 0xa1, b'7', 0xc0, // tenant, user, no role
                 1, 2, 0xc0, // created, absolute deadline, no idle limit
                 0, 0, // generations of tenant and user
                 0xc4, 4, 192, 0, 2, 1, // address
                 3, 0xc2, // hash of the user agent, not remembered
                 0xa6, b'c', b'u', b'r', b'l', b'/', b'8', // the user agent for people
+                0xc0, // no line
             ]
         );
     }
@@ -268,13 +328,13 @@ mod tests {
     fn what_was_never_written_says_what_it_is() {
         let good = encode(&sample()).expect("every record can be written");
         let mut newer = good.clone();
-        newer[0] = 3;
+        newer[0] = 4;
         let mut longer = good.clone();
         longer.push(0);
         assert_eq!(decode(&[]), Err(CodecError::Empty));
-        assert_eq!(decode(&newer), Err(CodecError::Version(3)));
+        assert_eq!(decode(&newer), Err(CodecError::Version(4)));
         assert_eq!(decode(&[VERSION; 2000]), Err(CodecError::TooLong(2000)));
-        for broken in [&good[..good.len() - 1], &longer, b"\x02", b"\x02\xc0", b"\x02\xdd\xff\xff\xff\xff"] {
+        for broken in [&good[..good.len() - 1], &longer, b"\x03", b"\x03\xc0", b"\x03\xdd\xff\xff\xff\xff"] {
             assert!(matches!(decode(broken), Err(CodecError::Malformed(_))), "{broken:?}");
         }
     }

@@ -4,7 +4,10 @@
 //!
 //! - *Absent*, *ended* and *unavailable* are three answers. Whatever the store cannot answer within its time-out, or
 //!   answers in a shape that was never written, is [`Unavailable`], never "no such session".
-//! - A session exists once [`create`](SessionStore::create) answered [`Creation::Stored`], on every instance.
+//! - A session exists once [`create`](SessionStore::create) answered [`Creation::Stored`], on every instance. One whose
+//!   making failed, or was broken off, does not live: should it have come to be all the same, the store takes it back.
+//! - A session that was rotated has several tokens, and one end: what ends it by any of them, or ends those whom the old
+//!   token was of while that has its moment, ends it by all.
 //! - What [`end`](SessionStore::end), [`revoke`](SessionStore::revoke) or [`change_tenant`](SessionStore::change_tenant)
 //!   acknowledged is over for every read that starts later. No touch, late or lost, brings it back.
 //! - A user's or tenant's generation that is raised between `began` of a new session and its storing wins: the session
@@ -35,11 +38,11 @@ pub use self::listing::{Cursor, Page, SessionView, SessionsOf, TenantView};
 
 use crate::clock::Monotonic;
 use crate::session::{
-    By, EndReason, Generations, IdleLimit, Principal, Revocation, SessionId, SessionLimit, SessionRecord, Standing,
-    StoreTime, TenantChange, TenantId, TenantStatus, UserAgent,
+    By, EndReason, Ended, Generations, IdleLimit, LiveSession, Principal, Revocation, SessionId, SessionLimit,
+    SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantStatus, UserAgent,
 };
 
-/// How long after its absolute deadline the reason of a session's end is still known.
+/// For how long the reason of a session's end is known beyond the time at which the session would have been over.
 pub const REASON_KEPT: Duration = Duration::from_secs(3600);
 
 /// How long at most an instance may go on believing what it knows of a session (docs/behaviour.md, "Store": what any
@@ -107,6 +110,7 @@ impl NewSession {
             generations,
             address: self.address,
             user_agent: self.user_agent,
+            line: None,
         }
     }
 }
@@ -185,8 +189,8 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Makes a session, indexed by user and by tenant.
     async fn create(&self, new: NewSession) -> StoreResult<Creation>;
 
-    /// Makes a session in the place of a live one, with its absolute deadline. The old one ends after `grace`, which
-    /// is for what is in flight.
+    /// Goes on with a live session under another token, and as another's perhaps, until its absolute deadline. The old
+    /// token is good for `grace` more, which is for what is in flight; from now on the new one alone counts and is listed.
     async fn rotate(
         &self,
         old: SessionId,
@@ -215,7 +219,10 @@ pub trait SessionStore: Send + Sync + 'static {
     /// ended or had timed out in between.
     async fn tighten(&self, id: SessionId, record: &SessionRecord, touch_deadline: StoreTime) -> StoreResult<bool>;
 
-    /// Ends one session and writes down why. `record` says how long the reason is kept; `by` is told should it come
+    /// Sees to it that a session does not live whose token nobody was told. At once, or as soon as the store can.
+    fn abandon(&self, id: SessionId, principal: &Principal);
+
+    /// Ends one session, by any of its tokens, and writes down why: all that is left of it. `by` is told should it come
     /// late. Answers whether this call ended it (`false`: it was over already).
     async fn end(&self, id: SessionId, record: &SessionRecord, reason: EndReason, by: &By) -> StoreResult<bool>;
 
@@ -252,6 +259,25 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Whether the store answers and takes writes, for `/readyz`. One that is merely full is not unavailable.
     async fn check(&self) -> StoreResult<Condition>;
+}
+
+/// Tokens of one session that are followed to the one that is good now.
+const LONGEST_LINE: usize = 16;
+
+/// The live session that one of its tokens leads to, be that replaced already.
+///
+/// # Errors
+/// When the store cannot say.
+pub async fn gone_on(store: &dyn SessionStore, id: SessionId) -> StoreResult<Option<(SessionId, LiveSession)>> {
+    let mut id = id;
+    for _ in 0..LONGEST_LINE {
+        match store.read(id).await? {
+            Standing::Live(live) => return Ok(Some((id, live))),
+            Standing::Ended(Ended { next: Some(next), .. }) => id = next,
+            Standing::Ended(_) | Standing::Absent => break,
+        }
+    }
+    Ok(None)
 }
 
 /// A shared store.

@@ -12,7 +12,7 @@ use crate::support::gateway::{Builder, write_certificate};
 use crate::support::logins::identity;
 use crate::support::python::python;
 use crate::support::{
-    Browser, Gateway, RedisServer, SESSION_COOKIE, Step, Store, Wire, echo, gateway, let_pass, scratch, send,
+    Browser, Gateway, RedisServer, SESSION_COOKIE, Step, Store, Wire, answer, echo, gateway, let_pass, scratch, send,
     wait_until,
 };
 
@@ -178,6 +178,25 @@ on_both_stores!(a_suspended_or_deleted_tenant_is_shut_out_and_a_restored_one_rev
     gateway.logged_in("42", "7").get("/x").expect(200);
     let event = gateway.wait_audit("tenant.changed", |event| event["details"]["status"] == "deleted");
     assert_eq!((&event["actor"], &event["tenant"]), (&json!("operator:admin"), &json!("42")));
+});
+
+on_both_stores!(an_operator_ends_a_session_that_switched_tenants_by_its_old_id, |store| {
+    let backend = echo();
+    let switch = [("X-Session-Event", "switch-tenant"), ("X-Session-Tenant", "77")];
+    backend.on("/switch", [answer("200 OK", &switch, "")]);
+    let event = "[[events]]\nmatch = \"POST /switch\"\nheader = [\"switch-tenant\"]\n";
+    let gateway = with_operator(store).with_backend(&backend).settings(event).start();
+    let mut browser = gateway.logged_in("42", "7");
+    let old = id_of(&gateway, "42", "7");
+    let mut before = browser.clone();
+    browser.post("/switch").expect(200);
+    assert_eq!(ids(&gateway, "tenant=42"), Vec::<String>::new(), "it is listed once");
+    assert_eq!(ids(&gateway, "tenant=77").len(), 1);
+    let ended = call(&gateway, "DELETE", &format!("/v1/sessions/{old}"), None).expect(200).json();
+    assert_eq!(ended["invalidated_sessions"], 1);
+    assert_ended(&mut browser);
+    assert_eq!(before.get("/x").status, 401);
+    call(&gateway, "DELETE", &format!("/v1/sessions/{old}"), None).expect(404);
 });
 
 #[test]

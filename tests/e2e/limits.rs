@@ -9,7 +9,7 @@ use crate::support::logins::identity;
 use crate::support::{Browser, RedisServer, Store, echo, gateway};
 
 /// The tenant `acme` in the keys of Redis, as docs/redis.md says.
-pub const HASH_OF_ACME: &str = "YRmD80QgI901qV1yr4V8DA";
+pub const HASH_OF_ACME: &str = "giszrYfBSKCiClunzV68qg";
 
 on_both_stores!(a_login_beyond_the_limit_ends_the_oldest_session_with_reason_limit, |store| {
     let backend = echo();
@@ -76,6 +76,34 @@ fn racing_logins_on_four_gateways_never_exceed_the_limit() {
         let live = with_cookie.into_iter().map(|mut browser| browser.get("/x").status).filter(|status| *status == 200);
         let live = live.count();
         assert!((1..=2).contains(&live), "{action}: {live} of {made}");
+    }
+}
+
+#[test]
+fn of_sixteen_logins_at_once_on_two_gateways_none_is_refused_and_three_live() {
+    let backend = echo();
+    let store = Store::redis();
+    let limit = "session.max_per_user = { count = 3, action = \"revoke-oldest\" }";
+    let gateways: Vec<_> =
+        (0..2).map(|_| gateway(store.clone()).with_backend(&backend).settings(limit).start()).collect();
+    for round in 0..10 {
+        let user = round.to_string();
+        let browsers = thread::scope(|scope| {
+            let logins = (0..16).map(|n| {
+                let (gateway, user) = (&gateways[n % 2], &user);
+                scope.spawn(move || {
+                    let mut browser = gateway.browser();
+                    browser.log_in_with(&identity("42", user.as_str())).expect(200);
+                    browser
+                })
+            });
+            let logins: Vec<_> = logins.collect();
+            logins.into_iter().map(|login| login.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(browsers.iter().all(Browser::has_session_cookie));
+        thread::sleep(std::time::Duration::from_millis(100));
+        let live = browsers.into_iter().map(|mut browser| browser.get("/x").status).filter(|status| *status == 200);
+        assert_eq!(live.count(), 3, "{round}");
     }
 }
 

@@ -134,8 +134,8 @@ fn metrics_count_what_happened() {
 fn a_store_that_refuses_our_commands_is_not_ready_and_a_check_names_the_rights_that_are_missing() {
     let backend = echo();
     let redis = RedisServer::start();
-    let rights = "+time +get +set +exists +unlink +pexpireat +pexpiretime +zadd +zrem +zrange +zscan +zcard +zscore \
-                  +hget +hset +hlen +hdel +hgetall +xadd +xrange +xrevrange +eval +multi +exec +client|tracking +info";
+    let rights = "+time +get +getdel +set +exists +unlink +pexpireat +pexpiretime +zadd +zrem +zrange +zscan +zcard +zscore \
+                  +hget +hset +hlen +hdel +hgetall +xadd +xrange +xrevrange +eval +client|tracking +info";
     let allow = |but: &[&str]| {
         let rights = rights.split_whitespace().filter(|right| !but.contains(right));
         let base = ["ACL", "SETUSER", "gw", "reset", "on", ">pw", "~*"];

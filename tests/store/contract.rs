@@ -22,8 +22,15 @@ use crate::bench::{
 /// The lifetime of a session that must be used before its end: short, and yet long for a busy machine.
 const SHORT: Duration = Duration::from_secs(2);
 
-fn ended(reason: EndReason, record: &SessionRecord, noted: bool) -> Standing {
-    Standing::Ended(Ended { reason, record: Some(Arc::new(record.clone())), noted })
+/// Why it is over, and whether that was written down; of what was not it is known whose it was, for whoever does.
+fn over(standing: Standing) -> Option<(EndReason, bool)> {
+    let Standing::Ended(Ended { reason, record, noted, .. }) = standing else { return None };
+    assert!(noted || record.is_some(), "{reason:?}");
+    Some((reason, noted))
+}
+
+fn is_live(standing: &Standing) -> bool {
+    matches!(standing, Standing::Live(_))
 }
 
 async fn touch(store: &SharedStore, touch: Touch) -> bool {
@@ -63,7 +70,7 @@ pub(crate) async fn with_idle_off_a_session_lives_to_its_absolute_deadline(bench
     let (id, record) = (new.id, stored(&store, new).await);
     assert_eq!(in_millis(live(&store, id).await.touch_deadline), in_millis(record.deadline));
     bench.elapse_until(record.deadline.after(Duration::from_millis(1))).await;
-    assert_eq!(ask(&store, id).await, ended(EndReason::Expired, &record, false));
+    assert_eq!(over(ask(&store, id).await), Some((EndReason::Expired, false)));
 }
 
 pub(crate) async fn a_touch_moves_the_deadline_forward_and_never_back(bench: &mut impl Bench) {
@@ -105,7 +112,7 @@ pub(crate) async fn a_touch_in_flight_cannot_resurrect_an_ended_session(bench: &
         touching.unwrap();
         assert!(ending.unwrap());
         assert!(!touch(&store, Touch { id, deadline: deadline.after(HOUR) }).await);
-        assert_eq!(ask(&store, id).await, ended(EndReason::Logout, &record, true));
+        assert_eq!(over(ask(&store, id).await), Some((EndReason::Logout, true)));
     }
 }
 
@@ -115,7 +122,7 @@ pub(crate) async fn a_touch_cannot_resurrect_a_session_that_timed_out(bench: &mu
     let (id, record) = (new.id, stored(&store, new).await);
     bench.elapse(Duration::from_millis(311)).await;
     assert!(!touch(&store, Touch { id, deadline: record.created.after(HOUR) }).await);
-    assert_eq!(ask(&store, id).await, ended(EndReason::IdleTimeout, &record, false));
+    assert_eq!(over(ask(&store, id).await), Some((EndReason::IdleTimeout, false)));
 }
 
 pub(crate) async fn a_touch_makes_no_session(bench: &mut impl Bench) {
@@ -128,7 +135,8 @@ pub(crate) async fn a_touch_makes_no_session(bench: &mut impl Bench) {
 pub(crate) async fn a_session_is_live_before_its_touch_deadline_and_over_from_it_on(bench: &mut impl Bench) {
     let store = bench.store();
     let new = NewSession { idle: Some(IdleLimit::new(SHORT)), ..login(&store).await };
-    let (id, record) = (new.id, stored(&store, new).await);
+    let id = new.id;
+    stored(&store, new).await;
     let deadline = live(&store, id).await.touch_deadline;
     bench.elapse_until(deadline.before(Duration::from_millis(10))).await;
     loop {
@@ -137,7 +145,7 @@ pub(crate) async fn a_session_is_live_before_its_touch_deadline_and_over_from_it
         let after = store.now().await.unwrap();
         // Between the two times either is right.
         if before >= deadline {
-            assert_eq!(standing, ended(EndReason::IdleTimeout, &record, false));
+            assert_eq!(over(standing), Some((EndReason::IdleTimeout, false)));
             return;
         }
         if after < deadline {
@@ -157,21 +165,21 @@ pub(crate) async fn the_absolute_deadline_passes_despite_use(bench: &mut impl Be
         let before = store.now().await.unwrap();
         let standing = ask(&store, id).await;
         if before >= record.deadline {
-            assert_eq!(standing, ended(EndReason::Expired, &record, false));
+            assert_eq!(over(standing), Some((EndReason::Expired, false)));
             break;
         }
         bench.elapse(Duration::from_millis(5)).await;
     }
     touch(&store, Touch { id, deadline: record.created.after(2 * HOUR) }).await;
-    assert_eq!(ask(&store, id).await, ended(EndReason::Expired, &record, false));
+    assert_eq!(over(ask(&store, id).await), Some((EndReason::Expired, false)));
 }
 
-pub(crate) async fn an_ended_session_is_over_for_every_instance_and_says_why_and_whose_it_was(bench: &mut impl Bench) {
+pub(crate) async fn an_ended_session_is_over_for_every_instance_and_says_why(bench: &mut impl Bench) {
     let (store, other) = (bench.store(), bench.other_instance().await);
     for reason in EndReason::ALL {
         let (id, record) = session(&store).await;
         assert!(store.end(id, &record, reason, &By::Gateway).await.unwrap());
-        assert_eq!(ask(&other, id).await, ended(reason, &record, true));
+        assert_eq!(over(ask(&other, id).await), Some((reason, true)));
     }
 }
 
@@ -182,7 +190,7 @@ pub(crate) async fn only_the_first_end_counts_and_its_reason_stays(bench: &mut i
     assert!(!store.end(id, &record, EndReason::Logout, &By::Gateway).await.unwrap());
     assert!(!store.note_end(id, &record, EndReason::IdleTimeout).await.unwrap());
     assert_eq!(revoke_user(&store, "acme", "7", EndReason::LogoutAll).await, 0);
-    assert_eq!(ask(&store, id).await, ended(EndReason::Replaced, &record, true));
+    assert_eq!(over(ask(&store, id).await), Some((EndReason::Replaced, true)));
 }
 
 pub(crate) async fn of_many_ends_at_once_exactly_one_counts(bench: &mut impl Bench) {
@@ -215,7 +223,7 @@ pub(crate) async fn an_end_by_time_is_noted_by_the_first_alone(bench: &mut impl 
     let new = NewSession { idle: idle(100), ..login(&store).await };
     let (id, record) = (new.id, stored(&store, new).await);
     bench.elapse(Duration::from_millis(105)).await;
-    assert_eq!(ask(&store, id).await, ended(EndReason::IdleTimeout, &record, false));
+    assert_eq!(over(ask(&store, id).await), Some((EndReason::IdleTimeout, false)));
     let notes = tokio::join!(
         store.note_end(id, &record, EndReason::IdleTimeout),
         other.note_end(id, &record, EndReason::IdleTimeout),
@@ -223,7 +231,7 @@ pub(crate) async fn an_end_by_time_is_noted_by_the_first_alone(bench: &mut impl 
     );
     let first = [notes.0, notes.1, notes.2].into_iter().filter(|note| *note.as_ref().unwrap()).count();
     assert_eq!(first, 1);
-    assert_eq!(ask(&other, id).await, ended(EndReason::IdleTimeout, &record, true));
+    assert_eq!(over(ask(&other, id).await), Some((EndReason::IdleTimeout, true)));
 }
 
 pub(crate) async fn what_time_has_ended_nobody_ends_again(bench: &mut impl Bench) {
@@ -238,7 +246,7 @@ pub(crate) async fn what_time_has_ended_nobody_ends_again(bench: &mut impl Bench
         assert!(!store.end(id, &record, EndReason::Logout, &By::Gateway).await.unwrap(), "{reason:?}");
         assert_eq!(revoke_user(&store, "acme", "7", EndReason::LogoutAll).await, 0, "{reason:?}");
         assert!(store.note_end(id, &record, reason).await.unwrap(), "{reason:?}");
-        assert_eq!(ask(&store, id).await, ended(reason, &record, true));
+        assert_eq!(over(ask(&store, id).await), Some((reason, true)));
     }
 }
 
@@ -251,8 +259,8 @@ pub(crate) async fn ending_a_user_ends_all_and_only_their_sessions(bench: &mut i
     let neighbour = session_of(&store, "acme", "8").await;
     let namesake = session_of(&store, "other", "7").await;
     assert_eq!(revoke_user(&other, "acme", "7", EndReason::LogoutAll).await, 3);
-    for (id, record) in &theirs {
-        assert_eq!(ask(&store, *id).await, ended(EndReason::LogoutAll, record, true));
+    for (id, _) in &theirs {
+        assert_eq!(over(ask(&store, *id).await), Some((EndReason::LogoutAll, true)));
     }
     live(&store, neighbour.0).await;
     live(&store, namesake.0).await;
@@ -281,10 +289,10 @@ pub(crate) async fn ending_a_user_counts_what_was_live_however_many(bench: &mut 
 pub(crate) async fn ending_a_user_again_counts_nothing(bench: &mut impl Bench) {
     let store = bench.store();
     assert_eq!(revoke_user(&store, "acme", "nobody", EndReason::LogoutAll).await, 0);
-    let (id, record) = session(&store).await;
+    let (id, _) = session(&store).await;
     assert_eq!(revoke_user(&store, "acme", "7", EndReason::LogoutAll).await, 1);
     assert_eq!(revoke_user(&store, "acme", "7", EndReason::UserRevoked).await, 0);
-    assert_eq!(ask(&store, id).await, ended(EndReason::LogoutAll, &record, true));
+    assert_eq!(over(ask(&store, id).await), Some((EndReason::LogoutAll, true)));
 }
 
 pub(crate) async fn each_session_is_counted_once_while_sessions_come_and_go(bench: &mut impl Bench) {
@@ -376,7 +384,7 @@ pub(crate) async fn ending_the_other_sessions_leaves_one_that_is_at_no_moment_re
         theirs.push(session(&store).await);
     }
     let neighbour = session_of(&store, "acme", "8").await.0;
-    let (kept, kept_record) = theirs.pop().unwrap();
+    let (kept, _) = theirs.pop().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let (watching, watched) = (Arc::clone(&stop), other.clone());
     let watch = tokio::spawn(async move {
@@ -400,12 +408,12 @@ pub(crate) async fn ending_the_other_sessions_leaves_one_that_is_at_no_moment_re
     live(&store, neighbour).await;
     let (last, _) = theirs.pop().unwrap();
     live(&store, last).await;
-    for (id, record) in &theirs {
-        assert_eq!(ask(&store, *id).await, ended(EndReason::UserOthersRevoked, record, true));
+    for (id, _) in &theirs {
+        assert_eq!(over(ask(&store, *id).await), Some((EndReason::UserOthersRevoked, true)));
     }
     // Now it is one of the others.
     assert_eq!(revoke(&store, others(last), EndReason::UserOthersRevoked).await, 1);
-    assert_eq!(ask(&store, kept).await, ended(EndReason::UserOthersRevoked, &kept_record, true));
+    assert_eq!(over(ask(&store, kept).await), Some((EndReason::UserOthersRevoked, true)));
     live(&store, last).await;
     assert_eq!(revoke_user(&store, "acme", "7", EndReason::UserRevoked).await, 1);
     assert!(!matches!(ask(&store, last).await, Standing::Live(_)));
@@ -413,7 +421,7 @@ pub(crate) async fn ending_the_other_sessions_leaves_one_that_is_at_no_moment_re
 
 pub(crate) async fn what_is_over_or_anothers_is_not_kept_by_ending_the_others(bench: &mut impl Bench) {
     let store = bench.store();
-    let (dead, record) = session(&store).await;
+    let (dead, _) = session(&store).await;
     revoke_user(&store, "acme", "7", EndReason::UserRevoked).await;
     bench.elapse(Duration::from_millis(1)).await;
     let foreign = session_of(&store, "other", "7").await.0;
@@ -423,7 +431,7 @@ pub(crate) async fn what_is_over_or_anothers_is_not_kept_by_ending_the_others(be
         assert!(!matches!(ask(&store, theirs).await, Standing::Live(_)));
         bench.elapse(Duration::from_millis(1)).await;
     }
-    assert_eq!(ask(&store, dead).await, ended(EndReason::UserRevoked, &record, true));
+    assert_eq!(over(ask(&store, dead).await), Some((EndReason::UserRevoked, true)));
     live(&store, foreign).await;
 }
 
@@ -442,8 +450,8 @@ pub(crate) async fn ending_a_tenant_ends_all_and_only_its_sessions_however_many(
         assert!(store.end(*id, record, EndReason::Logout, &By::Gateway).await.unwrap());
     }
     assert_eq!(revoke(&other, acme(), EndReason::TenantRevoked).await, 400);
-    for (id, record) in &theirs[50..] {
-        assert_eq!(ask(&store, *id).await, ended(EndReason::TenantRevoked, record, true));
+    for (id, _) in &theirs[50..] {
+        assert_eq!(over(ask(&store, *id).await), Some((EndReason::TenantRevoked, true)));
     }
     live(&store, neighbour).await;
     assert_eq!(revoke(&store, acme(), EndReason::TenantRevoked).await, 0);
@@ -485,7 +493,7 @@ pub(crate) async fn a_suspended_or_deleted_tenant_gets_no_session_and_loses_the_
         assert_eq!(ask(&store, id).await, Standing::Absent);
         session_of(&store, "other", "7").await;
         assert_eq!(change_tenant(&store, "acme", TenantStatus::Active).await, 0);
-        assert_eq!(ask(&store, old).await, ended(EndReason::OrgDeleted, &record, true), "restoring revives none");
+        assert_eq!(over(ask(&store, old).await), Some((EndReason::OrgDeleted, true)), "restoring revives none");
         bench.elapse(Duration::from_millis(1)).await;
     }
 }
@@ -531,12 +539,10 @@ pub(crate) async fn a_rotated_session_has_a_moment_and_its_successor_the_old_dea
     // Whatever is used meanwhile: its end has a time.
     assert!(touch(&store, Touch { id: old, deadline: old_record.created.after(2 * HOUR) }).await);
     bench.elapse_until(record.created.after(SHORT + Duration::from_millis(20))).await;
-    assert_eq!(ask(&other, old).await, ended(EndReason::Replaced, &old_record, true));
+    assert_eq!(over(ask(&other, old).await), Some((EndReason::Replaced, true)));
     live(&other, id).await;
-    assert!(
-        !store.end(old, &old_record, EndReason::Logout, &By::Gateway).await.unwrap(),
-        "it was counted when it was rotated"
-    );
+    let ended = store.end(old, &old_record, EndReason::Logout, &By::Gateway).await.unwrap();
+    assert!(ended && !is_live(&ask(&other, id).await), "they are one session, which was not over");
 }
 
 pub(crate) async fn a_session_that_is_over_is_not_rotated(bench: &mut impl Bench) {
@@ -554,12 +560,132 @@ pub(crate) async fn a_session_that_is_over_is_not_rotated(bench: &mut impl Bench
     }
 }
 
-pub(crate) async fn the_end_of_a_rotated_session_comes_at_once_when_asked_for(bench: &mut impl Bench) {
+/// A session of acme's user 7, and how it goes on as that tenant's.
+async fn rotated(store: &SharedStore, tenant: &str) -> [(SessionId, SessionRecord); 2] {
+    let (old, old_record) = session(store).await;
+    let new = NewSession { principal: principal(tenant, "7"), ..login(store).await };
+    let id = new.id;
+    let creation = store.rotate(old, &old_record, new, HOUR).await.unwrap();
+    let Creation::Stored { record, .. } = creation else { panic!("{creation:?}") };
+    [(old, old_record), (id, record)]
+}
+
+pub(crate) async fn whatever_ends_a_rotated_session_by_one_of_its_tokens_ends_it_by_all(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    for tenant in ["acme", "other"] {
+        for at in [0, 1] {
+            let tokens = rotated(&store, tenant).await;
+            for (id, _) in &tokens {
+                live(&other, *id).await;
+            }
+            let (id, record) = &tokens[at];
+            assert!(store.end(*id, record, EndReason::Logout, &By::Gateway).await.unwrap());
+            for (id, record) in &tokens {
+                assert!(!is_live(&ask(&other, *id).await), "{tenant} {at}");
+                let again = store.end(*id, record, EndReason::Revoked, &By::Gateway).await.unwrap();
+                assert!(!again, "it is one session, and counted once");
+            }
+        }
+        for ended in [("acme", "user"), (tenant, "user"), ("acme", "tenant"), (tenant, "tenant"), (tenant, "status")] {
+            let tokens = rotated(&store, tenant).await;
+            bench.elapse(Duration::from_millis(2)).await;
+            match ended {
+                (tenant, "user") => drop(revoke_user(&store, tenant, "7", EndReason::LogoutAll).await),
+                (tenant, "tenant") => {
+                    let tenant = TenantId::parse(tenant).unwrap();
+                    revoke(&store, Scope::Tenant { tenant }, EndReason::TenantRevoked).await;
+                }
+                (tenant, _) => {
+                    change_tenant(&store, tenant, TenantStatus::Suspended).await;
+                    change_tenant(&store, tenant, TenantStatus::Active).await;
+                }
+            }
+            // A tenant's end is nothing to a session that has left it.
+            let has_left = ended.0 != tenant && ended.1 != "user";
+            let live = [is_live(&ask(&other, tokens[0].0).await), is_live(&ask(&other, tokens[1].0).await)];
+            assert_eq!(live, [false, has_left], "{tenant} {ended:?}");
+            bench.elapse(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+pub(crate) async fn a_session_that_is_rotated_again_has_two_good_tokens_and_one_end(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    for at in [0, 1, 2] {
+        let [first, second] = rotated(&store, "other").await;
+        let new = login(&store).await;
+        let third = new.id;
+        let creation = store.rotate(second.0, &second.1, new, HOUR).await.unwrap();
+        let Creation::Stored { record, .. } = creation else { panic!("{creation:?}") };
+        assert!(!is_live(&ask(&other, first.0).await), "its moment is over");
+        live(&other, second.0).await;
+        live(&other, third).await;
+        let tokens = [first, second, (third, record)];
+        let (id, record) = &tokens[at];
+        assert!(store.end(*id, record, EndReason::Logout, &By::Gateway).await.unwrap(), "{at}");
+        for (id, _) in &tokens {
+            assert!(!is_live(&ask(&other, *id).await), "{at}");
+        }
+    }
+}
+
+pub(crate) async fn an_end_that_races_a_rotation_leaves_no_token_that_is_good(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    let mut rotations = 0;
+    for round in 0..50_u64 {
+        let (old, record) = session(&store).await;
+        let new = NewSession {
+            principal: principal(if round % 6 < 4 && round % 3 < 2 { "other" } else { "acme" }, "7"),
+            ..login(&store).await
+        };
+        let id = new.id;
+        let rotating = async { store.rotate(old, &record, new, HOUR).await.unwrap() };
+        let ending = async {
+            tokio::time::sleep(Duration::from_micros(200 * (round % 25))).await;
+            match round % 3 {
+                0 => u64::from(other.end(old, &record, EndReason::Logout, &By::User).await.unwrap()),
+                1 => revoke_user(&other, "acme", "7", EndReason::LogoutAll).await,
+                _ => revoke(&other, acme(), EndReason::TenantRevoked).await,
+            }
+        };
+        let (creation, ended) = tokio::join!(rotating, ending);
+        rotations += u64::from(matches!(creation, Creation::Stored { .. }));
+        assert!(ended <= 1, "it is one session");
+        for token in [old, id] {
+            assert!(!is_live(&ask(&store, token).await), "{round}: {creation:?}");
+            assert!(!is_live(&ask(&other, token).await), "{round}: {creation:?}");
+        }
+        assert_eq!(all_sessions(&store, &SessionsOf::All, 50).await, [], "{round}");
+        bench.elapse(Duration::from_millis(1)).await;
+    }
+    assert!(rotations > 0, "else nothing raced");
+}
+
+pub(crate) async fn a_rotated_session_takes_one_place_is_listed_once_and_counted_once(bench: &mut impl Bench) {
     let store = bench.store();
-    let (old, record) = session(&store).await;
-    store.rotate(old, &record, login(&store).await, HOUR).await.unwrap();
-    assert!(!store.end(old, &record, EndReason::Logout, &By::Gateway).await.unwrap());
-    assert_eq!(ask(&store, old).await, ended(EndReason::Replaced, &record, true));
+    let new = |new| limited(new, 2, LimitAction::Deny);
+    let [(old, _), (id, _)] = rotated(&store, "acme").await;
+    let listed = all_sessions(&store, &SessionsOf::All, 50).await;
+    assert_eq!(listed.iter().map(|view| view.id).collect::<Vec<_>>(), [id]);
+    live(&store, old).await;
+    stored(&store, new(login(&store).await)).await;
+    assert_eq!(store.create(new(login(&store).await)).await.unwrap(), Creation::LimitReached);
+    // Nor does a session that is being rotated count for its own successor.
+    let (full, record) = session_of(&store, "acme", "8").await;
+    let next = NewSession { principal: principal("acme", "8"), replaces: Some(full), ..login(&store).await };
+    let next = limited(next, 1, LimitAction::Deny);
+    assert!(matches!(store.rotate(full, &record, next, HOUR).await.unwrap(), Creation::Stored { .. }));
+    assert_eq!(revoke_user(&store, "acme", "7", EndReason::LogoutAll).await, 2);
+    // One that has to go goes with all its tokens.
+    bench.elapse(Duration::from_millis(1)).await;
+    let tokens = rotated(&store, "acme").await;
+    bench.elapse(Duration::from_millis(1)).await;
+    let last = limited(login(&store).await, 1, LimitAction::RevokeOldest);
+    let Creation::Stored { displaced, .. } = store.create(last).await.unwrap() else { panic!("not stored") };
+    assert_eq!(displaced.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [tokens[1].0]);
+    for (id, _) in tokens {
+        assert!(!is_live(&ask(&store, id).await));
+    }
 }
 
 fn limited(new: NewSession, count: u16, action: LimitAction) -> NewSession {
@@ -580,8 +706,8 @@ pub(crate) async fn a_login_beyond_the_limit_ends_the_oldest(bench: &mut impl Be
         made.push((id, Arc::new(record)));
         let gone: Vec<_> = if n >= 3 { vec![made[n - 3].clone()] } else { vec![] };
         assert_eq!(displaced, gone);
-        for (id, record) in gone {
-            assert_eq!(ask(&store, id).await, ended(EndReason::Limit, &record, true));
+        for (id, _) in gone {
+            assert_eq!(over(ask(&store, id).await), Some((EndReason::Limit, true)));
         }
         bench.elapse(Duration::from_millis(1)).await;
     }
@@ -654,6 +780,34 @@ pub(crate) async fn racing_logins_never_exceed_the_limit_and_each_end_is_told_on
             if action == LimitAction::Deny {
                 assert_eq!(made, 3);
             }
+        }
+    }
+}
+
+pub(crate) async fn of_sixteen_logins_at_once_none_is_refused_and_the_last_three_live(bench: &mut impl Bench) {
+    let stores = [bench.store(), bench.other_instance().await];
+    for action in [LimitAction::RevokeOldest, LimitAction::Deny] {
+        for round in 0..50 {
+            let user = format!("{action:?}{round}");
+            let logins = (0..16).map(|n| {
+                let (store, user) = (stores[n % 2].clone(), user.clone());
+                tokio::spawn(async move {
+                    let new = NewSession { principal: principal("acme", &user), ..login(&store).await };
+                    store.create(limited(new, 3, action)).await.unwrap()
+                })
+            });
+            let mut refused = 0;
+            for login in logins.collect::<Vec<_>>() {
+                match login.await.unwrap() {
+                    Creation::Stored { .. } => {}
+                    Creation::LimitReached => refused += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+            let of = SessionsOf::User { tenant: TenantId::parse("acme").unwrap(), user: UserId::parse(&user).unwrap() };
+            let still_live = all_sessions(&stores[0], &of, 50).await.len();
+            let expected = if action == LimitAction::Deny { 13 } else { 0 };
+            assert_eq!((still_live, refused), (3, expected), "{action:?} {round}");
         }
     }
 }
@@ -835,7 +989,7 @@ pub(crate) async fn tightening_neither_revives_nor_makes_a_session(bench: &mut i
     let deadline = record.created.after(HOUR);
     store.end(id_of_ended, &record, EndReason::Logout, &By::Gateway).await.unwrap();
     assert!(!store.tighten(id_of_ended, &record, deadline).await.unwrap());
-    assert_eq!(ask(&store, id_of_ended).await, ended(EndReason::Logout, &record, true));
+    assert_eq!(over(ask(&store, id_of_ended).await), Some((EndReason::Logout, true)));
     let unknown = id();
     assert!(!store.tighten(unknown, &record, deadline).await.unwrap());
     assert_eq!(ask(&store, unknown).await, Standing::Absent);
@@ -843,7 +997,7 @@ pub(crate) async fn tightening_neither_revives_nor_makes_a_session(bench: &mut i
     let (unused, record) = (new.id, stored(&store, new).await);
     bench.elapse(Duration::from_millis(105)).await;
     assert!(!store.tighten(unused, &record, deadline).await.unwrap());
-    assert_eq!(ask(&store, unused).await, ended(EndReason::IdleTimeout, &record, false));
+    assert_eq!(over(ask(&store, unused).await), Some((EndReason::IdleTimeout, false)));
 }
 
 pub(crate) async fn the_stores_time_never_steps_back(bench: &mut impl Bench) {

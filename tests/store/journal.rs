@@ -418,7 +418,7 @@ async fn what_the_server_refuses_while_the_connection_holds_is_carried_out_once_
     let store = shared(server.tcp().with_journal(telling(folder.path(), &told))).await;
     let (before, _) = session(&store).await;
     let (stays, _) = session(&store).await;
-    server.cli(&["ACL", "SETUSER", "default", "-eval", "-unlink"]);
+    server.cli(&["ACL", "SETUSER", "default", "-eval", "-zscan"]);
     let scope = Scope::OtherSessions { tenant: acme(), user: UserId::parse("7").unwrap(), keep: stays };
     let by = By::Event("DELETE /x".into());
     let revocation = Revocation { scope, reason: EndReason::UserOthersRevoked, by: by.clone() };
@@ -426,7 +426,7 @@ async fn what_the_server_refuses_while_the_connection_holds_is_carried_out_once_
     assert!(refused.comes_late, "{refused:?}");
     tokio::time::sleep(Duration::from_millis(1200)).await;
     live(&store, before).await;
-    server.cli(&["ACL", "SETUSER", "default", "+eval", "+unlink"]);
+    server.cli(&["ACL", "SETUSER", "default", "+eval", "+zscan"]);
     let (since, _) = session(&store).await;
     for _ in 0..300 {
         if !told.lock().unwrap().is_empty() {

@@ -1,5 +1,7 @@
 //! What is special about Redis.
 
+use std::collections::HashSet;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,18 +9,21 @@ use async_trait::async_trait;
 use session_gateway::clock::SystemClock;
 use session_gateway::entropy::SystemEntropy;
 use session_gateway::secret::Secret;
-use session_gateway::session::{By, EndReason, Revocation, Scope, SessionId, Standing, TenantStatus};
+use session_gateway::session::{
+    By, EndReason, LimitAction, Revocation, Scope, SessionId, SessionLimit, SessionRecord, Standing, TenantId,
+    TenantStatus, UserId,
+};
 use session_gateway::store::audit::{
     Anchor, Anchored, AuditAnchors as _, AuditStream as _, SharedLine, StreamEntry, StreamPosition,
 };
 use session_gateway::store::observe::Unobserved;
 use session_gateway::store::redis::{RedisSettings, RedisStore};
-use session_gateway::store::{Creation, NewSession, STALE_AT_MOST, SessionStore, SharedStore, Touch};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use session_gateway::store::{Creation, NewSession, STALE_AT_MOST, SessionStore, SessionsOf, SharedStore, Touch};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-use crate::bench::{Bench, HOUR, change_tenant, id, live, login, revoke_user, session, stored};
+use crate::bench::{Bench, HOUR, change_tenant, id, live, login, revoke, revoke_user, session, session_of, stored};
 use crate::redis_server::{RedisServer, settings};
 
 const MANUAL: &str = include_str!("../../docs/redis.md");
@@ -116,15 +121,29 @@ impl Bench for RedisBench {
 }
 
 /// As docs/redis.md says, apart from the code under test.
-fn hash(parts: &[&str]) -> String {
+fn hash(text: &str) -> String {
     use base64::Engine as _;
     use sha2::Digest as _;
-    let mut text = Vec::new();
-    for part in parts {
-        text.extend(u64::try_from(part.len()).unwrap().to_be_bytes());
-        text.extend(part.as_bytes());
-    }
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&sha2::Sha256::digest(&text)[..16])
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&sha2::Sha256::digest(text)[..16])
+}
+
+/// The same for an entry of an index, in hexadecimal.
+fn entry(user: &str, id: SessionId, record: &SessionRecord) -> String {
+    use sha2::Digest as _;
+    let mut bytes = sha2::Sha256::digest(user)[..8].to_vec();
+    bytes.extend(&record.created.as_micros().to_be_bytes()[1..]);
+    bytes.extend(id.to_bytes());
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The members of a sorted set, in hexadecimal, with their scores.
+fn entries(server: &RedisServer, key: &str) -> Vec<String> {
+    let script = "local all = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES') \
+        for i = 1, #all, 2 do all[i] = string.gsub(all[i], '.', function(c) return string.format('%02x', string.byte(c)) end) end \
+        return all";
+    let shown = server.cli(&["EVAL", script, "1", key]);
+    let lines: Vec<&str> = shown.lines().collect();
+    lines.chunks(2).map(|entry| entry.join(" ")).collect()
 }
 
 #[tokio::test]
@@ -132,40 +151,35 @@ async fn the_keys_are_those_of_the_manual_and_expire_as_it_says() {
     let server = RedisServer::start(&[]).await;
     let store = shared(server.unix()).await;
     let (id, record) = session(&store).await;
-    let (user, tenant) = (hash(&["acme", "7"]), hash(&["acme"]));
+    let (user, tenant) = (hash("7"), hash("acme"));
     let mut keys: Vec<String> = server.cli(&["KEYS", "*"]).lines().map(str::to_owned).collect();
     keys.sort();
-    let expected = [
-        "sg:birth",
-        "sg:order",
-        "sg:probe",
-        &format!("sg:s:{{{id}}}"),
-        &format!("sg:t:{{{id}}}"),
-        &format!("sg:ti:{{{tenant}}}"),
-        "sg:tl:{tenants}",
-        "sg:tn:{tenants}",
-        &format!("sg:ui:{{{user}}}"),
-    ];
-    assert_eq!(keys, expected);
+    let index = format!("sg:b:{{{tenant}}}:");
+    let record_key = format!("sg:s:{{{id}}}");
+    let lists = ["sg:tl:{tenants}", "sg:tn:{tenants}"];
+    assert_eq!(keys, [&index, "sg:birth", "sg:order", "sg:probe", &record_key, lists[0], lists[1]]);
     let expires = |key: &str| server.cli(&["PEXPIRETIME", key]).parse::<u64>().unwrap();
     let kept = record.deadline.after(HOUR).as_millis_rounded_up();
     let deadline = record.deadline.as_millis_rounded_up();
-    let touch = record.idle.unwrap().deadline_of_use_at(record.created).as_millis_rounded_up();
-    assert_eq!(server.cli(&["GET", &format!("sg:t:{{{id}}}")]), "1");
-    assert_eq!(expires(&format!("sg:s:{{{id}}}")), kept);
-    assert_eq!(expires(&format!("sg:t:{{{id}}}")), touch);
-    assert_eq!(expires(&format!("sg:ui:{{{user}}}")), deadline);
-    assert_eq!(expires(&format!("sg:ti:{{{tenant}}}")), deadline);
-    assert_eq!(
-        server.cli(&["ZRANGE", &format!("sg:ui:{{{user}}}"), "0", "-1", "WITHSCORES"]),
-        format!("{id}\n{deadline}")
-    );
+    let touch = record.idle.unwrap().deadline_of_use_at(record.created);
+    assert_eq!(expires(&format!("sg:s:{{{id}}}")), touch.after(HOUR).as_millis_rounded_up());
+    assert!((deadline..deadline + 601_000).contains(&expires(&index)));
+    assert_eq!(entries(&server, &index), [format!("{} {deadline}", entry("7", id, &record))]);
 
     assert!(store.end(id, &record, EndReason::Logout, &By::Gateway).await.unwrap());
     assert_eq!(server.cli(&["GET", &format!("sg:e:{{{id}}}")]), "logout");
     assert_eq!(expires(&format!("sg:e:{{{id}}}")), kept);
-    assert_eq!(server.cli(&["EXISTS", &format!("sg:t:{{{id}}}")]), "0");
-    assert_eq!(server.cli(&["ZCARD", &format!("sg:ti:{{{tenant}}}")]), "0");
+    assert_eq!(server.cli(&["EXISTS", &format!("sg:s:{{{id}}}"), &index]), "0", "its reason alone is kept");
+
+    let (old, old_record) = session(&store).await;
+    let new = login(&store).await;
+    let next = new.id;
+    assert!(matches!(store.rotate(old, &old_record, new, HOUR).await.unwrap(), Creation::Stored { .. }));
+    let end = server.cli(&["GET", &format!("sg:e:{{{old}}}")]);
+    assert!(end.starts_with("replaced@") && end.ends_with(&format!(">{next}")), "{end}");
+    let record = live(&store, next).await.record;
+    assert_eq!(entries(&server, &index).len(), 1, "it takes one place");
+    assert!(entries(&server, &index)[0].starts_with(&entry("7", next, &record)));
 
     revoke_user(&store, "acme", "7", EndReason::UserRevoked).await;
     change_tenant(&store, "acme", TenantStatus::Suspended).await;
@@ -179,46 +193,97 @@ async fn the_keys_are_those_of_the_manual_and_expire_as_it_says() {
     assert_eq!(note, format!("{since} org_deleted for a test"));
     assert_eq!(server.cli(&["ZRANGE", "sg:tn:{tenants}", "0", "-1", "WITHSCORES"]), "acme\ninf");
     assert_eq!(server.cli(&["ZRANGE", "sg:tl:{tenants}", "0", "-1"]), "acme");
-    assert_eq!(server.cli(&["PEXPIRETIME", &format!("sg:u:{{{user}}}")]), "-1");
+    assert_eq!(server.cli(&["PEXPIRETIME", &format!("sg:u:{{{tenant}}}:{user}")]), "-1");
 }
 
 #[tokio::test]
 async fn an_index_drops_what_expired_and_outlives_its_longest_session() {
     let server = RedisServer::start(&[]).await;
     let store = shared(server.unix()).await;
-    let index = format!("sg:ui:{{{}}}", hash(&["acme", "7"]));
+    let index = format!("sg:b:{{{}}}:", hash("acme"));
     let (long, record) = session(&store).await;
     let short = NewSession { absolute: Duration::from_millis(50), ..login(&store).await };
     stored(&store, short).await;
     assert_eq!(server.cli(&["ZCARD", &index]), "2");
-    assert_eq!(server.cli(&["PEXPIRETIME", &index]), record.deadline.as_millis_rounded_up().to_string());
+    let expires = server.cli(&["PEXPIRETIME", &index]).parse::<u64>().unwrap();
+    assert!(expires >= record.deadline.as_millis_rounded_up());
     tokio::time::sleep(Duration::from_millis(60)).await;
-    let (new, _) = session(&store).await;
-    let left = server.cli(&["ZRANGE", &index, "0", "-1"]);
-    assert!(left.contains(long.as_str()) && left.contains(new.as_str()) && left.lines().count() == 2, "{left}");
+    let (new, new_record) = session(&store).await;
+    let left: Vec<String> = entries(&server, &index).iter().map(|entry| entry[..62].to_owned()).collect();
+    assert_eq!(left, [entry("7", long, &record), entry("7", new, &new_record)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_index_of_a_large_tenant_is_many_small_nodes_of_which_none_is_overlooked() {
+    const SESSIONS: usize = 3_000;
+    let server = RedisServer::start(&[]).await;
+    let (one, two) = (shared(server.tcp()).await, shared(server.tcp()).await);
+    let makers = (0..8).map(|maker| {
+        let store = if maker % 2 == 0 { one.clone() } else { two.clone() };
+        tokio::spawn(async move {
+            let mut made = Vec::new();
+            for n in (maker..SESSIONS).step_by(8) {
+                made.push((n, session_of(&store, "acme", &format!("u{}", n / 2)).await));
+            }
+            made
+        })
+    });
+    let mut made = Vec::new();
+    for maker in makers.collect::<Vec<_>>() {
+        made.extend(maker.await.unwrap());
+    }
+    let largest = |server: &RedisServer| {
+        let nodes = server.cli(&["KEYS", "sg:b:*"]);
+        let count = |node: &str| server.cli(&["ZCARD", node]).parse::<usize>().unwrap();
+        (nodes.lines().count(), nodes.lines().map(count).max().unwrap())
+    };
+    let (nodes, entries) = largest(&server);
+    assert!(nodes > SESSIONS / 128 && entries <= 200, "{nodes} nodes, {entries} entries in the largest");
+    // One that knows nothing yet finds each.
+    let fresh = shared(server.tcp()).await;
+    for (n, (id, record)) in made.iter().take(100) {
+        assert!(fresh.end(*id, record, EndReason::Logout, &By::Gateway).await.unwrap(), "{n}");
+    }
+    let (tenant, user) = (TenantId::parse("acme").unwrap(), UserId::parse("u1400").unwrap());
+    assert_eq!(fresh.tenant(&tenant).await.unwrap().sessions, SESSIONS as u64 - 100);
+    let of_user = SessionsOf::User { tenant: tenant.clone(), user };
+    assert_eq!(fresh.sessions(&of_user, None, 10).await.unwrap().items.len(), 2);
+    let (mut listed, mut after) = (HashSet::new(), None);
+    loop {
+        let page = fresh.sessions(&SessionsOf::Tenant(tenant.clone()), after.as_ref(), 70).await.unwrap();
+        assert!(page.items.into_iter().all(|view| listed.insert(view.id)), "listed twice");
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(listed.len(), SESSIONS - 100);
+    let scope = Scope::Tenant { tenant };
+    assert_eq!(revoke(&fresh, scope, EndReason::TenantRevoked).await, SESSIONS as u64 - 100);
+    assert_eq!(server.cli(&["KEYS", "sg:s:*"]), "", "what is over keeps its reason alone");
 }
 
 #[tokio::test]
 async fn what_was_never_written_is_unavailable_and_never_absent() {
     let server = RedisServer::start(&[]).await;
     let store = shared(server.unix()).await;
-    let (user, tenant) = (hash(&["acme", "7"]), hash(&["acme"]));
+    let (user, tenant) = (hash("7"), hash("acme"));
     let cases: [&[&str]; 9] = [
         &["SET", "sg:s:{ID}", "garbage"],
         &["SET", "sg:s:{ID}", ""],
         &["SETRANGE", "sg:s:{ID}", "0", "\u{7f}"],
         &["SETRANGE", "sg:s:{ID}", "5000", "x"],
         &["SADD", "sg:s:{ID}", "x"],
-        &["PERSIST", "sg:t:{ID}"],
+        &["PERSIST", "sg:s:{ID}"],
         &["SET", "sg:e:{ID}", "boredom"],
         &["SET", "sg:n:{TENANT}", "0 frozen"],
-        &["SET", "sg:u:{USER}", "-1"],
+        &["SET", "sg:u:{TENANT}:USER", "-1"],
     ];
     for case in cases {
         let (id, _) = session(&store).await;
         let case: Vec<String> = case
             .iter()
-            .map(|part| part.replace("ID", id.as_str()).replace("TENANT", &tenant).replace("USER", &user))
+            .map(|part| part.replace("{ID}", &format!("{{{id}}}")).replace("TENANT", &tenant).replace("USER", &user))
             .collect();
         if case[0] == "SADD" {
             server.cli(&["DEL", &case[1]]);
@@ -242,12 +307,14 @@ async fn what_was_never_written_is_unavailable_and_never_absent() {
 }
 
 #[tokio::test]
-async fn a_restored_touch_key_revives_nothing() {
+async fn a_restored_record_revives_nothing() {
     let server = RedisServer::start(&[]).await;
     let store = shared(server.unix()).await;
     let (id, record) = session(&store).await;
+    let (key, copy) = (format!("sg:s:{{{id}}}"), format!("sg:copy:{{{id}}}"));
+    server.cli(&["COPY", &key, &copy]);
     assert!(store.end(id, &record, EndReason::Logout, &By::Gateway).await.unwrap());
-    server.cli(&["SET", &format!("sg:t:{{{id}}}"), "1", "EX", "1000"]);
+    server.cli(&["COPY", &copy, &key]);
     assert!(matches!(store.read(id).await.unwrap(), Standing::Ended(ended) if ended.reason == EndReason::Logout));
     assert!(!store.tighten(id, &record, record.deadline).await.unwrap());
     assert!(!store.end(id, &record, EndReason::Revoked, &By::Gateway).await.unwrap());
@@ -258,9 +325,80 @@ async fn a_broken_generation_does_not_stop_a_revocation() {
     let server = RedisServer::start(&[]).await;
     let store = shared(server.unix()).await;
     let (id, _) = session(&store).await;
-    server.cli(&["SET", &format!("sg:u:{{{}}}", hash(&["acme", "7"])), "garbage"]);
+    server.cli(&["SET", &format!("sg:u:{{{}}}:{}", hash("acme"), hash("7")), "garbage"]);
     assert_eq!(revoke_user(&store, "acme", "7", EndReason::UserRevoked).await, 1);
     assert!(matches!(store.read(id).await.unwrap(), Standing::Ended(_)));
+}
+
+/// What a server is sent, and what it does in all, scripts included.
+struct Monitor(BufReader<TcpStream>);
+
+impl Monitor {
+    async fn of(server: &RedisServer) -> Self {
+        let mut stream = TcpStream::connect(("127.0.0.1", server.port())).await.unwrap();
+        stream.write_all(b"MONITOR\r\n").await.unwrap();
+        let mut reader = BufReader::new(stream);
+        reader.read_line(&mut String::new()).await.unwrap();
+        Self(reader)
+    }
+
+    /// How many commands were sent since, and how many there were.
+    async fn since(&mut self, server: &RedisServer) -> (usize, usize) {
+        server.cli(&["ECHO", "that is all"]);
+        let (mut sent, mut all) = (0, 0);
+        loop {
+            let mut line = String::new();
+            self.0.read_line(&mut line).await.unwrap();
+            if line.contains("that is all") {
+                return (sent, all);
+            }
+            all += 1;
+            sent += usize::from(!line.contains(" lua]"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_login_costs_no_more_than_twelve_commands() {
+    let server = RedisServer::start(&[]).await;
+    let store = shared(server.unix()).await;
+    session(&store).await;
+    let mut monitor = Monitor::of(&server).await;
+    // The watch over the connection asks once a second: the least of several tries is without it.
+    let (mut of_a_login, mut of_a_logout) = ((usize::MAX, 0), (usize::MAX, 0));
+    for _ in 0..5 {
+        monitor.since(&server).await;
+        let (id, record) = session(&store).await;
+        of_a_login = of_a_login.min(monitor.since(&server).await);
+        store.end(id, &record, EndReason::Logout, &By::Gateway).await.unwrap();
+        of_a_logout = of_a_logout.min(monitor.since(&server).await);
+    }
+    println!("sent, and with what scripts call: a login {of_a_login:?}, a logout {of_a_logout:?}");
+    assert!(of_a_login.0 <= 12 && of_a_login.1 <= 16, "{of_a_login:?}");
+    assert!(of_a_logout.0 <= 8, "{of_a_logout:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_thousand_logins_of_one_account_that_may_have_one_session_keep_reasons_alone() {
+    let server = RedisServer::start(&[]).await;
+    let store = shared(server.tcp()).await;
+    let used = || {
+        let memory = server.cli(&["INFO", "memory"]);
+        memory.lines().find_map(|line| line.strip_prefix("used_memory:")?.trim().parse::<u64>().ok()).unwrap()
+    };
+    let limit = SessionLimit { count: NonZeroU16::MIN, action: LimitAction::RevokeOldest };
+    let new = NewSession { limit: Some(limit), ..login(&store).await };
+    stored(&store, new).await;
+    let before = used();
+    for _ in 0..4_000 {
+        let new = NewSession { limit: Some(limit), ..login(&store).await };
+        stored(&store, new).await;
+    }
+    assert_eq!(server.cli(&["KEYS", "sg:s:*"]).lines().count(), 1);
+    assert_eq!(server.cli(&["ZCARD", &format!("sg:b:{{{}}}:", hash("acme"))]), "1");
+    let each = (used() - before) / 4_000;
+    println!("a session that was displaced: {each} bytes");
+    assert!(each < 200, "{each} bytes");
 }
 
 #[tokio::test]
@@ -321,7 +459,7 @@ async fn a_revocation_between_the_reading_of_generations_and_the_storing_wins() 
     let direct = shared(server.tcp()).await;
     for (suspend, expected) in [(false, Creation::Superseded), (true, Creation::TenantRefused(TenantStatus::Suspended))]
     {
-        let barrier = Barrier::before(&server, b"MULTI").await;
+        let barrier = Barrier::before(&server, b"\r\nNX\r\n").await;
         let store = shared(settings(&format!("redis://127.0.0.1:{}", barrier.port))).await;
         let new = login(&direct).await;
         let id = new.id;
@@ -335,13 +473,13 @@ async fn a_revocation_between_the_reading_of_generations_and_the_storing_wins() 
         barrier.release.notify_one();
         assert_eq!(login.await.unwrap(), expected);
         assert_eq!(direct.read(id).await.unwrap(), Standing::Absent);
-        assert_eq!(server.cli(&["ZCARD", &format!("sg:ui:{{{}}}", hash(&["acme", "7"]))]), "0");
+        assert_eq!(server.cli(&["ZCARD", &format!("sg:b:{{{}}}:", hash("acme"))]), "0");
     }
 }
 
 /// As if the server's clock had been half a minute ahead until now, and the user revoked then.
 pub(crate) fn set_the_clock_back(server: &RedisServer) {
-    let user = format!("sg:u:{{{}}}", hash(&["acme", "7"]));
+    let user = format!("sg:u:{{{}}}:{}", hash("acme"), hash("7"));
     for key in ["sg:order", &user] {
         let ahead = server.cli(&["GET", key]).parse::<u64>().unwrap() + 30_000_000;
         server.cli(&["SET", key, &ahead.to_string()]);
@@ -454,7 +592,7 @@ async fn a_broken_standing_of_a_tenant_is_mended_by_a_status_alone() {
     let store = shared(server.unix()).await;
     let (id, record) = session(&store).await;
     let tenant = record.principal.tenant.clone();
-    server.cli(&["SET", &format!("sg:n:{{{}}}", hash(&["acme"])), "0 frozen solid"]);
+    server.cli(&["SET", &format!("sg:n:{{{}}}", hash("acme")), "0 frozen solid"]);
     let revocation = Revocation { scope: Scope::Tenant { tenant }, reason: EndReason::TenantRevoked, by: By::Gateway };
     // It may have been suspended: raising its generation alone would let it in again.
     assert!(store.revoke(&revocation).await.unwrap_err().cause.contains("set its status"));

@@ -1,18 +1,19 @@
 //! What the Redis store does when Redis fails: unavailable within a second, and back by itself.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use session_gateway::secret::Secret;
-use session_gateway::session::{By, EndReason, SessionRecord, Standing};
+use session_gateway::session::{By, EndReason, LimitAction, SessionLimit, SessionRecord, Standing, TenantId, UserId};
 use session_gateway::store::observe::Unobserved;
 use session_gateway::store::redis::{RedisSettings, RedisStore};
-use session_gateway::store::{Condition, Creation, NewSession, SharedStore, StoreResult, Touch};
+use session_gateway::store::{Condition, Creation, NewSession, SessionsOf, SharedStore, StoreResult, Touch};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::bench::{HOUR, idle, in_millis, live, login, revoke_user, session, stored};
+use crate::bench::{HOUR, idle, in_millis, live, login, principal, revoke_user, session, stored};
 use crate::redis::{add_the_manuals_user, as_the_manuals_user, shared};
 use crate::redis_server::{RedisServer, settings};
 
@@ -406,7 +407,7 @@ async fn login_for(store: &SharedStore) -> NewSession {
     let began = store.now().await.unwrap_or(session_gateway::session::StoreTime::from_micros(1));
     NewSession {
         id: crate::bench::id(),
-        principal: crate::bench::principal("acme", "7"),
+        principal: principal("acme", "7"),
         remembered: false,
         idle: None,
         absolute: HOUR,
@@ -447,6 +448,118 @@ async fn over_tls_the_certificate_decides() {
     }
     let plain = shared(settings(&format!("redis://127.0.0.1:{tls_port}"))).await;
     fails_within_a_second(plain.check()).await;
+}
+
+/// A user's live sessions.
+async fn live_of(store: &SharedStore, user: &str) -> usize {
+    let of = SessionsOf::User { tenant: TenantId::parse("acme").unwrap(), user: UserId::parse(user).unwrap() };
+    store.sessions(&of, None, 50).await.unwrap().items.len()
+}
+
+fn alone(new: NewSession, user: &str) -> NewSession {
+    let limit = SessionLimit { count: NonZeroU16::MIN, action: LimitAction::Deny };
+    NewSession { principal: principal("acme", user), limit: Some(limit), ..new }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_failed_under_way_leaves_no_session_and_locks_nobody_out() {
+    const USERS: usize = 60;
+    let server = RedisServer::start(&[]).await;
+    let (store, other) = (shared(server.tcp()).await, shared(server.tcp()).await);
+    for round in 0..3 {
+        let mut logins = Vec::new();
+        for user in 0..USERS {
+            let new = alone(login(&store).await, &format!("{round}.{user}"));
+            let store = store.clone();
+            logins.push(tokio::spawn(async move {
+                // Some are under way when the server stalls, some come while it does.
+                tokio::time::sleep(Duration::from_millis(user as u64 / 6)).await;
+                store.create(new).await
+            }));
+        }
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        server.freeze();
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        server.thaw();
+        let mut failed = Vec::new();
+        for (user, login) in logins.into_iter().enumerate() {
+            match login.await.unwrap() {
+                Ok(Creation::Stored { .. }) => {}
+                Err(_) => failed.push(format!("{round}.{user}")),
+                Ok(other) => panic!("{other:?}"),
+            }
+        }
+        assert!(!failed.is_empty(), "else nothing was shown");
+        recovers(&store).await;
+        for user in &failed {
+            assert_eq!(live_of(&other, user).await, 0, "{user} of {failed:?}");
+            let again = store.create(alone(login(&store).await, user)).await.unwrap();
+            assert!(matches!(again, Creation::Stored { .. }), "{user}: {again:?}");
+            assert_eq!(live_of(&other, user).await, 1, "{user}");
+        }
+    }
+}
+
+/// A way to a server that takes so long in each direction.
+async fn slow_way(server: &RedisServer, delay: Duration) -> RedisSettings {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (port, to) = (listener.local_addr().unwrap().port(), server.port());
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+            let (from_client, to_client) = client.into_split();
+            let (from_server, to_server) = server.into_split();
+            for (mut from, mut to) in [(from_client, to_server), (from_server, to_client)] {
+                let (sender, mut said) = tokio::sync::mpsc::unbounded_channel::<(tokio::time::Instant, Vec<u8>)>();
+                tokio::spawn(async move {
+                    let mut buffer = [0; 16_384];
+                    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+                        let due = tokio::time::Instant::now() + delay;
+                        let _ = sender.send((due, buffer[..length].to_vec()));
+                    }
+                });
+                tokio::spawn(async move {
+                    while let Some((due, bytes)) = said.recv().await {
+                        tokio::time::sleep_until(due).await;
+                        if to.write_all(&bytes).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        }
+    });
+    settings(&format!("redis://127.0.0.1:{port}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logins_with_a_limit_work_at_a_round_trip_of_150_milliseconds() {
+    let server = RedisServer::start(&[]).await;
+    let store = shared(slow_way(&server, Duration::from_millis(75)).await).await;
+    recovers(&store).await;
+    for action in [LimitAction::RevokeOldest, LimitAction::Deny] {
+        let limit = SessionLimit { count: NonZeroU16::new(2).unwrap(), action };
+        for n in 0..5 {
+            let new = NewSession { limit: Some(limit), principal: principal("acme", "9"), ..login(&store).await };
+            let creation = store.create(new).await.unwrap();
+            let is_stored = matches!(creation, Creation::Stored { .. });
+            assert_eq!(is_stored, action == LimitAction::RevokeOldest, "{action:?} {n}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_was_abandoned_does_not_live_once_the_server_is_back() {
+    let mut server = RedisServer::start(&[]).await;
+    let (store, other) = (shared(server.tcp()).await, shared(server.tcp()).await);
+    let (id, record) = session(&store).await;
+    server.kill();
+    store.abandon(id, &record.principal);
+    server.run().await;
+    recovers(&store).await;
+    recovers(&other).await;
+    assert_eq!(other.read(id).await.unwrap(), Standing::Absent);
+    assert_eq!(live_of(&other, "7").await, 0);
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use session_gateway::session::{
-    By, EndReason, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantStatus,
+    By, EndReason, Principal, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
+    TenantStatus,
 };
 use session_gateway::store::observe::{Outcome, StoreObserver};
 use session_gateway::store::touch_queue::{Queued, TouchQueue};
@@ -84,6 +85,10 @@ impl SessionStore for Recorder {
     async fn tighten(&self, _: SessionId, _: &SessionRecord, _: StoreTime) -> StoreResult<bool> {
         unimplemented!()
     }
+    fn abandon(&self, _: SessionId, _: &Principal) {
+        unreachable!()
+    }
+
     async fn end(&self, _: SessionId, _: &SessionRecord, _: EndReason, _: &By) -> StoreResult<bool> {
         unimplemented!()
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::{Clock as _, ManualClock, WallTime};
-use crate::session::{Generations, IdleLimit, Principal, TenantId, UserAgent, UserId};
+use crate::session::{Generations, IdleLimit, Line, Principal, TenantId, UserAgent, UserId};
 
 const SOURCE: u64 = 7;
 /// The store's time when the clock stands at zero.
@@ -35,6 +35,7 @@ fn record(idle: Option<Duration>) -> Arc<SessionRecord> {
         generations: Generations::default(),
         address: None,
         user_agent: UserAgent::default(),
+        line: None,
     })
 }
 
@@ -75,12 +76,12 @@ impl Bench {
     }
 
     fn keep(&self, id: SessionId, standing: &Standing) {
-        self.reading(id).expect("changes are heard").keep(standing, None);
+        self.reading(id).expect("changes are heard").keep(standing);
     }
 
     fn reading(&self, id: SessionId) -> Option<Reading<'_>> {
         let mut reading = self.cache.begin(id, SOURCE)?;
-        reading.depends_on(TENANT, USER);
+        reading.depends_on(TENANT, USER, &record(None));
         Some(reading)
     }
 
@@ -148,7 +149,7 @@ fn a_break_in_hearing_ends_everything_that_is_known_or_being_read() {
     assert!(!bench.cache.renew(bench.generation, Proof { sent: bench.now(), received: bench.now(), time: EPOCH }));
     let next = bench.cache.open();
     bench.cache.bind(next, SOURCE);
-    under_way.keep(&live(EPOCH.after(HOUR)), None);
+    under_way.keep(&live(EPOCH.after(HOUR)));
     bench.cache.renew(next, Proof { sent: bench.now(), received: bench.now(), time: EPOCH });
     assert!(!bench.is_live(id(1)) && !bench.is_live(id(2)));
     // What is late to end the generation before ends none.
@@ -170,7 +171,7 @@ fn what_changes_while_it_is_read_is_used_once_and_not_kept() {
     for change in changes {
         let reading = bench.reading(id(1)).expect("changes are heard");
         change(&bench.cache);
-        reading.keep(&live(EPOCH.after(HOUR)), None);
+        reading.keep(&live(EPOCH.after(HOUR)));
         assert!(!bench.is_live(id(1)));
         // The next one is.
         bench.keep(id(1), &live(EPOCH.after(HOUR)));
@@ -184,8 +185,8 @@ fn a_change_of_a_user_or_tenant_ends_what_is_known_of_their_sessions_alone() {
     let bench = Bench::new(100);
     for n in 0..50 {
         let mut reading = bench.cache.begin(id(n), SOURCE).expect("changes are heard");
-        reading.depends_on(if n < 25 { TENANT } else { "n:{other}" }, &format!("u:{{{n}}}"));
-        reading.keep(&live(EPOCH.after(HOUR)), None);
+        reading.depends_on(if n < 25 { TENANT } else { "n:{other}" }, &format!("u:{{{n}}}"), &record(None));
+        reading.keep(&live(EPOCH.after(HOUR)));
     }
     bench.cache.outdate(b"u:{3}");
     assert!(!bench.is_live(id(3)) && bench.is_live(id(4)));
@@ -223,12 +224,39 @@ fn a_touch_that_was_answered_late_says_nothing_of_what_was_read_since() {
     assert!(!bench.is_live(id(1)));
 }
 
+/// A session that goes on from the first of its line, which had its moment until then.
+fn gone_on(first: SessionId, until: StoreTime, now: StoreTime) -> Standing {
+    let line = Line { first, before: first, until, left: None };
+    let record = SessionRecord { line: Some(Box::new(line)), ..(*record(None)).clone() };
+    Standing::Live(LiveSession { record: Arc::new(record), touch_deadline: EPOCH.after(HOUR), now })
+}
+
 #[test]
-fn an_end_that_is_due_later_comes_whatever_is_touched() {
+fn what_goes_on_from_another_is_kept_once_that_has_had_its_moment_and_ends_with_the_first_of_its_line() {
     let bench = Bench::new(100);
-    bench.reading(id(1)).expect("changes are heard").keep(&live(EPOCH.after(HOUR)), Some(EPOCH.after(SECOND)));
+    let read = |standing: &Standing| {
+        let Standing::Live(live) = standing else { panic!("live") };
+        let mut reading = bench.cache.begin(id(1), SOURCE).expect("changes are heard");
+        reading.depends_on(TENANT, USER, &live.record);
+        reading.keep(standing);
+    };
+    let until = EPOCH.after(SECOND);
+    read(&gone_on(id(9), until, EPOCH));
+    assert!(!bench.is_live(id(1)), "what ends the one before in its moment is not heard of");
+    bench.pass(2 * SECOND);
+    read(&gone_on(id(9), until, bench.store_time()));
     assert!(bench.is_live(id(1)));
-    bench.pass(SECOND - MILLISECOND);
+    bench.cache.forget(id(8));
+    assert!(bench.is_live(id(1)));
+    bench.cache.forget(id(9));
+    assert!(!bench.is_live(id(1)));
+    // Also if that was heard while it was read.
+    let standing = gone_on(id(9), until, bench.store_time());
+    let Standing::Live(live) = &standing else { panic!("live") };
+    let mut reading = bench.cache.begin(id(1), SOURCE).expect("changes are heard");
+    reading.depends_on(TENANT, USER, &live.record);
+    bench.cache.forget(id(9));
+    reading.keep(&standing);
     assert!(!bench.is_live(id(1)));
 }
 
@@ -288,7 +316,7 @@ fn nothing_is_believed_for_longer_than_five_minutes() {
 #[test]
 fn an_end_by_time_is_not_kept_before_it_is_written_down() {
     let bench = Bench::new(100);
-    let ended = |noted| Standing::Ended(Ended { reason: EndReason::IdleTimeout, record: None, noted });
+    let ended = |noted| Standing::Ended(Ended { reason: EndReason::IdleTimeout, record: None, noted, next: None });
     bench.keep(id(1), &ended(false));
     assert_eq!(bench.cache.known(id(1), STALE_AT_MOST), None);
     bench.keep(id(1), &ended(true));
@@ -322,10 +350,12 @@ fn the_cache_is_bounded() {
 struct Model<'a> {
     bench: &'a Bench,
     generation: u32,
-    /// Each life of the session has an id of its own.
+    /// Each life of the session has an id of its own; every other one goes on from another token, whose end is its own.
     life: u64,
     /// When the session ended.
     ended: Option<Monotonic>,
+    /// How often its record was changed, and when last. The record says so itself.
+    changes: (u32, Monotonic),
     /// What was sent and not heard yet.
     news: VecDeque<News>,
     connected: bool,
@@ -337,7 +367,7 @@ struct Model<'a> {
 
 #[derive(Clone, Copy, Debug)]
 enum News {
-    Session,
+    Session(SessionId),
     Standing,
     Beat { sent: Monotonic, time: StoreTime },
 }
@@ -348,6 +378,7 @@ enum Step {
     Read(usize),
     Keep(usize),
     End { by_standing: bool },
+    Change,
     Begin,
     Beat,
     Write,
@@ -364,6 +395,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0..4_usize).prop_map(Step::Read),
         4 => (0..4_usize).prop_map(Step::Keep),
         1 => any::<bool>().prop_map(|by_standing| Step::End { by_standing }),
+        1 => Just(Step::Change),
         1 => Just(Step::Begin),
         4 => Just(Step::Beat),
         4 => Just(Step::Write),
@@ -377,36 +409,56 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 impl Model<'_> {
+    /// The one under whose id its end is written down.
+    fn first(&self) -> SessionId {
+        id(if self.life.is_multiple_of(2) { 1_000_000 + self.life } else { self.life })
+    }
+
+    fn record(&self) -> Arc<SessionRecord> {
+        let mut record = (*record(Some(HOUR / 2))).clone();
+        record.deadline = record.deadline.before(SECOND * self.changes.0);
+        let first = self.first();
+        record.line = (first != id(self.life))
+            .then(|| Box::new(Line { first, before: first, until: EPOCH.before(SECOND), left: None }));
+        Arc::new(record)
+    }
+
     fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
         let (cache, now, session) = (&self.bench.cache, self.bench.now(), id(self.life));
         match step {
             Step::Announce if self.reads.len() < 4 => {
                 if let Some(mut reading) = cache.begin(session, SOURCE) {
-                    reading.depends_on(TENANT, USER);
+                    reading.depends_on(TENANT, USER, &self.record());
                     self.reads.push((reading, None));
                 }
             }
             Step::Read(which) => {
-                let deadline = EPOCH.after(10 * HOUR);
-                let ended = Standing::Ended(Ended { reason: EndReason::Logout, record: None, noted: true });
+                let (record, touch_deadline) = (self.record(), EPOCH.after(10 * HOUR));
+                let live = Standing::Live(LiveSession { record, touch_deadline, now: EPOCH });
+                let ended = Standing::Ended(Ended { reason: EndReason::Logout, record: None, noted: true, next: None });
                 if let Some((_, answer)) = self.reads.get_mut(which)
                     && answer.is_none()
                 {
-                    *answer = Some(if self.ended.is_some() { ended } else { live(deadline) });
+                    *answer = Some(if self.ended.is_some() { ended } else { live });
                 }
             }
             Step::Keep(which) if self.reads.get(which).is_some_and(|(_, answer)| answer.is_some()) => {
                 let (reading, answer) = self.reads.remove(which);
-                reading.keep(&answer.expect("answered"), None);
+                reading.keep(&answer.expect("answered"));
             }
             Step::End { by_standing } if self.ended.is_none() => {
                 self.ended = Some(now);
-                self.tell(if by_standing { News::Standing } else { News::Session });
+                self.tell(if by_standing { News::Standing } else { News::Session(self.first()) });
+            }
+            Step::Change if self.ended.is_none() => {
+                self.changes = (self.changes.0 + 1, now);
+                self.tell(News::Session(session));
             }
             // Another life, under another id.
             Step::Begin if self.ended.is_some() && self.reads.is_empty() && self.news.is_empty() => {
                 self.life += 1;
                 self.ended = None;
+                self.changes.0 = 0;
             }
             Step::Beat if self.connected && self.beat.is_none() => self.beat = Some(now),
             Step::Write => {
@@ -416,7 +468,7 @@ impl Model<'_> {
                 }
             }
             Step::Hear => match self.news.pop_front() {
-                Some(News::Session) => cache.forget(session),
+                Some(News::Session(id)) => cache.forget(id),
                 Some(News::Standing) => cache.outdate(USER.as_bytes()),
                 Some(News::Beat { sent, time }) => {
                     cache.renew(self.generation, Proof { sent, received: now, time });
@@ -441,6 +493,13 @@ impl Model<'_> {
                     prop_assert!(now.since(ended) < STALE_AT_MOST, "{:?} after its end", now.since(ended));
                     prop_assert!(!self.news.is_empty(), "its end was heard");
                 }
+                if let Some(Standing::Live(live)) = &known
+                    && live.record.deadline != self.record().deadline
+                {
+                    let changed = self.changes.1;
+                    prop_assert!(now.since(changed) < STALE_AT_MOST, "{:?} after its change", now.since(changed));
+                    prop_assert!(!self.news.is_empty(), "its change was heard");
+                }
                 if self.ended.is_none() {
                     prop_assert!(!matches!(known, Some(Standing::Ended(_) | Standing::Absent)), "it never ended");
                 }
@@ -462,13 +521,16 @@ proptest! {
 
     /// Reads that are slow, news that are late, beats, breaks and returns, in any order.
     #[test]
-    fn whatever_the_order_no_end_is_overlooked_for_longer_than_a_lease_nor_once_it_was_heard(steps in steps()) {
+    fn whatever_the_order_no_end_or_change_is_overlooked_for_longer_than_a_lease_nor_once_it_was_heard(
+        steps in steps(),
+    ) {
         let bench = Bench::new(100);
         let mut model = Model {
             bench: &bench,
             generation: bench.generation,
             life: 1,
             ended: None,
+            changes: (0, bench.now()),
             news: VecDeque::new(),
             connected: true,
             reads: Vec::new(),

@@ -4,7 +4,7 @@ use redb::ReadTransaction;
 
 use super::super::listing::{Cursor, Page, SessionView, SessionsOf, TenantView};
 use super::super::walk::STEP;
-use super::tables::{Fault, IndexOf, Lists, Place, Snapshot};
+use super::tables::{Fault, IndexOf, Lists, Look as _, Place, Snapshot};
 use crate::session::{SessionId, Standing, StoreTime, TenantId, TenantStatus};
 
 /// Entries of indexes that are looked at for one page of sessions.

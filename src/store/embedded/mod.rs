@@ -28,7 +28,7 @@ pub(super) use self::file::open_as;
 pub use self::file::{OpenError, OpenErrorKind};
 
 use self::commit::{Committer, Job, Opener};
-use self::tables::{Fault, IndexOf, Place, Snapshot, Tables, Walk};
+use self::tables::{Fault, IndexOf, Look as _, Place, Snapshot, Tables, Walk};
 use self::time::StoreClock;
 use super::observe::{Outcome, SharedObserver};
 use super::walk::{STEP, Tally, counted};
@@ -38,7 +38,7 @@ use super::{
 };
 use crate::clock::SharedClock;
 use crate::session::{
-    By, EndReason, Revocation, Scope, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
+    By, EndReason, Principal, Revocation, Scope, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
     TenantStatus,
 };
 
@@ -46,6 +46,9 @@ use crate::session::{
 const WAITING_JOBS: usize = 4096;
 /// How long a caller waits for its commit.
 const COMMIT_TIMEOUT: Duration = Duration::from_millis(900);
+/// How often, and after which pauses, it is tried to take back a session that nobody has.
+const TAKE_BACK_TRIES: usize = 600;
+const TAKE_BACK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What callers and the commit thread share.
 struct Shared {
@@ -232,7 +235,9 @@ impl SessionStore for EmbeddedStore {
     }
 
     async fn create(&self, new: NewSession) -> StoreResult<Creation> {
-        self.write("create", move |tables, now| tables.create(new, None, now)).await
+        let making = Making { store: self, id: Some(new.id) };
+        let creation = self.write("create", move |tables, now| tables.create(new, None, now)).await;
+        making.known_by(creation)
     }
 
     async fn rotate(
@@ -242,8 +247,10 @@ impl SessionStore for EmbeddedStore {
         new: NewSession,
         grace: Duration,
     ) -> StoreResult<Creation> {
-        let old_record = old_record.clone();
-        self.write("rotate", move |tables, now| tables.rotate(old, &old_record, new, grace, now)).await
+        let (old_record, making) = (old_record.clone(), Making { store: self, id: Some(new.id) });
+        let rotate = move |tables: &mut Tables<'_>, now| tables.rotate(old, &old_record, new, grace, now);
+        let creation = self.write("rotate", rotate).await;
+        making.known_by(creation)
     }
 
     async fn read(&self, id: SessionId) -> StoreResult<Standing> {
@@ -265,9 +272,12 @@ impl SessionStore for EmbeddedStore {
         self.write("tighten", move |tables, now| tables.tighten(id, &record, touch_deadline, now)).await
     }
 
-    async fn end(&self, id: SessionId, record: &SessionRecord, reason: EndReason, _: &By) -> StoreResult<bool> {
-        let record = record.clone();
-        self.write("end", move |tables, now| tables.end(id, &record, reason, now)).await
+    fn abandon(&self, id: SessionId, _: &Principal) {
+        drop(Making { store: self, id: Some(id) });
+    }
+
+    async fn end(&self, id: SessionId, _: &SessionRecord, reason: EndReason, _: &By) -> StoreResult<bool> {
+        self.write("end", move |tables, now| tables.end(id, reason, now)).await
     }
 
     async fn end_unreadable(&self, id: SessionId, reason: EndReason, _: &By) -> StoreResult<bool> {
@@ -275,7 +285,7 @@ impl SessionStore for EmbeddedStore {
     }
 
     async fn note_end(&self, id: SessionId, _: &SessionRecord, reason: EndReason) -> StoreResult<bool> {
-        self.write("note_end", move |tables, _| tables.note_end(id, reason)).await
+        self.write("note_end", move |tables, now| tables.note_end(id, reason, now)).await
     }
 
     async fn revoke(&self, revocation: &Revocation) -> StoreResult<Revoked> {
@@ -339,6 +349,45 @@ impl SessionStore for EmbeddedStore {
 
     async fn check(&self) -> StoreResult<Condition> {
         self.write("check", |_, _| Ok(Condition::Good)).await
+    }
+}
+
+/// A session that is being made. Dropped before it is known to be, it must not live: nobody was told its token.
+struct Making<'a> {
+    store: &'a EmbeddedStore,
+    id: Option<SessionId>,
+}
+
+impl Making<'_> {
+    fn known_by(mut self, creation: StoreResult<Creation>) -> StoreResult<Creation> {
+        if creation.is_ok() {
+            self.id = None;
+        }
+        creation
+    }
+}
+
+impl Drop for Making<'_> {
+    /// The thread that writes takes one after the other: by then it came to be, or never will.
+    fn drop(&mut self) {
+        let Some(id) = self.id else { return };
+        let me = self.store.me.clone();
+        let later = async move {
+            for _ in 0..TAKE_BACK_TRIES {
+                let Some(store) = me.upgrade() else { return };
+                let taken = store.write("take_back", move |tables, _| tables.take_back(id)).await;
+                drop(store);
+                match taken {
+                    Ok(()) => return,
+                    Err(error) => tracing::debug!(%error, "a session that nobody has could not be taken back yet"),
+                }
+                tokio::time::sleep(TAKE_BACK_AGAIN).await;
+            }
+            tracing::warn!(session_id = id.as_str(), "a session that nobody has is left to time out");
+        };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(later);
+        }
     }
 }
 

@@ -10,15 +10,15 @@ use std::time::Duration;
 use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::super::walk::Outdated;
-use super::super::{Creation, NewSession, REASON_KEPT, Touch, Unavailable, codec};
+use super::super::{Creation, LONGEST_LINE, NewSession, REASON_KEPT, Touch, Unavailable, codec};
 use crate::session::{
-    End, EndReason, Exemption, Generation, Generations, LimitAction, Observation, Principal, Scope, SessionId,
-    SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantNote, TenantStanding, TenantStatus, UserId,
-    UserStanding, judge,
+    End, EndReason, Ended, Exemption, Generation, Generations, LimitAction, Line, Observation, Principal, Scope,
+    SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantNote, TenantStanding, TenantStatus,
+    UserId, UserStanding, judge,
 };
 
 /// The layout of the tables.
-pub(super) const FORMAT: u64 = 2;
+pub(super) const FORMAT: u64 = 3;
 pub(super) const FORMAT_KEY: &str = "format";
 pub(super) const TIME_KEY: &str = "time";
 
@@ -28,8 +28,8 @@ pub(super) const META: TableDefinition<'static, &str, u64> = TableDefinition::ne
 const SESSIONS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("sessions");
 /// Session to touch deadline (µs), as long as it was not ended.
 const TOUCHES: TableDefinition<'static, &str, u64> = TableDefinition::new("touches");
-/// Session to the reason of its end.
-const ENDS: TableDefinition<'static, &str, &str> = TableDefinition::new("ends");
+/// Session to the end of it, or of its token alone, and until when (µs) that is kept.
+const ENDS: TableDefinition<'static, &str, (&str, u64)> = TableDefinition::new("ends");
 /// Tenant to standing.
 const TENANTS: TableDefinition<'static, &str, &str> = TableDefinition::new("tenants");
 /// Tenant to the note of its last change.
@@ -102,7 +102,7 @@ pub(super) struct Walk {
 pub(super) struct Snapshot {
     sessions: ReadOnlyTable<&'static str, &'static [u8]>,
     touches: ReadOnlyTable<&'static str, u64>,
-    ends: ReadOnlyTable<&'static str, &'static str>,
+    ends: ReadOnlyTable<&'static str, (&'static str, u64)>,
     tenants: ReadOnlyTable<&'static str, &'static str>,
     users: ReadOnlyTable<(&'static str, &'static str), &'static str>,
 }
@@ -118,49 +118,88 @@ impl Snapshot {
         })
     }
 
-    /// What a session is.
-    pub(super) fn session(&self, id: SessionId, now: StoreTime) -> Result<Standing, Fault> {
-        session(&self.sessions, &self.touches, &self.ends, (&self.tenants, &self.users), id, now)
-    }
-
     pub(super) fn tenant(&self, tenant: &TenantId) -> Result<TenantStanding, Fault> {
-        self.tenants.get(tenant.as_str())?.map_or(Ok(TenantStanding::default()), |text| standing_of(text.value()))
+        self.standing(tenant)
     }
 }
 
-/// What a session is, by all that says so.
-fn session(
-    sessions: &impl ReadableTable<&'static str, &'static [u8]>,
-    touches: &impl ReadableTable<&'static str, u64>,
-    ends: &impl ReadableTable<&'static str, &'static str>,
-    (tenants, users): (
-        &impl ReadableTable<&'static str, &'static str>,
-        &impl ReadableTable<(&'static str, &'static str), &'static str>,
-    ),
-    session: SessionId,
-    now: StoreTime,
-) -> Result<Standing, Fault> {
-    let id = session.as_str();
-    let record = match sessions.get(id)? {
-        Some(bytes) => Some(codec::decode(bytes.value()).map_err(|error| Fault::Unreadable(error.to_string()))?),
-        None => None,
-    };
-    let touch_deadline = touches.get(id)?.map(|at| StoreTime::from_micros(at.value()));
-    let ended = match ends.get(id)? {
-        Some(end) => Some(end_of(end.value())?),
-        None => None,
-    };
-    let (mut tenant, mut user) = (TenantStanding::default(), UserStanding::default());
-    if let Some(SessionRecord { principal, .. }) = &record {
-        if let Some(text) = tenants.get(principal.tenant.as_str())? {
-            tenant = standing_of(text.value())?;
-        }
-        if let Some(text) = users.get((principal.tenant.as_str(), principal.user.as_str()))? {
-            user = user_of(text.value())?;
-        }
+/// All that says what a session is, as it stands in some tables.
+pub(super) trait Look {
+    fn record(&self, id: SessionId) -> Result<Option<SessionRecord>, Fault>;
+    fn touch_deadline(&self, id: SessionId) -> Result<Option<StoreTime>, Fault>;
+    /// The end that is written down, and until when (µs).
+    fn ended(&self, id: SessionId) -> Result<Option<(End, u64)>, Fault>;
+    fn standing(&self, tenant: &TenantId) -> Result<TenantStanding, Fault>;
+    fn user_standing(&self, tenant: &TenantId, user: &UserId) -> Result<UserStanding, Fault>;
+
+    /// What a session is.
+    fn session(&self, id: SessionId, now: StoreTime) -> Result<Standing, Fault> {
+        let (standing, next) = self.judged(id, now)?;
+        let (Standing::Live(live), Some(next)) = (&standing, next) else { return Ok(standing) };
+        // Its moment is worth no more than the session that goes on.
+        let reason = match self.judged(next, now)?.0 {
+            Standing::Live(_) => return Ok(standing),
+            Standing::Ended(ended) => ended.reason,
+            Standing::Absent => EndReason::Replaced,
+        };
+        let record = Some(live.record.clone());
+        Ok(Standing::Ended(Ended { reason, record, noted: true, next: Some(next) }))
     }
-    Ok(judge(Observation { id: session, record, touch_deadline, ended, tenant, user, now }))
+
+    /// What a session is by itself, and the one that is about to replace it.
+    fn judged(&self, id: SessionId, now: StoreTime) -> Result<(Standing, Option<SessionId>), Fault> {
+        let (record, touch_deadline) = (self.record(id)?, self.touch_deadline(id)?);
+        let ended = self.ended(id)?.map(|(end, _)| end);
+        let (mut tenant, mut user) = (TenantStanding::default(), UserStanding::default());
+        let (mut line_ended, mut left) = (None, UserStanding::default());
+        if let Some(SessionRecord { principal, line, .. }) = &record {
+            tenant = self.standing(&principal.tenant)?;
+            user = self.user_standing(&principal.tenant, &principal.user)?;
+            if let Some(line) = line {
+                line_ended = self.ended(line.first)?.map(|(end, _)| end).filter(|_| line.first != id);
+                if let Some(of) = &line.left {
+                    left = self.user_standing(&of.tenant, &of.user)?;
+                }
+            }
+        }
+        let next = ended.and_then(|end| end.goes_on).map(|on| on.next);
+        Ok((judge(Observation { id, record, touch_deadline, ended, line_ended, tenant, user, left, now }), next))
+    }
 }
+
+macro_rules! look {
+    ($tables:ty) => {
+        impl Look for $tables {
+            fn record(&self, id: SessionId) -> Result<Option<SessionRecord>, Fault> {
+                let Some(bytes) = self.sessions.get(id.as_str())? else { return Ok(None) };
+                codec::decode(bytes.value()).map(Some).map_err(|error| Fault::Unreadable(error.to_string()))
+            }
+
+            fn touch_deadline(&self, id: SessionId) -> Result<Option<StoreTime>, Fault> {
+                Ok(self.touches.get(id.as_str())?.map(|at| StoreTime::from_micros(at.value())))
+            }
+
+            fn ended(&self, id: SessionId) -> Result<Option<(End, u64)>, Fault> {
+                let Some(kept) = self.ends.get(id.as_str())? else { return Ok(None) };
+                let (text, until) = kept.value();
+                Ok(Some((end_of(text)?, until)))
+            }
+
+            fn standing(&self, tenant: &TenantId) -> Result<TenantStanding, Fault> {
+                let kept = self.tenants.get(tenant.as_str())?;
+                kept.map_or(Ok(TenantStanding::default()), |text| standing_of(text.value()))
+            }
+
+            fn user_standing(&self, tenant: &TenantId, user: &UserId) -> Result<UserStanding, Fault> {
+                let kept = self.users.get((tenant.as_str(), user.as_str()))?;
+                kept.map_or(Ok(UserStanding::default()), |text| user_of(text.value()))
+            }
+        }
+    };
+}
+
+look!(Snapshot);
+look!(Tables<'_>);
 
 /// The lists, at one moment.
 pub(super) struct Lists {
@@ -266,7 +305,7 @@ pub(super) struct Tables<'txn> {
     meta: Table<'txn, &'static str, u64>,
     sessions: Table<'txn, &'static str, &'static [u8]>,
     touches: Table<'txn, &'static str, u64>,
-    ends: Table<'txn, &'static str, &'static str>,
+    ends: Table<'txn, &'static str, (&'static str, u64)>,
     tenants: Table<'txn, &'static str, &'static str>,
     notes: Table<'txn, &'static str, &'static str>,
     users: Table<'txn, (&'static str, &'static str), &'static str>,
@@ -299,11 +338,11 @@ impl<'txn> Tables<'txn> {
         Ok(())
     }
 
-    /// Makes a session, which ends at `not_after` at the latest.
+    /// Makes a session, or goes on with one as another: from which, and until when that has its moment.
     pub(super) fn create(
         &mut self,
         new: NewSession,
-        not_after: Option<StoreTime>,
+        from: Option<(SessionId, &SessionRecord, StoreTime)>,
         now: StoreTime,
     ) -> Result<Creation, Fault> {
         let tenant = self.standing(&new.principal.tenant)?;
@@ -327,7 +366,10 @@ impl<'txn> Tables<'txn> {
         }
         let id = new.id;
         let mut record = new.record(now, generations);
-        record.deadline = not_after.map_or(record.deadline, |latest| latest.min(record.deadline));
+        if let Some((old, old_record, until)) = from {
+            record.deadline = record.deadline.min(old_record.deadline);
+            record.line = Some(Box::new(Line::from(old, old_record, until, &record.principal)));
+        }
         let touch_deadline = record.idle.map_or(record.deadline, |idle| idle.deadline_of_use_at(now));
         let id = id.as_str();
         let bytes = codec::encode(&record).map_err(garbled)?;
@@ -336,14 +378,14 @@ impl<'txn> Tables<'txn> {
         self.touches.insert(id, touch_deadline.as_micros())?;
         self.user_index.insert((tenant, user, now.as_micros(), id), ())?;
         self.tenant_index.insert((tenant, now.as_micros(), id), ())?;
-        self.expiry.insert((kept_until(&record), id), ())?;
-        for (id, record) in &displaced {
-            self.end(*id, record, EndReason::Limit, now)?;
+        self.expiry.insert((kept_after(touch_deadline), id), ())?;
+        for (id, _) in &displaced {
+            self.end(*id, EndReason::Limit, now)?;
         }
         Ok(Creation::Stored { record, displaced })
     }
 
-    /// Makes a session in the place of a live one, which ends after `grace`.
+    /// Goes on with a live session as another, and leaves its token a moment.
     pub(super) fn rotate(
         &mut self,
         old: SessionId,
@@ -352,13 +394,22 @@ impl<'txn> Tables<'txn> {
         grace: Duration,
         now: StoreTime,
     ) -> Result<Creation, Fault> {
-        if self.ends.get(old.as_str())?.is_some() || !matches!(self.session(old, now)?, Standing::Live(_)) {
+        if self.ended(old)?.is_some() || !matches!(self.session(old, now)?, Standing::Live(_)) {
             return Ok(Creation::Superseded);
         }
-        let creation = self.create(new, Some(old_record.deadline), now)?;
+        let (id, until) = (new.id, now.after(grace));
+        let creation = self.create(new, Some((old, old_record, until)), now)?;
         if matches!(creation, Creation::Stored { .. }) {
-            let end = End { reason: EndReason::Replaced, at: Some(now.after(grace)) };
-            self.ends.insert(old.as_str(), end.encode().as_str())?;
+            self.write_end(old, End::replaced(id, until), kept_after(old_record.deadline))?;
+            self.unindex(old, old_record)?;
+            if let Some(line) = old_record.line.as_deref().filter(|line| now < line.until) {
+                // Of one session two tokens are good at most.
+                if let Some((end, kept)) = self.ended(line.before)?
+                    && !end.is_of_the_line()
+                {
+                    self.write_end(line.before, End::replaced(old, now), kept)?;
+                }
+            }
         }
         Ok(creation)
     }
@@ -377,11 +428,6 @@ impl<'txn> Tables<'txn> {
             }
         }
         Ok(live)
-    }
-
-    /// What a session is.
-    fn session(&self, id: SessionId, now: StoreTime) -> Result<Standing, Fault> {
-        session(&self.sessions, &self.touches, &self.ends, (&self.tenants, &self.users), id, now)
     }
 
     pub(super) fn touch(&mut self, touches: &[Touch], now: StoreTime) -> Result<Vec<bool>, Fault> {
@@ -410,30 +456,41 @@ impl<'txn> Tables<'txn> {
         }
         self.sessions.insert(id, bytes.as_slice())?;
         self.touches.insert(id, touch_deadline.as_micros())?;
-        self.expiry.insert((kept_until(record), id), ())?;
+        self.expiry.insert((kept_after(touch_deadline), id), ())?;
         Ok(true)
     }
 
-    pub(super) fn end(
-        &mut self,
-        id: SessionId,
-        record: &SessionRecord,
-        reason: EndReason,
-        now: StoreTime,
-    ) -> Result<bool, Fault> {
-        let live = self.live_touch(id.as_str(), now)?.is_some() && now < record.deadline;
-        self.touches.remove(id.as_str())?;
-        self.unindex(id, record)?;
-        let noted = match self.ends.get(id.as_str())? {
-            Some(end) => Some(end_of(end.value())?),
-            None => None,
-        };
-        // An end that is written down for later comes now, and was counted then.
-        let end = End::now(noted.map_or(reason, |end| end.reason));
-        if live {
-            self.ends.insert(id.as_str(), end.encode().as_str())?;
+    /// Ends a session by any of its tokens. Answers whether it was live.
+    pub(super) fn end(&mut self, id: SessionId, reason: EndReason, now: StoreTime) -> Result<bool, Fault> {
+        let mut tokens = vec![id];
+        let mut head = id;
+        while tokens.len() < LONGEST_LINE
+            && let Some(on) = self.ended(head)?.and_then(|(end, _)| end.goes_on)
+        {
+            head = on.next;
+            tokens.push(head);
         }
-        Ok(live && noted.is_none())
+        let Some(record) = self.record(head)? else { return Ok(false) };
+        // What time has ended is nobody's to end.
+        if self.live_touch(head.as_str(), now)?.is_none() || now >= record.deadline {
+            return Ok(false);
+        }
+        let first = record.decided_by(head);
+        let is_over = self.ended(first)?.is_some_and(|(end, _)| end.is_of_the_line());
+        if !is_over {
+            self.write_end(first, End::now(reason), kept_after(record.deadline))?;
+        }
+        tokens.extend(record.line.as_ref().map(|line| line.before));
+        for token in &tokens {
+            self.sessions.remove(token.as_str())?;
+            self.touches.remove(token.as_str())?;
+            // That it is known why, whichever is shown.
+            if *token != first {
+                self.write_end(*token, End::now(reason), kept_after(record.deadline))?;
+            }
+        }
+        self.unindex(head, &record)?;
+        Ok(!is_over)
     }
 
     /// The record goes, so that the reason alone is found.
@@ -441,19 +498,33 @@ impl<'txn> Tables<'txn> {
         let touched = self.touches.remove(id.as_str())?.is_some();
         let found = self.sessions.remove(id.as_str())?.is_some() || touched;
         if found {
-            self.ends.insert(id.as_str(), reason.as_str())?;
-            // It may have had no moment at which to be forgotten.
-            self.expiry.insert((now.after(REASON_KEPT).as_micros(), id.as_str()), ())?;
+            self.write_end(id, End::now(reason), kept_after(now))?;
         }
         Ok(found)
     }
 
-    pub(super) fn note_end(&mut self, id: SessionId, reason: EndReason) -> Result<bool, Fault> {
-        if self.sessions.get(id.as_str())?.is_none() || self.ends.get(id.as_str())?.is_some() {
-            return Ok(false);
+    /// Takes back a session that nobody has, if it came to be.
+    pub(super) fn take_back(&mut self, id: SessionId) -> Result<(), Fault> {
+        if let Some(record) = self.record(id)? {
+            self.sessions.remove(id.as_str())?;
+            self.touches.remove(id.as_str())?;
+            self.unindex(id, &record)?;
         }
-        self.ends.insert(id.as_str(), reason.as_str())?;
+        Ok(())
+    }
+
+    pub(super) fn note_end(&mut self, id: SessionId, reason: EndReason, now: StoreTime) -> Result<bool, Fault> {
+        let Some(record) = self.record(id)?.filter(|_| matches!(self.ended(id), Ok(None))) else { return Ok(false) };
+        // Of an end by disuse for an hour, of any other for as long as it would have lived, and an hour.
+        let until = if reason == EndReason::IdleTimeout { now } else { record.deadline };
+        self.write_end(id, End::now(reason), kept_after(until))?;
         Ok(true)
+    }
+
+    fn write_end(&mut self, id: SessionId, end: End, until: u64) -> Result<(), redb::Error> {
+        self.ends.insert(id.as_str(), (end.encode().as_str(), until))?;
+        self.expiry.insert((until, id.as_str()), ())?;
+        Ok(())
     }
 
     /// Raises a generation. Answers what that has ended.
@@ -477,12 +548,11 @@ impl<'txn> Tables<'txn> {
         Ok(Outdated::OfUser { standing, tenant: self.standing(tenant)?.generation })
     }
 
-    /// The generation of the session that is to stay, if it is the user's.
+    /// The generation of the session that is to stay, if it is the user's. Of one that has just been replaced it is the
+    /// one that goes on.
     fn exemption(&self, tenant: &TenantId, user: &UserId, keep: SessionId) -> Result<Option<Exemption>, Fault> {
-        let record = match self.sessions.get(keep.as_str())? {
-            Some(bytes) => codec::decode(bytes.value()).map_err(garbled)?,
-            None => return Ok(None),
-        };
+        let keep = self.ended(keep)?.and_then(|(end, _)| end.goes_on).map_or(keep, |on| on.next);
+        let Some(record) = self.record(keep)? else { return Ok(None) };
         let theirs = record.principal.tenant == *tenant && record.principal.user == *user;
         Ok(theirs.then_some(Exemption { session: keep, generation: record.generations.user }))
     }
@@ -532,13 +602,14 @@ impl<'txn> Tables<'txn> {
             // One that cannot be read is not live for anybody.
             let (Ok(record), Some(id)) = (record, SessionId::parse(id.as_bytes())) else { continue };
             if walk.outdated.covers(id, &record) {
-                ended += u64::from(self.end(id, &record, walk.reason, now)?);
+                ended += u64::from(self.end(id, walk.reason, now)?);
+                self.unindex(id, &record)?;
             }
         }
         Ok((ended, places.last().filter(|_| places.len() == most).cloned()))
     }
 
-    /// Forgets up to `most` sessions whose reason need no longer be known. Answers how many it looked at.
+    /// Looks at up to `most` sessions that may be forgotten. Answers at how many it looked.
     pub(super) fn sweep(&mut self, most: usize, now: StoreTime) -> Result<usize, redb::Error> {
         let mut due = Vec::new();
         for entry in self.expiry.range(..(now.as_micros(), ""))?.take(most) {
@@ -548,17 +619,29 @@ impl<'txn> Tables<'txn> {
         }
         for (at, id) in &due {
             self.expiry.remove((*at, id.as_str()))?;
-            self.forget(id)?;
+            self.forget(id, now)?;
         }
         Ok(due.len())
     }
 
-    fn forget(&mut self, id: &str) -> Result<(), redb::Error> {
-        let record = self.sessions.remove(id)?.map(|bytes| codec::decode(bytes.value()));
-        self.touches.remove(id)?;
-        self.ends.remove(id)?;
-        if let (Some(Ok(record)), Some(id)) = (record, SessionId::parse(id.as_bytes())) {
-            self.unindex(id, &record)?;
+    /// Forgets a session that need no longer be known. One that was used since is looked at again later.
+    fn forget(&mut self, id: &str, now: StoreTime) -> Result<(), redb::Error> {
+        let end_is_kept = self.ends.get(id)?.is_some_and(|kept| now.as_micros() < kept.value().1);
+        let touched = self.touches.get(id)?.map(|at| kept_after(StoreTime::from_micros(at.value())));
+        match touched {
+            Some(until) if now.as_micros() < until => {
+                self.expiry.insert((until, id), ())?;
+            }
+            _ => {
+                let record = self.sessions.remove(id)?.map(|bytes| codec::decode(bytes.value()));
+                self.touches.remove(id)?;
+                if let (Some(Ok(record)), Some(id)) = (record, SessionId::parse(id.as_bytes())) {
+                    self.unindex(id, &record)?;
+                }
+            }
+        }
+        if !end_is_kept {
+            self.ends.remove(id)?;
         }
         Ok(())
     }
@@ -576,22 +659,9 @@ impl<'txn> Tables<'txn> {
         let deadline = self.touches.get(id)?.map(|at| StoreTime::from_micros(at.value()));
         Ok(deadline.filter(|deadline| now < *deadline))
     }
-
-    fn standing(&self, tenant: &TenantId) -> Result<TenantStanding, Fault> {
-        match self.tenants.get(tenant.as_str())? {
-            Some(text) => standing_of(text.value()),
-            None => Ok(TenantStanding::default()),
-        }
-    }
-
-    fn user_standing(&self, tenant: &TenantId, user: &UserId) -> Result<UserStanding, Fault> {
-        self.users
-            .get((tenant.as_str(), user.as_str()))?
-            .map_or(Ok(UserStanding::default()), |text| user_of(text.value()))
-    }
 }
 
-/// Until when record and reason are kept, in microseconds.
-fn kept_until(record: &SessionRecord) -> u64 {
-    record.deadline.after(REASON_KEPT).as_micros()
+/// Until when (µs) it is known of a session, or of its end, that it would have been over then.
+fn kept_after(over: StoreTime) -> u64 {
+    over.after(REASON_KEPT).as_micros()
 }

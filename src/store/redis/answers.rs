@@ -2,9 +2,10 @@
 
 use redis::Value;
 
-use super::super::codec;
+use super::super::{REASON_KEPT, codec};
 use super::fault::{Fault, number, text, unexpected};
-use crate::session::{End, SessionId, SessionRecord, StoreTime, TenantId, TenantNote, TenantStanding, UserStanding};
+use super::unfinished::NEVER;
+use crate::session::{End, SessionRecord, StoreTime, TenantId, TenantNote, TenantStanding, UserStanding};
 
 pub(super) fn exactly<const N: usize>(values: Vec<Value>) -> Result<[Value; N], Fault> {
     values.try_into().map_err(|_| Fault::garbled("not one answer for each command"))
@@ -24,15 +25,21 @@ pub(super) fn time(value: Value) -> Result<StoreTime, Fault> {
         .ok_or_else(wrong)
 }
 
-/// The answer of `PEXPIRETIME`: a time in milliseconds, or -2 where there is no key. A touch key that never expires
-/// (-1) was never written.
+/// The answer of `PEXPIRETIME` of a record: a time in milliseconds, which is an hour after the touch deadline, or -2 where
+/// there is no key. A record that never expires (-1) was never written.
 pub(super) fn touch_deadline(value: &Value) -> Result<Option<StoreTime>, Fault> {
     match number(value)? {
         -2 => Ok(None),
         millis => u64::try_from(millis)
-            .map(|millis| Some(StoreTime::from_millis(millis)))
-            .map_err(|_| Fault::Unreadable(String::from("a touch key without an end"))),
+            .map(|millis| Some(StoreTime::from_millis(millis).before(REASON_KEPT)))
+            .map_err(|_| Fault::Unreadable(String::from("a record without an end"))),
     }
+}
+
+/// A number of microseconds, or milliseconds, as a script gives it.
+pub(super) fn micros(value: Value) -> Result<StoreTime, Fault> {
+    let number = text(value)?.and_then(|text| decimal(&text));
+    number.map(StoreTime::from_micros).ok_or_else(|| Fault::garbled("not a time where one should be"))
 }
 
 pub(super) fn tenant_standing(value: Value) -> Result<TenantStanding, Fault> {
@@ -51,33 +58,22 @@ fn decimal(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
 }
 
-/// The answer of `ZSCAN`: the next cursor, and entries with their scores. What is no session id is not ours.
-pub(super) fn scanned(value: Value) -> Result<(Vec<u8>, Vec<SessionId>), Fault> {
-    let Value::Array(parts) = value else { return Err(unexpected("a page of an index", &value)) };
-    let [cursor, entries] = exactly(parts)?;
-    let cursor = text(cursor)?.ok_or_else(|| Fault::garbled("a page of an index has no cursor"))?;
-    let Value::Array(entries) = entries else { return Err(unexpected("entries of an index", &entries)) };
-    let mut ids = Vec::with_capacity(entries.len() / 2);
-    for entry in entries.into_iter().step_by(2) {
-        ids.extend(text(entry)?.as_deref().and_then(SessionId::parse));
-    }
-    Ok((cursor, ids))
-}
-
-/// A text that is kept of a session. A key of another type was not written by any gateway.
+/// A text that is kept of a session, unless it says that there never was one. A key of another type was not written by any
+/// gateway.
 fn kept(value: Value) -> Result<Option<Vec<u8>>, Fault> {
-    text(value).map_err(|fault| match fault {
+    let kept = text(value).map_err(|fault| match fault {
         Fault::Refused { code, text } if code == "WRONGTYPE" => Fault::Unreadable(text),
         fault => fault,
-    })
+    });
+    Ok(kept?.filter(|bytes| bytes != NEVER.as_bytes()))
 }
 
-/// A record as it was stored; `None` where there is none.
+/// A record as it was stored; `None` where there is none, or never will be.
 pub(super) fn record(value: Value) -> Result<Option<SessionRecord>, Fault> {
     kept(value)?.map(|bytes| codec::decode(&bytes)).transpose().map_err(|error| Fault::Unreadable(error.to_string()))
 }
 
-/// The end of a session, where one was written down.
+/// The end of a session, or of its token alone, where one was written down. One that never came to be has none.
 pub(super) fn end(value: Value) -> Result<Option<End>, Fault> {
     let unknown = || Fault::Unreadable(String::from("an unknown reason of an end"));
     kept(value)?.map(|end| End::decode(&end).ok_or_else(unknown)).transpose()
@@ -87,20 +83,6 @@ pub(super) fn end(value: Value) -> Result<Option<End>, Fault> {
 pub(super) fn note(value: Value) -> Result<Option<TenantNote>, Fault> {
     let unreadable = || Fault::garbled("the note of a tenant's change cannot be read");
     text(value)?.map(|text| TenantNote::decode(&text).ok_or_else(unreadable)).transpose()
-}
-
-/// Members with their scores, as `ZRANGE … WITHSCORES` gives them in a script.
-pub(super) fn entries(value: Value) -> Result<Vec<(u64, SessionId)>, Fault> {
-    let Value::Array(values) = value else { return Err(unexpected("entries of an index", &value)) };
-    let mut entries = Vec::with_capacity(values.len() / 2);
-    let mut values = values.into_iter();
-    while let (Some(member), Some(score)) = (values.next(), values.next()) {
-        let id = text(member)?.as_deref().and_then(SessionId::parse);
-        let score = text(score)?.as_deref().and_then(decimal);
-        let both = id.zip(score).ok_or_else(|| Fault::garbled("an index has an entry that was never written"))?;
-        entries.push((both.1, both.0));
-    }
-    Ok(entries)
 }
 
 /// The tenants of a list of them. What is no tenant is not ours.

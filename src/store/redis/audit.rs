@@ -9,8 +9,9 @@ use redis::Value;
 
 use super::super::StoreResult;
 use super::super::audit::{Anchor, Anchored, AuditAnchors, AuditStream, SharedLine, StreamEntry, StreamPosition};
-use super::connection::{CALL_TIMEOUT, Lane, Lanes};
+use super::connection::CALL_TIMEOUT;
 use super::fault::{Fault, text, unexpected};
+use super::lane::{Lane, Lanes};
 use super::{RedisStore, eval, exactly, one_number};
 
 /// About how many events the stream holds.

@@ -10,18 +10,20 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Pipeline, PushInfo, PushKind, Value};
+use redis::{AsyncConnectionConfig, PushInfo, PushKind};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::super::observe::{Outcome, SharedObserver};
 use super::super::{StoreResult, Unavailable};
 use super::answers::{exactly, time};
-use super::fault::{Fault, answers, text};
+use super::fault::{Fault, text};
 use super::fitness;
+use super::index::Splits;
 use super::keys::Keys;
+use super::lane::{Lane, Lanes};
 use super::settings::RedisSettings;
+use super::unfinished::Unfinished;
 use super::{eval, late, order, replay, scripts};
 use crate::entropy::spread;
 use crate::store::journal::Journal;
@@ -40,55 +42,6 @@ const BEATS_TO_A_RECONCILING: u32 = 64;
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LAST_BACKOFF: Duration = Duration::from_secs(1);
 
-/// Connections to the server: a slow creation or ending must not hold up the reads behind it, nor the walk over many
-/// sessions either of them.
-pub(super) struct Lanes {
-    /// Counts the connections of this process.
-    pub(super) epoch: u64,
-    /// For reads and touches.
-    pub(super) quick: Lane,
-    /// For what makes and ends sessions.
-    pub(super) careful: Lane,
-    /// For walks over many sessions.
-    pub(super) bulk: Lane,
-    /// What the server called itself when they were made.
-    identity: Option<String>,
-    /// Since when it has had its data.
-    birth: Vec<u8>,
-}
-
-impl Lanes {
-    /// Whether what was read just before the birth was read from the data that the journal was applied to. One that was
-    /// emptied since has forgotten who is shut out.
-    pub(super) fn is_same_data(&self, birth: Value) -> Result<(), Fault> {
-        if text(birth)?.as_ref() == Some(&self.birth) { Ok(()) } else { Err(Fault::OtherData) }
-    }
-
-    /// Which server it is, with which data; `None` where it does not say.
-    fn server(&self) -> Option<String> {
-        let identity = self.identity.as_ref()?;
-        Some(format!("{identity} {}", String::from_utf8_lossy(&self.birth)))
-    }
-}
-
-/// One connection, shared by all callers.
-#[derive(Clone)]
-pub(super) struct Lane(MultiplexedConnection);
-
-impl Lane {
-    /// Sends all commands and takes all answers; the first error of any is the error of all.
-    pub(super) async fn ask(&self, pipeline: &Pipeline) -> Result<Vec<Value>, Fault> {
-        let mut connection = self.0.clone();
-        let value = pipeline.query_async::<Value>(&mut connection).await?;
-        answers(value, pipeline.len())
-    }
-
-    /// Sends all commands; a command's own error is its answer.
-    pub(super) async fn ask_each(&self, pipeline: &mut Pipeline) -> Result<Vec<Value>, Fault> {
-        self.ask(pipeline.ignore_errors()).await
-    }
-}
-
 enum State {
     Up(Arc<Lanes>),
     Down(Arc<str>),
@@ -98,6 +51,8 @@ enum State {
 pub(super) struct Link {
     settings: RedisSettings,
     keys: Keys,
+    splits: Splits,
+    unfinished: Unfinished,
     observer: SharedObserver,
     state: ArcSwap<State>,
     /// Held while the state changes, so that each change is made and logged once.
@@ -113,6 +68,8 @@ impl Link {
     pub(super) fn new(settings: RedisSettings, observer: SharedObserver) -> Self {
         Self {
             keys: Keys::under(&settings.prefix),
+            splits: Splits::default(),
+            unfinished: Unfinished::default(),
             settings,
             observer,
             state: ArcSwap::from_pointee(State::Down(Arc::from("not connected yet"))),
@@ -152,6 +109,16 @@ impl Link {
 
     pub(super) const fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// Which nodes of the tenants' indexes are known to be split.
+    pub(super) const fn splits(&self) -> &Splits {
+        &self.splits
+    }
+
+    /// The sessions that are being made, and those that must not live.
+    pub(super) const fn unfinished(&self) -> &Unfinished {
+        &self.unfinished
     }
 
     pub(super) const fn journal(&self) -> Option<&Arc<Journal>> {
@@ -254,8 +221,9 @@ impl Link {
         }
     }
 
-    /// Applies the journal, where the server may not have all of it.
+    /// Applies the journal, where the server may not have all of it, and takes back what must not live.
     async fn replay(&self, lanes: &Lanes) -> Result<(), Fault> {
+        self.unfinished.bury(self, lanes).await?;
         let Some(journal) = self.journal() else { return Ok(()) };
         replay::replay(&lanes.careful, &self.keys, journal, lanes.server().as_deref()).await
     }
@@ -272,6 +240,11 @@ impl Link {
 
     /// Carries out what failed since, although the connection held.
     async fn carry_out(&self, lanes: &Lanes) {
+        match self.unfinished.bury(self, lanes).await {
+            Ok(()) => {}
+            Err(fault) if fault.breaks_connection() => return self.lost(lanes.epoch, &fault),
+            Err(fault) => self.troubles.noticed("bury", lanes.epoch, &fault),
+        }
         let Some(journal) = self.journal().filter(|journal| journal.has_failed()) else { return };
         match late::carry_out(&lanes.bulk, &self.keys, journal).await {
             Ok(()) => self.troubles.over("late"),
@@ -370,7 +343,7 @@ impl Link {
                 Ok::<(), redis::aio::SendError>(())
             });
         let connection = self.settings.client.get_multiplexed_async_connection_with_config(&config).await;
-        connection.map(Lane).map_err(|error| Fault::while_connecting(&error))
+        connection.map(Lane::over).map_err(|error| Fault::while_connecting(&error))
     }
 
     /// The connection of that epoch is of no more use. A later one is left alone.

@@ -4,8 +4,8 @@
 
 use redis::Value;
 
-use super::connection::Lane;
 use super::fault::Fault;
+use super::lane::Lane;
 use super::scripts::MISSING_RIGHTS;
 
 /// The oldest Redis that knows all that the store uses (`PEXPIREAT … GT`, `PEXPIRETIME`, scripts with flags).

@@ -1,18 +1,18 @@
 //! The names of the keys. Fixed: gateways of several versions share one Redis.
 //!
-//! The braces are literal. They make one session's keys share a slot of a cluster, where one script may then touch
-//! them all.
+//! The braces are literal. They make one session's keys share a slot of a cluster, and one tenant's.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
+use super::entry::UserHash;
 use crate::session::{SessionId, TenantId, UserId};
 
 /// What a changed key says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Changed {
-    /// This session's record or end changed.
+    /// This session's record changed, or it ended.
     Session(SessionId),
     /// The standing of a user or tenant changed: the one under the key.
     Standing,
@@ -34,24 +34,24 @@ impl Keys {
         self.of_session("s", id)
     }
 
-    /// The session's touch key, which exists until the touch deadline.
-    pub(super) fn touch(&self, id: &SessionId) -> String {
-        self.of_session("t", id)
-    }
-
-    /// Why the session ended.
+    /// Why the session ended, or its token alone.
     pub(super) fn ended(&self, id: &SessionId) -> String {
         self.of_session("e", id)
     }
 
+    /// News that the session's record changed.
+    pub(super) fn changed_record(&self, id: &SessionId) -> String {
+        self.of_session("c", id)
+    }
+
     /// The tenant's generation and status.
     pub(super) fn tenant(&self, tenant: &TenantId) -> String {
-        self.of_hash("n", &[tenant.as_str()])
+        self.of_tenant("n", tenant)
     }
 
     /// When and why the tenant's status was last changed.
     pub(super) fn tenant_note(&self, tenant: &TenantId) -> String {
-        self.of_hash("nn", &[tenant.as_str()])
+        self.of_tenant("nn", tenant)
     }
 
     /// The known tenants, by the latest absolute deadline of their sessions.
@@ -66,17 +66,18 @@ impl Keys {
 
     /// The user's generation, and which session is exempt from it.
     pub(super) fn user(&self, tenant: &TenantId, user: &UserId) -> String {
-        self.of_hash("u", &[tenant.as_str(), user.as_str()])
+        format!("{}:{}", self.of_tenant("u", tenant), hash(user.as_str()))
     }
 
-    /// The sessions of a user, by absolute deadline.
-    pub(super) fn user_index(&self, tenant: &TenantId, user: &UserId) -> String {
-        self.of_hash("ui", &[tenant.as_str(), user.as_str()])
+    /// The tenant's index; below it, its parts.
+    pub(super) fn index(&self, tenant: &TenantId) -> String {
+        format!("{}:", self.of_tenant("b", tenant))
     }
 
-    /// The sessions of a tenant, by absolute deadline.
-    pub(super) fn tenant_index(&self, tenant: &TenantId) -> String {
-        self.of_hash("ti", &[tenant.as_str()])
+    /// What stands for a user in the index.
+    #[expect(clippy::unused_self, reason = "names are made here")]
+    pub(super) fn user_hash(&self, user: &UserId) -> UserHash {
+        digest(user.as_str()).first_chunk().copied().unwrap_or_default()
     }
 
     /// The audit events of all gateways.
@@ -99,17 +100,17 @@ impl Keys {
         format!("{}w:{{{instance}}}", self.prefix)
     }
 
-    /// What the keys begin with that a change of a session, a user or a tenant writes. Not the touch keys: what is
-    /// touched invalidates nothing.
+    /// What the keys begin with that a change of a session, a user or a tenant writes. Not the records: what is made, or
+    /// touched, or goes by time invalidates nothing.
     pub(super) fn tracked(&self) -> [String; 4] {
-        ["s:", "e:", "u:", "n:"].map(|kind| format!("{}{kind}", self.prefix))
+        ["c:", "e:", "n:", "u:"].map(|kind| format!("{}{kind}", self.prefix))
     }
 
     /// What changed when a tracked key did.
     pub(super) fn changed(&self, key: &[u8]) -> Option<Changed> {
         let kind = key.strip_prefix(self.prefix.as_bytes())?;
         match kind {
-            [b's' | b'e', b':', b'{', id @ .., b'}'] => SessionId::parse(id).map(Changed::Session),
+            [b'c' | b'e', b':', b'{', id @ .., b'}'] => SessionId::parse(id).map(Changed::Session),
             [b'u' | b'n', b':', ..] => Some(Changed::Standing),
             _ => None,
         }
@@ -134,21 +135,18 @@ impl Keys {
         format!("{}{kind}:{{{id}}}", self.prefix)
     }
 
-    fn of_hash(&self, kind: &str, parts: &[&str]) -> String {
-        format!("{}{kind}:{{{}}}", self.prefix, hash(parts))
+    fn of_tenant(&self, kind: &str, tenant: &TenantId) -> String {
+        format!("{}{kind}:{{{}}}", self.prefix, hash(tenant.as_str()))
     }
 }
 
-/// 22 characters for any texts. Each part is preceded by its length, so that `("a", "bc")` is not `("ab", "c")`; ids
-/// may hold `:` and `}`, which a key could not.
-fn hash(parts: &[&str]) -> String {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
-        hasher.update(length.to_be_bytes());
-        hasher.update(part.as_bytes());
-    }
-    URL_SAFE_NO_PAD.encode(&hasher.finalize()[..16])
+/// 22 characters for any text: ids may hold `:` and `}`, which a key could not.
+fn hash(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(&digest(text)[..16])
+}
+
+fn digest(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
 }
 
 #[cfg(test)]
@@ -162,22 +160,22 @@ mod tests {
         let tenant = TenantId::parse("acme").expect("visible ASCII");
         let user = UserId::parse("7").expect("visible ASCII");
         assert_eq!(keys.record(&id), "sg:s:{AAAAAAAAAAAAAAAAAAAAAA}");
-        assert_eq!(keys.touch(&id), "sg:t:{AAAAAAAAAAAAAAAAAAAAAA}");
         assert_eq!(keys.ended(&id), "sg:e:{AAAAAAAAAAAAAAAAAAAAAA}");
+        assert_eq!(keys.changed_record(&id), "sg:c:{AAAAAAAAAAAAAAAAAAAAAA}");
         assert_eq!(keys.audit_stream(), "sg:as:{audit}");
         assert_eq!(keys.audit_shared(), "sg:al:{audit}");
         assert_eq!(keys.audit_anchors(), "sg:aa:{audit}");
         assert_eq!(keys.birth(), "sg:birth");
         assert_eq!(keys.order(), "sg:order");
-        // printf '\0\0\0\0\0\0\0\4acme' | sha256sum, first 16 bytes, base64url
-        assert_eq!(keys.tenant(&tenant), "sg:n:{YRmD80QgI901qV1yr4V8DA}");
-        assert_eq!(keys.tenant_note(&tenant), "sg:nn:{YRmD80QgI901qV1yr4V8DA}");
+        // printf acme | sha256sum, first 16 bytes, base64url
+        assert_eq!(keys.tenant(&tenant), "sg:n:{giszrYfBSKCiClunzV68qg}");
+        assert_eq!(keys.tenant_note(&tenant), "sg:nn:{giszrYfBSKCiClunzV68qg}");
         assert_eq!(keys.known_tenants(), "sg:tn:{tenants}");
         assert_eq!(keys.names_of_tenants(), "sg:tl:{tenants}");
-        assert_eq!(keys.tenant_index(&tenant), "sg:ti:{YRmD80QgI901qV1yr4V8DA}");
-        // printf '\0\0\0\0\0\0\0\4acme\0\0\0\0\0\0\0\0017' | sha256sum, first 16 bytes, base64url
-        assert_eq!(keys.user(&tenant, &user), "sg:u:{lH-Rxdonbulduzhyp_Q9AQ}");
-        assert_eq!(keys.user_index(&tenant, &user), "sg:ui:{lH-Rxdonbulduzhyp_Q9AQ}");
+        assert_eq!(keys.index(&tenant), "sg:b:{giszrYfBSKCiClunzV68qg}:");
+        // printf 7 | sha256sum, first 16 bytes, base64url; the first 8 of them
+        assert_eq!(keys.user(&tenant, &user), "sg:u:{giszrYfBSKCiClunzV68qg}:eQJpm-Qsio5G-7tFAXJlFw");
+        assert_eq!(keys.user_hash(&user), [121, 2, 105, 155, 228, 44, 138, 142]);
     }
 
     #[test]
@@ -187,20 +185,20 @@ mod tests {
         let tenant = TenantId::parse("acme").expect("visible ASCII");
         let user = UserId::parse("7").expect("visible ASCII");
         for (key, changed) in [
-            (keys.record(&id), Some(Changed::Session(id))),
+            (keys.changed_record(&id), Some(Changed::Session(id))),
             (keys.ended(&id), Some(Changed::Session(id))),
             (keys.user(&tenant, &user), Some(Changed::Standing)),
             (keys.tenant(&tenant), Some(Changed::Standing)),
-            (keys.touch(&id), None),
-            (keys.user_index(&tenant, &user), None),
+            (keys.record(&id), None),
+            (keys.index(&tenant), None),
             (keys.tenant_note(&tenant), None),
             (keys.heartbeat("x"), None),
-            (String::from("s:{AAAAAAAAAAAAAAAAAAAAAA}"), None),
-            (String::from("sg:s:{short}"), None),
+            (String::from("e:{AAAAAAAAAAAAAAAAAAAAAA}"), None),
+            (String::from("sg:e:{short}"), None),
         ] {
             assert_eq!(keys.changed(key.as_bytes()), changed, "{key}");
             let tracked = keys.tracked().iter().any(|prefix| key.starts_with(prefix));
-            assert!(changed.is_none() || tracked, "{key}");
+            assert_eq!(changed.is_some(), tracked && !key.contains("short"), "{key}");
         }
         // Its push comes after those of the same moment: the server sends them in this order.
         assert!(keys.tracked().iter().all(|prefix| **prefix < *keys.heartbeat("x")));

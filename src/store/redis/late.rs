@@ -11,13 +11,13 @@ use redis::Value;
 
 use super::super::journal::{Entry, Journal, Late, Record};
 use super::super::walk::{Outdated, Tally};
-use super::answers::{exactly, tenant_standing, time};
-use super::connection::Lane;
+use super::answers::{exactly, tenant_standing, time, touch_deadline};
 use super::fault::{Fault, number, text, unexpected};
 use super::keys::Keys;
 use super::known::know;
-use super::revoke::Walk;
-use super::{eval, order, replay, scripts};
+use super::lane::Lane;
+use super::walk::{self, Walk};
+use super::{end, eval, order, scripts};
 use crate::session::{EndReason, SessionId, StoreTime, TenantId, TenantStatus, UserId};
 
 /// Entries taken in one step.
@@ -103,9 +103,19 @@ async fn carry_out_one(lane: &Lane, keys: &Keys, record: &Record) -> Result<Opti
 }
 
 async fn end_one(lane: &Lane, keys: &Keys, id: &SessionId, reason: &str, deadline: u64) -> Result<Arrived, Fault> {
+    let mut look = redis::pipe();
+    look.cmd("TIME").cmd("PEXPIRETIME").arg(keys.record(id)).cmd("GET").arg(keys.ended(id));
+    let [now, touch, ended] = exactly(lane.ask(&look).await?)?;
+    let now = time(now)?;
+    // One that was rotated goes on under another id.
+    let goes_on = super::answers::end(ended)?.is_some_and(|end| !end.is_of_the_line());
+    let is_live = goes_on || touch_deadline(&touch)?.is_some_and(|deadline| now < deadline);
+    if !is_live || now >= StoreTime::from_micros(deadline) {
+        return Ok(Arrived { already: true, ..Arrived::default() });
+    }
     let mut pipeline = redis::pipe();
-    pipeline.add_command(replay::end(keys, id, reason, deadline));
-    let [ended] = exactly(lane.ask(&pipeline).await?)?;
+    pipeline.add_command(end::written(keys, id, reason, deadline)).cmd("UNLINK").arg(keys.record(id));
+    let [ended, _] = exactly(lane.ask(&pipeline).await?)?;
     let ended = number(&ended)? == 1;
     Ok(Arrived { ended: u64::from(ended), already: !ended, ..Arrived::default() })
 }
@@ -118,9 +128,11 @@ async fn end_many(
     floor: StoreTime,
     reason: EndReason,
 ) -> Result<Arrived, Fault> {
-    let (standing, index, keep) = match whose {
-        Whose::User(tenant, user, keep) => (keys.user(tenant, user), keys.user_index(tenant, user), *keep),
-        Whose::Tenant(tenant) => (keys.tenant(tenant), keys.tenant_index(tenant), None),
+    let (standing, walked, keep) = match whose {
+        Whose::User(tenant, user, keep) => {
+            (keys.user(tenant, user), walk::Whose { tenant: tenant.clone(), user: Some(user.clone()) }, *keep)
+        }
+        Whose::Tenant(tenant) => (keys.tenant(tenant), walk::Whose { tenant: tenant.clone(), user: None }, None),
     };
     let mut look = redis::pipe();
     look.cmd("TIME");
@@ -136,7 +148,7 @@ async fn end_many(
     }
     let tally = Tally::default();
     let outdated = Outdated::MadeUntil { call, keep };
-    let left = Walk::new(keys.clone(), index, outdated, reason, tally.clone()).run_on(lane).await?;
+    let left = Walk::new(keys.clone(), walked, outdated, reason, tally.clone()).run_on(lane).await?;
     let ended = tally.so_far();
     if left {
         return Ok(Arrived { ended, ..Arrived::default() });
@@ -189,7 +201,8 @@ async fn change(
     let tally = Tally::default();
     if status != TenantStatus::Active {
         let outdated = Outdated::OfTenant(standing.generation);
-        Walk::new(keys.clone(), keys.tenant_index(&tenant), outdated, reason, tally.clone()).run_on(lane).await?;
+        let whose = walk::Whose { tenant, user: None };
+        Walk::new(keys.clone(), whose, outdated, reason, tally.clone()).run_on(lane).await?;
     }
     let (ended, already) = (tally.so_far(), changed == 2);
     Ok(Arrived { standing: Some(standing.encode()), ended, already, status: Some(status), nothing: false })

@@ -1,22 +1,17 @@
 //! Listings: sessions and tenants for operators, in steps that never block the server.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use redis::Value;
 
 use super::super::listing::{Cursor, Page, SessionView, SessionsOf, TenantView};
 use super::super::walk::STEP;
-use super::answers::{
-    end, entries, exactly, note, record, tenant_standing, tenants, time, touch_deadline, user_standing,
-};
-use super::connection::{Lane, Lanes};
+use super::RedisStore;
+use super::answers::{exactly, note, tenant_standing, tenants, time};
+use super::entry::Entry;
 use super::fault::Fault;
-use super::{RedisStore, eval, scripts};
-use crate::session::{
-    Observation, Principal, SessionId, SessionRecord, Standing, TenantId, TenantStanding, TenantStatus, UserStanding,
-    judge,
-};
+use super::index::{Found, Index, Node, Nodes, Splits};
+use super::lane::{Lane, Lanes};
+use super::read::{around, ask_around, observe, observed};
+use crate::session::{SessionId, Standing, TenantId, TenantStatus};
 
 /// Entries of indexes that are looked at for one page of sessions. Most are live, unless many timed out or a
 /// revocation was interrupted.
@@ -50,7 +45,11 @@ impl RedisStore {
             let mut live = self.live_among(lane, &ids).await?.into_iter().peekable();
             for (order, id) in entries {
                 place = Cursor { order, id: Some(id), ..place };
-                items.extend(live.next_if(|view| view.id == id));
+                let theirs = |view: &SessionView| match of {
+                    SessionsOf::User { user, .. } => view.record.principal.user == *user,
+                    SessionsOf::All | SessionsOf::Tenant(_) => true,
+                };
+                items.extend(live.next_if(|view| view.id == id).filter(theirs));
                 if items.len() >= limit {
                     return Ok(Page { items, next: Some(place) });
                 }
@@ -71,6 +70,7 @@ impl RedisStore {
         })
     }
 
+    /// The first entries after a place, in the order of the users' hashes.
     async fn entries_after(
         &self,
         lane: &Lane,
@@ -78,16 +78,36 @@ impl RedisStore {
         place: &Cursor,
         most: usize,
     ) -> Result<Vec<(u64, SessionId)>, Fault> {
-        let index = match of {
-            SessionsOf::User { tenant, user } => self.keys().user_index(tenant, user),
-            SessionsOf::All | SessionsOf::Tenant(_) => self.keys().tenant_index(&place.tenant),
+        let keys = self.keys();
+        let user = match of {
+            SessionsOf::User { user, .. } => Some(keys.user_hash(user)),
+            SessionsOf::All | SessionsOf::Tenant(_) => None,
         };
-        let mut page = eval(scripts::PAGE, &[index]);
-        page.arg(place.order).arg(place.id.as_ref().map_or("", SessionId::as_str)).arg(most);
-        let mut pipeline = redis::pipe();
-        pipeline.add_command(page);
-        let [page] = exactly(lane.ask(&pipeline).await?)?;
-        entries(page)
+        let (tenant, splits) = (&place.tenant, &Splits::default());
+        let node = match user {
+            Some(user) => Index { keys, splits, tenant, epoch: 0 }.find(lane, user).await?,
+            None => Node::root(keys, tenant),
+        };
+        let mut nodes = Nodes::below(node, place.order);
+        let mut found = Vec::new();
+        while let Some(Found { entries, ends_node, .. }) = nodes.step(lane).await? {
+            let of_user = entries.iter().filter(|entry| user.is_none_or(|user| entry.user == user));
+            let after = place.id.as_ref().map(|id| (place.order, *id));
+            found.extend(of_user.map(Entry::place).filter(|place| after.is_none_or(|after| *place > after)));
+            if ends_node && found.len() >= most {
+                break;
+            }
+            // Of a node with very many entries only the first are wanted.
+            if found.len() > 4 * most.max(STEP) {
+                found.sort_unstable();
+                found.truncate(most);
+            }
+        }
+        found.sort_unstable();
+        // A scan may show one twice.
+        found.dedup();
+        found.truncate(most);
+        Ok(found)
     }
 
     async fn tenants_after(&self, lane: &Lane, after: Option<&TenantId>, most: usize) -> Result<Vec<TenantId>, Fault> {
@@ -103,54 +123,31 @@ impl RedisStore {
     async fn live_among(&self, lane: &Lane, ids: &[SessionId]) -> Result<Vec<SessionView>, Fault> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("TIME");
-        for id in ids {
-            pipeline.cmd("GET").arg(self.keys().record(id));
-            pipeline.cmd("PEXPIRETIME").arg(self.keys().touch(id));
-            pipeline.cmd("GET").arg(self.keys().ended(id));
-        }
+        ids.iter().for_each(|id| observe(&mut pipeline, self.keys(), id));
         let mut answers = lane.ask_each(&mut pipeline).await?.into_iter();
-        let mut answer = || answers.next().unwrap_or(Value::Nil);
-        let now = time(answer())?;
+        let now = time(answers.next().unwrap_or(Value::Nil))?;
         let mut found = Vec::with_capacity(ids.len());
+        let mut pipeline = redis::pipe();
         for id in ids {
-            let (kept, touch, ended) = (record(answer()), touch_deadline(&answer()), end(answer()));
-            if let (Ok(Some(record)), Ok(touch_deadline), Ok(ended)) = (kept, touch, ended) {
-                found.push((*id, record, touch_deadline, ended));
+            if let Ok(seen) = observed(&mut answers)
+                && let Some(record) = seen.record.clone()
+            {
+                ask_around(&mut pipeline, self.keys(), id, &record);
+                found.push((*id, record, seen));
             }
         }
-        let standings = self.standings(lane, found.iter().map(|(_, record, ..)| record)).await?;
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut answers = lane.ask_each(&mut pipeline).await?.into_iter();
         let mut live = Vec::with_capacity(found.len());
-        for (id, record, touch_deadline, ended) in found {
-            let Some(Some((tenant, user))) = standings.get(&record.principal).copied() else { continue };
-            let record = Some(record);
-            if let Standing::Live(session) = judge(Observation { id, record, touch_deadline, ended, tenant, user, now })
-            {
+        for (id, record, seen) in found {
+            let Ok(around) = around(&mut answers, &id, &record) else { continue };
+            if let Standing::Live(session) = seen.judged(id, around, now) {
                 live.push(SessionView::of(id, session));
             }
         }
         Ok(live)
-    }
-
-    /// What is known of the tenants and users of some records; `None` where it cannot be read.
-    async fn standings(
-        &self,
-        lane: &Lane,
-        records: impl Iterator<Item = &SessionRecord>,
-    ) -> Result<HashMap<Arc<Principal>, Option<(TenantStanding, UserStanding)>>, Fault> {
-        let mut standings: HashMap<_, _> = records.map(|record| (record.principal.clone(), None)).collect();
-        if standings.is_empty() {
-            return Ok(standings);
-        }
-        let mut pipeline = redis::pipe();
-        for principal in standings.keys() {
-            self.add_current(&mut pipeline, principal);
-        }
-        let mut answers = lane.ask_each(&mut pipeline).await?.into_iter();
-        for standing in standings.values_mut() {
-            let mut answer = || answers.next().unwrap_or(Value::Nil);
-            *standing = tenant_standing(answer()).ok().zip(user_standing(answer()).ok());
-        }
-        Ok(standings)
     }
 
     pub(super) async fn tenants_on(

@@ -2,49 +2,61 @@
 //!
 //! Which key means what is in `docs/redis.md`. The rules that make it safe:
 //!
-//! - A session is live only while its touch key exists, and nothing but [`create`](SessionStore::create) ever sets a
-//!   touch key. So no touch, late or lost, revives a session.
-//! - The unlinking of the touch key decides who ended a session, and thus who counts it.
+//! - One key holds a session. Its time to live is the touch deadline and an hour, which nothing but a use before that
+//!   deadline moves. So no touch, late or lost, revives a session.
+//! - The end is a key of its own, written before the session's goes: it decides, and whoever wrote it counts it.
+//! - What a login, a use and a logout do are commands and scripts of one key each.
 //! - Time is the server's. Deadlines are absolute, so that latency neither lengthens nor shortens a session.
 //! - An answer in a shape that was never written is an outage, never an absent session.
 
 mod answers;
 mod audit;
 mod connection;
+mod create;
+mod end;
+mod entry;
 mod fault;
 mod fitness;
+mod index;
 mod kept;
 mod keys;
 mod known;
+mod lane;
 mod late;
-mod limit;
 mod listing;
 mod order;
+mod read;
 mod replay;
 mod revoke;
 mod scripts;
 mod settings;
 mod tracker;
+mod unfinished;
+mod walk;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::{Cmd, Pipeline, Value};
+use redis::Cmd;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 pub use self::settings::{RedisSettings, SettingsError, SharedWarn};
 
-use self::answers::{end, exactly, record, tenant_standing, time, touch_deadline, user_standing};
-use self::connection::{CALL_TIMEOUT, Lane, Lanes, Link};
-use self::fault::{Fault, number, unexpected};
+use self::answers::{exactly, tenant_standing, time, touch_deadline};
+use self::connection::{CALL_TIMEOUT, Link};
+use self::create::From;
+use self::fault::{Fault, number};
 use self::fitness::Missing;
+use self::index::Index;
 use self::kept::Kept;
 use self::keys::Keys;
 use self::known::KnownTenants;
+use self::lane::{Lane, Lanes};
 use self::tracker::Tracker;
-use super::cache::{Cache, Reading};
+use self::unfinished::Unfinished;
+use super::cache::Cache;
 use super::journal::Entry;
 use super::observe::SharedObserver;
 use super::{
@@ -52,8 +64,8 @@ use super::{
     StoreResult, TenantView, Touch, Unavailable, codec,
 };
 use crate::session::{
-    By, EndReason, Generations, IdleLimit, Observation, Principal, Revocation, SessionId, SessionRecord, Standing,
-    StoreTime, TenantChange, TenantId, TenantStanding, TenantStatus, UserStanding, judge,
+    By, End, EndReason, IdleLimit, Principal, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange,
+    TenantId, TenantStatus,
 };
 
 /// For a page of a listing, which may take many steps.
@@ -62,6 +74,9 @@ const LISTING_TIMEOUT: Duration = Duration::from_secs(5);
 const WALKS: usize = 8;
 /// Touches sent in one step.
 const TOUCHES: usize = 500;
+/// By how much a record outlives its touch deadline.
+const KEPT_MILLIS: u64 = 3_600_000;
+const _: () = assert!(KEPT_MILLIS as u128 == REASON_KEPT.as_millis());
 
 /// The server must not be used: it is too old, or evicts what ends sessions.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -113,195 +128,9 @@ impl RedisStore {
         self.link.keys()
     }
 
-    /// Reads a session. `reading` announced it to the cache, and keeps it.
-    async fn read_from(
-        &self,
-        lanes: &Lanes,
-        id: SessionId,
-        mut reading: Option<Reading<'_>>,
-    ) -> Result<Standing, Fault> {
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("TIME");
-        pipeline.cmd("GET").arg(self.keys().record(&id));
-        pipeline.cmd("PEXPIRETIME").arg(self.keys().touch(&id));
-        // Last, so that an end that comes in between is seen.
-        pipeline.cmd("GET").arg(self.keys().ended(&id));
-        let [now, kept, touch, ended] = exactly(lanes.quick.ask_each(&mut pipeline).await?)?;
-        let (now, record) = (time(now)?, record(kept)?);
-        let (touch_deadline, ended) = (touch_deadline(&touch)?, end(ended)?);
-        let (tenant, user) = match &record {
-            Some(SessionRecord { principal, .. }) => {
-                if let Some(reading) = &mut reading {
-                    let Principal { tenant, user, .. } = &**principal;
-                    reading.depends_on(&self.keys().tenant(tenant), &self.keys().user(tenant, user));
-                }
-                self.current(&lanes.quick, principal).await?
-            }
-            None => Default::default(),
-        };
-        let standing = judge(Observation { id, record, touch_deadline, ended, tenant, user, now });
-        if let Some(reading) = reading {
-            reading.keep(&standing, ended.and_then(|end| end.at));
-        }
-        Ok(standing)
-    }
-
-    /// What is known of a principal's tenant and user now.
-    async fn current(&self, lane: &Lane, principal: &Principal) -> Result<(TenantStanding, UserStanding), Fault> {
-        let mut pipeline = redis::pipe();
-        self.add_current(&mut pipeline, principal);
-        let [tenant, user] = exactly(lane.ask(&pipeline).await?)?;
-        Ok((tenant_standing(tenant)?, user_standing(user)?))
-    }
-
-    fn add_current(&self, pipeline: &mut Pipeline, principal: &Principal) {
-        pipeline.cmd("GET").arg(self.keys().tenant(&principal.tenant));
-        pipeline.cmd("GET").arg(self.keys().user(&principal.tenant, &principal.user));
-    }
-
-    /// Makes a session, which ends at `not_after` at the latest.
-    async fn create_on(&self, lanes: &Lanes, new: NewSession, not_after: Option<StoreTime>) -> Result<Creation, Fault> {
-        let lane = &lanes.careful;
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("TIME");
-        self.add_current(&mut pipeline, &new.principal);
-        // Last, so that a server that was emptied before is seen.
-        pipeline.cmd("GET").arg(self.keys().birth());
-        let [now, tenant, user, birth] = exactly(lane.ask(&pipeline).await?)?;
-        lanes.is_same_data(birth)?;
-        let (now, tenant, user) = (time(now)?, tenant_standing(tenant)?, user_standing(user)?);
-        let generations = Generations { tenant: tenant.generation, user: user.generation };
-        if tenant.status != TenantStatus::Active {
-            return Ok(Creation::TenantRefused(tenant.status));
-        }
-        if generations.newer_than(new.began) {
-            // Should the order have lost it, the next login is not to fail as well.
-            let newest = generations.tenant.max(generations.user).as_micros();
-            order::reach(lane, self.keys(), StoreTime::from_micros(newest)).await?;
-            return Ok(Creation::Superseded);
-        }
-        let (id, limit, replaces) = (new.id, new.limit, new.replaces);
-        let mut record = new.record(now, generations);
-        record.deadline = not_after.map_or(record.deadline, |latest| latest.min(record.deadline));
-        let place = match limit {
-            Some(limit) => match self.reserve(lane, &id, &record.principal, limit, replaces).await? {
-                Some(place) => Some(place),
-                None => return Ok(Creation::LimitReached),
-            },
-            None => None,
-        };
-        self.index(lanes, &id, &record, limit.is_some()).await?;
-        let (tenant_after, user_after) = self.store(lane, &id, &record).await?;
-        if tenant_after == tenant && user_after == user {
-            let displaced = match place {
-                Some(place) => self.take_place(lane, &id, &record, place).await?,
-                None => Vec::new(),
-            };
-            return Ok(Creation::Stored { record, displaced });
-        }
-        // Revoked while it was made. If the revocation already found, ended and counted it, it did exist for a moment:
-        // then it is stored, and dead. Either way each session is counted by one call only.
-        match (self.discard(lane, &id, &record.principal).await?, tenant_after.status) {
-            (false, _) => Ok(Creation::Stored { record, displaced: Vec::new() }),
-            (true, TenantStatus::Active) => Ok(Creation::Superseded),
-            (true, refused) => Ok(Creation::TenantRefused(refused)),
-        }
-    }
-
-    /// Takes back a session that must not come to be. `false` if somebody else ended it first.
-    async fn discard(&self, lane: &Lane, id: &SessionId, principal: &Principal) -> Result<bool, Fault> {
-        let mut discard = redis::pipe();
-        discard.add_command(eval(scripts::DISCARD, &[self.keys().touch(id), self.keys().record(id)]));
-        self.add_unindex(&mut discard, id, principal);
-        let [discarded, _, _] = exactly(lane.ask_each(&mut discard).await?)?;
-        Ok(number(&discarded)? == 1)
-    }
-
-    async fn rotate_on(
-        &self,
-        lanes: &Lanes,
-        old: SessionId,
-        old_record: &SessionRecord,
-        new: NewSession,
-        grace: Duration,
-    ) -> Result<Creation, Fault> {
-        let (id, principal) = (new.id, new.principal.clone());
-        let creation = self.create_on(lanes, new, Some(old_record.deadline)).await?;
-        if !matches!(creation, Creation::Stored { .. }) {
-            return Ok(creation);
-        }
-        let mut later = eval(scripts::END_LATER, &[self.keys().touch(&old), self.keys().ended(&old)]);
-        later.arg(EndReason::Replaced.as_str()).arg(crate::clock::micros(grace)).arg(kept_until(old_record));
-        // Read after it: a revocation from here on comes after the rotation, and one before it wins. The new session
-        // may be of another tenant, whose generation says nothing about the old one's.
-        if one_number(&lanes.careful, later).await? == 1
-            && matches!(self.read_from(lanes, old, None).await?, Standing::Live(_))
-        {
-            self.keep_end(old, old_record, EndReason::Replaced, &By::User).await.complete(None);
-            return Ok(creation);
-        }
-        self.discard(&lanes.careful, &id, &principal).await?;
-        Ok(Creation::Superseded)
-    }
-
-    /// Before the session itself: an entry without a session is harmless, a session without an entry could not be
-    /// found.
-    async fn index(&self, lanes: &Lanes, id: &SessionId, record: &SessionRecord, has_place: bool) -> Result<(), Fault> {
-        let principal = &record.principal;
-        let unknown = self.known.unknown(&principal.tenant, record, lanes.epoch);
-        let mut pipeline = redis::pipe();
-        let of_user = (!has_place).then(|| self.keys().user_index(&principal.tenant, &principal.user));
-        for index in of_user.into_iter().chain([self.keys().tenant_index(&principal.tenant)]) {
-            let mut add = eval(scripts::INDEX, &[index]);
-            add.arg(id.as_str()).arg(record.deadline.as_millis_rounded_up()).arg(record.created.as_micros() / 1000);
-            pipeline.add_command(add);
-        }
-        if let Some(until) = unknown {
-            pipeline.add_command(self.know(
-                &principal.tenant,
-                &until.as_millis_rounded_up().to_string(),
-                record.created,
-            ));
-        }
-        lanes.careful.ask(&pipeline).await?;
-        if let Some(until) = unknown {
-            self.known.wrote(&principal.tenant, until, record.created, lanes.epoch);
-        }
-        Ok(())
-    }
-
-    /// Stores record and touch key in one step, and reads tenant and user again after it.
-    async fn store(
-        &self,
-        lane: &Lane,
-        id: &SessionId,
-        record: &SessionRecord,
-    ) -> Result<(TenantStanding, UserStanding), Fault> {
-        let bytes = codec::encode(record).map_err(Fault::garbled)?;
-        let touch = first_touch_deadline(record);
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("MULTI");
-        pipeline.cmd("SET").arg(self.keys().record(id)).arg(bytes).arg("PXAT").arg(kept_until(record));
-        pipeline.cmd("SET").arg(self.keys().touch(id)).arg("1").arg("PXAT").arg(touch.as_millis_rounded_up());
-        pipeline.cmd("EXEC");
-        self.add_current(&mut pipeline, &record.principal);
-        let [_, _, _, done, tenant, user] = exactly(lane.ask(&pipeline).await?)?;
-        match done {
-            Value::Array(both) if both.as_slice() == [Value::Okay, Value::Okay] => {}
-            other => return Err(unexpected("a stored session", &other)),
-        }
-        Ok((tenant_standing(tenant)?, user_standing(user)?))
-    }
-
-    fn add_unindex(&self, pipeline: &mut Pipeline, id: &SessionId, principal: &Principal) {
-        pipeline.cmd("ZREM").arg(self.keys().user_index(&principal.tenant, &principal.user)).arg(id.as_str());
-        pipeline.cmd("ZREM").arg(self.keys().tenant_index(&principal.tenant)).arg(id.as_str());
-    }
-
-    fn end_script(&self, id: &SessionId, record: &SessionRecord, reason: EndReason) -> Cmd {
-        let mut end = eval(scripts::END, &[self.keys().touch(id), self.keys().ended(id)]);
-        end.arg(reason.as_str()).arg(kept_until(record)).arg(record.deadline.as_micros());
-        end
+    /// A tenant's index, as these connections reach it.
+    fn index<'a>(&'a self, lanes: &Lanes, tenant: &'a TenantId) -> Index<'a> {
+        Index { keys: self.keys(), splits: self.link.splits(), tenant, epoch: lanes.epoch }
     }
 
     /// This instance changed a session: it does not wait for the news of it.
@@ -324,12 +153,14 @@ impl RedisStore {
         }
     }
 
-    /// Has the journal keep that a session ends.
-    async fn keep_end(&self, id: SessionId, record: &SessionRecord, reason: EndReason, by: &By) -> Kept<'_> {
+    /// Has the journal keep that a session ends, or its token alone.
+    async fn keep_end(&self, id: SessionId, record: &SessionRecord, end: End, by: &By) -> Kept<'_> {
         let Principal { tenant, user, .. } = &*record.principal;
+        let reason = end.reason;
         let entry = Entry::Session {
-            id: id.to_string(),
-            reason: reason.as_str().to_owned(),
+            // All tokens of a session end under the first of them.
+            id: if end.is_of_the_line() { record.decided_by(id) } else { id }.to_string(),
+            reason: end.encode(),
             deadline: record.deadline.as_micros(),
             applied: false,
             owner: Some((tenant.to_string(), user.to_string())),
@@ -340,27 +171,49 @@ impl RedisStore {
     async fn touch_on(&self, lanes: &Lanes, touches: &[Touch]) -> Result<Vec<bool>, Fault> {
         let mut moved = Vec::with_capacity(touches.len());
         for step in touches.chunks(TOUCHES) {
-            let mut pipeline = redis::pipe();
-            for touch in step {
-                let deadline = touch.deadline.as_millis_rounded_up();
-                pipeline.cmd("PEXPIREAT").arg(self.keys().touch(&touch.id)).arg(deadline).arg("GT");
+            // What timed out stays as it is, although its record is still there to say so.
+            let known = self.touch_deadlines(&lanes.quick, step.iter()).await?;
+            let due =
+                step.iter().zip(&known).filter(|(touch, known)| known.is_some_and(|known| known < touch.deadline));
+            let due: Vec<&Touch> = due.map(|(touch, _)| touch).collect();
+            let mut unmoved = Vec::new();
+            if !due.is_empty() {
+                let mut pipeline = redis::pipe();
+                for touch in &due {
+                    let move_to = pipeline.cmd("PEXPIREAT").arg(self.keys().record(&touch.id));
+                    move_to.arg(expires(touch.deadline)).arg("GT");
+                }
+                for (touch, answer) in due.iter().zip(lanes.quick.ask(&pipeline).await?) {
+                    if number(&answer)? != 1 {
+                        unmoved.push(*touch);
+                    }
+                }
             }
-            for answer in lanes.quick.ask(&pipeline).await? {
-                moved.push(number(&answer)? == 1);
+            // Not moved: the session is over, or somebody else moved it on.
+            let mut again = Vec::new();
+            if !unmoved.is_empty() {
+                let now = self.touch_deadlines(&lanes.quick, unmoved.iter().copied()).await?;
+                again.extend(unmoved.iter().zip(now).filter(|(_, now)| now.is_none()).map(|(touch, _)| touch.id));
             }
-        }
-        // Not moved: the session is over, or has a later deadline already.
-        let unmoved: Vec<usize> = (0..moved.len()).filter(|at| !moved[*at]).collect();
-        for step in unmoved.chunks(TOUCHES) {
-            let mut pipeline = redis::pipe();
-            for at in step {
-                pipeline.cmd("EXISTS").arg(self.keys().touch(&touches[*at].id));
-            }
-            for (at, answer) in step.iter().zip(lanes.quick.ask(&pipeline).await?) {
-                moved[*at] = number(&answer)? == 1;
-            }
+            moved.extend(step.iter().zip(known).map(|(touch, known)| known.is_some() && !again.contains(&touch.id)));
         }
         Ok(moved)
+    }
+
+    /// The touch deadlines of some sessions; `None` where that has passed, or there is no session.
+    async fn touch_deadlines(
+        &self,
+        lane: &Lane,
+        touches: impl Iterator<Item = &Touch>,
+    ) -> Result<Vec<Option<StoreTime>>, Fault> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("TIME");
+        for touch in touches {
+            pipeline.cmd("PEXPIRETIME").arg(self.keys().record(&touch.id));
+        }
+        let mut answers = lane.ask(&pipeline).await?.into_iter();
+        let now = time(answers.next().unwrap_or(redis::Value::Nil))?;
+        answers.map(|answer| Ok(touch_deadline(&answer)?.filter(|deadline| now < *deadline))).collect()
     }
 }
 
@@ -395,10 +248,20 @@ impl SessionStore for RedisStore {
         new: NewSession,
         grace: Duration,
     ) -> StoreResult<Creation> {
-        let work = |lanes: Arc<Lanes>| async move { self.rotate_on(&lanes, old, old_record, new, grace).await };
+        let id = new.id;
+        let work = |lanes: Arc<Lanes>| async move {
+            let from = From { id: old, record: old_record, grace };
+            self.create_on(&lanes, new, Some(from)).await
+        };
         let creation = self.link.call("rotate", CALL_TIMEOUT, work).await;
         self.forget(old);
         self.forget_displaced(&creation);
+        if let Ok(Creation::Stored { record, .. }) = &creation
+            && let Some(line) = &record.line
+        {
+            let end = End::replaced(id, line.until);
+            self.keep_end(old, old_record, end, &By::User).await.complete(None);
+        }
         creation
     }
 
@@ -437,9 +300,9 @@ impl SessionStore for RedisStore {
 
     async fn tighten(&self, id: SessionId, record: &SessionRecord, touch_deadline: StoreTime) -> StoreResult<bool> {
         let bytes = codec::encode(record).map_err(Unavailable::because)?;
-        let keys = [self.keys().record(&id), self.keys().touch(&id), self.keys().ended(&id)];
+        let keys = [self.keys().record(&id), self.keys().ended(&id), self.keys().changed_record(&id)];
         let mut tighten = eval(scripts::TIGHTEN, &keys);
-        tighten.arg(bytes).arg(kept_until(record)).arg(touch_deadline.as_millis_rounded_up());
+        tighten.arg(bytes).arg(expires(touch_deadline)).arg(KEPT_MILLIS);
         let work = |lanes: Arc<Lanes>| async move { one_number(&lanes.careful, tighten).await };
         let tightened = self.link.call("tighten", CALL_TIMEOUT, work).await;
         self.forget(id);
@@ -447,28 +310,26 @@ impl SessionStore for RedisStore {
     }
 
     async fn end(&self, id: SessionId, record: &SessionRecord, reason: EndReason, by: &By) -> StoreResult<bool> {
-        let mut pipeline = redis::pipe();
-        pipeline.add_command(self.end_script(&id, record, reason));
-        self.add_unindex(&mut pipeline, &id, &record.principal);
-        let work = |lanes: Arc<Lanes>| async move {
-            // The entries of the indexes are in other slots; that they could not be removed ends no less.
-            let [ended, _, _] = exactly(lanes.careful.ask_each(&mut pipeline).await?)?;
-            number(&ended)
-        };
-        let kept = self.keep_end(id, record, reason, by).await;
+        let work = |lanes: Arc<Lanes>| async move { self.end_on(&lanes, id, reason).await };
+        let kept = self.keep_end(id, record, End::now(reason), by).await;
         let ended = self.link.call("end", CALL_TIMEOUT, work).await;
         // Whatever was answered: it may have been done.
         self.forget(id);
+        self.forget(record.decided_by(id));
         let ended = match ended {
             Ok(ended) => ended,
             Err(unavailable) => return Err(kept.fail(unavailable)),
         };
         kept.complete(None);
-        Ok(ended == 1)
+        Ok(ended)
+    }
+
+    fn abandon(&self, id: SessionId, principal: &Principal) {
+        Unfinished::abandon(&self.link, id, principal);
     }
 
     async fn end_unreadable(&self, id: SessionId, reason: EndReason, by: &By) -> StoreResult<bool> {
-        let keys = [self.keys().touch(&id), self.keys().ended(&id), self.keys().record(&id)];
+        let keys = [self.keys().ended(&id), self.keys().record(&id)];
         let mut end = eval(scripts::END_UNREADABLE, &keys);
         end.arg(reason.as_str()).arg(REASON_KEPT.as_millis());
         let journal = self.link.journal();
@@ -494,12 +355,10 @@ impl SessionStore for RedisStore {
     }
 
     async fn note_end(&self, id: SessionId, record: &SessionRecord, reason: EndReason) -> StoreResult<bool> {
-        let mut note = eval(scripts::NOTE_END, &[self.keys().record(&id), self.keys().ended(&id)]);
-        note.arg(reason.as_str()).arg(kept_until(record));
-        let work = |lanes: Arc<Lanes>| async move { one_number(&lanes.careful, note).await };
+        let work = |lanes: Arc<Lanes>| async move { self.note_on(&lanes, id, record, reason).await };
         let noted = self.link.call("note_end", CALL_TIMEOUT, work).await;
         self.forget(id);
-        noted.map(|first| first == 1)
+        noted
     }
 
     async fn revoke(&self, revocation: &Revocation) -> StoreResult<Revoked> {
@@ -595,7 +454,17 @@ fn first_touch_deadline(record: &SessionRecord) -> StoreTime {
     record.idle.map_or(record.deadline, |idle: IdleLimit| idle.deadline_of_use_at(record.created))
 }
 
-/// Until when record and reason are kept, in milliseconds.
+/// Until when the reason of an end on purpose is kept, in milliseconds.
 fn kept_until(record: &SessionRecord) -> u64 {
-    record.deadline.after(REASON_KEPT).as_millis_rounded_up()
+    expires(record.deadline)
+}
+
+/// The same by the absolute deadline (ms).
+const fn kept_after(deadline: u64) -> u64 {
+    deadline.saturating_add(KEPT_MILLIS)
+}
+
+/// When the record of this touch deadline expires, in milliseconds.
+fn expires(touch_deadline: StoreTime) -> u64 {
+    touch_deadline.after(REASON_KEPT).as_millis_rounded_up()
 }

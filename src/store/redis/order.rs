@@ -7,9 +7,9 @@
 use redis::{Cmd, Value};
 
 use super::answers::exactly;
-use super::connection::Lane;
 use super::fault::{Fault, text};
 use super::keys::Keys;
+use super::lane::Lane;
 use super::{eval, scripts};
 use crate::session::StoreTime;
 

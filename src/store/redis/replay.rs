@@ -5,17 +5,17 @@
 
 use std::sync::Arc;
 
-use redis::{Cmd, Pipeline};
+use redis::Pipeline;
 
 use super::super::journal::{Entry, Journal, generation_of};
 use super::answers::tenant_standing;
-use super::connection::Lane;
+use super::end;
 use super::fault::Fault;
 use super::keys::Keys;
 use super::known::know;
+use super::lane::Lane;
 use super::{eval, late, order, scripts};
 use crate::session::{SessionId, StoreTime, TenantId, TenantStatus, UserId};
-use crate::store::REASON_KEPT;
 
 /// Entries applied in one step.
 const STEP: usize = 200;
@@ -76,7 +76,7 @@ async fn redo_all(lane: &Lane, keys: &Keys, journal: &Journal) -> Result<StoreTi
 fn redo(pipeline: &mut Pipeline, keys: &Keys, entry: &Entry) -> Option<()> {
     match entry {
         Entry::Session { id, reason, deadline, .. } => {
-            pipeline.add_command(end(keys, &SessionId::parse(id.as_bytes())?, reason, *deadline));
+            pipeline.add_command(end::written(keys, &SessionId::parse(id.as_bytes())?, reason, *deadline));
         }
         Entry::User { tenant, user, floor, standing, .. } => {
             let (tenant, user) = (TenantId::parse(tenant).ok()?, UserId::parse(user).ok()?);
@@ -119,12 +119,4 @@ pub(super) async fn reconcile(lane: &Lane, keys: &Keys, journal: &Arc<Journal>) 
             }
         }
     }
-}
-
-/// The end of one session.
-pub(super) fn end(keys: &Keys, id: &SessionId, reason: &str, deadline: u64) -> Cmd {
-    let mut end = eval(scripts::END, &[keys.touch(id), keys.ended(id)]);
-    let kept = StoreTime::from_micros(deadline).after(REASON_KEPT).as_millis_rounded_up();
-    end.arg(reason).arg(kept).arg(deadline);
-    end
 }

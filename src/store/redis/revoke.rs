@@ -1,33 +1,31 @@
 //! Revocations: one write ends the sessions, a walk in small steps counts them and tidies up.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis::Value;
-use tokio::sync::Semaphore;
 
 use super::super::journal::Entry;
-use super::super::walk::{Outdated, STEP, Tally, counted};
-use super::super::{Revoked, SessionStore as _, StoreResult, Unavailable, codec};
-use super::answers::{exactly, record, scanned, tenant_standing, time, user_standing};
-use super::connection::{CALL_TIMEOUT, Lane, Lanes, Link};
-use super::fault::{Fault, number, text, unexpected};
+use super::super::walk::{Outdated, Tally, counted};
+use super::super::{Revoked, SessionStore as _, StoreResult};
+use super::answers::{end, exactly, record, tenant_standing, user_standing};
+use super::connection::CALL_TIMEOUT;
+use super::fault::{Fault, number, unexpected};
 use super::kept::Kept;
-use super::keys::Keys;
-use super::{RedisStore, eval, kept_until, order, scripts};
+use super::lane::{Lane, Lanes};
+use super::walk::{Walk, Whose};
+use super::{RedisStore, eval, order, scripts};
 use crate::session::{
-    EndReason, Exemption, Generation, Revocation, Scope, SessionId, SessionRecord, StoreTime, TenantChange, TenantId,
-    TenantNote, TenantStanding, TenantStatus, UserId,
+    EndReason, Exemption, Generation, Revocation, Scope, SessionId, StoreTime, TenantChange, TenantId, TenantNote,
+    TenantStanding, TenantStatus, UserId,
 };
 
 impl RedisStore {
     pub(super) async fn revoke_all(&self, revocation: &Revocation) -> StoreResult<Revoked> {
-        let index = match &revocation.scope {
+        let whose = match &revocation.scope {
             Scope::User { tenant, user } | Scope::OtherSessions { tenant, user, .. } => {
-                self.keys().user_index(tenant, user)
+                Whose { tenant: tenant.clone(), user: Some(user.clone()) }
             }
-            Scope::Tenant { tenant } => self.keys().tenant_index(tenant),
+            Scope::Tenant { tenant } => Whose { tenant: tenant.clone(), user: None },
         };
         // Before the server is asked anything: should it be gone, this is carried out once it is back.
         let entry = |floor| entry_of(&revocation.scope, floor);
@@ -54,7 +52,7 @@ impl RedisStore {
             Err(unavailable) => return Err(kept.fail(unavailable)),
         };
         kept.complete(Some(&standing));
-        Ok(self.walk(index, outdated, revocation.reason, journalled).await)
+        Ok(self.walk(whose, outdated, revocation.reason, journalled).await)
     }
 
     pub(super) async fn change_status(&self, tenant: &TenantId, change: &TenantChange) -> StoreResult<Revoked> {
@@ -82,7 +80,8 @@ impl RedisStore {
             return Ok(Revoked { ended: 0, complete: true, journalled });
         }
         let outdated = Outdated::OfTenant(standing.generation);
-        Ok(self.walk(self.keys().tenant_index(tenant), outdated, change.reason, journalled).await)
+        let whose = Whose { tenant: tenant.clone(), user: None };
+        Ok(self.walk(whose, outdated, change.reason, journalled).await)
     }
 
     async fn raise_user(
@@ -114,19 +113,27 @@ impl RedisStore {
         Ok((Outdated::OfUser { standing, tenant }, standing.encode()))
     }
 
-    /// The generation of the session that is to stay, if it is the user's.
+    /// The generation of the session that is to stay, if it is the user's. Of one that has just been replaced it is the
+    /// one that goes on.
     async fn exemption(
         &self,
         lane: &Lane,
         tenant: &TenantId,
         user: &UserId,
-        keep: SessionId,
+        mut keep: SessionId,
     ) -> Result<Option<Exemption>, Fault> {
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("GET").arg(self.keys().record(&keep));
-        let [kept] = exactly(lane.ask(&pipeline).await?)?;
-        let theirs = record(kept)?.filter(|kept| kept.principal.tenant == *tenant && kept.principal.user == *user);
-        Ok(theirs.map(|kept| Exemption { session: keep, generation: kept.generations.user }))
+        let mut follows = true;
+        loop {
+            let mut pipeline = redis::pipe();
+            pipeline.cmd("GET").arg(self.keys().record(&keep)).cmd("GET").arg(self.keys().ended(&keep));
+            let [kept, ended] = exactly(lane.ask(&pipeline).await?)?;
+            if let Some(on) = end(ended)?.and_then(|end| end.goes_on).filter(|_| follows) {
+                (keep, follows) = (on.next, false);
+                continue;
+            }
+            let theirs = record(kept)?.filter(|kept| kept.principal.tenant == *tenant && kept.principal.user == *user);
+            return Ok(theirs.map(|kept| Exemption { session: keep, generation: kept.generations.user }));
+        }
     }
 
     /// Answers the standing, and whether that was changed.
@@ -161,9 +168,9 @@ impl RedisStore {
         order::reach(lane, self.keys(), StoreTime::from_micros(generation.as_micros())).await
     }
 
-    async fn walk(&self, index: String, outdated: Outdated, reason: EndReason, journalled: bool) -> Revoked {
+    async fn walk(&self, whose: Whose, outdated: Outdated, reason: EndReason, journalled: bool) -> Revoked {
         let tally = Tally::default();
-        let walk = Walk::new(self.keys().clone(), index, outdated, reason, tally.clone());
+        let walk = Walk::new(self.keys().clone(), whose, outdated, reason, tally.clone());
         counted(walk.run(Arc::clone(&self.link), Arc::clone(&self.walks)), tally, journalled).await
     }
 }
@@ -190,140 +197,5 @@ fn tenant_entry(tenant: &TenantId, floor: StoreTime, change: Option<&TenantChang
         status: change.map_or(String::new(), |change| change.status.as_str().to_owned()),
         note: change.map_or(String::new(), TenantNote::without_time),
         standing: None,
-    }
-}
-
-/// Ends what is outdated in an index, one by one.
-pub(super) struct Walk {
-    keys: Keys,
-    index: String,
-    outdated: Outdated,
-    reason: EndReason,
-    tally: Tally,
-    /// Whether there is anything in the index that is not outdated.
-    left: AtomicBool,
-}
-
-impl Walk {
-    pub(super) const fn new(keys: Keys, index: String, outdated: Outdated, reason: EndReason, tally: Tally) -> Self {
-        Self { keys, index, outdated, reason, tally, left: AtomicBool::new(false) }
-    }
-
-    /// To its end on one connection. Answers whether anything is left that is not outdated.
-    pub(super) async fn run_on(self, lane: &Lane) -> Result<bool, Fault> {
-        let mut cursor = Vec::from(*b"0");
-        loop {
-            cursor = self.step(lane, &cursor).await?;
-            if cursor == b"0" {
-                return Ok(self.left.load(Ordering::Relaxed));
-            }
-        }
-    }
-
-    async fn run(self, link: Arc<Link>, turns: Arc<Semaphore>) -> StoreResult<()> {
-        let _turn = turns.acquire().await.map_err(Unavailable::because)?;
-        let mut cursor = Vec::from(*b"0");
-        loop {
-            let (walk, from) = (&self, &cursor);
-            let step = |lanes: Arc<Lanes>| async move { walk.step(&lanes.bulk, from).await };
-            cursor = link.call("revoke_walk", CALL_TIMEOUT, step).await?;
-            if cursor == b"0" {
-                return Ok(());
-            }
-        }
-    }
-
-    /// A scan, for it misses no entry that stays, however many others come and go meanwhile.
-    async fn step(&self, lane: &Lane, cursor: &[u8]) -> Result<Vec<u8>, Fault> {
-        let mut scan = redis::pipe();
-        scan.cmd("ZSCAN").arg(&self.index).arg(cursor).arg("COUNT").arg(STEP);
-        let [page] = exactly(lane.ask(&scan).await?)?;
-        let (next, ids) = scanned(page)?;
-        for ids in ids.chunks(STEP) {
-            self.end_outdated(lane, ids).await?;
-        }
-        Ok(next)
-    }
-
-    /// Plain commands, each of which the server runs by itself: no step keeps it from others.
-    async fn end_outdated(&self, lane: &Lane, ids: &[SessionId]) -> Result<(), Fault> {
-        let keys = &self.keys;
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("TIME");
-        for id in ids {
-            pipeline.cmd("GET").arg(keys.record(id));
-        }
-        let mut answers = lane.ask(&pipeline).await?.into_iter();
-        let now = time(answers.next().unwrap_or(Value::Nil))?;
-        let mut outdated = Vec::with_capacity(ids.len());
-        for (id, kept) in ids.iter().zip(answers) {
-            // One that cannot be read is not live for anybody, and is left to expire.
-            let Some(Ok(record)) = text(kept)?.map(|bytes| codec::decode(&bytes)) else { continue };
-            if self.outdated.covers(*id, &record) {
-                outdated.push((*id, record));
-            } else if now < record.deadline {
-                self.left.store(true, Ordering::Relaxed);
-            }
-        }
-        if outdated.is_empty() {
-            return Ok(());
-        }
-        let mut unlink = redis::pipe();
-        for (id, _) in &outdated {
-            unlink.cmd("UNLINK").arg(keys.touch(id));
-        }
-        let mut ended = Vec::with_capacity(outdated.len());
-        for ((id, record), unlinked) in outdated.iter().zip(lane.ask(&unlink).await?) {
-            if number(&unlinked)? == 1 && now < record.deadline {
-                ended.push((id, record));
-            }
-        }
-        self.write_down(lane, &ended, &outdated).await
-    }
-
-    /// Writes down why, and takes the entries out of the indexes. Counts those that nobody wrote down before: an old
-    /// copy of a touch key may have come back with a restored server.
-    async fn write_down(
-        &self,
-        lane: &Lane,
-        ended: &[(&SessionId, &SessionRecord)],
-        outdated: &[(SessionId, SessionRecord)],
-    ) -> Result<(), Fault> {
-        let keys = &self.keys;
-        let mut pipeline = redis::pipe();
-        for (id, record) in ended {
-            let reason = pipeline.cmd("SET").arg(keys.ended(id)).arg(self.reason.as_str());
-            reason.arg("NX").arg("PXAT").arg(kept_until(record));
-        }
-        let mut users: BTreeMap<(&TenantId, &UserId), Vec<&str>> = BTreeMap::new();
-        for (id, SessionRecord { principal, .. }) in outdated {
-            users.entry((&principal.tenant, &principal.user)).or_default().push(id.as_str());
-        }
-        for ((tenant, user), ids) in &users {
-            pipeline.cmd("ZREM").arg(keys.user_index(tenant, user)).arg(ids);
-            pipeline.cmd("ZREM").arg(keys.tenant_index(tenant)).arg(ids);
-        }
-        let answers = lane.ask_each(&mut pipeline).await?;
-        let mut refused = redis::pipe();
-        let mut counted = 0;
-        for ((id, record), answer) in ended.iter().zip(answers) {
-            match answer {
-                Value::Nil => {}
-                Value::Okay => counted += 1,
-                // A full server refuses a plain write.
-                _ => {
-                    let mut note = eval(scripts::NOTE_END, &[keys.record(id), keys.ended(id)]);
-                    note.arg(self.reason.as_str()).arg(kept_until(record));
-                    refused.add_command(note);
-                }
-            }
-        }
-        self.tally.add(counted);
-        if !refused.is_empty() {
-            for answer in lane.ask(&refused).await? {
-                self.tally.add(u64::from(number(&answer)? == 1));
-            }
-        }
-        Ok(())
     }
 }

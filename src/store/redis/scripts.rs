@@ -1,7 +1,7 @@
 //! The scripts: what must be one step on the server.
 //!
-//! Each names all its keys in `KEYS`, and the keys of one script share a slot. Those that end sessions carry
-//! `allow-oom`: a full server must still be able to end a session. They are sent in full each time (`EVAL`): the
+//! Each names all its keys in `KEYS`, and the keys of one script share a slot; what a login, a use or a logout runs has one
+//! key. Those that end sessions carry `allow-oom`: a full server must still be able to end a session. They are sent in full each time (`EVAL`): the
 //! server keeps them compiled by their hash, and a server that restarted needs no loading first.
 
 /// Since when there is data. Key: the birth. Answers it: what was written first, by whichever gateway.
@@ -20,9 +20,9 @@ pub(super) const MISSING_RIGHTS: &str = r"#!lua flags=no-writes,allow-oom
 if not redis.acl_check_cmd then return {} end
 local key = KEYS[1]
 local used = {
-  {'TIME'}, {'GET', key}, {'SET', key, '1'}, {'EXISTS', key}, {'UNLINK', key}, {'PEXPIREAT', key, '1'},
+  {'TIME'}, {'GET', key}, {'GETDEL', key}, {'SET', key, '1'}, {'EXISTS', key}, {'UNLINK', key}, {'PEXPIREAT', key, '1'},
   {'PEXPIRETIME', key}, {'ZADD', key, '1', 'm'}, {'ZREM', key, 'm'}, {'ZRANGE', key, '0', '1'}, {'ZSCAN', key, '0'},
-  {'ZCARD', key}, {'ZSCORE', key, 'm'}, {'MULTI'}, {'EXEC'},
+  {'ZCARD', key}, {'ZSCORE', key, 'm'},
   {'HGET', key, 'f'}, {'HSET', key, 'f', '1'}, {'HLEN', key}, {'HDEL', key, 'f'}, {'HGETALL', key},
   {'XADD', key, '*', 'f', '1'}, {'XRANGE', key, '-', '+'}, {'XREVRANGE', key, '+', '-'}
 }
@@ -33,73 +33,61 @@ end
 return missing
 ";
 
-/// Ends one session. Keys: touch key, reason. Arguments: the reason, until when it is kept (ms), the absolute deadline
-/// (µs). Answers 1 to the one caller that ended it.
+/// Ends a session, with all its tokens. Key: the reason of the first of its line. Arguments: the reason, until when it is
+/// kept (ms). Answers 1 to the one caller that ended it.
 ///
-/// The touch key decides: only one caller can unlink it, and nothing but the making of a session ever sets it. So the
-/// record may stay, and tell whose session it was: a touch in flight finds no touch key to move. Should an old copy of
-/// the touch key ever come back with a restored server, the reason beside it still says that the session is over. An
-/// end that is written down for later comes now, and was counted then.
+/// What is written here decides who ended a session, and thus who counts it. That a token alone was replaced is no end.
 pub(super) const END: &str = r"#!lua flags=allow-oom
-if redis.call('UNLINK', KEYS[1]) == 0 then return 0 end
-local time = redis.call('TIME')
-if tonumber(time[1]) * 1000000 + tonumber(time[2]) >= tonumber(ARGV[3]) then return 0 end
-local noted = redis.pcall('SET', KEYS[2], ARGV[1], 'NX', 'PXAT', ARGV[2])
-if noted == false then
-  local reason = string.match(redis.call('GET', KEYS[2]), '^(.+)@')
-  if reason then redis.call('SET', KEYS[2], reason, 'PXAT', ARGV[2]) end
-  return 0
-end
+local kept = redis.call('GET', KEYS[1])
+if kept and not string.find(kept, '@', 1, true) then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2])
 return 1
 ";
 
-/// Has a live session end later. Keys: touch key, reason. Arguments: the reason, after how long (µs), until when it is
-/// kept (ms). Answers 1 unless it is over, or is to end already.
-pub(super) const END_LATER: &str = r"#!lua
-if redis.call('EXISTS', KEYS[1]) == 0 or redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
-local time = redis.call('TIME')
-local at = string.format('%.0f', tonumber(time[1]) * 1000000 + tonumber(time[2]) + tonumber(ARGV[2]))
-redis.call('SET', KEYS[2], ARGV[1] .. '@' .. at, 'PXAT', ARGV[3])
+/// Writes down an end that gives way to any other. Key: the reason. Arguments: the reason, until when it is kept (ms).
+/// Answers 1 to the first.
+pub(super) const NOTE: &str = r"#!lua flags=allow-oom
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PXAT', ARGV[2]) == false then return 0 end
 return 1
 ";
 
-/// Takes back a session that must not come to be. Keys: touch key, record. Answers 1 unless somebody else ended it
-/// first.
-pub(super) const DISCARD: &str = r"#!lua flags=allow-oom
-local ours = redis.call('UNLINK', KEYS[1])
-redis.call('UNLINK', KEYS[2])
-return ours
+/// Takes the rest of its moment from a token that was replaced. Key: the reason. Arguments: the text that says so.
+pub(super) const CUT_SHORT: &str = r"#!lua flags=allow-oom
+local kept = redis.call('GET', KEYS[1])
+if not kept or not string.find(kept, '@', 1, true) then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'KEEPTTL')
+return 1
 ";
 
-/// Ends a session of which nothing can be read. Keys: touch key, reason, record. Arguments: the reason, how long it is kept
-/// (ms) where the record does not say. Answers 1 if there was one.
+/// Ends a session of which nothing can be read. Keys: reason, record. Arguments: the reason, how long it is kept (ms) where
+/// the record does not say. Answers 1 if there was one.
 ///
 /// The record goes, so that the reason alone is found.
 pub(super) const END_UNREADABLE: &str = r"#!lua flags=allow-oom
-local found = redis.call('EXISTS', KEYS[1], KEYS[3])
-local kept = redis.call('PEXPIRETIME', KEYS[3])
-redis.call('UNLINK', KEYS[1], KEYS[3])
-if found == 0 then return 0 end
+if redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
+local kept = redis.call('PEXPIRETIME', KEYS[2])
 local time = redis.call('TIME')
 if kept < 0 then kept = tonumber(time[1]) * 1000 + tonumber(ARGV[2]) end
-redis.call('SET', KEYS[2], ARGV[1], 'PXAT', string.format('%.0f', kept))
+redis.call('SET', KEYS[1], ARGV[1], 'PXAT', string.format('%.0f', kept))
+redis.call('UNLINK', KEYS[2])
 return 1
 ";
 
-/// Notes why a session ended by time. Keys: record, reason. Arguments: the reason, until when it is kept (ms). Answers
-/// 1 to the first.
-pub(super) const NOTE_END: &str = r"#!lua flags=allow-oom
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PXAT', ARGV[2]) == false then return 0 end
+/// Sees to it that a session never comes to be, also if it is stored only now. Key: the record. Arguments: what stands for
+/// none, for how long (ms).
+pub(super) const BURY: &str = r"#!lua flags=allow-oom
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 ";
 
-/// Holds a live session to lower limits. Keys: record, touch key, reason. Arguments: the record, until when it is kept
-/// (ms), the touch deadline (ms). Answers 1 if the session was still there.
+/// Holds a live session to lower limits. Keys: record, reason, news. Arguments: the record, until when it is kept (ms), for
+/// how long that is beyond the touch deadline (ms). Answers 1 if the session was still there.
 pub(super) const TIGHTEN: &str = r"#!lua flags=allow-oom
-if redis.call('EXISTS', KEYS[2]) == 0 or redis.call('EXISTS', KEYS[3]) == 1 then return 0 end
-if redis.call('SET', KEYS[1], ARGV[1], 'XX', 'PXAT', ARGV[2]) == false then return 0 end
-redis.call('PEXPIREAT', KEYS[2], ARGV[3])
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+if redis.call('PEXPIRETIME', KEYS[1]) - tonumber(ARGV[3]) <= now or redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2])
+redis.call('SET', KEYS[3], '1', 'PX', 1000)
 return 1
 ";
 
@@ -217,85 +205,113 @@ end
 return 1
 ";
 
-/// Some entries of an index, in the order of score and session, after a place in it that need not exist any more. Key:
-/// the index. Arguments: the place's score, its session (or nothing), how many. Answers sessions and scores in turn.
+/// Takes a place for a session in its user's node of the index. Key: the node. Arguments: the user, the session, its
+/// lifetime (µs), its deadline at the latest (µs), how many the user may have (0: any number), what happens to one more
+/// (`look`: the caller is told whom to look at; `deny`; `displace`: the oldest go), the session that it replaces (or
+/// nothing), then entries that are over.
 ///
-/// Finds the place by halving: entries with one and the same score may be many. Compares bytes, as the server orders
-/// them; the script language's own comparison follows the server's locale.
-pub(super) const PAGE: &str = r"#!lua flags=no-writes
-local score, id = tonumber(ARGV[1]), ARGV[2]
-local function is_after(rank)
-  local entry = redis.call('ZRANGE', KEYS[1], rank, rank, 'WITHSCORES')
-  local other = tonumber(entry[2])
-  if other ~= score then return other > score end
-  for i = 1, math.min(#entry[1], #id) do
-    local one, two = string.byte(entry[1], i), string.byte(id, i)
-    if one ~= two then return one > two end
+/// Answers -1 where the node is split; 0 and the user's entries where there is no place; else 1, when it was made (µs), its
+/// deadline (µs), now and then how many entries the node has (else 0), and, in turn, the entries that are to end and their deadlines (ms): those
+/// that this place displaces, and any that were displaced before and not ended.
+///
+/// Drops some of what has expired, so that a busy node stays small at a bounded cost. The node expires with its last
+/// session, give or take ten minutes, for which it need not be written each time.
+pub(super) const PLACE: &str = r"#!lua
+local key, user, limit, action = KEYS[1], ARGV[1], tonumber(ARGV[5]), ARGV[6]
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local millis = string.format('%.0f', math.floor(now / 1000))
+local gone = redis.call('ZRANGE', key, '(-' .. millis, '(' .. millis, 'BYSCORE', 'LIMIT', 0, 64)
+if gone[1] == '/' then return {-1} end
+if #gone > 0 then redis.call('ZREM', key, unpack(gone)) end
+local answer = {1, '', '', 0}
+if limit > 0 then
+  for i = 8, #ARGV do redis.call('ZREM', key, ARGV[i]) end
+  local theirs, all = {}, redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+  for i = 1, #all, 2 do
+    local member, score = all[i], tonumber(all[i + 1])
+    if string.sub(member, 1, 8) == user then
+      if score < 0 then
+        answer[#answer + 1] = member
+        answer[#answer + 1] = string.format('%.0f', -score)
+      elseif ARGV[7] == '' or string.sub(member, 16) ~= ARGV[7] then
+        local made = 0
+        for at = 9, 15 do made = made * 256 + string.byte(member, at) end
+        theirs[#theirs + 1] = {member, score, made, i}
+      end
+    end
   end
-  return #entry[1] > #id
-end
-local low, high = 0, redis.call('ZCARD', KEYS[1])
-while low < high do
-  local middle = math.floor((low + high) / 2)
-  if is_after(middle) then high = middle else low = middle + 1 end
-end
-return redis.call('ZRANGE', KEYS[1], low, low + tonumber(ARGV[3]) - 1, 'WITHSCORES')
-";
-
-/// Reserves a place for a session in its user's index, where that leaves no more than may be. Key: the index. Arguments:
-/// the session, how many may be, until when the place is reserved (ms), now (ms), then three lists, each preceded by its
-/// length: entries of sessions that are over, entries that do not count because they are about to end, and reserved
-/// places to take away. Answers 1 if the place is reserved; else nothing of the last list was taken.
-///
-/// What came in since the caller looked counts, and so does a place whose session has been stored since.
-pub(super) const RESERVE: &str = r"#!lua
-local key, at = KEYS[1], 5
-local function list()
-  local entries, length = {}, tonumber(ARGV[at])
-  for i = 1, length do entries[i] = ARGV[at + i] end
-  at = at + length + 1
-  return entries
-end
-local over, ending, taken = list(), list(), list()
-for _, entry in ipairs(over) do redis.call('ZREM', key, entry) end
-local expired = redis.call('ZRANGE', key, '-inf', '(' .. ARGV[4], 'BYSCORE', 'LIMIT', 0, 64)
-if #expired > 0 then redis.call('ZREM', key, unpack(expired)) end
-local count = redis.call('ZCARD', key)
-for _, entry in ipairs(ending) do
-  if redis.call('ZSCORE', key, entry) then count = count - 1 end
-end
-local free = {}
-for _, entry in ipairs(taken) do
-  local until_then = redis.call('ZSCORE', key, entry)
-  if until_then and tonumber(until_then) <= tonumber(ARGV[3]) then
-    count = count - 1
-    free[#free + 1] = entry
+  if #theirs >= limit then
+    if action ~= 'displace' then
+      answer = {0}
+      for i = 1, math.min(#theirs, 1000) do answer[i + 1] = theirs[i][1] end
+      return answer
+    end
+    table.sort(theirs, function(a, b) return a[3] < b[3] or (a[3] == b[3] and a[4] < b[4]) end)
+    for i = 1, #theirs - limit + 1 do
+      redis.call('ZADD', key, string.format('-%.0f', theirs[i][2]), theirs[i][1])
+      answer[#answer + 1] = theirs[i][1]
+      answer[#answer + 1] = string.format('%.0f', theirs[i][2])
+    end
   end
 end
-if count >= tonumber(ARGV[2]) then return 0 end
-for _, entry in ipairs(free) do redis.call('ZREM', key, entry) end
-redis.call('ZADD', key, ARGV[3], ARGV[1])
-if redis.call('PEXPIRETIME', key) < tonumber(ARGV[3]) then redis.call('PEXPIREAT', key, ARGV[3]) end
-return 1
+local deadline = math.min(now + tonumber(ARGV[3]), tonumber(ARGV[4]))
+local until_then, made, rest = math.ceil(deadline / 1000), '', now
+for _ = 1, 7 do
+  made = string.char(rest % 256) .. made
+  rest = math.floor(rest / 256)
+end
+redis.call('ZADD', key, string.format('%.0f', until_then), user .. made .. ARGV[2])
+if redis.call('PEXPIRETIME', key) < until_then then
+  redis.call('PEXPIREAT', key, string.format('%.0f', until_then + 600000))
+end
+answer[2], answer[3] = string.format('%.0f', now), string.format('%.0f', deadline)
+if string.byte(ARGV[2]) % 8 == 0 then answer[4] = redis.call('ZCARD', key) end
+return answer
 ";
 
-/// Gives a reserved place its session's absolute deadline. Key: the index. Arguments: the session, the deadline (ms).
-/// Answers 0 if the place was taken away.
-pub(super) const TAKE_PLACE: &str = r"#!lua flags=allow-oom
-if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
-redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
-if redis.call('PEXPIRETIME', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIREAT', KEYS[1], ARGV[2]) end
-return 1
-";
-
-/// Adds a session to an index. Key: the index. Arguments: the session, its absolute deadline (ms), now (ms).
+/// Takes a session's place away. Key: the node. Arguments: the user, the session. Answers -1 where the node is split.
 ///
-/// Drops some of what has expired, so that a busy index stays small at a bounded cost, and lets the index itself
-/// expire with its last session.
-pub(super) const INDEX: &str = r"#!lua
-redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
-local expired = redis.call('ZRANGE', KEYS[1], '-inf', '(' .. ARGV[3], 'BYSCORE', 'LIMIT', 0, 64)
-if #expired > 0 then redis.call('ZREM', KEYS[1], unpack(expired)) end
-if redis.call('PEXPIRETIME', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIREAT', KEYS[1], ARGV[2]) end
+/// For one whose entry is not known, because its making was not answered.
+pub(super) const TAKE_AWAY: &str = r"#!lua flags=allow-oom
+if redis.call('ZSCORE', KEYS[1], '/') then return -1 end
+for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  if string.sub(member, 1, 8) == ARGV[1] and string.sub(member, 16) == ARGV[2] then
+    return redis.call('ZREM', KEYS[1], member)
+  end
+end
+return 0
+";
+
+/// Splits a node into its children, by the next digit of the users' hashes. Keys: the node, its sixteen children. Argument:
+/// how many digits lead to the node. Answers 0 where it stays as it is: all entries would go the same way, or there are too
+/// many to be moved in one step.
+pub(super) const SPLIT: &str = r"#!lua
+local all = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
+if #all > 20000 then return 0 end
+local at, groups, count = math.floor(tonumber(ARGV[1]) / 2) + 1, {}, 0
+for i = 1, #all, 2 do
+  if all[i] == '/' then return 0 end
+  local digit = string.byte(all[i], at)
+  if tonumber(ARGV[1]) % 2 == 0 then digit = math.floor(digit / 16) else digit = digit % 16 end
+  if not groups[digit] then
+    groups[digit] = {}
+    count = count + 1
+  end
+  local group = groups[digit]
+  group[#group + 1] = all[i + 1]
+  group[#group + 1] = all[i]
+end
+if count < 2 then return 0 end
+local expires = redis.call('PEXPIRETIME', KEYS[1])
+for digit, group in pairs(groups) do
+  local child = KEYS[digit + 2]
+  for from = 1, #group, 1000 do
+    redis.call('ZADD', child, unpack(group, from, math.min(from + 999, #group)))
+  end
+  if redis.call('PEXPIRETIME', child) < expires then redis.call('PEXPIREAT', child, string.format('%.0f', expires)) end
+end
+redis.call('UNLINK', KEYS[1])
+redis.call('ZADD', KEYS[1], 0, '/')
 return 1
 ";

@@ -19,10 +19,11 @@ use tokio::time::{sleep, timeout};
 use super::super::STALE_AT_MOST;
 use super::super::cache::{Cache, Proof};
 use super::answers::{exactly, time};
-use super::connection::{Lane, Lanes, Link};
+use super::connection::Link;
 use super::eval;
 use super::fault::{Fault, text};
 use super::keys::{Changed, Keys};
+use super::lane::{Lane, Lanes};
 use super::settings::CacheSettings;
 use crate::entropy::spread;
 

@@ -1,0 +1,421 @@
+//! Making sessions.
+//!
+//! A place in the index comes first, with which the one script that counts decides who has to go; then the record, with
+//! which the session is live. Two round trips, or four where the user's other sessions have to be looked at. Whoever gives
+//! up in between leaves it to [`Unfinished`] that the session does not live.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Pipeline, Value};
+
+use super::answers::{end, exactly, micros, record, tenant_standing, time, touch_deadline, user_standing};
+use super::entry::Entry;
+use super::fault::{Fault, number, text, unexpected};
+use super::index::{Index, Node, entry_of, is_split};
+use super::lane::Lanes;
+use super::read::{around, ask_around, observe, observed};
+use super::unfinished::{NEVER, Unfinished};
+use super::{RedisStore, eval, expires, first_touch_deadline, kept_after, kept_until, order, scripts};
+use crate::session::{
+    End, EndReason, Generation, Generations, LimitAction, Line, Principal, SessionId, SessionLimit, SessionRecord,
+    Standing, StoreTime, TenantStanding, TenantStatus, UserStanding,
+};
+use crate::store::{Creation, NewSession, codec};
+
+/// How long the place of a session that is being made is left to it.
+const BEING_MADE: Duration = Duration::from_secs(10);
+
+/// A deadline that caps none: the largest number that the scripts' language has.
+const NEVER_LATER: u64 = (1 << 53) - 1;
+
+/// A rotation: from which session, and until when that has its moment.
+pub(super) struct From<'a> {
+    pub(super) id: SessionId,
+    pub(super) record: &'a SessionRecord,
+    pub(super) grace: Duration,
+}
+
+/// A place that was taken.
+struct Place {
+    node: Node,
+    made: StoreTime,
+    deadline: StoreTime,
+    entries: i64,
+    /// Who has to go for it, with their absolute deadlines (ms).
+    displaced: Vec<(Entry, u64)>,
+}
+
+/// What came of asking for one.
+enum Asked {
+    Taken(Place),
+    /// There is none beside these.
+    Full(Vec<Entry>),
+}
+
+/// What is known of whom a session is made for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Standings {
+    tenant: TenantStanding,
+    user: UserStanding,
+}
+
+impl Standings {
+    fn ask(pipeline: &mut Pipeline, store: &RedisStore, principal: &Principal) {
+        pipeline.cmd("GET").arg(store.keys().tenant(&principal.tenant));
+        pipeline.cmd("GET").arg(store.keys().user(&principal.tenant, &principal.user));
+    }
+
+    fn of(tenant: Value, user: Value) -> Result<Self, Fault> {
+        Ok(Self { tenant: tenant_standing(tenant)?, user: user_standing(user)? })
+    }
+
+    const fn generations(&self) -> Generations {
+        Generations { tenant: self.tenant.generation, user: self.user.generation }
+    }
+
+    /// Why there is no session, if there is none.
+    fn refuse(&self, began: StoreTime) -> Option<Creation> {
+        if self.tenant.status != TenantStatus::Active {
+            return Some(Creation::TenantRefused(self.tenant.status));
+        }
+        self.generations().newer_than(began).then_some(Creation::Superseded)
+    }
+}
+
+impl RedisStore {
+    /// Makes a session, or goes on with one as another.
+    pub(super) async fn create_on(
+        &self,
+        lanes: &Lanes,
+        new: NewSession,
+        from: Option<From<'_>>,
+    ) -> Result<Creation, Fault> {
+        self.link.unfinished().bury_of(&self.link, lanes, &new.principal).await?;
+        let making = Unfinished::begin(&self.link, new.id, &new.principal);
+        let tenant = new.principal.tenant.clone();
+        let index = self.index(lanes, &tenant);
+        let not_after = from.as_ref().map(|from| from.record.deadline);
+        let placed = match self.place(lanes, &index, &new, not_after).await {
+            // Nothing was begun.
+            Err(full) if full.is_out_of_memory() => {
+                making.known();
+                return Err(full);
+            }
+            placed => placed?,
+        };
+        let creation = self.made(lanes, &index, new, from, placed).await?;
+        making.known();
+        Ok(creation)
+    }
+
+    async fn made(
+        &self,
+        lanes: &Lanes,
+        index: &Index<'_>,
+        new: NewSession,
+        from: Option<From<'_>>,
+        placed: (Standings, Asked),
+    ) -> Result<Creation, Fault> {
+        let (id, began, has_limit) = (new.id, new.began, new.limit.is_some());
+        let (standings, place) = match placed {
+            (standings, Asked::Taken(place)) => (standings, place),
+            (standings, Asked::Full(_)) => return Ok(standings.refuse(began).unwrap_or(Creation::LimitReached)),
+        };
+        let entry = Entry { user: self.keys().user_hash(&new.principal.user), created: place.made, id };
+        if let Some(refused) = standings.refuse(began) {
+            let mut pipeline = redis::pipe();
+            pipeline.cmd("ZREM").arg(&place.node.key).arg(&entry.encode()[..]);
+            lanes.careful.ask(&pipeline).await?;
+            if matches!(refused, Creation::Superseded) {
+                // Should the order have lost it, the next login is not to fail as well.
+                let Generations { tenant, user } = standings.generations();
+                let newest = StoreTime::from_micros(tenant.max(user).as_micros());
+                order::reach(&lanes.careful, self.keys(), newest).await?;
+            }
+            return Ok(refused);
+        }
+        let line = from.as_ref().map(|from| {
+            let until = place.made.after(from.grace);
+            Box::new(Line::from(from.id, from.record, until, &new.principal))
+        });
+        let mut record = new.record(place.made, standings.generations());
+        (record.deadline, record.line) = (place.deadline, line);
+        let (after, displaced) = self.store(lanes, id, &record, &place, has_limit).await?;
+        index.relieve(&lanes.careful, &place.node, place.entries).await;
+        if after != standings {
+            // Revoked while it was made. Where others went for it, it is stored, and dead: they are told of.
+            return if displaced.is_empty() {
+                self.discard(lanes, id, record, after.tenant.status).await
+            } else {
+                Ok(Creation::Stored { record, displaced })
+            };
+        }
+        match from {
+            Some(from) if !self.replace(lanes, &from, id, &record).await? => {
+                self.discard(lanes, id, record, TenantStatus::Active).await?;
+                Ok(Creation::Superseded)
+            }
+            _ => Ok(Creation::Stored { record, displaced }),
+        }
+    }
+
+    /// Takes a place. Under a limit that would be passed, the user's other sessions are looked at first: those that are
+    /// over count for nothing.
+    async fn place(
+        &self,
+        lanes: &Lanes,
+        index: &Index<'_>,
+        new: &NewSession,
+        not_after: Option<StoreTime>,
+    ) -> Result<(Standings, Asked), Fault> {
+        let (standings, asked) = self.ask_place(lanes, index, new, not_after, ("look", &[])).await?;
+        let (Some(limit), Asked::Full(theirs)) = (new.limit, &asked) else { return Ok((standings, asked)) };
+        if standings.refuse(new.began).is_some() {
+            return Ok((standings, asked));
+        }
+        let over = self.over_among(lanes, theirs, standings).await?;
+        let action = match limit.action {
+            LimitAction::Deny if over.is_empty() => return Ok((standings, asked)),
+            LimitAction::Deny => "deny",
+            LimitAction::RevokeOldest => "displace",
+        };
+        self.ask_place(lanes, index, new, not_after, (action, &over)).await
+    }
+
+    async fn ask_place(
+        &self,
+        lanes: &Lanes,
+        index: &Index<'_>,
+        new: &NewSession,
+        not_after: Option<StoreTime>,
+        (action, over): (&str, &[Entry]),
+    ) -> Result<(Standings, Asked), Fault> {
+        let user = self.keys().user_hash(&new.principal.user);
+        let mut node = index.leaf(user);
+        loop {
+            let mut place = eval(scripts::PLACE, std::slice::from_ref(&node.key));
+            place.arg(&user[..]).arg(&new.id.to_bytes()[..]).arg(crate::clock::micros(new.absolute));
+            place.arg(not_after.map_or(NEVER_LATER, StoreTime::as_micros));
+            place.arg(new.limit.map_or(0, |SessionLimit { count, .. }| count.get())).arg(action);
+            match new.replaces {
+                Some(replaced) => place.arg(&replaced.to_bytes()[..]),
+                None => place.arg(""),
+            };
+            for entry in over {
+                place.arg(&entry.encode()[..]);
+            }
+            let mut pipeline = redis::pipe();
+            Standings::ask(&mut pipeline, self, &new.principal);
+            pipeline.add_command(place);
+            // Last, so that a server that was emptied before is seen.
+            pipeline.cmd("GET").arg(self.keys().birth());
+            let [tenant, user_standing, answer, birth] = exactly(lanes.careful.ask(&pipeline).await?)?;
+            lanes.is_same_data(birth)?;
+            let standings = Standings::of(tenant, user_standing)?;
+            let Value::Array(answer) = answer else { return Err(unexpected("a place", &answer)) };
+            if is_split(&answer) {
+                node = index.below(&node, user)?;
+                continue;
+            }
+            return Ok((standings, asked(node, answer)?));
+        }
+    }
+
+    /// Those of some entries of a user whose session is over, or was never stored.
+    async fn over_among(&self, lanes: &Lanes, theirs: &[Entry], standings: Standings) -> Result<Vec<Entry>, Fault> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("TIME");
+        for entry in theirs {
+            pipeline.cmd("PEXPIRETIME").arg(self.keys().record(&entry.id));
+        }
+        let mut answers = lanes.careful.ask(&pipeline).await?.into_iter();
+        let now = time(answers.next().unwrap_or(Value::Nil))?;
+        let newest = standings.tenant.generation.max(standings.user.generation);
+        let (mut over, mut doubtful) = (Vec::new(), Vec::new());
+        for (entry, answer) in theirs.iter().zip(answers) {
+            let is_over = match touch_deadline(&answer)? {
+                Some(deadline) => now >= deadline,
+                None => now.since(entry.created) >= BEING_MADE,
+            };
+            if is_over {
+                over.push(*entry);
+            } else if Generation::from_micros(entry.created.as_micros()) <= newest {
+                // Made before something was raised, as it seems, and not tidied up.
+                doubtful.push(*entry);
+            }
+        }
+        if !doubtful.is_empty() {
+            let mut pipeline = redis::pipe();
+            for entry in &doubtful {
+                pipeline.cmd("GET").arg(self.keys().record(&entry.id));
+            }
+            let Standings { tenant, user } = standings;
+            for (entry, kept) in doubtful.iter().zip(lanes.careful.ask_each(&mut pipeline).await?) {
+                let Ok(Some(kept)) = record(kept) else { continue };
+                let Generations { tenant: in_tenant, user: of_user } = kept.generations;
+                if in_tenant != tenant.generation || !user.admits(entry.id, of_user) {
+                    over.push(*entry);
+                }
+            }
+        }
+        Ok(over)
+    }
+
+    /// Stores the record, ends whom it displaces, and reads tenant and user again after it. Answers them, and who ended
+    /// by it.
+    async fn store(
+        &self,
+        lanes: &Lanes,
+        id: SessionId,
+        record: &SessionRecord,
+        place: &Place,
+        has_limit: bool,
+    ) -> Result<(Standings, Vec<(SessionId, Arc<SessionRecord>)>), Fault> {
+        let (keys, tenant) = (self.keys(), &record.principal.tenant);
+        let bytes = codec::encode(record).map_err(Fault::garbled)?;
+        let mut pipeline = redis::pipe();
+        // Not over what says that it must not live.
+        let set = pipeline.cmd("SET").arg(keys.record(&id)).arg(bytes).arg("NX");
+        set.arg("PXAT").arg(expires(first_touch_deadline(record)));
+        Standings::ask(&mut pipeline, self, &record.principal);
+        for (entry, deadline) in &place.displaced {
+            let mut end = eval(scripts::END, &[keys.ended(&entry.id)]);
+            end.arg(EndReason::Limit.as_str()).arg(kept_after(*deadline));
+            pipeline.add_command(end);
+            // Several logins may have been told to end it: whoever takes its record tells of it, if that was the reason.
+            pipeline.cmd("GET").arg(keys.ended(&entry.id));
+            pipeline.cmd("GETDEL").arg(keys.record(&entry.id));
+            pipeline.cmd("ZREM").arg(&place.node.key).arg(&entry.encode()[..]);
+        }
+        if has_limit {
+            pipeline.cmd("GET").arg(keys.ended(&id));
+        }
+        let unknown = self.known.unknown(tenant, record, lanes.epoch);
+        if let Some(until) = unknown {
+            pipeline.add_command(self.know(tenant, &until.as_millis_rounded_up().to_string(), record.created));
+        }
+        let mut answers = lanes.careful.ask(&pipeline).await?.into_iter();
+        if let Some(until) = unknown {
+            self.known.wrote(tenant, until, record.created, lanes.epoch);
+        }
+        let mut next = || answers.next().unwrap_or(Value::Nil);
+        match next() {
+            Value::Okay => {}
+            Value::Nil => return Err(Fault::garbled("a session was taken back while it was made")),
+            other => return Err(unexpected("a stored session", &other)),
+        }
+        let standings = Standings::of(next(), next())?;
+        let mut displaced = Vec::with_capacity(place.displaced.len());
+        for (entry, deadline) in &place.displaced {
+            let (_, why, kept, _) = (number(&next())?, end(next())?, next(), next());
+            // One that cannot be read is over all the same; one that is not stored yet is told of by whoever makes it.
+            let Ok(Some(kept)) = super::answers::record(kept) else { continue };
+            if let Some(line) = &kept.line {
+                self.end_line(lanes, &line.first, EndReason::Limit.as_str(), kept_after(*deadline)).await?;
+            }
+            if is_displaced(why) {
+                displaced.push((entry.id, Arc::new(kept)));
+            }
+        }
+        if has_limit && is_displaced(end(next())?) && self.take_record(lanes, &id).await? {
+            // Later logins displaced it before it was stored.
+            displaced.push((id, Arc::new(record.clone())));
+        }
+        Ok((standings, displaced))
+    }
+
+    /// Takes back a session that must not come to be. If somebody else ended it first, it did exist for a moment, and was
+    /// counted: then it is stored, and dead.
+    async fn discard(
+        &self,
+        lanes: &Lanes,
+        id: SessionId,
+        record: SessionRecord,
+        status: TenantStatus,
+    ) -> Result<Creation, Fault> {
+        let until = kept_after(record.created.as_millis_rounded_up());
+        let never = self.end_and_clear(lanes, (id, NEVER, until), &[id], (id, &record)).await?;
+        Ok(match status {
+            _ if !never => Creation::Stored { record, displaced: Vec::new() },
+            TenantStatus::Active => Creation::Superseded,
+            refused => Creation::TenantRefused(refused),
+        })
+    }
+
+    /// Has the session before give way to this one, which is stored. `false` if it is over, or did so already.
+    ///
+    /// All that it depends on is read after that is written: a revocation from here on finds the new session going on from
+    /// it, and one before it wins.
+    async fn replace(
+        &self,
+        lanes: &Lanes,
+        from: &From<'_>,
+        id: SessionId,
+        record: &SessionRecord,
+    ) -> Result<bool, Fault> {
+        let keys = self.keys();
+        let until = record.line.as_ref().map_or(record.created, |line| line.until);
+        let mut note = eval(scripts::NOTE, &[keys.ended(&from.id)]);
+        note.arg(End::replaced(id, until).encode()).arg(kept_until(from.record));
+        let mut pipeline = redis::pipe();
+        pipeline.add_command(note).cmd("TIME");
+        observe(&mut pipeline, keys, &from.id);
+        ask_around(&mut pipeline, keys, &from.id, from.record);
+        let mut answers = lanes.careful.ask(&pipeline).await?.into_iter();
+        let (noted, now) = (answers.next().unwrap_or(Value::Nil), time(answers.next().unwrap_or(Value::Nil))?);
+        let (noted, seen) = (number(&noted)? == 1, observed(&mut answers)?);
+        let around = around(&mut answers, &from.id, from.record)?;
+        let mut tidy = redis::pipe();
+        if seen.record.is_none() && noted {
+            // It was never made, or is long gone.
+            tidy.cmd("UNLINK").arg(keys.ended(&from.id));
+            lanes.careful.ask(&tidy).await?;
+            return Ok(false);
+        }
+        if !noted || !matches!(seen.judged(from.id, around, now), Standing::Live(_)) {
+            return Ok(false);
+        }
+        if let Some(line) = from.record.line.as_deref().filter(|line| now < line.until) {
+            // Of one session two tokens are good at most.
+            let mut cut = eval(scripts::CUT_SHORT, &[keys.ended(&line.before)]);
+            cut.arg(End::replaced(from.id, now).encode());
+            tidy.add_command(cut);
+        }
+        let index = self.index(lanes, &from.record.principal.tenant);
+        tidy.add_command(index.take_out(&entry_of(keys, from.id, from.record)));
+        lanes.careful.ask(&tidy).await?;
+        Ok(true)
+    }
+
+    /// Takes a record away. Answers whether it was there.
+    async fn take_record(&self, lanes: &Lanes, id: &SessionId) -> Result<bool, Fault> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("GETDEL").arg(self.keys().record(id));
+        let [taken] = exactly(lanes.careful.ask(&pipeline).await?)?;
+        Ok(record(taken)?.is_some())
+    }
+}
+
+/// Whether an end says that somebody had to go for others.
+fn is_displaced(end: Option<End>) -> bool {
+    end == Some(End::now(EndReason::Limit))
+}
+
+/// What [`scripts::PLACE`] answers.
+fn asked(node: Node, answer: Vec<Value>) -> Result<Asked, Fault> {
+    let mut answer = answer.into_iter();
+    let mut next = || answer.next().unwrap_or(Value::Nil);
+    if number(&next())? == 0 {
+        let entries = answer.map(|member| text(member).map(|member| member.as_deref().and_then(Entry::decode)));
+        return Ok(Asked::Full(entries.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()));
+    }
+    let (made, deadline, entries) = (micros(next())?, micros(next())?, number(&next())?);
+    let mut displaced = Vec::new();
+    while let (Some(member), Some(until)) = (answer.next(), answer.next()) {
+        let entry = text(member)?.as_deref().and_then(Entry::decode);
+        let entry = entry.ok_or_else(|| Fault::garbled("an index has an entry that was never written"))?;
+        displaced.push((entry, micros(until)?.as_micros()));
+    }
+    Ok(Asked::Taken(Place { node, made, deadline, entries, displaced }))
+}

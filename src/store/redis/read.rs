@@ -1,0 +1,153 @@
+//! Reading sessions: what is asked of one, and what the answers say.
+
+use redis::{Pipeline, Value};
+
+use super::RedisStore;
+use super::answers::{end, record, tenant_standing, time, touch_deadline, user_standing};
+use super::fault::Fault;
+use super::keys::Keys;
+use super::lane::{Lane, Lanes};
+use crate::session::{
+    End, EndReason, Ended, Observation, SessionId, SessionRecord, Standing, StoreTime, TenantStanding, UserStanding,
+    judge,
+};
+use crate::store::cache::Reading;
+
+/// What stands under a session's own keys.
+pub(super) struct Seen {
+    pub(super) record: Option<SessionRecord>,
+    pub(super) touch_deadline: Option<StoreTime>,
+    pub(super) ended: Option<End>,
+}
+
+/// Asks for what stands under a session's own keys.
+pub(super) fn observe(pipeline: &mut Pipeline, keys: &Keys, id: &SessionId) {
+    pipeline.cmd("GET").arg(keys.record(id));
+    pipeline.cmd("PEXPIRETIME").arg(keys.record(id));
+    // Last, so that an end that comes in between is seen.
+    pipeline.cmd("GET").arg(keys.ended(id));
+}
+
+/// The next answers as what stands under a session's own keys.
+pub(super) fn observed(answers: &mut impl Iterator<Item = Value>) -> Result<Seen, Fault> {
+    let mut next = || answers.next().unwrap_or(Value::Nil);
+    // All are taken, so that what follows is of the next session.
+    let (kept, touch, ended): (_, _, _) = (next(), next(), next());
+    Ok(Seen { record: record(kept)?, touch_deadline: touch_deadline(&touch)?, ended: end(ended)? })
+}
+
+/// What a session of a record depends on beside its own keys.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Around {
+    pub(super) tenant: TenantStanding,
+    pub(super) user: UserStanding,
+    line_ended: Option<End>,
+    left: UserStanding,
+}
+
+/// Asks for it.
+pub(super) fn ask_around(pipeline: &mut Pipeline, keys: &Keys, id: &SessionId, record: &SessionRecord) {
+    let principal = &record.principal;
+    pipeline.cmd("GET").arg(keys.tenant(&principal.tenant));
+    pipeline.cmd("GET").arg(keys.user(&principal.tenant, &principal.user));
+    let Some(line) = &record.line else { return };
+    if line.first != *id {
+        pipeline.cmd("GET").arg(keys.ended(&line.first));
+    }
+    if let Some(left) = &line.left {
+        pipeline.cmd("GET").arg(keys.user(&left.tenant, &left.user));
+    }
+}
+
+/// The next answers as what a session of a record depends on.
+pub(super) fn around(
+    answers: &mut impl Iterator<Item = Value>,
+    id: &SessionId,
+    record: &SessionRecord,
+) -> Result<Around, Fault> {
+    let mut next = || answers.next().unwrap_or(Value::Nil);
+    let (tenant, user) = (next(), next());
+    let line = record.line.as_deref();
+    let line_ended = line.filter(|line| line.first != *id).map(|_| next());
+    let left = line.and_then(|line| line.left.as_ref()).map(|_| next());
+    Ok(Around {
+        tenant: tenant_standing(tenant)?,
+        user: user_standing(user)?,
+        line_ended: line_ended.map(end).transpose()?.flatten(),
+        left: left.map(user_standing).transpose()?.unwrap_or_default(),
+    })
+}
+
+impl Seen {
+    /// What the session is, but for what follows from the one that replaces it.
+    pub(super) fn judged(self, id: SessionId, around: Around, now: StoreTime) -> Standing {
+        let Self { record, touch_deadline, ended } = self;
+        let Around { tenant, user, line_ended, left } = around;
+        judge(Observation { id, record, touch_deadline, ended, line_ended, tenant, user, left, now })
+    }
+}
+
+impl RedisStore {
+    /// What a session is. `reading` announced it to the cache, and keeps it.
+    pub(super) async fn read_from(
+        &self,
+        lanes: &Lanes,
+        id: SessionId,
+        reading: Option<Reading<'_>>,
+    ) -> Result<Standing, Fault> {
+        let (standing, next) = self.judged(&lanes.quick, id, reading).await?;
+        let (Standing::Live(live), Some(next)) = (&standing, next) else { return Ok(standing) };
+        // Its moment is worth no more than the session that goes on.
+        let (reason, record) = match self.judged(&lanes.quick, next, None).await?.0 {
+            Standing::Live(_) => return Ok(standing),
+            Standing::Ended(ended) => (ended.reason, Some(live.record.clone())),
+            Standing::Absent => (EndReason::Replaced, Some(live.record.clone())),
+        };
+        Ok(Standing::Ended(Ended { reason, record, noted: true, next: Some(next) }))
+    }
+
+    /// What a session is by itself, and the one that is about to replace it.
+    async fn judged(
+        &self,
+        lane: &Lane,
+        id: SessionId,
+        mut reading: Option<Reading<'_>>,
+    ) -> Result<(Standing, Option<SessionId>), Fault> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("TIME");
+        observe(&mut pipeline, self.keys(), &id);
+        // What a key of another type answers is this session's trouble alone.
+        let mut answers = lane.ask_each(&mut pipeline).await?.into_iter();
+        let now = time(answers.next().unwrap_or(Value::Nil))?;
+        let seen = observed(&mut answers)?;
+        let next = seen.ended.and_then(|end| end.goes_on).map(|on| on.next);
+        let around = match &seen.record {
+            Some(record) => {
+                if let Some(reading) = &mut reading {
+                    let (tenant, user) = (&record.principal.tenant, &record.principal.user);
+                    reading.depends_on(&self.keys().tenant(tenant), &self.keys().user(tenant, user), record);
+                }
+                self.around(lane, &id, record).await?
+            }
+            None => Around::default(),
+        };
+        let standing = seen.judged(id, around, now);
+        match (&standing, next) {
+            // Nothing tells of the end of what replaces it.
+            (Standing::Live(_), Some(_)) => {}
+            _ => {
+                if let Some(reading) = reading {
+                    reading.keep(&standing);
+                }
+            }
+        }
+        Ok((standing, next))
+    }
+
+    /// What a session of this record depends on, now.
+    pub(super) async fn around(&self, lane: &Lane, id: &SessionId, record: &SessionRecord) -> Result<Around, Fault> {
+        let mut pipeline = redis::pipe();
+        ask_around(&mut pipeline, self.keys(), id, record);
+        around(&mut lane.ask(&pipeline).await?.into_iter(), id, record)
+    }
+}

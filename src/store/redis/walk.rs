@@ -1,0 +1,174 @@
+//! Ends what is outdated in a tenant's index, one by one, after a generation ended all of it at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use redis::Value;
+use tokio::sync::Semaphore;
+
+use super::super::walk::{Outdated, STEP, Tally};
+use super::super::{StoreResult, Unavailable, codec};
+use super::answers::{time, touch_deadline};
+use super::connection::{CALL_TIMEOUT, Link};
+use super::entry::{Entry, UserHash};
+use super::fault::{Fault, number, text};
+use super::index::{Found, Index, Node, Nodes, Splits};
+use super::keys::Keys;
+use super::lane::{Lane, Lanes};
+use super::{eval, kept_until, scripts};
+use crate::session::{EndReason, SessionRecord, TenantId, UserId};
+
+/// Whose sessions a walk looks at.
+#[derive(Clone, Debug)]
+pub(super) struct Whose {
+    pub(super) tenant: TenantId,
+    pub(super) user: Option<UserId>,
+}
+
+/// The walk.
+pub(super) struct Walk {
+    keys: Keys,
+    whose: Whose,
+    outdated: Outdated,
+    reason: EndReason,
+    tally: Tally,
+    /// Whether there is anything in the index that is not outdated.
+    left: AtomicBool,
+}
+
+impl Walk {
+    pub(super) const fn new(keys: Keys, whose: Whose, outdated: Outdated, reason: EndReason, tally: Tally) -> Self {
+        Self { keys, whose, outdated, reason, tally, left: AtomicBool::new(false) }
+    }
+
+    /// To its end on one connection. Answers whether anything is left that is not outdated.
+    pub(super) async fn run_on(self, lane: &Lane) -> Result<bool, Fault> {
+        let mut nodes = self.nodes(lane).await?;
+        while self.step(lane, &mut nodes).await? {}
+        Ok(self.left.load(Ordering::Relaxed))
+    }
+
+    /// In steps, each a call of its own.
+    pub(super) async fn run(self, link: Arc<Link>, turns: Arc<Semaphore>) -> StoreResult<()> {
+        let _turn = turns.acquire().await.map_err(Unavailable::because)?;
+        let walk = &self;
+        let begin = |lanes: Arc<Lanes>| async move { walk.nodes(&lanes.bulk).await };
+        let mut nodes = link.call("revoke_walk", CALL_TIMEOUT, begin).await?;
+        loop {
+            let at = &mut nodes;
+            let step = |lanes: Arc<Lanes>| async move { walk.step(&lanes.bulk, at).await };
+            if !link.call("revoke_walk", CALL_TIMEOUT, step).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn user(&self) -> Option<UserHash> {
+        self.whose.user.as_ref().map(|user| self.keys.user_hash(user))
+    }
+
+    async fn nodes(&self, lane: &Lane) -> Result<Nodes, Fault> {
+        let (keys, tenant, splits) = (&self.keys, &self.whose.tenant, &Splits::default());
+        let node = match self.user() {
+            Some(user) => Index { keys, splits, tenant, epoch: 0 }.find(lane, user).await?,
+            None => Node::root(keys, tenant),
+        };
+        Ok(Nodes::below(node, 0))
+    }
+
+    /// Answers whether there is more.
+    async fn step(&self, lane: &Lane, nodes: &mut Nodes) -> Result<bool, Fault> {
+        let Some(Found { node, mut entries, .. }) = nodes.step(lane).await? else { return Ok(false) };
+        if let Some(user) = self.user() {
+            entries.retain(|entry| entry.user == user);
+        }
+        for entries in entries.chunks(STEP) {
+            self.end_outdated(lane, &node, entries).await?;
+        }
+        Ok(true)
+    }
+
+    /// Plain commands, each of which the server runs by itself: no step keeps it from others.
+    async fn end_outdated(&self, lane: &Lane, node: &Node, entries: &[Entry]) -> Result<(), Fault> {
+        let keys = &self.keys;
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("TIME");
+        for entry in entries {
+            pipeline.cmd("GET").arg(keys.record(&entry.id));
+            pipeline.cmd("PEXPIRETIME").arg(keys.record(&entry.id));
+        }
+        let mut answers = lane.ask(&pipeline).await?.into_iter();
+        let mut next = || answers.next().unwrap_or(Value::Nil);
+        let now = time(next())?;
+        let (mut live, mut over) = (Vec::new(), Vec::new());
+        for entry in entries {
+            let (kept, touch_deadline) = (text(next())?, touch_deadline(&next())?);
+            // One that cannot be read is not live for anybody, and is left to expire.
+            let Some(Ok(record)) = kept.map(|bytes| codec::decode(&bytes)) else { continue };
+            if self.whose.user.as_ref().is_some_and(|user| *user != record.principal.user) {
+                continue;
+            }
+            // What time has ended is not counted here, and keeps its own reason.
+            let is_live = now < record.deadline && touch_deadline.is_some_and(|deadline| now < deadline);
+            match (self.outdated.covers(entry.id, &record), is_live) {
+                (true, true) => live.push((*entry, record)),
+                (true, false) => over.push(*entry),
+                (false, _) => {
+                    if now < record.deadline {
+                        self.left.store(true, Ordering::Relaxed);
+                    }
+                }
+            }
+        }
+        self.write_down(lane, &live).await?;
+        if live.is_empty() && over.is_empty() {
+            return Ok(());
+        }
+        let mut pipeline = redis::pipe();
+        for (entry, record) in &live {
+            if record.line.is_some() {
+                // Its end is under the first of its line: that it is known why by this token, too.
+                let mut end = eval(scripts::END, &[keys.ended(&entry.id)]);
+                end.arg(self.reason.as_str()).arg(kept_until(record));
+                pipeline.add_command(end);
+            }
+            pipeline.cmd("UNLINK").arg(keys.record(&entry.id));
+        }
+        let members: Vec<_> = live.iter().map(|(entry, _)| entry).chain(&over).map(Entry::encode).collect();
+        let members: Vec<&[u8]> = members.iter().map(|member| &member[..]).collect();
+        pipeline.cmd("ZREM").arg(&node.key).arg(members);
+        lane.ask_each(&mut pipeline).await.map(drop)
+    }
+
+    /// Writes down why, and counts those that nobody wrote down before.
+    async fn write_down(&self, lane: &Lane, live: &[(Entry, SessionRecord)]) -> Result<(), Fault> {
+        let keys = &self.keys;
+        let mut pipeline = redis::pipe();
+        for (entry, record) in live {
+            let reason = pipeline.cmd("SET").arg(keys.ended(&record.decided_by(entry.id))).arg(self.reason.as_str());
+            reason.arg("NX").arg("PXAT").arg(kept_until(record));
+        }
+        if live.is_empty() {
+            return Ok(());
+        }
+        let answers = lane.ask_each(&mut pipeline).await?;
+        let (mut again, mut counted) = (redis::pipe(), 0);
+        for ((entry, record), answer) in live.iter().zip(answers) {
+            if answer == Value::Okay {
+                counted += 1;
+            } else if answer != Value::Nil || record.line.is_some() {
+                // A full server refuses a plain write; and that a token was replaced is no end.
+                let mut end = eval(scripts::END, &[keys.ended(&record.decided_by(entry.id))]);
+                end.arg(self.reason.as_str()).arg(kept_until(record));
+                again.add_command(end);
+            }
+        }
+        self.tally.add(counted);
+        if !again.is_empty() {
+            for answer in lane.ask(&again).await? {
+                self.tally.add(u64::from(number(&answer)? == 1));
+            }
+        }
+        Ok(())
+    }
+}
