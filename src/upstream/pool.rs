@@ -38,8 +38,9 @@ impl Keepalive {
     }
 }
 
-/// The most idle connections kept to one peer.
-pub const MAX_IDLE: usize = 128;
+/// The most idle connections kept to one peer. Each rests for 5 ms ([`Keepalive`]), so that at 60,000 requests a second
+/// three hundred rest at any time: were fewer kept, there would be none to use again.
+pub const MAX_IDLE: usize = 320;
 
 /// The idle connections to one peer.
 pub(super) struct Pool {
