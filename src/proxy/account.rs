@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use super::connection::ExchangeGuard;
 use super::exchange::Exchange;
-use super::respond::{self, Unread};
+use super::failure::{Unread, code_of_end};
 use super::services::Gateway;
 use crate::session::EndReason;
 use crate::telemetry::AccessLine;
@@ -68,7 +68,7 @@ impl Drop for Account {
             None => (CLIENT_CLOSED_REQUEST, Some("client_closed_request")),
         };
         if let Some(reason) = self.cut {
-            let cut = respond::code_of_end(reason);
+            let cut = code_of_end(reason);
             code = Some(cut);
             gateway.metrics().stream_cut(cut);
         }

@@ -1,30 +1,54 @@
 //! Answer bodies, and the accounting at their end.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::account::Account;
-use super::cut::SessionOver;
-use super::tunnel::Tunnel;
+use super::client_body::BodyError;
+use super::connection::Tunnelling;
+use super::cut::Cuttable;
+use super::services::Gateway;
 use crate::sessions::OpenStream;
 use crate::upstream::UpstreamBody;
 
-/// An error that ends an answer early: the client must not take it for a whole one.
-pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
+/// What goes on after an answer that ends HTTP, once it is known for whom and in which account.
+pub(super) type Continuation = Box<dyn FnOnce(Arc<Gateway>, Box<Account>) -> Tunnelling + Send>;
 
-enum Content {
+/// Where the bytes come from.
+enum Source {
     Whole(Option<Bytes>),
     Upstream(UpstreamBody),
 }
 
-impl Content {
+impl Body for Source {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Upstream(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+        }
+    }
+
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Upstream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Upstream(body) => body.size_hint(),
         }
     }
 }
@@ -33,13 +57,12 @@ impl Content {
 pub(super) struct AnswerBody(Box<Answer>);
 
 struct Answer {
-    content: Content,
+    /// Ends early with the session for which it was made.
+    content: Cuttable<Source>,
     sent: u64,
     complete: bool,
-    /// What ends it early: the session for which it was made.
-    open: Option<OpenStream>,
     /// What goes on after it, for a 101.
-    tunnel: Option<Box<Tunnel>>,
+    then: Option<Continuation>,
     account: Option<Box<Account>>,
 }
 
@@ -47,7 +70,7 @@ impl AnswerBody {
     /// No body.
     #[must_use]
     pub(super) fn empty() -> Self {
-        Self::of(Content::Whole(None), true)
+        Self::of(Source::Whole(None), true)
     }
 
     /// A body that is all there.
@@ -55,42 +78,43 @@ impl AnswerBody {
     pub(super) fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         let empty = bytes.is_empty();
-        Self::of(Content::Whole((!empty).then_some(bytes)), empty)
+        Self::of(Source::Whole((!empty).then_some(bytes)), empty)
     }
 
     /// A body that streams from the backend.
     #[must_use]
     pub(super) fn streamed(body: UpstreamBody) -> Self {
-        Self::of(Content::Upstream(body), false)
+        Self::of(Source::Upstream(body), false)
     }
 
     /// The end of HTTP: no body, and a tunnel after it.
     #[must_use]
-    pub(super) fn tunnel(tunnel: Tunnel) -> Self {
+    pub(super) fn followed_by(then: Continuation) -> Self {
         let mut this = Self::empty();
-        this.0.tunnel = Some(Box::new(tunnel));
+        this.0.then = Some(then);
         this
     }
 
-    fn of(content: Content, complete: bool) -> Self {
-        Self(Box::new(Answer { content, sent: 0, complete, open: None, tunnel: None, account: None }))
+    fn of(source: Source, complete: bool) -> Self {
+        let content = Cuttable::new(source, None);
+        Self(Box::new(Answer { content, sent: 0, complete, then: None, account: None }))
     }
 
     /// Breaks off when the session ends that `open` stands for.
     #[must_use]
     pub(super) fn cut_by(mut self, open: Option<OpenStream>) -> Self {
-        self.0.open = open;
+        self.0.content.cut_by(open);
         self
     }
 
     /// What ends it early.
     pub(super) const fn open(&self) -> Option<&OpenStream> {
-        self.0.open.as_ref()
+        self.0.content.open()
     }
 
     /// What goes on after it.
-    pub(super) fn take_tunnel(&mut self) -> Option<Tunnel> {
-        self.0.tunnel.take().map(|tunnel| *tunnel)
+    pub(super) fn take_continuation(&mut self) -> Option<Continuation> {
+        self.0.then.take()
     }
 
     /// Closes the account when the answer is over: sent, or given up. Dropping the body is where a request is
@@ -102,7 +126,7 @@ impl AnswerBody {
 
     /// Waits for the end of the session for which it was made.
     pub(super) fn session_over(&self) -> impl Future<Output = ()> + Send + use<> {
-        let kill = self.0.open.as_ref().map(OpenStream::kill);
+        let kill = self.open().map(OpenStream::kill);
         std::future::poll_fn(move |context| match &kill {
             Some(kill) => kill.poll(context).map(|_| ()),
             None => Poll::Pending,
@@ -116,7 +140,7 @@ impl Drop for Answer {
         account.sent(self.sent);
         if self.complete {
             account.complete();
-        } else if let Some(reason) = self.open.as_ref().and_then(OpenStream::reason) {
+        } else if let Some(reason) = self.content.open().and_then(OpenStream::reason) {
             account.cut(reason);
         }
     }
@@ -131,19 +155,11 @@ impl Body for AnswerBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let answer = &mut *self.0;
-        if let Some(open) = &answer.open
-            && open.poll(context).is_ready()
-        {
-            return Poll::Ready(Some(Err(SessionOver.into())));
-        }
-        let frame = match &mut answer.content {
-            Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Content::Upstream(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
-        };
-        if let Poll::Ready(Some(Ok(frame))) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            answer.sent += data.len() as u64;
+        let frame = Pin::new(&mut answer.content).poll_frame(context);
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => answer.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Poll::Ready(Some(Err(_))) => return frame,
+            Poll::Ready(None) | Poll::Pending => {}
         }
         // An answer with a length is not asked for its end.
         if matches!(&frame, Poll::Ready(None)) || answer.content.is_end_stream() {
@@ -157,9 +173,6 @@ impl Body for AnswerBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0.content {
-            Content::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Content::Upstream(body) => body.size_hint(),
-        }
+        self.0.content.size_hint()
     }
 }

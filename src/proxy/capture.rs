@@ -9,10 +9,10 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::body::AnswerBody;
 use super::exchange::Exchange;
+use super::failure::Failure;
 use super::forward::{Cleared, clean_answer, send};
 use super::outgoing::ask_for_what_can_be_read;
 use super::questions::{Questions, read_answer, unix_seconds};
-use super::respond::Failure;
 use super::services::Gateway;
 use super::verify::verify_tenant;
 use crate::http::{expire_backend_cookie, expire_set_cookie};

@@ -1,9 +1,9 @@
 //! What clients claim to be: compared with who they are, refused where it must be, told of where it differs.
 
 use super::exchange::Exchange;
+use super::failure::Failure;
 use super::forward::Cleared;
 use super::lookup::{Lookup, ask};
-use super::respond::Failure;
 use super::services::Gateway;
 use crate::config::ClientValue;
 use crate::http::{Claims, TenantHeader};

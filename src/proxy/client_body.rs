@@ -9,7 +9,8 @@ use http::header::{CONTENT_LENGTH, HeaderMap};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::body::BodyError;
+/// Why a body ended early: who reads it must not take it for a whole one.
+pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A client's body.
 pub(super) enum ClientBody {

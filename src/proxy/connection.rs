@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
+use super::limits::ConnectionTimeouts;
 use super::slots::{Lent, Slot};
-use super::tunnel::Tunnelling;
 use crate::http::{HeadLimits, Phase, Refusal, RequestFraming};
 use crate::sessions::Kill;
 
@@ -22,16 +23,8 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 /// Requests that may be under way on a connection, whoever still waits for them. Browsers stay below it.
 pub(super) const MOST_UNDER_WAY: u32 = 100;
 
-/// How long each wait on a client's connection may last.
-#[derive(Clone, Copy, Debug)]
-pub struct ConnectionTimeouts {
-    /// From the first byte of a head (on a new connection: from its start) to its end.
-    pub header: Duration,
-    /// From the end of an answer to the first byte of the next head.
-    pub keepalive: Duration,
-    /// Without the client taking a byte of an answer.
-    pub write: Duration,
-}
+/// A tunnel that waits for the end of HTTP on its connection. It is given what says that the listener closes.
+pub(super) type Tunnelling = Box<dyn FnOnce(BoxFuture<'static, ()>) -> BoxFuture<'static, ()> + Send>;
 
 /// What the connection's IO and its exchanges share.
 #[derive(Clone)]

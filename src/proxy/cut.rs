@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::sleep;
 
-use super::body::BodyError;
+use super::client_body::BodyError;
 use super::lookup::{Lookup, look_at};
 use super::services::Gateway;
 use crate::session::SessionId;
@@ -38,9 +38,14 @@ impl<B> Cuttable<B> {
         Self { body, open }
     }
 
-    /// Breaks off when this says so.
-    pub(super) fn cut_by(&mut self, open: OpenStream) {
-        self.open = Some(open);
+    /// Breaks off when this says so, if there is anything that may.
+    pub(super) fn cut_by(&mut self, open: Option<OpenStream>) {
+        self.open = open;
+    }
+
+    /// What ends it early.
+    pub(super) const fn open(&self) -> Option<&OpenStream> {
+        self.open.as_ref()
     }
 }
 

@@ -7,7 +7,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,11 +18,11 @@ use http::{Method, Response};
 use super::body::AnswerBody;
 use super::endpoints::logged_out;
 use super::exchange::Exchange;
+use super::failure::Failure;
 use super::forward::{Cleared, polish, send};
 use super::lookup::LiveUse;
 use super::outgoing::{ask_for_all, ask_for_what_can_be_read};
 use super::questions::Questions;
-use super::respond::Failure;
 use super::services::Gateway;
 use super::verify::verify_tenant;
 use crate::audit::{ClientText, Outcome};
@@ -39,8 +38,6 @@ use crate::upstream::{Unreadable, UpstreamBody, read_whole};
 
 /// The first and the longest pause before an ending is tried again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-/// Endings that may wait before no further event begins. Each holds its request's facts, a head at most.
-const MOST_WAITING: usize = 1024;
 
 const INVALIDATED: HeaderName = HeaderName::from_static("x-session-invalidated");
 /// What vouches for the bytes of a body, and no longer holds once the count in it is another.
@@ -71,16 +68,6 @@ enum Held {
     Lost(&'static str),
 }
 
-/// The endings that the store did not take, and does not take up by itself: they are tried again.
-#[derive(Debug, Default)]
-pub(super) struct Endings {
-    waiting: AtomicUsize,
-    refusing: AtomicBool,
-}
-
-/// One of them.
-struct Waiting(Arc<Endings>);
-
 /// What was ended.
 #[derive(Default)]
 struct Ended {
@@ -95,33 +82,6 @@ struct Outcomes {
     /// Whether the action came to something, be it a refusal: then the answer's count is the gateway's.
     counts: bool,
     switches: bool,
-}
-
-impl Endings {
-    /// Whether a further event may begin; says it when that changes.
-    fn has_room(&self) -> bool {
-        let waiting = self.waiting.load(Ordering::Relaxed);
-        let full = waiting >= MOST_WAITING;
-        if self.refusing.swap(full, Ordering::Relaxed) != full {
-            if full {
-                tracing::error!(waiting, "so many endings wait for the store that no event begins");
-            } else {
-                tracing::info!(waiting, "events begin again");
-            }
-        }
-        !full
-    }
-
-    fn wait(self: &Arc<Self>) -> Waiting {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        Waiting(Arc::clone(self))
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// Runs an event.
@@ -358,7 +318,7 @@ fn tell_of_nothing(
 }
 
 /// Tries again until the store takes it, or takes it up, or until nothing can be left to end. No event begins while
-/// [`MOST_WAITING`] wait here: there are never more than these and those that were in flight then.
+/// as many wait as may: there are never more than these and those that were in flight then.
 fn keep_trying(gateway: &Arc<Gateway>, exchange: &Exchange, event: &Arc<Event>, live: &LiveUse, ending: Ending) {
     let (gateway, exchange, event, live) = (gateway.clone(), exchange.clone(), event.clone(), live.clone());
     let limits = &gateway.config().session.limits;
@@ -425,20 +385,4 @@ async fn switch_tenant(
     let issued = gateway.sessions().rotate(&origin, gateway.terms(), newcomer, live.id, &live.record).await?;
     (exchange.session, exchange.principal) = (Some(issued.id), Some(Arc::clone(&issued.record.principal)));
     Ok((issued.id, issued.set_cookie))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_event_begins_while_too_many_endings_wait() {
-        let endings = Arc::new(Endings::default());
-        let mut waiting: Vec<_> = (1..MOST_WAITING).map(|_| endings.wait()).collect();
-        assert!(endings.has_room());
-        waiting.push(endings.wait());
-        assert!(!endings.has_room());
-        waiting.pop();
-        assert!(endings.has_room(), "one of them was taken");
-    }
 }

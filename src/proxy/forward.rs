@@ -10,8 +10,8 @@ use http_body::Body as _;
 use super::client_body::ClientBody;
 use super::cut::Cuttable;
 use super::exchange::Exchange;
+use super::failure::Failure;
 use super::outgoing::{self, Head, Sender};
-use super::respond::Failure;
 use super::services::Gateway;
 use super::upstreams::BoundUpstream;
 use crate::clock::Monotonic;
@@ -72,7 +72,7 @@ impl Content {
         if let Self::Client(body, _) = self
             && !body.is_end_stream()
         {
-            body.cut_by(open.another());
+            body.cut_by(Some(open.another()));
         }
     }
 

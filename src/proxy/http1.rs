@@ -20,8 +20,9 @@ use tokio::sync::{Notify, watch};
 
 use super::client_body::ClientBody;
 use super::connection::{ConnectionState, Lull};
-use super::in_force::{Current, ListenerLimits, Stage, closing, ending};
+use super::in_force::{Current, Stage, closing, ending};
 use super::io::ClientIo;
+use super::limits::ListenerLimits;
 use super::slots::Client;
 
 /// hyper's smallest permitted read buffer.

@@ -17,11 +17,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::connection::{ConnectionState, MOST_UNDER_WAY};
 use super::exchange::Downstream;
+use super::failure::Unread;
 use super::http2_refusals::{HandedOut, RefusalWatch};
 use super::http2_stream::Stream;
-use super::in_force::{Current, ListenerLimits, Stage, ending};
+use super::in_force::{Current, Stage, ending};
 use super::io::ClientIo;
-use super::respond::Unread;
+use super::limits::ListenerLimits;
 use super::slots::Client;
 
 /// Streams that a client may open and reset before they are looked at, or have reset for its own errors, before

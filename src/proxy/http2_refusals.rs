@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::respond::Unread;
+use super::failure::Unread;
 
 /// Streams that are over and of which frames may still be on their way: more than a client can have under way at once.
 const MOST_RECENT: usize = 256;

@@ -5,40 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use ipnet::IpNet;
 use tokio::sync::{Notify, watch};
-use tokio_rustls::TlsAcceptor;
 
-use super::connection::ConnectionTimeouts;
+use super::limits::ListenerLimits;
 use super::services::Gateway;
-use crate::config::ProxyProtocol;
-use crate::http::HeadLimits;
 
 /// How long a connection that was just accepted may take to begin its first request when the process ends.
 const FIRST_REQUEST: Duration = Duration::from_secs(2);
-
-/// The bounds of a listener, and what its connections speak before HTTP.
-#[derive(Clone)]
-pub struct ListenerLimits {
-    /// Connections in all.
-    pub connections: usize,
-    /// Exchanges in all. Each may hold a connection to a backend, and a client of HTTP/2 has many on one of its own.
-    pub exchanges: usize,
-    /// Those of them that run to their end, whoever waits for them: what makes and ends sessions.
-    pub detached: usize,
-    /// Connections from one network; trusted proxies are exempt, for they speak for many.
-    pub connections_per_address: usize,
-    /// Proxies that are exempt from the limit per network, and whose PROXY header is believed.
-    pub trusted_proxies: Vec<IpNet>,
-    /// Whether those proxies send one.
-    pub proxy_protocol: ProxyProtocol,
-    /// Bounds of a request's head.
-    pub head: HeadLimits,
-    /// How handshakes are made; `None`: the listener speaks plain HTTP.
-    pub tls: Option<TlsAcceptor>,
-    /// Deadlines of a connection.
-    pub timeouts: ConnectionTimeouts,
-}
 
 /// The gateway that answers, and the bounds of new connections. A reload swaps both at once.
 pub struct InForce {

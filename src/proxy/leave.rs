@@ -8,8 +8,9 @@ use http::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE, STRICT_TRANSP
 use super::account::Account;
 use super::body::AnswerBody;
 use super::exchange::Exchange;
+use super::failure::Failure;
 use super::lookup::LiveUse;
-use super::respond::{self, Failure};
+use super::respond;
 use super::services::Gateway;
 use crate::config::Mode;
 use crate::http::{Scheme, expire_set_cookie, login_redirect};
@@ -89,9 +90,9 @@ impl Gateway {
             account.guard().cut_by(open.kill());
         }
         // A tunnel is over when it is, not when its 101 has been sent.
-        if let Some(tunnel) = response.body_mut().take_tunnel() {
+        if let Some(then) = response.body_mut().take_continuation() {
             let connection = account.guard().connection();
-            connection.switch(tunnel.when_switched(self.clone(), account));
+            connection.switch(then(self.clone(), account));
             return response;
         }
         response.map(|body| body.accounted_in(account))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::respond::Failure;
+use super::failure::Failure;
 use crate::clock::{Clock, Monotonic};
 use crate::policy::{Denial, SessionFacts};
 use crate::session::{

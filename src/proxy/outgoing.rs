@@ -6,7 +6,7 @@
 use http::header::{ACCEPT_ENCODING, HOST, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{Method, Request, Uri};
 
-use super::respond::Failure;
+use super::failure::Failure;
 use crate::config::{Config, HostHeader};
 use crate::http::{KnownName, NotedHeaders, RequestHost, Scheme, Target};
 use crate::policy::{Denial, ForeignClaim, Identity, Permit, rewrite, rewrite_query};

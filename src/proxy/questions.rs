@@ -5,8 +5,8 @@ use http::header::{HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::exchange::Exchange;
+use super::failure::Failure;
 use super::forward::{Cleared, Content, send};
-use super::respond::Failure;
 use super::services::Gateway;
 use crate::http::{RequestHost, Scheme};
 use crate::login::{Browser, LARGEST_ANSWER_TO_A_QUESTION, Question};

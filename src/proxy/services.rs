@@ -6,13 +6,13 @@ use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use tokio_util::task::TaskTracker;
 
 use super::endpoint::{Endpoint, endpoints};
-use super::events::Endings;
 use super::exchange::{Exchange, RequestIds};
+use super::failure::Failure;
 use super::former_cookies::FormerCookies;
+use super::late_endings::Endings;
 use super::lookup::{LiveUse, Recorded};
 use super::named::Named;
 use super::rarely::Rarely;
-use super::respond::Failure;
 use super::upstreams::{BoundUpstream, Upstreams, upstreams};
 use crate::clock::{Clock, SharedClock};
 use crate::config::{Config, StoreKind};

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::exchange::Downstream;
-use super::in_force::ListenerLimits;
+use super::limits::ListenerLimits;
 use crate::network::Network;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Counted;

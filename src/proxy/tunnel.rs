@@ -16,11 +16,11 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, sp
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::account::Account;
-use super::body::AnswerBody;
+use super::body::{AnswerBody, Continuation};
 use super::exchange::Exchange;
+use super::failure::{Failure, code_of_end};
 use super::forward::{Cleared, clean_answer, polish, send_upgrade};
 use super::lookup::{Lookup, Recorded, look_at};
-use super::respond::{Failure, code_of_end};
 use super::services::Gateway;
 use crate::http::{FrameKind, FrameTracker, Upgrade, close_frame};
 use crate::policy::Permit;
@@ -46,9 +46,6 @@ const SESSION_OVER: u16 = 4401;
 /// The WebSocket close code of an end that is going away (RFC 6455 section 7.4.1).
 const GOING_AWAY: u16 = 1001;
 
-/// A tunnel that waits for the end of HTTP on its connection. It is given what says that the listener closes.
-pub(super) type Tunnelling = Box<dyn FnOnce(BoxFuture<'static, ()>) -> BoxFuture<'static, ()> + Send>;
-
 /// A switch of protocols that a client asked for.
 pub(super) struct Asked {
     pub(super) upgrade: Upgrade,
@@ -63,7 +60,7 @@ pub(super) struct TunnelSession {
 }
 
 /// A tunnel whose backend has switched.
-pub(super) struct Tunnel {
+struct Tunnel {
     client: OnUpgrade,
     backend: UpstreamTunnel,
     is_websocket: bool,
@@ -93,7 +90,7 @@ pub(super) async fn open(
             clean_answer(gateway, exchange, answer.headers_mut());
             upgrade.write(answer.headers_mut());
             let tunnel = Tunnel { client, backend, is_websocket: upgrade.is_websocket(), session };
-            Ok(answer.map(|()| AnswerBody::tunnel(tunnel)))
+            Ok(answer.map(|()| AnswerBody::followed_by(tunnel.when_switched())))
         }
     }
 }
@@ -123,7 +120,7 @@ impl End {
 }
 
 /// What telling the store of a use came to.
-enum Told {
+enum Telling {
     /// The next use is worth telling from then on.
     Again(Instant),
     /// The session is over.
@@ -131,9 +128,9 @@ enum Told {
 }
 
 impl Tunnel {
-    /// Puts itself into the hands of its connection.
-    pub(super) fn when_switched(self, gateway: Arc<Gateway>, account: Box<Account>) -> Tunnelling {
-        Box::new(move |closing| Box::pin(self.run(gateway, closing, account)))
+    /// What goes on once the answer has been written.
+    fn when_switched(self) -> Continuation {
+        Box::new(move |gateway, account| Box::new(move |closing| Box::pin(self.run(gateway, closing, account))))
     }
 
     async fn run(self, gateway: Arc<Gateway>, mut closing: BoxFuture<'static, ()>, mut account: Box<Account>) {
@@ -218,7 +215,7 @@ struct Uses {
     session: Option<SessionId>,
     /// From when on the next use is worth telling.
     due: Instant,
-    telling: Option<Pin<Box<dyn Future<Output = Told> + Send>>>,
+    telling: Option<Pin<Box<dyn Future<Output = Telling> + Send>>>,
 }
 
 impl Uses {
@@ -241,36 +238,36 @@ impl Uses {
         let told = telling.await;
         self.telling = None;
         match told {
-            Told::Again(due) => {
+            Telling::Again(due) => {
                 self.due = due;
                 None
             }
-            Told::Over(reason) => Some(reason),
+            Telling::Over(reason) => Some(reason),
         }
     }
 }
 
 /// Records a use now.
-async fn tell(gateway: Arc<Gateway>, id: SessionId) -> Told {
+async fn tell(gateway: Arc<Gateway>, id: SessionId) -> Telling {
     let began = Instant::now();
     let lookup = look_at(gateway.store(), gateway.clock(), id, &gateway.config().session.limits, STALE_AT_MOST).await;
     if let Some(reason) = lookup.over() {
-        return Told::Over(reason);
+        return Telling::Over(reason);
     }
-    let Lookup::Live(mut live) = lookup else { return Told::Again(began + TELL_AGAIN) };
+    let Lookup::Live(mut live) = lookup else { return Telling::Again(began + TELL_AGAIN) };
     match gateway.record_use(&mut live).await {
         Ok(Recorded::Yes) => {}
         Ok(Recorded::SessionGone) => {
             let lookup =
                 look_at(gateway.store(), gateway.clock(), id, &gateway.config().session.limits, STALE_AT_MOST).await;
-            return Told::Over(lookup.over().unwrap_or(EndReason::IdleTimeout));
+            return Telling::Over(lookup.over().unwrap_or(EndReason::IdleTimeout));
         }
-        Err(_) => return Told::Again(began + TELL_AGAIN),
+        Err(_) => return Telling::Again(began + TELL_AGAIN),
     }
-    let Some(idle) = live.record.idle else { return Told::Again(began + gateway.config().server.tunnel_idle) };
+    let Some(idle) = live.record.idle else { return Telling::Again(began + gateway.config().server.tunnel_idle) };
     // As the plan of a request's use has it: nothing is written before half a granularity is over.
     let age = live.now.since(idle.use_recorded_by(live.touch_deadline));
-    Told::Again(began + (idle.granularity() / 2).saturating_sub(age))
+    Telling::Again(began + (idle.granularity() / 2).saturating_sub(age))
 }
 
 /// One direction: at most one buffer of bytes that were read and not yet written.

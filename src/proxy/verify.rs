@@ -6,8 +6,8 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::exchange::Exchange;
+use super::failure::Failure;
 use super::questions::Questions;
-use super::respond::Failure;
 use super::services::Gateway;
 use crate::config::TenantsConfig;
 use crate::http::Target;
