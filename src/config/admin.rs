@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
-use super::Mode;
+use super::address::{collide, socket_address};
 use super::error::Problems;
+use super::mode::Mode;
+use super::parsers::each;
 use super::raw::{RawAdmin, RawAdminToken};
 use super::reader::Spot;
 use super::secrets::{demand_strength, secret_or_file};
-use super::server::{each, socket_address};
 use super::table::Field;
 use super::tls::{TlsConfig, tls};
 use super::value::{Parsed, choice, quoted};
@@ -178,10 +179,4 @@ fn name(text: &str, before: &[AdminToken]) -> Parsed<Box<str>> {
         return Err(format!("{} is another token's name; the audit log tells operators apart by it", quoted(text)));
     }
     Ok(text.into())
-}
-
-/// Whether two listeners cannot both be opened: the same port on the same address, or on every address.
-pub(super) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
-    let same_address = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() == other.port() && one.port() != 0 && same_address
 }

@@ -1,12 +1,11 @@
 //! `[[events]]`: which requests mean something for sessions once the backend has done them.
 
 use super::error::{Place, Problems};
+use super::parsers::{each, pattern, pointer, role};
 use super::paths::OwnPath;
 use super::raw::RawEvent;
 use super::reader::Spot;
-use super::routes::{not_forwarded, role};
-use super::server::each;
-use super::session::{pattern, pointer};
+use super::routes::not_forwarded;
 use super::value::{Parsed, choice, did_you_mean, quoted};
 use crate::policy::{
     Action, Auth, Event, EventTable, MethodSet, Order, PathPattern, PatternTree, RouteTable, TenantNamed,

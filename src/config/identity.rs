@@ -2,11 +2,11 @@
 
 use http::{HeaderName, HeaderValue};
 
-use super::Mode;
 use super::error::{Place, Problems};
+use super::mode::Mode;
+use super::parsers::each;
 use super::raw::RawIdentity;
 use super::reader::{DateText, Spot};
-use super::server::each;
 use super::table::Field;
 use super::value::{Parsed, choice, header_name, quoted};
 use crate::clock::WallTime;

@@ -1,16 +1,12 @@
 //! `[login]` and `[logout]`: which requests begin and end a session, and how a login names its user.
 
-use std::ops::Range;
-
 use http::HeaderName;
 
 use super::error::Problems;
+use super::parsers::{each, each_of, endpoint, endpoint_or_off, pattern, pointers, request_path, statuses};
 use super::raw::{RawLogin, RawLoginHeader, RawLogout, RawWhoami};
-use super::reader::{OneOrMany, Spot, StatusText};
-use super::server::{each, each_of};
-use super::session::{endpoint_or_off, pattern, pointer};
+use super::reader::OneOrMany;
 use super::table::Field;
-use super::tenants::request_path;
 use super::value::{Parsed, choice, header_name, memory_within, quoted};
 use crate::http::{JsonPointer, Target};
 use crate::login::{Capture, Condition, IdentityPointers, LoginHeaders, LoginRules};
@@ -75,38 +71,12 @@ fn condition(text: &str) -> Parsed<Condition> {
     Condition::parse(text).map_err(|error| format!("{} {error}", quoted(text)))
 }
 
-fn defaults(pointers: &[&str]) -> Vec<JsonPointer> {
-    pointers.iter().filter_map(|text| JsonPointer::parse(text).ok()).collect()
-}
-
-pub(super) fn pointers(field: &Field<OneOrMany>, default: &[&str], problems: &mut Problems) -> Vec<JsonPointer> {
-    field.get().map_or_else(|| defaults(default), |OneOrMany(list)| each_of(list, problems, pointer))
-}
-
 fn needed_pointers(field: &Field<OneOrMany>, default: &[&str], problems: &mut Problems) -> Vec<JsonPointer> {
     let found = pointers(field, default, problems);
     if field.get().is_some_and(|OneOrMany(list)| list.is_empty()) {
         problems.error(field.place(), "is empty; write where the answer names it, as in \"/user/id\"");
     }
     found
-}
-
-/// Statuses within a range; `wrong` says what is wrong with another, and what to write.
-pub(super) fn statuses(
-    field: &Field<Vec<Spot<StatusText>>>,
-    within: Range<u16>,
-    problems: &mut Problems,
-    wrong: &str,
-) -> Vec<u16> {
-    let mut statuses = Vec::new();
-    for spot in field.get().into_iter().flatten() {
-        let StatusText(text) = &spot.value;
-        match text.parse().ok().filter(|status| within.contains(status)) {
-            Some(status) => statuses.push(status),
-            None => problems.error(&spot.place, format!("{} {wrong}", quoted(text))),
-        }
-    }
-    statuses
 }
 
 fn capture(raw: RawLogin, problems: &mut Problems) -> Option<Capture> {
@@ -189,7 +159,7 @@ fn required_pointers(field: &Field<OneOrMany>, example: &str, problems: &mut Pro
 fn login_url(text: &str) -> Parsed<String> {
     let url = request_path(text)?;
     let path = url.split('?').next().unwrap_or("");
-    super::session::endpoint(path)?;
+    endpoint(path)?;
     Ok(url)
 }
 

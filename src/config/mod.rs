@@ -6,6 +6,7 @@
 //!
 //! It reads the file and the secret files that it names. It must never open a socket, and never show a secret.
 
+mod address;
 mod admin;
 mod cookie;
 mod dated;
@@ -15,6 +16,8 @@ mod events;
 mod files;
 mod identity;
 mod login;
+mod mode;
+mod parsers;
 mod paths;
 mod raw;
 mod reader;
@@ -45,8 +48,9 @@ pub use digest::ConfigDigest;
 pub use error::{ConfigError, ConfigErrors};
 pub use identity::{ClientValue, IdentityConfig};
 pub use login::{LoginConfig, LogoutConfig};
+pub use mode::Mode;
 pub use secrets::SecretsConfig;
-pub use server::{Mode, ProxyProtocol, ServerConfig};
+pub use server::{ProxyProtocol, ServerConfig};
 pub use session::{CacheControl, SessionConfig};
 pub use store::{StoreConfig, StoreKind};
 pub use telemetry::{AuditConfig, TelemetryConfig};
@@ -208,7 +212,7 @@ fn assemble(raw: RawConfig, source: &Source<'_>, problems: &mut Problems) -> Opt
     raw.upstream.get().into_iter().for_each(|raw| files.of_upstream(raw));
     raw.upstreams.get().into_iter().flat_map(|named| named.0.values()).for_each(|raw| files.of_upstream(&raw.value));
     let raw_server = raw.server.table();
-    let mode = server::mode(&raw_server, problems);
+    let mode = mode::mode(&raw_server, problems);
     files.of_server(&raw_server);
     let server = server::server(&raw_server, mode, problems);
     let upstreams = upstream::upstreams(raw.upstream, &raw.upstreams, &source.place, problems);

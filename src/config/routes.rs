@@ -4,21 +4,19 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::Mode;
 use super::error::{Place, Problems};
 use super::identity::{Until, identity_mode};
+use super::mode::Mode;
+use super::parsers::{each, pattern, role};
 use super::paths::OwnPath;
 use super::raw::RawRoute;
 use super::reader::{DateText, OneOrMany, Spot};
-use super::server::each;
-use super::session::pattern;
 use super::table::Field;
 use super::upstream::Upstreams;
 use super::value::{Parsed, choice, did_you_mean, quoted};
 use crate::clock::WallTime;
 use crate::http::{ProtocolName, USUAL_METHODS};
 use crate::policy::{Auth, Authorization, IdentityMode, MethodSet, PathPattern, PatternTree, Route, RouteTable};
-use crate::session::Role;
 
 /// What holds for a route that does not say otherwise.
 pub(super) struct Defaults<'a> {
@@ -142,10 +140,6 @@ pub(super) fn not_forwarded(method: &str) -> String {
         quoted(method),
         USUAL_METHODS.join(", ")
     )
-}
-
-pub(super) fn role(text: &str) -> Parsed<Role> {
-    Role::parse(text).map_err(|error| format!("{} {error}", quoted(text)))
 }
 
 fn upstream(field: &Field<String>, spot: &Spot<RawRoute>, upstreams: &Upstreams, problems: &mut Problems) -> Arc<str> {

@@ -5,8 +5,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::Mode;
 use super::error::{Place, Problems};
+use super::mode::Mode;
 use super::raw::RawSecrets;
 use super::reader::Spot;
 use super::table::Field;

@@ -6,23 +6,16 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 use ipnet::IpNet;
 
-use super::admin::collide;
+use super::address::{collide, socket_address};
 use super::error::Problems;
+use super::mode::Mode;
+use super::parsers::each;
 use super::raw::RawServer;
 use super::reader::{OneOrMany, Spot};
 use super::table::Field;
 use super::tls::{TlsConfig, tls};
 use super::value::{Parsed, choice, count_within, duration_within, header_name, memory_within, quoted, size_within};
 use crate::http::{AllowedHosts, Origin, RequestHost, Scheme, TrustedOrigin, further_method};
-
-/// How strict the gateway is with its configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Refuses what is unsafe.
-    Production,
-    /// Allows http and weak secrets, and says so.
-    Development,
-}
 
 /// Whether trusted proxies tell of their clients by the PROXY protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,11 +85,6 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const EXAMPLE: &str = "public_url = \"https://app.example.com\"";
 
-pub(super) fn mode(raw: &RawServer, problems: &mut Problems) -> Mode {
-    let words = &[("production", Mode::Production), ("development", Mode::Development)];
-    raw.mode.parse_or(Mode::Production, problems, choice(words))
-}
-
 pub(super) fn server(raw: &RawServer, mode: Mode, problems: &mut Problems) -> Option<ServerConfig> {
     let listen = listen(&raw.listen, problems);
     let public_url = public_url(&raw.public_url, mode, problems);
@@ -135,34 +123,6 @@ pub(super) fn server(raw: &RawServer, mode: Mode, problems: &mut Problems) -> Op
         further_methods,
         public_url: public_url?,
         hosts: hosts?,
-    })
-}
-
-/// What `parse` makes of each element; what is wrong is reported and left out.
-pub(super) fn each<T>(
-    field: &Field<Vec<Spot<String>>>,
-    problems: &mut Problems,
-    parse: impl Fn(&str) -> Parsed<T>,
-) -> Vec<T> {
-    field.get().map_or_else(Vec::new, |list| each_of(list, problems, parse))
-}
-
-/// What `parse` makes of each element; what is wrong is reported and left out.
-pub(super) fn each_of<T>(list: &[Spot<String>], problems: &mut Problems, parse: impl Fn(&str) -> Parsed<T>) -> Vec<T> {
-    let mut parsed = Vec::with_capacity(list.len());
-    for spot in list {
-        match parse(&spot.value) {
-            Ok(value) => parsed.push(value),
-            Err(message) => problems.error(&spot.place, message),
-        }
-    }
-    parsed
-}
-
-/// An address to listen on.
-pub(super) fn socket_address(text: &str) -> Parsed<SocketAddr> {
-    text.parse().map_err(|_| {
-        format!("{} is not an address and port; write it as \"127.0.0.1:8080\" or \"[::]:8080\"", quoted(text))
     })
 }
 

@@ -4,9 +4,9 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use super::error::{Place, Problems};
+use super::parsers::{each, endpoint_or_off, pattern, pointer};
 use super::raw::RawSession;
 use super::reader::OffOr;
-use super::server::each;
 use super::table::Field;
 use super::value::{Parsed, choice, count_within, duration_within, or_off, quoted, show_duration};
 use crate::http::JsonPointer;
@@ -122,11 +122,6 @@ fn remember_field(text: &str) -> Parsed<JsonPointer> {
     if text.starts_with('/') { pointer(text) } else { Ok(JsonPointer::of_field(text)) }
 }
 
-/// A JSON pointer.
-pub(super) fn pointer(text: &str) -> Parsed<JsonPointer> {
-    JsonPointer::parse(text).map_err(|error| format!("{} {error}", quoted(text)))
-}
-
 fn no_touch(raw: &RawSession, problems: &mut Problems) -> PatternTree<()> {
     let patterns = if raw.no_touch.is_given() {
         each(&raw.no_touch, problems, pattern)
@@ -138,24 +133,4 @@ fn no_touch(raw: &RawSession, problems: &mut Problems) -> PatternTree<()> {
         tree.insert(pattern, ());
     }
     tree
-}
-
-/// A path pattern.
-pub(super) fn pattern(text: &str) -> Parsed<PathPattern> {
-    PathPattern::parse(text).map_err(|error| format!("{} {error}", quoted(text)))
-}
-
-/// A path that the gateway itself answers: literal, so that nobody is surprised what else it covers.
-pub(super) fn endpoint(text: &str) -> Parsed<PathPattern> {
-    let pattern = pattern(text)?;
-    if text.contains(['{', '*']) {
-        return Err(format!("{} is a pattern; write one path", quoted(text)));
-    }
-    Ok(pattern)
-}
-
-/// An endpoint of the gateway, `None` for `"off"`.
-pub(super) fn endpoint_or_off(field: &Field<String>, default: &str, problems: &mut Problems) -> Option<PathPattern> {
-    let default = PathPattern::parse(default).ok();
-    field.parse_or(default, problems, or_off(|text| endpoint(text)))
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::address::{file_path, host_and_port};
 use super::error::Problems;
 use super::files::Files;
 use super::raw::RawStore;
@@ -92,14 +93,6 @@ pub(super) fn store(raw: &RawStore, problems: &mut Problems) -> Option<StoreConf
     Some(StoreConfig { kind: kind?, prefix })
 }
 
-/// A file's path.
-pub(super) fn file_path(path: &str) -> Parsed<PathBuf> {
-    if path.is_empty() || path.contains('\0') || path.ends_with('/') {
-        return Err(format!("{} is not a file's path", quoted(path)));
-    }
-    Ok(PathBuf::from(path))
-}
-
 /// Braces would move keys of one session to different cluster slots, and glob characters would widen a Redis user's
 /// key patterns.
 fn prefix(text: &str) -> Parsed<String> {
@@ -145,7 +138,7 @@ fn redis_url(url: &Secret) -> Parsed<Secret> {
     };
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    if super::upstream::host_and_port(host, 6379).is_none() {
+    if host_and_port(host, 6379).is_none() {
         return Err(String::from("has no valid host and port; write it as \"redis://127.0.0.1:6379/0\""));
     }
     let database = path.split('?').next().unwrap_or("").trim_start_matches('/');

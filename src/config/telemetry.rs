@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use super::address::file_path;
 use super::error::Problems;
 use super::files::Files;
 use super::raw::{RawAudit, RawTelemetry};
-use super::store::file_path;
 use super::value::choice;
 use crate::audit::{AuditTarget, has_something_else, key::key_file};
 use crate::telemetry::{LogFormat, LogLevel};

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::error::Problems;
-use super::login::{LoginConfig, pointers, statuses};
+use super::login::LoginConfig;
+use super::parsers::{pointers, request_path, statuses};
 use super::raw::RawTenants;
 use super::reader::OneOrMany;
 use super::value::{Parsed, count_within, duration_within, quoted};
@@ -60,14 +61,4 @@ fn template(text: &str) -> Parsed<String> {
         return Err(format!("{} has no {{user_id}} or {{tenant}}; write where they stand", quoted(text)));
     }
     request_path(text)
-}
-
-/// A path on the backend, with an optional query, as it is sent.
-pub(super) fn request_path(text: &str) -> Parsed<String> {
-    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#' && byte != b'\\');
-    if text.starts_with('/') && !text.starts_with("//") && plain && text.len() <= 2048 {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("{} is not a path; start it with one `/` and write it percent-encoded", quoted(text)))
-    }
 }

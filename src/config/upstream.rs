@@ -8,15 +8,14 @@ use std::time::Duration;
 use http::HeaderValue;
 use http::uri::PathAndQuery;
 
+use super::address::{file_path, host_and_port};
 use super::error::{Place, Problems};
 use super::raw::RawUpstream;
 use super::reader::{Named, OffOr};
-use super::store::file_path;
 use super::table::Field;
 use super::value::{
     Parsed, choice, count_within, duration_within, header_value, memory_within, or_off, quoted, size_within,
 };
-use crate::http::RequestHost;
 use crate::settled;
 use crate::upstream::{Balance, Ejection, PeerAddress, SpoolSettings, Trust};
 
@@ -304,11 +303,4 @@ fn peer(url: &str) -> Parsed<PeerAddress> {
     host_and_port(authority, if tls { 443 } else { 80 })
         .map(|(host, port)| if tls { PeerAddress::Tls { host, port } } else { PeerAddress::Tcp { host, port } })
         .ok_or_else(|| format!("{} has no valid host and port; write it as \"http://127.0.0.1:5000\"", quoted(url)))
-}
-
-/// Splits `host`, `host:port`, `[v6]` or `[v6]:port`. `None` when it is none of these.
-pub(super) fn host_and_port(text: &str, default_port: u16) -> Option<(String, u16)> {
-    let parsed = RequestHost::parse(text)?;
-    let host = parsed.host().trim_start_matches('[').trim_end_matches(']');
-    Some((host.to_owned(), parsed.port().unwrap_or(default_port)))
 }

@@ -1,0 +1,99 @@
+//! Small parsers that several sections share: lists, patterns, pointers, paths, statuses, roles.
+
+use std::ops::Range;
+
+use super::error::Problems;
+use super::reader::{OneOrMany, Spot, StatusText};
+use super::table::Field;
+use super::value::{Parsed, or_off, quoted};
+use crate::http::JsonPointer;
+use crate::policy::PathPattern;
+use crate::session::Role;
+
+/// What `parse` makes of each element; what is wrong is reported and left out.
+pub(super) fn each<T>(
+    field: &Field<Vec<Spot<String>>>,
+    problems: &mut Problems,
+    parse: impl Fn(&str) -> Parsed<T>,
+) -> Vec<T> {
+    field.get().map_or_else(Vec::new, |list| each_of(list, problems, parse))
+}
+
+/// What `parse` makes of each element; what is wrong is reported and left out.
+pub(super) fn each_of<T>(list: &[Spot<String>], problems: &mut Problems, parse: impl Fn(&str) -> Parsed<T>) -> Vec<T> {
+    let mut parsed = Vec::with_capacity(list.len());
+    for spot in list {
+        match parse(&spot.value) {
+            Ok(value) => parsed.push(value),
+            Err(message) => problems.error(&spot.place, message),
+        }
+    }
+    parsed
+}
+
+/// A path pattern.
+pub(super) fn pattern(text: &str) -> Parsed<PathPattern> {
+    PathPattern::parse(text).map_err(|error| format!("{} {error}", quoted(text)))
+}
+
+/// A path that the gateway itself answers: literal, so that nobody is surprised what else it covers.
+pub(super) fn endpoint(text: &str) -> Parsed<PathPattern> {
+    let pattern = pattern(text)?;
+    if text.contains(['{', '*']) {
+        return Err(format!("{} is a pattern; write one path", quoted(text)));
+    }
+    Ok(pattern)
+}
+
+/// An endpoint of the gateway, `None` for `"off"`.
+pub(super) fn endpoint_or_off(field: &Field<String>, default: &str, problems: &mut Problems) -> Option<PathPattern> {
+    let default = PathPattern::parse(default).ok();
+    field.parse_or(default, problems, or_off(|text| endpoint(text)))
+}
+
+/// A path on the backend, with an optional query, as it is sent.
+pub(super) fn request_path(text: &str) -> Parsed<String> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#' && byte != b'\\');
+    if text.starts_with('/') && !text.starts_with("//") && plain && text.len() <= 2048 {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{} is not a path; start it with one `/` and write it percent-encoded", quoted(text)))
+    }
+}
+
+/// A JSON pointer.
+pub(super) fn pointer(text: &str) -> Parsed<JsonPointer> {
+    JsonPointer::parse(text).map_err(|error| format!("{} {error}", quoted(text)))
+}
+
+fn defaults(pointers: &[&str]) -> Vec<JsonPointer> {
+    pointers.iter().filter_map(|text| JsonPointer::parse(text).ok()).collect()
+}
+
+/// JSON pointers, one or many.
+pub(super) fn pointers(field: &Field<OneOrMany>, default: &[&str], problems: &mut Problems) -> Vec<JsonPointer> {
+    field.get().map_or_else(|| defaults(default), |OneOrMany(list)| each_of(list, problems, pointer))
+}
+
+/// Statuses within a range; `wrong` says what is wrong with another, and what to write.
+pub(super) fn statuses(
+    field: &Field<Vec<Spot<StatusText>>>,
+    within: Range<u16>,
+    problems: &mut Problems,
+    wrong: &str,
+) -> Vec<u16> {
+    let mut statuses = Vec::new();
+    for spot in field.get().into_iter().flatten() {
+        let StatusText(text) = &spot.value;
+        match text.parse().ok().filter(|status| within.contains(status)) {
+            Some(status) => statuses.push(status),
+            None => problems.error(&spot.place, format!("{} {wrong}", quoted(text))),
+        }
+    }
+    statuses
+}
+
+/// A role.
+pub(super) fn role(text: &str) -> Parsed<Role> {
+    Role::parse(text).map_err(|error| format!("{} {error}", quoted(text)))
+}
