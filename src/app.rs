@@ -38,7 +38,7 @@ use crate::store::audit::{Anchor, AuditAnchors, AuditStream};
 use crate::store::embedded::{EmbeddedStore, OpenError, OpenErrorKind};
 use crate::store::journal::{Journal, Late};
 use crate::store::observe::{SharedObserver, Unobserved};
-use crate::store::redis::{RedisSettings, RedisStore, SettingsError, Unfit};
+use crate::store::redis::{RedisSettings, RedisStore, Unfit};
 use crate::store::touch_queue::{DEFAULT_CAPACITY, TouchQueue};
 use crate::store::{SharedStore, Unavailable};
 use crate::telemetry::log::LogError;
@@ -75,9 +75,6 @@ pub enum StartError {
     /// The embedded store.
     #[error(transparent)]
     Embedded(#[from] OpenError),
-    /// The Redis settings.
-    #[error("store.redis: {0}")]
-    RedisSettings(#[from] SettingsError),
     /// The Redis server.
     #[error("the Redis server cannot be used: {0}")]
     Redis(#[from] Unfit),
@@ -407,8 +404,8 @@ async fn open_store(
             let store = EmbeddedStore::open(path, clock, observer)?;
             Opened { store: store.clone(), anchors: store, stream: None, redis: None }
         }
-        StoreKind::Redis { url, password, journal, cache_entries } => {
-            let mut settings = RedisSettings::new(url, password.as_ref(), &config.prefix, None)?;
+        StoreKind::Redis { address, journal, cache_entries } => {
+            let mut settings = RedisSettings::new(address.clone(), &config.prefix);
             if let (Some(entries), Some(serving)) = (cache_entries, &serving) {
                 let warn = Arc::new(serving.warn("cache"));
                 settings = settings.with_cache(*entries, clock.clone(), &*serving.entropy, warn)?;

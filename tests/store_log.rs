@@ -17,9 +17,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use session_gateway::secret::Secret;
-use session_gateway::store::SharedStore;
 use session_gateway::store::observe::{Outcome, StoreObserver};
 use session_gateway::store::redis::{RedisSettings, RedisStore};
+use session_gateway::store::{SharedStore, StoreAddress};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::bench::{login, session};
@@ -89,7 +89,7 @@ async fn each_change_of_state_is_logged_once_and_never_with_the_password() {
     let states = Arc::new(States::default());
     let mut server = RedisServer::start(&["--user", "gateway", "on", ">other", "~*", "+@all"]).await;
     let url = Secret::new(format!("redis://gateway:hunter2@127.0.0.1:{}", server.port()));
-    let settings = RedisSettings::new(&url, None, "sg:", None).unwrap();
+    let settings = RedisSettings::new(StoreAddress::parse(&url, None, None).unwrap(), "sg:");
     let store: SharedStore = RedisStore::connect(settings, states.clone()).await.unwrap();
     for _ in 0..20 {
         assert!(store.check().await.is_err());

@@ -14,7 +14,7 @@ use session_gateway::session::{
 use session_gateway::store::codec;
 use session_gateway::store::observe::Unobserved;
 use session_gateway::store::redis::{RedisSettings, RedisStore};
-use session_gateway::store::{REASON_KEPT, SessionStore as _};
+use session_gateway::store::{REASON_KEPT, SessionStore as _, StoreAddress};
 use sha2::{Digest as _, Sha256};
 
 /// Sessions written in one step.
@@ -31,7 +31,8 @@ pub struct Seeder {
 impl Seeder {
     pub async fn connect(port: u16) -> Self {
         let url = format!("redis://127.0.0.1:{port}/0");
-        let settings = RedisSettings::new(&Secret::new(url.as_str()), None, "sg:", None).expect("a URL");
+        let address = StoreAddress::parse(&Secret::new(url.as_str()), None, None).expect("a URL");
+        let settings = RedisSettings::new(address, "sg:");
         let store = RedisStore::connect(settings, Arc::new(Unobserved)).await.expect("redis is there");
         let client = redis::Client::open(url).expect("a URL");
         let connection = client.get_multiplexed_async_connection().await.expect("redis is there");

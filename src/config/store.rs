@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use super::address::{file_path, host_and_port};
+use super::address::file_path;
 use super::error::Problems;
 use super::files::Files;
 use super::raw::RawStore;
-use super::reader::CountOrOff;
+use super::reader::{CountOrOff, Spot};
 use super::secrets::secret_or_file;
 use super::value::{Parsed, choice, count_within, or_off, quoted};
 use crate::secret::Secret;
+use crate::store::{AddressError, StoreAddress};
 
 /// Where sessions are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,10 +26,8 @@ pub struct StoreConfig {
 pub enum StoreKind {
     /// A Redis or Valkey server.
     Redis {
-        /// `redis://`, `rediss://` or `redis+unix:`; may hold a password.
-        url: Secret,
-        /// The password, when it is not in the URL.
-        password: Option<Secret>,
+        /// Where it is, and who logs in to it.
+        address: StoreAddress,
         /// Where this gateway keeps what it ended; `None`: nowhere.
         journal: Option<PathBuf>,
         /// How many sessions this gateway keeps in memory; `None`: none.
@@ -73,24 +72,27 @@ pub(super) fn store(raw: &RawStore, problems: &mut Problems) -> Option<StoreConf
         let path = raw.embedded.parse(problems, |path| file_path(path));
         path.map(|path| StoreKind::Embedded { path })
     } else {
-        let url = raw.redis.require(
-            problems,
-            "redis = \"redis://127.0.0.1:6379/0\"` or `embedded = \"data/sessions.redb\"",
-            redis_url,
-        );
-        if let (Some(url), Some(password)) = (&url, &password)
-            && has_password(url)
-        {
-            problems.error(&password.place, "stands beside a password in `store.redis`; keep one of the two");
-        }
-        url.map(|url| StoreKind::Redis {
-            url,
-            password: password.map(|password| password.value),
-            journal,
-            cache_entries,
-        })
+        let address = address(raw, password.as_ref(), problems);
+        address.map(|address| StoreKind::Redis { address, journal, cache_entries })
     };
     Some(StoreConfig { kind: kind?, prefix })
+}
+
+/// The server, with what stands beside its URL.
+fn address(raw: &RawStore, password: Option<&Spot<Secret>>, problems: &mut Problems) -> Option<StoreAddress> {
+    let example = "redis = \"redis://127.0.0.1:6379/0\"` or `embedded = \"data/sessions.redb\"";
+    let url = raw.redis.require(problems, example, |url| Ok(url.clone()))?;
+    match StoreAddress::parse(&url, password.map(|password| &password.value), None) {
+        Ok(address) => Some(address),
+        Err(error) => {
+            let place = match (error, password) {
+                (AddressError::TwoPasswords, Some(password)) => &password.place,
+                _ => raw.redis.place(),
+            };
+            problems.error(place, error.to_string());
+            None
+        }
+    }
 }
 
 /// Braces would move keys of one session to different cluster slots, and glob characters would widen a Redis user's
@@ -102,50 +104,6 @@ fn prefix(text: &str) -> Parsed<String> {
     } else {
         Err(format!("{} cannot be a prefix; use up to 64 letters, digits, `:`, `-`, `_` or `.`", quoted(text)))
     }
-}
-
-fn has_password(url: &Secret) -> bool {
-    let rest = url.expose_secret().split_once("://").map_or("", |(_, rest)| rest);
-    let authority = rest.split(['/', '?']).next().unwrap_or("");
-    authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
-}
-
-/// Checks a URL's shape. Messages never quote it: it may hold a password.
-fn redis_url(url: &Secret) -> Parsed<Secret> {
-    let text = url.expose_secret();
-    if text.starts_with("sentinel:") || text.starts_with("cluster:") {
-        return Err(String::from(
-            "a `sentinel:` or `cluster:` store is not supported by this version; name one server",
-        ));
-    }
-    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(String::from("has a space or a character outside ASCII; write it percent-encoded"));
-    }
-    if text.contains('#') {
-        return Err(String::from("has a `#`; write it as `%23` in a password, else remove it"));
-    }
-    if let Some(path) = text.strip_prefix("redis+unix:") {
-        let path = path.strip_prefix("//").unwrap_or(path);
-        let absolute = path.starts_with('/') && path.split('?').next().is_some_and(|file| file.len() > 1);
-        return if absolute {
-            Ok(url.clone())
-        } else {
-            Err(String::from("names no socket; write it as \"redis+unix:///run/redis.sock\""))
-        };
-    }
-    let Some(rest) = text.strip_prefix("redis://").or_else(|| text.strip_prefix("rediss://")) else {
-        return Err(String::from("is not a store's address; start it with `redis://`, `rediss://` or `redis+unix:`"));
-    };
-    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    if host_and_port(host, 6379).is_none() {
-        return Err(String::from("has no valid host and port; write it as \"redis://127.0.0.1:6379/0\""));
-    }
-    let database = path.split('?').next().unwrap_or("").trim_start_matches('/');
-    if !database.is_empty() && database.parse::<u16>().is_err() {
-        return Err(String::from("has a path that is not a database's number; end it with `/0`"));
-    }
-    Ok(url.clone())
 }
 
 impl StoreConfig {
@@ -163,15 +121,7 @@ impl StoreConfig {
     pub fn describe(&self) -> String {
         match &self.kind {
             StoreKind::Embedded { path } => format!("embedded in {}", path.display()),
-            StoreKind::Redis { url, .. } => {
-                let text = url.expose_secret();
-                let (scheme, rest) = text.split_once(':').unwrap_or(("redis", ""));
-                let rest = rest.trim_start_matches("//");
-                let rest = rest.split('?').next().unwrap_or("");
-                let end = if scheme == "redis+unix" { 0 } else { rest.find('/').unwrap_or(rest.len()) };
-                let start = rest.get(..end).and_then(|authority| authority.rfind('@')).map_or(0, |at| at + 1);
-                format!("{scheme} at {}", rest.get(start..).unwrap_or(""))
-            }
+            StoreKind::Redis { address, .. } => address.to_string(),
         }
     }
 }

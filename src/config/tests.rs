@@ -60,8 +60,8 @@ fn the_eleven_lines_are_enough() {
         config.upstreams.get("default").expect("an upstream").peers,
         [PeerAddress::Tcp { host: String::from("127.0.0.1"), port: 5059 }]
     );
-    let StoreKind::Redis { url, password: None, .. } = &config.store.kind else { panic!("{:?}", config.store) };
-    assert_eq!(url.expose_secret(), "redis://127.0.0.1:6379/0");
+    let StoreKind::Redis { address, .. } = &config.store.kind else { panic!("{:?}", config.store) };
+    assert_eq!(address.to_string(), "redis://127.0.0.1:6379/0");
     let Capture::Json(pointers) = &config.login.rules.capture else { panic!("{:?}", config.login.rules.capture) };
     assert_eq!(
         pointers.tenant.iter().map(JsonPointer::as_str).collect::<Vec<_>>(),

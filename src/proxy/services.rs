@@ -290,17 +290,17 @@ impl Gateway {
 /// Gateways that share a store are one to a request that goes round; any other is itself alone.
 fn mark(services: &Services) -> Result<GatewayMark, EntropyError> {
     let Config { store, secrets, server, .. } = &*services.config;
-    let StoreKind::Redis { url, password, .. } = &store.kind else {
+    let StoreKind::Redis { address, .. } = &store.kind else {
         let mut bytes = [0; 16];
         services.entropy.fill(&mut bytes)?;
         return Ok(GatewayMark::of(bytes));
     };
-    let secret = |secret: &Option<Secret>| secret.as_ref().map_or("", Secret::expose_secret).to_owned();
+    let [url, password] = address.expose_secret();
     Ok(GatewayMark::shared_by(&[
-        url.expose_secret().as_bytes(),
-        secret(password).as_bytes(),
+        url.as_bytes(),
+        password.as_bytes(),
         store.prefix.as_bytes(),
-        secret(&secrets.key).as_bytes(),
+        secrets.key.as_ref().map_or("", Secret::expose_secret).as_bytes(),
         server.public_url.to_string().as_bytes(),
     ]))
 }

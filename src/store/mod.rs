@@ -16,6 +16,7 @@
 //!   came before what, a login or a revocation, does not: a clock can be set back, so that the store keeps an order of its
 //!   own, of which [`begin`](SessionStore::begin) and every generation are moments.
 
+mod address;
 pub mod audit;
 pub mod cache;
 pub mod codec;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use self::address::{AddressError, StoreAddress};
 pub use self::listing::{Cursor, Page, SessionView, SessionsOf, TenantView};
 
 use crate::clock::Monotonic;

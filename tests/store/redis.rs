@@ -18,7 +18,9 @@ use session_gateway::store::audit::{
 };
 use session_gateway::store::observe::Unobserved;
 use session_gateway::store::redis::{RedisSettings, RedisStore};
-use session_gateway::store::{Creation, NewSession, STALE_AT_MOST, SessionStore, SessionsOf, SharedStore, Touch};
+use session_gateway::store::{
+    Creation, NewSession, STALE_AT_MOST, SessionStore, SessionsOf, SharedStore, StoreAddress, Touch,
+};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -94,7 +96,7 @@ pub(crate) fn add_the_manuals_user(server: &RedisServer) {
 
 pub(crate) fn as_the_manuals_user(server: &RedisServer) -> RedisSettings {
     let url = Secret::new(format!("redis://session-gateway@127.0.0.1:{}", server.port()));
-    RedisSettings::new(&url, Some(&Secret::new(PASSWORD)), "sg:", None).unwrap()
+    RedisSettings::new(StoreAddress::parse(&url, Some(&Secret::new(PASSWORD)), None).unwrap(), "sg:")
 }
 
 async fn connect(settings: RedisSettings) -> Arc<RedisStore> {
@@ -407,7 +409,7 @@ async fn another_database_and_another_prefix_are_kept_apart() {
     let one = shared(server.unix()).await;
     let two = shared(settings(&format!("redis://127.0.0.1:{}/2", server.port()))).await;
     let url = Secret::new(format!("redis://127.0.0.1:{}", server.port()));
-    let three = shared(RedisSettings::new(&url, None, "staging:", None).unwrap()).await;
+    let three = shared(RedisSettings::new(StoreAddress::parse(&url, None, None).unwrap(), "staging:")).await;
     let (id, _) = session(&one).await;
     assert_eq!(two.read(id).await.unwrap(), Standing::Absent);
     assert_eq!(three.read(id).await.unwrap(), Standing::Absent);

@@ -9,7 +9,9 @@ use session_gateway::secret::Secret;
 use session_gateway::session::{By, EndReason, LimitAction, SessionLimit, SessionRecord, Standing, TenantId, UserId};
 use session_gateway::store::observe::Unobserved;
 use session_gateway::store::redis::{RedisSettings, RedisStore};
-use session_gateway::store::{Condition, Creation, NewSession, SessionsOf, SharedStore, StoreResult, Touch};
+use session_gateway::store::{
+    Condition, Creation, NewSession, SessionsOf, SharedStore, StoreAddress, StoreResult, Touch,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -436,7 +438,8 @@ async fn over_tls_the_certificate_decides() {
     server.run().await;
     let trusting = |host: &str, authority: &str| {
         let url = Secret::new(format!("rediss://{host}:{tls_port}"));
-        RedisSettings::new(&url, None, "sg:", Some(&std::fs::read(folder.join(authority)).unwrap())).unwrap()
+        let authority = std::fs::read(folder.join(authority)).unwrap();
+        RedisSettings::new(StoreAddress::parse(&url, None, Some(&authority)).unwrap(), "sg:")
     };
     let store = shared(trusting("localhost", "ca.crt")).await;
     let (id, _) = session(&store).await;

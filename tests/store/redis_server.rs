@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use session_gateway::secret::Secret;
+use session_gateway::store::StoreAddress;
 use session_gateway::store::redis::RedisSettings;
 use tempfile::TempDir;
 
@@ -144,5 +145,5 @@ impl Drop for RedisServer {
 }
 
 pub(crate) fn settings(url: &str) -> RedisSettings {
-    RedisSettings::new(&Secret::new(url), None, "sg:", None).unwrap()
+    RedisSettings::new(StoreAddress::parse(&Secret::new(url), None, None).unwrap(), "sg:")
 }

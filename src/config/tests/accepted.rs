@@ -119,11 +119,11 @@ fn debug_shows_no_secret() {
     let config = valid(&text);
     assert!(!format!("{config:?}").contains("hidden"));
     assert!(!config.store.describe().contains("hidden"));
-    assert_eq!(config.store.describe(), "redis at a");
+    assert_eq!(config.store.describe(), "redis://a:6379/0");
     let text = BASE.replace("store.embedded = \"s\"", "store = { redis = \"redis://a\", password = \"hidden\" }");
     let config = valid(&text);
     assert!(!format!("{config:?}").contains("hidden"));
-    assert!(matches!(config.store.kind, StoreKind::Redis { password: Some(_), journal: Some(_), .. }));
+    assert!(matches!(config.store.kind, StoreKind::Redis { journal: Some(_), .. }));
 }
 
 #[test]
@@ -146,6 +146,8 @@ fn every_form_of_address_is_understood() {
         "rediss://:p@[::1]:1",
         "redis+unix:///run/r.sock",
         "redis+unix:/run/r.sock?db=1",
+        "valkey://a",
+        "valkeys://u:p@a",
     ] {
         valid(&BASE.replace("store.embedded = \"s\"", &format!("store.redis = \"{url}\"")));
     }

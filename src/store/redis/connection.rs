@@ -26,6 +26,7 @@ use super::settings::RedisSettings;
 use super::unfinished::Unfinished;
 use super::{eval, late, order, replay, scripts};
 use crate::entropy::spread;
+use crate::store::StoreAddress;
 use crate::store::journal::Journal;
 
 /// For one connection to be made and logged in.
@@ -90,8 +91,8 @@ impl Link {
         self.broken.notify_one();
     }
 
-    pub(super) fn address(&self) -> String {
-        self.settings.address()
+    pub(super) const fn address(&self) -> &StoreAddress {
+        &self.settings.address
     }
 
     /// The connections, while there are any.
@@ -210,7 +211,7 @@ impl Link {
                 let _changing = self.changing.lock();
                 self.state.store(Arc::new(State::Up(Arc::new(lanes))));
                 self.observer.state(true);
-                tracing::info!(store = %self.settings.address(), "the session store is connected");
+                tracing::info!(store = %self.settings.address, "the session store is connected");
                 Ok(())
             }
             Err(fault) => {
@@ -312,7 +313,7 @@ impl Link {
         let mut warned = self.warned.lock();
         if *warned != found {
             for warning in &found {
-                tracing::warn!(store = %self.settings.address(), "{warning}");
+                tracing::warn!(store = %self.settings.address, "{warning}");
             }
             *warned = found;
         }
@@ -342,7 +343,7 @@ impl Link {
                 hear(push);
                 Ok::<(), redis::aio::SendError>(())
             });
-        let connection = self.settings.client.get_multiplexed_async_connection_with_config(&config).await;
+        let connection = self.settings.address.client().get_multiplexed_async_connection_with_config(&config).await;
         connection.map(Lane::over).map_err(|error| Fault::while_connecting(&error))
     }
 
@@ -370,7 +371,7 @@ impl Link {
             }
         };
         if !known {
-            tracing::warn!(store = %self.settings.address(), %cause, "the session store is unavailable");
+            tracing::warn!(store = %self.settings.address, %cause, "the session store is unavailable");
             self.state.store(Arc::new(State::Down(Arc::from(cause))));
         }
     }

@@ -42,7 +42,7 @@ use redis::Cmd;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-pub use self::settings::{RedisSettings, SettingsError, SharedWarn};
+pub use self::settings::{RedisSettings, SharedWarn};
 
 use self::answers::{exactly, tenant_standing, time, touch_deadline};
 use self::connection::{CALL_TIMEOUT, Link};
