@@ -67,6 +67,7 @@ pub mod json_line;
 pub mod login;
 pub mod network;
 pub mod policy;
+mod prefixed;
 pub mod proxy;
 mod queue;
 pub mod secret;

@@ -25,8 +25,7 @@ use crate::http::{NotedHeaders, RequestFilter, RequestHost, Target, take_gateway
 use crate::login::{Browser, Capture, Inquiry, LARGEST_ANSWER_TO_A_QUESTION, Question, Step};
 use crate::policy::{Route, permit_login};
 use crate::proxy::outgoing::{Head, Sender, ask_for_what_can_be_read, without_body};
-use crate::telemetry::Metrics;
-use crate::upstream::{RequestBody, Upstream, UpstreamSettings, read_whole};
+use crate::upstream::{RequestBody, Unobserved, Upstream, UpstreamSettings, read_whole};
 
 /// The longest password, in bytes.
 const LONGEST_PASSWORD: u64 = 4096;
@@ -312,7 +311,7 @@ fn upstream(name: &Arc<str>, config: &UpstreamConfig) -> Upstream {
         response_timeout: config.response_timeout,
     };
     let clock: SharedClock = Arc::new(SystemClock);
-    Upstream::new(settings, &clock, &Metrics::new())
+    Upstream::new(settings, &clock, &Unobserved)
 }
 
 /// The host that browsers send, of `server.public_url`.

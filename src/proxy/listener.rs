@@ -17,9 +17,10 @@ use super::http1::serve_http1;
 use super::http2::serve_http2;
 use super::in_force::{Current, Stage, closing, ending};
 use super::limits::ListenerLimits;
-use super::proxy_protocol::{Prefixed, read_header};
+use super::proxy_protocol::read_header;
 use super::services::Gateway;
 use super::slots::{Client, Slot, Slots};
+use crate::prefixed::Prefixed;
 use crate::socket::Listening;
 use crate::tls::HTTP2;
 

@@ -5,15 +5,14 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use ipnet::IpNet;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::config::ProxyProtocol;
 use crate::http::{MalformedProxyHeader, ProxiedFor, ProxyHeader};
+use crate::prefixed::Prefixed;
 
 /// How much is read at a time. Most headers, with the request behind them, come in one piece.
 const PIECE: usize = 2048;
@@ -43,7 +42,9 @@ pub(super) async fn read_header<S: AsyncRead + Unpin>(
 ) -> Result<(IpAddr, Prefixed<S>), NoHeader> {
     let trusted = trusted_proxies.iter().any(|network| network.contains(&peer));
     match (mode, trusted) {
-        (ProxyProtocol::Off, _) | (ProxyProtocol::Optional, false) => return Ok((peer, Prefixed::new(stream))),
+        (ProxyProtocol::Off, _) | (ProxyProtocol::Optional, false) => {
+            return Ok((peer, Prefixed::new(Bytes::new(), stream)));
+        }
         (ProxyProtocol::Required, false) => return Err(NoHeader::NotTrusted),
         (ProxyProtocol::Optional | ProxyProtocol::Required, true) => {}
     }
@@ -56,10 +57,10 @@ pub(super) async fn read_header<S: AsyncRead + Unpin>(
                     ProxiedFor::Client(address) => address,
                     ProxiedFor::Itself => peer,
                 };
-                return Ok((client, Prefixed { prefix: rest, stream }));
+                return Ok((client, Prefixed::new(rest, stream)));
             }
             ProxyHeader::Absent if mode == ProxyProtocol::Required => return Err(NoHeader::Missing),
-            ProxyHeader::Absent => return Ok((peer, Prefixed { prefix: read.freeze(), stream })),
+            ProxyHeader::Absent => return Ok((peer, Prefixed::new(read.freeze(), stream))),
             // Never for long: the parser knows within 4 KiB what it has.
             ProxyHeader::Incomplete => {
                 read.reserve(PIECE);
@@ -68,59 +69,6 @@ pub(super) async fn read_header<S: AsyncRead + Unpin>(
                 }
             }
         }
-    }
-}
-
-/// A stream of which the first bytes were read already.
-pub(super) struct Prefixed<S> {
-    prefix: Bytes,
-    stream: S,
-}
-
-impl<S> Prefixed<S> {
-    const fn new(stream: S) -> Self {
-        Self { prefix: Bytes::new(), stream }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Prefixed<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.prefix.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
-        }
-        let fits = self.prefix.len().min(buffer.remaining());
-        buffer.put_slice(&self.prefix.split_to(fits));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Prefixed<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }
 

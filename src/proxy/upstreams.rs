@@ -13,7 +13,22 @@ use super::named::Named;
 use crate::clock::SharedClock;
 use crate::config::{Config, HostHeader, RequestBody as BodyMode, UpstreamConfig};
 use crate::telemetry::Metrics;
-use crate::upstream::{HealthCheck, Keepalive, Spool, Upstream, UpstreamSettings};
+use crate::telemetry::metrics::PeerMetric;
+use crate::upstream::{
+    HealthCheck, Keepalive, PeerAddress, PeerObserver, Spool, Upstream, UpstreamObserver, UpstreamSettings,
+};
+
+impl UpstreamObserver for Metrics {
+    fn peer(&self, upstream: &str, address: &PeerAddress) -> Box<dyn PeerObserver> {
+        Box::new(self.upstream_peer(upstream, &address.to_string()))
+    }
+}
+
+impl PeerObserver for PeerMetric {
+    fn stands(&self, is_in: bool) {
+        self.set(is_in);
+    }
+}
 
 /// Upstreams by name.
 pub(super) type Upstreams = Named<BoundUpstream>;

@@ -25,10 +25,10 @@ use tokio_util::io::poll_read_buf;
 use super::alarm::Alarm;
 use super::body::RequestBody;
 use super::error::{AnswerCut, BodyError, BodyFault, UpstreamError};
-use super::http1::{AnswerBody, AnswerHead, BodyFraming, HeadReader, Persistence, Step};
+use super::http1::{AnswerHead, BodyFraming, BodyReader, HeadReader, Persistence, Step};
 use super::outbox::Outbox;
 use super::socket::Socket;
-use super::switch::TunnelIo;
+use crate::prefixed::Prefixed;
 
 /// The room for one read: what most answers need, and what large ones grow to.
 const SMALL_READ: usize = 8 * 1024;
@@ -53,7 +53,7 @@ pub(super) struct Connection {
     outbox: Outbox,
     upload: Upload,
     head: HeadReader,
-    answer: Option<AnswerBody>,
+    answer: Option<BodyReader>,
     /// Whether the answer leaves it to carry another request.
     persistent: bool,
     /// When the request last moved.
@@ -410,8 +410,8 @@ impl Connection {
     }
 
     /// What is left when the peer has left HTTP: the bytes, from the first after its answer's head.
-    pub(super) fn into_tunnel(self) -> TunnelIo {
-        TunnelIo { socket: self.socket, early: self.inbox.freeze() }
+    pub(super) fn into_tunnel(self) -> Prefixed<Socket> {
+        Prefixed::new(self.inbox.freeze(), self.socket)
     }
 
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {

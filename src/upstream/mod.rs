@@ -8,7 +8,7 @@
 //! that frame the message (`Connection`, `Content-Length`, `Transfer-Encoding`).
 //!
 //! One request, in the order of the files: [`address`](PeerAddress) names a peer, `balance` chooses among them by what
-//! `health` says of each, `peer` finds an idle connection (`pool`) or dials one (`resolve`, `dial`, `tls`, `socket`),
+//! `health` and its `check`s say of each, `peer` finds an idle connection (`pool`) or dials one (`resolve`, `dial`, `tls`, `socket`),
 //! `connection` carries the exchange (its request by way of an `outbox`, with an `alarm` for its waits) and keeps the
 //! facts that decide what went wrong, [`http1`] says what the bytes mean, `body` and `spool` are the request's body, `send`
 //! walks through it all with a `lease` of the connection, `answer` is the body that streams back, `apart` goes on with a request whose answer came
@@ -20,18 +20,21 @@ mod answer;
 mod apart;
 mod balance;
 mod body;
+mod check;
 mod connection;
 mod dial;
 mod error;
 mod health;
 pub mod http1;
 mod lease;
+mod observe;
 mod outbox;
 mod peer;
 mod pool;
 mod resolve;
 mod room;
 mod send;
+mod settings;
 mod socket;
 mod spool;
 mod switch;
@@ -47,8 +50,10 @@ pub use balance::Balance;
 pub use body::{BodyLimits, ClientBody, RequestBody, SpooledBody};
 pub use error::{AnswerCut, BodyError, BodyFault, UpstreamError};
 pub use health::{Ejection, HealthCheck};
+pub use observe::{PeerObserver, Unobserved, UpstreamObserver};
 pub use pool::{Keepalive, MAX_IDLE};
-pub use send::{Upstream, UpstreamSettings};
+pub use send::Upstream;
+pub use settings::UpstreamSettings;
 pub use spool::{BodyMemory, Spool, SpoolSettings};
 pub use switch::{Switched, UpstreamTunnel};
 pub use tls::{Trust, TrustError};

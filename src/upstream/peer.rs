@@ -3,21 +3,23 @@
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::address::PeerAddress;
 use super::balance::{Candidate, Standing, fingerprint};
 use super::connection::Connection;
 use super::dial::dial;
-use super::health::{Ejection, Health, readmit_after};
+use super::health::{Ejection, Health};
+use super::observe::{PeerObserver, UpstreamObserver};
 use super::pool::Pool;
 use super::resolve::Addresses;
-use super::send::UpstreamSettings;
+use super::settings::UpstreamSettings;
 use super::tls::Trust;
 use crate::clock::{Monotonic, SharedClock, micros};
-use crate::telemetry::metrics::PeerMetric;
 
 /// How long a peer that could not be connected is tried last.
 const REST: Duration = Duration::from_secs(1);
@@ -31,7 +33,7 @@ pub(super) struct Peer {
     is_named: bool,
     fingerprint: u64,
     health: Health,
-    metric: PeerMetric,
+    observer: Box<dyn PeerObserver>,
     load: AtomicUsize,
     clock: SharedClock,
     /// Microseconds on the clock until which it is tried last; 0 when it never failed.
@@ -48,18 +50,19 @@ impl Peer {
         settings: &UpstreamSettings,
         address: PeerAddress,
         clock: SharedClock,
-        metric: PeerMetric,
+        observer: &dyn UpstreamObserver,
     ) -> Self {
         let (upstream, keepalive, trust) = (Arc::clone(&settings.name), settings.keepalive, settings.trust.clone());
         let pool = keepalive.map(|keepalive| {
             Arc::new(Pool::new(Arc::clone(&upstream), address.to_string(), keepalive, Arc::clone(&clock)))
         });
-        metric.set(true);
+        let observer = observer.peer(&upstream, &address);
+        observer.stands(true);
         Self {
             upstream,
             fingerprint: fingerprint(&address.to_string()),
             health: Health::default(),
-            metric,
+            observer,
             load: AtomicUsize::new(0),
             is_named: is_named(&address),
             address,
@@ -145,7 +148,7 @@ impl Peer {
 
     fn tell(&self, changed: bool) {
         if changed {
-            self.metric.set(!self.health.is_out());
+            self.observer.stands(!self.health.is_out());
         }
     }
 
@@ -177,6 +180,14 @@ impl Peer {
 
     fn now(&self) -> u64 {
         micros(self.clock.monotonic().since(self.origin))
+    }
+}
+
+/// Brings an ejected peer back after its rest.
+async fn readmit_after(rest: Duration, peer: Weak<Peer>) {
+    sleep(rest).await;
+    if let Some(peer) = peer.upgrade() {
+        peer.readmit();
     }
 }
 

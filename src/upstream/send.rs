@@ -16,17 +16,17 @@ use super::address::PeerAddress;
 use super::answer::{UpstreamBody, receive};
 use super::balance::{Balance, Candidate, order};
 use super::body::RequestBody;
+use super::check::watch;
 use super::connection::Trouble;
 use super::error::UpstreamError;
-use super::health::{Ejection, HealthCheck, watch};
+use super::health::Ejection;
 use super::http1::{BodyFraming, Persistence};
 use super::lease::Lease;
+use super::observe::UpstreamObserver;
 use super::peer::Peer;
-use super::pool::Keepalive;
+use super::settings::UpstreamSettings;
 use super::switch::{Switched, UpstreamTunnel};
-use super::tls::Trust;
 use crate::clock::SharedClock;
-use crate::telemetry::Metrics;
 
 /// Which connection a request is to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,29 +53,6 @@ impl Wanted {
 /// when even that closed before it took anything.
 const MAX_ATTEMPTS: usize = 3;
 
-/// An upstream's settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpstreamSettings {
-    /// Its name in the configuration.
-    pub name: Arc<str>,
-    /// Its peers.
-    pub peers: Vec<PeerAddress>,
-    /// How one of them is chosen.
-    pub balance: Balance,
-    /// What they are asked every two seconds, if anything.
-    pub health: Option<HealthCheck>,
-    /// When one is taken out for failing requests; `None`: never.
-    pub eject: Option<Ejection>,
-    /// Who vouches for peers over TLS.
-    pub trust: Option<Trust>,
-    /// How idle connections are kept; `None`: each request has its own, closed afterwards.
-    pub keepalive: Option<Keepalive>,
-    /// The time for one peer to be looked up and connected.
-    pub connect_timeout: Duration,
-    /// The longest time without progress until the answer's head. It starts anew as the request's body moves.
-    pub response_timeout: Duration,
-}
-
 /// A group of peers that serve the same.
 pub struct Upstream {
     name: Arc<str>,
@@ -93,11 +70,8 @@ impl Upstream {
     /// An upstream. Checks of its peers, where there are any, begin at once; nothing else is connected before the first
     /// request.
     #[must_use]
-    pub fn new(settings: UpstreamSettings, clock: &SharedClock, metrics: &Metrics) -> Self {
-        let peer = |address: &PeerAddress| {
-            let metric = metrics.upstream_peer(&settings.name, &address.to_string());
-            Arc::new(Peer::new(&settings, address.clone(), Arc::clone(clock), metric))
-        };
+    pub fn new(settings: UpstreamSettings, clock: &SharedClock, observer: &dyn UpstreamObserver) -> Self {
+        let peer = |address: &PeerAddress| Arc::new(Peer::new(&settings, address.clone(), Arc::clone(clock), observer));
         let peers: Vec<_> = settings.peers.iter().map(peer).collect();
         let checked = peers.iter().zip(settings.health.iter().cycle());
         let checks = checked

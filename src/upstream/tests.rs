@@ -29,7 +29,6 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::clock::{ManualClock, SharedClock, WallTime};
-use crate::telemetry::Metrics;
 
 const SECOND: Duration = Duration::from_secs(1);
 const NO_LIMITS: BodyLimits = BodyLimits { max_body: u64::MAX, body_timeout: Duration::from_secs(3600) };
@@ -57,7 +56,7 @@ fn kept(idle: Duration) -> Option<Keepalive> {
 }
 
 fn upstream_of(settings: UpstreamSettings, clock: &SharedClock) -> Upstream {
-    Upstream::new(settings, clock, &Metrics::new())
+    Upstream::new(settings, clock, &Unobserved)
 }
 
 fn settings(peers: Vec<PeerAddress>) -> UpstreamSettings {

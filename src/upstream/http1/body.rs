@@ -4,11 +4,11 @@ use bytes::{Bytes, BytesMut};
 use http_body::SizeHint;
 
 use super::chunks::Chunks;
-use super::head::Malformed;
+use super::reading::{Malformed, Step};
 
 /// Reads an answer's body.
 #[derive(Debug)]
-pub struct AnswerBody(Ends);
+pub struct BodyReader(Ends);
 
 #[derive(Debug)]
 enum Ends {
@@ -20,18 +20,7 @@ enum Ends {
     WithConnection,
 }
 
-/// What reading on comes to.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Step {
-    /// A piece of it.
-    Data(Bytes),
-    /// More input is needed.
-    More,
-    /// It is over.
-    End,
-}
-
-impl AnswerBody {
+impl BodyReader {
     pub(super) const fn of_length(length: u64) -> Self {
         Self(Ends::After(length))
     }
@@ -105,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_length_takes_so_much_and_leaves_the_rest() {
-        let mut body = AnswerBody::of_length(5);
+        let mut body = BodyReader::of_length(5);
         let mut input = BytesMut::from("abc");
         assert_eq!(body.read(&mut input), Ok(Step::Data(Bytes::from_static(b"abc"))));
         assert_eq!(body.read(&mut input), Ok(Step::More));
@@ -119,7 +108,7 @@ mod tests {
 
     #[test]
     fn without_a_length_it_ends_with_the_connection() {
-        let mut body = AnswerBody::until_close();
+        let mut body = BodyReader::until_close();
         let mut input = BytesMut::from("abc");
         assert_eq!(body.read(&mut input), Ok(Step::Data(Bytes::from_static(b"abc"))));
         assert_eq!(body.read(&mut input), Ok(Step::More));

@@ -5,8 +5,7 @@
 
 use bytes::{Buf as _, BytesMut};
 
-use super::body::Step;
-use super::head::Malformed;
+use super::reading::{Malformed, Step};
 
 /// The most bytes of extensions, and of trailers, that one body may have.
 const MOST_OVERHEAD: u32 = 16 * 1024;

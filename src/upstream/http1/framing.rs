@@ -7,8 +7,20 @@
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
-use super::body::AnswerBody;
-use super::head::{AnswerHead, Malformed};
+use super::body::BodyReader;
+use super::reading::Malformed;
+
+/// An answer's head.
+#[derive(Debug)]
+pub struct AnswerHead {
+    /// Status, headers and, where it is not the usual one, the reason phrase. At most one header states the body's
+    /// length: the one by which it is read, so that nobody further on reads it differently.
+    pub response: Response<()>,
+    /// How the body is read.
+    pub body: BodyReader,
+    /// Whether the connection may carry another request after this answer.
+    pub persistent: bool,
+}
 
 /// What an answer's head says of its body's length and of its connection.
 #[derive(Debug, Default)]
@@ -63,18 +75,18 @@ impl Framing {
                 return Err(Malformed::new("HTTP/1.0 has no transfer codings"));
             }
             headers.remove(CONTENT_LENGTH);
-            AnswerBody::chunked()
+            BodyReader::chunked()
         } else if self.lengths > 0 {
             let length = self.length.ok_or(Malformed::new("its length is ambiguous"))?;
             if self.lengths > 1 || self.is_padded {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
-            AnswerBody::of_length(length)
+            BodyReader::of_length(length)
         } else {
-            AnswerBody::until_close()
+            BodyReader::until_close()
         };
         let persistent = self.has_certain_end(status, method) && self.is_http_1_1 && !self.says_close;
-        let body = if has_no_body(status, method) { AnswerBody::of_length(0) } else { body };
+        let body = if has_no_body(status, method) { BodyReader::of_length(0) } else { body };
         Ok(AnswerHead { response, body, persistent })
     }
 

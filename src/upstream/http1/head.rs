@@ -1,6 +1,5 @@
 //! An answer's head, read.
 
-use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -8,8 +7,8 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use httparse::{Error, Header, ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 
-use super::body::AnswerBody;
-use super::framing::Framing;
+use super::framing::{AnswerHead, Framing};
+use super::reading::Malformed;
 
 /// The most bytes an answer's head may have.
 pub const MAX_HEAD: usize = 64 * 1024;
@@ -19,30 +18,6 @@ const MAX_LINES: usize = 200;
 
 /// Lines that an answer gets on its way to the client, for which there is room from the start.
 const ADDED_LINES: usize = 3;
-
-/// It is no answer, or one that can be read in two ways. The text is for the log; of the answer itself it has names of
-/// headers at most, never a value.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Malformed(Cow<'static, str>);
-
-impl Malformed {
-    pub(super) const fn new(what: &'static str) -> Self {
-        Self(Cow::Borrowed(what))
-    }
-}
-
-/// An answer's head.
-#[derive(Debug)]
-pub struct AnswerHead {
-    /// Status, headers and, where it is not the usual one, the reason phrase. At most one header states the body's
-    /// length: the one by which it is read, so that nobody further on reads it differently.
-    pub response: Response<()>,
-    /// How the body is read.
-    pub body: AnswerBody,
-    /// Whether the connection may carry another request after this answer.
-    pub persistent: bool,
-}
 
 /// Reads heads from bytes as they come.
 #[derive(Debug, Default)]
@@ -161,7 +136,7 @@ fn interpret(head: &Bytes, config: &ParserConfig) -> Result<(Response<()>, Frami
         let name = HeaderName::from_bytes(line.name.as_bytes())
             .map_err(|_| Malformed::new("a header's name is longer than any is"))?;
         let value = value(head, line.value)
-            .ok_or_else(|| Malformed(Cow::Owned(format!("the value of its header {name:?} is none"))))?;
+            .ok_or_else(|| Malformed::of(format!("the value of its header {name:?} is none")))?;
         framing.note(&name, value.as_bytes());
         headers.append(name, value);
     }
@@ -211,10 +186,10 @@ fn culprit(head: &[u8]) -> Malformed {
         let name =
             line.split(|byte| *byte == b':').next().and_then(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
         let has_colon = line.contains(&b':');
-        return Malformed(Cow::Owned(match name.filter(|_| has_colon && number > 1) {
+        return Malformed::of(match name.filter(|_| has_colon && number > 1) {
             Some(name) => format!("line {number} of its head is malformed, a {name:?}"),
             None => format!("line {number} of its head is malformed"),
-        }));
+        });
     }
     Malformed::new("its head is malformed")
 }
@@ -231,9 +206,9 @@ mod tests {
 
     #[test]
     fn an_answer_states_its_length_once_and_as_it_is_read() {
-        let length = |length| Some(AnswerBody::of_length(length));
+        let length = |length| Some(BodyReader::of_length(length));
         for (name, lines, body, left) in [
-            ("nothing", "", Some(AnswerBody::until_close()), None),
+            ("nothing", "", Some(BodyReader::until_close()), None),
             ("one length", "Content-Length: 5\r\n", length(5), Some("5")),
             ("one with zeros before it", "Content-Length: 005\r\n", length(5), Some("5")),
             ("the same twice", "Content-Length: 5\r\nContent-Length: 5\r\n", length(5), Some("5")),
@@ -249,8 +224,8 @@ mod tests {
             ("a sign", "Content-Length: +5\r\n", None, None),
             ("an empty length", "Content-Length:\r\n", None, None),
             ("more than 64 bits", "Content-Length: 18446744073709551616\r\n", None, None),
-            ("chunked", "Transfer-Encoding: Chunked\r\n", Some(AnswerBody::chunked()), None),
-            ("both", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", Some(AnswerBody::chunked()), None),
+            ("chunked", "Transfer-Encoding: Chunked\r\n", Some(BodyReader::chunked()), None),
+            ("both", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", Some(BodyReader::chunked()), None),
             ("a coding we cannot undo", "Transfer-Encoding: gzip, chunked\r\n", None, None),
             ("two codings", "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", None, None),
         ] {

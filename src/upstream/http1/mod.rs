@@ -8,8 +8,11 @@ mod body;
 mod chunks;
 mod framing;
 mod head;
+mod reading;
 mod request;
 
-pub use body::{AnswerBody, Step};
-pub use head::{AnswerHead, HeadReader, MAX_HEAD, Malformed};
+pub use body::BodyReader;
+pub use framing::AnswerHead;
+pub use head::{HeadReader, MAX_HEAD};
+pub use reading::{Malformed, Step};
 pub(super) use request::{BodyFraming, Persistence, write_head};

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::telemetry::Metrics;
 
 /// A peer that accepts and answers, for ever, with its own name.
 async fn named(name: &'static str) -> (PeerAddress, tokio::task::JoinHandle<()>) {
