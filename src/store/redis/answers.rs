@@ -4,8 +4,10 @@ use redis::Value;
 
 use super::super::{REASON_KEPT, codec};
 use super::fault::{Fault, number, text, unexpected};
-use super::unfinished::NEVER;
 use crate::session::{End, SessionRecord, StoreTime, TenantId, TenantNote, TenantStanding, UserStanding};
+
+/// What stands for a session that never came to be, where its record or its end would be.
+pub(super) const NEVER: &str = "-";
 
 pub(super) fn exactly<const N: usize>(values: Vec<Value>) -> Result<[Value; N], Fault> {
     values.try_into().map_err(|_| Fault::garbled("not one answer for each command"))

@@ -9,10 +9,12 @@ use redis::Value;
 
 use super::super::StoreResult;
 use super::super::audit::{Anchor, Anchored, AuditAnchors, AuditStream, SharedLine, StreamEntry, StreamPosition};
+use super::answers::exactly;
+use super::commands::eval;
 use super::connection::CALL_TIMEOUT;
 use super::fault::{Fault, text, unexpected};
 use super::lane::{Lane, Lanes};
-use super::{RedisStore, eval, exactly, one_number};
+use super::store::RedisStore;
 
 /// About how many events the stream holds.
 pub(super) const STREAM_LENGTH: usize = 100_000;
@@ -103,7 +105,7 @@ impl AuditStream for RedisStore {
         for SharedLine { instance, seq, line } in lines {
             command.arg(instance).arg(*seq).arg(&line[..]);
         }
-        let work = |lanes: Arc<Lanes>| async move { one_number(&lanes.careful, command).await.map(drop) };
+        let work = |lanes: Arc<Lanes>| async move { lanes.careful.ask_number(command).await.map(drop) };
         self.link.call("audit_append", CALL_TIMEOUT, work).await
     }
 

@@ -17,14 +17,15 @@ use tokio::time::{sleep, timeout};
 use super::super::observe::{Outcome, SharedObserver};
 use super::super::{StoreResult, Unavailable};
 use super::answers::{exactly, time};
+use super::commands::eval;
 use super::fault::{Fault, text};
 use super::fitness;
-use super::index::Splits;
+use super::index::{Indexes, Splits};
 use super::keys::Keys;
 use super::lane::{Lane, Lanes};
 use super::settings::RedisSettings;
 use super::unfinished::Unfinished;
-use super::{eval, late, order, replay, scripts};
+use super::{late, order, replay, scripts};
 use crate::entropy::spread;
 use crate::store::StoreAddress;
 use crate::store::journal::Journal;
@@ -112,9 +113,9 @@ impl Link {
         &self.keys
     }
 
-    /// Which nodes of the tenants' indexes are known to be split.
-    pub(super) const fn splits(&self) -> &Splits {
-        &self.splits
+    /// The tenants' indexes, as these connections reach them.
+    pub(super) const fn indexes(&self, lanes: &Lanes) -> Indexes<'_> {
+        Indexes { keys: &self.keys, splits: &self.splits, epoch: lanes.epoch }
     }
 
     /// The sessions that are being made, and those that must not live.
@@ -224,7 +225,7 @@ impl Link {
 
     /// Applies the journal, where the server may not have all of it, and takes back what must not live.
     async fn replay(&self, lanes: &Lanes) -> Result<(), Fault> {
-        self.unfinished.bury(self, lanes).await?;
+        self.unfinished.bury(self.indexes(lanes), lanes).await?;
         let Some(journal) = self.journal() else { return Ok(()) };
         replay::replay(&lanes.careful, &self.keys, journal, lanes.server().as_deref()).await
     }
@@ -241,7 +242,7 @@ impl Link {
 
     /// Carries out what failed since, although the connection held.
     async fn carry_out(&self, lanes: &Lanes) {
-        match self.unfinished.bury(self, lanes).await {
+        match self.unfinished.bury(self.indexes(lanes), lanes).await {
             Ok(()) => {}
             Err(fault) if fault.breaks_connection() => return self.lost(lanes.epoch, &fault),
             Err(fault) => self.troubles.noticed("bury", lanes.epoch, &fault),

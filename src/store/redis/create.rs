@@ -9,14 +9,17 @@ use std::time::Duration;
 
 use redis::{Pipeline, Value};
 
-use super::answers::{end, exactly, micros, record, tenant_standing, time, touch_deadline, user_standing};
+use super::answers::{NEVER, end, exactly, micros, record, tenant_standing, time, touch_deadline, user_standing};
+use super::commands::{eval, know};
 use super::entry::Entry;
 use super::fault::{Fault, number, text, unexpected};
 use super::index::{Index, Node, entry_of, is_split};
 use super::lane::Lanes;
+use super::making::Making;
 use super::read::{around, ask_around, observe, observed};
-use super::unfinished::{NEVER, Unfinished};
-use super::{RedisStore, eval, expires, first_touch_deadline, kept_after, kept_until, order, scripts};
+use super::store::RedisStore;
+use super::times::{expires, first_touch_deadline, kept_after, kept_until};
+use super::{order, scripts};
 use crate::session::{
     End, EndReason, Generation, Generations, LimitAction, Line, Principal, SessionId, SessionLimit, SessionRecord,
     Standing, StoreTime, TenantStanding, TenantStatus, UserStanding,
@@ -91,8 +94,8 @@ impl RedisStore {
         new: NewSession,
         from: Option<From<'_>>,
     ) -> Result<Creation, Fault> {
-        self.link.unfinished().bury_of(&self.link, lanes, &new.principal).await?;
-        let making = Unfinished::begin(&self.link, new.id, &new.principal);
+        self.link.unfinished().bury_of(self.link.indexes(lanes), lanes, &new.principal).await?;
+        let making = Making::begin(&self.link, new.id, &new.principal);
         let tenant = new.principal.tenant.clone();
         let index = self.index(lanes, &tenant);
         let not_after = from.as_ref().map(|from| from.record.deadline);
@@ -293,7 +296,7 @@ impl RedisStore {
         }
         let unknown = self.known.unknown(tenant, record, lanes.epoch);
         if let Some(until) = unknown {
-            pipeline.add_command(self.know(tenant, &until.as_millis_rounded_up().to_string(), record.created));
+            pipeline.add_command(know(self.keys(), tenant, &until.as_millis_rounded_up().to_string(), record.created));
         }
         let mut answers = lanes.careful.ask(&pipeline).await?.into_iter();
         if let Some(until) = unknown {

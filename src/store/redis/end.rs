@@ -3,28 +3,21 @@
 //! A session that was rotated has several tokens. Its end is under the id of the first of them, so that it ends all of
 //! them at once, by whichever it is asked for.
 
-use redis::{Cmd, Value};
+use redis::Value;
 
 use super::answers::{exactly, time};
+use super::commands::eval;
 use super::fault::{Fault, number};
 use super::index::entry_of;
-use super::keys::Keys;
 use super::lane::Lanes;
 use super::read::{observe, observed};
-use super::{RedisStore, eval, expires, kept_after, kept_until, scripts};
-use crate::session::{End, EndReason, SessionId, SessionRecord};
+use super::scripts;
+use super::store::RedisStore;
+use super::times::{expires, kept_until};
+use crate::session::{EndReason, SessionId, SessionRecord};
 
 /// Tokens of a session that are followed to the one it has now. One more is found by nobody but its own.
 const LONGEST: usize = 16;
-
-/// The end of a session, or of a token alone, as it was written down before.
-pub(super) fn written(keys: &Keys, id: &SessionId, text: &str, deadline: u64) -> Cmd {
-    let of_a_token = End::decode(text.as_bytes()).is_some_and(|end| !end.is_of_the_line());
-    let script = if of_a_token { scripts::NOTE } else { scripts::END };
-    let mut end = eval(script, &[keys.ended(id)]);
-    end.arg(text).arg(kept_after(deadline.div_ceil(1000)));
-    end
-}
 
 impl RedisStore {
     /// Ends a session by any of its tokens. Answers whether it was live.

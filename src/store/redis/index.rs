@@ -9,8 +9,8 @@ use std::collections::HashSet;
 use parking_lot::Mutex;
 use redis::{Cmd, Value};
 
+use super::commands::eval;
 use super::entry::{Entry, SPLIT, UserHash};
-use super::eval;
 use super::fault::{Fault, number, text, unexpected};
 use super::keys::Keys;
 use super::lane::Lane;
@@ -96,6 +96,22 @@ impl Node {
 fn digit(user: UserHash, depth: usize) -> usize {
     let byte = usize::from(user.get(depth / 2).copied().unwrap_or_default());
     if depth.is_multiple_of(2) { byte >> 4 } else { byte & 15 }
+}
+
+/// The indexes of tenants, reached by one connection.
+#[derive(Clone, Copy)]
+pub(super) struct Indexes<'a> {
+    pub(super) keys: &'a Keys,
+    pub(super) splits: &'a Splits,
+    pub(super) epoch: u64,
+}
+
+impl<'a> Indexes<'a> {
+    /// One tenant's.
+    pub(super) const fn of(self, tenant: &'a TenantId) -> Index<'a> {
+        let Self { keys, splits, epoch } = self;
+        Index { keys, splits, tenant, epoch }
+    }
 }
 
 /// The index of one tenant, reached by one connection.

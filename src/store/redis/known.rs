@@ -6,10 +6,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use redis::Cmd;
 
-use super::keys::Keys;
-use super::{RedisStore, eval, scripts};
 use crate::session::{SessionRecord, StoreTime, TenantId};
 
 /// Between two writes of one tenant.
@@ -49,17 +46,4 @@ impl KnownTenants {
         }
         written.tenants.insert(tenant.clone(), (now, until));
     }
-}
-
-impl RedisStore {
-    /// Makes a tenant known until a time, as a score.
-    pub(super) fn know(&self, tenant: &TenantId, until: &str, now: StoreTime) -> Cmd {
-        know(self.keys(), tenant, until, now)
-    }
-}
-
-pub(super) fn know(keys: &Keys, tenant: &TenantId, until: &str, now: StoreTime) -> Cmd {
-    let mut know = eval(scripts::KNOW, &[keys.known_tenants(), keys.names_of_tenants()]);
-    know.arg(tenant.as_str()).arg(until).arg(now.as_micros() / 1000);
-    know
 }

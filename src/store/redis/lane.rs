@@ -1,9 +1,9 @@
 //! The connections to one server, each shared by all callers.
 
 use redis::aio::MultiplexedConnection;
-use redis::{Pipeline, Value};
+use redis::{Cmd, Pipeline, Value};
 
-use super::fault::{Fault, answers, text};
+use super::fault::{Fault, answers, number, text};
 
 /// Connections to the server: a slow creation or ending must not hold up the reads behind it, nor the walk over many
 /// sessions either of them.
@@ -50,6 +50,14 @@ impl Lane {
         let mut connection = self.0.clone();
         let value = pipeline.query_async::<Value>(&mut connection).await?;
         answers(value, pipeline.len())
+    }
+
+    /// Sends a command whose answer is a number.
+    pub(super) async fn ask_number(&self, command: Cmd) -> Result<i64, Fault> {
+        let mut pipeline = redis::pipe();
+        pipeline.add_command(command);
+        let answers = self.ask(&pipeline).await?;
+        number(answers.first().unwrap_or(&Value::Nil))
     }
 
     /// Sends all commands; a command's own error is its answer.

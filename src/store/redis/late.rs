@@ -12,12 +12,12 @@ use redis::Value;
 use super::super::journal::{Entry, Journal, Late, Record};
 use super::super::walk::{Outdated, Tally};
 use super::answers::{exactly, tenant_standing, time, touch_deadline};
+use super::commands::{end_as_written, eval, know};
 use super::fault::{Fault, number, text, unexpected};
 use super::keys::Keys;
-use super::known::know;
 use super::lane::Lane;
 use super::walk::{self, Walk};
-use super::{end, eval, order, scripts};
+use super::{order, scripts};
 use crate::session::{EndReason, SessionId, StoreTime, TenantId, TenantStatus, UserId};
 
 /// Entries taken in one step.
@@ -114,7 +114,7 @@ async fn end_one(lane: &Lane, keys: &Keys, id: &SessionId, reason: &str, deadlin
         return Ok(Arrived { already: true, ..Arrived::default() });
     }
     let mut pipeline = redis::pipe();
-    pipeline.add_command(end::written(keys, id, reason, deadline)).cmd("UNLINK").arg(keys.record(id));
+    pipeline.add_command(end_as_written(keys, id, reason, deadline)).cmd("UNLINK").arg(keys.record(id));
     let [ended, _] = exactly(lane.ask(&pipeline).await?)?;
     let ended = number(&ended)? == 1;
     Ok(Arrived { ended: u64::from(ended), already: !ended, ..Arrived::default() })

@@ -4,13 +4,13 @@ use redis::Value;
 
 use super::super::listing::{Cursor, Page, SessionView, SessionsOf, TenantView};
 use super::super::walk::STEP;
-use super::RedisStore;
 use super::answers::{exactly, note, tenant_standing, tenants, time};
 use super::entry::Entry;
 use super::fault::Fault;
 use super::index::{Found, Index, Node, Nodes, Splits};
 use super::lane::{Lane, Lanes};
 use super::read::{around, ask_around, observe, observed};
+use super::store::RedisStore;
 use crate::session::{SessionId, Standing, TenantId, TenantStatus};
 
 /// Entries of indexes that are looked at for one page of sessions. Most are live, unless many timed out or a

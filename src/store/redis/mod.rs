@@ -11,6 +11,7 @@
 
 mod answers;
 mod audit;
+mod commands;
 mod connection;
 mod create;
 mod end;
@@ -24,12 +25,16 @@ mod known;
 mod lane;
 mod late;
 mod listing;
+mod making;
 mod order;
 mod read;
 mod replay;
 mod revoke;
 mod scripts;
 mod settings;
+mod store;
+mod times;
+mod touch;
 mod tracker;
 mod unfinished;
 mod walk;
@@ -38,184 +43,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::Cmd;
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
 
 pub use self::settings::{RedisSettings, SharedWarn};
+pub use self::store::{RedisStore, Unfit};
 
-use self::answers::{exactly, tenant_standing, time, touch_deadline};
-use self::connection::{CALL_TIMEOUT, Link};
+use self::answers::{exactly, tenant_standing, time};
+use self::commands::eval;
+use self::connection::CALL_TIMEOUT;
 use self::create::From;
-use self::fault::{Fault, number};
+use self::fault::Fault;
 use self::fitness::Missing;
-use self::index::Index;
 use self::kept::Kept;
-use self::keys::Keys;
-use self::known::KnownTenants;
-use self::lane::{Lane, Lanes};
-use self::tracker::Tracker;
-use self::unfinished::Unfinished;
-use super::cache::Cache;
+use self::lane::Lanes;
+use self::making::Making;
+use self::times::{KEPT_MILLIS, expires};
 use super::journal::Entry;
-use super::observe::SharedObserver;
 use super::{
     Condition, Creation, Cursor, Known, NewSession, Page, REASON_KEPT, Revoked, SessionStore, SessionView, SessionsOf,
     StoreResult, TenantView, Touch, Unavailable, codec,
 };
 use crate::session::{
-    By, End, EndReason, IdleLimit, Principal, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange,
-    TenantId, TenantStatus,
+    By, End, EndReason, Principal, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
+    TenantStatus,
 };
 
 /// For a page of a listing, which may take many steps.
 const LISTING_TIMEOUT: Duration = Duration::from_secs(5);
-/// Walks after revocations that run at once; more wait their turn.
-const WALKS: usize = 8;
-/// Touches sent in one step.
-const TOUCHES: usize = 500;
-/// By how much a record outlives its touch deadline.
-const KEPT_MILLIS: u64 = 3_600_000;
-const _: () = assert!(KEPT_MILLIS as u128 == REASON_KEPT.as_millis());
-
-/// The server must not be used: it is too old, or evicts what ends sessions.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unfit(String);
-
-/// The store on one Redis or Valkey server.
-pub struct RedisStore {
-    link: Arc<Link>,
-    known: KnownTenants,
-    walks: Arc<Semaphore>,
-    cache: Option<Arc<Cache>>,
-    watchdog: JoinHandle<()>,
-    tracker: Option<JoinHandle<()>>,
-}
-
-impl RedisStore {
-    /// What an operator should know of the server, as it was when the connection was made.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
-        self.link.warnings()
-    }
-
-    /// Connects, and keeps connecting for as long as the store lives. A server that cannot be reached now is no error:
-    /// the store is unavailable until it can.
-    ///
-    /// # Errors
-    /// When the server was reached and must not be used. Should that turn out later, the store stays unavailable with
-    /// that cause.
-    pub async fn connect(settings: RedisSettings, observer: SharedObserver) -> Result<Arc<Self>, Unfit> {
-        let with_cache = settings.cache.clone();
-        let link = Arc::new(Link::new(settings, observer));
-        if let Err(Fault::Unfit(cause)) = link.connect().await {
-            return Err(Unfit(cause));
-        }
-        let watched = Arc::clone(&link);
-        let watchdog = tokio::spawn(async move { watched.watch().await });
-        let (mut cache, mut tracker) = (None, None);
-        if let Some(settings) = with_cache {
-            let kept = Arc::new(Cache::new(settings.entries, settings.clock.clone()));
-            tracker = Some(tokio::spawn(Tracker::new(Arc::clone(&link), Arc::clone(&kept), settings).run()));
-            cache = Some(kept);
-        }
-        let (known, walks) = (KnownTenants::default(), Arc::new(Semaphore::new(WALKS)));
-        Ok(Arc::new(Self { link, known, walks, cache, watchdog, tracker }))
-    }
-
-    fn keys(&self) -> &Keys {
-        self.link.keys()
-    }
-
-    /// A tenant's index, as these connections reach it.
-    fn index<'a>(&'a self, lanes: &Lanes, tenant: &'a TenantId) -> Index<'a> {
-        Index { keys: self.keys(), splits: self.link.splits(), tenant, epoch: lanes.epoch }
-    }
-
-    /// This instance changed a session: it does not wait for the news of it.
-    fn forget(&self, id: SessionId) {
-        if let Some(cache) = &self.cache {
-            cache.forget(id);
-        }
-    }
-
-    fn forget_displaced(&self, creation: &StoreResult<Creation>) {
-        if let Ok(Creation::Stored { displaced, .. }) = creation {
-            displaced.iter().for_each(|(id, _)| self.forget(*id));
-        }
-    }
-
-    /// This instance changed the standing of a user or tenant.
-    fn outdate(&self, standing: &str) {
-        if let Some(cache) = &self.cache {
-            cache.outdate(standing.as_bytes());
-        }
-    }
-
-    /// Has the journal keep that a session ends, or its token alone.
-    async fn keep_end(&self, id: SessionId, record: &SessionRecord, end: End, by: &By) -> Kept<'_> {
-        let Principal { tenant, user, .. } = &*record.principal;
-        let reason = end.reason;
-        let entry = Entry::Session {
-            // All tokens of a session end under the first of them.
-            id: if end.is_of_the_line() { record.decided_by(id) } else { id }.to_string(),
-            reason: end.encode(),
-            deadline: record.deadline.as_micros(),
-            applied: false,
-            owner: Some((tenant.to_string(), user.to_string())),
-        };
-        Kept::write(self.link.journal(), entry, reason, by).await
-    }
-
-    async fn touch_on(&self, lanes: &Lanes, touches: &[Touch]) -> Result<Vec<bool>, Fault> {
-        let mut moved = Vec::with_capacity(touches.len());
-        for step in touches.chunks(TOUCHES) {
-            // What timed out stays as it is, although its record is still there to say so.
-            let known = self.touch_deadlines(&lanes.quick, step.iter()).await?;
-            let due =
-                step.iter().zip(&known).filter(|(touch, known)| known.is_some_and(|known| known < touch.deadline));
-            let due: Vec<&Touch> = due.map(|(touch, _)| touch).collect();
-            let mut unmoved = Vec::new();
-            if !due.is_empty() {
-                let mut pipeline = redis::pipe();
-                for touch in &due {
-                    let move_to = pipeline.cmd("PEXPIREAT").arg(self.keys().record(&touch.id));
-                    move_to.arg(expires(touch.deadline)).arg("GT");
-                }
-                for (touch, answer) in due.iter().zip(lanes.quick.ask(&pipeline).await?) {
-                    if number(&answer)? != 1 {
-                        unmoved.push(*touch);
-                    }
-                }
-            }
-            // Not moved: the session is over, or somebody else moved it on.
-            let mut again = Vec::new();
-            if !unmoved.is_empty() {
-                let now = self.touch_deadlines(&lanes.quick, unmoved.iter().copied()).await?;
-                again.extend(unmoved.iter().zip(now).filter(|(_, now)| now.is_none()).map(|(touch, _)| touch.id));
-            }
-            moved.extend(step.iter().zip(known).map(|(touch, known)| known.is_some() && !again.contains(&touch.id)));
-        }
-        Ok(moved)
-    }
-
-    /// The touch deadlines of some sessions; `None` where that has passed, or there is no session.
-    async fn touch_deadlines(
-        &self,
-        lane: &Lane,
-        touches: impl Iterator<Item = &Touch>,
-    ) -> Result<Vec<Option<StoreTime>>, Fault> {
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("TIME");
-        for touch in touches {
-            pipeline.cmd("PEXPIRETIME").arg(self.keys().record(&touch.id));
-        }
-        let mut answers = lane.ask(&pipeline).await?.into_iter();
-        let now = time(answers.next().unwrap_or(redis::Value::Nil))?;
-        answers.map(|answer| Ok(touch_deadline(&answer)?.filter(|deadline| now < *deadline))).collect()
-    }
-}
 
 #[async_trait]
 impl SessionStore for RedisStore {
@@ -303,7 +156,7 @@ impl SessionStore for RedisStore {
         let keys = [self.keys().record(&id), self.keys().ended(&id), self.keys().changed_record(&id)];
         let mut tighten = eval(scripts::TIGHTEN, &keys);
         tighten.arg(bytes).arg(expires(touch_deadline)).arg(KEPT_MILLIS);
-        let work = |lanes: Arc<Lanes>| async move { one_number(&lanes.careful, tighten).await };
+        let work = |lanes: Arc<Lanes>| async move { lanes.careful.ask_number(tighten).await };
         let tightened = self.link.call("tighten", CALL_TIMEOUT, work).await;
         self.forget(id);
         tightened.map(|tightened| tightened == 1)
@@ -325,7 +178,7 @@ impl SessionStore for RedisStore {
     }
 
     fn abandon(&self, id: SessionId, principal: &Principal) {
-        Unfinished::abandon(&self.link, id, principal);
+        Making::abandon(&self.link, id, principal);
     }
 
     async fn end_unreadable(&self, id: SessionId, reason: EndReason, by: &By) -> StoreResult<bool> {
@@ -342,7 +195,7 @@ impl SessionStore for RedisStore {
             owner: None,
         };
         let kept = Kept::write_many(journal, entry, reason, by).await;
-        let work = |lanes: Arc<Lanes>| async move { one_number(&lanes.careful, end).await };
+        let work = |lanes: Arc<Lanes>| async move { lanes.careful.ask_number(end).await };
         let ended = self.link.call("end", CALL_TIMEOUT, work).await;
         self.forget(id);
         match ended {
@@ -423,48 +276,4 @@ impl SessionStore for RedisStore {
         };
         self.link.call("check", CALL_TIMEOUT, work).await
     }
-}
-
-impl Drop for RedisStore {
-    fn drop(&mut self) {
-        self.watchdog.abort();
-        if let Some(tracker) = &self.tracker {
-            tracker.abort();
-        }
-    }
-}
-
-/// A script with its keys; arguments follow.
-fn eval(script: &str, keys: &[String]) -> Cmd {
-    let mut command = redis::cmd("EVAL");
-    command.arg(script).arg(keys.len()).arg(keys);
-    command
-}
-
-async fn one_number(lane: &Lane, command: Cmd) -> Result<i64, Fault> {
-    let mut pipeline = redis::pipe();
-    pipeline.add_command(command);
-    let [answer] = exactly(lane.ask(&pipeline).await?)?;
-    number(&answer)
-}
-
-/// The touch deadline of a session that was just made: not capped by the absolute deadline, which is compared by
-/// itself.
-fn first_touch_deadline(record: &SessionRecord) -> StoreTime {
-    record.idle.map_or(record.deadline, |idle: IdleLimit| idle.deadline_of_use_at(record.created))
-}
-
-/// Until when the reason of an end on purpose is kept, in milliseconds.
-fn kept_until(record: &SessionRecord) -> u64 {
-    expires(record.deadline)
-}
-
-/// The same by the absolute deadline (ms).
-const fn kept_after(deadline: u64) -> u64 {
-    deadline.saturating_add(KEPT_MILLIS)
-}
-
-/// When the record of this touch deadline expires, in milliseconds.
-fn expires(touch_deadline: StoreTime) -> u64 {
-    touch_deadline.after(REASON_KEPT).as_millis_rounded_up()
 }

@@ -7,10 +7,11 @@
 use redis::{Cmd, Value};
 
 use super::answers::exactly;
+use super::commands::eval;
 use super::fault::{Fault, text};
 use super::keys::Keys;
 use super::lane::Lane;
-use super::{eval, scripts};
+use super::scripts;
 use crate::session::StoreTime;
 
 /// A moment for a login to begin at.

@@ -2,11 +2,11 @@
 
 use redis::{Pipeline, Value};
 
-use super::RedisStore;
 use super::answers::{end, record, tenant_standing, time, touch_deadline, user_standing};
 use super::fault::Fault;
 use super::keys::Keys;
 use super::lane::{Lane, Lanes};
+use super::store::RedisStore;
 use crate::session::{
     End, EndReason, Ended, Observation, SessionId, SessionRecord, Standing, StoreTime, TenantStanding, UserStanding,
     judge,

@@ -9,12 +9,11 @@ use redis::Pipeline;
 
 use super::super::journal::{Entry, Journal, generation_of};
 use super::answers::tenant_standing;
-use super::end;
+use super::commands::{end_as_written, eval, know};
 use super::fault::Fault;
 use super::keys::Keys;
-use super::known::know;
 use super::lane::Lane;
-use super::{eval, late, order, scripts};
+use super::{late, order, scripts};
 use crate::session::{SessionId, StoreTime, TenantId, TenantStatus, UserId};
 
 /// Entries applied in one step.
@@ -76,7 +75,7 @@ async fn redo_all(lane: &Lane, keys: &Keys, journal: &Journal) -> Result<StoreTi
 fn redo(pipeline: &mut Pipeline, keys: &Keys, entry: &Entry) -> Option<()> {
     match entry {
         Entry::Session { id, reason, deadline, .. } => {
-            pipeline.add_command(end::written(keys, &SessionId::parse(id.as_bytes())?, reason, *deadline));
+            pipeline.add_command(end_as_written(keys, &SessionId::parse(id.as_bytes())?, reason, *deadline));
         }
         Entry::User { tenant, user, floor, standing, .. } => {
             let (tenant, user) = (TenantId::parse(tenant).ok()?, UserId::parse(user).ok()?);

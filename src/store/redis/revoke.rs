@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use redis::Value;
+use tokio::sync::Semaphore;
 
 use super::super::journal::Entry;
 use super::super::walk::{Outdated, Tally, counted};
-use super::super::{Revoked, SessionStore as _, StoreResult};
+use super::super::{Revoked, SessionStore as _, StoreResult, Unavailable};
 use super::answers::{end, exactly, record, tenant_standing, user_standing};
-use super::connection::CALL_TIMEOUT;
+use super::commands::{eval, know};
+use super::connection::{CALL_TIMEOUT, Link};
 use super::fault::{Fault, number, unexpected};
 use super::kept::Kept;
 use super::lane::{Lane, Lanes};
+use super::store::RedisStore;
 use super::walk::{Walk, Whose};
-use super::{RedisStore, eval, order, scripts};
+use super::{order, scripts};
 use crate::session::{
     EndReason, Exemption, Generation, Revocation, Scope, SessionId, StoreTime, TenantChange, TenantId, TenantNote,
     TenantStanding, TenantStatus, UserId,
@@ -63,9 +66,9 @@ impl RedisStore {
         let journalled = kept.is_kept();
         let work = |lanes: Arc<Lanes>| async move {
             // Known first: a tenant that is shut out must be in the list by which operators find it.
-            let mut know = redis::pipe();
-            know.add_command(self.know(tenant, "+inf", StoreTime::from_micros(0)));
-            lanes.careful.ask(&know).await?;
+            let mut first = redis::pipe();
+            first.add_command(know(self.keys(), tenant, "+inf", StoreTime::from_micros(0)));
+            lanes.careful.ask(&first).await?;
             self.raise_tenant(&lanes.careful, tenant, Some(change)).await
         };
         let raised = self.link.call("change_tenant", CALL_TIMEOUT, work).await;
@@ -171,7 +174,7 @@ impl RedisStore {
     async fn walk(&self, whose: Whose, outdated: Outdated, reason: EndReason, journalled: bool) -> Revoked {
         let tally = Tally::default();
         let walk = Walk::new(self.keys().clone(), whose, outdated, reason, tally.clone());
-        counted(walk.run(Arc::clone(&self.link), Arc::clone(&self.walks)), tally, journalled).await
+        counted(run(walk, Arc::clone(&self.link), Arc::clone(&self.walks)), tally, journalled).await
     }
 }
 
@@ -197,5 +200,20 @@ fn tenant_entry(tenant: &TenantId, floor: StoreTime, change: Option<&TenantChang
         status: change.map_or(String::new(), |change| change.status.as_str().to_owned()),
         note: change.map_or(String::new(), TenantNote::without_time),
         standing: None,
+    }
+}
+
+/// A walk in steps, each a call of its own.
+async fn run(walk: Walk, link: Arc<Link>, turns: Arc<Semaphore>) -> StoreResult<()> {
+    let _turn = turns.acquire().await.map_err(Unavailable::because)?;
+    let walk = &walk;
+    let begin = |lanes: Arc<Lanes>| async move { walk.nodes(&lanes.bulk).await };
+    let mut nodes = link.call("revoke_walk", CALL_TIMEOUT, begin).await?;
+    loop {
+        let at = &mut nodes;
+        let step = |lanes: Arc<Lanes>| async move { walk.step(&lanes.bulk, at).await };
+        if !link.call("revoke_walk", CALL_TIMEOUT, step).await? {
+            return Ok(());
+        }
     }
 }

@@ -315,3 +315,11 @@ redis.call('UNLINK', KEYS[1])
 redis.call('ZADD', KEYS[1], 0, '/')
 return 1
 ";
+
+/// Writes the beat. Key: the instance's own. Argument: which one. Answers the time.
+///
+/// On a full server, too. The key stays long enough not to expire while it is written; that would be news as well.
+pub(super) const WRITE_BEAT: &str = r"#!lua flags=allow-oom
+redis.call('SET', KEYS[1], ARGV[1], 'PX', 60000)
+return redis.call('TIME')
+";

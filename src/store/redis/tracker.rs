@@ -19,11 +19,12 @@ use tokio::time::{sleep, timeout};
 use super::super::STALE_AT_MOST;
 use super::super::cache::{Cache, Proof};
 use super::answers::{exactly, time};
+use super::commands::eval;
 use super::connection::Link;
-use super::eval;
 use super::fault::{Fault, text};
 use super::keys::{Changed, Keys};
 use super::lane::{Lane, Lanes};
+use super::scripts;
 use super::settings::CacheSettings;
 use crate::entropy::spread;
 
@@ -38,14 +39,6 @@ const AGAIN: Duration = Duration::from_millis(100);
 const LASTING: u32 = 5;
 /// Before the next attempt when the server refuses to be followed.
 const REFUSED_AGAIN: Duration = Duration::from_secs(10);
-
-/// Writes the beat. Key: the instance's own. Argument: which one. Answers the time.
-///
-/// On a full server, too. The key stays long enough not to expire while it is written; that would be news as well.
-const WRITE_BEAT: &str = r"#!lua flags=allow-oom
-redis.call('SET', KEYS[1], ARGV[1], 'PX', 60000)
-return redis.call('TIME')
-";
 
 /// Follows the server for one cache.
 pub(super) struct Tracker {
@@ -175,7 +168,7 @@ impl Tracker {
     async fn write_beat(&mut self, lane: &Lane, ear: &Ear) -> Result<Proof, Fault> {
         self.beat += 1;
         let mut write = redis::pipe();
-        let mut beat = eval(WRITE_BEAT, std::slice::from_ref(&self.own));
+        let mut beat = eval(scripts::WRITE_BEAT, std::slice::from_ref(&self.own));
         beat.arg(self.beat);
         write.add_command(beat);
         // There is no news of the beat before it any more: that was waited for.

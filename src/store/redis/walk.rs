@@ -1,21 +1,20 @@
 //! Ends what is outdated in a tenant's index, one by one, after a generation ended all of it at once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis::Value;
-use tokio::sync::Semaphore;
 
+use super::super::codec;
 use super::super::walk::{Outdated, STEP, Tally};
-use super::super::{StoreResult, Unavailable, codec};
 use super::answers::{time, touch_deadline};
-use super::connection::{CALL_TIMEOUT, Link};
+use super::commands::eval;
 use super::entry::{Entry, UserHash};
 use super::fault::{Fault, number, text};
 use super::index::{Found, Index, Node, Nodes, Splits};
 use super::keys::Keys;
-use super::lane::{Lane, Lanes};
-use super::{eval, kept_until, scripts};
+use super::lane::Lane;
+use super::scripts;
+use super::times::kept_until;
 use crate::session::{EndReason, SessionRecord, TenantId, UserId};
 
 /// Whose sessions a walk looks at.
@@ -48,26 +47,12 @@ impl Walk {
         Ok(self.left.load(Ordering::Relaxed))
     }
 
-    /// In steps, each a call of its own.
-    pub(super) async fn run(self, link: Arc<Link>, turns: Arc<Semaphore>) -> StoreResult<()> {
-        let _turn = turns.acquire().await.map_err(Unavailable::because)?;
-        let walk = &self;
-        let begin = |lanes: Arc<Lanes>| async move { walk.nodes(&lanes.bulk).await };
-        let mut nodes = link.call("revoke_walk", CALL_TIMEOUT, begin).await?;
-        loop {
-            let at = &mut nodes;
-            let step = |lanes: Arc<Lanes>| async move { walk.step(&lanes.bulk, at).await };
-            if !link.call("revoke_walk", CALL_TIMEOUT, step).await? {
-                return Ok(());
-            }
-        }
-    }
-
     fn user(&self) -> Option<UserHash> {
         self.whose.user.as_ref().map(|user| self.keys.user_hash(user))
     }
 
-    async fn nodes(&self, lane: &Lane) -> Result<Nodes, Fault> {
+    /// Where it begins.
+    pub(super) async fn nodes(&self, lane: &Lane) -> Result<Nodes, Fault> {
         let (keys, tenant, splits) = (&self.keys, &self.whose.tenant, &Splits::default());
         let node = match self.user() {
             Some(user) => Index { keys, splits, tenant, epoch: 0 }.find(lane, user).await?,
@@ -77,7 +62,7 @@ impl Walk {
     }
 
     /// Answers whether there is more.
-    async fn step(&self, lane: &Lane, nodes: &mut Nodes) -> Result<bool, Fault> {
+    pub(super) async fn step(&self, lane: &Lane, nodes: &mut Nodes) -> Result<bool, Fault> {
         let Some(Found { node, mut entries, .. }) = nodes.step(lane).await? else { return Ok(false) };
         if let Some(user) = self.user() {
             entries.retain(|entry| entry.user == user);
