@@ -5,30 +5,17 @@
 
 mod access;
 mod client;
+mod trouble;
 
 use std::process::ExitCode;
 
 pub(super) use access::Access;
 pub use access::ApiOptions;
 pub(super) use client::{Client, path_segment, target};
+pub(super) use trouble::Trouble;
 
-use super::{BAD_CONFIGURATION, FAILED, complain};
+use super::output::{BAD_CONFIGURATION, FAILED, complain};
 use crate::config::AdminRole;
-
-/// Why a command did not do what was asked. The text is for people, and says what to do.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
-    /// Bad usage or bad configuration.
-    Usage(String),
-    /// It failed while running, and the same again may succeed: the gateway or its store is away.
-    Unavailable(String),
-    /// The token's roles do not allow it.
-    Forbidden(String),
-    /// It failed while running.
-    Failed(String),
-    /// Who read its output has gone, as `head` does: there is nobody to tell.
-    NoReader,
-}
 
 /// Runs a command that calls the API with a token that has `roles`, the most needed first.
 pub(super) fn operate(

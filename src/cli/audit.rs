@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::{BAD_CONFIGURATION, ConfigOption, FAILED, complain, say};
+use super::options::ConfigOption;
+use super::output::{BAD_CONFIGURATION, FAILED, complain, say};
 use crate::audit::chain::ChainKey;
 use crate::audit::share::place_of;
 use crate::audit::verify::{KnownEnds, Verifier, VerifyReport};

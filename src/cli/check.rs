@@ -3,35 +3,36 @@
 
 mod places;
 mod reach;
+mod trial;
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use clap::Args;
 use serde_json::{Value, json};
 
-use super::{BAD_CONFIGURATION, CheckOptions, FAILED, complain, say, say_json};
+use super::options::ConfigOption;
+use super::output::{BAD_CONFIGURATION, FAILED, complain, say, say_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, ConfigErrors, Mode, StoreConfig, locate, process_environment};
 use crate::descriptors::{self, Room};
+pub use trial::{Outcome, Trial};
 
-/// What a trial came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It can be used; what was seen.
-    Fine(String),
-    /// It can be used, and an operator should know this.
-    Warned(String),
-    /// It cannot be used.
-    Failed(String),
-}
-
-/// Something that was tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trial {
-    /// What.
-    pub what: String,
-    /// What came of it.
-    pub outcome: Outcome,
+/// Options of `check`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CheckOptions {
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigOption,
+    /// Also try what it names: ports, folders, the upstreams with their TLS, the store by a session that is made and ended
+    #[arg(long)]
+    pub connect: bool,
+    /// Fail on warnings, too
+    #[arg(long)]
+    pub strict: bool,
+    /// Print what was found as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Tries a store, each thing that can be said of it in an outcome of its own; their texts are for people.

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::{CommandLine, write_out};
+use super::output::write_out;
 
 /// Options of `completions`.
 #[derive(Args, Clone, Copy, Debug)]
@@ -14,10 +14,9 @@ pub struct CompletionsOptions {
     pub shell: Shell,
 }
 
-/// Prints the shell's script.
+/// Prints the shell's script for this command line.
 #[must_use]
-pub fn completions(options: CompletionsOptions) -> ExitCode {
-    let mut command = CommandLine::command();
+pub fn completions(options: CompletionsOptions, mut command: Command) -> ExitCode {
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(options.shell, &mut command, name, &mut script);

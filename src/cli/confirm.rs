@@ -6,8 +6,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::api::{Client, Trouble};
+use super::output::{complain, say, say_json};
 use super::table::shown;
-use super::{complain, say, say_json};
 
 /// The longest answer that is read, in bytes.
 const LONGEST_ANSWER: u64 = 100;

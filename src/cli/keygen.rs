@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{FAILED, complain, say};
+use super::output::{FAILED, complain, say};
 use crate::entropy::{Entropy, EntropyError};
 
 const BYTES: usize = 32;

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::api::{Client, Trouble};
-use super::complain;
+use super::output::complain;
 use super::table::{Column, show_list};
 
 /// How much of a list, and for whom.

@@ -4,11 +4,11 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
-use super::{CommandLine, FAILED, complain, write_out};
+use super::output::{FAILED, complain, write_out};
 
 /// What the page says beyond what the command line knows of itself: a section's name, then words and their meaning.
 const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
@@ -55,8 +55,8 @@ pub struct ManualOptions {
 
 /// Prints the program's page, or writes all pages.
 #[must_use]
-pub fn manual(options: &ManualOptions) -> ExitCode {
-    match pages(options) {
+pub fn manual(options: &ManualOptions, command: Command) -> ExitCode {
+    match pages(options, command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(format_args!("session-gateway: {error}"));
@@ -65,25 +65,22 @@ pub fn manual(options: &ManualOptions) -> ExitCode {
     }
 }
 
-fn pages(options: &ManualOptions) -> io::Result<()> {
-    let page = program()?;
+fn pages(options: &ManualOptions, command: Command) -> io::Result<()> {
+    // Without `help`, which says what `--help` does and has no page.
+    let command = command.disable_help_subcommand(true);
+    let page = program(command.clone())?;
     let Some(folder) = &options.directory else {
         write_out(&page);
         return Ok(());
     };
     let at = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
-    clap_mangen::generate_to(command(), folder).map_err(at)?;
+    clap_mangen::generate_to(command, folder).map_err(at)?;
     std::fs::write(folder.join("session-gateway.1"), page).map_err(at)
 }
 
-/// Without `help`, which says what `--help` does and has no page.
-fn command() -> clap::Command {
-    CommandLine::command().disable_help_subcommand(true)
-}
-
 /// The program's own page.
-fn program() -> io::Result<Vec<u8>> {
-    let man = Man::new(command());
+fn program(command: Command) -> io::Result<Vec<u8>> {
+    let man = Man::new(command);
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;

@@ -10,6 +10,8 @@ pub mod confirm;
 pub mod keygen;
 pub mod list;
 pub mod manual;
+mod options;
+mod output;
 pub mod probe_login;
 pub mod revoke_all;
 pub mod serve;
@@ -18,19 +20,13 @@ mod table;
 pub mod tenants;
 pub mod users;
 
-use std::fmt::Display;
-use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::json_line;
-
-/// Failed while running.
-pub const FAILED: u8 = 1;
-/// Bad usage or bad configuration.
-pub const BAD_CONFIGURATION: u8 = 2;
+pub use check::CheckOptions;
+pub use options::ConfigOption;
+pub use output::{BAD_CONFIGURATION, FAILED};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -73,31 +69,6 @@ pub enum Command {
     Manual(manual::ManualOptions),
 }
 
-/// Which configuration.
-#[derive(Args, Clone, Debug, Default)]
-pub struct ConfigOption {
-    /// The configuration file [default: $SESSION_GATEWAY_CONFIG, else config/gateway.toml]
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-}
-
-/// Options of `check`.
-#[derive(Args, Clone, Debug, Default)]
-pub struct CheckOptions {
-    /// Which configuration.
-    #[command(flatten)]
-    pub config: ConfigOption,
-    /// Also try what it names: ports, folders, the upstreams with their TLS, the store by a session that is made and ended
-    #[arg(long)]
-    pub connect: bool,
-    /// Fail on warnings, too
-    #[arg(long)]
-    pub strict: bool,
-    /// Print what was found as JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
 impl CommandLine {
     /// Does what was asked.
     #[must_use]
@@ -117,61 +88,20 @@ impl CommandLine {
                 audit::AuditCommand::Export(options) => audit::events::export(&options),
             },
             Some(Command::ProbeLogin(options)) => probe_login::probe_login(&options),
-            Some(Command::Completions(options)) => completions::completions(options),
-            Some(Command::Manual(options)) => manual::manual(&options),
+            Some(Command::Completions(options)) => completions::completions(options, Self::command()),
+            Some(Command::Manual(options)) => manual::manual(&options, Self::command()),
         }
     }
-}
-
-/// Writes a line to standard output. A reader that has gone away is no failure.
-fn say(line: impl Display) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
-}
-
-/// Writes a document to standard output, in ASCII but for letters: what a session holds is its client's choice, and
-/// must not reach the terminal as an order. JSON reads the same.
-fn say_json(document: &serde_json::Value) {
-    say(escaped(&document.to_string()));
-}
-
-fn escaped(json: &str) -> String {
-    let mut text = Vec::with_capacity(json.len());
-    for c in json.chars() {
-        if c.is_ascii() || c.is_alphanumeric() {
-            text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-        } else {
-            json_line::escape(&mut text, c);
-        }
-    }
-    String::from_utf8(text).unwrap_or_default()
-}
-
-/// Writes bytes to standard output as they are. A reader that has gone away is no failure.
-fn write_out(bytes: &[u8]) {
-    let mut output = std::io::stdout().lock();
-    let _ = output.write_all(bytes).and_then(|()| output.flush());
-}
-
-/// Writes a line to standard error.
-fn complain(line: impl Display) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]
-    fn what_a_client_chose_gives_no_orders_to_the_terminal_of_who_reads_json() {
-        let value = serde_json::json!({ "agent": "\u{9b}31mü\u{202e}\u{1b}[2J\u{1f600}" });
-        let text = escaped(&value.to_string());
-        assert_eq!(text, "{\"agent\":\"\\u009b31mü\\u202e\\u001b[2J\\ud83d\\ude00\"}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("JSON"), value);
-    }
-
-    #[test]
     fn the_command_line_is_well_formed_and_serves_by_default() {
-        use clap::CommandFactory as _;
         CommandLine::command().debug_assert();
         let parsed = CommandLine::try_parse_from(["session-gateway", "--config", "x.toml"]).expect("valid");
         assert!(parsed.command.is_none());

@@ -18,7 +18,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::report::{Conclusion, Hidden, Report, cookie_names};
 use self::request::{Encoding, encode, field, header};
-use super::{BAD_CONFIGURATION, ConfigOption, FAILED, complain, say};
+use super::options::ConfigOption;
+use super::output::{BAD_CONFIGURATION, FAILED, complain, say};
 use crate::clock::{Clock as _, SharedClock, SystemClock};
 use crate::config::{Config, UpstreamConfig, locate, process_environment};
 use crate::http::{NotedHeaders, RequestFilter, RequestHost, Target, take_gateway_cookie};

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use super::check::Outcome;
-use super::{BAD_CONFIGURATION, ConfigOption, FAILED, complain};
+use super::options::ConfigOption;
+use super::output::{BAD_CONFIGURATION, FAILED, complain};
 use crate::app::{self, StoreTrial};
 use crate::config::{Config, StoreConfig, locate, process_environment};
 use crate::store::audit::Anchor;

@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::api::{ApiOptions, Trouble, operate, path_segment, target};
 use super::list::{ListOptions, given, list};
+use super::output::{say, say_json};
 use super::revoke_all::{RevokeAll, revoke_all};
 use super::table::{Column, show_item, shown};
-use super::{say, say_json};
 use crate::config::AdminRole;
 
 pub(super) const COLUMNS: [Column; 8] = [

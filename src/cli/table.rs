@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{complain, say, say_json};
+use super::output::{complain, say, say_json};
 use crate::http::printable;
 
 /// The longest cell, in bytes of the value.

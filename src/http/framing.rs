@@ -12,12 +12,14 @@
 
 mod chunked;
 mod head;
+mod limits;
 mod repair;
 #[cfg(test)]
 mod tests;
 
 use chunked::ChunkedBody;
 use head::{BodyKind, Head};
+pub use limits::HeadLimits;
 pub use repair::Repairs;
 
 use super::Refusal;
@@ -26,16 +28,6 @@ use super::refusal::HeadLimit;
 /// Empty lines that may stand before a request line (RFC 9112 section 2.2 asks for at least one: old clients send one
 /// after a POST).
 const MOST_EMPTY_LINES: u8 = 4;
-
-/// How large a head may be. hyper's own limits on the same connection must not be lower: what this machine accepts, the
-/// service has to see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeadLimits {
-    /// Bytes from the first byte of the request line to the last of the empty line; for trailers, all of them.
-    pub bytes: usize,
-    /// Header lines; trailer lines count by themselves.
-    pub count: usize,
-}
 
 /// Where a connection stands between two reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

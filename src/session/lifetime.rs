@@ -15,62 +15,7 @@
 
 use std::time::Duration;
 
-use super::SessionRecord;
-use crate::clock::{micros, rfc3339};
-
-/// A point on the store's clock, in microseconds since the Unix epoch. The only time that decides about sessions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StoreTime(u64);
-
-impl StoreTime {
-    /// From microseconds since the Unix epoch.
-    #[must_use]
-    pub const fn from_micros(micros: u64) -> Self {
-        Self(micros)
-    }
-
-    /// From milliseconds since the Unix epoch.
-    #[must_use]
-    pub const fn from_millis(millis: u64) -> Self {
-        Self(millis.saturating_mul(1000))
-    }
-
-    /// Microseconds since the Unix epoch.
-    #[must_use]
-    pub const fn as_micros(self) -> u64 {
-        self.0
-    }
-
-    /// Milliseconds since the Unix epoch, rounded up: a deadline in milliseconds is never early.
-    #[must_use]
-    pub const fn as_millis_rounded_up(self) -> u64 {
-        self.0.div_ceil(1000)
-    }
-
-    /// `self` moved on by `by`.
-    #[must_use]
-    pub fn after(self, by: Duration) -> Self {
-        Self(self.0.saturating_add(micros(by)))
-    }
-
-    /// `self` moved back by `by`.
-    #[must_use]
-    pub fn before(self, by: Duration) -> Self {
-        Self(self.0.saturating_sub(micros(by)))
-    }
-
-    /// The time from `earlier` to `self`; zero when `earlier` is later.
-    #[must_use]
-    pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_micros(self.0.saturating_sub(earlier.0))
-    }
-
-    /// RFC 3339 in UTC with milliseconds.
-    #[must_use]
-    pub fn rfc3339(self) -> String {
-        rfc3339(self.0)
-    }
-}
+use super::StoreTime;
 
 /// An idle time-out and the granularity that follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,39 +84,6 @@ pub enum TouchPlan {
     Now(StoreTime),
 }
 
-/// The configured limits, which new sessions get and which live ones are held to when they are lower than their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Idle time-out; `None` when off.
-    pub idle: Option<IdleLimit>,
-    /// Absolute lifetime.
-    pub absolute: Duration,
-    /// Idle time-out of a remembered session; `None` when off.
-    pub remember_idle: Option<IdleLimit>,
-    /// Absolute lifetime of a remembered session.
-    pub remember: Duration,
-}
-
-impl Limits {
-    /// Idle time-out and absolute lifetime of a session.
-    #[must_use]
-    pub const fn of(&self, remembered: bool) -> (Option<IdleLimit>, Duration) {
-        if remembered { (self.remember_idle, self.remember) } else { (self.idle, self.absolute) }
-    }
-
-    /// `record` held to these limits: `Some` when one of them is lower than the record's own.
-    #[must_use]
-    pub fn tighten(&self, record: &SessionRecord) -> Option<SessionRecord> {
-        let (idle, absolute) = self.of(record.remembered);
-        let deadline = record.deadline.min(record.created.after(absolute));
-        let idle = match (record.idle, idle) {
-            (Some(own), Some(configured)) => Some(own.min(configured)),
-            (own, configured) => own.or(configured),
-        };
-        (deadline != record.deadline || idle != record.idle).then(|| SessionRecord { deadline, idle, ..record.clone() })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,11 +114,5 @@ mod tests {
         assert_eq!(limit.plan(recorded, at(59)), TouchPlan::Queue(limit.deadline_of_use_at(at(59))));
         assert_eq!(limit.plan(recorded, at(60)), TouchPlan::Now(limit.deadline_of_use_at(at(60))));
         assert_eq!(limit.plan(recorded, at(1859)), TouchPlan::Now(limit.deadline_of_use_at(at(1859))));
-    }
-
-    #[test]
-    fn a_deadline_in_milliseconds_is_never_early() {
-        assert_eq!(StoreTime::from_micros(1_001).as_millis_rounded_up(), 2);
-        assert_eq!(StoreTime::from_micros(1_000).as_millis_rounded_up(), 1);
     }
 }

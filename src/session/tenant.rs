@@ -1,7 +1,7 @@
 //! What the store knows of a tenant beside its sessions.
 
 use super::generation::decimal;
-use super::{EndReason, Generation, StoreTime, TenantChange, Words};
+use super::{By, EndReason, Generation, StoreTime, Words};
 
 /// Whether a tenant may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +73,20 @@ impl TenantStanding {
         let stays = (self.status, status) == (TenantStatus::Active, TenantStatus::Active);
         (!stays).then(|| Self { generation: self.generation.raised_at(now), status })
     }
+}
+
+/// What a tenant is made, and why. All but the making active of one that is active already ends all its sessions:
+/// restoring revives none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantChange {
+    /// The status it gets.
+    pub status: TenantStatus,
+    /// Why its sessions end.
+    pub reason: EndReason,
+    /// The operator's own words, for people.
+    pub words: Words,
+    /// Who asked for it.
+    pub by: By,
 }
 
 /// What is kept of a tenant's last change, for operators.

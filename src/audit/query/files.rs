@@ -4,31 +4,17 @@ use std::fs::File;
 use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::super::chain::{InstanceId, Sealed};
+use super::super::chain::Sealed;
 use super::super::files::{self, NextLine, next_line};
 use super::super::record::AuditRecord;
-use super::{AuditCursor, AuditPage, Matcher, Place};
+use super::filter::Matcher;
+use super::page::{AuditCursor, AuditPage, FileId, FilePlace, Place};
 use crate::clock::rfc3339;
 
 /// Bytes that one page looks at.
 const MOST_LOOKED_AT: u64 = 32 << 20;
 /// Bytes that are read at once from the end.
 const BLOCK: u64 = 1 << 20;
-
-/// What tells a file from others, whatever it is called after its next rotation: its first line.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct FileId {
-    pub(super) time: Box<str>,
-    pub(super) instance: InstanceId,
-    pub(super) seq: u64,
-}
-
-/// A place in a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FilePlace {
-    pub(super) file: FileId,
-    pub(super) offset: u64,
-}
 
 struct LogFile {
     id: FileId,

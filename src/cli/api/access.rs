@@ -9,8 +9,8 @@ use clap::Args;
 use http::Uri;
 use http::uri::Scheme;
 
-use super::Trouble;
-use crate::cli::ConfigOption;
+use super::trouble::Trouble;
+use crate::cli::options::ConfigOption;
 use crate::config::{AdminConfig, AdminRole, Config, locate};
 use crate::secret::Secret;
 use crate::upstream::Trust;

@@ -15,7 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{Access, Trouble};
+use super::access::Access;
+use super::trouble::Trouble;
 use crate::http::printable;
 
 /// To connect, with TLS.

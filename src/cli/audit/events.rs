@@ -13,8 +13,8 @@ use serde_json::Value;
 use crate::audit::{AuditRecord, AuditType, CsvWriter};
 use crate::cli::api::{ApiOptions, Client, Trouble, operate};
 use crate::cli::list::{ListOptions, list};
+use crate::cli::output::{complain, escaped};
 use crate::cli::table::{Column, cell, fit, row, shown, terminal_width};
-use crate::cli::{complain, escaped};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{AdminRole, duration};
 

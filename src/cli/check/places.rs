@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::{Outcome, Trial};
+use super::trial::{Outcome, Trial};
 use crate::app::bind_advice;
 use crate::audit::AuditTarget;
 use crate::config::{Config, RequestBody, StoreKind};

@@ -5,7 +5,7 @@ use std::io;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::{Outcome, Trial};
+use super::trial::{Outcome, Trial};
 use crate::config::{Config, UpstreamConfig};
 use crate::upstream::PeerAddress;
 

@@ -2,8 +2,8 @@
 //!
 //! Narrower than the RFC in one place: no white space before a chunk extension. No client sends it, and parsers differ.
 
-use super::HeadLimits;
 use super::head;
+use super::limits::HeadLimits;
 
 /// Digits of a chunk's size: 16 hold 64 bits.
 const MOST_SIZE_DIGITS: usize = 16;

@@ -13,8 +13,8 @@ use redb::Database;
 use tokio::sync::oneshot;
 
 use super::super::{StoreResult, Unavailable};
-use super::Shared;
 use super::file::OpenError;
+use super::shared::Shared;
 use super::tables::{Fault, Tables};
 use crate::session::StoreTime;
 

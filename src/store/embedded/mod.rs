@@ -7,6 +7,7 @@ mod audit;
 mod commit;
 mod file;
 mod listing;
+mod shared;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub(super) use self::file::open_as;
 pub use self::file::{OpenError, OpenErrorKind};
 
 use self::commit::{Committer, Job, Opener};
+use self::shared::Shared;
 use self::tables::{Fault, IndexOf, Look as _, Place, Snapshot, Tables, Walk};
 use self::time::StoreClock;
 use super::observe::{Outcome, SharedObserver};
@@ -49,32 +51,6 @@ const COMMIT_TIMEOUT: Duration = Duration::from_millis(900);
 /// How often, and after which pauses, it is tried to take back a session that nobody has.
 const TAKE_BACK_TRIES: usize = 600;
 const TAKE_BACK_AGAIN: Duration = Duration::from_secs(1);
-
-/// What callers and the commit thread share.
-struct Shared {
-    /// `None` while the storage has failed.
-    database: ArcSwapOption<Database>,
-    /// What the last commit left, opened once and not for each request. Replaced by the commit thread before it answers
-    /// anybody, so that whoever was answered reads what was written.
-    latest: ArcSwapOption<Snapshot>,
-    clock: StoreClock,
-    observer: SharedObserver,
-}
-
-impl Shared {
-    /// Has readers see what was committed.
-    fn refresh(&self) -> Result<(), redb::Error> {
-        let Some(database) = self.database.load_full() else { return Ok(()) };
-        self.latest.store(Some(Arc::new(Snapshot::of(&database.begin_read()?)?)));
-        Ok(())
-    }
-
-    /// Lets go of the file: nobody reads from it or writes to it any more.
-    fn let_go(&self) {
-        self.latest.store(None);
-        self.database.store(None);
-    }
-}
 
 /// The store in one file.
 pub struct EmbeddedStore {
