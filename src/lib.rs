@@ -58,6 +58,7 @@ pub mod app;
 pub mod audit;
 pub mod cli;
 pub mod clock;
+pub mod commons;
 pub mod config;
 pub mod descriptors;
 pub mod entropy;

@@ -119,11 +119,12 @@ fn find<'a>(tokens: &'a [AdminToken], shown: &[u8]) -> Option<&'a AdminToken> {
 /// Counts a call without a right token, and answers what it is told.
 fn fail(state: &AdminState, address: IpAddr, user_agent: Option<ClientText>) -> Problem {
     let services = &state.services;
-    let problem = match state.failures.count(address, services.clock.monotonic()) {
+    let problem = match state.failures.count(address, services.commons.clock.monotonic()) {
         Ok(()) => Problem::UNAUTHORIZED,
         Err(seconds) => Problem::too_many_failures(seconds),
     };
-    let mut event = AuditEvent::new(services.clock.wall(), AuditType::AdminCalled, Outcome::Denied, Actor::User);
+    let mut event =
+        AuditEvent::new(services.commons.clock.wall(), AuditType::AdminCalled, Outcome::Denied, Actor::User);
     event.address = Some(address);
     event.user_agent = user_agent;
     event.reason = Some(Reason::Named(problem.code()));
@@ -135,7 +136,8 @@ fn fail(state: &AdminState, address: IpAddr, user_agent: Option<ClientText>) -> 
 fn deny(state: &AdminState, operator: &Operator, parts: &Parts) {
     let details = Details::none().text("method", parts.method.as_str()).text("path", parts.uri.path());
     let actor = Actor::Operator(operator.name.clone());
-    let mut event = AuditEvent::new(state.services.clock.wall(), AuditType::AdminCalled, Outcome::Denied, actor);
+    let mut event =
+        AuditEvent::new(state.services.commons.clock.wall(), AuditType::AdminCalled, Outcome::Denied, actor);
     event.address = Some(operator.address);
     event.user_agent.clone_from(&operator.user_agent);
     state.services.audit.record(event.because("forbidden_role").with_details(details));

@@ -67,9 +67,9 @@ impl Change {
         U: Future<Output = ()> + Send + 'static,
     {
         let mut random = [0; 8];
-        self.state.services.entropy.fill(&mut random).map_err(|error| Problem::internal(&error))?;
+        self.state.services.commons.entropy.fill(&mut random).map_err(|error| Problem::internal(&error))?;
         let request_id = format!("{:016x}", u64::from_be_bytes(random));
-        let tasks = self.state.services.tasks.clone();
+        let tasks = self.state.services.commons.tasks.clone();
         let done = tasks.spawn(self.run_to_the_end(request_id, work, undo)).await;
         done.unwrap_or_else(|error| Err(Problem::internal(&error)))
     }
@@ -114,7 +114,7 @@ impl Change {
 
     /// That there is a call, and how it went.
     fn called(&self, origin: &Origin, outcome: Outcome, details: Details) -> AuditEvent {
-        let mut event = origin.event(self.state.services.clock.wall(), AuditType::AdminCalled, outcome);
+        let mut event = origin.event(self.state.services.commons.clock.wall(), AuditType::AdminCalled, outcome);
         event.tenant.clone_from(&self.target.tenant);
         event.user.clone_from(&self.target.user);
         event.session_id = self.target.session;

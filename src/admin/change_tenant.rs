@@ -73,6 +73,6 @@ async fn change_to(
     change: TenantChange,
 ) -> Result<Changed, Problem> {
     let (name, status) = (tenant.to_string(), change.status.into());
-    let revoked = state.services.sessions.change_tenant(&origin, tenant, change).await?;
+    let revoked = state.services.commons.sessions.change_tenant(&origin, tenant, change).await?;
     Ok(Changed { tenant: name, status, invalidated_sessions: revoked.ended, pending: !revoked.complete })
 }

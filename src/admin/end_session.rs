@@ -44,7 +44,7 @@ pub(super) async fn end_session(
 }
 
 async fn end(state: AdminState, origin: Origin, id: SessionId) -> Result<Ended, Problem> {
-    if state.services.sessions.end_by_id(&origin, id, EndReason::Revoked).await? {
+    if state.services.commons.sessions.end_by_id(&origin, id, EndReason::Revoked).await? {
         Ok(Ended { invalidated_sessions: 1 })
     } else {
         Err(Problem::NO_SESSION)

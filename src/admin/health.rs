@@ -20,7 +20,7 @@ pub(super) fn routes() -> Router<AdminState> {
 }
 
 async fn ready(State(state): State<AdminState>) -> Response {
-    let readiness = &state.services.readiness;
+    let readiness = &state.services.commons.readiness;
     let reasons = readiness.ready().err().unwrap_or_default();
     let body = serde_json::json!({
         "ready": reasons.is_empty(),
@@ -31,7 +31,7 @@ async fn ready(State(state): State<AdminState>) -> Response {
 }
 
 async fn started(State(state): State<AdminState>) -> Response {
-    let started = state.services.readiness.started();
+    let started = state.services.commons.readiness.started();
     details(started, &serde_json::json!({ "started": started }))
 }
 
@@ -39,7 +39,7 @@ async fn metrics(State(state): State<AdminState>, headers: HeaderMap) -> Respons
     let exposition = Exposition::asked_for(&headers);
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static(exposition.content_type()));
     let varies = (header::VARY, HeaderValue::from_static("Accept"));
-    ([kind, varies], exposition.of(state.services.metrics.encode())).into_response()
+    ([kind, varies], exposition.of(state.services.commons.metrics.encode())).into_response()
 }
 
 fn warnings(readiness: &Readiness) -> Vec<serde_json::Value> {

@@ -62,7 +62,7 @@ pub(super) async fn list_sessions(
         Some(text) => Some(Cursor::parse(text).ok_or_else(bad_cursor)?),
         None => None,
     };
-    let page = state.services.store.sessions(&of, after.as_ref(), limit(query.limit.as_deref())?).await?;
+    let page = state.services.commons.store.sessions(&of, after.as_ref(), limit(query.limit.as_deref())?).await?;
     let items = page.items.into_iter().map(Session::from).collect();
     Ok(Answer(Sessions { items, next_cursor: page.next.map(|next| next.to_string()) }))
 }

@@ -41,7 +41,7 @@ pub(super) async fn list_tenants(
         Some(text) => Some(read_cursor(text).ok_or_else(bad_cursor)?),
         None => None,
     };
-    let page = state.services.store.tenants(after.as_ref(), limit(query.limit.as_deref())?).await?;
+    let page = state.services.commons.store.tenants(after.as_ref(), limit(query.limit.as_deref())?).await?;
     let items = page.items.into_iter().map(Tenant::from).collect();
     Ok(Answer(Tenants { items, next_cursor: page.next.as_ref().map(cursor) }))
 }

@@ -100,16 +100,16 @@ async fn make(state: AdminState, origin: Origin, principal: Principal, remembere
         // The user's own are not known here; the caller's would mislead.
         address: None,
         user_agent: UserAgent::default(),
-        began: services.store.begin().await?,
+        began: services.commons.store.begin().await?,
     };
     let terms =
         Terms { limits: &config.session.limits, max_per_user: config.session.max_per_user, cookie: &config.cookie };
-    Ok(services.sessions.issue(&origin, Source::Minted, terms, newcomer, None).await?)
+    Ok(services.commons.sessions.issue(&origin, Source::Minted, terms, newcomer, None).await?)
 }
 
 /// Ends a session whose making could not be written down.
 async fn take_back(state: AdminState, origin: Origin, made: Issued) {
-    state.services.sessions.take_back(&origin, &made).await;
+    state.services.commons.sessions.take_back(&origin, &made).await;
 }
 
 fn answer(made: &Issued) -> Result<Response, Problem> {

@@ -68,5 +68,5 @@ pub(super) async fn revoke(
     scope: Scope,
     reason: EndReason,
 ) -> Result<Revocation, Problem> {
-    Ok(Revocation::of(state.services.sessions.end_all_of(&origin, scope, reason).await?))
+    Ok(Revocation::of(state.services.commons.sessions.end_all_of(&origin, scope, reason).await?))
 }

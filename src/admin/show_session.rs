@@ -26,7 +26,7 @@ pub(super) async fn show_session(
     SessionPath(id): SessionPath,
     Query(NoParameters {}): Query<NoParameters>,
 ) -> Result<Answer<Session>, Problem> {
-    match state.services.store.read(id).await? {
+    match state.services.commons.store.read(id).await? {
         Standing::Live(live) => Ok(Answer(SessionView::of(id, live).into())),
         Standing::Absent | Standing::Ended(_) => Err(Problem::NO_SESSION),
     }

@@ -23,5 +23,5 @@ pub(super) async fn show_tenant(
     TenantPath(tenant): TenantPath,
     Query(NoParameters {}): Query<NoParameters>,
 ) -> Result<Answer<Tenant>, Problem> {
-    Ok(Answer(state.services.store.tenant(&tenant).await?.into()))
+    Ok(Answer(state.services.commons.store.tenant(&tenant).await?.into()))
 }

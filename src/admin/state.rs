@@ -3,17 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio_util::task::TaskTracker;
-
 use super::failures::Failures;
 use crate::audit::{AuditLog, AuditQuery};
-use crate::clock::SharedClock;
+use crate::commons::Commons;
 use crate::config::Config;
-use crate::entropy::SharedEntropy;
-use crate::health::Readiness;
-use crate::sessions::Sessions;
-use crate::store::SharedStore;
-use crate::telemetry::Metrics;
 
 /// What the operator's side asks of the traffic side, which it does not know.
 pub trait TrafficSide: Send + Sync + 'static {
@@ -23,26 +16,14 @@ pub trait TrafficSide: Send + Sync + 'static {
 
 /// What the operator's listener is made of.
 pub struct AdminServices {
-    /// Whether the gateway is ready, and why not.
-    pub readiness: Arc<Readiness>,
-    /// The metrics.
-    pub metrics: Arc<Metrics>,
-    /// Where sessions live.
-    pub store: SharedStore,
-    /// Where they are made and ended.
-    pub sessions: Sessions,
+    /// What the clients' side works with, too.
+    pub commons: Commons,
     /// The audit log.
     pub audit: Arc<AuditLog>,
     /// What is in the audit logs.
     pub events: AuditQuery,
-    /// The machine's clocks.
-    pub clock: SharedClock,
-    /// The machine's randomness.
-    pub entropy: SharedEntropy,
     /// The traffic side.
     pub traffic: Arc<dyn TrafficSide>,
-    /// The changes that go on when their caller hangs up; the drain waits for them.
-    pub tasks: TaskTracker,
 }
 
 impl fmt::Debug for AdminServices {

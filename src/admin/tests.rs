@@ -22,6 +22,7 @@ use super::auth::Peer;
 use super::state::{AdminServices, AdminState, TrafficSide};
 use crate::audit::{AuditLog, AuditQuery, AuditSettings, AuditTarget};
 use crate::clock::{ManualClock, Monotonic, WallTime};
+use crate::commons::Commons;
 use crate::config::Config;
 use crate::entropy::SystemEntropy;
 use crate::health::Readiness;
@@ -145,18 +146,17 @@ impl Admin {
         let traffic = Arc::new(Traffic { config: Mutex::new(config(added)) });
         let audit = Arc::new(AuditLog::open(settings, clock.clone(), metrics.audit()).expect("opens"));
         let teller = Teller::new(audit.clone(), metrics.clone(), clock.clone());
-        let state = AdminState::new(AdminServices {
-            readiness: Arc::new(Readiness::new()),
+        let commons = Commons {
             sessions: Sessions::new(store.clone(), teller, Arc::new(SystemEntropy)),
-            audit,
-            metrics,
             store,
-            events: AuditQuery::over(&target, None),
+            metrics,
+            readiness: Arc::new(Readiness::new()),
             clock: clock.clone(),
             entropy: Arc::new(SystemEntropy),
-            traffic: traffic.clone(),
             tasks: TaskTracker::new(),
-        });
+        };
+        let events = AuditQuery::over(&target, None);
+        let state = AdminState::new(AdminServices { commons, audit, events, traffic: traffic.clone() });
         Self { traffic, clock, state, folder }
     }
 
@@ -198,7 +198,7 @@ impl Admin {
     fn open_for(&self, id: &str) -> OpenStream {
         let id = SessionId::parse(id.as_bytes()).expect("an id");
         let never = Monotonic::from_micros(u64::MAX);
-        let open = self.state.services.sessions.open().register(id, Cuts::Always, never);
+        let open = self.state.services.commons.sessions.open().register(id, Cuts::Always, never);
         self.clock.advance(Duration::from_secs(1));
         open
     }

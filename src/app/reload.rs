@@ -4,20 +4,22 @@
 //! new one, and the next connection its certificates. What cannot change while the process runs (sockets, store, files) refuses the whole reload: half a
 //! configuration in force would be one that nobody wrote.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::signal::unix::Signal;
 
+use super::limits::{TRAFFIC_PROTOCOLS, listener_limits};
 use super::tls::{ListenerTls, Watcher, seconds};
-use super::{TRAFFIC_PROTOCOLS, listener_limits};
 use crate::audit::{Actor, AuditEvent, AuditLog, AuditType, Details, Outcome};
-use crate::clock::SharedClock;
-use crate::config::{AdminConfig, Config, ConfigDigest, process_environment};
+use crate::commons::Commons;
+use crate::config::{
+    AdminConfig, AuditConfig, Config, ConfigDigest, SecretsConfig, ServerConfig, StoreConfig, TelemetryConfig,
+    process_environment,
+};
 use crate::descriptors::Room;
-use crate::health::Readiness;
 use crate::proxy::{Current, InForce};
-use crate::telemetry::Metrics;
 use crate::tls::CertificateFiles;
 
 /// Reads the configuration again when it is told to.
@@ -30,10 +32,8 @@ pub(super) struct Reloader {
     pub(super) tls: Option<ListenerTls>,
     /// Those of the operators' listener.
     pub(super) admin_tls: Option<ListenerTls>,
-    pub(super) readiness: Arc<Readiness>,
     pub(super) audit: Arc<AuditLog>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) clock: SharedClock,
+    pub(super) commons: Commons,
     /// How many file descriptors the process may have.
     pub(super) descriptors: usize,
 }
@@ -49,9 +49,10 @@ impl Reloader {
     pub(super) async fn run(mut self, mut hang_ups: Signal) {
         while hang_ups.recv().await.is_some() {
             let outcome = self.reload().await;
-            self.metrics.config_reload(outcome.is_ok());
-            let event =
-                |outcome| AuditEvent::new(self.clock.wall(), AuditType::ConfigReloaded, outcome, Actor::Gateway);
+            self.commons.metrics.config_reload(outcome.is_ok());
+            let event = |outcome| {
+                AuditEvent::new(self.commons.clock.wall(), AuditType::ConfigReloaded, outcome, Actor::Gateway)
+            };
             self.audit.record(match outcome {
                 Ok(digest) => {
                     event(Outcome::Success).with_details(Details::none().text("config", digest.to_string().as_str()))
@@ -90,12 +91,12 @@ impl Reloader {
                 return Err(Refused { reason: "bad_configuration", details: Details::none().count("errors", 1) });
             }
         };
-        for warning in config.warnings.iter().chain(&config.warnings_at(self.clock.wall())) {
+        for warning in config.warnings.iter().chain(&config.warnings_at(self.commons.clock.wall())) {
             tracing::warn!("{warning}");
         }
         let digest = config.digest;
         let config = Arc::new(config);
-        let now = seconds(&self.clock);
+        let now = seconds(&self.commons.clock);
         let tls = config.server.tls.as_ref();
         let same = self.tls.as_ref().filter(|before| before.is_for(tls));
         let other = match (same, tls.and_then(|tls| tls.certificates.worse_than(None, now))) {
@@ -123,11 +124,10 @@ impl Reloader {
     /// Other certificates are in force: those before are watched no longer, nor warned of.
     fn watch_other(&mut self, other: Option<ListenerTls>) {
         self.tls = other;
-        self.readiness.warn("tls", None);
-        self.metrics.certificates("tls", Vec::new());
+        self.commons.readiness.warn("tls", None);
+        self.commons.metrics.certificates("tls", Vec::new());
         if let Some(tls) = &mut self.tls {
-            let (readiness, metrics, clock) = (self.readiness.clone(), self.metrics.clone(), self.clock.clone());
-            tls.watch(Watcher { name: "tls", readiness, metrics, clock });
+            tls.watch(Watcher::of("tls", &self.commons));
         }
     }
 }
@@ -137,25 +137,98 @@ fn internal(error: &dyn std::error::Error) -> Refused {
     Refused { reason: "internal", details: Details::none() }
 }
 
+/// What of a configuration only a restart can change.
+struct Fixed<'a> {
+    listen: &'a [SocketAddr],
+    reuse_port: bool,
+    workers: usize,
+    store: &'a StoreConfig,
+    admin_listen: SocketAddr,
+    /// The certificates of the operators' listener: others need a restart, the same ones renewed do not.
+    admin_certificates: Option<&'a [CertificateFiles]>,
+    audit: &'a AuditConfig,
+    secrets: &'a SecretsConfig,
+    telemetry: &'a TelemetryConfig,
+}
+
+impl<'a> Fixed<'a> {
+    /// Every part is named: whoever adds one decides here whether a reload can change it.
+    fn of(config: &'a Config) -> Self {
+        let Config {
+            server,
+            upstreams: _,
+            store,
+            session: _,
+            cookie: _,
+            identity: _,
+            login: _,
+            logout: _,
+            routes: _,
+            events: _,
+            tenants: _,
+            admin,
+            audit,
+            telemetry,
+            secrets,
+            digest: _,
+            warnings: _,
+        } = config;
+        let ServerConfig {
+            mode: _,
+            listen,
+            public_url: _,
+            hosts: _,
+            trusted_origins: _,
+            trusted_proxies: _,
+            proxy_protocol: _,
+            tls: _,
+            allow_headers: _,
+            further_methods: _,
+            max_body: _,
+            max_header: _,
+            max_headers: _,
+            header_timeout: _,
+            body_timeout: _,
+            write_timeout: _,
+            client_keepalive: _,
+            tunnel_idle: _,
+            drain_delay: _,
+            drain_timeout: _,
+            reuse_port,
+            workers,
+            max_connections: _,
+            max_connections_per_address: _,
+        } = server;
+        let AdminConfig { listen: admin_listen, hosts: _, tls, tokens: _ } = admin;
+        Self {
+            listen,
+            reuse_port: *reuse_port,
+            workers: *workers,
+            store,
+            admin_listen: *admin_listen,
+            admin_certificates: tls.as_ref().map(|tls| tls.files.as_slice()),
+            audit,
+            secrets,
+            telemetry,
+        }
+    }
+}
+
 /// The keys that differ and that only a restart can change.
 fn fixed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
+    let (old, new) = (Fixed::of(old), Fixed::of(new));
     let differ = [
-        ("server.listen", old.server.listen != new.server.listen),
-        ("server.reuse_port", old.server.reuse_port != new.server.reuse_port),
-        ("server.workers", old.server.workers != new.server.workers),
+        ("server.listen", old.listen != new.listen),
+        ("server.reuse_port", old.reuse_port != new.reuse_port),
+        ("server.workers", old.workers != new.workers),
         ("store", old.store != new.store),
-        ("admin.listen", old.admin.listen != new.admin.listen),
-        ("admin.tls", files(&old.admin) != files(&new.admin)),
+        ("admin.listen", old.admin_listen != new.admin_listen),
+        ("admin.tls", old.admin_certificates != new.admin_certificates),
         ("audit.file", old.audit != new.audit),
         ("secrets", old.secrets != new.secrets),
         ("telemetry", old.telemetry != new.telemetry),
     ];
     differ.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
-}
-
-/// The certificates of the operators' listener: others need a restart, the same ones renewed do not.
-fn files(admin: &AdminConfig) -> Option<&[CertificateFiles]> {
-    admin.tls.as_ref().map(|tls| tls.files.as_slice())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::SharedClock;
+use crate::commons::Commons;
 use crate::config::TlsConfig;
 use crate::health::Readiness;
 use crate::telemetry::Metrics;
@@ -57,10 +58,18 @@ impl ListenerTls {
 /// Who hears of a listener's certificates: operators, by a warning of that name, and the metrics.
 #[derive(Clone)]
 pub(super) struct Watcher {
-    pub(super) name: &'static str,
-    pub(super) readiness: Arc<Readiness>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) clock: SharedClock,
+    name: &'static str,
+    readiness: Arc<Readiness>,
+    metrics: Arc<Metrics>,
+    clock: SharedClock,
+}
+
+impl Watcher {
+    /// Of the listener whose certificates have this name.
+    pub(super) fn of(name: &'static str, commons: &Commons) -> Self {
+        let Commons { readiness, metrics, clock, .. } = commons;
+        Self { name, readiness: readiness.clone(), metrics: metrics.clone(), clock: clock.clone() }
+    }
 }
 
 impl CertificateWatch for Watcher {

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Opened, StartError, open_store};
+use super::error::StartError;
+use super::open::{Opened, open_store};
 use crate::clock::SystemClock;
 use crate::config::{StoreConfig, StoreKind};
 use crate::entropy::SystemEntropy;

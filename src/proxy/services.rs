@@ -14,9 +14,10 @@ use super::lookup::{LiveUse, Recorded};
 use super::named::Named;
 use super::rarely::Rarely;
 use super::upstreams::{BoundUpstream, Upstreams, upstreams};
-use crate::clock::{Clock, SharedClock};
+use crate::clock::Clock;
+use crate::commons::Commons;
 use crate::config::{Config, StoreKind};
-use crate::entropy::{EntropyError, SharedEntropy};
+use crate::entropy::EntropyError;
 use crate::health::Readiness;
 use crate::http::{GatewayCookieName, GatewayMark, OriginPolicy, RequestFilter, expire_backend_cookie};
 use crate::policy::{PatternTree, Permit};
@@ -24,7 +25,7 @@ use crate::secret::Secret;
 use crate::session::By;
 use crate::sessions::{OpenStreams, Sessions, Terms};
 use crate::store::touch_queue::{Queued, TouchQueue};
-use crate::store::{SessionStore, SharedStore, StoreResult};
+use crate::store::{SessionStore, StoreResult};
 use crate::telemetry::{Log, Metrics, RouteMetrics};
 use crate::told::{Teller, Told};
 use crate::upstream::{BodyLimits, BodyMemory};
@@ -34,26 +35,14 @@ use crate::upstream::{BodyLimits, BodyMemory};
 pub struct Services {
     /// The configuration.
     pub config: Arc<Config>,
-    /// Where sessions live.
-    pub store: SharedStore,
+    /// What the operators' side works with, too.
+    pub commons: Commons,
     /// Where touches wait that need not be written at once.
     pub touches: Arc<TouchQueue>,
-    /// Where they are made and ended.
-    pub sessions: Sessions,
     /// Who hears of what happens.
     pub teller: Teller,
-    /// The metrics.
-    pub metrics: Arc<Metrics>,
     /// The log.
     pub log: Log,
-    /// Whether the gateway is ready for traffic.
-    pub readiness: Arc<Readiness>,
-    /// The machine's clocks.
-    pub clock: SharedClock,
-    /// The machine's randomness.
-    pub entropy: SharedEntropy,
-    /// The exchanges that go on when their client hangs up; the drain waits for them.
-    pub tasks: TaskTracker,
 }
 
 /// The gateway: turns a request into an answer. Its `handle` (gateway.rs) is the whole path.
@@ -114,13 +103,13 @@ impl Gateway {
 
     fn assemble(services: Services, before: Option<&Upstreams>, shared: Shared) -> Result<Self, EntropyError> {
         let config = &services.config;
-        let upstreams = upstreams(config, before, &services.clock, &services.metrics);
+        let upstreams = upstreams(config, before, &services.commons.clock, &services.commons.metrics);
         let names = RouteNames { refused: "refused".into(), health: "health".into() };
         let route_metrics = config
             .routes
             .names()
             .chain([&names.refused, &names.health])
-            .map(|name| (name.clone(), services.metrics.route(name)))
+            .map(|name| (name.clone(), services.commons.metrics.route(name)))
             .collect();
         Ok(Self {
             filter: RequestFilter::new(config.identity.protected_names(), config.server.allow_headers.clone()),
@@ -136,7 +125,7 @@ impl Gateway {
             unnamed: Rarely::default(),
             mark: shared.mark,
             former_cookies: shared.former_cookies,
-            request_ids: RequestIds::new(&*services.entropy)?,
+            request_ids: RequestIds::new(&*services.commons.entropy)?,
             names,
             route_metrics,
             services,
@@ -156,11 +145,11 @@ impl Gateway {
     }
 
     pub(super) fn store(&self) -> &dyn SessionStore {
-        &*self.services.store
+        &*self.services.commons.store
     }
 
     pub(super) const fn sessions(&self) -> &Sessions {
-        &self.services.sessions
+        &self.services.commons.sessions
     }
 
     /// What a session is granted.
@@ -179,12 +168,12 @@ impl Gateway {
     }
 
     pub(super) fn metrics(&self) -> &Metrics {
-        &self.services.metrics
+        &self.services.commons.metrics
     }
 
     /// The same, to be kept.
     pub(super) const fn shared_metrics(&self) -> &Arc<Metrics> {
-        &self.services.metrics
+        &self.services.commons.metrics
     }
 
     /// The metrics of a route, by its name.
@@ -197,15 +186,15 @@ impl Gateway {
     }
 
     pub(super) fn readiness(&self) -> &Readiness {
-        &self.services.readiness
+        &self.services.commons.readiness
     }
 
     pub(super) fn clock(&self) -> &dyn Clock {
-        &*self.services.clock
+        &*self.services.commons.clock
     }
 
     pub(super) const fn tasks(&self) -> &TaskTracker {
-        &self.services.tasks
+        &self.services.commons.tasks
     }
 
     /// When it was said last that a login named nobody.
@@ -219,7 +208,7 @@ impl Gateway {
     }
 
     pub(super) const fn streams(&self) -> &Arc<OpenStreams> {
-        self.services.sessions.open()
+        self.services.commons.sessions.open()
     }
 
     /// What marks the requests that were here.
@@ -292,7 +281,7 @@ fn mark(services: &Services) -> Result<GatewayMark, EntropyError> {
     let Config { store, secrets, server, .. } = &*services.config;
     let StoreKind::Redis { address, .. } = &store.kind else {
         let mut bytes = [0; 16];
-        services.entropy.fill(&mut bytes)?;
+        services.commons.entropy.fill(&mut bytes)?;
         return Ok(GatewayMark::of(bytes));
     };
     let [url, password] = address.expose_secret();

@@ -89,7 +89,7 @@ async fn headers_beyond_the_bound_are_refused() {
 #[tokio::test]
 async fn readiness_says_its_reasons_and_warnings() {
     let admin = Admin::new();
-    let readiness = &admin.state.services.readiness;
+    let readiness = &admin.state.services.commons.readiness;
     readiness.configuration_loaded();
     readiness.store_seen(false);
     readiness.warn("identity.mode", Some("is `observe`: nothing is enforced".into()));
@@ -113,7 +113,7 @@ async fn start_and_life_are_told_apart_from_readiness() {
     let status = async |path| admin.send(request(Method::GET, path, None, None)).await.status;
     assert_eq!(status("/healthz").await, 200);
     assert_eq!(status("/startupz").await, 503);
-    let readiness = &admin.state.services.readiness;
+    let readiness = &admin.state.services.commons.readiness;
     readiness.configuration_loaded();
     readiness.store_seen(true);
     readiness.begin_draining();

@@ -2,8 +2,13 @@
 
 #![expect(clippy::expect_used, reason = "a source that cannot be read fails the test")]
 
+mod code;
+mod rings;
+
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use code::code;
 
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
@@ -20,79 +25,6 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The code of a source: without comments, without what stands in quotes, and without the items that are built for tests
-/// alone. Lines keep their numbers.
-fn code(source: &str) -> String {
-    let source = without_comments_and_quotes(source);
-    let mut kept = String::new();
-    let mut rest = source.as_str();
-    while let Some((before, after)) = rest.split_once("#[cfg(test)]") {
-        let (item, behind) = after.split_at(item_length(after));
-        kept.push_str(before);
-        kept.extend(item.chars().filter(|character| *character == '\n'));
-        rest = behind;
-    }
-    kept + rest
-}
-
-/// How far an item goes, its further attributes included: to its semicolon, or to the brace that closes its block.
-fn item_length(text: &str) -> usize {
-    let mut depth = 0_usize;
-    for (at, character) in text.char_indices() {
-        match character {
-            '{' | '(' | '[' => depth += 1,
-            '}' if depth == 1 => return at + 1,
-            '}' | ')' | ']' => depth = depth.saturating_sub(1),
-            ';' if depth == 0 => return at + 1,
-            _ => {}
-        }
-    }
-    text.len()
-}
-
-fn without_comments_and_quotes(source: &str) -> String {
-    let mut code = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(next) = rest.chars().next() {
-        let length = token_length(rest);
-        let (token, behind) = rest.split_at(length.unwrap_or(next.len_utf8()));
-        match length {
-            Some(_) => code.extend(token.chars().filter(|character| *character == '\n')),
-            None => code.push(next),
-        }
-        rest = behind;
-    }
-    code
-}
-
-/// The length of the comment, string or character that the text begins with.
-fn token_length(text: &str) -> Option<usize> {
-    let ends = |from: usize, end: &str| text[from..].find(end).map_or(text.len(), |at| from + at + end.len());
-    if text.starts_with("//") {
-        return Some(text.find('\n').unwrap_or(text.len()));
-    }
-    if text.starts_with("/*") {
-        return Some(ends(2, "*/"));
-    }
-    if text.starts_with("r\"") || text.starts_with("r#") {
-        let hashes = text[1..].bytes().take_while(|byte| *byte == b'#').count();
-        // Else it is a name such as r#type.
-        return text[1 + hashes..].starts_with('"').then(|| ends(2 + hashes, &format!("\"{}", "#".repeat(hashes))));
-    }
-    let quote = text.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
-    // A quote that opens nothing is a lifetime's.
-    if quote == '\'' && !text[1..].starts_with('\\') && text.chars().nth(2) != Some('\'') {
-        return None;
-    }
-    let mut escaped = false;
-    let end = text.char_indices().skip(1).find(|(_, character)| {
-        let is_end = *character == quote && !escaped;
-        escaped = *character == '\\' && !escaped;
-        is_end
-    });
-    Some(end.map_or(text.len(), |(at, _)| at + 1))
-}
-
 /// Where the code of a source names one of these.
 fn named(source: &str, forbidden: &[&str]) -> Vec<String> {
     let code = code(source);
@@ -104,11 +36,14 @@ fn named(source: &str, forbidden: &[&str]) -> Vec<String> {
         .collect()
 }
 
+fn is_test(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs")
+}
+
 fn assert_never(folder: &str, forbidden: &[&str]) {
     let mut broken = Vec::new();
     for (path, source) in sources(folder) {
-        let is_test = path.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs");
-        if is_test || path.ends_with("contract.rs") {
+        if is_test(&path) {
             continue;
         }
         broken.extend(named(&source, forbidden).iter().map(|place| format!("{}:{place}", path.display())));
@@ -254,4 +189,28 @@ fn the_cache_knows_no_server_and_no_runtime() {
 fn the_backends_side_knows_no_session_and_no_policy() {
     assert_never("upstream", &["crate::session", "crate::policy", "crate::config", "crate::store", "crate::http::"]);
     assert_never("upstream/http1", &["tokio", "tracing::", "crate::clock"]);
+}
+
+#[test]
+fn what_both_sides_work_with_knows_neither() {
+    assert_never("commons.rs", &ABOVE);
+    assert_never("commons.rs", &["crate::config", "crate::policy", "crate::login"]);
+}
+
+#[test]
+fn no_files_know_each_other_in_a_ring() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    for (path, source) in sources("") {
+        if !is_test(&path) {
+            let name = path.strip_prefix(&root).expect("a source of ours").to_str().expect("a name in UTF-8");
+            files.push((name.to_owned(), code(&source)));
+        }
+    }
+    let rings = rings::among(&files);
+    assert!(
+        rings.is_empty(),
+        "these files know each other; move what they share into one that knows none:\n{}",
+        rings.join("\n")
+    );
 }

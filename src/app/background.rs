@@ -1,0 +1,38 @@
+//! What goes on beside the requests, for as long as the process serves.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use crate::audit::AuditLog;
+use crate::commons::Commons;
+use crate::health::probe_store;
+use crate::proxy::Current;
+
+/// Begins all of it: overdue streams are cut, ended ones are found, the store is looked at.
+pub(super) fn begin(background: &mut JoinSet<()>, commons: &Commons, current: &Current, audit: &Arc<AuditLog>) {
+    let streams = commons.sessions.open().clone();
+    background.spawn(async move { streams.cut_overdue().await });
+    background.spawn(look_at_the_store(commons.clone(), current.clone(), audit.clone()));
+    background.spawn(cut_what_has_ended(current.clone()));
+}
+
+/// Each look tells operators of what else they should know by now.
+async fn look_at_the_store(commons: Commons, current: Current, audit: Arc<AuditLog>) {
+    let Commons { store, metrics, readiness, clock, .. } = commons;
+    let seen = |up| {
+        metrics.store_state(up);
+        let in_force = current.load();
+        readiness.warn("identity", in_force.gateway.config().routes.migration_warning(clock.wall()));
+        let warning = audit.is_failing().then(|| String::from("audit lines cannot be written; they are kept"));
+        readiness.warn("audit", warning);
+    };
+    probe_store(store, &readiness, seen).await;
+}
+
+async fn cut_what_has_ended(current: Current) {
+    loop {
+        let gateway = current.load().gateway.clone();
+        gateway.cut_ended_streams().await;
+    }
+}
