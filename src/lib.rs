@@ -44,7 +44,7 @@
 //!   stores, [`cli`] is one command a file. [`clock`] and [`entropy`] are time and randomness as arguments,
 //!   [`network`] is what is counted by client.
 //!
-//! Who may know whom is in `ARCHITECTURE.md` and held by `tests/architecture.rs`.
+//! Who may know whom is in `ARCHITECTURE.md` and held by `tests/architecture`.
 //!
 //! # What proves what
 //!
