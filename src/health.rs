@@ -121,7 +121,7 @@ impl Readiness {
 
 /// A health endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HealthCheck {
+pub enum HealthEndpoint {
     /// `/healthz`: the process answers.
     Alive,
     /// `/readyz`: traffic should be sent here.
@@ -130,7 +130,7 @@ pub enum HealthCheck {
     Started,
 }
 
-impl HealthCheck {
+impl HealthEndpoint {
     /// The endpoint at exactly this path, if there is one.
     #[must_use]
     pub fn at(path: &str) -> Option<Self> {
@@ -167,7 +167,7 @@ pub struct HealthAnswer {
 /// `Cache-Control: no-store`.
 #[must_use]
 pub fn answer(method: &Method, path: &str, readiness: &Readiness) -> Option<HealthAnswer> {
-    let check = HealthCheck::at(path)?;
+    let check = HealthEndpoint::at(path)?;
     if method != Method::GET && method != Method::HEAD {
         return Some(HealthAnswer { status: StatusCode::METHOD_NOT_ALLOWED, body: "method not allowed\n" });
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use session_gateway::secret::Secret;
-use session_gateway::store::observe::{Outcome, StoreObserver};
+use session_gateway::store::observe::{CallOutcome, StoreObserver};
 use session_gateway::store::redis::{RedisSettings, RedisStore};
 use session_gateway::store::{SharedStore, StoreAddress};
 use tracing_subscriber::fmt::MakeWriter;
@@ -56,10 +56,10 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 #[derive(Default)]
-struct States(Mutex<Vec<bool>>, Mutex<Vec<(&'static str, Outcome)>>);
+struct States(Mutex<Vec<bool>>, Mutex<Vec<(&'static str, CallOutcome)>>);
 
 impl StoreObserver for States {
-    fn command(&self, command: &'static str, outcome: Outcome) {
+    fn command(&self, command: &'static str, outcome: CallOutcome) {
         self.1.lock().push((command, outcome));
     }
     fn state(&self, up: bool) {
@@ -136,7 +136,7 @@ async fn each_change_of_state_is_logged_once_and_never_with_the_password() {
     assert!(!lines.text().contains("hunter2"), "{}", lines.text());
     assert_eq!(*states.0.lock(), [true, false, true]);
     let commands = states.1.lock();
-    for expected in [("check", Outcome::Down), ("create", Outcome::Ok), ("create", Outcome::Refused)] {
+    for expected in [("check", CallOutcome::Down), ("create", CallOutcome::Ok), ("create", CallOutcome::Refused)] {
         assert!(commands.contains(&expected), "{expected:?}");
     }
 }

@@ -16,7 +16,7 @@ use super::output::{BAD_CONFIGURATION, FAILED, complain, say, say_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, ConfigErrors, Mode, StoreConfig, locate, process_environment};
 use crate::descriptors::{self, Room};
-pub use trial::{Outcome, Trial};
+pub use trial::{Trial, TrialOutcome};
 
 /// Options of `check`.
 #[derive(Args, Clone, Debug, Default)]
@@ -36,7 +36,7 @@ pub struct CheckOptions {
 }
 
 /// Tries a store, each thing that can be said of it in an outcome of its own; their texts are for people.
-pub type TryStore<'a> = &'a dyn Fn(&StoreConfig) -> Vec<Outcome>;
+pub type TryStore<'a> = &'a dyn Fn(&StoreConfig) -> Vec<TrialOutcome>;
 
 /// Checks a configuration, and with `--connect` what it names.
 #[must_use]
@@ -89,8 +89,8 @@ pub fn check(options: &CheckOptions, try_store: TryStore<'_>) -> ExitCode {
     } else {
         trials.iter().for_each(show);
     }
-    let failed = trials.iter().any(|trial| matches!(trial.outcome, Outcome::Failed(_)));
-    let warned = trials.iter().any(|trial| matches!(trial.outcome, Outcome::Warned(_)));
+    let failed = trials.iter().any(|trial| matches!(trial.outcome, TrialOutcome::Failed(_)));
+    let warned = trials.iter().any(|trial| matches!(trial.outcome, TrialOutcome::Warned(_)));
     if failed || (options.strict && warned) {
         ExitCode::from(FAILED)
     } else if options.strict && !warnings.is_empty() {
@@ -103,9 +103,9 @@ pub fn check(options: &CheckOptions, try_store: TryStore<'_>) -> ExitCode {
 fn show(trial: &Trial) {
     let what = &trial.what;
     match &trial.outcome {
-        Outcome::Fine(seen) => say(format_args!("{what}: {seen}")),
-        Outcome::Warned(why) => complain(format_args!("warning: {what}: {why}")),
-        Outcome::Failed(why) => complain(format_args!("{what}: {why}")),
+        TrialOutcome::Fine(seen) => say(format_args!("{what}: {seen}")),
+        TrialOutcome::Warned(why) => complain(format_args!("warning: {what}: {why}")),
+        TrialOutcome::Failed(why) => complain(format_args!("{what}: {why}")),
     }
 }
 
@@ -127,9 +127,9 @@ fn found(file: &str, warnings: &[String], trials: &[Trial]) -> Value {
         .iter()
         .map(|Trial { what, outcome }| {
             let (outcome, text) = match outcome {
-                Outcome::Fine(text) => ("fine", text),
-                Outcome::Warned(text) => ("warned", text),
-                Outcome::Failed(text) => ("failed", text),
+                TrialOutcome::Fine(text) => ("fine", text),
+                TrialOutcome::Warned(text) => ("warned", text),
+                TrialOutcome::Failed(text) => ("failed", text),
             };
             json!({ "what": what, "outcome": outcome, "text": text })
         })
@@ -192,7 +192,8 @@ mod tests {
         let listen = errors.iter().find(|error| error["key"] == "server.listen").expect("it is wrong");
         assert_eq!(listen["line"], json!(2));
         let trial = |outcome| Trial { what: String::from("x"), outcome };
-        let trials = [trial(Outcome::Fine(String::from("is"))), trial(Outcome::Failed(String::from("is not")))];
+        let trials =
+            [trial(TrialOutcome::Fine(String::from("is"))), trial(TrialOutcome::Failed(String::from("is not")))];
         let found = found("t.toml", &[String::from("w")], &trials);
         assert_eq!(found["ok"], json!(false));
         assert_eq!(found["trials"][1], json!({ "what": "x", "outcome": "failed", "text": "is not" }));

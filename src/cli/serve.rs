@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::check::Outcome;
+use super::check::TrialOutcome;
 use super::options::ConfigOption;
 use super::output::{BAD_CONFIGURATION, FAILED, complain};
 use crate::app::{self, StoreTrial};
@@ -35,12 +35,12 @@ pub fn serve(option: &ConfigOption) -> ExitCode {
 
 /// Uses a store and says what came of it, for `check --connect`.
 #[must_use]
-pub fn try_store(config: &StoreConfig) -> Vec<Outcome> {
+pub fn try_store(config: &StoreConfig) -> Vec<TrialOutcome> {
     match app::try_store(config) {
         Ok(StoreTrial { done, warnings }) => {
-            [Outcome::Fine(done)].into_iter().chain(warnings.into_iter().map(Outcome::Warned)).collect()
+            [TrialOutcome::Fine(done)].into_iter().chain(warnings.into_iter().map(TrialOutcome::Warned)).collect()
         }
-        Err(error) => vec![Outcome::Failed(error.to_string())],
+        Err(error) => vec![TrialOutcome::Failed(error.to_string())],
     }
 }
 

@@ -56,7 +56,7 @@ pub use store::{StoreConfig, StoreKind};
 pub use telemetry::{AuditConfig, TelemetryConfig};
 pub use tenants::TenantsConfig;
 pub use tls::TlsConfig;
-pub use upstream::{HostHeader, RequestBody, UpstreamConfig};
+pub use upstream::{BodyMode, HostHeader, UpstreamConfig};
 pub(crate) use value::duration;
 
 use crate::http::{CookieAttributes, Scheme};

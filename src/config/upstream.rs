@@ -41,7 +41,7 @@ pub struct UpstreamConfig {
     /// The longest time from the end of the request to the head of the answer, and between two pieces of its body.
     pub response_timeout: Duration,
     /// How a request body without length is sent.
-    pub request_body: RequestBody,
+    pub request_body: BodyMode,
     /// Where request bodies wait for their length to be known.
     pub spool: SpoolSettings,
 }
@@ -57,7 +57,7 @@ pub enum HostHeader {
 
 /// How a request body that comes without a length is sent to the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestBody {
+pub enum BodyMode {
     /// Spooled first, then sent with a `Content-Length`: many WSGI servers read nothing of a chunked body.
     ContentLength,
     /// Passed through as it comes.
@@ -158,9 +158,9 @@ fn upstream(raw: &RawUpstream, problems: &mut Problems) -> Option<UpstreamConfig
         raw.connect_timeout.parse_or(SECOND * 2, problems, duration_within(SECOND / 100..=SECOND * 60));
     let response_timeout = raw.response_timeout.parse_or(SECOND * 120, problems, duration_within(SECOND / 10..=HOUR));
     let request_body = raw.request_body.parse_or(
-        RequestBody::ContentLength,
+        BodyMode::ContentLength,
         problems,
-        choice(&[("content-length", RequestBody::ContentLength), ("stream", RequestBody::Stream)]),
+        choice(&[("content-length", BodyMode::ContentLength), ("stream", BodyMode::Stream)]),
     );
     let spool = spool(raw, problems);
     let peers = peers(raw, problems)?;

@@ -156,7 +156,7 @@ pub enum Guard {
 
 /// What a success comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Judgement {
     /// Nothing: the event has no action, or the backend did not do it.
     Nothing,
     /// These sessions end.
@@ -185,18 +185,18 @@ impl Event {
 
     /// What a success (2xx) with this answer ends.
     #[must_use]
-    pub fn judge(&self, requester: Requester<'_>, answer: &EventAnswer, rules: &IdentityRules) -> Verdict {
-        let Some(action) = &self.action else { return Verdict::Nothing };
+    pub fn judge(&self, requester: Requester<'_>, answer: &EventAnswer, rules: &IdentityRules) -> Judgement {
+        let Some(action) = &self.action else { return Judgement::Nothing };
         if !answer.says_done(self.when.as_ref()) {
-            return Verdict::Nothing;
+            return Judgement::Nothing;
         }
         if !self.counts(requester.principal) {
-            return Verdict::Refused(Guard::Role);
+            return Judgement::Refused(Guard::Role);
         }
         let named = match action {
-            Action::User => return Verdict::Ends(self.of_user(requester, EndReason::UserRevoked)),
-            Action::OtherSessions => return Verdict::Ends(self.of_others(requester)),
-            Action::Session => return Verdict::Ends(Ending::This(self.reason.unwrap_or(EndReason::Revoked))),
+            Action::User => return Judgement::Ends(self.of_user(requester, EndReason::UserRevoked)),
+            Action::OtherSessions => return Judgement::Ends(self.of_others(requester)),
+            Action::Session => return Judgement::Ends(Ending::This(self.reason.unwrap_or(EndReason::Revoked))),
             Action::Tenant { named: TenantNamed::InPath(_), .. } => requester
                 .path_tenant
                 .and_then(|raw| rules.canonical_tenant(raw).ok())
@@ -208,11 +208,11 @@ impl Event {
         };
         let any = matches!(action, Action::Tenant { any: true, .. });
         match named {
-            Err(why) => Verdict::Unclear(why),
+            Err(why) => Judgement::Unclear(why),
             Ok(tenant) if any || tenant == requester.principal.tenant => {
-                Verdict::Ends(self.of_tenant(tenant, EndReason::OrgDeleted))
+                Judgement::Ends(self.of_tenant(tenant, EndReason::OrgDeleted))
             }
-            Ok(tenant) => Verdict::Refused(Guard::OtherTenant(tenant)),
+            Ok(tenant) => Judgement::Refused(Guard::OtherTenant(tenant)),
         }
     }
 
@@ -329,12 +329,12 @@ mod tests {
         let principal = principal();
         let id = SessionToken::generate(&SystemEntropy).expect("entropy").id();
         match event.judge(Requester { id, principal: &principal, path_tenant: path }, answer, rules) {
-            Verdict::Nothing => "nothing".to_owned(),
-            Verdict::Unclear(_) => "unclear".to_owned(),
-            Verdict::Refused(Guard::Role) => "role".to_owned(),
-            Verdict::Refused(Guard::OtherTenant(tenant)) => format!("other {tenant}"),
-            Verdict::Ends(Ending::This(reason)) => format!("this {}", reason.as_str()),
-            Verdict::Ends(Ending::Many { scope, reason }) => {
+            Judgement::Nothing => "nothing".to_owned(),
+            Judgement::Unclear(_) => "unclear".to_owned(),
+            Judgement::Refused(Guard::Role) => "role".to_owned(),
+            Judgement::Refused(Guard::OtherTenant(tenant)) => format!("other {tenant}"),
+            Judgement::Ends(Ending::This(reason)) => format!("this {}", reason.as_str()),
+            Judgement::Ends(Ending::Many { scope, reason }) => {
                 let whose = match scope {
                     Scope::User { tenant, user } => format!("user {tenant}/{user}"),
                     Scope::OtherSessions { tenant, user, keep } if keep == id => format!("others {tenant}/{user}"),

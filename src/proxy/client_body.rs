@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 /// Why a body ended early: who reads it must not take it for a whole one.
-pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A client's body.
 pub(super) enum ClientBody {
@@ -34,7 +34,7 @@ impl StreamBody {
         Self { stream, left }
     }
 
-    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match ready!(self.stream.poll_data(context)) {
             Some(Ok(piece)) => {
                 self.stream.flow_control().release_capacity(piece.len())?;
@@ -52,9 +52,9 @@ impl StreamBody {
 
 impl Body for ClientBody {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Self::Http1(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
             Self::Http2(body) => body.poll_frame(context),

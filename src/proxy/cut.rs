@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::sleep;
 
-use super::client_body::BodyError;
+use super::client_body::BoxError;
 use super::lookup::{Lookup, look_at};
 use super::services::Gateway;
 use crate::session::SessionId;
@@ -52,15 +52,12 @@ impl<B> Cuttable<B> {
 impl<B> Body for Cuttable<B>
 where
     B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<BodyError>,
+    B::Error: Into<BoxError>,
 {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Some(open) = &self.open
             && open.poll(context).is_ready()
         {

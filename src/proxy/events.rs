@@ -29,7 +29,7 @@ use crate::audit::{ClientText, Outcome};
 use crate::entropy::spread;
 use crate::http::{EventAnswer, with_count};
 use crate::login::LoginIdentity;
-use crate::policy::{Denial, Ending, Event, Guard, Identity, Permit, Requester, Route, Verdict};
+use crate::policy::{Denial, Ending, Event, Guard, Identity, Judgement, Permit, Requester, Route};
 use crate::session::{By, SessionId, StoreTime, TenantId, UserAgent};
 use crate::sessions::{Cuts, Newcomer};
 use crate::store::{StoreResult, Unavailable};
@@ -225,14 +225,14 @@ fn weigh(
     };
     let mut outcomes = Outcomes { endings: Vec::new(), counts: true, switches: false };
     match event.judge(requester, answer, &gateway.config().identity.rules) {
-        Verdict::Nothing => outcomes.counts = false,
-        Verdict::Ends(ending) if claimed && event.roles.is_empty() && ending.tenant(requester.principal) != own => {
+        Judgement::Nothing => outcomes.counts = false,
+        Judgement::Ends(ending) if claimed && event.roles.is_empty() && ending.tenant(requester.principal) != own => {
             nothing(Outcome::Denied, "observed_only", Some(ending.tenant(requester.principal).clone()));
         }
-        Verdict::Ends(ending) => outcomes.endings.push(ending),
-        Verdict::Refused(Guard::Role) => nothing(Outcome::Denied, "forbidden_role", None),
-        Verdict::Refused(Guard::OtherTenant(tenant)) => nothing(Outcome::Denied, "tenant_mismatch", Some(tenant)),
-        Verdict::Unclear(why) => nothing(Outcome::Failure, why, None),
+        Judgement::Ends(ending) => outcomes.endings.push(ending),
+        Judgement::Refused(Guard::Role) => nothing(Outcome::Denied, "forbidden_role", None),
+        Judgement::Refused(Guard::OtherTenant(tenant)) => nothing(Outcome::Denied, "tenant_mismatch", Some(tenant)),
+        Judgement::Unclear(why) => nothing(Outcome::Failure, why, None),
     }
     for order in event.orders(said) {
         match order {

@@ -15,7 +15,7 @@ use super::outgoing::{self, Head, Sender};
 use super::services::Gateway;
 use super::upstreams::BoundUpstream;
 use crate::clock::Monotonic;
-use crate::config::{CacheControl, RequestBody as BodyMode};
+use crate::config::{BodyMode, CacheControl};
 use crate::http::{NotedHeaders, RequestHost, Scheme, Target, Upgrade, VIA};
 use crate::policy::{Identity, Permit};
 use crate::sessions::OpenStream;

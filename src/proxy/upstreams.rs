@@ -11,7 +11,7 @@ use http::uri::PathAndQuery;
 
 use super::named::Named;
 use crate::clock::SharedClock;
-use crate::config::{Config, HostHeader, RequestBody as BodyMode, UpstreamConfig};
+use crate::config::{BodyMode, Config, HostHeader, UpstreamConfig};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::PeerMetric;
 use crate::upstream::{

@@ -86,11 +86,11 @@ struct Job {
 /// An entry that the server is not known to have.
 struct Open {
     record: Record,
-    stage: Stage,
+    stage: Progress,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum Progress {
     /// The call goes on.
     InFlight,
     /// It failed, or was cut off: yet to be carried out.
@@ -204,7 +204,7 @@ impl Journal {
             }
             let job = Job { sequence, record: Some(record.clone()), done: Some(done) };
             self.jobs.as_ref()?.try_send(job).ok()?;
-            open.insert(sequence, Open { record: record.clone(), stage: Stage::InFlight });
+            open.insert(sequence, Open { record: record.clone(), stage: Progress::InFlight });
         }
         // Kept before the wait: whoever asked for it may hang up.
         let mut written = Guard { journal: self, written: Some(Written { sequence, record, durable: false }) };
@@ -244,7 +244,7 @@ impl Journal {
         let earlier = |record: &Record| record.status().filter(|(of, _)| *of == tenant).map(|(_, ends)| ends);
         let earlier: Vec<(u64, bool)> = open
             .range(..by)
-            .filter(|(_, open)| open.stage != Stage::Telling)
+            .filter(|(_, open)| open.stage != Progress::Telling)
             .filter_map(|(sequence, open)| Some((*sequence, earlier(&open.record)?)))
             .collect();
         for (sequence, ends) in earlier {
@@ -263,19 +263,19 @@ impl Journal {
     /// The call failed or was cut off: it is yet to be carried out.
     pub(super) fn failed(&self, written: &Written) {
         if let Some(open) = self.open.lock().get_mut(&written.sequence) {
-            open.stage = Stage::Failed;
+            open.stage = Progress::Failed;
         }
     }
 
     /// Whether anything is yet to be carried out.
     pub(super) fn has_failed(&self) -> bool {
-        self.open.lock().values().any(|open| open.stage == Stage::Failed)
+        self.open.lock().values().any(|open| open.stage == Progress::Failed)
     }
 
     /// The first entries after a sequence number that are yet to be carried out.
     pub(super) fn failed_ones(&self, after: u64, most: usize) -> Vec<(u64, Record)> {
         let open = self.open.lock();
-        let failed = open.range(after.saturating_add(1)..).filter(|(_, open)| open.stage == Stage::Failed);
+        let failed = open.range(after.saturating_add(1)..).filter(|(_, open)| open.stage == Progress::Failed);
         failed.take(most).map(|(sequence, open)| (*sequence, open.record.clone())).collect()
     }
 
@@ -283,7 +283,7 @@ impl Journal {
     pub(super) fn tell(self: &Arc<Self>, sequence: u64, standing: Option<&str>, late: Late) {
         let record = match self.open.lock().get_mut(&sequence) {
             Some(open) => {
-                open.stage = Stage::Telling;
+                open.stage = Progress::Telling;
                 let record = open.record.clone();
                 // A later word counts: no server is to hear of this one again.
                 let record = if late.status.is_none() { record.without_status() } else { record };
@@ -342,7 +342,7 @@ impl Journal {
         for (sequence, record, counts) in entries {
             match open.get(&sequence) {
                 _ if !counts => {}
-                Some(Open { record, stage: Stage::Telling }) => records.push(record.clone()),
+                Some(Open { record, stage: Progress::Telling }) => records.push(record.clone()),
                 Some(_) => {}
                 None => records.push(record.map_err(|why| unreadable(sequence, &why))?),
             }
@@ -429,7 +429,7 @@ fn recognise(database: Database) -> Result<Found, OpenErrorKind> {
         let sequence = sequence.value();
         let record = Record::decode(bytes.value()).map_err(|why| OpenErrorKind::Corrupt(unreadable(sequence, &why)))?;
         if record.is_open() {
-            open.insert(sequence, Open { record, stage: Stage::Failed });
+            open.insert(sequence, Open { record, stage: Progress::Failed });
         }
     }
     drop((entries, transaction));

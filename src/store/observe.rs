@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// How a call to a store ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
+pub enum CallOutcome {
     /// Answered.
     Ok,
     /// Not answered in time.
@@ -21,7 +21,7 @@ pub enum Outcome {
     Down,
 }
 
-impl Outcome {
+impl CallOutcome {
     /// Every outcome.
     pub const ALL: [Self; 6] = [Self::Ok, Self::Timeout, Self::Refused, Self::Garbled, Self::Lost, Self::Down];
 
@@ -42,7 +42,7 @@ impl Outcome {
 /// Who is told.
 pub trait StoreObserver: Send + Sync + 'static {
     /// A call of that name ended so.
-    fn command(&self, command: &'static str, outcome: Outcome);
+    fn command(&self, command: &'static str, outcome: CallOutcome);
     /// The store became usable, or stopped being so.
     fn state(&self, up: bool);
     /// What a session is was known here, or had to be asked.
@@ -59,7 +59,7 @@ pub type SharedObserver = Arc<dyn StoreObserver>;
 pub struct Unobserved;
 
 impl StoreObserver for Unobserved {
-    fn command(&self, _: &'static str, _: Outcome) {}
+    fn command(&self, _: &'static str, _: CallOutcome) {}
     fn state(&self, _: bool) {}
     fn looked_up(&self, _: bool) {}
     fn cache(&self, _: bool, _: usize) {}

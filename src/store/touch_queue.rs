@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::observe::{Outcome, SharedObserver};
+use super::observe::{CallOutcome, SharedObserver};
 use super::{SharedStore, Touch};
 use crate::session::{SessionId, StoreTime};
 
@@ -153,9 +153,9 @@ impl Inner {
             let written = self.store.touch(&batch).await;
             self.state.lock().in_flight.clear();
             match written {
-                Ok(_) => self.observer.command("touch_flush", Outcome::Ok),
+                Ok(_) => self.observer.command("touch_flush", CallOutcome::Ok),
                 Err(error) => {
-                    self.observer.command("touch_flush", Outcome::Lost);
+                    self.observer.command("touch_flush", CallOutcome::Lost);
                     tracing::debug!(%error, touches = batch.len(), "queued touches were lost, which ends no session");
                 }
             }

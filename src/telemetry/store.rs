@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Metrics;
 use crate::health::Readiness;
-use crate::store::observe::{Outcome, StoreObserver};
+use crate::store::observe::{CallOutcome, StoreObserver};
 
 /// Counts a store's calls, and passes on at once whether it is up.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub struct StoreTelemetry {
 }
 
 impl StoreObserver for StoreTelemetry {
-    fn command(&self, command: &'static str, outcome: Outcome) {
+    fn command(&self, command: &'static str, outcome: CallOutcome) {
         self.metrics.store_command(command, outcome.as_str());
     }
 
@@ -44,12 +44,12 @@ mod tests {
 
     #[test]
     fn only_an_answered_call_is_no_error() {
-        for outcome in Outcome::ALL {
+        for outcome in CallOutcome::ALL {
             let metrics = Arc::new(Metrics::new());
             let readiness = Arc::new(Readiness::new());
             let telemetry = StoreTelemetry { metrics: Arc::clone(&metrics), readiness };
             telemetry.command("read", outcome);
-            let errors = u8::from(outcome != Outcome::Ok);
+            let errors = u8::from(outcome != CallOutcome::Ok);
             let text = metrics.encode();
             assert!(text.contains(&format!("session_gateway_store_errors_total {errors}\n")), "{outcome:?}");
             let name = outcome.as_str();

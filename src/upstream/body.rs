@@ -43,7 +43,7 @@ pub enum RequestBody {
     /// In memory.
     Full(Bytes),
     /// Streams from the client: with a length if the client named one, else chunked.
-    Client(ClientBody),
+    Client(LimitedBody),
     /// Waits in a file, with its length known.
     Spooled(Box<SpooledBody>),
 }
@@ -61,7 +61,7 @@ impl RequestBody {
         if body.is_end_stream() {
             return Ok(Self::Empty);
         }
-        ClientBody::new(body, limits).map(Self::Client)
+        LimitedBody::new(body, limits).map(Self::Client)
     }
 }
 
@@ -103,7 +103,7 @@ impl Body for RequestBody {
 }
 
 /// A body that streams from the client, counted and watched.
-pub struct ClientBody {
+pub struct LimitedBody {
     body: UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>,
     limits: BodyLimits,
     seen: u64,
@@ -111,7 +111,7 @@ pub struct ClientBody {
     patience: Option<Pin<Box<Sleep>>>,
 }
 
-impl ClientBody {
+impl LimitedBody {
     pub(super) fn new<B>(body: B, limits: BodyLimits) -> Result<Self, BodyFault>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -159,9 +159,9 @@ impl ClientBody {
     }
 }
 
-impl fmt::Debug for ClientBody {
+impl fmt::Debug for LimitedBody {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("ClientBody").field("seen", &self.seen).finish_non_exhaustive()
+        formatter.debug_struct("LimitedBody").field("seen", &self.seen).finish_non_exhaustive()
     }
 }
 

@@ -47,7 +47,7 @@ mod tests;
 pub use address::{AddressError, PeerAddress};
 pub use answer::UpstreamBody;
 pub use balance::Balance;
-pub use body::{BodyLimits, ClientBody, RequestBody, SpooledBody};
+pub use body::{BodyLimits, LimitedBody, RequestBody, SpooledBody};
 pub use error::{AnswerCut, BodyError, BodyFault, UpstreamError};
 pub use health::{Ejection, HealthCheck};
 pub use observe::{PeerObserver, Unobserved, UpstreamObserver};

@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::body::{BodyLimits, ClientBody, PIECE, RequestBody, SpooledBody};
+use super::body::{BodyLimits, LimitedBody, PIECE, RequestBody, SpooledBody};
 use super::error::{BodyError, BodyFault};
 use super::room::{Place, Room};
 use crate::network::Network;
@@ -255,7 +255,7 @@ impl AsRef<[u8]> for InMemory {
 /// A body that is on its way, and must not crawl: it has so long, and what comes of it buys more time, but never much
 /// more. So one that came fast cannot live on that for hours.
 struct Arriving {
-    body: ClientBody,
+    body: LimitedBody,
     until: Instant,
     /// The most time that it can have ahead: longer than any gap that it may leave.
     ahead: Duration,
@@ -269,7 +269,7 @@ impl Arriving {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         Ok(Self {
-            body: ClientBody::new(body, limits)?,
+            body: LimitedBody::new(body, limits)?,
             until: Instant::now() + UNHURRIED,
             ahead: UNHURRIED + limits.body_timeout,
             least_rate: LEAST_RATE,

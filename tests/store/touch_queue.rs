@@ -10,7 +10,7 @@ use session_gateway::session::{
     By, EndReason, Principal, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
     TenantStatus,
 };
-use session_gateway::store::observe::{Outcome, StoreObserver};
+use session_gateway::store::observe::{CallOutcome, StoreObserver};
 use session_gateway::store::touch_queue::{Queued, TouchQueue};
 use session_gateway::store::{
     Condition, Creation, Cursor, NewSession, Page, Revoked, SessionStore, SessionView, SessionsOf, StoreResult,
@@ -26,7 +26,7 @@ struct Recorder {
     failing: Mutex<bool>,
     /// One permit for each write that may go through.
     gate: Semaphore,
-    outcomes: Mutex<HashMap<Outcome, u32>>,
+    outcomes: Mutex<HashMap<CallOutcome, u32>>,
 }
 
 impl Recorder {
@@ -49,7 +49,7 @@ impl Recorder {
 }
 
 impl StoreObserver for Recorder {
-    fn command(&self, _: &'static str, outcome: Outcome) {
+    fn command(&self, _: &'static str, outcome: CallOutcome) {
         *self.outcomes.lock().entry(outcome).or_default() += 1;
     }
     fn state(&self, _: bool) {}
@@ -181,7 +181,7 @@ async fn a_failed_flush_is_counted_and_the_queue_goes_on() {
     assert_eq!(queue.push(touch(id(), 1)), Queued::Yes);
     queue.flush().await;
     assert!(queue.is_empty(), "a lost touch is not tried again");
-    assert_eq!(store.outcomes.lock().get(&Outcome::Lost), Some(&1));
+    assert_eq!(store.outcomes.lock().get(&CallOutcome::Lost), Some(&1));
     *store.failing.lock() = false;
     assert_eq!(queue.push(touch(id(), 1)), Queued::Yes);
     until(|| store.written().len() == 1).await;

@@ -7,10 +7,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::trial::{Outcome, Trial};
+use super::trial::{Trial, TrialOutcome};
 use crate::app::bind_advice;
 use crate::audit::AuditTarget;
-use crate::config::{Config, RequestBody, StoreKind};
+use crate::config::{BodyMode, Config, StoreKind};
 use crate::socket::Sockets;
 
 /// Tries ports and folders.
@@ -33,11 +33,11 @@ pub(super) fn trials(config: &Config) -> Vec<Trial> {
         StoreKind::Redis { journal: None, .. } => {}
     }
     for (name, upstream) in &config.upstreams {
-        if upstream.request_body == RequestBody::ContentLength {
+        if upstream.request_body == BodyMode::ContentLength {
             let folder = &upstream.spool.dir;
             let outcome = match temporary(folder) {
-                Ok(()) => Outcome::Fine(String::from("can be written")),
-                Err(error) => Outcome::Failed(format!("cannot be written: {error}; uploads would fail")),
+                Ok(()) => TrialOutcome::Fine(String::from("can be written")),
+                Err(error) => TrialOutcome::Failed(format!("cannot be written: {error}; uploads would fail")),
             };
             trials.push(Trial { what: format!("spool of upstream {name} in {}", folder.display()), outcome });
         }
@@ -45,33 +45,33 @@ pub(super) fn trials(config: &Config) -> Vec<Trial> {
     trials
 }
 
-fn port(address: SocketAddr, shared: bool) -> Outcome {
+fn port(address: SocketAddr, shared: bool) -> TrialOutcome {
     match Sockets::new(shared).bind(address) {
-        Ok(_) => Outcome::Fine(String::from("is free")),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Outcome::Warned(String::from(
+        Ok(_) => TrialOutcome::Fine(String::from("is free")),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => TrialOutcome::Warned(String::from(
             "is in use: by a gateway that runs already, or by a supervisor for it, all is well; else \
              `ss -ltnp` names who has it",
         )),
-        Err(error) => Outcome::Failed(format!("{error}{}", bind_advice(address, &error))),
+        Err(error) => TrialOutcome::Failed(format!("{error}{}", bind_advice(address, &error))),
     }
 }
 
 /// A file that the gateway writes: it, or its folder, or the folder that would have to be made.
-fn file(path: &Path) -> Outcome {
+fn file(path: &Path) -> TrialOutcome {
     if path.exists() {
         return match OpenOptions::new().append(true).open(path) {
-            Ok(_) => Outcome::Fine(String::from("can be written")),
-            Err(error) => Outcome::Failed(format!("cannot be written: {error}; is it this user's?")),
+            Ok(_) => TrialOutcome::Fine(String::from("can be written")),
+            Err(error) => TrialOutcome::Failed(format!("cannot be written: {error}; is it this user's?")),
         };
     }
     let here = Path::new(".");
     let folders = path.ancestors().skip(1).map(|folder| if folder.as_os_str().is_empty() { here } else { folder });
     let Some(folder) = folders.into_iter().find(|folder| folder.exists()) else {
-        return Outcome::Failed(String::from("has no folder that is there"));
+        return TrialOutcome::Failed(String::from("has no folder that is there"));
     };
     match temporary(folder) {
-        Ok(()) => Outcome::Fine(format!("can be made in {}", folder.display())),
-        Err(error) => Outcome::Failed(format!(
+        Ok(()) => TrialOutcome::Fine(format!("can be made in {}", folder.display())),
+        Err(error) => TrialOutcome::Failed(format!(
             "cannot be made: {}: {error}; make its folder, for the user of the gateway",
             folder.display()
         )),
@@ -92,11 +92,11 @@ mod tests {
     fn a_port_in_use_is_a_warning_and_one_that_this_machine_does_not_have_a_failure() {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = taken.local_addr().expect("an address");
-        assert!(matches!(port(address, false), Outcome::Warned(why) if why.contains("in use")));
+        assert!(matches!(port(address, false), TrialOutcome::Warned(why) if why.contains("in use")));
         drop(taken);
-        assert!(matches!(port(address, false), Outcome::Fine(_)));
+        assert!(matches!(port(address, false), TrialOutcome::Fine(_)));
         let elsewhere = "192.0.2.1:8080".parse().expect("an address");
-        assert!(matches!(port(elsewhere, false), Outcome::Failed(why) if why.contains("no interface")));
+        assert!(matches!(port(elsewhere, false), TrialOutcome::Failed(why) if why.contains("no interface")));
     }
 
     #[test]
@@ -104,11 +104,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let there = folder.path().join("there");
         std::fs::write(&there, "kept").expect("a file");
-        assert!(matches!(file(&there), Outcome::Fine(_)));
+        assert!(matches!(file(&there), TrialOutcome::Fine(_)));
         assert_eq!(std::fs::read_to_string(&there).expect("readable"), "kept");
-        assert!(matches!(file(&folder.path().join("a/b/c")), Outcome::Fine(seen) if seen.contains("can be made")));
+        assert!(matches!(file(&folder.path().join("a/b/c")), TrialOutcome::Fine(seen) if seen.contains("can be made")));
         assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing is left behind");
-        assert!(matches!(file(&there.join("below-a-file")), Outcome::Failed(_)));
-        assert!(matches!(file(folder.path()), Outcome::Failed(_)));
+        assert!(matches!(file(&there.join("below-a-file")), TrialOutcome::Failed(_)));
+        assert!(matches!(file(folder.path()), TrialOutcome::Failed(_)));
     }
 }

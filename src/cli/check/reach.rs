@@ -5,7 +5,7 @@ use std::io;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::trial::{Outcome, Trial};
+use super::trial::{Trial, TrialOutcome};
 use crate::config::{Config, UpstreamConfig};
 use crate::upstream::PeerAddress;
 
@@ -14,7 +14,7 @@ pub(super) fn trials(config: &Config) -> Vec<Trial> {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            return vec![Trial { what: String::from("upstreams"), outcome: Outcome::Failed(error.to_string()) }];
+            return vec![Trial { what: String::from("upstreams"), outcome: TrialOutcome::Failed(error.to_string()) }];
         }
     };
     let mut trials = Vec::new();
@@ -25,9 +25,11 @@ pub(super) fn trials(config: &Config) -> Vec<Trial> {
                 timeout(upstream.connect_timeout, reach(peer, upstream)).await.unwrap_or(Err(late))
             };
             let outcome = match (runtime.block_on(trying), peer) {
-                (Ok(()), PeerAddress::Tls { .. }) => Outcome::Fine(String::from("connected, its certificate is right")),
-                (Ok(()), _) => Outcome::Fine(String::from("connected")),
-                (Err(error), _) => Outcome::Failed(error.to_string()),
+                (Ok(()), PeerAddress::Tls { .. }) => {
+                    TrialOutcome::Fine(String::from("connected, its certificate is right"))
+                }
+                (Ok(()), _) => TrialOutcome::Fine(String::from("connected")),
+                (Err(error), _) => TrialOutcome::Failed(error.to_string()),
             };
             trials.push(Trial { what: format!("upstream {name} at {peer}"), outcome });
         }
@@ -53,7 +55,7 @@ mod tests {
 
     use super::*;
 
-    fn outcomes(url: &str) -> Vec<Outcome> {
+    fn outcomes(url: &str) -> Vec<TrialOutcome> {
         let text = format!(
             "[server]\nmode = \"development\"\npublic_url = \"http://localhost:8080\"\n[upstream]\nurl = \"{url}\"\n\
              [store]\nembedded = \"s\"\n"
@@ -66,9 +68,9 @@ mod tests {
     fn a_peer_that_answers_is_told_from_one_that_does_not() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
-        assert!(matches!(&outcomes(&format!("http://{address}"))[..], [Outcome::Fine(_)]));
-        assert!(matches!(&outcomes("unix:/nowhere/at.all")[..], [Outcome::Failed(_)]));
+        assert!(matches!(&outcomes(&format!("http://{address}"))[..], [TrialOutcome::Fine(_)]));
+        assert!(matches!(&outcomes("unix:/nowhere/at.all")[..], [TrialOutcome::Failed(_)]));
         drop(listener);
-        assert!(matches!(&outcomes(&format!("http://{address}"))[..], [Outcome::Failed(_)]));
+        assert!(matches!(&outcomes(&format!("http://{address}"))[..], [TrialOutcome::Failed(_)]));
     }
 }

@@ -2,7 +2,7 @@
 
 /// What a trial came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum TrialOutcome {
     /// It can be used; what was seen.
     Fine(String),
     /// It can be used, and an operator should know this.
@@ -17,5 +17,5 @@ pub struct Trial {
     /// What.
     pub what: String,
     /// What came of it.
-    pub outcome: Outcome,
+    pub outcome: TrialOutcome,
 }

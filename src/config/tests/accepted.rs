@@ -10,7 +10,7 @@ use http::{HeaderValue, Method};
 use super::{BASE, LOCAL, auth, errors, valid};
 use crate::audit::AuditTarget;
 use crate::clock::WallTime;
-use crate::config::{AdminRole, Config, HostHeader, ProxyProtocol, RequestBody, StoreKind, locate};
+use crate::config::{AdminRole, BodyMode, Config, HostHeader, ProxyProtocol, StoreKind, locate};
 use crate::http::{JsonPointer, RequestHost, SameSite};
 use crate::login::Capture;
 use crate::policy::{Action, Auth, IdentityMode, Order, QueryRule, QueryRules, TenantNamed};
@@ -172,7 +172,7 @@ fn upstream_settings_are_taken_as_written() {
     assert_eq!(api.health_path.as_ref().map(PathAndQuery::as_str), Some("/up?quick=1"));
     assert_eq!(api.keepalive, Some(std::time::Duration::from_secs(1)));
     assert_eq!(api.host, HostHeader::Fixed(HeaderValue::from_static("api.internal:81")));
-    assert_eq!((api.request_body, api.spool.above), (RequestBody::Stream, 0));
+    assert_eq!((api.request_body, api.spool.above), (BodyMode::Stream, 0));
 }
 
 #[test]

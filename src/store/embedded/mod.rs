@@ -32,7 +32,7 @@ use self::commit::{Committer, Job, Opener};
 use self::shared::Shared;
 use self::tables::{Fault, IndexOf, Look as _, Place, Snapshot, Tables, Walk};
 use self::time::StoreClock;
-use super::observe::{Outcome, SharedObserver};
+use super::observe::{CallOutcome, SharedObserver};
 use super::walk::{STEP, Tally, counted};
 use super::{
     Condition, Creation, Cursor, NewSession, Page, Revoked, SessionStore, SessionView, SessionsOf, StoreResult,
@@ -107,20 +107,20 @@ impl EmbeddedStore {
     async fn committed<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Tables<'_>, StoreTime) -> Result<T, Fault> + Send + 'static,
-    ) -> (Outcome, StoreResult<T>) {
+    ) -> (CallOutcome, StoreResult<T>) {
         let refused = |outcome, cause: &str| (outcome, Err(Unavailable::because(cause)));
         if self.shared.database.load().is_none() {
-            return refused(Outcome::Down, "the storage has failed");
+            return refused(CallOutcome::Down, "the storage has failed");
         }
         let (job, answer) = Job::new(work);
         if self.jobs.as_ref().is_none_or(|jobs| jobs.try_send(job).is_err()) {
-            return refused(Outcome::Down, "too much is waiting for the disk");
+            return refused(CallOutcome::Down, "too much is waiting for the disk");
         }
         match timeout(COMMIT_TIMEOUT, answer).await {
-            Ok(Ok(Ok(value))) => (Outcome::Ok, Ok(value)),
-            Ok(Ok(Err(unavailable))) => (Outcome::Refused, Err(unavailable)),
-            Ok(Err(_)) => refused(Outcome::Lost, "the commit failed"),
-            Err(_) => refused(Outcome::Timeout, "the disk did not answer in time"),
+            Ok(Ok(Ok(value))) => (CallOutcome::Ok, Ok(value)),
+            Ok(Ok(Err(unavailable))) => (CallOutcome::Refused, Err(unavailable)),
+            Ok(Err(_)) => refused(CallOutcome::Lost, "the commit failed"),
+            Err(_) => refused(CallOutcome::Timeout, "the disk did not answer in time"),
         }
     }
 
@@ -132,7 +132,7 @@ impl EmbeddedStore {
         }
     }
 
-    fn read_now(&self, id: SessionId) -> (Outcome, StoreResult<Standing>) {
+    fn read_now(&self, id: SessionId) -> (CallOutcome, StoreResult<Standing>) {
         match &*self.shared.latest.load() {
             Some(latest) => self.seen(|now| latest.session(id, now)),
             None => Self::failed(),
@@ -140,27 +140,30 @@ impl EmbeddedStore {
     }
 
     /// Looks at all tables as the last commit left them.
-    fn look<T>(&self, at: impl FnOnce(&ReadTransaction, StoreTime) -> Result<T, Fault>) -> (Outcome, StoreResult<T>) {
+    fn look<T>(
+        &self,
+        at: impl FnOnce(&ReadTransaction, StoreTime) -> Result<T, Fault>,
+    ) -> (CallOutcome, StoreResult<T>) {
         match self.shared.database.load_full() {
             Some(database) => self.seen(|now| at(&database.begin_read().map_err(redb::Error::from)?, now)),
             None => Self::failed(),
         }
     }
 
-    fn failed<T>() -> (Outcome, StoreResult<T>) {
-        (Outcome::Down, Err(Unavailable::because("the storage has failed")))
+    fn failed<T>() -> (CallOutcome, StoreResult<T>) {
+        (CallOutcome::Down, Err(Unavailable::because("the storage has failed")))
     }
 
-    fn seen<T>(&self, look: impl FnOnce(StoreTime) -> Result<T, Fault>) -> (Outcome, StoreResult<T>) {
+    fn seen<T>(&self, look: impl FnOnce(StoreTime) -> Result<T, Fault>) -> (CallOutcome, StoreResult<T>) {
         // See the commit thread: damage must give an error.
         match catch_unwind(AssertUnwindSafe(|| look(self.shared.clock.now()))) {
-            Ok(Ok(seen)) => (Outcome::Ok, Ok(seen)),
-            Ok(Err(fault @ (Fault::Garbled(_) | Fault::Unreadable(_)))) => (Outcome::Garbled, Err(fault.into())),
+            Ok(Ok(seen)) => (CallOutcome::Ok, Ok(seen)),
+            Ok(Err(fault @ (Fault::Garbled(_) | Fault::Unreadable(_)))) => (CallOutcome::Garbled, Err(fault.into())),
             Ok(Err(fault)) => {
                 self.wake_committer();
-                (Outcome::Lost, Err(fault.into()))
+                (CallOutcome::Lost, Err(fault.into()))
             }
-            Err(_) => (Outcome::Garbled, Err(Unavailable::because("the file is damaged"))),
+            Err(_) => (CallOutcome::Garbled, Err(Unavailable::because("the file is damaged"))),
         }
     }
 
@@ -172,7 +175,7 @@ impl EmbeddedStore {
     ) -> StoreResult<T> {
         let store = self.me.upgrade().ok_or_else(|| Unavailable::because("the store is closed"))?;
         let looked = tokio::task::spawn_blocking(move || store.look(at)).await;
-        let (outcome, seen) = looked.unwrap_or_else(|error| (Outcome::Lost, Err(Unavailable::because(error))));
+        let (outcome, seen) = looked.unwrap_or_else(|error| (CallOutcome::Lost, Err(Unavailable::because(error))));
         self.shared.observer.command(command, outcome);
         seen
     }
@@ -201,12 +204,12 @@ impl EmbeddedStore {
 #[async_trait]
 impl SessionStore for EmbeddedStore {
     async fn now(&self) -> StoreResult<StoreTime> {
-        self.shared.observer.command("now", Outcome::Ok);
+        self.shared.observer.command("now", CallOutcome::Ok);
         Ok(self.shared.clock.now())
     }
 
     async fn begin(&self) -> StoreResult<StoreTime> {
-        self.shared.observer.command("begin", Outcome::Ok);
+        self.shared.observer.command("begin", CallOutcome::Ok);
         Ok(self.shared.clock.begin())
     }
 

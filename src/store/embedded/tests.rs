@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use redb::{Builder, StorageBackend};
 
-use super::super::observe::{Outcome, StoreObserver};
+use super::super::observe::{CallOutcome, StoreObserver};
 use super::super::{Creation, NewSession, SessionStore as _};
 use super::file::{OpenError, OpenErrorKind, recognise};
 use super::{EmbeddedStore, Opener};
@@ -75,7 +75,7 @@ fn opener(disk: &Arc<Disk>) -> Opener {
 struct States(Mutex<Vec<bool>>);
 
 impl StoreObserver for States {
-    fn command(&self, _: &'static str, _: Outcome) {}
+    fn command(&self, _: &'static str, _: CallOutcome) {}
     fn state(&self, up: bool) {
         self.0.lock().push(up);
     }

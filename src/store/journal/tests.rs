@@ -131,7 +131,7 @@ async fn what_waits_for_the_store_is_bounded() {
         let mut open = journal.open.lock();
         for sequence in 1_000_000..1_000_000 + MOST_OPEN as u64 {
             let call = Call::new(START, EndReason::Revoked, &By::Gateway);
-            open.insert(sequence, Open { record: Record::new(user(1), call), stage: Stage::Failed });
+            open.insert(sequence, Open { record: Record::new(user(1), call), stage: Progress::Failed });
         }
     }
     assert!(write(&journal, user(2)).await.is_none());

@@ -14,7 +14,7 @@ use redis::{AsyncConnectionConfig, PushInfo, PushKind};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use super::super::observe::{Outcome, SharedObserver};
+use super::super::observe::{CallOutcome, SharedObserver};
 use super::super::{StoreResult, Unavailable};
 use super::answers::{exactly, time};
 use super::commands::eval;
@@ -141,14 +141,14 @@ impl Link {
         let lanes = match &*state {
             State::Up(lanes) => Arc::clone(lanes),
             State::Down(cause) => {
-                self.observer.command(command, Outcome::Down);
+                self.observer.command(command, CallOutcome::Down);
                 return Err(Unavailable::because(cause));
             }
         };
         let epoch = lanes.epoch;
         let fault = match timeout(limit, work(lanes)).await {
             Ok(Ok(answer)) => {
-                self.observer.command(command, Outcome::Ok);
+                self.observer.command(command, CallOutcome::Ok);
                 self.troubles.over(command);
                 return Ok(answer);
             }

@@ -3,7 +3,7 @@
 use redis::{RedisError, ServerError, Value};
 
 use super::super::Unavailable;
-use super::super::observe::Outcome;
+use super::super::observe::CallOutcome;
 
 /// The longest text of a server's error that is repeated.
 const LONGEST: usize = 160;
@@ -34,13 +34,13 @@ impl Fault {
         Self::Garbled(what.to_string())
     }
 
-    pub(super) const fn outcome(&self) -> Outcome {
+    pub(super) const fn outcome(&self) -> CallOutcome {
         match self {
-            Self::Timeout | Self::Slow => Outcome::Timeout,
-            Self::Lost(_) => Outcome::Lost,
-            Self::Refused { .. } => Outcome::Refused,
-            Self::Garbled(_) | Self::Unreadable(_) => Outcome::Garbled,
-            Self::Unfit(_) | Self::OtherData => Outcome::Down,
+            Self::Timeout | Self::Slow => CallOutcome::Timeout,
+            Self::Lost(_) => CallOutcome::Lost,
+            Self::Refused { .. } => CallOutcome::Refused,
+            Self::Garbled(_) | Self::Unreadable(_) => CallOutcome::Garbled,
+            Self::Unfit(_) | Self::OtherData => CallOutcome::Down,
         }
     }
 
