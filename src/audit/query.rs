@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub use filter::AuditFilter;
 pub use page::{AuditCursor, AuditPage, BadCursor};
 
-use super::writer::AuditTarget;
+use super::log::AuditTarget;
 use crate::store::Unavailable;
 use crate::store::audit::{AuditStream, StreamPosition};
 use filter::Matcher;

@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::chain::Head;
+use super::log::AuditTarget;
 use super::outbox::Outbox;
-use super::writer::AuditTarget;
 use crate::clock::SharedClock;
 use crate::entropy::spread;
 use crate::store::audit::{Anchor, Anchored, AuditAnchors, AuditStream};

@@ -4,17 +4,25 @@
 //! or a user can choose becomes a label. A request costs a few atomic additions: [`RouteMetrics`] is resolved when the
 //! routes are, not per request.
 
-use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+mod handles;
+mod labels;
+mod peers;
+mod route;
 
-use parking_lot::Mutex;
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
+
+pub use handles::{AuditMetrics, Counted};
+use labels::{CodeLabel, CommandLabels, KindLabel, ObservedLabels, OutcomeLabel, ReasonLabel, ScopeLabel};
+pub use labels::{LoginOutcome, RevocationScope};
+pub use peers::PeerMetric;
+use peers::Peers;
+use route::RequestLabels;
+pub use route::RouteMetrics;
 
 use super::certificates::Certificates;
 use crate::session::EndReason;
@@ -29,113 +37,7 @@ const ADDED_BUCKETS: [f64; 15] = [
     0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0,
 ];
 
-const LOWEST_STATUS: u16 = 100;
-const STATUSES: usize = 500;
 const OK: &str = "ok";
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    route: String,
-    status: u16,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabel {
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CodeLabel {
-    code: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ScopeLabel {
-    scope: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CommandLabels {
-    command: &'static str,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ObservedLabels {
-    route: String,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabel {
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PeerLabels {
-    upstream: String,
-    peer: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct KindLabel {
-    kind: &'static str,
-}
-
-/// What a revocation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RevocationScope {
-    /// One session.
-    Session,
-    /// All sessions of a user.
-    User,
-    /// All sessions of a tenant.
-    Tenant,
-}
-
-impl RevocationScope {
-    const ALL: [Self; 3] = [Self::Session, Self::User, Self::Tenant];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Session => "session",
-            Self::User => "user",
-            Self::Tenant => "tenant",
-        }
-    }
-}
-
-/// How a login went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LoginOutcome {
-    /// It made a session.
-    Success,
-    /// The backend refused it.
-    Failure,
-    /// The backend accepted it, but something is still due, a second factor say.
-    Incomplete,
-    /// The backend accepted it, and its answer names nobody where the configuration looks.
-    Unnamed,
-    /// The backend accepted it, and the gateway did not: a suspended tenant, a bad identity, a revocation meanwhile.
-    Denied,
-    /// The backend or the store could not be asked, or did not answer properly.
-    Error,
-}
-
-impl LoginOutcome {
-    const ALL: [Self; 6] = [Self::Success, Self::Failure, Self::Incomplete, Self::Unnamed, Self::Denied, Self::Error];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Failure => "failure",
-            Self::Incomplete => "incomplete",
-            Self::Unnamed => "unnamed",
-            Self::Denied => "denied",
-            Self::Error => "error",
-        }
-    }
-}
 
 /// All metrics of the gateway.
 #[derive(Debug)]
@@ -230,14 +132,11 @@ impl Metrics {
                 "Failed exchanges with backends, by kind",
                 Family::default(),
             ),
-            upstream_peers: Peers {
-                up: metrics.add(
-                    "upstream_peer_up",
-                    "Whether a backend's process is in, by its checks and its answers: 1 or 0",
-                    Family::default(),
-                ),
-                uses: Arc::default(),
-            },
+            upstream_peers: Peers::shown_in(metrics.add(
+                "upstream_peer_up",
+                "Whether a backend's process is in, by its checks and its answers: 1 or 0",
+                Family::default(),
+            )),
             connections: metrics.add("connections", "Open client connections", Gauge::default()),
             exchanges_detached: metrics.add(
                 "exchanges_detached",
@@ -319,13 +218,8 @@ impl Metrics {
     /// The metrics of a route, by the text of its pattern. To be resolved once, with the routes.
     #[must_use]
     pub fn route(&self, pattern: &str) -> RouteMetrics {
-        RouteMetrics {
-            route: pattern.to_owned(),
-            requests: self.requests.clone(),
-            by_status: Arc::new(std::array::from_fn(|_| OnceLock::new())),
-            request_seconds: self.request_seconds.clone(),
-            added_seconds: self.added_seconds.clone(),
-        }
+        let (request_seconds, added_seconds) = (self.request_seconds.clone(), self.added_seconds.clone());
+        RouteMetrics::new(pattern, self.requests.clone(), request_seconds, added_seconds)
     }
 
     /// A session was made.
@@ -400,9 +294,7 @@ impl Metrics {
     /// The metric of one peer of an upstream; exposed for as long as one of its handles lives.
     #[must_use]
     pub fn upstream_peer(&self, upstream: &str, peer: &str) -> PeerMetric {
-        let labels = PeerLabels { upstream: upstream.to_owned(), peer: peer.to_owned() };
-        *self.upstream_peers.uses.lock().entry(labels.clone()).or_default() += 1;
-        PeerMetric { peers: self.upstream_peers.clone(), labels }
+        self.upstream_peers.of(upstream, peer)
     }
 
     /// A client connection was opened; it is counted until the answer is dropped.
@@ -469,268 +361,5 @@ impl Registration {
     }
 }
 
-/// What the audit log counts.
-#[derive(Clone, Debug)]
-pub struct AuditMetrics {
-    dropped: Counter,
-    write_errors: Counter,
-    unshared: Counter,
-    unwritten: Counter,
-}
-
-impl AuditMetrics {
-    /// Events were lost.
-    pub fn dropped(&self, count: u64) {
-        self.dropped.inc_by(count);
-    }
-
-    /// Events that are in the file did not get to the store.
-    pub fn unshared(&self, count: u64) {
-        self.unshared.inc_by(count);
-    }
-
-    /// An answer did not wait any longer for its line.
-    pub fn unwritten(&self) {
-        self.unwritten.inc();
-    }
-
-    /// A write failed.
-    pub fn write_error(&self) {
-        self.write_errors.inc();
-    }
-}
-
-/// One of what a gauge counts, until it is dropped.
-#[derive(Debug)]
-pub struct Counted(Gauge);
-
-impl Counted {
-    fn one_more(gauge: &Gauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Peers {
-    up: Family<PeerLabels, Gauge>,
-    uses: Arc<Mutex<HashMap<PeerLabels, usize>>>,
-}
-
-/// Whether one peer of an upstream is in. A peer that a reload removed is exposed no longer: its handle was the last.
-#[derive(Debug)]
-pub struct PeerMetric {
-    peers: Peers,
-    labels: PeerLabels,
-}
-
-impl PeerMetric {
-    /// It is in, or out.
-    pub fn set(&self, up: bool) {
-        self.peers.up.get_or_create(&self.labels).set(i64::from(up));
-    }
-}
-
-impl Drop for PeerMetric {
-    fn drop(&mut self) {
-        let mut uses = self.peers.uses.lock();
-        let Some(count) = uses.get_mut(&self.labels) else { return };
-        *count -= 1;
-        if *count == 0 {
-            uses.remove(&self.labels);
-            self.peers.up.remove(&self.labels);
-        }
-    }
-}
-
-/// The metrics of one route, resolved beforehand.
-#[derive(Clone, Debug)]
-pub struct RouteMetrics {
-    route: String,
-    requests: Family<RequestLabels, Counter>,
-    by_status: Arc<[OnceLock<Counter>; STATUSES]>,
-    request_seconds: Histogram,
-    added_seconds: Histogram,
-}
-
-impl RouteMetrics {
-    /// A request was answered with `status`, `total` after it arrived; `added` is the gateway's own share of that, where
-    /// it is known.
-    pub fn finished(&self, status: u16, total: Duration, added: Option<Duration>) {
-        let counter =
-            usize::from(status).checked_sub(usize::from(LOWEST_STATUS)).and_then(|index| self.by_status.get(index));
-        match counter {
-            Some(counter) => drop(counter.get_or_init(|| self.of_status(status)).inc()),
-            None => drop(self.of_status(status).inc()),
-        }
-        self.request_seconds.observe(total.as_secs_f64());
-        if let Some(added) = added {
-            self.added_seconds.observe(added.as_secs_f64());
-        }
-    }
-
-    fn of_status(&self, status: u16) -> Counter {
-        self.requests.get_or_create_owned(&RequestLabels { route: self.route.clone(), status })
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn used() -> Metrics {
-        let metrics = Metrics::new();
-        metrics.route("/api/*").finished(200, Duration::from_millis(3), Some(Duration::from_micros(30)));
-        metrics.store_command("read", "ok");
-        metrics.upstream_error("timeout");
-        // Kept for ever: what a dropped handle does has a test of its own.
-        let peer = Box::leak(Box::new(metrics.upstream_peer("default", "http://127.0.0.1:5059")));
-        peer.set(true);
-        metrics.identity_observed("/api/*", "match");
-        metrics.certificates("tls", vec![("a.test", 1)]);
-        metrics
-    }
-
-    /// The names of the samples, histograms' once.
-    fn exposed(text: &str) -> Vec<String> {
-        let mut names: Vec<String> = text
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .map(|line| line.split(['{', ' ']).next().expect("a name"))
-            .map(|name| {
-                let histogram = ["_bucket", "_count", "_sum"].iter().find_map(|suffix| name.strip_suffix(suffix));
-                histogram.unwrap_or(name).to_owned()
-            })
-            .collect();
-        names.sort();
-        names.dedup();
-        names
-    }
-
-    #[test]
-    fn the_names_are_the_promised_ones_and_more() {
-        let expected = [
-            "session_gateway_added_seconds",
-            "session_gateway_audit_answers_unwritten_total",
-            "session_gateway_audit_events_dropped_total",
-            "session_gateway_audit_events_unshared_total",
-            "session_gateway_audit_write_errors_total",
-            "session_gateway_cache_entries",
-            "session_gateway_cache_hits_total",
-            "session_gateway_cache_lease",
-            "session_gateway_cache_misses_total",
-            "session_gateway_certificate_expiry_seconds",
-            "session_gateway_config_reloads_total",
-            "session_gateway_connections",
-            "session_gateway_connections_refused_total",
-            "session_gateway_exchanges_detached",
-            "session_gateway_identity_observed_total",
-            "session_gateway_log_lines_dropped_total",
-            "session_gateway_logins_total",
-            "session_gateway_request_seconds",
-            "session_gateway_requests_total",
-            "session_gateway_revocations_total",
-            "session_gateway_sessions_created_total",
-            "session_gateway_sessions_ended_total",
-            "session_gateway_sessions_rejected_total",
-            "session_gateway_spoofed_headers_total",
-            "session_gateway_store_commands_total",
-            "session_gateway_store_errors_total",
-            "session_gateway_store_up",
-            "session_gateway_streams_cut_total",
-            "session_gateway_upstream_errors_total",
-            "session_gateway_upstream_peer_up",
-        ];
-        assert_eq!(exposed(&used().encode()), expected);
-    }
-
-    #[test]
-    fn the_labels_are_the_promised_ones() {
-        let metrics = used();
-        metrics.sessions_ended(EndReason::Logout, 2);
-        metrics.session_rejected("session_revoked");
-        metrics.revocation(RevocationScope::User);
-        metrics.login(LoginOutcome::Success);
-        metrics.config_reload(false);
-        metrics.store_state(true);
-        metrics.certificates("tls", vec![("a.test", 60), ("a.test", 50), ("gone.test", 1)]);
-        metrics.certificates("admin.tls", vec![("a.test", 70)]);
-        metrics.certificates("tls", vec![("a.test", 59), ("a.test", -49)]);
-        let text = metrics.encode();
-        for line in [
-            "session_gateway_requests_total{route=\"/api/*\",status=\"200\"} 1",
-            "session_gateway_sessions_ended_total{reason=\"logout\"} 2",
-            "session_gateway_sessions_ended_total{reason=\"expired\"} 0",
-            "session_gateway_sessions_rejected_total{code=\"session_revoked\"} 1",
-            "session_gateway_revocations_total{scope=\"user\"} 1",
-            "session_gateway_store_commands_total{command=\"read\",outcome=\"ok\"} 1",
-            "session_gateway_store_errors_total 0",
-            "session_gateway_store_up 1",
-            "session_gateway_logins_total{outcome=\"success\"} 1",
-            "session_gateway_upstream_errors_total{kind=\"timeout\"} 1",
-            "session_gateway_upstream_peer_up{upstream=\"default\",peer=\"http://127.0.0.1:5059\"} 1",
-            "session_gateway_config_reloads_total{outcome=\"failure\"} 1",
-            "session_gateway_certificate_expiry_seconds{name=\"a.test\"} -49",
-            "session_gateway_request_seconds_bucket{le=\"0.005\"} 1",
-            "session_gateway_added_seconds_bucket{le=\"0.00005\"} 1",
-            "session_gateway_added_seconds_count 1",
-        ] {
-            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
-        }
-        assert!(text.ends_with("# EOF\n") && !text.contains("gone.test"));
-    }
-
-    #[test]
-    fn a_route_counts_each_status_apart_also_one_out_of_the_ordinary() {
-        let metrics = Metrics::new();
-        let route = metrics.route("/a \"b\"");
-        for status in [100, 200, 200, 599, 999, 0] {
-            route.finished(status, Duration::ZERO, None);
-        }
-        metrics.route("/a \"b\"").finished(200, Duration::ZERO, None);
-        let text = metrics.encode();
-        for (status, count) in [(100, 1), (200, 3), (599, 1), (999, 1), (0, 1)] {
-            let line =
-                format!("session_gateway_requests_total{{route=\"/a \\\"b\\\"\",status=\"{status}\"}} {count}\n");
-            assert!(text.contains(&line), "{line} is not in\n{text}");
-        }
-    }
-
-    #[test]
-    fn a_store_command_without_an_answer_is_an_error_too() {
-        let metrics = Metrics::new();
-        metrics.store_command("read", "ok");
-        metrics.store_command("read", "timeout");
-        assert!(metrics.encode().contains("session_gateway_store_errors_total 1\n"));
-    }
-
-    #[test]
-    fn a_peer_is_exposed_until_nobody_holds_it() {
-        let metrics = Metrics::new();
-        let before_the_reload = metrics.upstream_peer("api", "http://a");
-        before_the_reload.set(false);
-        let after_it = metrics.upstream_peer("api", "http://a");
-        after_it.set(true);
-        drop(before_the_reload);
-        assert!(metrics.encode().contains("upstream_peer_up{upstream=\"api\",peer=\"http://a\"} 1\n"));
-        drop(after_it);
-        assert!(!metrics.encode().contains("upstream_peer_up{"));
-    }
-
-    #[test]
-    fn a_connection_is_counted_until_it_is_dropped() {
-        let metrics = Metrics::new();
-        let one = metrics.connection_opened();
-        let two = metrics.connection_opened();
-        drop(one);
-        assert!(metrics.encode().contains("session_gateway_connections 1\n"));
-        drop(two);
-        assert!(metrics.encode().contains("session_gateway_connections 0\n"));
-    }
-}
+mod tests;
