@@ -23,7 +23,7 @@ use super::waiting::{AuditUnavailable, Entry, Waiting};
 use super::writer::{Writer, fresh_chain};
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
-use crate::queue::{Class, Urgency};
+use crate::queue::Class;
 use crate::secret::Secret;
 use crate::telemetry::metrics::AuditMetrics;
 

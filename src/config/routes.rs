@@ -13,7 +13,7 @@ use super::raw::RawRoute;
 use super::reader::{DateText, OneOrMany, Spot};
 use super::table::Field;
 use super::upstream::Upstreams;
-use super::value::{Parsed, choice, did_you_mean, quoted};
+use super::value::{choice, did_you_mean, quoted};
 use crate::clock::WallTime;
 use crate::http::{ProtocolName, USUAL_METHODS};
 use crate::policy::{Auth, Authorization, IdentityMode, MethodSet, PathPattern, PatternTree, Route, RouteTable};

@@ -8,7 +8,7 @@ use super::parsers::{each, endpoint_or_off, pattern, pointer};
 use super::raw::RawSession;
 use super::reader::OffOr;
 use super::table::Field;
-use super::value::{Parsed, choice, count_within, duration_within, or_off, quoted, show_duration};
+use super::value::{Parsed, choice, count_within, duration_within, or_off, show_duration};
 use crate::http::JsonPointer;
 use crate::policy::{PathPattern, PatternTree};
 use crate::session::{IdleLimit, LimitAction, Limits, SessionLimit};

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 
 use redis::io::tcp::TcpSettings;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, TlsCertificates};
@@ -45,7 +46,8 @@ pub struct StoreAddress {
     url: Secret,
     password: Option<Secret>,
     authorities: Option<Box<[u8]>>,
-    client: redis::Client,
+    /// Behind a pointer: it is large, and a configuration has an address or none.
+    client: Arc<redis::Client>,
 }
 
 impl StoreAddress {
@@ -71,11 +73,11 @@ impl StoreAddress {
             return Err(AddressError::UserWithoutPassword);
         }
         let info = info.set_redis_settings(login).set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        let client = client(info, authorities)?;
+        let client = Arc::new(client(info, authorities)?);
         Ok(Self { url: url.clone(), password: password.cloned(), authorities: authorities.map(Into::into), client })
     }
 
-    pub(super) const fn client(&self) -> &redis::Client {
+    pub(super) fn client(&self) -> &redis::Client {
         &self.client
     }
 

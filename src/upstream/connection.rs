@@ -394,11 +394,11 @@ impl Connection {
     }
 
     pub(super) fn is_answer_over(&self) -> bool {
-        self.answer.as_ref().is_none_or(AnswerBody::is_over)
+        self.answer.as_ref().is_none_or(BodyReader::is_over)
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
-        self.answer.as_ref().map_or_else(|| SizeHint::with_exact(0), AnswerBody::size_hint)
+        self.answer.as_ref().map_or_else(|| SizeHint::with_exact(0), BodyReader::size_hint)
     }
 
     /// Waits for another request. What only a large answer needed is given back.

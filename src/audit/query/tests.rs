@@ -4,9 +4,12 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::audit::chain::{Chain, ChainKey, Head};
-use crate::audit::event::{Actor, AuditEvent, Details, Outcome};
+use crate::audit::chain::{Chain, ChainKey, Head, InstanceId};
+use crate::audit::event::{Actor, AuditEvent, AuditType, Details, Outcome};
+use crate::audit::record::AuditRecord;
+use crate::clock::WallTime;
 use crate::secret::Secret;
+use crate::session::{TenantId, UserId};
 use crate::store::StoreResult;
 use crate::store::audit::{SharedLine, StreamEntry};
 

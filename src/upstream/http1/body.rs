@@ -1,6 +1,6 @@
 //! The body of an answer, as its head says that it ends.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http_body::SizeHint;
 
 use super::chunks::Chunks;
@@ -90,6 +90,8 @@ impl BodyReader {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     #[test]

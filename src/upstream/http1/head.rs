@@ -198,6 +198,7 @@ fn culprit(head: &[u8]) -> Malformed {
 mod tests {
     use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 
+    use super::super::body::BodyReader;
     use super::*;
 
     fn read(text: &str, method: &Method) -> Result<Option<AnswerHead>, Malformed> {

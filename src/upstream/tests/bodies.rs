@@ -119,7 +119,7 @@ async fn a_fault_of_the_clients_body_is_the_clients_and_the_backend_never_gets_a
         };
         let (answer, received) = tokio::join!(upstream.send(request(Method::POST, "/", body)), script);
         let error = answer.unwrap_err();
-        assert!(matches!(error, UpstreamError::LimitedBody(found) if found == fault), "{name}: {error}");
+        assert!(matches!(error, UpstreamError::ClientBody(found) if found == fault), "{name}: {error}");
         assert!(!received.ends_with(b"0\r\n\r\n"), "{name}: the backend got a complete body");
     }
 }

@@ -116,7 +116,7 @@ async fn a_client_that_stalls_is_at_fault_and_not_the_backend() {
         let script = async { backend.accept().await.rest().await };
         let (answer, (), _) = tokio::join!(upstream.send(request(Method::POST, "/", body)), client, script);
         let error = answer.unwrap_err();
-        assert!(matches!(error, UpstreamError::LimitedBody(BodyFault::Stalled)), "{error}");
+        assert!(matches!(error, UpstreamError::ClientBody(BodyFault::Stalled)), "{error}");
         assert_eq!(began.elapsed().as_secs(), 20 + body_timeout.as_secs());
     }
 }
