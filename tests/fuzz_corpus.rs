@@ -72,6 +72,8 @@ replays! {
     our_cookie_is_out_and_the_others_are_what_they_were: "cookie",
     a_request_ends_in_one_place_however_its_bytes_come: "framing",
     no_header_that_is_left_reads_as_a_protected_one: "headers",
+    a_set_of_keys_is_of_one_kind_and_no_secret_is_published: "jwks",
     a_path_has_one_normal_form_and_one_reading: "path",
     a_proxy_header_is_exactly_its_bytes_at_every_split: "proxy_header",
+    a_token_has_one_spelling_and_one_signature: "token",
 }

@@ -10,14 +10,16 @@ mod config;
 mod cookie;
 mod framing;
 mod headers;
+mod jwks;
 mod path;
 mod proxy_header;
+mod token;
 
 /// A target's property.
 pub type Check = fn(&[u8]);
 
 /// Every target by its name, which is also its corpus folder's.
-pub const ALL: [(&str, Check); 9] = [
+pub const ALL: [(&str, Check); 11] = [
     ("answer", answer::check),
     ("backend_answer", backend_answer::check),
     ("codec", codec::check),
@@ -25,6 +27,8 @@ pub const ALL: [(&str, Check); 9] = [
     ("cookie", cookie::check),
     ("framing", framing::check),
     ("headers", headers::check),
+    ("jwks", jwks::check),
     ("path", path::check),
     ("proxy_header", proxy_header::check),
+    ("token", token::check),
 ];
