@@ -167,7 +167,7 @@ max_connections_per_address = 4096
 {tls}
 [upstream]
 url = "http://127.0.0.1:{backend}"
-keepalive = "60s"
+keepalive = "{keepalive}"
 [store]
 {store}
 [login]
@@ -338,13 +338,19 @@ def gateways(run, name, binary, number, backend, redis, chosen):
             peers[public] = Peer(pid, port, "/public/x", headers)
         if chosen(session):
             peers[session] = Peer(pid, port, "/x", [f"Cookie: {login(port)}", *headers], uses)
+    dialling = f"{name}, public route, keepalive off"
+    if chosen(dialling):
+        line = f'embedded = "{run.directory}/dialling-{number}.redb"'
+        port, pid = gateway(run, binary, f"dialling-{number}", backend, line, keepalive="off")
+        peers[dialling] = Peer(pid, port, "/public/x", ["X-Customer-ID: 42"])
     return peers
 
 
-def gateway(run, binary, name, backend, store, tls=False):
+def gateway(run, binary, name, backend, store, tls=False, keepalive="60s"):
     line = f'tls = {{ cert = "{run.directory}/tls.crt", key = "{run.directory}/tls.key" }}' if tls else ""
     scheme = "https" if tls else "http"
-    config, port = run.configured(name, GATEWAY, backend=backend, store=store, admin=free_port(), tls=line, scheme=scheme)
+    config, port = run.configured(name, GATEWAY, backend=backend, store=store, admin=free_port(), tls=line, scheme=scheme,
+                                  keepalive=keepalive)
     pid = run.start(PROXY_CORE, binary, "serve", "--config", config)
     wait_for(port)
     if not tls:

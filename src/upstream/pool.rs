@@ -19,7 +19,7 @@ use crate::clock::{Monotonic, SharedClock};
 
 /// How long nothing must have come on a connection before it is used again. What a backend writes beyond the length that
 /// it stated comes with the answer or right behind it.
-const QUIET: Duration = Duration::from_millis(5);
+const QUIET: Duration = Duration::from_millis(1);
 
 /// How idle connections are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +38,9 @@ impl Keepalive {
     }
 }
 
-/// The most idle connections kept to one peer. Each rests for 5 ms ([`Keepalive`]), so that at 60,000 requests a second
-/// three hundred rest at any time: were fewer kept, there would be none to use again.
-pub const MAX_IDLE: usize = 320;
+/// The most idle connections kept to one peer. Each rests for 1 ms ([`Keepalive`]), so that at 60,000 requests a second
+/// sixty rest at any time: were fewer kept, there would be none to use again.
+pub const MAX_IDLE: usize = 128;
 
 /// The idle connections to one peer.
 pub(super) struct Pool {
