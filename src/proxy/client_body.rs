@@ -9,15 +9,46 @@ use http::header::{CONTENT_LENGTH, HeaderMap};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::leftover::Leftover;
+
 /// Why a body ended early: who reads it must not take it for a whole one.
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A client's body.
-pub(super) enum ClientBody {
-    /// Read by hyper.
+/// A client's body. When it is dropped before its end, what is left is thrown away as it comes.
+pub(super) struct ClientBody {
+    /// `None`: there is nothing more to come.
+    source: Option<Source>,
+    /// `None`: nobody has to see to the rest.
+    leftover: Option<Leftover>,
+}
+
+/// Who reads it.
+enum Source {
+    /// hyper.
     Http1(Incoming),
-    /// Read by us, stream by stream.
+    /// We, stream by stream.
     Http2(StreamBody),
+}
+
+impl ClientBody {
+    /// A body that hyper reads.
+    pub(super) const fn http1(body: Incoming, leftover: Option<Leftover>) -> Self {
+        Self { source: Some(Source::Http1(body)), leftover }
+    }
+
+    /// The body of one stream.
+    pub(super) const fn http2(body: StreamBody, leftover: Option<Leftover>) -> Self {
+        Self { source: Some(Source::Http2(body)), leftover }
+    }
+}
+
+impl Drop for ClientBody {
+    fn drop(&mut self) {
+        let (Some(source), Some(leftover)) = (self.source.take(), self.leftover.take()) else { return };
+        if !source.is_end_stream() {
+            leftover.throw_away(source);
+        }
+    }
 }
 
 /// The body of one stream. What is handed on is acknowledged, so that the client may send as much again.
@@ -51,6 +82,30 @@ impl StreamBody {
 }
 
 impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let Some(source) = &mut this.source else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(source).poll_frame(context));
+        if !matches!(frame, Some(Ok(_))) {
+            // It came to its end, or broke.
+            this.source = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.source.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.source.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Body for Source {
     type Data = Bytes;
     type Error = BoxError;
 

@@ -48,6 +48,8 @@ pub(super) struct Shared {
     /// Those of them that run to their end whoever waits for it, and those of which somebody does.
     detached: u32,
     attended: u32,
+    /// Requests of which nobody wants the rest, which still comes.
+    lingering: u32,
     /// How the client left, and whoever is to hear of it.
     left: Option<Left>,
     awaits_leave: Option<Waker>,
@@ -85,6 +87,7 @@ impl ConnectionState {
             in_progress: 0,
             detached: 0,
             attended: 0,
+            lingering: 0,
             left: None,
             awaits_leave: None,
             took: false,
@@ -122,11 +125,11 @@ impl ConnectionState {
         (verdict, ExchangeGuard { connection: self.clone(), may_switch, has_room })
     }
 
-    /// When the connection must have moved on by, as things stand; `None` while an exchange is in progress, whose
-    /// waits are bounded where they happen.
+    /// When the connection must have moved on by, as things stand; `None` while an exchange is in progress, or what is
+    /// left of one, whose waits are bounded where they happen.
     fn deadline(&self, timeouts: &ConnectionTimeouts) -> Option<Instant> {
         let shared = self.lock();
-        let allowed = match (shared.in_progress, shared.phase()) {
+        let allowed = match (shared.in_progress + shared.lingering, shared.phase()) {
             (0, Phase::Idle) if shared.started > 0 => timeouts.keepalive,
             (0, Phase::Idle | Phase::Head | Phase::Refused) => timeouts.header,
             (0, Phase::Body | Phase::Held) | (1.., _) => return None,
@@ -165,10 +168,10 @@ impl ConnectionState {
         }
     }
 
-    /// Whether no exchange has been in progress for as long.
+    /// Whether no exchange has been in progress for as long, nor what is left of one.
     pub(super) fn is_idle_for(&self, time: Duration) -> bool {
         let shared = self.lock();
-        shared.in_progress == 0 && shared.waiting_since.elapsed() >= time
+        shared.in_progress == 0 && shared.lingering == 0 && shared.waiting_since.elapsed() >= time
     }
 
     /// Ready when nothing has been under way, neither read nor written, for as long; or one exchange has, and nobody
@@ -248,6 +251,18 @@ impl ConnectionState {
                 return;
             }
         }
+    }
+
+    /// The rest of a request's body is read that nobody wants.
+    pub(super) fn linger(&self) -> Lingering {
+        self.lock().lingering += 1;
+        Lingering(self.clone())
+    }
+
+    /// Whether bytes come of which nobody can say to which request they belong.
+    pub(super) fn has_lost_its_framing(&self) -> bool {
+        let shared = self.lock();
+        shared.framing.as_ref().is_some_and(|framing| framing.broken_body() || framing.phase() == Phase::Refused)
     }
 
     fn quiet_since(&self) -> Option<Instant> {
@@ -371,6 +386,19 @@ impl Drop for Attended {
     fn drop(&mut self) {
         let mut shared = self.0.lock();
         shared.attended = shared.attended.saturating_sub(1);
+    }
+}
+
+/// Held while what is left of a request is read.
+pub(super) struct Lingering(ConnectionState);
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        let mut shared = self.0.lock();
+        shared.lingering = shared.lingering.saturating_sub(1);
+        if shared.in_progress == 0 {
+            shared.waiting_since = Instant::now();
+        }
     }
 }
 

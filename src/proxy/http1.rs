@@ -11,17 +11,21 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::client_body::ClientBody;
 use super::connection::{ConnectionState, Lull};
+use super::failure::Unread;
 use super::in_force::{Current, Stage, closing, ending};
 use super::io::ClientIo;
+use super::leftover::{Leftover, throw_away_bytes};
 use super::limits::ListenerLimits;
 use super::slots::Client;
 
@@ -86,10 +90,14 @@ pub(super) async fn serve_http1(
             begun.notify_one();
             let (verdict, guard) = state.begin_exchange();
             let (gateway, stage) = (current.load().gateway.clone(), stage.clone());
-            let request = request.map(ClientBody::Http1);
+            let answered = (!request.body().is_end_stream()).then(CancellationToken::new);
+            let leftover = answered.clone().map(|answered| Leftover::of(state.clone()).once(answered));
+            let request = request.map(|body| ClientBody::http1(body, leftover));
             let downstream = downstream.clone();
             // Boxed: hyper keeps the room of this future for as long as there is the connection.
             made_in_place(|| async move {
+                // hyper writes an answer's head before it reads again.
+                let _answered = answered.map(CancellationToken::drop_guard);
                 let mut answer = gateway.handle(request, &downstream, verdict, guard).await;
                 if *stage.borrow() != Stage::Serving && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
                     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -98,7 +106,7 @@ pub(super) async fn serve_http1(
             })
         }
     });
-    let mut stage_of_tunnel = stage.clone();
+    let mut stage_of_next = stage.clone();
     // None of them is polled but when it was itself what woke the task, which a request does twice or more.
     let mut asides = FuturesUnordered::new();
     asides.push(aside(state.overdue(&limits.timeouts), Aside::Overdue));
@@ -106,7 +114,7 @@ pub(super) async fn serve_http1(
     asides.push(aside(state.gone(), Aside::Gone));
     let mut is_last = false;
     // hyper is there while there is something to do. Between requests it would hold 16 KiB of empty buffers.
-    let result = 'all: loop {
+    let (result, connection) = 'all: loop {
         tokio::select! {
             biased;
             head = io.head() => if !head.unwrap_or(false) { return },
@@ -119,7 +127,7 @@ pub(super) async fn serve_http1(
         loop {
             tokio::select! {
                 biased;
-                result = connection.as_mut() => break 'all result,
+                result = connection.as_mut() => break 'all (result, Pin::into_inner(connection)),
                 Some(came) = asides.next() => match came {
                     // With the connection goes what is in progress on it; a login or logout runs on by itself.
                     Aside::Overdue | Aside::Gone => return,
@@ -147,9 +155,22 @@ pub(super) async fn serve_http1(
     // Taken in any case: it would keep the state alive that holds it.
     let tunnel = state.take_tunnel();
     match (result, tunnel) {
-        (Ok(()), Some(tunnel)) => tunnel(Box::pin(async move { closing(&mut stage_of_tunnel).await })).await,
+        (Ok(()), Some(tunnel)) => {
+            return tunnel(Box::pin(async move { closing(&mut stage_of_next).await })).await;
+        }
+        (Ok(()), None) if !state.has_lost_its_framing() => return,
         (Ok(()), None) => {}
-        (Err(error), _) => current.load().gateway.connection_failed(downstream.peer.get(), &error),
+        (Err(error), _) => {
+            current.load().gateway.connection_failed(downstream.peer.get(), &error);
+            if Unread::by_hyper(&error).is_none() {
+                return;
+            }
+        }
+    }
+    let Some(parts) = connection.into_parts() else { return };
+    tokio::select! {
+        () = throw_away_bytes(parts.io.into_inner().into_stream()) => {}
+        () = closing(&mut stage_of_next) => {}
     }
 }
 

@@ -22,6 +22,7 @@ use super::connection::ExchangeGuard;
 use super::cut::SessionOver;
 use super::exchange::Downstream;
 use super::http2_refusals::UnderWay;
+use super::leftover::Leftover;
 use super::services::Gateway;
 use crate::http::Refusal;
 
@@ -45,7 +46,8 @@ impl Stream {
         guard: ExchangeGuard,
     ) {
         let (parts, body) = request.into_parts();
-        let body = ClientBody::Http2(StreamBody::new(body, &parts.headers));
+        let leftover = (!body.is_end_stream()).then(|| Leftover::of(guard.connection()));
+        let body = ClientBody::http2(StreamBody::new(body, &parts.headers), leftover);
         let request = Request::from_parts(parts, body);
         let answer = tokio::select! {
             biased;

@@ -80,6 +80,11 @@ impl<S> ClientIo<S> {
         }
     }
 
+    /// What is watched.
+    pub(super) fn into_stream(self) -> S {
+        self.stream
+    }
+
     /// Judges what was just read, and decides what hyper sees of it.
     fn judge(&mut self, read: &[u8]) -> io::Result<Delivery> {
         if read.is_empty() {

@@ -26,6 +26,7 @@ mod in_force;
 mod io;
 mod late_endings;
 mod leave;
+mod leftover;
 mod limits;
 mod listener;
 mod lookup;

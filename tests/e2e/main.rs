@@ -39,6 +39,7 @@ mod paths;
 mod peers;
 mod probe_login;
 mod proxy_protocol;
+mod refusals;
 mod reload;
 mod rest;
 mod revocation;

@@ -28,6 +28,8 @@ pub struct Builder {
 /// A proxy that runs.
 pub struct Front {
     address: SocketAddr,
+    /// Where it speaks plain HTTP, where it speaks both.
+    plain: Option<SocketAddr>,
     scratch: TempDir,
     process: Process,
 }
@@ -40,6 +42,21 @@ pub fn nginx(file: &str) -> Builder {
 /// HAProxy with a file of `deploy/haproxy`.
 pub fn haproxy(file: &str) -> Builder {
     Builder::new("haproxy", file)
+}
+
+/// nginx with a site of our own, for what it does by itself: `server` is what its server has beside the addresses.
+pub fn nginx_alone(server: &str) -> Front {
+    let (plain, address, scratch) = (local(free_port()), local(free_port()), scratch());
+    write_certificate(scratch.path(), NAME, &["localhost"]);
+    let files = scratch.path().join(NAME);
+    let files = files.display();
+    let text = format!(
+        "server {{\nlisten {plain};\nlisten {address} ssl http2;\nssl_certificate {files}.crt;\n\
+         ssl_certificate_key {files}.key;\n{server}\n}}\n"
+    );
+    let mut process = Process::spawn(&mut command("nginx", &text, &scratch));
+    process.wait_ready("nginx", || TcpStream::connect(address).is_ok());
+    Front { address, plain: Some(plain), scratch, process }
 }
 
 impl Builder {
@@ -107,7 +124,7 @@ impl Builder {
         let text = text.replace(NAME, "localhost").replace("/localhost.", &format!("/{NAME}."));
         let mut process = Process::spawn(&mut command(program, &text, &scratch));
         process.wait_ready(program, || TcpStream::connect(address).is_ok());
-        Front { address, scratch, process }
+        Front { address, plain: None, scratch, process }
     }
 }
 
@@ -154,6 +171,11 @@ impl Front {
     /// Where clients come in.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it speaks plain HTTP beside TLS.
+    pub fn plain(&self) -> SocketAddr {
+        self.plain.expect("it speaks both")
     }
 
     /// Waits for a line of its log.
