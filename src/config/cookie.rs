@@ -26,8 +26,16 @@ pub(super) fn cookie(raw: &RawCookie, secure: bool, problems: &mut Problems) -> 
             "\"none\" needs a Secure cookie, and so an https `server.public_url`; use \"lax\" or \"strict\" over http",
         );
     }
+    let partitioned = raw.partitioned.get().copied().unwrap_or(false);
+    if partitioned && same_site != SameSite::None {
+        problems.error(
+            raw.partitioned.place(),
+            "is for apps in the frames of other sites, where browsers send no cookie but one of `same_site = \"none\"`; \
+             set that, too, or remove it",
+        );
+    }
     let name = GatewayCookieName::parse(&name).ok()?;
-    Some(CookieAttributes { name, same_site, secure })
+    Some(CookieAttributes { name, same_site, secure, partitioned })
 }
 
 fn name(text: &str, secure: bool) -> Parsed<String> {

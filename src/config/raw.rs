@@ -45,6 +45,7 @@ tables! {
         trusted_proxies: List,
         proxy_protocol: String,
         tls: TableOrList<RawCertificate>,
+        hsts: String,
         allow_headers: List,
         methods: List,
         max_body: String,
@@ -83,6 +84,7 @@ tables! {
         health_path: String,
         eject: OffOr<RawEject>,
         ca: String,
+        rewrite_location: bool,
     }
 
     /// `upstream.eject`
@@ -135,6 +137,7 @@ tables! {
     struct RawCookie {
         name: String,
         same_site: String,
+        partitioned: bool,
     }
 
     /// `[identity]`

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use http::{HeaderName, Method};
+use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 
 use super::address::{collide, socket_address};
@@ -14,7 +14,9 @@ use super::raw::RawServer;
 use super::reader::{OneOrMany, Spot};
 use super::table::Field;
 use super::tls::{TlsConfig, tls};
-use super::value::{Parsed, choice, count_within, duration_within, header_name, memory_within, quoted, size_within};
+use super::value::{
+    Parsed, choice, count_within, duration_within, header_name, memory_within, or_off, quoted, size_within,
+};
 use crate::http::{AllowedHosts, Origin, RequestHost, Scheme, TrustedOrigin, further_method};
 
 /// Whether trusted proxies tell of their clients by the PROXY protocol.
@@ -47,6 +49,8 @@ pub struct ServerConfig {
     pub proxy_protocol: ProxyProtocol,
     /// The certificates of the listener; `None`: it speaks plain HTTP.
     pub tls: Option<TlsConfig>,
+    /// What browsers are told of coming by TLS alone (`Strict-Transport-Security`); `None`: nothing.
+    pub hsts: Option<HeaderValue>,
     /// Headers that are let through although they are on the list of those always removed.
     pub allow_headers: Vec<HeaderName>,
     /// Methods that are let through beside the usual ones.
@@ -119,6 +123,9 @@ pub(super) fn server(raw: &RawServer, mode: Mode, problems: &mut Problems) -> Op
         trusted_proxies,
         proxy_protocol,
         tls: tls(&raw.tls, problems),
+        hsts: raw.hsts.parse_or(Some(hsts(SECOND * 31_536_000)), problems, or_off(|age| {
+            duration_within(SECOND..=SECOND * 31_536_000 * 10)(age).map(hsts)
+        })),
         allow_headers,
         further_methods,
         public_url: public_url?,
@@ -151,6 +158,11 @@ fn origin(text: &str) -> Parsed<Origin> {
             quoted(text)
         )
     })
+}
+
+/// Subdomains are the operator's own business.
+fn hsts(age: Duration) -> HeaderValue {
+    HeaderValue::try_from(format!("max-age={}", age.as_secs())).unwrap_or(HeaderValue::from_static("max-age=0"))
 }
 
 fn trusted_origin(text: &str) -> Parsed<TrustedOrigin> {

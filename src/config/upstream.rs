@@ -44,6 +44,8 @@ pub struct UpstreamConfig {
     pub request_body: BodyMode,
     /// Where request bodies wait for their length to be known.
     pub spool: SpoolSettings,
+    /// Whether a `Location` that names the backend's own address, or http, is made one that browsers can follow.
+    pub rewrite_location: bool,
 }
 
 /// The `Host` header that a backend gets.
@@ -177,6 +179,7 @@ fn upstream(raw: &RawUpstream, problems: &mut Problems) -> Option<UpstreamConfig
         response_timeout,
         request_body,
         spool,
+        rewrite_location: raw.rewrite_location.get().copied().unwrap_or(true),
     })
 }
 

@@ -38,7 +38,8 @@ pub(super) fn did_you_mean<'a>(text: &str, known: impl IntoIterator<Item = &'a s
         .map(|(_, word)| word)
 }
 
-const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const UNITS: [(&str, u64); 6] =
+    [("y", 31_536_000_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// A duration as in `"500ms"`, `"30m"` or `"1h30m"`: whole numbers with units, the larger unit first.
 pub(crate) fn duration(text: &str) -> Parsed<Duration> {
@@ -74,8 +75,13 @@ pub(super) fn show_duration(duration: Duration) -> String {
     let mut millis = duration.as_millis();
     let mut shown = String::new();
     for (unit, factor) in UNITS {
-        let count = millis / u128::from(factor);
-        millis %= u128::from(factor);
+        let factor = u128::from(factor);
+        // Years stand alone: 400 days are 400 days.
+        if unit == "y" && !millis.is_multiple_of(factor) {
+            continue;
+        }
+        let count = millis / factor;
+        millis %= factor;
         if count > 0 {
             // Writing to a String cannot fail.
             let _ = write!(shown, "{count}{unit}");
@@ -249,6 +255,8 @@ mod tests {
             ("7d", 604_800_000),
             ("1h30m", 5_400_000),
             ("1d2h3m4s5ms", 93_784_005),
+            ("400d", 34_560_000_000),
+            ("1y", 31_536_000_000),
         ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
             assert_eq!(duration(&show_duration(Duration::from_millis(millis))), Ok(Duration::from_millis(millis)));

@@ -248,6 +248,8 @@ pub struct CookieAttributes {
     pub same_site: SameSite,
     /// Whether it is for TLS only; false in development over http only.
     pub secure: bool,
+    /// Whether a browser keeps one for each site in whose frames the app runs (CHIPS).
+    pub partitioned: bool,
 }
 
 impl CookieAttributes {
@@ -258,7 +260,8 @@ impl CookieAttributes {
             SameSite::Lax => cookie::SameSite::Lax,
             SameSite::None => cookie::SameSite::None,
         };
-        Cookie::build((self.name.as_str(), value)).path("/").http_only(true).same_site(same_site).secure(self.secure)
+        let cookie = Cookie::build((self.name.as_str(), value)).path("/").http_only(true);
+        cookie.same_site(same_site).secure(self.secure).partitioned(self.partitioned)
     }
 }
 

@@ -133,12 +133,28 @@ pub fn request_host(headers: &HeaderMap, uri: &Uri) -> Result<RequestHost, Refus
     };
     let host = RequestHost::of(line)
         .ok_or(Refusal::BadRequest("The Host header is not a host name or address with an optional port."))?;
+    agree(&host, uri)?;
+    Ok(host)
+}
+
+/// The host of a request of HTTP/1.0, which knew no Host: where there is none, it is `public`.
+///
+/// # Errors
+/// As [`request_host`].
+pub fn http1_0_host(headers: &HeaderMap, uri: &Uri, public: Option<RequestHost>) -> Result<RequestHost, Refusal> {
+    let host = public.filter(|_| !headers.contains_key(HOST));
+    let Some(host) = host else { return request_host(headers, uri) };
+    agree(&host, uri)?;
+    Ok(host)
+}
+
+fn agree(host: &RequestHost, uri: &Uri) -> Result<(), Refusal> {
     if let Some(authority) = uri.authority()
         && !authority.as_str().as_bytes().eq_ignore_ascii_case(host.sent.as_bytes())
     {
         return Err(Refusal::BadRequest("The request target names another host than the Host header."));
     }
-    Ok(host)
+    Ok(())
 }
 
 /// One entry of `server.hosts`.
@@ -178,14 +194,6 @@ impl AllowedHosts {
             HostPattern::Below(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_bytes()),
             HostPattern::Exact(name) => host == name.as_bytes(),
         })
-    }
-
-    /// [`allows`](Self::allows) as a verdict.
-    ///
-    /// # Errors
-    /// [`Refusal::HostNotAllowed`].
-    pub fn check(&self, host: &RequestHost) -> Result<(), Refusal> {
-        if self.allows(host) { Ok(()) } else { Err(Refusal::HostNotAllowed) }
     }
 }
 
@@ -318,7 +326,23 @@ mod tests {
             assert_eq!(AllowedHosts::parse([pattern]), Err(HostPatternError), "{pattern:?}");
         }
         let none = AllowedHosts::parse([]).expect("no pattern at all");
-        assert_eq!(none.check(&RequestHost::parse("a").expect("a name")), Err(Refusal::HostNotAllowed));
+        assert!(!none.allows(&RequestHost::parse("a").expect("a name")));
+    }
+
+    #[test]
+    fn a_request_of_http_1_0_without_a_host_is_for_the_public_one() {
+        let public = RequestHost::parse("app.example.com:8443");
+        for (uri, hosts, expected) in [
+            ("/a", &[][..], Some("app.example.com:8443")),
+            ("/a", &[&b"b.test"[..]], Some("b.test")),
+            ("/a", &[b"b.test", b"b.test"], None),
+            ("http://app.example.com:8443/a", &[], Some("app.example.com:8443")),
+            ("http://evil.test/a", &[], None),
+        ] {
+            let uri: Uri = uri.parse().expect("a target");
+            let host = http1_0_host(&headers(hosts), &uri, public.clone()).ok();
+            assert_eq!(host.as_ref().map(RequestHost::as_str), expected, "{uri} {hosts:?}");
+        }
     }
 
     /// What [`RequestHost::parse`] reads, read piece by piece as the grammar has it.

@@ -18,6 +18,7 @@ mod framing;
 mod headers;
 mod host;
 mod http2;
+mod location;
 mod method;
 mod navigation;
 mod noted;
@@ -46,8 +47,9 @@ pub use framing::{HeadLimits, Phase, Repairs, RequestFraming};
 pub use headers::{
     ClaimedValue, Claims, IdentityHeaders, ProtectedHeaders, ProtectedNames, RequestFilter, Stripped, TenantHeader,
 };
-pub use host::{AllowedHosts, HostPatternError, RequestHost, request_host};
+pub use host::{AllowedHosts, HostPatternError, RequestHost, http1_0_host, request_host};
 pub use http2::{check_http2_head, http2_host};
+pub use location::OwnLocations;
 pub use method::{USUAL_METHODS, check_method, further_method, is_safe};
 pub use navigation::{is_navigation, login_redirect, safe_next};
 pub use noted::{KnownName, Lines, NotedHeaders};

@@ -1,7 +1,6 @@
 //! Browser navigations without a session: recognised, sent to the login page, and sent back afterwards to a path of
 //! this origin only (an open redirect after a login is a phisher's best friend).
 
-use ::http::Method;
 use ::http::header::HeaderValue;
 use ::http::uri::PathAndQuery;
 
@@ -9,31 +8,36 @@ use super::{KnownName, NotedHeaders, Target};
 
 static ACCEPT: KnownName = KnownName::new("accept");
 static SEC_FETCH_MODE: KnownName = KnownName::new("sec-fetch-mode");
+static UPGRADE_INSECURE_REQUESTS: KnownName = KnownName::new("upgrade-insecure-requests");
 static X_REQUESTED_WITH: KnownName = KnownName::new("x-requested-with");
 
 /// The longest path that is carried through a login; a longer one is left out. Tripled by escaping, it still fits
 /// where headers have to fit.
 const LONGEST_NEXT: usize = 2048;
 
-/// Whether a person looks at the answer in a browser's window (docs/behaviour.md, "Errors"): GET or HEAD,
-/// `Sec-Fetch-Mode: navigate`, or without that header an `Accept` with `text/html`; never with `X-Requested-With`.
+/// Whether a person looks at the answer in a browser's window (docs/behaviour.md, "Errors"): `Sec-Fetch-Mode: navigate`,
+/// or without that header what old browsers send, an `Accept` with XHTML or `Upgrade-Insecure-Requests: 1`; never with
+/// `X-Requested-With`. `text/html` alone says nothing: Java's client accepts it, whatever it asks for.
 #[must_use]
-pub fn is_navigation(method: &Method, headers: &NotedHeaders) -> bool {
-    if !matches!(*method, Method::GET | Method::HEAD) || headers.has(&X_REQUESTED_WITH) {
+pub fn is_navigation(headers: &NotedHeaders) -> bool {
+    if headers.has(&X_REQUESTED_WITH) {
         return false;
     }
     let mut modes = headers.lines(&SEC_FETCH_MODE);
     match (modes.next(), modes.next()) {
         (Some(mode), None) => mode.as_bytes() == b"navigate",
-        (None, _) => headers.lines(&ACCEPT).any(|line| accepts_html(line.as_bytes())),
+        (None, _) => {
+            headers.lines(&ACCEPT).any(|line| accepts_xhtml(line.as_bytes()))
+                || headers.lines(&UPGRADE_INSECURE_REQUESTS).any(|line| line.as_bytes() == b"1")
+        }
         (Some(_), Some(_)) => false,
     }
 }
 
-fn accepts_html(accept: &[u8]) -> bool {
+fn accepts_xhtml(accept: &[u8]) -> bool {
     accept.split(|byte| *byte == b',').any(|range| {
         let media_type = range.split(|byte| *byte == b';').next().unwrap_or_default();
-        media_type.trim_ascii().eq_ignore_ascii_case(b"text/html")
+        media_type.trim_ascii().eq_ignore_ascii_case(b"application/xhtml+xml")
     })
 }
 
@@ -92,27 +96,31 @@ mod tests {
     fn only_what_a_person_looks_at_is_a_navigation() {
         let html = ("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8");
         let navigate = ("sec-fetch-mode", "navigate");
-        for (row, method, lines, expected) in [
-            ("a link", Method::GET, &[navigate, html][..], true),
-            ("a HEAD of a link", Method::HEAD, &[navigate], true),
-            ("an old browser", Method::GET, &[html], true),
-            ("upper case", Method::GET, &[("accept", "*/*, TEXT/HTML ;q=1")], true),
-            ("a form", Method::POST, &[navigate, html], false),
-            ("fetch() that asks for html", Method::GET, &[("sec-fetch-mode", "cors"), html], false),
-            ("an image", Method::GET, &[("sec-fetch-mode", "no-cors"), ("accept", "image/*")], false),
-            ("XMLHttpRequest", Method::GET, &[html, ("x-requested-with", "XMLHttpRequest")], false),
-            ("a navigation with X-Requested-With", Method::GET, &[navigate, ("x-requested-with", "")], false),
-            ("two modes", Method::GET, &[navigate, ("sec-fetch-mode", "cors")], false),
-            ("curl", Method::GET, &[("accept", "*/*")], false),
-            ("json", Method::GET, &[("accept", "application/json")], false),
-            ("something like html", Method::GET, &[("accept", "text/html-sandboxed")], false),
-            ("nothing", Method::GET, &[], false),
+        let java = ("accept", "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2");
+        for (row, lines, expected) in [
+            ("a link", &[navigate, html][..], true),
+            ("an old browser", &[html], true),
+            ("upper case", &[("accept", "*/*, Application/XHTML+xml ;q=1")], true),
+            ("another old browser", &[("accept", "*/*"), ("upgrade-insecure-requests", "1")], true),
+            ("no upgrade asked for", &[("accept", "*/*"), ("upgrade-insecure-requests", "0")], false),
+            ("fetch() that asks for html", &[("sec-fetch-mode", "cors"), html], false),
+            ("fetch() of an old page", &[("sec-fetch-mode", "cors"), ("upgrade-insecure-requests", "1")], false),
+            ("an image", &[("sec-fetch-mode", "no-cors"), ("accept", "image/*")], false),
+            ("XMLHttpRequest", &[html, ("x-requested-with", "XMLHttpRequest")], false),
+            ("a navigation with X-Requested-With", &[navigate, ("x-requested-with", "")], false),
+            ("two modes", &[navigate, ("sec-fetch-mode", "cors")], false),
+            ("Java's client", &[java], false),
+            ("curl", &[("accept", "*/*")], false),
+            ("json", &[("accept", "application/json")], false),
+            ("html alone", &[("accept", "text/html")], false),
+            ("something like it", &[("accept", "application/xhtml+xml-sandboxed")], false),
+            ("nothing", &[], false),
         ] {
             let headers: HeaderMap = lines
                 .iter()
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
                 .collect();
-            assert_eq!(is_navigation(&method, &headers.into()), expected, "{row}");
+            assert_eq!(is_navigation(&headers.into()), expected, "{row}");
         }
     }
 

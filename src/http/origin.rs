@@ -79,6 +79,13 @@ impl Origin {
         &self.host
     }
 
+    /// Host and port, as browsers write them in a Host header. There is always one, for it was parsed as one.
+    #[must_use]
+    pub fn authority(&self) -> Option<RequestHost> {
+        let whole = self.to_string();
+        whole.split_once("://").and_then(|(_, authority)| RequestHost::parse(authority))
+    }
+
     /// Its port, the default one included.
     #[must_use]
     pub const fn port(&self) -> u16 {

@@ -37,8 +37,6 @@ pub enum Refusal {
     BadRequest(&'static str),
     /// 400 `bad_path`: a path that servers are known to read in different ways.
     BadPath(&'static str),
-    /// 421 `host_not_allowed`: a well-formed Host that is not served here.
-    HostNotAllowed,
     /// 405: TRACE, CONNECT, lower-case and unknown methods.
     MethodNotAllowed,
     /// 431 `headers_too_large`: over this limit.

@@ -103,7 +103,7 @@ mod tests {
             ),
         ] {
             let (found, headers) = taken(target, &lines);
-            assert_eq!(found.as_deref(), expected.as_deref().map_err(|_: &()| &Refusal::HostNotAllowed), "{target}");
+            assert_eq!(found.as_deref(), expected.as_deref().map_err(|_: &()| &Refusal::MethodNotAllowed), "{target}");
             assert_eq!(headers, left, "{lines:?}");
         }
         let (refused, _) = taken(&format!("/a/{TOKEN}"), &[]);

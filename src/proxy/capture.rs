@@ -67,7 +67,7 @@ async fn exchange_login(
     let permit = permit_login(route);
     let (mut parts, upstream_body) = send(gateway, exchange, &permit, cleared).await?.into_parts();
     let said = parts.headers.clone();
-    clean_answer(gateway, exchange, &mut parts.headers);
+    clean_answer(gateway, exchange, &permit, &mut parts.headers);
 
     if !settings.rules.is_success(parts.status) {
         let why = if settings.rules.is_refusal(parts.status) {

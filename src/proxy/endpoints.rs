@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::forward::{Cleared, forward};
 use super::lookup::{LiveUse, Lookup, Recorded};
 use super::outgoing::ask_for_all;
-use super::respond::json;
+use super::respond::{json, own};
 use super::services::Gateway;
 use crate::policy::{Denial, Route, SessionFacts, permit_logout};
 use crate::session::{By, EndReason, Principal, Scope};
@@ -157,7 +157,7 @@ pub(super) async fn logout(
             let request_id = exchange.id.as_str();
             tracing::warn!(request_id, %error, "the backend did not answer a logout; the session ended all the same");
             gateway.metrics().upstream_error(error.kind());
-            let mut response = Response::new(AnswerBody::empty());
+            let mut response = own(Response::new(AnswerBody::empty()));
             *response.status_mut() = StatusCode::NO_CONTENT;
             response
         }

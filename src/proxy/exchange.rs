@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, Version};
 use crate::audit::ClientText;
 use crate::clock::Monotonic;
 use crate::entropy::{Entropy, EntropyError};
-use crate::http::{Scheme, printable};
+use crate::http::{RequestHost, Scheme, printable};
 use crate::session::{By, Principal, SessionId};
 use crate::sessions::Cuts;
 use crate::store::STALE_AT_MOST;
@@ -161,10 +161,14 @@ pub(super) struct Exchange {
     pub(super) version: Version,
     /// The target, normalised unless it was refused; `None` when nothing of it can be believed.
     pub(super) target: Option<PathAndQuery>,
+    /// Whom it asks for, once that was found to be one of ours.
+    pub(super) host: Option<RequestHost>,
     pub(super) user_agent: Option<HeaderValue>,
     pub(super) started: Monotonic,
     /// Whether a person's browser asks for a page, which is sent to the login page when it has to log in first.
     pub(super) asks_for_page: bool,
+    /// Whether it is to log somebody in.
+    pub(super) is_login: bool,
     /// The pattern of the route.
     pub(super) route: Arc<str>,
     pub(super) session: Option<SessionId>,

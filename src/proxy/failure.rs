@@ -3,11 +3,12 @@
 //!
 //! The only place that turns failures into statuses and codes. Makes no answer: that is `respond`'s.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::StatusCode;
 
-use crate::http::Refusal;
+use crate::http::{Refusal, RequestHost};
 use crate::policy::Denial;
 use crate::session::EndReason;
 use crate::sessions::NotIssued;
@@ -19,6 +20,8 @@ use crate::upstream::{BodyFault, UpstreamError};
 pub(super) enum Failure {
     /// The client's: the request cannot be believed.
     Refused(Refusal),
+    /// The client's: a well-formed host that is not served here.
+    HostNotAllowed(RequestHost),
     /// The client's: its body was too large, too slow or broken.
     Body(BodyFault),
     /// The client's: an unsafe call from a foreign origin.
@@ -59,11 +62,11 @@ pub(super) enum Failure {
 pub(super) struct PublicError {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
-    pub(super) message: &'static str,
+    pub(super) message: Cow<'static, str>,
 }
 
 const fn told(status: StatusCode, code: &'static str, message: &'static str) -> PublicError {
-    PublicError { status, code, message }
+    PublicError { status, code, message: Cow::Borrowed(message) }
 }
 
 impl Failure {
@@ -73,9 +76,6 @@ impl Failure {
             Self::Refused(refusal) => match *refusal {
                 Refusal::BadRequest(why) => told(StatusCode::BAD_REQUEST, "bad_request", why),
                 Refusal::BadPath(why) => told(StatusCode::BAD_REQUEST, "bad_path", why),
-                Refusal::HostNotAllowed => {
-                    told(StatusCode::MISDIRECTED_REQUEST, "host_not_allowed", "This host is not served here.")
-                }
                 Refusal::MethodNotAllowed => {
                     told(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This method is not served.")
                 }
@@ -88,6 +88,11 @@ impl Failure {
                     "No expectation but 100-continue can be met.",
                 ),
                 Refusal::BodyTooLarge => BODY_TOO_LARGE,
+            },
+            Self::HostNotAllowed(host) => PublicError {
+                status: StatusCode::MISDIRECTED_REQUEST,
+                code: "host_not_allowed",
+                message: format!("The host {host} is not served here.").into(),
             },
             Self::Body(BodyFault::TooLarge) => BODY_TOO_LARGE,
             Self::Body(BodyFault::Stalled) => {
@@ -206,7 +211,7 @@ impl Failure {
     /// Whether the request itself is at fault, and neither the backend, the store nor the gateway.
     pub(super) const fn is_the_clients(&self) -> bool {
         match self {
-            Self::Refused(_) | Self::CrossOrigin | Self::MethodNotAllowed(_) => true,
+            Self::Refused(_) | Self::HostNotAllowed(_) | Self::CrossOrigin | Self::MethodNotAllowed(_) => true,
             Self::Denied(denial) => !matches!(denial, Denial::StoreUnavailable),
             _ => self.blames_the_body(),
         }
@@ -251,6 +256,9 @@ impl Failure {
                     limit = limit.key(),
                     "a request's head is over the limit; raise it to let such requests pass"
                 );
+            }
+            Self::HostNotAllowed(host) => {
+                tracing::info!(request_id, %host, "a host was asked for that server.hosts does not name");
             }
             Self::Refused(_)
             | Self::Body(_)

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, Entry, HeaderMap, HeaderValue, OccupiedEntry, VARY};
+use http::header::{CACHE_CONTROL, Entry, HeaderMap, HeaderValue, LOCATION, OccupiedEntry, VARY};
 use http::{Method, Request, Response};
 use http_body::Body as _;
 
@@ -201,7 +201,7 @@ pub(super) async fn forward(
 /// Makes a backend's answer one of the gateway's: without what only the gateway may say, and private where it was made
 /// for a session.
 pub(super) fn polish(gateway: &Gateway, exchange: &Exchange, permit: &Permit, headers: &mut HeaderMap) {
-    clean_answer(gateway, exchange, headers);
+    clean_answer(gateway, exchange, permit, headers);
     if let Identity::Verified(_) = permit.identity()
         && gateway.config().session.cache == CacheControl::Private
     {
@@ -209,13 +209,24 @@ pub(super) fn polish(gateway: &Gateway, exchange: &Exchange, permit: &Permit, he
     }
 }
 
-/// Removes from a backend's answer what only the gateway may say.
-pub(super) fn clean_answer(gateway: &Gateway, exchange: &Exchange, headers: &mut HeaderMap) {
+/// Removes from a backend's answer what only the gateway may say, and mends where it sends browsers to.
+pub(super) fn clean_answer(gateway: &Gateway, exchange: &Exchange, permit: &Permit, headers: &mut HeaderMap) {
     gateway.filter().strip_response(headers);
+    mend_location(gateway, exchange, permit, headers);
     let dropped = crate::http::drop_gateway_set_cookie(headers, &gateway.config().cookie.name);
     if dropped > 0 {
         let request_id = exchange.id.as_str();
         tracing::warn!(request_id, dropped, "dropped a Set-Cookie of the gateway's own name from the backend");
+    }
+}
+
+/// An app that does not know by which name, and by which scheme, browsers reach it sends them where they cannot go.
+fn mend_location(gateway: &Gateway, exchange: &Exchange, permit: &Permit, headers: &mut HeaderMap) {
+    let Some(location) = headers.get(LOCATION) else { return };
+    let locations = gateway.upstream(permit).ok().and_then(|upstream| upstream.locations.as_ref());
+    let (Some(locations), Some(host)) = (locations, &exchange.host) else { return };
+    if let Some(mended) = locations.rewritten(location, host) {
+        headers.insert(LOCATION, mended);
     }
 }
 

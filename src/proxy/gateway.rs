@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::USER_AGENT;
-use http::{Request, Response, Version};
+use http::{Method, Request, Response, Version};
 use hyper::upgrade::OnUpgrade;
 
 use super::account::Account;
@@ -27,7 +27,7 @@ use crate::health;
 use crate::http::{
     CameBack, Claims, HeadLimits, NotedHeaders, Preflight, Presented, ProtectedHeaders, Refusal, Scheme, Target,
     Upgrade, check_expectation, check_http2_head, check_method, check_singular, client_address, forwarded_proto,
-    http2_host, is_navigation, is_websocket_upgrade, only_looks_ahead, request_host, take_gateway_cookie,
+    http1_0_host, http2_host, is_navigation, is_websocket_upgrade, only_looks_ahead, request_host, take_gateway_cookie,
     take_stray_token,
 };
 use crate::policy::{
@@ -137,9 +137,11 @@ impl Gateway {
             method: request.method().clone(),
             version: request.version(),
             target: None,
+            host: None,
             user_agent: headers.get(USER_AGENT).cloned(),
             started: self.clock().monotonic(),
             asks_for_page: false,
+            is_login: false,
             route: self.names().refused.clone(),
             session: None,
             decided: None,
@@ -182,8 +184,15 @@ impl Gateway {
             exchange.route = self.names().health.clone();
             return Ok(Admission::Health(answer));
         }
-        let host = if is_http2 { http2_host(&headers, &parts.uri)? } else { request_host(&headers, &parts.uri)? };
-        server.hosts.check(&host)?;
+        let host = match parts.version {
+            Version::HTTP_2 => http2_host(&headers, &parts.uri),
+            Version::HTTP_10 => http1_0_host(&headers, &parts.uri, server.public_url.authority()),
+            _ => request_host(&headers, &parts.uri),
+        }?;
+        if !server.hosts.allows(&host) {
+            return Err(Failure::HostNotAllowed(host));
+        }
+        exchange.host = Some(host.clone());
         check_expectation(&headers)?;
         check_singular(&headers)?;
 
@@ -202,7 +211,10 @@ impl Gateway {
         let touches = !ahead && preflight.is_none() && self.config().session.no_touch.find(&segments, slash).is_empty();
         exchange.route = route.pattern.clone();
         let via = self.mark().take(&mut headers).map_err(|CameBack| Failure::CameBack(route.upstream.clone()))?;
-        exchange.asks_for_page = is_navigation(&parts.method, &headers) && !self.is_login_page(&target);
+        exchange.asks_for_page = is_navigation(&headers)
+            && matches!(parts.method, Method::GET | Method::HEAD)
+            && !self.is_login_page(&target);
+        exchange.is_login = endpoint == Some(Endpoint::Login);
         drop(segments);
         if endpoint.is_some_and(|endpoint| endpoint.ignores(&parts.method, ahead)) {
             return Ok(Admission::LooksAhead);

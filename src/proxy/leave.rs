@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use http::Response;
-use http::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
+use http::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
 
 use super::account::Account;
 use super::body::AnswerBody;
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::lookup::LiveUse;
-use super::respond;
+use super::respond::{self, Own};
 use super::services::Gateway;
 use crate::config::Mode;
 use crate::http::{Scheme, expire_set_cookie, login_redirect};
@@ -18,8 +18,6 @@ use crate::session::EndReason;
 
 const EXPIRES_IN: HeaderName = HeaderName::from_static("x-session-expires-in");
 const IDLE_EXPIRES_IN: HeaderName = HeaderName::from_static("x-session-idle-expires-in");
-/// Subdomains are the operator's own business.
-const ONE_YEAR_OF_TLS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 impl Gateway {
@@ -66,8 +64,17 @@ impl Gateway {
     fn demand_tls(&self, exchange: &Exchange, headers: &mut HeaderMap) {
         let server = &self.config().server;
         let wanted = server.mode == Mode::Production && server.public_url.scheme() == Scheme::Https;
-        if wanted && exchange.scheme == Scheme::Https {
-            headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(ONE_YEAR_OF_TLS);
+        if let (true, Scheme::Https, Some(hsts)) = (wanted, exchange.scheme, &server.hsts) {
+            headers.entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
+        }
+    }
+
+    /// Says by what a client shows who it is: by a session, for which no browser has a dialog. Some clients take a 401
+    /// without it for a broken answer (RFC 9110 §15.5.2).
+    fn challenge(&self, headers: &mut HeaderMap) {
+        let realm = format!("Session realm=\"{}\"", self.config().server.public_url.host());
+        if let Ok(challenge) = HeaderValue::try_from(realm) {
+            headers.entry(WWW_AUTHENTICATE).or_insert(challenge);
         }
     }
 
@@ -81,8 +88,13 @@ impl Gateway {
         // The gateway's own share: what the answer's head took, less the backend's part of it.
         let until_head = self.clock().monotonic().since(exchange.started);
         exchange.added = Some(until_head.saturating_sub(exchange.upstream.unwrap_or_default()));
+        let is_own = response.extensions().get::<Own>().is_some();
+        let is_unauthorised = response.status() == StatusCode::UNAUTHORIZED;
         let headers = response.headers_mut();
         headers.insert(X_REQUEST_ID, exchange.id.header_value().clone());
+        if is_own && is_unauthorised {
+            self.challenge(headers);
+        }
         self.demand_tls(exchange, headers);
         let mut response = respond::framed_for(exchange, response);
         account.answered(response.status());

@@ -14,6 +14,16 @@ use crate::config::Config;
 use crate::health::HealthAnswer;
 use crate::http::{Refusal, USUAL_METHODS};
 
+/// Marks an answer that is the gateway's own, and not a backend's.
+#[derive(Clone, Copy)]
+pub(super) struct Own;
+
+/// Marks an answer as the gateway's own.
+pub(super) fn own(mut response: Response<AnswerBody>) -> Response<AnswerBody> {
+    response.extensions_mut().insert(Own);
+    response
+}
+
 #[derive(Serialize)]
 struct ErrorDocument<'a> {
     success: bool,
@@ -32,10 +42,13 @@ pub(super) fn failure(
     redirect: Option<HeaderValue>,
 ) -> Response<AnswerBody> {
     failure.log(exchange.id.as_str());
-    let told = failure.told();
+    let mut told = failure.told();
+    if exchange.is_login && matches!(failure, Failure::Store(_)) {
+        told.message = "Nobody can log in just now. Please try again in a moment.".into();
+    }
     exchange.code = Some(told.code);
     let mut response = if let (true, Some(location)) = (failure.asks_for_login(), redirect) {
-        let mut response = Response::new(AnswerBody::empty());
+        let mut response = own(Response::new(AnswerBody::empty()));
         *response.status_mut() = StatusCode::FOUND;
         response.headers_mut().insert(LOCATION, location);
         response
@@ -44,7 +57,7 @@ pub(super) fn failure(
             success: false,
             error: told.code,
             error_code: told.code,
-            message: told.message,
+            message: &told.message,
             request_id: exchange.id.as_str(),
             login_url: &config.login.login_url,
         };
@@ -97,7 +110,7 @@ pub(super) fn framed_for(exchange: &Exchange, mut response: Response<AnswerBody>
 pub(super) fn json(status: StatusCode, document: &impl Serialize) -> Response<AnswerBody> {
     // Our own documents are plain structs; should one not serialise, an empty body under the right status is left.
     let body = serde_json::to_vec(document).unwrap_or_default();
-    let mut response = Response::new(AnswerBody::whole(body));
+    let mut response = own(Response::new(AnswerBody::whole(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
@@ -118,7 +131,7 @@ pub(super) fn health(answer: &HealthAnswer) -> Response<AnswerBody> {
 
 /// Success, and nothing to say.
 pub(super) fn nothing() -> Response<AnswerBody> {
-    let mut response = Response::new(AnswerBody::empty());
+    let mut response = own(Response::new(AnswerBody::empty()));
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

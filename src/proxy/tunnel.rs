@@ -87,7 +87,7 @@ pub(super) async fn open(
         Switched::Yes(mut answer, backend) => {
             let malformed = |cause: &str| Failure::Upstream(UpstreamError::Malformed { cause: cause.to_owned() });
             upgrade.check_answer(answer.headers()).map_err(malformed)?;
-            clean_answer(gateway, exchange, answer.headers_mut());
+            clean_answer(gateway, exchange, permit, answer.headers_mut());
             upgrade.write(answer.headers_mut());
             let tunnel = Tunnel { client, backend, is_websocket: upgrade.is_websocket(), session };
             Ok(answer.map(|()| AnswerBody::followed_by(tunnel.when_switched())))

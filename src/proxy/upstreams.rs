@@ -12,6 +12,7 @@ use http::uri::PathAndQuery;
 use super::named::Named;
 use crate::clock::SharedClock;
 use crate::config::{BodyMode, Config, HostHeader, UpstreamConfig};
+use crate::http::{OwnLocations, RequestHost};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::PeerMetric;
 use crate::upstream::{
@@ -40,6 +41,8 @@ pub(super) struct BoundUpstream {
     pub(super) host: HostHeader,
     pub(super) body: BodyMode,
     pub(super) spool: Arc<Spool>,
+    /// Where it may send browsers to that only the gateway knows the way to; `None`: what it says stays.
+    pub(super) locations: Option<OwnLocations>,
 }
 
 impl BoundUpstream {
@@ -67,7 +70,9 @@ pub(super) fn upstreams(
             Some(same) => Arc::clone(&same.spool),
             None => Arc::new(Spool::new(upstream.spool.clone())),
         };
-        let bound = BoundUpstream { settings, peers, host: upstream.host.clone(), body: upstream.request_body, spool };
+        let locations = upstream.rewrite_location.then(|| locations(upstream, config));
+        let (host, body) = (upstream.host.clone(), upstream.request_body);
+        let bound = BoundUpstream { settings, peers, host, body, spool, locations };
         (Arc::clone(name), bound)
     };
     config.upstreams.iter().map(bind).collect()
@@ -85,6 +90,23 @@ fn settings(name: &Arc<str>, upstream: &UpstreamConfig, config: &Config) -> Upst
         connect_timeout: upstream.connect_timeout,
         response_timeout: upstream.response_timeout,
     }
+}
+
+/// The addresses by which a backend may call itself: those at which it listens, and the Host that it is told.
+fn locations(upstream: &UpstreamConfig, config: &Config) -> OwnLocations {
+    let listens = upstream.peers.iter().filter_map(|peer| match peer {
+        PeerAddress::Tcp { host, port } | PeerAddress::Tls { host, port } => Some((host.clone(), *port)),
+        PeerAddress::Unix(_) => None,
+    });
+    let is_told = match &upstream.host {
+        HostHeader::Preserve => None,
+        HostHeader::Fixed(host) => host.to_str().ok().and_then(RequestHost::parse),
+    };
+    let is_told = is_told.into_iter().flat_map(|host| {
+        let ports = host.port().map_or_else(|| vec![80, 443], |port| vec![port]);
+        ports.into_iter().map(move |port| (host.host().to_owned(), port))
+    });
+    OwnLocations::new(config.server.public_url.clone(), listens.chain(is_told))
 }
 
 /// A check has no client whose `Host` could be preserved, so it asks as browsers would.

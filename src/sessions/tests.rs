@@ -50,7 +50,7 @@ impl Room {
                 remember_idle: None,
                 remember: HOUR,
             },
-            cookie: CookieAttributes { name, same_site: SameSite::Lax, secure: true },
+            cookie: CookieAttributes { name, same_site: SameSite::Lax, secure: true, partitioned: false },
             folder,
         }
     }

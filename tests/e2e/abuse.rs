@@ -97,7 +97,7 @@ fn after_a_refusal_the_next_request_is_a_request_of_its_own_or_there_is_none() {
         ("/private", "", 401),
         ("/public/%2f", "", 400),
         ("/public/x", "Expect: something\r\n", 417),
-        ("/private", "Accept: text/html\r\n", 302),
+        ("/private", "Accept: application/xhtml+xml\r\n", 302),
     ] {
         for together in [false, true] {
             let mut wire = gateway.wire();

@@ -3,7 +3,77 @@
 use std::time::Duration;
 
 use crate::support::http2;
-use crate::support::{SESSION_COOKIE, Step, Store, echo, gateway, let_pass};
+use crate::support::{Backend as _, SESSION_COOKIE, Step, Store, Wire, answer, curl, echo, gateway, let_pass};
+
+#[test]
+fn a_401_says_how_one_shows_who_one_is() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let challenge = "Session realm=\"127.0.0.1\"";
+    for path in ["/private", "/api/session/status"] {
+        let refused = gateway.get_with_lines(path, &[]).expect(401);
+        assert_eq!(refused.header("www-authenticate"), Some(challenge), "{path}");
+    }
+    backend.on("/public/own", [answer("401 Mine", &[("WWW-Authenticate", "Basic realm=\"mine\"")], "")]);
+    let own = gateway.get_with_lines("/public/own", &[]).expect(401);
+    assert_eq!(own.header("www-authenticate"), Some("Basic realm=\"mine\""), "the backend's is the backend's");
+}
+
+#[test]
+fn what_javas_client_accepts_makes_it_no_browser() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let java = "Accept: text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2";
+    gateway.get_with_lines("/private", &[java]).expect_refusal(401, "session_required");
+    gateway.get_with_lines("/private", &["Upgrade-Insecure-Requests: 1"]).expect(302);
+}
+
+#[test]
+fn http_1_0_without_a_host_asks_for_the_public_one() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let answer = Wire::connect(gateway.address()).send("GET /public/x HTTP/1.0\r\n\r\n").rest();
+    assert!(answer.starts_with(b"HTTP/1.0 200"), "{}", String::from_utf8_lossy(&answer));
+    assert_eq!(backend.last().header("host"), Some(gateway.address().to_string().as_str()));
+    for refused in ["GET /public/x HTTP/1.1\r\n\r\n", "GET http://evil.test/public/x HTTP/1.0\r\n\r\n"] {
+        let answer = Wire::connect(gateway.address()).send(refused).rest();
+        assert!(answer.get(8..).is_some_and(|rest| rest.starts_with(b" 400")), "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
+#[test]
+fn a_host_that_is_not_ours_is_named_in_its_refusal() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let refused = gateway.exchange("GET / HTTP/1.1\r\nHost: Old.example.com:8443\r\n\r\n");
+    let refused = refused.expect_refusal(421, "host_not_allowed");
+    assert_eq!(refused.at("/message"), "The host Old.example.com:8443 is not served here.");
+    gateway.wait_log(&["server.hosts", "Old.example.com:8443"]);
+}
+
+#[test]
+fn a_redirect_to_where_only_the_gateway_can_go_is_one_that_browsers_can_follow() {
+    let backend = echo();
+    let to = |location: &str| [answer("302 Found", &[("Location", location)], "")];
+    let own = backend.url();
+    backend.on("/public/own", to(&format!("{own}/next?a=b")));
+    backend.on("/public/http", to("http://localhost/next"));
+    backend.on("/public/elsewhere", to("http://elsewhere.example/next"));
+    let started = |rewrite: bool| {
+        let gateway = gateway(Store::Embedded).with_backend(&backend).over_tls(&["localhost"]);
+        gateway.set("upstream.rewrite_location", rewrite).start()
+    };
+    let gateway = started(true);
+    let site = format!("https://localhost:{}", gateway.address().port());
+    let location = |gateway: &super::support::Gateway, path: &str| {
+        let answer = curl(gateway).get(path).expect(302);
+        answer.header("location").expect("a location").to_owned()
+    };
+    assert_eq!(location(&gateway, "/public/own"), format!("{site}/next?a=b"));
+    assert_eq!(location(&gateway, "/public/http"), format!("{site}/next"));
+    assert_eq!(location(&gateway, "/public/elsewhere"), "http://elsewhere.example/next");
+    assert_eq!(location(&started(false), "/public/own"), format!("{own}/next?a=b"));
+}
 
 #[test]
 fn two_lines_of_a_header_that_decides_are_refused() {

@@ -17,7 +17,7 @@ on_both_stores!(an_api_call_without_a_session_gets_json_and_a_page_goes_to_the_l
         ("navigation", &["Sec-Fetch-Mode: navigate"], 302),
         ("old browser", &["Accept: text/html,application/xhtml+xml;q=0.9"], 302),
         ("accepts JSON", &["Accept: application/json"], 401),
-        ("old XHR", &["Accept: text/html", "X-Requested-With: XMLHttpRequest"], 401),
+        ("old XHR", &["Accept: application/xhtml+xml", "X-Requested-With: XMLHttpRequest"], 401),
         ("navigating XHR", &["Sec-Fetch-Mode: navigate", "X-Requested-With: XMLHttpRequest"], 401),
     ] {
         let response = gateway.get_with_lines("/orders", lines);

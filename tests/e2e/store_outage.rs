@@ -46,6 +46,8 @@ fn while_redis_is_down_public_routes_are_served_and_the_rest_is_503_within_a_sec
         assert!(begin.elapsed() < Duration::from_secs(1), "{path} took {:?}", begin.elapsed());
         assert!(refused.headers.has("retry-after") && !refused.headers.has("set-cookie"), "{refused:?}");
     }
+    let refused = gateway.browser().post("/api/login").expect_refusal(503, "store_unavailable");
+    assert_eq!(refused.at("/message"), "Nobody can log in just now. Please try again in a moment.");
     assert_eq!(backend.seen().len(), asked);
     browser.get("/public/x").expect(200);
     gateway.browser().get("/optional/x").expect(200);

@@ -229,6 +229,8 @@ fn in_production_browsers_are_told_to_come_by_tls_only_unless_the_app_says_more(
 
     let development = over_tls().with_backend(&backend).start();
     assert!(!curl(&development).get("/public/x").expect(200).headers.has("strict-transport-security"));
+    let off = over_tls().set("server.mode", "production").set("server.hsts", "off").with_backend(&backend).start();
+    assert!(!curl(&off).get("/public/x").expect(200).headers.has("strict-transport-security"));
 }
 
 #[test]

@@ -44,6 +44,9 @@ fn over_http_in_development_the_cookie_is_plain() {
     assert_eq!(config.cookie.name.as_str(), "__Host-session");
     assert!(config.cookie.secure);
     assert_eq!(with("cookie.same_site = \"none\"").cookie.same_site, SameSite::None);
+    assert!(with("cookie.same_site = \"none\"\ncookie.partitioned = true").cookie.partitioned);
+    assert_eq!(with("").server.hsts, Some(HeaderValue::from_static("max-age=31536000")));
+    assert_eq!(with("server.hsts = \"off\"").server.hsts, None);
 }
 
 #[test]

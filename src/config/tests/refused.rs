@@ -51,6 +51,15 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         ("server.tls = [{ cert = \"c\" }]", "t.toml:4: server.tls[0].key: is missing; add `key = \"tls.key\"`"),
         ("server.tls = []", "t.toml:4: server.tls: is empty; name a certificate and its key, or remove it"),
+        (
+            "server.hsts = \"11y\"",
+            "t.toml:4: server.hsts: \"11y\" is out of bounds; choose from \"1s\" to \"10y\"",
+        ),
+        ("upstream.rewrite_location = \"no\"", "t.toml:4: upstream.rewrite_location: is a string; write true or false, without quotes"),
+        (
+            "cookie.partitioned = true",
+            "t.toml:4: cookie.partitioned: is for apps in the frames of other sites, where browsers send no cookie but one of `same_site = \"none\"`; set that, too, or remove it",
+        ),
         ("server.tls = \"tls.crt\"", "t.toml:4: server.tls: is a string; write a table or a list of tables"),
         (
             "upstream.health_path = \"x\"",

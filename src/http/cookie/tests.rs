@@ -183,12 +183,14 @@ fn the_backends_cookies_of_our_name_are_dropped_and_its_others_pass_one_line_eac
 
 #[test]
 fn the_cookie_is_set_and_expired_with_the_same_attributes() {
-    let production = CookieAttributes { name: name(), same_site: SameSite::Lax, secure: true };
+    let production = CookieAttributes { name: name(), same_site: SameSite::Lax, secure: true, partitioned: false };
     let development = CookieAttributes {
         name: GatewayCookieName::parse("session-gateway").expect("a name"),
         same_site: SameSite::Strict,
         secure: false,
+        partitioned: false,
     };
+    let framed = CookieAttributes { same_site: SameSite::None, partitioned: true, ..production.clone() };
     let day = Duration::from_secs(86_400);
     for (line, expected) in [
         (
@@ -202,6 +204,16 @@ fn the_cookie_is_set_and_expired_with_the_same_attributes() {
         (
             session_set_cookie(&development, &token(B), None),
             format!("session-gateway={B}; HttpOnly; SameSite=Strict; Path=/"),
+        ),
+        (
+            session_set_cookie(&framed, &token(A), None),
+            format!("__Host-session={A}; HttpOnly; SameSite=None; Partitioned; Secure; Path=/"),
+        ),
+        (
+            expire_set_cookie(&framed),
+            "__Host-session=; HttpOnly; SameSite=None; Partitioned; Secure; Path=/; Max-Age=0; Expires=Thu, 01 Jan \
+             1970 00:00:00 GMT"
+                .to_owned(),
         ),
         (
             expire_set_cookie(&production),
@@ -224,7 +236,7 @@ fn the_cookie_is_set_and_expired_with_the_same_attributes() {
 
 #[test]
 fn what_is_set_is_read_back_as_what_it_is() {
-    let attributes = CookieAttributes { name: name(), same_site: SameSite::None, secure: true };
+    let attributes = CookieAttributes { name: name(), same_site: SameSite::None, secure: true, partitioned: false };
     let line = session_set_cookie(&attributes, &token(A), Some(Duration::from_secs(60)));
     let read = Cookie::parse(line.to_str().expect("ASCII")).expect("a cookie");
     assert_eq!((read.name(), read.value(), read.path(), read.domain()), ("__Host-session", A, Some("/"), None));
