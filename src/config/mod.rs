@@ -9,6 +9,7 @@
 mod address;
 mod admin;
 mod cookie;
+mod cors;
 mod dated;
 mod digest;
 mod error;
@@ -59,7 +60,7 @@ pub use tls::TlsConfig;
 pub use upstream::{BodyMode, HostHeader, UpstreamConfig};
 pub(crate) use value::duration;
 
-use crate::http::{CookieAttributes, Scheme};
+use crate::http::{CookieAttributes, CorsPolicy, Scheme};
 use crate::policy::{EventTable, RouteTable};
 use crate::settled::{self, ReadError};
 use error::{Place, Problems};
@@ -95,6 +96,8 @@ pub struct Config {
     pub events: EventTable,
     /// How the backend is asked about a tenant at login; `None`: it is not.
     pub tenants: Option<TenantsConfig>,
+    /// Whose pages may read what the gateway answers.
+    pub cors: CorsPolicy,
     /// The listener for operators.
     pub admin: AdminConfig,
     /// Where audit events go.
@@ -250,6 +253,8 @@ fn assemble(raw: RawConfig, source: &Source<'_>, problems: &mut Problems) -> Opt
     let events = events::events(raw_events, further_methods, &routes, &own_paths, problems);
     let tenants =
         if raw.tenants.is_given() { tenants::tenants(&raw.tenants.table(), login.as_ref(), problems) } else { None };
+    let trusted = server.as_ref().map_or(&[][..], |server| &server.trusted_origins);
+    let cors = cors::cors(&raw.cors.table(), trusted, problems);
     let traffic = server.as_ref().map_or(&[][..], |server| &server.listen);
     let raw_admin = raw.admin.table();
     files.of_admin(&raw_admin);
@@ -274,6 +279,7 @@ fn assemble(raw: RawConfig, source: &Source<'_>, problems: &mut Problems) -> Opt
         routes,
         events,
         tenants,
+        cors,
         admin,
         audit,
         telemetry,

@@ -29,11 +29,12 @@ tables! {
         routes: Vec<Spot<RawRoute>>,
         events: Vec<Spot<RawEvent>>,
         tenants: RawTenants,
+        cors: RawCors,
         admin: RawAdmin,
         audit: RawAudit,
         telemetry: RawTelemetry,
         secrets: RawSecrets,
-    } unbuilt ["monitor", "alerts", "cors", "bearer", "oidc"]
+    } unbuilt ["monitor", "alerts", "bearer", "oidc"]
 
     /// `[server]`
     struct RawServer {
@@ -228,6 +229,13 @@ tables! {
         missing: Vec<Spot<StatusText>>,
         attempts: u64,
         backoff: String,
+    }
+
+    /// `[cors]`
+    struct RawCors {
+        origins: List,
+        backend: String,
+        max_age: String,
     }
 
     /// `[admin]`

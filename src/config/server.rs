@@ -165,7 +165,7 @@ fn hsts(age: Duration) -> HeaderValue {
     HeaderValue::try_from(format!("max-age={}", age.as_secs())).unwrap_or(HeaderValue::from_static("max-age=0"))
 }
 
-fn trusted_origin(text: &str) -> Parsed<TrustedOrigin> {
+pub(super) fn trusted_origin(text: &str) -> Parsed<TrustedOrigin> {
     TrustedOrigin::parse(text.strip_suffix('/').unwrap_or(text)).ok_or_else(|| {
         format!(
             "{} is not an origin; write scheme, host and port alone, as in \"https://app.example.com\" or \

@@ -9,6 +9,7 @@
 //! answers, [`RequestFilter::strip_response`] and [`drop_gateway_set_cookie`].
 
 mod cookie;
+mod cors;
 mod escape;
 mod event_answer;
 mod expectation;
@@ -39,6 +40,7 @@ pub use cookie::{
     CookieAttributes, CookieNameError, GatewayCookieName, Presented, SameSite, drop_gateway_set_cookie,
     expire_backend_cookie, expire_set_cookie, session_set_cookie, take_gateway_cookie,
 };
+pub use cors::CorsPolicy;
 pub use event_answer::{EventAnswer, json_says_failure, with_count};
 pub use expectation::check_expectation;
 pub use fetch::{Preflight, is_from_another_site, is_websocket_upgrade, only_looks_ahead};

@@ -36,6 +36,16 @@ impl Endpoint {
         }
     }
 
+    /// The methods that it answers by itself, whatever the backend knows of it, as a preflight is told them.
+    pub(super) const fn answered_methods(self) -> Option<&'static str> {
+        match self {
+            Self::Status => Some("GET, HEAD"),
+            Self::Refresh | Self::LogoutAll => Some("POST"),
+            // The backend has them, too, and knows who may call it.
+            Self::Login | Self::Logout => None,
+        }
+    }
+
     /// Whether the exchange goes on when the client hangs up.
     pub(super) const fn runs_to_its_end(self) -> bool {
         matches!(self, Self::Login | Self::Logout | Self::LogoutAll)

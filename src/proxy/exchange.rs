@@ -163,6 +163,8 @@ pub(super) struct Exchange {
     pub(super) target: Option<PathAndQuery>,
     /// Whom it asks for, once that was found to be one of ours.
     pub(super) host: Option<RequestHost>,
+    /// The origin of the page that asks, where it may read the answer.
+    pub(super) reader: Option<HeaderValue>,
     pub(super) user_agent: Option<HeaderValue>,
     pub(super) started: Monotonic,
     /// Whether a person's browser asks for a page, which is sent to the login page when it has to log in first.

@@ -23,6 +23,7 @@ use super::lookup::{EndedUse, Lookup, Recorded, look_at, look_up};
 use super::respond;
 use super::services::Gateway;
 use super::tunnel::{self, TunnelSession};
+use crate::config::Config;
 use crate::health;
 use crate::http::{
     CameBack, Claims, HeadLimits, NotedHeaders, Preflight, Presented, ProtectedHeaders, Refusal, Scheme, Target,
@@ -71,6 +72,8 @@ enum Admission {
     Health(health::HealthAnswer),
     /// Nobody asked for it yet: it makes and ends nothing, and the backend does not hear of it.
     LooksAhead,
+    /// A page asks for permission, which is the gateway's own to give; the methods, where they are its own, too.
+    Preflight(Option<&'static str>, Box<NotedHeaders>),
     /// It goes on.
     Admitted(Box<Admitted>),
 }
@@ -94,6 +97,12 @@ impl Gateway {
             }
             Ok(Admission::Health(answer)) => self.finish(account, respond::health(&answer)),
             Ok(Admission::LooksAhead) => self.finish(account, respond::nothing()),
+            Ok(Admission::Preflight(methods, asked)) => {
+                let Config { cors, server, .. } = self.config();
+                let reader = account.exchange.reader.as_ref();
+                let said = cors.preflight(&asked, reader, methods, &server.further_methods);
+                self.finish(account, respond::permission(said))
+            }
             Ok(Admission::Admitted(_)) if !account.guard().has_room() => self.turn_away(account),
             // What makes or ends sessions runs to its end, whoever still listens.
             Ok(Admission::Admitted(admitted)) if admitted.runs_to_its_end() => {
@@ -138,6 +147,7 @@ impl Gateway {
             version: request.version(),
             target: None,
             host: None,
+            reader: self.config().cors.reader(headers),
             user_agent: headers.get(USER_AGENT).cloned(),
             started: self.clock().monotonic(),
             asks_for_page: false,
@@ -203,7 +213,8 @@ impl Gateway {
         // A preflight asks the backend whether a page may call; it is no call of the endpoint itself.
         let preflight = Preflight::of(&parts.method, &headers);
         let takes = |endpoint: &Endpoint| endpoint.takes(&parts.method) && preflight.is_none();
-        let endpoint = self.endpoint(&segments, slash).filter(takes);
+        let found = self.endpoint(&segments, slash);
+        let endpoint = found.filter(takes);
         let route = self.config().routes.pick(&parts.method, &segments, slash).clone();
         let event = self.config().events.pick(&parts.method, &segments, slash);
         let event = event.filter(|_| endpoint.is_none() && preflight.is_none()).cloned();
@@ -216,6 +227,10 @@ impl Gateway {
             && !self.is_login_page(&target);
         exchange.is_login = endpoint == Some(Endpoint::Login);
         drop(segments);
+        let answered = found.and_then(Endpoint::answered_methods);
+        if preflight.is_some() && (answered.is_some() || self.config().cors.replaces) {
+            return Ok(Admission::Preflight(answered, Box::new(headers)));
+        }
         if endpoint.is_some_and(|endpoint| endpoint.ignores(&parts.method, ahead)) {
             return Ok(Admission::LooksAhead);
         }

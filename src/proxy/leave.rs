@@ -95,6 +95,7 @@ impl Gateway {
         if is_own && is_unauthorised {
             self.challenge(headers);
         }
+        self.config().cors.write(headers, exchange.reader.as_ref(), is_own);
         self.demand_tls(exchange, headers);
         let mut response = respond::framed_for(exchange, response);
         account.answered(response.status());

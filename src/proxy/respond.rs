@@ -3,7 +3,7 @@
 //! What a failure is called and says is `failure`'s.
 
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use http::{HeaderValue, Method, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use http_body::Body as _;
 use serde::Serialize;
 
@@ -134,6 +134,14 @@ pub(super) fn nothing() -> Response<AnswerBody> {
     let mut response = own(Response::new(AnswerBody::empty()));
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The answer to a page that asks for permission: what is said of it.
+pub(super) fn permission(said: HeaderMap) -> Response<AnswerBody> {
+    let mut response = own(Response::new(AnswerBody::empty()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    *response.headers_mut() = said;
     response
 }
 

@@ -17,6 +17,7 @@ mod audit;
 mod cache;
 mod chromium;
 mod clients;
+mod cors;
 mod deployment;
 mod desync;
 mod errors;

@@ -59,6 +59,15 @@ fn the_environment_fills_in_names_and_secrets() {
     assert_eq!((&*token.name, token.roles.as_slice()), ("admin", &AdminRole::ALL[..]));
 }
 
+#[test]
+fn pages_that_may_call_may_read_unless_others_are_listed() {
+    let trusted = "server.trusted_origins = [\"https://b.test\"]\n";
+    let count = |added: &str| with(&format!("{trusted}{added}")).cors.origins.len();
+    assert_eq!((count(""), count("cors.origins = []"), with("").cors.origins.len()), (1, 0, 0));
+    assert_eq!(count("cors.origins = [\"https://c.test\", \"capacitor://localhost\"]"), 2);
+    assert!(with(&format!("{trusted}cors.backend = \"replace\"")).cors.replaces);
+}
+
 fn secret_file(content: &str, mode: u32) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(content.as_bytes()).expect("written");

@@ -141,6 +141,16 @@ fn each_bad_value_is_refused_with_what_to_do() {
             "t.toml:4: cookie.same_site: \"None\" is not known; choose one of \"strict\", \"lax\", \"none\"",
         ),
         (
+            "cors.origins = [\"*\"]",
+            "t.toml:4: cors.origins[0]: \"*\" is not an origin; write scheme, host and port alone, as in \"https://app.example.com\" or \"capacitor://localhost\"",
+        ),
+        ("cors.backend = \"both\"", "t.toml:4: cors.backend: \"both\" is not known; choose one of \"leave\", \"replace\""),
+        (
+            "cors.backend = \"replace\"",
+            "t.toml:4: cors.backend: \"replace\" takes the backend's own headers out and lets nobody read anything; list the origins in `cors.origins`",
+        ),
+        ("cors.max_age = \"2d\"", "t.toml:4: cors.max_age: \"2d\" is out of bounds; choose from \"0s\" to \"1d\""),
+        (
             "identity.user_header = \"x-customer-id\"",
             "t.toml:4: identity.user_header: is the same header as `identity.tenant_header`; give each its own",
         ),
