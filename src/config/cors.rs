@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::error::Problems;
+use super::parsers::each;
 use super::raw::RawCors;
-use super::server::{each, trusted_origin};
+use super::server::trusted_origin;
 use super::value::{choice, duration_within};
 use crate::http::{CorsPolicy, TrustedOrigin};
 
@@ -23,7 +24,6 @@ pub(super) fn cors(raw: &RawCors, trusted: &[TrustedOrigin], problems: &mut Prob
              `cors.origins`",
         );
     }
-    let max_age =
-        raw.max_age.parse_or(Duration::from_secs(600), problems, duration_within(Duration::ZERO..=LONGEST));
+    let max_age = raw.max_age.parse_or(Duration::from_secs(600), problems, duration_within(Duration::ZERO..=LONGEST));
     CorsPolicy { origins, replaces, max_age }
 }

@@ -13,6 +13,7 @@ mod cors;
 mod dated;
 mod digest;
 mod error;
+mod errors;
 mod events;
 mod files;
 mod identity;
@@ -47,6 +48,7 @@ use toml::de::DeTable;
 pub use admin::{AdminConfig, AdminRole, AdminToken};
 pub use digest::ConfigDigest;
 pub use error::{ConfigError, ConfigErrors};
+pub use errors::ErrorsConfig;
 pub use identity::{ClientValue, IdentityConfig};
 pub use login::{LoginConfig, LogoutConfig};
 pub use mode::Mode;
@@ -98,6 +100,8 @@ pub struct Config {
     pub tenants: Option<TenantsConfig>,
     /// Whose pages may read what the gateway answers.
     pub cors: CorsPolicy,
+    /// How failures are shown.
+    pub errors: ErrorsConfig,
     /// The listener for operators.
     pub admin: AdminConfig,
     /// Where audit events go.
@@ -255,6 +259,7 @@ fn assemble(raw: RawConfig, source: &Source<'_>, problems: &mut Problems) -> Opt
         if raw.tenants.is_given() { tenants::tenants(&raw.tenants.table(), login.as_ref(), problems) } else { None };
     let trusted = server.as_ref().map_or(&[][..], |server| &server.trusted_origins);
     let cors = cors::cors(&raw.cors.table(), trusted, problems);
+    let errors = errors::errors(&raw.errors.table(), problems);
     let traffic = server.as_ref().map_or(&[][..], |server| &server.listen);
     let raw_admin = raw.admin.table();
     files.of_admin(&raw_admin);
@@ -280,6 +285,7 @@ fn assemble(raw: RawConfig, source: &Source<'_>, problems: &mut Problems) -> Opt
         events,
         tenants,
         cors,
+        errors,
         admin,
         audit,
         telemetry,

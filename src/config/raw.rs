@@ -30,6 +30,7 @@ tables! {
         events: Vec<Spot<RawEvent>>,
         tenants: RawTenants,
         cors: RawCors,
+        errors: RawErrors,
         admin: RawAdmin,
         audit: RawAudit,
         telemetry: RawTelemetry,
@@ -236,6 +237,11 @@ tables! {
         origins: List,
         backend: String,
         max_age: String,
+    }
+
+    /// `[errors]`
+    struct RawErrors {
+        pages: String,
     }
 
     /// `[admin]`

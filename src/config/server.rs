@@ -123,9 +123,11 @@ pub(super) fn server(raw: &RawServer, mode: Mode, problems: &mut Problems) -> Op
         trusted_proxies,
         proxy_protocol,
         tls: tls(&raw.tls, problems),
-        hsts: raw.hsts.parse_or(Some(hsts(SECOND * 31_536_000)), problems, or_off(|age| {
-            duration_within(SECOND..=SECOND * 31_536_000 * 10)(age).map(hsts)
-        })),
+        hsts: raw.hsts.parse_or(
+            Some(hsts(SECOND * 31_536_000)),
+            problems,
+            or_off(|age| duration_within(SECOND..=SECOND * 31_536_000 * 10)(age).map(hsts)),
+        ),
         allow_headers,
         further_methods,
         public_url: public_url?,

@@ -5,12 +5,12 @@
 
 use std::time::Duration;
 
+use ::http::Method;
 use ::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
     ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
 };
-use ::http::Method;
 
 use super::{TrustedOrigin, check_method};
 
@@ -192,10 +192,7 @@ mod tests {
     fn a_preflight_is_told_what_it_asked_for_where_it_may_have_it() {
         let reader = HeaderValue::from_static("https://front.example");
         let ask = |method, list| {
-            let asked = headers(&[
-                ("access-control-request-method", method),
-                ("access-control-request-headers", list),
-            ]);
+            let asked = headers(&[("access-control-request-method", method), ("access-control-request-headers", list)]);
             shown(&policy(true).preflight(&asked, Some(&reader), None, &[]))
         };
         let asked = ask("PUT", "content-type, x-own");

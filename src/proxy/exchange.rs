@@ -167,8 +167,11 @@ pub(super) struct Exchange {
     pub(super) reader: Option<HeaderValue>,
     pub(super) user_agent: Option<HeaderValue>,
     pub(super) started: Monotonic,
-    /// Whether a person's browser asks for a page, which is sent to the login page when it has to log in first.
+    /// Whether a person's browser asks for a page: one who has to log in first is sent to the login page, and a failure is
+    /// shown as a page.
     pub(super) asks_for_page: bool,
+    /// The languages that such a person reads.
+    pub(super) languages: Option<HeaderValue>,
     /// Whether it is to log somebody in.
     pub(super) is_login: bool,
     /// The pattern of the route.

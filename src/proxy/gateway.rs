@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::header::USER_AGENT;
-use http::{Method, Request, Response, Version};
+use http::header::{ACCEPT_LANGUAGE, USER_AGENT};
+use http::{Request, Response, Version};
 use hyper::upgrade::OnUpgrade;
 
 use super::account::Account;
@@ -151,6 +151,7 @@ impl Gateway {
             user_agent: headers.get(USER_AGENT).cloned(),
             started: self.clock().monotonic(),
             asks_for_page: false,
+            languages: None,
             is_login: false,
             route: self.names().refused.clone(),
             session: None,
@@ -176,6 +177,10 @@ impl Gateway {
 
         // 1. Framing first: of a head that can be read in two ways, nothing else can be believed either.
         verdict?;
+        exchange.asks_for_page = is_navigation(&headers);
+        if exchange.asks_for_page {
+            exchange.languages = headers.get(ACCEPT_LANGUAGE).cloned();
+        }
         exchange.target = parts.uri.path_and_query().cloned();
 
         // 2. Method and path in their one normal form, which the backend will get, too. What framing is to HTTP/1, the
@@ -222,9 +227,6 @@ impl Gateway {
         let touches = !ahead && preflight.is_none() && self.config().session.no_touch.find(&segments, slash).is_empty();
         exchange.route = route.pattern.clone();
         let via = self.mark().take(&mut headers).map_err(|CameBack| Failure::CameBack(route.upstream.clone()))?;
-        exchange.asks_for_page = is_navigation(&headers)
-            && matches!(parts.method, Method::GET | Method::HEAD)
-            && !self.is_login_page(&target);
         exchange.is_login = endpoint == Some(Endpoint::Login);
         drop(segments);
         let answered = found.and_then(Endpoint::answered_methods);
@@ -452,10 +454,6 @@ impl Gateway {
             Standing::Ended(ended) => Ok(ended.reason),
             Standing::Absent | Standing::Live(_) => Ok(EndReason::IdleTimeout),
         }
-    }
-
-    fn is_login_page(&self, target: &Target) -> bool {
-        self.config().login.login_url.split('?').next() == Some(target.path())
     }
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE};
-use http::{Response, StatusCode};
+use http::uri::PathAndQuery;
+use http::{Method, Response, StatusCode};
 
 use super::account::Account;
 use super::body::AnswerBody;
@@ -41,8 +42,13 @@ impl Gateway {
             _ => {}
         }
         let login_url = &self.config().login.login_url;
-        let page = exchange.target.as_ref().filter(|_| exchange.asks_for_page && failure.asks_for_login());
-        let redirect = page.map(|page| login_redirect(login_url, page));
+        // What a form sent would be lost on the way, and the login page itself would lead in a circle.
+        let goes_to_login = exchange.asks_for_page
+            && failure.asks_for_login()
+            && matches!(exchange.method, Method::GET | Method::HEAD)
+            && login_url.split('?').next() != exchange.target.as_ref().map(PathAndQuery::path);
+        let target = exchange.target.as_ref().filter(|_| goes_to_login);
+        let redirect = target.map(|target| login_redirect(login_url, target));
         let mut response = respond::failure(exchange, failure, self.config(), redirect);
         if failure.asks_for_login() {
             self.metrics().session_rejected(exchange.code.unwrap_or_default());

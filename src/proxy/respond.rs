@@ -2,17 +2,23 @@
 //!
 //! What a failure is called and says is `failure`'s.
 
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    LOCATION, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use http_body::Body as _;
 use serde::Serialize;
 
 use super::body::AnswerBody;
 use super::exchange::Exchange;
-use super::failure::Failure;
+use super::failure::{Failure, PublicError};
 use crate::config::Config;
 use crate::health::HealthAnswer;
-use crate::http::{Refusal, USUAL_METHODS};
+use crate::http::{Page, Refusal, Rendered, USUAL_METHODS};
+
+const NOTHING_FROM_ELSEWHERE: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'");
 
 /// Marks an answer that is the gateway's own, and not a backend's.
 #[derive(Clone, Copy)]
@@ -52,6 +58,8 @@ pub(super) fn failure(
         *response.status_mut() = StatusCode::FOUND;
         response.headers_mut().insert(LOCATION, location);
         response
+    } else if exchange.asks_for_page {
+        page(exchange, failure, &told, config)
     } else {
         let document = ErrorDocument {
             success: false,
@@ -85,6 +93,31 @@ pub(super) fn failure(
     }
     if failure.poisons_connection() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// The answer for a person's browser.
+fn page(exchange: &Exchange, failure: &Failure, told: &PublicError, config: &Config) -> Response<AnswerBody> {
+    let page = Page {
+        status: told.status.as_u16(),
+        code: told.code,
+        message: &told.message,
+        request_id: exchange.id.as_str(),
+        login_url: &config.login.login_url,
+        asks_for_login: failure.asks_for_login(),
+    };
+    let Rendered { html, language, built_in } = config.errors.pages.render(exchange.languages.as_ref(), &page);
+    let mut response = own(Response::new(AnswerBody::whole(html)));
+    *response.status_mut() = told.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(language) = language.and_then(|language| HeaderValue::from_str(language).ok()) {
+        headers.insert(CONTENT_LANGUAGE, language);
+    }
+    if built_in {
+        headers.insert(CONTENT_SECURITY_POLICY, NOTHING_FROM_ELSEWHERE);
     }
     response
 }

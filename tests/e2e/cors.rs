@@ -37,7 +37,11 @@ fn the_gateways_own_answers_can_be_read_from_listed_origins_and_no_others() {
             assert!(["X-Request-ID", "Retry-After", "X-Session-Expires-In"].iter().all(|name| exposed.contains(name)));
         }
         let backends = gateway.get_with_lines("/public/x", &[&line]).expect(200);
-        assert_eq!(allows(&backends), (Some("https://own.example"), None), "what the app says of its own answers stays");
+        assert_eq!(
+            allows(&backends),
+            (Some("https://own.example"), None),
+            "what the app says of its own answers stays"
+        );
     }
     for origin in ["https://evil.example", "null", "https://front.example.evil.test", "http://front.example"] {
         let refused = gateway.get_with_lines("/private", &[&format!("Origin: {origin}")]).expect(401);
@@ -127,7 +131,10 @@ fn reads(browser: &Chromium, leave: &Gateway, replace: &Gateway, stranger: &Gate
     for site in [&leave, &replace] {
         assert_eq!(read(site, "/private", ""), json!([401, "session_required", true]));
         assert_eq!(read(site, "/api/session/status", ""), json!([401, "", true]));
-        assert_eq!(read(site, "/api/session/refresh", "method: 'POST', headers: { 'X-Own': '1' }"), json!([401, "", true]));
+        assert_eq!(
+            read(site, "/api/session/refresh", "method: 'POST', headers: { 'X-Own': '1' }"),
+            json!([401, "", true])
+        );
     }
     assert_eq!(read(&stranger, "/private", ""), unread);
     assert_eq!(read(&stranger, "/api/session/status", ""), unread);

@@ -31,8 +31,12 @@ on_both_stores!(an_api_call_without_a_session_gets_json_and_a_page_goes_to_the_l
         }
     }
     let mut browser = gateway.browser();
-    let post = browser.request("POST", "/orders").header("Sec-Fetch-Mode", "navigate").header("Accept", "text/html");
-    post.send().expect_refusal(401, "session_required");
+    let post = browser.request("POST", "/orders").header("Sec-Fetch-Mode", "navigate").send().expect(401);
+    assert_eq!(
+        post.header("content-type"),
+        Some("text/html; charset=utf-8"),
+        "what a form sent is not lost on the way"
+    );
     let head = browser.request("HEAD", "/orders").header("Sec-Fetch-Mode", "navigate").send();
     assert_eq!(head.status, 302);
     assert!(backend.seen().is_empty());

@@ -36,6 +36,7 @@ mod login;
 mod logout;
 mod operation;
 mod operator;
+mod pages;
 mod paths;
 mod peers;
 mod probe_login;

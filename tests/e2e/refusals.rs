@@ -14,8 +14,8 @@ use crate::support::python::python;
 use crate::support::{Gateway, Store, Wire, curl, echo, gateway};
 
 const MAX_BODY: usize = 1 << 20;
-/// More than the kernel holds for both ends together.
-const LARGE: usize = 16 << 20;
+/// More than the kernel holds of what nobody reads. Node's client of HTTP/2 itself breaks at twice as much.
+const LARGE: usize = 8_000_000;
 
 /// A refusal: its status, whether a page of another site asks, and where it is to be had.
 const REFUSALS: [(u16, &str, &str); 3] =
@@ -23,10 +23,10 @@ const REFUSALS: [(u16, &str, &str); 3] =
 
 /// The same refusals by nginx.
 const SITE: &str = "
-    client_max_body_size 1m;
+    client_max_body_size 0;
     location = /private { return 401; }
     location = /api/login { return 403; }
-    location = /public/upload { proxy_pass http://127.0.0.1:9; }";
+    location = /public/upload { client_max_body_size 1m; proxy_pass http://127.0.0.1:9; }";
 
 struct Client {
     name: &'static str,
@@ -47,7 +47,11 @@ fn clients(certificate: &Path) -> Vec<Client> {
     vec![
         Client { name: "curl", protocols: &["plain", "tls", "tls/h2"], program: None },
         Client { name: "requests", protocols: &["plain", "tls"], program: with(Some(python("python")), "refused.py") },
-        Client { name: "node", protocols: &["plain", "tls", "tls/h2"], program: with(installed("node"), "refused.mjs") },
+        Client {
+            name: "node",
+            protocols: &["plain", "tls", "tls/h2"],
+            program: with(installed("node"), "refused.mjs"),
+        },
         Client {
             name: "java",
             protocols: &["plain", "tls", "tls/h2"],
@@ -92,7 +96,7 @@ fn calls(client: &Client, plain: SocketAddr, tls: SocketAddr) -> Vec<Call> {
                     url: format!("{scheme}://localhost:{port}{path}"),
                     size,
                     origin,
-                    times: if size > MAX_BODY { 2 } else { 5 },
+                    times: if size > MAX_BODY { 2 } else { 3 },
                     expected: status,
                 });
             }
@@ -170,26 +174,31 @@ fn a_refusal_is_lost_to_no_client_that_nginx_loses_none_of() {
     let ours = (plain.address(), tls.address(), tls.file("tls.crt"));
     let theirs = (nginx.plain(), nginx.address(), nginx.certificate());
     let directory = plain.directory();
-    let run = |(plain, tls, certificate): &(SocketAddr, SocketAddr, PathBuf)| {
+    let run = |(plain, tls, certificate): &(SocketAddr, SocketAddr, PathBuf), wanted: &dyn Fn(&Call) -> bool| {
         std::thread::scope(|scope| {
             let started: Vec<_> = clients(certificate)
                 .into_iter()
                 .map(|client| {
-                    let calls = calls(&client, *plain, *tls);
+                    let calls: Vec<Call> = calls(&client, *plain, *tls).into_iter().filter(wanted).collect();
                     scope.spawn(move || lost(client, certificate, directory, &calls))
                 })
                 .collect();
             started.into_iter().flat_map(|client| client.join().expect("a client")).collect::<Lost>()
         })
     };
-    let (ours, theirs) = (run(&ours), run(&theirs));
+    let ours = run(&ours, &|_| true);
     assert!(ours.len() >= 10, "{ours:?}");
+    // There nginx answers nothing, and each call would wait until it gives up.
+    let is_lost_on = |call: &Call| call.name.starts_with("java/") && call.name.ends_with("/h2") && call.size > MAX_BODY;
+    let theirs = run(&theirs, &|call| !is_lost_on(call) || ours.get(&call.name).is_some_and(|lost| *lost > 0));
     let table: String = ours.iter().fold(String::new(), |mut table, (name, lost)| {
-        writeln!(table, "{name}: {lost}, nginx {}", theirs[name]).expect("a String takes it");
+        let nginx = theirs.get(name).map_or(String::from("not asked"), ToString::to_string);
+        writeln!(table, "{name}: {lost}, nginx {nginx}").expect("a String takes it");
         table
     });
     println!("{table}");
-    assert!(ours.iter().all(|(name, lost)| *lost <= theirs[name]), "lost by us, and by nginx:\n{table}");
+    let no_more = |(name, lost): (&String, &usize)| *lost == 0 || theirs.get(name).is_some_and(|theirs| lost <= theirs);
+    assert!(ours.iter().all(no_more), "lost by us, and by nginx:\n{table}");
 }
 
 #[test]
@@ -213,8 +222,7 @@ fn refused_upload(gateway: &Gateway, more: &str) -> Wire {
 #[test]
 fn what_is_left_of_a_refused_upload_holds_the_clients_place_and_for_a_while_only() {
     let backend = echo();
-    let gateway =
-        gateway(Store::Embedded).with_backend(&backend).set("server.max_connections_per_address", 3).start();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).set("server.max_connections_per_address", 3).start();
     let began = Instant::now();
     let mut silent: Vec<Wire> = (0..2).map(|_| refused_upload(&gateway, "")).collect();
     for wire in &mut silent {

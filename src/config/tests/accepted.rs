@@ -68,6 +68,31 @@ fn pages_that_may_call_may_read_unless_others_are_listed() {
     assert!(with(&format!("{trusted}cors.backend = \"replace\"")).cors.replaces);
 }
 
+#[test]
+fn pages_are_read_from_their_folder_and_told_what_is_wrong_with_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).expect("a file");
+    std::fs::create_dir(folder.path().join("de")).expect("a folder");
+    std::fs::create_dir(folder.path().join("images")).expect("a folder");
+    write("401.html", b"<p>{message}");
+    write("de/5xx.html", b"<p>{mesage}");
+    write("images/x.html", b"");
+    write("style.css", b"");
+    let named = format!("errors.pages = \"{}\"", folder.path().display());
+    let config = with(&named);
+    assert_ne!(config.errors.pages, crate::http::Pages::default());
+    assert!(
+        config.warnings.iter().any(|warning| warning.contains("5xx.html has \"{mesage}\"")),
+        "{:?}",
+        config.warnings
+    );
+    write("404x.html", b"");
+    write("403.html", b"\xff");
+    let said = errors(&format!("{BASE}{named}\n"));
+    assert!(said.iter().any(|error| error.contains("404x.html is no page that is ever shown")), "{said:?}");
+    assert!(said.iter().any(|error| error.contains("403.html is not UTF-8")), "{said:?}");
+}
+
 fn secret_file(content: &str, mode: u32) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(content.as_bytes()).expect("written");

@@ -51,11 +51,11 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         ("server.tls = [{ cert = \"c\" }]", "t.toml:4: server.tls[0].key: is missing; add `key = \"tls.key\"`"),
         ("server.tls = []", "t.toml:4: server.tls: is empty; name a certificate and its key, or remove it"),
+        ("server.hsts = \"11y\"", "t.toml:4: server.hsts: \"11y\" is out of bounds; choose from \"1s\" to \"10y\""),
         (
-            "server.hsts = \"11y\"",
-            "t.toml:4: server.hsts: \"11y\" is out of bounds; choose from \"1s\" to \"10y\"",
+            "upstream.rewrite_location = \"no\"",
+            "t.toml:4: upstream.rewrite_location: is a string; write true or false, without quotes",
         ),
-        ("upstream.rewrite_location = \"no\"", "t.toml:4: upstream.rewrite_location: is a string; write true or false, without quotes"),
         (
             "cookie.partitioned = true",
             "t.toml:4: cookie.partitioned: is for apps in the frames of other sites, where browsers send no cookie but one of `same_site = \"none\"`; set that, too, or remove it",
@@ -144,7 +144,14 @@ fn each_bad_value_is_refused_with_what_to_do() {
             "cors.origins = [\"*\"]",
             "t.toml:4: cors.origins[0]: \"*\" is not an origin; write scheme, host and port alone, as in \"https://app.example.com\" or \"capacitor://localhost\"",
         ),
-        ("cors.backend = \"both\"", "t.toml:4: cors.backend: \"both\" is not known; choose one of \"leave\", \"replace\""),
+        (
+            "errors.pages = \"/nowhere\"",
+            "t.toml:4: errors.pages: /nowhere is not a folder that can be read: No such file or directory (os error 2)",
+        ),
+        (
+            "cors.backend = \"both\"",
+            "t.toml:4: cors.backend: \"both\" is not known; choose one of \"leave\", \"replace\"",
+        ),
         (
             "cors.backend = \"replace\"",
             "t.toml:4: cors.backend: \"replace\" takes the backend's own headers out and lets nobody read anything; list the origins in `cors.origins`",
@@ -403,7 +410,6 @@ fn each_bad_value_is_refused_with_what_to_do() {
             "t.toml:8: events[0].match: \"POST /open/x\" takes the public route \"/open/*\", where nobody has a session; give it a route with `auth = \"required\"`",
         ),
         ("[monitor]", "t.toml:4: monitor: is not supported by this version; remove it"),
-        ("[cors]\norigins = []", "t.toml:4: cors: is not supported by this version; remove it"),
         ("[[routes]]\nauth = \"public\"", "t.toml:4: routes[0].match: is missing; add `match = \"/static/*\"`"),
         (
             "[[routes]]\nmatch = \"/a\"\nauht = \"public\"",

@@ -1,0 +1,135 @@
+//! What a person sees where the gateway answers by itself (docs/behaviour.md, "Errors").
+
+use serde_json::json;
+
+use crate::support::chromium::Chromium;
+use crate::support::http::Response;
+use crate::support::{Browser, Gateway, Step, Store, answer, echo, gateway};
+
+const HTML: (&str, &str) = ("Content-Type", "text/html");
+
+/// Fails unless it is a whole page of its own that says what happened.
+#[track_caller]
+fn expect_page(response: &Response, status: u16, code: &str) -> String {
+    assert_eq!(response.status, status, "{}", response.text());
+    assert_eq!(response.header("content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+    assert!(response.header("content-security-policy").is_some_and(|policy| policy.contains("default-src 'none'")));
+    let (page, id) = (response.text(), response.header("x-request-id").expect("a name").to_owned());
+    for text in ["<html lang=\"en\">", "<main>", "<h1>", &status.to_string(), code, &id] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    page
+}
+
+fn navigate(browser: &mut Browser, method: &str, path: &str, body: &[u8]) -> Response {
+    browser.request(method, path).header("Sec-Fetch-Mode", "navigate").body(body).send()
+}
+
+#[test]
+fn whatever_a_navigation_is_refused_with_is_a_page_and_whatever_a_call_is_refused_with_is_json() {
+    let backend = echo();
+    backend.on("/public/late", [Step::Hang]);
+    backend.on("/public/silent", [Step::Close]);
+    let gateway = gateway(Store::Embedded)
+        .with_backend(&backend)
+        .set("upstream.response_timeout", "500ms")
+        .set("server.max_body", "1KiB")
+        .settings("session.max_per_user = { count = 1, action = \"deny\" }")
+        .settings("[[routes]]\nmatch = \"/staff\"\nroles = [\"staff\"]")
+        .start();
+    let mut member = gateway.logged_in("42", "7");
+    let (large, again) = (vec![b'x'; 2000], json!({"answer": crate::support::logins::identity("42", "7")}).to_string());
+    for (method, path, body, status, code) in [
+        ("POST", "/private", &b"a=b"[..], 401, "session_required"),
+        ("GET", "/staff", b"", 403, "forbidden_role"),
+        ("POST", "/public/upload", &large, 413, "body_too_large"),
+        ("GET", "/public/%2f", b"", 400, "bad_path"),
+        ("POST", "/api/login", again.as_bytes(), 429, "too_many_sessions"),
+        ("POST", "/public/silent", b"", 502, "upstream_unreachable"),
+        ("GET", "/public/late", b"", 504, "upstream_timeout"),
+    ] {
+        let who = if status == 403 { &mut member } else { &mut gateway.browser() };
+        expect_page(&navigate(who, method, path, body), status, code);
+        who.request(method, path).body(body).send().expect_refusal(status, code);
+    }
+    let foreign = "GET / HTTP/1.1\r\nHost: old.example\r\nSec-Fetch-Mode: navigate\r\n\r\n";
+    assert!(expect_page(&gateway.exchange(foreign), 421, "host_not_allowed").contains("The host old.example is not"));
+    assert!(!gateway.get_with_lines("/private", &["Sec-Fetch-Mode: navigate"]).expect(302).headers.has("content-type"));
+}
+
+#[test]
+fn a_form_that_comes_after_the_sessions_end_is_told_so_and_shown_the_way_to_the_login() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).set("login.login_url", "/login?from=app&x=1").start();
+    let mut browser = gateway.logged_in("42", "7");
+    let mut other_tab = browser.clone();
+    browser.post("/api/logout");
+    let page = expect_page(&navigate(&mut other_tab, "POST", "/orders", b"a=b"), 401, "session_revoked");
+    assert!(page.contains("<a href=\"/login?from=app&amp;x=1\">Log in</a>"), "{page}");
+    assert_eq!(backend.seen_at("/orders").len(), 0);
+}
+
+#[test]
+fn templates_are_filled_in_by_status_and_language_and_what_clients_send_is_never_html() {
+    let backend = echo();
+    let described = gateway(Store::Embedded).with_backend(&backend).set("errors.pages", "pages");
+    let folder = described.directory().join("pages");
+    std::fs::create_dir_all(folder.join("de")).expect("a folder");
+    let all = "{status} {code} <b title=\"{message}\">{request_id}</b> {login_url} {unknown}";
+    std::fs::write(folder.join("4xx.html"), all).expect("a file");
+    std::fs::write(folder.join("de/421.html"), "Hier nicht: {message}").expect("a file");
+    let gateway = described.start();
+    let ask = |host: &str, more: &str| {
+        gateway.exchange(format!("GET / HTTP/1.1\r\nHost: {host}\r\nSec-Fetch-Mode: navigate\r\n{more}\r\n"))
+    };
+    let plain = ask("old.example", "").expect(421);
+    let id = plain.header("x-request-id").expect("a name");
+    assert_eq!(
+        plain.text(),
+        format!(
+            "421 host_not_allowed <b title=\"The host old.example is not served here.\">{id}</b> /login {{unknown}}"
+        )
+    );
+    assert!(!plain.headers.has("content-security-policy"), "what an operator's page may load is theirs to say");
+    let german = ask("old.example", "Accept-Language: de-AT, en;q=0.5\r\n").expect(421);
+    assert_eq!(german.text(), "Hier nicht: The host old.example is not served here.");
+    assert_eq!(german.header("content-language"), Some("de"));
+    // Changed pages come with a reload.
+    std::fs::write(folder.join("4xx.html"), "new").expect("a file");
+    gateway.reload();
+    assert_eq!(ask("old.example", "").expect(421).text(), "new");
+}
+
+#[test]
+fn a_browser_shows_the_pages_and_fetches_nothing_for_them() {
+    let Some(browser) = Chromium::start() else { return };
+    let backend = echo();
+    let form = "<form method=post action=/orders><input name=a value=b><button>Send</button></form>";
+    backend.on("/public/form", [answer("200 OK", &[HTML], form)]);
+    backend.on("/public/silent", [Step::Close]);
+    let gateway: Gateway = gateway(Store::Embedded)
+        .with_backend(&backend)
+        .over_tls(&["localhost"])
+        .set("server.hosts", vec!["localhost"])
+        .start();
+    let (local, port) = ("https://localhost", gateway.address().port());
+    let shows = |status: u16, heading: &str| {
+        let seen = browser.run(
+            "await until(() => document.querySelector('main h1'));
+             return [document.querySelector('h1').textContent, document.title, document.documentElement.lang,
+                     document.querySelectorAll('h1').length, performance.getEntriesByType('resource').length,
+                     performance.getEntriesByType('navigation')[0].responseStatus,
+                     getComputedStyle(document.querySelector('dl')).borderTopStyle]",
+        );
+        assert_eq!(seen, json!([heading, heading, "en", 1, 0, status, "solid"]));
+    };
+    browser.open(&format!("{local}:{port}/public/form"));
+    browser.run("document.querySelector('button').click()");
+    shows(401, "Please log in");
+    assert_eq!(browser.run("return document.querySelector('a').getAttribute('href')"), "/login");
+    browser.open(&format!("{local}:{port}/public/silent"));
+    shows(502, "Something went wrong");
+    browser.open(&format!("https://127.0.0.1:{port}/"));
+    shows(421, "Not served here");
+}
