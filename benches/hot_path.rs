@@ -13,18 +13,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use divan::{Bencher, black_box};
-use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 use http::{Method, Uri};
 use session_gateway::clock::{Clock, SystemClock};
 use session_gateway::entropy::SystemEntropy;
 use session_gateway::http::{
-    GatewayCookieName, HeadLimits, IdentityHeaders, NotedHeaders, Presented, ProtectedNames, RequestFilter,
+    CookieName, GatewayCookieName, HeadLimits, IdentityHeaders, NotedHeaders, Presented, ProtectedNames, RequestFilter,
     RequestFraming, Target, request_host, take_gateway_cookie,
 };
 use session_gateway::policy::{
     Auth, Authorization, IdentityMode, MethodSet, PathPattern, Permit, Route, RouteTable, SessionFacts, TenantClaim,
     decide, rewrite,
 };
+use session_gateway::seal::{Binding, SealedCookies, SealingKeys};
+use session_gateway::secret::Secret;
 use session_gateway::session::{
     Generations, IdleLimit, LiveSession, Principal, SessionId, SessionRecord, SessionToken, Standing, StoreTime,
     TenantId, UserAgent, UserId,
@@ -181,6 +183,32 @@ fn cookie(bencher: Bencher) {
     bencher
         .with_inputs(headers)
         .bench_local_refs(|headers| matches!(take_gateway_cookie(headers, &name), Presented::One(_)));
+}
+
+/// A cookie of 200 bytes, as a request brings it.
+#[divan::bench]
+fn open_a_sealed_cookie(bencher: Bencher) {
+    let keys = Arc::new(SealingKeys::new(&Secret::new(TOKEN), &[]));
+    let sealed = SealedCookies::new(vec![CookieName::new("sessionid")], keys);
+    let binding = Binding::Session(session());
+    let line = format!("sessionid={}; Path=/", "x".repeat(200));
+    let mut answer = HeaderMap::from_iter([(SET_COOKIE, HeaderValue::from_str(&line).expect("a line"))]);
+    sealed.seal(&mut answer, binding, &SystemEntropy).expect("seals");
+    let pair = answer[SET_COOKIE].to_str().expect("text").split(';').next().expect("a pair").to_owned();
+    let request = || {
+        let mut headers = headers();
+        headers.insert(COOKIE, HeaderValue::from_str(&format!("theme=dark; {pair}; lang=de")).expect("a line"));
+        headers
+    };
+    bencher.with_inputs(request).bench_local_refs(|headers| sealed.open(headers, Some(binding)).refused);
+}
+
+/// What a request without such a cookie takes more than before.
+#[divan::bench]
+fn look_for_a_sealed_cookie(bencher: Bencher) {
+    let keys = Arc::new(SealingKeys::new(&Secret::new(TOKEN), &[]));
+    let sealed = SealedCookies::new(vec![CookieName::new("sessionid"), CookieName::new("remember_token")], keys);
+    bencher.with_inputs(headers).bench_local_refs(|headers| sealed.are_in_request(headers));
 }
 
 #[divan::bench]

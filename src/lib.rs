@@ -72,6 +72,7 @@ pub mod policy;
 mod prefixed;
 pub mod proxy;
 mod queue;
+pub mod seal;
 pub mod secret;
 pub mod session;
 pub mod sessions;

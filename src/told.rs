@@ -197,10 +197,10 @@ pub enum Told {
         /// Who it would have been, where the backend said it.
         principal: Option<Arc<Principal>>,
     },
-    /// A client sent identity headers that are not its session's.
+    /// A client claimed an identity that is not its session's.
     IdentitySpoofed {
-        /// How many.
-        headers: u64,
+        /// By what.
+        by: Spoof,
         /// The path of the request.
         path: ClientText,
         /// The session of the request.
@@ -208,6 +208,15 @@ pub enum Told {
         /// Whose it is.
         principal: Option<Arc<Principal>>,
     },
+}
+
+/// By what a client claims an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spoof {
+    /// So many identity headers.
+    Headers(u64),
+    /// So many of the app's own cookies, which were sealed for another session or for none.
+    Cookies(u64),
 }
 
 /// How a session came to be.
@@ -301,7 +310,8 @@ impl Teller {
                 NoLogin::Unanswered => LoginOutcome::Error,
                 NoLogin::Refused(_) => LoginOutcome::Denied,
             }),
-            Told::IdentitySpoofed { headers, .. } => metrics.spoofed_headers(*headers),
+            Told::IdentitySpoofed { by: Spoof::Headers(count), .. } => metrics.spoofed_headers(*count),
+            Told::IdentitySpoofed { by: Spoof::Cookies(count), .. } => metrics.spoofed_cookies(*count),
             Told::SessionRejected { .. } | Told::EventEndedNothing { .. } | Told::EventUnknown { .. } => {}
         }
     }
@@ -373,9 +383,13 @@ fn lines(origin: &Origin, told: &Told, now: WallTime) -> impl Iterator<Item = Au
             let refused = event(AuditType::LoginFailed, Outcome::Denied).because(*why);
             (Some(of(refused, principal.as_deref())), None)
         }
-        Told::IdentitySpoofed { headers, path, session, principal } => {
-            let mut spoofed = event(AuditType::IdentitySpoofed, Outcome::Denied)
-                .with_details(Details::none().text("path", path.clone()).count("headers", *headers));
+        Told::IdentitySpoofed { by, path, session, principal } => {
+            let (details, spoofed) =
+                (Details::none().text("path", path.clone()), event(AuditType::IdentitySpoofed, Outcome::Denied));
+            let mut spoofed = match by {
+                Spoof::Headers(count) => spoofed.with_details(details.count("headers", *count)),
+                Spoof::Cookies(count) => spoofed.because("app_cookie").with_details(details.count("cookies", *count)),
+            };
             spoofed.session_id = *session;
             (Some(of(spoofed, principal.as_deref())), None)
         }

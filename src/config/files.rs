@@ -87,6 +87,10 @@ impl Files {
 
     pub(super) fn of_secrets(&mut self, raw: &RawSecrets) {
         self.read(&raw.key_file);
+        for file in raw.previous_files.get().into_iter().flatten() {
+            let setting = Setting { place: file.place.clone(), given: true };
+            self.add(setting, Path::new(&file.value), false);
+        }
     }
 
     fn certificates(&mut self, field: &Field<TableOrList<RawCertificate>>) {

@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::error::{Place, Problems};
 use super::mode::Mode;
-use super::parsers::each;
+use super::parsers::{cookie_name, each};
 use super::raw::RawIdentity;
 use super::reader::{DateText, Spot};
 use super::table::Field;
@@ -27,6 +27,8 @@ pub struct IdentityConfig {
     pub headers: IdentityHeaders,
     /// Further headers that are removed from requests.
     pub strip: Vec<HeaderName>,
+    /// The app's own cookies that are bound to the session they were set in, by name.
+    pub seal_cookies: Vec<String>,
     /// Query parameters that hold a tenant, by name.
     pub query: QueryRules,
     /// The tenant header's value where there is no session; `None`: no header.
@@ -99,6 +101,7 @@ pub(super) fn identity(raw: &RawIdentity, mode: Mode, problems: &mut Problems) -
         rules: IdentityRules { tenant_format, encode },
         headers: headers(raw, problems),
         strip: each(&raw.strip, problems, own_header),
+        seal_cookies: each(&raw.seal_cookies, problems, cookie_name),
         query: query(raw, problems),
         anonymous: raw.anonymous.parse_or(None, problems, |text| anonymous(text)),
     }

@@ -3,7 +3,9 @@
 use http::HeaderName;
 
 use super::error::Problems;
-use super::parsers::{each, each_of, endpoint, endpoint_or_off, pattern, pointers, request_path, statuses};
+use super::parsers::{
+    cookie_name, each, each_of, endpoint, endpoint_or_off, pattern, pointers, request_path, statuses,
+};
 use super::raw::{RawLogin, RawLoginHeader, RawLogout, RawWhoami};
 use super::reader::OneOrMany;
 use super::table::Field;
@@ -200,15 +202,5 @@ pub(super) fn report_kept_cookies(raw: &RawLogout, login: Option<&LoginConfig>, 
 pub(super) fn report_own_cookie(raw: &RawLogout, own: &str, problems: &mut Problems) {
     for spot in raw.clear_cookies.get().into_iter().flatten().filter(|spot| spot.value == own) {
         problems.error(&spot.place, "is the gateway's own cookie; name only the backend's");
-    }
-}
-
-/// The name of one of the backend's cookies: a token (RFC 6265), so that it can stand in a `Set-Cookie` line.
-fn cookie_name(text: &str) -> Parsed<String> {
-    let token = |byte: u8| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte);
-    if (1..=256).contains(&text.len()) && text.bytes().all(token) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("{} is not the name of a cookie", quoted(text)))
     }
 }

@@ -24,6 +24,7 @@ mod paths;
 mod raw;
 mod reader;
 mod routes;
+mod sealed;
 mod secrets;
 mod server;
 mod session;
@@ -267,6 +268,9 @@ fn assemble(raw: RawConfig, source: &Source<'_>, problems: &mut Problems) -> Opt
     let raw_secrets = raw.secrets.table();
     files.of_secrets(&raw_secrets);
     let secrets = secrets::secrets(&raw_secrets, mode, problems);
+    if let Some(cookie) = &cookie {
+        sealed::report(&raw_identity, &raw_logout, cookie.name.as_str(), &secrets, mode, problems);
+    }
     let raw_audit = raw.audit.table();
     let audit = telemetry::audit(&raw_audit, problems);
     audit.report_written(&raw_audit, secrets.key.is_none(), &mut files);

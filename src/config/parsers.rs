@@ -93,6 +93,16 @@ pub(super) fn statuses(
     statuses
 }
 
+/// The name of one of the backend's cookies: a token (RFC 6265), so that it can stand in a `Set-Cookie` line.
+pub(super) fn cookie_name(text: &str) -> Parsed<String> {
+    let token = |byte: u8| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte);
+    if (1..=256).contains(&text.len()) && text.bytes().all(token) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{} is not the name of a cookie", quoted(text)))
+    }
+}
+
 /// A role.
 pub(super) fn role(text: &str) -> Parsed<Role> {
     Role::parse(text).map_err(|error| format!("{} {error}", quoted(text)))

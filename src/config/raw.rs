@@ -154,6 +154,7 @@ tables! {
         role_header: String,
         session_header: String,
         strip: List,
+        seal_cookies: List,
         query: Named<String>,
         anonymous: String,
     }
@@ -278,5 +279,6 @@ tables! {
     struct RawSecrets {
         key: Secret,
         key_file: String,
+        previous_files: List,
     }
 }

@@ -19,6 +19,8 @@ use crate::settled::{self, Settled};
 pub struct SecretsConfig {
     /// The key; the audit log's is derived from it.
     pub key: Option<Secret>,
+    /// Keys from before, which open what was sealed with them and seal nothing.
+    pub previous: Vec<Secret>,
 }
 
 /// The fewest bytes of a strong secret.
@@ -52,7 +54,30 @@ pub(super) fn secrets(raw: &RawSecrets, mode: Mode, problems: &mut Problems) -> 
     if let Some(key) = &key {
         demand_strength(key, mode, problems);
     }
-    SecretsConfig { key: key.map(|key| key.value) }
+    let previous: Vec<Secret> =
+        raw.previous_files.get().into_iter().flatten().filter_map(|file| previous(file, mode, problems)).collect();
+    if key.is_none() && !previous.is_empty() {
+        problems.error(
+            raw.previous_files.place(),
+            "stands without `secrets.key` or `secrets.key_file`; add the present key",
+        );
+    }
+    SecretsConfig { key: key.map(|key| key.value), previous }
+}
+
+fn previous(file: &Spot<String>, mode: Mode, problems: &mut Problems) -> Option<Secret> {
+    match read_secret(Path::new(&file.value)) {
+        Ok((secret, permissions)) => {
+            warn_of_permissions(permissions, &file.place, problems);
+            let spot = Spot { place: file.place.clone(), value: secret };
+            demand_strength(&spot, mode, problems);
+            Some(spot.value)
+        }
+        Err(message) => {
+            problems.error(&file.place, message);
+            None
+        }
+    }
 }
 
 /// The secret of `field`, or of the file that its twin names.
@@ -67,9 +92,7 @@ pub(super) fn secret_or_file(
     }
     let from_file = file.parse(problems, |path| read_secret(Path::new(path)));
     if let Some((secret, permissions)) = from_file {
-        if permissions & WORLD_READABLE != 0 {
-            problems.warn(file.place(), "is readable by everyone on this machine; run `chmod o-r` on it");
-        }
+        warn_of_permissions(permissions, file.place(), problems);
         return Some(Spot { place: file.place().clone(), value: secret });
     }
     let value = field.parse(problems, |secret| {
@@ -78,10 +101,16 @@ pub(super) fn secret_or_file(
     Some(Spot { place: field.place().clone(), value })
 }
 
+fn warn_of_permissions(permissions: u32, place: &Place, problems: &mut Problems) {
+    if permissions & WORLD_READABLE != 0 {
+        problems.warn(place, "is readable by everyone on this machine; run `chmod o-r` on it");
+    }
+}
+
 /// Warns of a private file that others can read. That it cannot be looked at is for its reader to tell.
 pub(super) fn warn_of_readers(path: &Path, place: &Place, problems: &mut Problems) {
-    if std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & WORLD_READABLE != 0) {
-        problems.warn(place, "is readable by everyone on this machine; run `chmod o-r` on it");
+    if let Ok(found) = std::fs::metadata(path) {
+        warn_of_permissions(found.permissions().mode(), place, problems);
     }
 }
 

@@ -1,16 +1,17 @@
 //! The gateway's own cookie: found, taken out, set and expired.
 //!
 //! One rule both parses and strips, so that no reading exists in which a session was accepted from bytes that were then
-//! forwarded: a Cookie header is split at every `;`, quotes mean nothing, and a name ends at the first `=`. Only the
-//! exact bytes `name=token` are the session. What a laxer reader could take for our cookie is neither the session nor
-//! forwarded: it is removed. All other cookies stay byte for byte as they were.
+//! forwarded. Only the exact bytes `name=token` are the session. What a laxer reader could take for our cookie is neither
+//! the session nor forwarded: it is removed. All other cookies stay byte for byte as they were.
 
 use std::fmt;
+use std::ops::Deref;
 use std::time::Duration;
 
 use ::http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use cookie::{Cookie, CookieBuilder};
 
+use super::cookie_name::{CookieName, Piece, pieces};
 use super::{KnownName, NotedHeaders};
 use crate::session::{Credential, SessionToken};
 
@@ -23,7 +24,7 @@ static COOKIE: KnownName = KnownName::new("cookie");
 
 /// A name for the gateway's cookie.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GatewayCookieName(Box<str>);
+pub struct GatewayCookieName(CookieName);
 
 /// A text that cannot name the gateway's cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,60 +41,28 @@ impl GatewayCookieName {
         if text.is_empty() || text.len() > LONGEST_NAME || !text.bytes().all(plain) {
             return Err(CookieNameError);
         }
-        Ok(Self(text.into()))
+        Ok(Self(CookieName::new(text)))
     }
 
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl Deref for GatewayCookieName {
+    type Target = CookieName;
+
+    fn deref(&self) -> &CookieName {
         &self.0
-    }
-
-    /// What a piece of a Cookie header, or the first part of a Set-Cookie line, is to us.
-    fn read<'a>(&self, piece: &'a [u8]) -> Piece<'a> {
-        let bare = piece.strip_prefix(b" ").unwrap_or(piece);
-        if let Some(value) = bare.strip_prefix(self.0.as_bytes()).and_then(|rest| rest.strip_prefix(b"=")) {
-            return Piece::Own(value);
-        }
-        if self.is_imitated_by(piece) { Piece::Imitation } else { Piece::Other }
-    }
-
-    /// Old readers end a cookie at a comma, too.
-    fn is_behind_a_comma_of(&self, piece: &[u8]) -> bool {
-        piece.split(|byte| *byte == b',').any(|part| self.is_imitated_by(part))
-    }
-
-    /// Whether some reader could take the piece for our cookie: in any case, in quotes, without a name
-    /// (`=__Host-session=v` is stored under no name and comes back as `__Host-session=v`), or with white space or
-    /// other bytes around the name that a `strip()` or a wrong decoding takes away.
-    fn is_imitated_by(&self, piece: &[u8]) -> bool {
-        if piece.len() < self.0.len() {
-            return false;
-        }
-        if memchr::memchr(b',', piece).is_some() {
-            return self.is_behind_a_comma_of(piece);
-        }
-        let is_noise = |byte: &u8| !byte.is_ascii_graphic() || matches!(byte, b'"' | b'\'' | b'\\' | b'=' | b',');
-        let start = piece.iter().position(|byte| !is_noise(byte)).unwrap_or(piece.len());
-        let core = piece.get(start..).unwrap_or_default();
-        let name = core.split(|byte| *byte == b'=').next().unwrap_or_default();
-        let end = name.iter().rposition(|byte| !is_noise(byte)).map_or(0, |last| last + 1);
-        name.get(..end).unwrap_or_default().eq_ignore_ascii_case(self.0.as_bytes())
     }
 }
 
 impl fmt::Display for GatewayCookieName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(self.as_str())
     }
-}
-
-enum Piece<'a> {
-    /// Exactly our name; the value.
-    Own(&'a [u8]),
-    /// Could be taken for ours.
-    Imitation,
-    Other,
 }
 
 /// What a request presented as its session.
@@ -130,7 +99,7 @@ pub fn take_gateway_cookie(headers: &mut NotedHeaders, name: &GatewayCookieName)
     let mut lines = 0;
     for line in headers.lines(&COOKIE) {
         lines += 1;
-        for piece in pieces(line) {
+        for piece in pieces(line.as_bytes()) {
             match name.read(piece) {
                 Piece::Own(value) => {
                     conflicting |= presented.is_some_and(|other| other != value);
@@ -160,20 +129,6 @@ pub fn take_gateway_cookie(headers: &mut NotedHeaders, name: &GatewayCookieName)
     outcome
 }
 
-/// A line's pieces between semicolons.
-fn pieces(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    let mut left = Some(line.as_bytes());
-    std::iter::from_fn(move || {
-        let text = left?;
-        let (piece, rest) = match memchr::memchr(b';', text).and_then(|end| text.split_at_checked(end)) {
-            Some((piece, rest)) => (piece, rest.get(1..)),
-            None => (text, None),
-        };
-        left = rest;
-        Some(piece)
-    })
-}
-
 /// Whether there is no cookie in it.
 fn is_blank(pieces: &[u8]) -> bool {
     pieces.iter().all(|byte| matches!(byte, b';' | b' ' | b'\t'))
@@ -184,7 +139,7 @@ fn others(headers: &NotedHeaders, name: &GatewayCookieName) -> Option<HeaderValu
     let mut kept = Vec::with_capacity(headers.lines(&COOKIE).map(|line| line.len() + 2).sum());
     for line in headers.lines(&COOKIE) {
         let mut first_of_line = true;
-        for piece in pieces(line) {
+        for piece in pieces(line.as_bytes()) {
             if !matches!(name.read(piece), Piece::Other) {
                 continue;
             }
@@ -215,7 +170,8 @@ pub fn drop_gateway_set_cookie(headers: &mut HeaderMap, name: &GatewayCookieName
     if !headers.keys().any(|name| *name == SET_COOKIE) {
         return 0;
     }
-    let is_ours = |line: &HeaderValue| !matches!(name.read(pieces(line).next().unwrap_or_default()), Piece::Other);
+    let is_ours =
+        |line: &HeaderValue| !matches!(name.read(pieces(line.as_bytes()).next().unwrap_or_default()), Piece::Other);
     let dropped = headers.get_all(SET_COOKIE).iter().filter(|line| is_ours(line)).count();
     if dropped > 0 {
         let kept: Vec<_> = headers.get_all(SET_COOKIE).iter().filter(|line| !is_ours(line)).cloned().collect();
@@ -255,12 +211,17 @@ pub struct CookieAttributes {
 impl CookieAttributes {
     /// What every line of this cookie has; a line that differs from it would leave the browser with two cookies.
     fn with_value<'a>(&'a self, value: &'a str) -> CookieBuilder<'a> {
+        self.named(self.name.as_str(), value)
+    }
+
+    /// A cookie of that name that is otherwise like this one.
+    fn named<'a>(&self, name: &'a str, value: &'a str) -> CookieBuilder<'a> {
         let same_site = match self.same_site {
             SameSite::Strict => cookie::SameSite::Strict,
             SameSite::Lax => cookie::SameSite::Lax,
             SameSite::None => cookie::SameSite::None,
         };
-        let cookie = Cookie::build((self.name.as_str(), value)).path("/").http_only(true);
+        let cookie = Cookie::build((name, value)).path("/").http_only(true);
         cookie.same_site(same_site).secure(self.secure).partitioned(self.partitioned)
     }
 }
@@ -273,12 +234,26 @@ pub fn session_set_cookie(
     token: &SessionToken,
     max_age: Option<Duration>,
 ) -> HeaderValue {
-    let cookie = attributes.with_value(token.expose_secret());
+    written(for_as_long(attributes.with_value(token.expose_secret()), max_age))
+}
+
+/// The Set-Cookie line of an app's own cookie that is to live as the session's own does, at the same places.
+#[must_use]
+pub fn app_set_cookie(
+    attributes: &CookieAttributes,
+    name: &str,
+    value: &str,
+    max_age: Option<Duration>,
+) -> HeaderValue {
+    written(for_as_long(attributes.named(name, value), max_age))
+}
+
+fn for_as_long(cookie: CookieBuilder<'_>, max_age: Option<Duration>) -> CookieBuilder<'_> {
     let seconds = |age: Duration| i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
-    written(match max_age {
+    match max_age {
         Some(age) => cookie.max_age(cookie::time::Duration::seconds(seconds(age))),
         None => cookie,
-    })
+    }
 }
 
 /// The Set-Cookie line that takes the session's cookie away: the same attributes, or browsers keep it.

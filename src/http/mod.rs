@@ -9,6 +9,7 @@
 //! answers, [`RequestFilter::strip_response`] and [`drop_gateway_set_cookie`].
 
 mod cookie;
+mod cookie_name;
 mod cors;
 mod escape;
 mod event_answer;
@@ -38,9 +39,10 @@ mod via;
 mod websocket;
 
 pub use cookie::{
-    CookieAttributes, CookieNameError, GatewayCookieName, Presented, SameSite, drop_gateway_set_cookie,
+    CookieAttributes, CookieNameError, GatewayCookieName, Presented, SameSite, app_set_cookie, drop_gateway_set_cookie,
     expire_backend_cookie, expire_set_cookie, session_set_cookie, take_gateway_cookie,
 };
+pub use cookie_name::{CookieName, Piece, pieces as cookie_pieces};
 pub use cors::CorsPolicy;
 pub use event_answer::{EventAnswer, json_says_failure, with_count};
 pub use expectation::check_expectation;

@@ -63,6 +63,7 @@ async fn exchange_login(
     let content_type = cleared.headers.get(CONTENT_TYPE);
     let remembered = remembered(content_type, &body, &gateway.config().session.remember_field);
     ask_for_what_can_be_read(&mut cleared.headers);
+    gateway.open_cookies(exchange, &mut cleared).await;
     let mut backend = Questions::like(gateway, route, &cleared);
     let permit = permit_login(route);
     let (mut parts, upstream_body) = send(gateway, exchange, &permit, cleared).await?.into_parts();
@@ -78,13 +79,18 @@ async fn exchange_login(
             NoLogin::Undecided
         };
         tell_of_none(gateway, exchange, why);
+        gateway.seal_cookies(exchange, &mut parts.headers).await?;
         return Ok(Response::from_parts(parts, AnswerBody::streamed(upstream_body)));
     }
     let body = read_answer(gateway, &permit, &parts.headers, upstream_body, settings.max_body).await?;
     match judge(gateway, exchange, &mut backend, &said, &body).await? {
-        Verdict::Failed => tell_of_none(gateway, exchange, NoLogin::Failed(parts.status.as_u16())),
+        Verdict::Failed => {
+            tell_of_none(gateway, exchange, NoLogin::Failed(parts.status.as_u16()));
+            gateway.seal_cookies(exchange, &mut parts.headers).await?;
+        }
         Verdict::Unfinished | Verdict::NoCookie | Verdict::Refused(_) => {
             tell_of_none(gateway, exchange, NoLogin::Undecided);
+            gateway.seal_cookies(exchange, &mut parts.headers).await?;
         }
         Verdict::Unnamed => {
             tell_of_none(gateway, exchange, NoLogin::Unnamed);
@@ -93,6 +99,7 @@ async fn exchange_login(
                 let tried = settings.rules.places();
                 tracing::warn!(request_id, %path, tried, "a login succeeded and named nobody, so it made no session");
             }
+            gateway.seal_cookies(exchange, &mut parts.headers).await?;
         }
         Verdict::Bad(why) => return Err(Failure::BadIdentity(why)),
         Verdict::NamedBefore => {
@@ -102,9 +109,14 @@ async fn exchange_login(
             return Ok(start_over(gateway, credential, &backend));
         }
         Verdict::LoggedIn(principal) => {
+            gateway.check_cookies(exchange, &parts.headers)?;
             verify_tenant(gateway, exchange, &backend, &principal).await?;
             let issued = make_session(gateway, exchange, principal, remembered, began, credential).await?;
             end_replaced(gateway, exchange, credential, &issued).await?;
+            if let Err(failure) = gateway.seal_cookies_anew(exchange, &mut parts.headers, &issued) {
+                gateway.sessions().take_back(&exchange.origin(By::Gateway), &issued).await;
+                return Err(failure);
+            }
             parts.headers.append(SET_COOKIE, issued.set_cookie);
             parts.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             // Nobody may ever be told that this answer, with this cookie, is still good.

@@ -9,7 +9,7 @@ use crate::config::ClientValue;
 use crate::http::{Claims, TenantHeader};
 use crate::policy::{Auth, Denial, IdentityMode, Route, TenantClaim, claimed_tenants, rewrite_query};
 use crate::session::{Role, TenantId, TenantStatus};
-use crate::told::Told;
+use crate::told::{Spoof, Told};
 
 /// The most tenants that one request may name in a migration mode.
 const MOST_CLAIMS: usize = 8;
@@ -108,7 +108,7 @@ impl Gateway {
         // What a public route gets was not compared with a session, so nothing can be said of it.
         if headers > 0 && route.auth != Auth::Public {
             let told = Told::IdentitySpoofed {
-                headers,
+                by: Spoof::Headers(headers),
                 path: (&*exchange.path()).into(),
                 session: exchange.session,
                 principal: exchange.principal.clone(),

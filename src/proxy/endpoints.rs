@@ -6,14 +6,15 @@ use serde::Serialize;
 
 use super::body::AnswerBody;
 use super::capture::OWN_REQUEST_MAX;
-use super::exchange::Exchange;
+use super::exchange::{Bound, Exchange};
 use super::failure::Failure;
 use super::forward::{Cleared, forward};
 use super::lookup::{LiveUse, Lookup, Recorded};
 use super::outgoing::ask_for_all;
-use super::respond::{json, own};
+use super::respond::{self, json};
 use super::services::Gateway;
 use crate::policy::{Denial, Route, SessionFacts, permit_logout};
+use crate::seal::Binding;
 use crate::session::{By, EndReason, Principal, Scope};
 use crate::upstream::UpstreamError;
 
@@ -146,6 +147,9 @@ pub(super) async fn logout(
         return Ok(response);
     }
     ask_for_all(&mut cleared.headers);
+    gateway.open_cookies(exchange, &mut cleared).await;
+    // What the app sets by now it sets for nobody.
+    exchange.bound = Bound::To(Binding::NoSession);
     let mut response = match forward(gateway, exchange, &permit, cleared).await {
         Ok(answer) => answer.map(AnswerBody::streamed),
         Err(Failure::Upstream(
@@ -157,10 +161,9 @@ pub(super) async fn logout(
             let request_id = exchange.id.as_str();
             tracing::warn!(request_id, %error, "the backend did not answer a logout; the session ended all the same");
             gateway.metrics().upstream_error(error.kind());
-            let mut response = own(Response::new(AnswerBody::empty()));
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            response
+            respond::nothing()
         }
+        Err(Failure::BadAnswer(_)) => respond::nothing(),
         Err(failure) => return Err(failure),
     };
     logged_out(gateway, response.headers_mut());

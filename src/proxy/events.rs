@@ -17,7 +17,7 @@ use http::{Method, Response};
 
 use super::body::AnswerBody;
 use super::endpoints::logged_out;
-use super::exchange::Exchange;
+use super::exchange::{Bound, Exchange};
 use super::failure::Failure;
 use super::forward::{Cleared, polish, send};
 use super::lookup::LiveUse;
@@ -30,8 +30,9 @@ use crate::entropy::spread;
 use crate::http::{EventAnswer, with_count};
 use crate::login::LoginIdentity;
 use crate::policy::{Denial, Ending, Event, Guard, Identity, Judgement, Permit, Requester, Route};
+use crate::seal::Binding;
 use crate::session::{By, SessionId, StoreTime, TenantId, UserAgent};
-use crate::sessions::{Cuts, Newcomer};
+use crate::sessions::{Cuts, Issued, Newcomer};
 use crate::store::{StoreResult, Unavailable};
 use crate::told::{Origin, Told};
 use crate::upstream::{Unreadable, UpstreamBody, read_whole};
@@ -105,6 +106,7 @@ pub(super) async fn run(
     let said = parts.headers.clone();
     polish(gateway, exchange, call.permit, &mut parts.headers);
     if !parts.status.is_success() {
+        gateway.seal_cookies(exchange, &mut parts.headers).await?;
         gateway.expose_lifetime(&mut parts.headers, live);
         return Ok(Response::from_parts(parts, streamed(gateway, call, live.id, body)));
     }
@@ -117,13 +119,19 @@ pub(super) async fn run(
     let ended = end_all(gateway, exchange, call, outcomes.endings).await?;
     let mut now = live.id;
     if ended.this {
+        // What the app sets by now it sets for nobody.
+        exchange.bound = Bound::To(Binding::NoSession);
+        gateway.seal_cookies(exchange, &mut parts.headers).await?;
         logged_out(gateway, &mut parts.headers);
     } else if outcomes.switches {
-        let (id, cookie) = switch_tenant(gateway, exchange, call, began, &said, &mut backend).await?;
-        now = id;
-        parts.headers.append(SET_COOKIE, cookie);
+        gateway.check_cookies(exchange, &parts.headers)?;
+        let issued = switch_tenant(gateway, exchange, call, began, &said, &mut backend).await?;
+        now = issued.id;
+        gateway.seal_cookies_anew(exchange, &mut parts.headers, &issued)?;
+        parts.headers.append(SET_COOKIE, issued.set_cookie);
         parts.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     } else {
+        gateway.seal_cookies(exchange, &mut parts.headers).await?;
         gateway.expose_lifetime(&mut parts.headers, live);
     }
     if counts {
@@ -358,7 +366,7 @@ async fn switch_tenant(
     began: StoreTime,
     said: &HeaderMap,
     backend: &mut Questions,
-) -> Result<(SessionId, HeaderValue), Failure> {
+) -> Result<Issued, Failure> {
     let (config, live) = (gateway.config(), call.live);
     let principal = match LoginIdentity::from_switch(said, &live.record.principal.user, &config.identity.rules) {
         LoginIdentity::Principal(principal) => principal,
@@ -384,5 +392,5 @@ async fn switch_tenant(
     let origin = origin(exchange, call.event);
     let issued = gateway.sessions().rotate(&origin, gateway.terms(), newcomer, live.id, &live.record).await?;
     (exchange.session, exchange.principal) = (Some(issued.id), Some(Arc::clone(&issued.record.principal)));
-    Ok((issued.id, issued.set_cookie))
+    Ok(issued)
 }

@@ -15,7 +15,8 @@ use crate::audit::ClientText;
 use crate::clock::Monotonic;
 use crate::entropy::{Entropy, EntropyError};
 use crate::http::{RequestHost, Scheme, printable};
-use crate::session::{By, Principal, SessionId};
+use crate::seal::{Binding, Opened};
+use crate::session::{By, Credential, Principal, SessionId};
 use crate::sessions::Cuts;
 use crate::store::STALE_AT_MOST;
 use crate::told::Origin;
@@ -149,6 +150,28 @@ pub(super) struct Decided {
     pub(super) cuts: Cuts,
 }
 
+/// To which session the app's own cookies of an exchange are bound, as far as that is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Bound {
+    /// To this.
+    To(Binding),
+    /// To this session if it is live, which nobody has asked yet.
+    Presented(SessionId),
+    /// The store cannot say: such cookies go neither in nor out, so that nothing opens that should not, and nothing is
+    /// overwritten that is still good.
+    Unknown,
+}
+
+impl Bound {
+    /// Before a look-up.
+    pub(super) const fn presented(credential: Credential) -> Self {
+        match credential {
+            Credential::Session(id) => Self::Presented(id),
+            Credential::None | Credential::Unusable => Self::To(Binding::NoSession),
+        }
+    }
+}
+
 /// One exchange.
 #[derive(Clone, Debug)]
 pub(super) struct Exchange {
@@ -180,6 +203,10 @@ pub(super) struct Exchange {
     /// What was decided on, where that was a live session.
     pub(super) decided: Option<Decided>,
     pub(super) principal: Option<Arc<Principal>>,
+    /// To which session the app's own cookies are bound, where they are sealed.
+    pub(super) bound: Bound,
+    /// Those that came with the request.
+    pub(super) opened: Option<Box<Opened>>,
     /// The error code that the client was given.
     pub(super) code: Option<&'static str>,
     /// How long the backend took from the first byte sent to the answer's head; `None` when it was not asked.

@@ -195,6 +195,7 @@ pub(super) async fn forward(
     exchange.upstream_took(gateway.clock().monotonic().since(sent));
     let mut answer = answer.map_err(Failure::Upstream)?;
     polish(gateway, exchange, permit, answer.headers_mut());
+    gateway.seal_cookies(exchange, answer.headers_mut()).await?;
     Ok(answer)
 }
 

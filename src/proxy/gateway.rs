@@ -16,11 +16,12 @@ use super::connection::ExchangeGuard;
 use super::endpoint::Endpoint;
 use super::endpoints;
 use super::events;
-use super::exchange::{Decided, Downstream, Exchange, RequestId, Transport};
+use super::exchange::{Bound, Decided, Downstream, Exchange, RequestId, Transport};
 use super::failure::Failure;
 use super::forward::{Cleared, Content, forward};
 use super::lookup::{EndedUse, Lookup, Recorded, look_at, look_up};
 use super::respond;
+use super::sealing::bound_by;
 use super::services::Gateway;
 use super::tunnel::{self, TunnelSession};
 use crate::config::Config;
@@ -157,6 +158,8 @@ impl Gateway {
             session: None,
             decided: None,
             principal: None,
+            bound: Bound::Unknown,
+            opened: None,
             code: None,
             upstream: None,
             added: None,
@@ -326,6 +329,7 @@ impl Gateway {
     ) -> Result<Response<AnswerBody>, Failure> {
         let Admitted { mut cleared, credential, claims, endpoint, route, event, mode, touches, preflight, switch } =
             *admitted;
+        exchange.bound = Bound::presented(credential);
 
         // 8. A login needs no session, and makes one from the backend's own answer.
         if endpoint == Some(Endpoint::Login) {
@@ -336,7 +340,9 @@ impl Gateway {
         let mut lookup = if endpoint.is_none() && (route.auth == Auth::Public || preflight.is_some()) {
             Lookup::not_asked(credential)
         } else {
-            look_up(self.store(), self.clock(), credential, &self.config().session.limits).await
+            let lookup = look_up(self.store(), self.clock(), credential, &self.config().session.limits).await;
+            exchange.bound = bound_by(&lookup);
+            lookup
         };
         self.note(exchange, &lookup).await;
 
@@ -368,7 +374,9 @@ impl Gateway {
             self.filter().strip_request(&mut cleared.headers);
         }
 
-        // 13. The use is recorded before the backend does anything: for a session that ended meanwhile, it does nothing.
+        // 13. The app's own cookies come in if they were sealed for this session, and the use is recorded before the
+        //     backend does anything: for a session that ended meanwhile, it does nothing.
+        self.open_cookies(exchange, &mut cleared).await;
         if let Lookup::Live(live) = &mut lookup
             && touches
             && !live.is_recorded()

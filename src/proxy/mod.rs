@@ -36,6 +36,7 @@ mod proxy_protocol;
 mod questions;
 mod rarely;
 mod respond;
+mod sealing;
 mod services;
 mod slots;
 mod tunnel;

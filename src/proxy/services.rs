@@ -17,10 +17,11 @@ use super::upstreams::{BoundUpstream, Upstreams, upstreams};
 use crate::clock::Clock;
 use crate::commons::Commons;
 use crate::config::{Config, StoreKind};
-use crate::entropy::EntropyError;
+use crate::entropy::{Entropy, EntropyError};
 use crate::health::Readiness;
-use crate::http::{GatewayCookieName, GatewayMark, OriginPolicy, RequestFilter, expire_backend_cookie};
+use crate::http::{CookieName, GatewayCookieName, GatewayMark, OriginPolicy, RequestFilter, expire_backend_cookie};
 use crate::policy::{PatternTree, Permit};
+use crate::seal::{SealedCookies, SealingKeys};
 use crate::secret::Secret;
 use crate::session::By;
 use crate::sessions::{OpenStreams, Sessions, Terms};
@@ -58,6 +59,10 @@ pub struct Gateway {
     unnamed: Rarely,
     mark: GatewayMark,
     former_cookies: FormerCookies,
+    /// The app's own cookies that are sealed; `None` where none are.
+    sealed_cookies: Option<SealedCookies>,
+    /// They do not change while the process runs.
+    sealing_keys: Arc<SealingKeys>,
     request_ids: RequestIds,
     names: RouteNames,
     route_metrics: Named<RouteMetrics>,
@@ -69,6 +74,7 @@ struct Shared {
     endings: Arc<Endings>,
     mark: GatewayMark,
     former_cookies: FormerCookies,
+    sealing_keys: Arc<SealingKeys>,
 }
 
 /// The names, in logs and metrics, of what is no route of the configuration.
@@ -84,8 +90,9 @@ impl Gateway {
     /// When the operating system has no randomness.
     pub fn new(services: Services) -> Result<Self, EntropyError> {
         let mark = mark(&services)?;
-        let shared =
-            Shared { bodies: Arc::default(), endings: Arc::default(), mark, former_cookies: FormerCookies::default() };
+        let sealing_keys = Arc::new(sealing_keys(&services)?);
+        let (bodies, endings, former_cookies) = (Arc::default(), Arc::default(), FormerCookies::default());
+        let shared = Shared { bodies, endings, mark, former_cookies, sealing_keys };
         Self::assemble(services, None, shared)
     }
 
@@ -97,7 +104,8 @@ impl Gateway {
     pub fn reconfigured(&self, config: Arc<Config>) -> Result<Self, EntropyError> {
         let former_cookies = self.former_cookies.followed_by(self.config(), &config, self.clock().monotonic());
         let (bodies, endings, mark) = (self.bodies.clone(), self.endings.clone(), self.mark.clone());
-        let shared = Shared { bodies, endings, mark, former_cookies };
+        let sealing_keys = self.sealing_keys.clone();
+        let shared = Shared { bodies, endings, mark, former_cookies, sealing_keys };
         Self::assemble(Services { config, ..self.services.clone() }, Some(&self.upstreams), shared)
     }
 
@@ -125,6 +133,8 @@ impl Gateway {
             unnamed: Rarely::default(),
             mark: shared.mark,
             former_cookies: shared.former_cookies,
+            sealed_cookies: sealed_cookies(config, &shared.sealing_keys),
+            sealing_keys: shared.sealing_keys,
             request_ids: RequestIds::new(&*services.commons.entropy)?,
             names,
             route_metrics,
@@ -229,6 +239,15 @@ impl Gateway {
         self.former_cookies.names()
     }
 
+    /// The app's own cookies that are bound to the session they were set in.
+    pub(super) const fn sealed_cookies(&self) -> Option<&SealedCookies> {
+        self.sealed_cookies.as_ref()
+    }
+
+    pub(super) fn entropy(&self) -> &dyn Entropy {
+        &*self.services.commons.entropy
+    }
+
     pub(super) const fn request_ids(&self) -> &RequestIds {
         &self.request_ids
     }
@@ -274,6 +293,21 @@ impl Gateway {
         }
         live.record_use(self.store(), &|touch| self.services.touches.push(touch) == Queued::Yes).await
     }
+}
+
+/// The keys of this process. Without a configured one, which production asks for, they go with it.
+fn sealing_keys(services: &Services) -> Result<SealingKeys, EntropyError> {
+    let secrets = &services.config.secrets;
+    match &secrets.key {
+        Some(key) => Ok(SealingKeys::new(key, &secrets.previous)),
+        None => SealingKeys::ephemeral(&*services.commons.entropy),
+    }
+}
+
+fn sealed_cookies(config: &Config, keys: &Arc<SealingKeys>) -> Option<SealedCookies> {
+    let names = &config.identity.seal_cookies;
+    (!names.is_empty())
+        .then(|| SealedCookies::new(names.iter().map(|name| CookieName::new(name)).collect(), keys.clone()))
 }
 
 /// Gateways that share a store are one to a request that goes round; any other is itself alone.

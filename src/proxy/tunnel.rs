@@ -81,6 +81,7 @@ pub(super) async fn open(
     match send_upgrade(gateway, exchange, permit, cleared, &upgrade).await? {
         Switched::No(mut answer) => {
             polish(gateway, exchange, permit, answer.headers_mut());
+            gateway.seal_cookies(exchange, answer.headers_mut()).await?;
             let open = session.map(|session| session.open.another());
             Ok(answer.map(|body| AnswerBody::streamed(body).cut_by(open)))
         }
@@ -88,6 +89,7 @@ pub(super) async fn open(
             let malformed = |cause: &str| Failure::Upstream(UpstreamError::Malformed { cause: cause.to_owned() });
             upgrade.check_answer(answer.headers()).map_err(malformed)?;
             clean_answer(gateway, exchange, permit, answer.headers_mut());
+            gateway.seal_cookies(exchange, answer.headers_mut()).await?;
             upgrade.write(answer.headers_mut());
             let tunnel = Tunnel { client, backend, is_websocket: upgrade.is_websocket(), session };
             Ok(answer.map(|()| AnswerBody::followed_by(tunnel.when_switched())))

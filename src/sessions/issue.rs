@@ -55,6 +55,18 @@ pub struct Issued {
     pub set_cookie: HeaderValue,
 }
 
+impl Issued {
+    /// How long browsers keep its cookie; `None`: until they are closed.
+    #[must_use]
+    pub fn max_age(&self) -> Option<Duration> {
+        max_age(&self.record)
+    }
+}
+
+fn max_age(record: &SessionRecord) -> Option<Duration> {
+    record.remembered.then(|| record.deadline.since(record.created))
+}
+
 /// Why no session was made.
 #[derive(Debug, thiserror::Error)]
 pub enum NotIssued {
@@ -136,8 +148,7 @@ impl Sessions {
         for (id, record) in displaced {
             self.is_over(&by_a_rule, id, &record.principal, EndReason::Limit);
         }
-        let max_age = record.remembered.then(|| record.deadline.since(record.created));
-        Ok(Issued { id, set_cookie: session_set_cookie(terms.cookie, token, max_age), record })
+        Ok(Issued { id, set_cookie: session_set_cookie(terms.cookie, token, max_age(&record)), record })
     }
 }
 

@@ -59,6 +59,7 @@ pub struct Metrics {
     cache_entries: Gauge,
     cache_lease: Gauge,
     spoofed_headers: Counter,
+    spoofed_cookies: Counter,
     logins: Family<OutcomeLabel, Counter>,
     upstream_errors: Family<KindLabel, Counter>,
     upstream_peers: Peers,
@@ -124,6 +125,11 @@ impl Metrics {
             spoofed_headers: metrics.add(
                 "spoofed_headers",
                 "Protected headers of clients that were removed or replaced",
+                Counter::default(),
+            ),
+            spoofed_cookies: metrics.add(
+                "spoofed_cookies",
+                "Sealed cookies of the app that were dropped: of another session, of none, or altered",
                 Counter::default(),
             ),
             logins: metrics.add("logins", "Logins, by outcome", Family::default()),
@@ -279,6 +285,11 @@ impl Metrics {
     /// So many protected headers of a client were removed or replaced.
     pub fn spoofed_headers(&self, count: u64) {
         self.spoofed_headers.inc_by(count);
+    }
+
+    /// So many of the app's own cookies did not open under their request's session.
+    pub fn spoofed_cookies(&self, count: u64) {
+        self.spoofed_cookies.inc_by(count);
     }
 
     /// A login went this way.

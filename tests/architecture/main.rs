@@ -105,7 +105,7 @@ fn the_pure_modules_know_no_runtime_no_store_no_clock_and_no_configuration() {
         "dyn Clock",
         "SystemClock",
     ];
-    for folder in ["session", "http", "jwt", "policy", "login"] {
+    for folder in ["session", "http", "jwt", "policy", "login", "seal"] {
         assert_never(folder, &never);
         assert_never(folder, &ABOVE);
     }
@@ -114,10 +114,11 @@ fn the_pure_modules_know_no_runtime_no_store_no_clock_and_no_configuration() {
 
 #[test]
 fn the_session_knows_nobody_above_it() {
-    assert_never("session", &["crate::http", "crate::policy", "crate::login"]);
-    assert_never("http", &["crate::policy", "crate::login"]);
+    assert_never("session", &["crate::http", "crate::policy", "crate::login", "crate::seal"]);
+    assert_never("http", &["crate::policy", "crate::login", "crate::seal"]);
     assert_never("jwt", &["crate::http", "crate::policy", "crate::login", "crate::entropy"]);
-    assert_never("policy", &["crate::login"]);
+    assert_never("policy", &["crate::login", "crate::seal"]);
+    assert_never("seal", &["crate::policy", "crate::login", "crate::jwt"]);
 }
 
 #[test]

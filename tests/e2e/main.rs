@@ -45,6 +45,7 @@ mod refusals;
 mod reload;
 mod rest;
 mod revocation;
+mod sealed;
 mod sessions;
 mod store_outage;
 mod streams;

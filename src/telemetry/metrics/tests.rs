@@ -57,6 +57,7 @@ fn the_names_are_the_promised_ones_and_more() {
         "session_gateway_sessions_created_total",
         "session_gateway_sessions_ended_total",
         "session_gateway_sessions_rejected_total",
+        "session_gateway_spoofed_cookies_total",
         "session_gateway_spoofed_headers_total",
         "session_gateway_store_commands_total",
         "session_gateway_store_errors_total",

@@ -64,6 +64,12 @@ pub fn flask_over_tls(directory: &Path, name: &str) -> App {
     start("demo.flask_app:app", JSON_LOGIN, Path::new(""), Some(&directory.join(name)))
 }
 
+/// An app with Flask-Login: a session and a remember cookie of its own.
+pub fn flask_login() -> &'static App {
+    static APP: OnceLock<App> = OnceLock::new();
+    APP.get_or_init(|| start("tests.python.flask_login_app:app", JSON_LOGIN, Path::new(""), None))
+}
+
 /// The legacy Django app, with a database of its own.
 pub fn django() -> &'static App {
     static APP: OnceLock<App> = OnceLock::new();
