@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::Value;
 use session_gateway::http::{EventAnswer, IdentityRules, JsonPointer, with_count};
-use session_gateway::policy::{Action, Ending, Event, Judgement, Requester, TenantNamed};
+use session_gateway::policy::{Action, Ending, Event, Named, Requester, TenantNamed, Judgement};
 use session_gateway::session::{Principal, Scope, SessionId, TenantId, UserId};
 
 const COUNT: u64 = 7;
@@ -23,7 +23,7 @@ pub fn check(data: &[u8]) {
         EventAnswer::Other => assert!(!body.trim_ascii_start().starts_with(b"{"), "it would hide what it says"),
         EventAnswer::Garbled(_) => {
             let denies = body.windows(5).any(|window| window == b"false");
-            assert!(denies || answer.says_done(Some(&pointer)));
+            assert!(denies || answer.says_done([&pointer].into_iter()));
         }
         EventAnswer::Unreadable => panic!("it is all there"),
     }
@@ -49,10 +49,10 @@ fn counts(pointer: &JsonPointer, body: &[u8], answer: &EventAnswer) {
 }
 
 fn names_nobody_else(pointer: &JsonPointer, answer: &EventAnswer) {
-    let named = TenantNamed::InAnswer(pointer.clone());
+    let tenant = TenantNamed { at: Named::InAnswer(pointer.clone()), any: false };
     let event = Event {
         name: "x".into(),
-        action: Some(Action::Tenant { named, any: false }),
+        action: Some(Action::Tenant { tenant, status: None }),
         when: None,
         count: None,
         roles: Vec::new(),
@@ -62,7 +62,7 @@ fn names_nobody_else(pointer: &JsonPointer, answer: &EventAnswer) {
     let tenant = TenantId::parse("42").expect("a tenant");
     let principal = Principal { tenant, user: UserId::parse("7").expect("a user"), role: None };
     let id = SessionId::parse(&[b'A'; 22]).expect("an id");
-    let requester = Requester { id, principal: &principal, path_tenant: None };
+    let requester = Requester { id, principal: &principal, path: &[] };
     if let Judgement::Ends(ending) = event.judge(requester, answer, &IdentityRules::default()) {
         let Ending::Many { scope: Scope::Tenant { tenant }, .. } = &ending else { panic!("{ending:?}") };
         assert_eq!(*tenant, principal.tenant);

@@ -6,15 +6,17 @@ use super::paths::OwnPath;
 use super::raw::RawEvent;
 use super::reader::Spot;
 use super::routes::not_forwarded;
+use super::table::Field;
 use super::value::{Parsed, choice, did_you_mean, quoted};
 use crate::policy::{
-    Action, Auth, Event, EventTable, MethodSet, Order, PathPattern, PatternTree, RouteTable, TenantNamed,
+    ANY, Action, Auth, Event, EventTable, MethodSet, Named, Order, PathPattern, PatternTree, RouteTable, TenantNamed,
 };
-use crate::session::EndReason;
+use crate::session::{EndReason, TenantStatus};
 
 const EXAMPLE: &str = "match = \"DELETE /admin/organizations/{tenant}\"";
-/// The name of the segment that holds a tenant.
+/// The names of the segments that hold a tenant and a user.
 const TENANT: &str = "tenant";
+const USER: &str = "user";
 /// Ends by time, by a limit or by a new login are the gateway's own to notice: said of anything else they would lie, and
 /// ends by time are treated more gently.
 const REASONS: [EndReason; 8] = [
@@ -30,7 +32,8 @@ const REASONS: [EndReason; 8] = [
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ActionWord {
-    Tenant,
+    /// Of a tenant, and what becomes of it.
+    Tenant(Option<TenantStatus>),
     User,
     OtherSessions,
     Session,
@@ -94,6 +97,9 @@ fn event(raw: &RawEvent, matched: Option<&Match>, problems: &mut Problems) -> Ev
         obeyed,
         reason: raw.reason.parse(problems, |text| reason(text)),
     };
+    if let Some(Match { pattern, .. }) = matched {
+        report_names(raw, pattern, problems);
+    }
     report_useless(raw, word, matched, problems);
     event
 }
@@ -101,7 +107,10 @@ fn event(raw: &RawEvent, matched: Option<&Match>, problems: &mut Problems) -> Ev
 /// What the success itself ends. One that only obeys the backend's orders ends nothing by itself.
 fn action_word(raw: &RawEvent, problems: &mut Problems) -> Option<ActionWord> {
     let words = [
-        ("revoke-tenant", ActionWord::Tenant),
+        ("revoke-tenant", ActionWord::Tenant(None)),
+        ("suspend-tenant", ActionWord::Tenant(Some(TenantStatus::Suspended))),
+        ("delete-tenant", ActionWord::Tenant(Some(TenantStatus::Deleted))),
+        ("restore-tenant", ActionWord::Tenant(Some(TenantStatus::Active))),
         ("revoke-user", ActionWord::User),
         ("revoke-other-sessions", ActionWord::OtherSessions),
         ("revoke-session", ActionWord::Session),
@@ -110,35 +119,49 @@ fn action_word(raw: &RawEvent, problems: &mut Problems) -> Option<ActionWord> {
         return None;
     }
     // One that is wrong has been reported, and must not be followed by errors about another.
-    if raw.action.is_given() { raw.action.parse(problems, choice(&words)) } else { Some(ActionWord::Tenant) }
+    if raw.action.is_given() { raw.action.parse(problems, choice(&words)) } else { Some(ActionWord::Tenant(None)) }
 }
 
 fn action(word: ActionWord, raw: &RawEvent, matched: Option<&Match>, problems: &mut Problems) -> Option<Action> {
-    Some(match word {
-        ActionWord::User => Action::User,
-        ActionWord::OtherSessions => Action::OtherSessions,
-        ActionWord::Session => Action::Session,
-        ActionWord::Tenant => Action::Tenant {
-            named: tenant(raw, matched, problems)?,
-            any: raw.any_tenant.get().copied().unwrap_or_default(),
-        },
-    })
+    let any = raw.any_tenant.get().copied().unwrap_or_default();
+    let tenant = named(&raw.tenant_pointer, TENANT, matched, problems).map(|at| TenantNamed { at, any });
+    let user = named(&raw.user_pointer, USER, matched, problems);
+    match word {
+        ActionWord::User => Some(Action::User { user, tenant }),
+        ActionWord::OtherSessions => Some(Action::OtherSessions),
+        ActionWord::Session => Some(Action::Session),
+        ActionWord::Tenant(status) => {
+            if tenant.is_none() && !raw.tenant_pointer.is_given() {
+                let pattern = &matched?.pattern;
+                let name = raw.action.get().map_or("revoke-tenant", String::as_str);
+                let message = format!(
+                    "\"{pattern}\" does not say which tenant \"{name}\" is about; name the segment `{{tenant}}`, or add \
+                     `tenant_pointer = \"/data/organization_id\"`"
+                );
+                problems.error(raw.pattern.place(), message);
+            }
+            Some(Action::Tenant { tenant: tenant?, status })
+        }
+    }
 }
 
-fn tenant(raw: &RawEvent, matched: Option<&Match>, problems: &mut Problems) -> Option<TenantNamed> {
-    if raw.tenant_pointer.is_given() {
-        return raw.tenant_pointer.parse(problems, |text| pointer(text)).map(TenantNamed::InAnswer);
+/// Where somebody is named: in the answer, else in the path.
+fn named(field: &Field<String>, name: &str, matched: Option<&Match>, problems: &mut Problems) -> Option<Named> {
+    if field.is_given() {
+        return field.parse(problems, |text| pointer(text)).map(Named::InAnswer);
     }
-    let pattern = &matched?.pattern;
-    if let Some(segment) = pattern.position_of(TENANT) {
-        return Some(TenantNamed::InPath(segment));
+    matched?.pattern.position_of(name).map(Named::InPath)
+}
+
+/// A name that means nothing would let an operator believe that it does.
+fn report_names(raw: &RawEvent, pattern: &PathPattern, problems: &mut Problems) {
+    for name in pattern.names().filter(|name| ![TENANT, USER, ANY].contains(name)) {
+        let message = format!(
+            "has a `{{{name}}}`, which no event knows; write `{{tenant}}` or `{{user}}` for whom it is about, or `{{_}}` \
+             for any"
+        );
+        problems.error(raw.pattern.place(), message);
     }
-    let message = format!(
-        "\"{pattern}\" does not say whose sessions \"revoke-tenant\" ends; name the segment `{{tenant}}`, or add \
-         `tenant_pointer = \"/data/organization_id\"`"
-    );
-    problems.error(raw.pattern.place(), message);
-    None
 }
 
 /// What is written and has no effect would let an operator believe that it has.
@@ -147,20 +170,37 @@ fn report_useless(raw: &RawEvent, word: Option<ActionWord>, matched: Option<&Mat
         return;
     }
     let mut useless: Vec<(&Place, &str)> = Vec::new();
+    let in_path = |name: &str| matched.is_some_and(|matched| matched.pattern.position_of(name).is_some());
     if word.is_none() {
         let given = [&raw.when_pointer, &raw.count_pointer].into_iter().filter(|field| field.is_given());
         useless.extend(given.map(|field| (field.place(), "is read only with an `action`; add one, or remove it")));
     }
-    if word != Some(ActionWord::Tenant) {
-        let message = "is read only with `action = \"revoke-tenant\"`; remove it";
+    let names_a_user = word == Some(ActionWord::User) && (raw.user_pointer.is_given() || in_path(USER));
+    if word != Some(ActionWord::User) {
+        let message = "is read only with `action = \"revoke-user\"`; remove it";
+        useless.extend(raw.user_pointer.is_given().then(|| (raw.user_pointer.place(), message)));
+        let message = "has a `{user}`, which is read only with `action = \"revoke-user\"`; write `{_}`";
+        useless.extend(in_path(USER).then(|| (raw.pattern.place(), message)));
+    }
+    if !names_a_user && !matches!(word, Some(ActionWord::Tenant(_))) {
+        let message = "is read only with an `action` about a tenant, or about a user who is named; remove it";
         useless.extend(raw.tenant_pointer.is_given().then(|| (raw.tenant_pointer.place(), message)));
         useless.extend((raw.any_tenant.get() == Some(&true)).then(|| (raw.any_tenant.place(), message)));
-        let in_path = matched.is_some_and(|matched| matched.pattern.position_of(TENANT).is_some());
-        let message = "has a `{tenant}`, which is read only with `action = \"revoke-tenant\"`; give it another name";
-        useless.extend(in_path.then(|| (raw.pattern.place(), message)));
+        let message = "has a `{tenant}`, which is read only with an `action` about a tenant, or about a user who is named; write `{_}`";
+        useless.extend(in_path(TENANT).then(|| (raw.pattern.place(), message)));
+    } else if names_a_user && raw.any_tenant.get() == Some(&true) && !raw.tenant_pointer.is_given() && !in_path(TENANT)
+    {
+        let message = "needs a tenant beside the user, who is one of that tenant's: a `{tenant}` in the path, or \
+                       `tenant_pointer`";
+        useless.push((raw.any_tenant.place(), message));
     }
     for (place, message) in useless {
         problems.error(place, message);
+    }
+    if word == Some(ActionWord::Tenant(Some(TenantStatus::Active))) && raw.any_tenant.get() != Some(&true) {
+        let message = "restores nobody without `any_tenant = true`: of a tenant that is shut out nobody has a session to \
+                       ask with";
+        problems.warn(raw.action.place(), message);
     }
 }
 

@@ -215,13 +215,14 @@ tables! {
         pattern ("match"): String,
         when_pointer: String,
         tenant_pointer: String,
+        user_pointer: String,
         count_pointer: String,
         action: String,
         any_tenant: bool,
         roles: List,
         header: List,
         reason: String,
-    }
+    } unbuilt ["counts_as"]
 
     /// `[tenants]`
     struct RawTenants {

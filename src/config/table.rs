@@ -101,7 +101,7 @@ impl<T: Table> Field<T> {
 /// list) are accepted; anything else is refused, because ignoring it would let an operator believe that it holds.
 fn read_unbuilt(value: &DeValue<'_>, place: &Place, problems: &mut Problems) {
     let harmless = match value {
-        DeValue::String(text) => text == "off",
+        DeValue::String(text) => text.is_empty() || text == "off",
         DeValue::Array(list) => list.is_empty(),
         _ => false,
     };

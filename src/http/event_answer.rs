@@ -45,16 +45,16 @@ impl EventAnswer {
         }
     }
 
-    /// Whether the backend did what it was asked: unless it says otherwise, as for logins, or lacks what must then be
-    /// there. What cannot be read may say anything, so it is taken for a yes: ending too much is mended by a login.
+    /// Whether the backend did what it was asked: unless it says otherwise, as for logins, or lacks any of what must then
+    /// be there. What cannot be read may say anything, so it is taken for a yes: ending too much is mended by a login.
     #[must_use]
-    pub fn says_done(&self, needed: Option<&JsonPointer>) -> bool {
+    pub fn says_done<'a>(&self, mut needed: impl Iterator<Item = &'a JsonPointer>) -> bool {
         match self {
             Self::Json(document) => {
                 let is_there = |pointer: &JsonPointer| pointer.find_in(document).is_some_and(|value| !value.is_null());
-                !json_says_failure(document) && needed.is_none_or(is_there)
+                !json_says_failure(document) && needed.all(is_there)
             }
-            Self::Other => needed.is_none(),
+            Self::Other => needed.next().is_none(),
             Self::Garbled(body) => !["success", "ok"].iter().any(|key| {
                 let flag = Scanner { text: body, at: 0 }.member_span(key);
                 flag.and_then(|span| body.get(span)).is_some_and(|flag| flag == b"false")
@@ -330,7 +330,11 @@ mod tests {
             (EventAnswer::Garbled(Bytes::from_static(b"{\"a\": NaN, \"ok\": 0, \"success\": true}")), true, true),
             (EventAnswer::Unreadable, true, true),
         ] {
-            assert_eq!((answer.says_done(None), answer.says_done(Some(&needed))), (without, with), "{answer:?}");
+            assert_eq!(
+                (answer.says_done([].into_iter()), answer.says_done([&needed].into_iter())),
+                (without, with),
+                "{answer:?}"
+            );
         }
     }
 

@@ -84,6 +84,15 @@ impl IdentityRules {
         }
     }
 
+    /// The user that a value in a JSON answer names. `None` when it names none, or one that cannot be.
+    #[must_use]
+    pub fn user_of(&self, value: &Value) -> Option<UserId> {
+        match Finding::of(value) {
+            Finding::Bytes(raw) => self.canonical_user(&raw).ok(),
+            Finding::Nothing | Finding::Unusable => None,
+        }
+    }
+
     /// The tenant that a login names, or why it names none.
     ///
     /// # Errors

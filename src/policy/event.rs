@@ -1,8 +1,8 @@
 //! Events: what a backend's own success means for sessions (docs/behaviour.md, "Events").
 //!
 //! The backend is believed about what it did, the client about nothing: whose sessions end follows from the request's own
-//! session, from the path that the backend was asked for, and from the backend's answer. The only foreign thing that can
-//! be named is a tenant, and only where the configuration says `any_tenant`.
+//! session, from the path that the backend was asked for, and from the backend's answer. Another tenant than the session's
+//! own can be named only where the configuration says `any_tenant`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,10 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::pattern::{PathPattern, PatternTree};
 use super::route::{MethodSet, Overlap};
 use crate::http::{EventAnswer, IdentityRules, JsonPointer};
-use crate::session::{EndReason, Principal, Role, Scope, SessionId, TenantId};
+use crate::session::{EndReason, Principal, Role, Scope, SessionId, TenantId, TenantStatus, UserId};
+
+#[cfg(test)]
+mod tests;
 
 const SESSION_EVENT: HeaderName = HeaderName::from_static("x-session-event");
 /// No backend has more to say at once.
@@ -27,7 +30,7 @@ pub struct Event {
     pub action: Option<Action>,
     /// What must be in the answer.
     pub when: Option<JsonPointer>,
-    /// Where the answer says how many sessions ended.
+    /// Where the answer says how many sessions ended. Without that it was a preview.
     pub count: Option<JsonPointer>,
     /// Whose requests count; empty: everybody's.
     pub roles: Vec<Role>,
@@ -42,26 +45,70 @@ pub struct Event {
 pub enum Action {
     /// All sessions of a tenant.
     Tenant {
-        /// Where it is named.
-        named: TenantNamed,
-        /// Whether it may be another than the session's own.
-        any: bool,
+        /// Whose.
+        tenant: TenantNamed,
+        /// What becomes of the tenant itself; `None`: it stays what it is.
+        status: Option<TenantStatus>,
     },
-    /// All sessions of the session's user.
-    User,
+    /// All sessions of a user.
+    User {
+        /// Where the user is named; `None`: the session's own.
+        user: Option<Named>,
+        /// Where the user's tenant is named; `None`: the session's own.
+        tenant: Option<TenantNamed>,
+    },
     /// All but this one.
     OtherSessions,
     /// This one.
     Session,
 }
 
-/// Where an event's tenant is named.
+/// How an event's tenant is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TenantNamed {
+pub struct TenantNamed {
+    /// Where.
+    pub at: Named,
+    /// Whether it may be another than the session's own.
+    pub any: bool,
+}
+
+/// Where an event names somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
     /// In this segment of the path.
     InPath(usize),
     /// In the answer.
     InAnswer(JsonPointer),
+}
+
+impl Named {
+    /// The tenant that stands there. The error is for the log.
+    fn tenant(&self, path: &[String], answer: &EventAnswer, rules: &IdentityRules) -> Result<TenantId, &'static str> {
+        match self {
+            Self::InPath(segment) => path
+                .get(*segment)
+                .and_then(|raw| rules.canonical_tenant(raw).ok())
+                .ok_or("what the path names cannot be a tenant"),
+            Self::InAnswer(pointer) => answer
+                .value_at(pointer)
+                .and_then(|value| rules.tenant_of(&value))
+                .ok_or("the answer names no tenant, or one that cannot be"),
+        }
+    }
+
+    /// The user who stands there. The error is for the log.
+    fn user(&self, path: &[String], answer: &EventAnswer, rules: &IdentityRules) -> Result<UserId, &'static str> {
+        match self {
+            Self::InPath(segment) => path
+                .get(*segment)
+                .and_then(|raw| rules.canonical_user(raw.as_bytes()).ok())
+                .ok_or("what the path names cannot be a user"),
+            Self::InAnswer(pointer) => answer
+                .value_at(pointer)
+                .and_then(|value| rules.user_of(&value))
+                .ok_or("the answer names no user, or one that cannot be"),
+        }
+    }
 }
 
 /// What a backend can order in `X-Session-Event`, always about the session's own user and tenant.
@@ -104,8 +151,8 @@ pub struct Requester<'a> {
     pub id: SessionId,
     /// Whose it is.
     pub principal: &'a Principal,
-    /// The decoded segment of the path that names a tenant, where the event has one.
-    pub path_tenant: Option<&'a str>,
+    /// The decoded segments of the path that the backend was asked for.
+    pub path: &'a [String],
 }
 
 /// What ends.
@@ -120,6 +167,15 @@ pub enum Ending {
         /// Why.
         reason: EndReason,
     },
+    /// A tenant's status changes, and its sessions end with it.
+    Status {
+        /// Which tenant.
+        tenant: TenantId,
+        /// What it becomes.
+        status: TenantStatus,
+        /// Why.
+        reason: EndReason,
+    },
 }
 
 impl Ending {
@@ -127,9 +183,14 @@ impl Ending {
     #[must_use]
     pub fn includes(&self, principal: &Principal) -> bool {
         match self {
-            Self::This(_) | Self::Many { scope: Scope::User { .. }, .. } => true,
+            Self::This(_) => true,
+            Self::Many { scope: Scope::User { tenant, user }, .. } => {
+                *tenant == principal.tenant && *user == principal.user
+            }
             Self::Many { scope: Scope::OtherSessions { .. }, .. } => false,
-            Self::Many { scope: Scope::Tenant { tenant }, .. } => *tenant == principal.tenant,
+            Self::Many { scope: Scope::Tenant { tenant }, .. } | Self::Status { tenant, .. } => {
+                *tenant == principal.tenant
+            }
         }
     }
 
@@ -138,6 +199,7 @@ impl Ending {
     pub const fn tenant<'a>(&'a self, principal: &'a Principal) -> &'a TenantId {
         match self {
             Self::This(_) => &principal.tenant,
+            Self::Status { tenant, .. } => tenant,
             Self::Many { scope, .. } => match scope {
                 Scope::User { tenant, .. } | Scope::OtherSessions { tenant, .. } | Scope::Tenant { tenant } => tenant,
             },
@@ -163,7 +225,7 @@ pub enum Judgement {
     Ends(Ending),
     /// They would, but for a guard.
     Refused(Guard),
-    /// They would, but nobody can say of which tenant: the text is for the log.
+    /// They would, but nobody can say whose: the text is for the log.
     Unclear(&'static str),
 }
 
@@ -174,45 +236,38 @@ impl Event {
         self.action.is_some()
     }
 
-    /// Which segment of the path names the tenant.
-    #[must_use]
-    pub const fn tenant_segment(&self) -> Option<usize> {
-        match self.action {
-            Some(Action::Tenant { named: TenantNamed::InPath(segment), .. }) => Some(segment),
-            _ => None,
-        }
-    }
-
     /// What a success (2xx) with this answer ends.
     #[must_use]
     pub fn judge(&self, requester: Requester<'_>, answer: &EventAnswer, rules: &IdentityRules) -> Judgement {
         let Some(action) = &self.action else { return Judgement::Nothing };
-        if !answer.says_done(self.when.as_ref()) {
+        if !answer.says_done(self.when.iter().chain(&self.count)) {
             return Judgement::Nothing;
         }
         if !self.counts(requester.principal) {
             return Judgement::Refused(Guard::Role);
         }
-        let named = match action {
-            Action::User => return Judgement::Ends(self.of_user(requester, EndReason::UserRevoked)),
-            Action::OtherSessions => return Judgement::Ends(self.of_others(requester)),
-            Action::Session => return Judgement::Ends(Ending::This(self.reason.unwrap_or(EndReason::Revoked))),
-            Action::Tenant { named: TenantNamed::InPath(_), .. } => requester
-                .path_tenant
-                .and_then(|raw| rules.canonical_tenant(raw).ok())
-                .ok_or("what the path names cannot be a tenant"),
-            Action::Tenant { named: TenantNamed::InAnswer(pointer), .. } => answer
-                .value_at(pointer)
-                .and_then(|value| rules.tenant_of(&value))
-                .ok_or("the answer names no tenant, or one that cannot be"),
+        let tenant_of = |named: &TenantNamed| match named.at.tenant(requester.path, answer, rules) {
+            Err(why) => Err(Judgement::Unclear(why)),
+            Ok(tenant) if named.any || tenant == requester.principal.tenant => Ok(tenant),
+            Ok(tenant) => Err(Judgement::Refused(Guard::OtherTenant(tenant))),
         };
-        let any = matches!(action, Action::Tenant { any: true, .. });
-        match named {
-            Err(why) => Judgement::Unclear(why),
-            Ok(tenant) if any || tenant == requester.principal.tenant => {
-                Judgement::Ends(self.of_tenant(tenant, EndReason::OrgDeleted))
+        let user_of = |named: &Named| named.user(requester.path, answer, rules).map_err(Judgement::Unclear);
+        let own = requester.principal;
+        match action {
+            Action::OtherSessions => Judgement::Ends(self.of_others(requester)),
+            Action::Session => Judgement::Ends(Ending::This(self.reason.unwrap_or(EndReason::Revoked))),
+            Action::User { user, tenant } => {
+                let tenant = tenant.as_ref().map_or_else(|| Ok(own.tenant.clone()), tenant_of);
+                let user = user.as_ref().map_or_else(|| Ok(own.user.clone()), user_of);
+                match (tenant, user) {
+                    (Ok(tenant), Ok(user)) => Judgement::Ends(self.of_user(tenant, user)),
+                    (Err(judgement), _) | (_, Err(judgement)) => judgement,
+                }
             }
-            Ok(tenant) => Judgement::Refused(Guard::OtherTenant(tenant)),
+            Action::Tenant { tenant, status } => match tenant_of(tenant) {
+                Ok(tenant) => Judgement::Ends(self.of_tenant(tenant, *status)),
+                Err(judgement) => judgement,
+            },
         }
     }
 
@@ -229,9 +284,14 @@ impl Event {
     pub fn ordered(&self, order: Order, requester: Requester<'_>) -> Option<Ending> {
         match order {
             Order::Logout => Some(Ending::This(self.reason.unwrap_or(EndReason::Logout))),
-            Order::RevokeUser => Some(self.of_user(requester, EndReason::UserRevoked)),
+            Order::RevokeUser => {
+                Some(self.of_user(requester.principal.tenant.clone(), requester.principal.user.clone()))
+            }
             Order::RevokeOtherSessions => Some(self.of_others(requester)),
-            Order::RevokeTenant => Some(self.of_tenant(requester.principal.tenant.clone(), EndReason::TenantRevoked)),
+            Order::RevokeTenant => {
+                let tenant = requester.principal.tenant.clone();
+                Some(self.many(Scope::Tenant { tenant }, EndReason::TenantRevoked))
+            }
             Order::SwitchTenant => None,
         }
     }
@@ -242,9 +302,8 @@ impl Event {
         self.roles.is_empty() || principal.role.as_ref().is_some_and(|role| self.roles.contains(role))
     }
 
-    fn of_user(&self, requester: Requester<'_>, otherwise: EndReason) -> Ending {
-        let Principal { tenant, user, .. } = requester.principal;
-        self.many(Scope::User { tenant: tenant.clone(), user: user.clone() }, otherwise)
+    fn of_user(&self, tenant: TenantId, user: UserId) -> Ending {
+        self.many(Scope::User { tenant, user }, EndReason::UserRevoked)
     }
 
     fn of_others(&self, requester: Requester<'_>) -> Ending {
@@ -253,8 +312,13 @@ impl Event {
         self.many(scope, EndReason::UserOthersRevoked)
     }
 
-    fn of_tenant(&self, tenant: TenantId, otherwise: EndReason) -> Ending {
-        self.many(Scope::Tenant { tenant }, otherwise)
+    fn of_tenant(&self, tenant: TenantId, status: Option<TenantStatus>) -> Ending {
+        let Some(status) = status else { return self.many(Scope::Tenant { tenant }, EndReason::OrgDeleted) };
+        let otherwise = match status {
+            TenantStatus::Deleted => EndReason::OrgDeleted,
+            TenantStatus::Active | TenantStatus::Suspended => EndReason::TenantRevoked,
+        };
+        Ending::Status { tenant, status, reason: self.reason.unwrap_or(otherwise) }
     }
 
     fn many(&self, scope: Scope, otherwise: EndReason) -> Ending {
@@ -290,211 +354,5 @@ impl EventTable {
     /// What a request means, if anything.
     pub fn pick<S: AsRef<str>>(&self, method: &Method, segments: &[S], trailing_slash: bool) -> Option<&Arc<Event>> {
         self.by_method.get(method.as_str())?.find(segments, trailing_slash).first()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-    use crate::entropy::SystemEntropy;
-    use crate::http::TenantFormat;
-    use crate::session::{SessionToken, UserId};
-
-    fn event(action: Option<Action>) -> Event {
-        let (when, count, roles, obeyed) = (None, None, Vec::new(), Order::ALL.to_vec());
-        Event { name: "x".into(), action, when, count, roles, obeyed, reason: None }
-    }
-
-    fn of_tenant(named: TenantNamed, any: bool) -> Event {
-        event(Some(Action::Tenant { named, any }))
-    }
-
-    fn principal() -> Principal {
-        Principal {
-            tenant: TenantId::parse("42").expect("a tenant"),
-            user: UserId::parse("7").expect("a user"),
-            role: Some(Role::parse("admin").expect("a role")),
-        }
-    }
-
-    fn pointer(text: &str) -> JsonPointer {
-        JsonPointer::parse(text).expect("a pointer")
-    }
-
-    fn verdict(event: &Event, path: Option<&str>, answer: &EventAnswer, rules: &IdentityRules) -> String {
-        let principal = principal();
-        let id = SessionToken::generate(&SystemEntropy).expect("entropy").id();
-        match event.judge(Requester { id, principal: &principal, path_tenant: path }, answer, rules) {
-            Judgement::Nothing => "nothing".to_owned(),
-            Judgement::Unclear(_) => "unclear".to_owned(),
-            Judgement::Refused(Guard::Role) => "role".to_owned(),
-            Judgement::Refused(Guard::OtherTenant(tenant)) => format!("other {tenant}"),
-            Judgement::Ends(Ending::This(reason)) => format!("this {}", reason.as_str()),
-            Judgement::Ends(Ending::Many { scope, reason }) => {
-                let whose = match scope {
-                    Scope::User { tenant, user } => format!("user {tenant}/{user}"),
-                    Scope::OtherSessions { tenant, user, keep } if keep == id => format!("others {tenant}/{user}"),
-                    Scope::OtherSessions { .. } => "somebody".to_owned(),
-                    Scope::Tenant { tenant } => format!("tenant {tenant}"),
-                };
-                format!("{whose} {}", reason.as_str())
-            }
-        }
-    }
-
-    #[test]
-    fn a_tenant_in_the_path_is_the_sessions_own_in_its_one_spelling_or_refused() {
-        let (exact, int) =
-            (IdentityRules::default(), IdentityRules { tenant_format: TenantFormat::Int, ..IdentityRules::default() });
-        for (path, rules, own, any) in [
-            (Some("42"), &exact, "tenant 42 org_deleted", "tenant 42 org_deleted"),
-            (Some("77"), &exact, "other 77", "tenant 77 org_deleted"),
-            (Some("042"), &exact, "other 042", "tenant 042 org_deleted"),
-            (Some("042"), &int, "tenant 42 org_deleted", "tenant 42 org_deleted"),
-            (Some("42;x"), &int, "unclear", "unclear"),
-            (Some(" 42"), &int, "unclear", "unclear"),
-            (Some("٤٢"), &int, "unclear", "unclear"),
-            (Some("4,2"), &exact, "unclear", "unclear"),
-            (None, &exact, "unclear", "unclear"),
-        ] {
-            let answer = EventAnswer::Other;
-            for (any_tenant, expected) in [(false, own), (true, any)] {
-                let event = of_tenant(TenantNamed::InPath(1), any_tenant);
-                assert_eq!(verdict(&event, path, &answer, rules), expected, "{path:?} {any_tenant}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_tenant_in_the_answer_is_one_text_or_one_integer() {
-        let (exact, event) = (IdentityRules::default(), of_tenant(TenantNamed::InAnswer(pointer("/id")), false));
-        for (answer, expected) in [
-            (json!({"id": 42}), "tenant 42 org_deleted"),
-            (json!({"id": "42"}), "tenant 42 org_deleted"),
-            (json!({"id": 77}), "other 77"),
-            (json!({"id": 42.0}), "tenant 42 org_deleted"),
-            (json!({"id": 42.5}), "unclear"),
-            (json!({"id": ["42"]}), "unclear"),
-            (json!({"id": {"id": 42}}), "unclear"),
-            (json!({"id": null}), "unclear"),
-            (json!({"id": ""}), "unclear"),
-            (json!({}), "unclear"),
-            (json!({"id": 42, "success": false}), "nothing"),
-        ] {
-            let shown = answer.to_string();
-            // The path says nothing: the answer stands in its place.
-            assert_eq!(verdict(&event, Some("42"), &EventAnswer::Json(answer), &exact), expected, "{shown}");
-        }
-        let twice = EventAnswer::of(&HeaderMap::new(), &Bytes::from_static(b"{\"id\": 77, \"id\": 42}"));
-        assert_eq!(verdict(&event, None, &twice, &exact), "tenant 42 org_deleted");
-        let garbled = EventAnswer::Garbled(Bytes::from_static(b"{\"name\": \"\\ud800\", \"id\": 42}"));
-        assert_eq!(verdict(&event, None, &garbled, &exact), "tenant 42 org_deleted", "a name hides nothing");
-        for answer in [EventAnswer::Other, EventAnswer::Unreadable] {
-            assert_eq!(verdict(&event, None, &answer, &exact), "unclear", "{answer:?}");
-        }
-    }
-
-    #[test]
-    fn what_must_be_in_the_answer_decides_and_an_answer_that_cannot_be_read_hides_nothing() {
-        let rules = IdentityRules::default();
-        let event = Event { when: Some(pointer("/n")), ..of_tenant(TenantNamed::InPath(0), false) };
-        for (answer, expected) in [
-            (EventAnswer::Json(json!({"n": 0})), "tenant 42 org_deleted"),
-            (EventAnswer::Json(json!({"m": 0})), "nothing"),
-            (EventAnswer::Other, "nothing"),
-            (EventAnswer::Unreadable, "tenant 42 org_deleted"),
-        ] {
-            assert_eq!(verdict(&event, Some("42"), &answer, &rules), expected, "{answer:?}");
-        }
-    }
-
-    #[test]
-    fn the_other_actions_are_about_the_sessions_own_user_and_the_role_guards_them_all() {
-        let rules = IdentityRules::default();
-        for (action, expected) in [
-            (None, "nothing"),
-            (Some(Action::User), "user 42/7 user_revoked"),
-            (Some(Action::OtherSessions), "others 42/7 user_others_revoked"),
-            (Some(Action::Session), "this revoked"),
-        ] {
-            assert_eq!(verdict(&event(action.clone()), Some("77"), &EventAnswer::Other, &rules), expected);
-            if action.is_none() {
-                continue;
-            }
-            let role = |role: &str| vec![Role::parse(role).expect("a role")];
-            let guarded = Event { roles: role("Admin"), ..event(action.clone()) };
-            assert_eq!(verdict(&guarded, None, &EventAnswer::Other, &rules), "role");
-            let allowed = Event { roles: role("admin"), reason: Some(EndReason::OrgSoftDeleted), ..event(action) };
-            assert!(verdict(&allowed, None, &EventAnswer::Other, &rules).ends_with(" org_soft_deleted"));
-        }
-    }
-
-    #[test]
-    fn an_order_is_obeyed_letter_by_letter_and_only_where_it_is_configured() {
-        let mut said = HeaderMap::new();
-        for line in ["logout", "revoke-tenant", "Logout", "logout, revoke-user", "", "reboot"] {
-            said.append(SESSION_EVENT, HeaderValue::from_static(line));
-        }
-        let event = Event { obeyed: vec![Order::Logout, Order::SwitchTenant], ..event(None) };
-        let orders: Vec<_> = event.orders(&said).map(|order| order.map_err(|line| line.to_str().ok())).collect();
-        let unknown = ["revoke-tenant", "Logout", "logout, revoke-user", "", "reboot"];
-        let unknown = unknown.into_iter().map(|line| Err(Some(line)));
-        assert_eq!(orders, [Ok(Order::Logout)].into_iter().chain(unknown).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn the_session_itself_is_over_unless_it_stays_or_another_tenant_is_meant() {
-        let principal = principal();
-        let id = SessionToken::generate(&SystemEntropy).expect("entropy").id();
-        let requester = Requester { id, principal: &principal, path_tenant: None };
-        for (order, over) in [
-            (Order::Logout, true),
-            (Order::RevokeUser, true),
-            (Order::RevokeOtherSessions, false),
-            (Order::RevokeTenant, true),
-        ] {
-            let ending = event(None).ordered(order, requester).expect("an ending");
-            assert_eq!(ending.includes(&principal), over, "{order:?}");
-        }
-        assert_eq!(event(None).ordered(Order::SwitchTenant, requester), None);
-        let other = event(None).of_tenant(TenantId::parse("77").expect("a tenant"), EndReason::OrgDeleted);
-        assert!(!other.includes(&principal));
-    }
-
-    proptest! {
-        #[test]
-        fn no_path_and_no_answer_reaches_another_tenant(path in ".{0,8}|[0-9]{1,3}", id in "[ -~]{0,4}", format in 0..3_usize) {
-            let formats = [TenantFormat::Exact, TenantFormat::Int, TenantFormat::Uuid];
-            let rules = IdentityRules { tenant_format: formats[format], ..IdentityRules::default() };
-            let answer = EventAnswer::Json(json!({"id": id}));
-            for named in [TenantNamed::InPath(0), TenantNamed::InAnswer(pointer("/id"))] {
-                let verdict = verdict(&of_tenant(named, false), Some(&path), &answer, &rules);
-                prop_assert!(!verdict.starts_with("tenant ") || verdict.starts_with("tenant 42 "), "{}", verdict);
-            }
-        }
-    }
-
-    #[test]
-    fn an_event_of_another_method_on_a_closer_pattern_hides_none() {
-        let mut table = EventTable::default();
-        let methods = |name: &str| MethodSet::NONE.with(name, &[]).expect("a method");
-        let pattern = |text: &str| PathPattern::parse(text).expect("a pattern");
-        let named = |name: &str| Event { name: name.into(), ..event(None) };
-        table.add(&methods("DELETE"), &pattern("/orgs/{tenant}"), named("delete")).expect("no overlap");
-        table.add(&methods("POST"), &pattern("/orgs/*"), named("post")).expect("no overlap");
-        table.add(&methods("GET"), &pattern("/orgs/{tenant}"), named("get")).expect("no overlap");
-        let picked =
-            |method: Method, path: &[&str]| table.pick(&method, path, false).map(|event| event.name.to_string());
-        assert_eq!(picked(Method::POST, &["orgs", "5"]).as_deref(), Some("post"));
-        assert_eq!(picked(Method::DELETE, &["orgs", "5"]).as_deref(), Some("delete"));
-        assert_eq!(picked(Method::HEAD, &["orgs", "5"]).as_deref(), Some("get"));
-        assert_eq!(picked(Method::PUT, &["orgs", "5"]), None);
-        assert_eq!(picked(Method::DELETE, &["orgs", "5", "x"]), None);
-        let again = table.add(&methods("HEAD"), &pattern("/orgs/{id}"), named("head"));
-        assert_eq!(again, Err(Overlap { other: "get".into() }));
     }
 }

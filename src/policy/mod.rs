@@ -14,8 +14,8 @@ mod route;
 
 pub use cross_origin::{Aim, Call, is_forged};
 pub use decide::{SessionFacts, TenantClaim, decide, permit_login, permit_logout, permit_preflight};
-pub use event::{Action, Ending, Event, EventTable, Guard, Judgement, Order, Requester, TenantNamed};
-pub use pattern::{PathPattern, PatternError, PatternTree};
+pub use event::{Action, Ending, Event, EventTable, Guard, Judgement, Named, Order, Requester, TenantNamed};
+pub use pattern::{ANY, PathPattern, PatternError, PatternTree};
 pub use permit::{Denial, Identity, Permit, VerifiedIdentity, VouchedBy};
 pub use query::{ForeignClaim, QueryRule, QueryRules, claimed_tenants, rewrite_query};
 pub use rewrite::{Unwritable, rewrite};

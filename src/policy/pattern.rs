@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// The name of a segment that stands for any.
+pub const ANY: &str = "_";
 /// A pattern longer than this is refused: it could never match a path within the header limits anyway.
 const MOST_SEGMENTS: usize = 64;
 
@@ -89,6 +91,14 @@ impl PathPattern {
         &self.text
     }
 
+    /// The names of its segments.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().filter_map(|segment| match segment {
+            Segment::Capture(name) => Some(&**name),
+            Segment::Literal(_) | Segment::Rest => None,
+        })
+    }
+
     /// Which of a matching path's segments `{name}` stands for.
     #[must_use]
     pub fn position_of(&self, name: &str) -> Option<usize> {
@@ -109,7 +119,9 @@ fn parse_segment(part: &str, before: &[Segment]) -> Result<Segment, PatternError
     let named = part.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
     match named {
         Some(name) if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') => {
-            let twice = before.iter().any(|segment| matches!(segment, Segment::Capture(other) if **other == *name));
+            // `{_}` is any, as often as one likes.
+            let twice = name != ANY
+                && before.iter().any(|segment| matches!(segment, Segment::Capture(other) if **other == *name));
             if twice { Err(PatternError::Twice(name.to_owned())) } else { Ok(Segment::Capture(name.into())) }
         }
         None if !part.contains(['{', '}']) => Ok(Segment::Literal(part.into())),

@@ -31,7 +31,7 @@ use crate::http::{EventAnswer, with_count};
 use crate::login::LoginIdentity;
 use crate::policy::{Denial, Ending, Event, Guard, Identity, Judgement, Permit, Requester, Route};
 use crate::seal::Binding;
-use crate::session::{By, SessionId, StoreTime, TenantId, UserAgent};
+use crate::session::{By, SessionId, StoreTime, TenantChange, TenantId, TenantStatus, UserAgent, Words};
 use crate::sessions::{Cuts, Issued, Newcomer};
 use crate::store::{StoreResult, Unavailable};
 use crate::told::{Origin, Told};
@@ -99,8 +99,7 @@ pub(super) async fn run(
     // That there is a store, before the backend has done anything; and its time, so that a revocation from here on wins
     // over a session that a switch of tenants makes.
     let began = gateway.store().begin().await.map_err(Failure::Store)?;
-    let segment = event.tenant_segment();
-    let path_tenant = segment.and_then(|segment| cleared.target.segments().nth(segment).map(Cow::into_owned));
+    let path: Vec<String> = cleared.target.segments().map(Cow::into_owned).collect();
     let mut backend = Questions::like(gateway, call.route, &cleared);
     let (mut parts, body) = ask(gateway, exchange, call, cleared).await?.into_parts();
     let said = parts.headers.clone();
@@ -113,7 +112,7 @@ pub(super) async fn run(
 
     let held = hold(gateway, call, &said, body).await;
     let principal = &live.record.principal;
-    let requester = Requester { id: live.id, principal, path_tenant: path_tenant.as_deref() };
+    let requester = Requester { id: live.id, principal, path: &path };
     let outcomes = weigh(gateway, exchange, call, requester, &held, &said);
     let counts = outcomes.counts || !outcomes.endings.is_empty();
     let ended = end_all(gateway, exchange, call, outcomes.endings).await?;
@@ -281,7 +280,9 @@ async fn end_all(
                 tracing::error!(request_id, event = &*event.name, cause, "an event could not end sessions yet");
                 let tenant = Some(ending.tenant(&live.record.principal).clone());
                 tell_of_nothing(gateway, exchange, event, Outcome::Failure, "store_unavailable", tenant);
-                if !unavailable.comes_late {
+                // Somebody else may shut the tenant out again meanwhile, and to restore it late would let it in.
+                let restores = matches!(ending, Ending::Status { status: TenantStatus::Active, .. });
+                if !unavailable.comes_late && !restores {
                     keep_trying(gateway, exchange, event, live, ending);
                 }
                 failed = Some(unavailable);
@@ -303,6 +304,11 @@ async fn end(
         Ending::This(reason) => sessions.end(&origin, live.id, &live.record, *reason).await.map(u64::from),
         Ending::Many { scope, reason } => {
             sessions.end_all_of(&origin, scope.clone(), *reason).await.map(|revoked| revoked.ended)
+        }
+        Ending::Status { tenant, status, reason } => {
+            let (words, by) = (Words::default(), origin.by.clone());
+            let change = TenantChange { status: *status, reason: *reason, words, by };
+            sessions.change_tenant(&origin, tenant.clone(), change).await.map(|revoked| revoked.ended)
         }
     }
 }

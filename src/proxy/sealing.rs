@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::forward::Cleared;
 use super::lookup::{Lookup, look_at};
 use super::services::Gateway;
-use crate::seal::{Binding, NotSealed, Opened};
+use crate::seal::{Binding, NotSealed, Opened, Successor};
 use crate::sessions::Issued;
 use crate::store::STALE_AT_MOST;
 use crate::told::{Spoof, Told};
@@ -70,13 +70,10 @@ impl Gateway {
         issued: &Issued,
     ) -> Result<(), Failure> {
         let Some(sealed) = self.sealed_cookies() else { return Ok(()) };
-        let binding = Binding::Session(issued.id);
-        exchange.bound = Bound::To(binding);
+        exchange.bound = Bound::To(Binding::Session(issued.id));
         let came = exchange.opened.take().map_or_else(Opened::default, |opened| *opened);
-        let max_age = issued.max_age();
-        sealed
-            .seal_anew(headers, &came, binding, &self.config().cookie, max_age, self.entropy())
-            .map_err(|why| not_sealed(exchange, &why))
+        let to = Successor { id: issued.id, attributes: &self.config().cookie, max_age: issued.max_age() };
+        sealed.seal_anew(headers, &came, to, self.entropy()).map_err(|why| not_sealed(exchange, &why))
     }
 
     async fn binding(&self, exchange: &mut Exchange) -> Option<Binding> {

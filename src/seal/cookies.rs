@@ -11,6 +11,7 @@ use super::keys::{Binding, SealingKeys};
 use super::name::read;
 use crate::entropy::{Entropy, EntropyError};
 use crate::http::{CookieAttributes, CookieName, KnownName, NotedHeaders, Piece, app_set_cookie, cookie_pieces};
+use crate::session::SessionId;
 
 /// What browsers keep of a cookie, name and value together, in bytes (RFC 6265bis section 5.7).
 pub const LONGEST_COOKIE: usize = 4096;
@@ -41,6 +42,17 @@ impl fmt::Debug for Opened {
         let (opened, refused) = (self.cookies.len(), self.refused);
         formatter.debug_struct("Opened").field("opened", &opened).field("refused", &refused).finish()
     }
+}
+
+/// The session that takes the place of a request's, and what its own cookie looks like.
+#[derive(Clone, Copy, Debug)]
+pub struct Successor<'a> {
+    /// Its id.
+    pub id: SessionId,
+    /// Its cookie's attributes.
+    pub attributes: &'a CookieAttributes,
+    /// How long browsers keep it; `None`: until they are closed.
+    pub max_age: Option<Duration>,
 }
 
 /// Why a cookie cannot go out.
@@ -210,11 +222,11 @@ impl SealedCookies {
         &self,
         headers: &mut HeaderMap,
         came: &Opened,
-        binding: Binding,
-        attributes: &CookieAttributes,
-        max_age: Option<Duration>,
+        to: Successor<'_>,
         entropy: &dyn Entropy,
     ) -> Result<(), NotSealed> {
+        let Successor { id, attributes, max_age } = to;
+        let binding = Binding::Session(id);
         let set = headers.get_all(SET_COOKIE).iter().filter_map(|line| Some(self.set_by(line.as_bytes())?.0));
         let mut done: SmallVec<[usize; 4]> = set.collect();
         if !done.is_empty() {

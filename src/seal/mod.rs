@@ -13,5 +13,5 @@ mod name;
 #[cfg(test)]
 mod tests;
 
-pub use cookies::{LONGEST_COOKIE, NotSealed, Opened, SealedCookies};
+pub use cookies::{LONGEST_COOKIE, NotSealed, Opened, SealedCookies, Successor};
 pub use keys::{Binding, SealingKeys};

@@ -228,7 +228,8 @@ fn what_no_browser_would_keep_is_an_error() {
 #[test]
 fn a_session_takes_over_what_came_sealed_and_is_not_set_anew() {
     let cookies = cookies();
-    let [old, new] = [session(), session()].map(Binding::Session);
+    let id = session();
+    let [old, new] = [session(), id].map(Binding::Session);
     let sealed = format!("{}; {}", pair(&cookies, old, "session", "a"), pair(&cookies, old, "remember_token", "b"));
     let line = HeaderValue::from_str(&sealed).expect("a line");
     let mut request = NotedHeaders::from(HeaderMap::from_iter([(COOKIE, line)]));
@@ -240,7 +241,8 @@ fn a_session_takes_over_what_came_sealed_and_is_not_set_anew() {
     };
     let day = Some(Duration::from_secs(86_400));
     let mut headers = answer(&["session=c; Path=/app"]);
-    cookies.seal_anew(&mut headers, &came, new, &attributes, day, &SystemEntropy).expect("seals");
+    let to = Successor { id, attributes: &attributes, max_age: day };
+    cookies.seal_anew(&mut headers, &came, to, &SystemEntropy).expect("seals");
     let lines = set(&headers);
     assert_eq!(lines.len(), 2, "{lines:?}");
     let pairs: Vec<&str> = lines.iter().map(|line| line.split(';').next().expect("a pair")).collect();

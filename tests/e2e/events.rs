@@ -212,7 +212,7 @@ on_both_stores!(every_spelling_of_a_tenant_is_the_tenant_that_logged_in, |store|
 
 on_both_stores!(a_tenant_that_the_answer_names_is_held_to_the_same_guard, |store| {
     let backend = echo();
-    let event = "[[events]]\nmatch = \"POST /close/{slug}\"\ntenant_pointer = \"/org/id\"\ncount_pointer = \"/n\"\n\
+    let event = "[[events]]\nmatch = \"POST /close/{_}\"\ntenant_pointer = \"/org/id\"\ncount_pointer = \"/n\"\n\
                  reason = \"org_soft_deleted\"\n";
     let gateway = start(store, &backend, event);
     let mut admin = gateway.logged_in("42", "1");

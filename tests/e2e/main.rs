@@ -22,6 +22,7 @@ mod deployment;
 mod desync;
 mod errors;
 mod events;
+mod events_about;
 mod forwarding;
 mod fronts;
 mod harness;

@@ -13,8 +13,8 @@ use crate::clock::WallTime;
 use crate::config::{AdminRole, BodyMode, Config, HostHeader, ProxyProtocol, StoreKind, locate};
 use crate::http::{JsonPointer, RequestHost, SameSite};
 use crate::login::Capture;
-use crate::policy::{Action, Auth, IdentityMode, Order, QueryRule, QueryRules, TenantNamed};
-use crate::session::EndReason;
+use crate::policy::{Action, Auth, IdentityMode, Named, Order, QueryRule, QueryRules, TenantNamed};
+use crate::session::{EndReason, TenantStatus};
 use crate::upstream::{Balance, PeerAddress};
 
 fn with(added: &str) -> Config {
@@ -370,25 +370,37 @@ fn a_file_that_cannot_be_read_is_one_error() {
 fn an_event_is_what_its_words_say() {
     let config = with(
         "[[events]]\nmatch = \"DELETE /admin/organizations/{tenant}\"\nany_tenant = true\nroles = [\"superadmin\"]\n\
-         [[events]]\nmatch = \"POST /orgs/{slug}/close/\"\ntenant_pointer = \"/data/id\"\nwhen_pointer = \"/data/n\"\n\
+         [[events]]\nmatch = \"POST /orgs/{_}/close/\"\ntenant_pointer = \"/data/id\"\nwhen_pointer = \"/data/n\"\n\
          count_pointer = \"/data/n\"\nreason = \"org_soft_deleted\"\n\
          [[events]]\nmatch = \"POST /password\"\naction = \"revoke-other-sessions\"\nheader = [\"logout\"]\n\
-         [[events]]\nmatch = \"POST /switch\"\nheader = [\"switch-tenant\"]",
+         [[events]]\nmatch = \"POST /switch\"\nheader = [\"switch-tenant\"]\n\
+         [[events]]\nmatch = \"DELETE /orgs/{tenant}/users/{user}\"\naction = \"revoke-user\"\nany_tenant = true\n\
+         [[events]]\nmatch = \"POST /{_}/users/{_}/lock\"\naction = \"revoke-user\"\nuser_pointer = \"/id\"\n\
+         [[events]]\nmatch = \"POST /orgs/{tenant}/restore\"\naction = \"restore-tenant\"\nany_tenant = true\ncounts_as = \"\"",
     );
     let event = |method: Method, path: &str| {
         let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
         config.events.pick(&method, &segments, path.ends_with('/')).expect("an event")
     };
+    let of_tenant = |at, any, status| Action::Tenant { tenant: TenantNamed { at, any }, status };
     let delete = event(Method::DELETE, "/admin/organizations/42/");
     assert_eq!(&*delete.name, "DELETE /admin/organizations/{tenant}");
-    assert_eq!(delete.action, Some(Action::Tenant { named: TenantNamed::InPath(2), any: true }));
+    assert_eq!(delete.action, Some(of_tenant(Named::InPath(2), true, None)));
     assert_eq!((delete.roles.len(), delete.reason), (1, None));
     let close = event(Method::POST, "/orgs/x/close");
     let id = JsonPointer::parse("/data/id").expect("a pointer");
-    assert_eq!(close.action, Some(Action::Tenant { named: TenantNamed::InAnswer(id), any: false }));
+    assert_eq!(close.action, Some(of_tenant(Named::InAnswer(id), false, None)));
     assert_eq!((close.when.as_ref(), close.reason), (close.count.as_ref(), Some(EndReason::OrgSoftDeleted)));
     let password = event(Method::POST, "/password");
     assert_eq!((&password.action, &*password.obeyed), (&Some(Action::OtherSessions), &[Order::Logout][..]));
+    let gone = event(Method::DELETE, "/orgs/42/users/7");
+    let tenant = Some(TenantNamed { at: Named::InPath(1), any: true });
+    assert_eq!(gone.action, Some(Action::User { user: Some(Named::InPath(3)), tenant }));
+    let locked = event(Method::POST, "/x/users/y/lock");
+    let id = Named::InAnswer(JsonPointer::parse("/id").expect("a pointer"));
+    assert_eq!(locked.action, Some(Action::User { user: Some(id), tenant: None }));
+    let restored = event(Method::POST, "/orgs/42/restore");
+    assert_eq!(restored.action, Some(of_tenant(Named::InPath(1), true, Some(TenantStatus::Active))));
     let switch = event(Method::POST, "/switch");
     assert_eq!((&switch.action, &*switch.obeyed), (&None, &[Order::SwitchTenant][..]));
     assert!(config.events.pick(&Method::GET, &["password"], false).is_none());

@@ -355,23 +355,47 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         (
             "[[events]]\nmatch = \"DELETE /a/{tenant}\"\naction = \"revoke-all\"",
-            "t.toml:6: events[0].action: \"revoke-all\" is not known; choose one of \"revoke-tenant\", \"revoke-user\", \"revoke-other-sessions\", \"revoke-session\"",
+            "t.toml:6: events[0].action: \"revoke-all\" is not known; choose one of \"revoke-tenant\", \"suspend-tenant\", \"delete-tenant\", \"restore-tenant\", \"revoke-user\", \"revoke-other-sessions\", \"revoke-session\"",
         ),
         (
-            "[[events]]\nmatch = \"DELETE /a/{id}\"",
-            "t.toml:5: events[0].match: \"/a/{id}\" does not say whose sessions \"revoke-tenant\" ends; name the segment `{tenant}`, or add `tenant_pointer = \"/data/organization_id\"`",
+            "[[events]]\nmatch = \"DELETE /a/{_}\"",
+            "t.toml:5: events[0].match: \"/a/{_}\" does not say which tenant \"revoke-tenant\" is about; name the segment `{tenant}`, or add `tenant_pointer = \"/data/organization_id\"`",
         ),
         (
             "[[events]]\nmatch = \"POST /a/{tenant}\"\naction = \"revoke-user\"",
-            "t.toml:5: events[0].match: has a `{tenant}`, which is read only with `action = \"revoke-tenant\"`; give it another name",
+            "t.toml:5: events[0].match: has a `{tenant}`, which is read only with an `action` about a tenant, or about a user who is named; write `{_}`",
+        ),
+        (
+            "[[events]]\nmatch = \"DELETE /users/{user_id}\"\naction = \"revoke-user\"",
+            "t.toml:5: events[0].match: has a `{user_id}`, which no event knows; write `{tenant}` or `{user}` for whom it is about, or `{_}` for any",
+        ),
+        (
+            "[[events]]\nmatch = \"DELETE /a/{user}\"\naction = \"revoke-session\"",
+            "t.toml:5: events[0].match: has a `{user}`, which is read only with `action = \"revoke-user\"`; write `{_}`",
+        ),
+        (
+            "[[events]]\nmatch = \"POST /a\"\naction = \"revoke-session\"\nuser_pointer = \"/id\"",
+            "t.toml:7: events[0].user_pointer: is read only with `action = \"revoke-user\"`; remove it",
+        ),
+        (
+            "[[events]]\nmatch = \"DELETE /users/{user}\"\naction = \"revoke-user\"\nany_tenant = true",
+            "t.toml:7: events[0].any_tenant: needs a tenant beside the user, who is one of that tenant's: a `{tenant}` in the path, or `tenant_pointer`",
+        ),
+        (
+            "[[events]]\nmatch = \"POST /a\"\naction = \"suspend-tenant\"",
+            "t.toml:5: events[0].match: \"/a\" does not say which tenant \"suspend-tenant\" is about; name the segment `{tenant}`, or add `tenant_pointer = \"/data/organization_id\"`",
+        ),
+        (
+            "[[events]]\nmatch = \"POST /a\"\naction = \"revoke-session\"\ncounts_as = \"password_change\"",
+            "t.toml:7: events[0].counts_as: is not supported by this version; remove it",
         ),
         (
             "[[events]]\nmatch = \"POST /a\"\naction = \"revoke-user\"\ntenant_pointer = \"/id\"",
-            "t.toml:7: events[0].tenant_pointer: is read only with `action = \"revoke-tenant\"`; remove it",
+            "t.toml:7: events[0].tenant_pointer: is read only with an `action` about a tenant, or about a user who is named; remove it",
         ),
         (
             "[[events]]\nmatch = \"POST /a\"\nheader = [\"logout\"]\nany_tenant = true",
-            "t.toml:7: events[0].any_tenant: is read only with `action = \"revoke-tenant\"`; remove it",
+            "t.toml:7: events[0].any_tenant: is read only with an `action` about a tenant, or about a user who is named; remove it",
         ),
         (
             "[[events]]\nmatch = \"POST /a\"\nheader = [\"logout\"]\nwhen_pointer = \"/n\"",
