@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::Value;
 use session_gateway::http::{EventAnswer, IdentityRules, JsonPointer, with_count};
-use session_gateway::policy::{Action, Ending, Event, Named, Requester, TenantNamed, Judgement};
+use session_gateway::policy::{Action, Ending, Event, Judgement, Named, Requester, TenantNamed};
 use session_gateway::session::{Principal, Scope, SessionId, TenantId, UserId};
 
 const COUNT: u64 = 7;

@@ -1,7 +1,7 @@
 //! `identity.seal_cookies` beside what it needs and what it should agree with.
 
-use super::mode::Mode;
 use super::error::Problems;
+use super::mode::Mode;
 use super::raw::{RawIdentity, RawLogout};
 use super::secrets::SecretsConfig;
 
