@@ -238,6 +238,7 @@ fn a_session_takes_over_what_came_sealed_and_is_not_set_anew() {
         name: GatewayCookieName::parse("__Host-session").expect("a name"),
         same_site: SameSite::Lax,
         secure: true,
+        partitioned: false,
     };
     let day = Some(Duration::from_secs(86_400));
     let mut headers = answer(&["session=c; Path=/app"]);
