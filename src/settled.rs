@@ -2,7 +2,10 @@
 //!
 //! A file is taken once it was quiet for a moment, and when neither it nor its name changed while it was read: half of a
 //! configuration may be a valid one, and half of a key none. Whoever renames a finished file into place is never asked
-//! to wait for long. It blocks, so it must never be called where requests are answered.
+//! to wait for long.
+//!
+//! It blocks: `check` and the start have nothing else to do, and who reloads (the configuration at SIGHUP, certificates that
+//! changed) calls it on a thread for that (`spawn_blocking`). So it must never be called where requests are answered.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};

@@ -3,25 +3,34 @@
 //! It makes no session and asks no store. It must never print the password, a token or a cookie's value: what is shown
 //! of the answer is chosen by `report`.
 
+mod advice;
+mod candidates;
+mod hidden;
 mod report;
 mod request;
+mod values;
 
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use clap::Args;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::report::{Conclusion, Hidden, Report, cookie_names};
+use self::hidden::Hidden;
+use self::report::{Conclusion, Known, Offers, Report, Seen, cookie_names};
 use self::request::{Encoding, encode, field, header};
 use super::options::ConfigOption;
-use super::output::{BAD_CONFIGURATION, FAILED, complain, say};
+use super::output::{BAD_CONFIGURATION, FAILED, complain, say, say_json};
 use crate::clock::{Clock as _, SharedClock, SystemClock};
 use crate::config::{Config, UpstreamConfig, locate, process_environment};
+use crate::entropy::{Entropy as _, SystemEntropy};
 use crate::http::{NotedHeaders, RequestFilter, RequestHost, Target, take_gateway_cookie};
 use crate::login::{Browser, Capture, Inquiry, LARGEST_ANSWER_TO_A_QUESTION, Question, Step};
 use crate::policy::{Route, permit_login};
@@ -48,10 +57,16 @@ pub struct ProbeOptions {
     pub no_password: bool,
     /// Send the fields as a JSON object (the default with `capture = "json"`)
     #[arg(long, conflicts_with = "form")]
-    pub json: bool,
+    pub json_body: bool,
     /// Send the fields as a form (the default otherwise)
     #[arg(long)]
     pub form: bool,
+    /// Send the login a second time with a wrong password, and say whether that would be told apart
+    #[arg(long, conflicts_with = "no_password")]
+    pub wrong: bool,
+    /// Print what was found as JSON
+    #[arg(long)]
+    pub json: bool,
     /// A further header: `Cookie: csrftoken=…`. Repeat it for each
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     pub headers: Vec<(HeaderName, HeaderValue)>,
@@ -60,7 +75,7 @@ pub struct ProbeOptions {
     pub path: Option<String>,
 }
 
-/// Sends the login and reports. Exit code 0: a session would be made.
+/// Sends the login and reports. Exit code 0: a session would be made, and none with a wrong password, where that was tried.
 #[must_use]
 pub fn probe_login(options: &ProbeOptions) -> ExitCode {
     let config = match Config::load(&locate(options.config.config.clone(), process_environment), &process_environment) {
@@ -77,7 +92,7 @@ pub fn probe_login(options: &ProbeOptions) -> ExitCode {
     };
     let outcome = fields(options).and_then(|(fields, hidden)| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(runtime.block_on(Probe::new(&config, &target, hidden)?.run(options, &fields)))
+        Ok(runtime.block_on(Probe::new(&config, &target, hidden, options.json)?.run(options, &fields)))
     });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -102,11 +117,22 @@ fn fields(options: &ProbeOptions) -> io::Result<(Vec<(String, String)>, Hidden)>
     }
     let mut hidden = Hidden::default();
     for (name, value) in &fields {
-        if *name == options.password_field || report::is_sensitive(name) {
+        if *name == options.password_field || hidden::is_sensitive(name) {
             hidden.add(value);
         }
     }
     Ok((fields, hidden))
+}
+
+/// The fields with a password that nobody has.
+fn with_another_password(options: &ProbeOptions, fields: &[(String, String)]) -> Vec<(String, String)> {
+    let mut random = [0; 12];
+    // Without randomness it is as wrong, only the same each time.
+    let _ = SystemEntropy.fill(&mut random);
+    let wrong = format!("wrong-{}", URL_SAFE_NO_PAD.encode(random));
+    let mut fields: Vec<_> = fields.iter().filter(|(name, _)| *name != options.password_field).cloned().collect();
+    fields.push((options.password_field.clone(), wrong));
+    fields
 }
 
 /// One line of standard input; typed unseen where that is a terminal.
@@ -166,6 +192,25 @@ struct Probe<'a> {
     upstream: Upstream,
     host: RequestHost,
     hidden: Hidden,
+    /// What is found is printed as JSON, at the end.
+    json: bool,
+}
+
+/// What was found out about one login.
+struct Found {
+    seen: Vec<Seen>,
+    conclusion: Conclusion,
+    /// The body of the answer that says who is logged in.
+    last: Bytes,
+    offers: Offers,
+    advice: Vec<String>,
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        let conclusion = Conclusion::Unreadable(String::new());
+        Self { seen: Vec::new(), conclusion, last: Bytes::new(), offers: Offers::default(), advice: Vec::new() }
+    }
 }
 
 /// What came back.
@@ -176,19 +221,46 @@ struct Answer {
 }
 
 impl<'a> Probe<'a> {
-    fn new(config: &'a Config, target: &'a Target, hidden: Hidden) -> io::Result<Self> {
+    fn new(config: &'a Config, target: &'a Target, hidden: Hidden, json: bool) -> io::Result<Self> {
         let segments: Vec<_> = target.segments().collect();
         let route = config.routes.pick(&Method::POST, &segments, target.path().ends_with('/')).clone();
         let settings =
             config.upstreams.get(&route.upstream).ok_or_else(|| io::Error::other("the route has no upstream"))?;
         let upstream = upstream(&route.upstream, settings);
         let host = public_host(config).ok_or_else(|| io::Error::other("server.public_url names no host"))?;
-        Ok(Self { config, target, route, settings, upstream, host, hidden })
+        Ok(Self { config, target, route, settings, upstream, host, hidden, json })
     }
 
-    /// Sends the login, prints the report, and says whether a session would be made.
+    /// Sends the login, prints the report, and says whether a session would be made, and none with a wrong password.
     async fn run(mut self, options: &ProbeOptions, fields: &[(String, String)]) -> bool {
-        let json = options.json || (!options.form && matches!(self.config.login.rules.capture, Capture::Json(_)));
+        let found = self.log_in(options, fields).await;
+        let is_session = found.conclusion.is_session();
+        self.say_all(&found);
+        let mut wrong = None;
+        if options.wrong {
+            let fields = with_another_password(options, fields);
+            self.say(format_args!("\nOnce more with a wrong password:"));
+            self.hidden.add(fields.last().map_or("", |(_, password)| password));
+            let found = self.log_in(options, &fields).await;
+            wrong = Some(match (is_session, found.conclusion.is_session()) {
+                (_, true) => "A wrong password makes a session, too: the configuration does not tell them apart.",
+                (true, false) => "A wrong password makes no session: it is told apart.",
+                (false, false) => "Neither password makes a session, so that nothing is told apart.",
+            });
+            self.say(format_args!("{}", self.report().conclusion(&found.conclusion)));
+            self.say(format_args!("{}", wrong.unwrap_or_default()));
+            if found.conclusion.is_session() {
+                self.print_json(&found, wrong);
+                return false;
+            }
+        }
+        self.print_json(&found, wrong);
+        is_session
+    }
+
+    /// One login, with all that is found out about it.
+    async fn log_in(&mut self, options: &ProbeOptions, fields: &[(String, String)]) -> Found {
+        let json = options.json_body || (!options.form && matches!(self.config.login.rules.capture, Capture::Json(_)));
         let (kind, body) = encode(if json { Encoding::Json } else { Encoding::Form }, fields);
         let mut headers = self.client_headers(options);
         headers.insert(CONTENT_TYPE, kind);
@@ -197,46 +269,50 @@ impl<'a> Probe<'a> {
         let mut browser = Browser::of_request(own_cookie, &headers, self.host.host(), self.target.path());
 
         let peers: Vec<String> = self.settings.peers.iter().map(ToString::to_string).collect();
-        say(format_args!("POST {} to {} ({})", self.target.as_str(), self.upstream.name(), peers.join(", ")));
+        let request = format!("POST {}", self.target.as_str());
+        self.say(format_args!("{request} to {} ({})", self.upstream.name(), peers.join(", ")));
+        let mut found = Found::default();
         let answer = match self.send(Method::POST, self.target, headers, body, self.config.login.max_body).await {
             Ok(answer) => answer,
-            Err(error) => {
-                complain(format_args!("  {error}"));
-                return false;
-            }
+            Err(error) => return Found { conclusion: Conclusion::Unreadable(error), ..found },
         };
-        self.show(&answer);
-        let conclusion = match &answer.body {
+        found.seen.push(self.show(&request, &answer));
+        found.conclusion = match &answer.body {
             _ if !self.config.login.rules.is_success(answer.status) => Conclusion::NoSuccess(answer.status),
             Err(why) => Conclusion::Unreadable(why.clone()),
-            Ok(body) => self.conclude(&mut browser, &answer, body).await,
+            Ok(body) => self.conclude(&mut browser, &answer, body, &mut found).await,
         };
-        say("");
-        say(self.report().conclusion(&conclusion));
-        if self.config.tenants.is_some() && conclusion.is_session() {
-            say("  (The gateway would ask `tenants.verify`, too; that was not tried.)");
+        if found.last.is_empty() {
+            found.last = answer.body.unwrap_or_default();
         }
-        conclusion.is_session()
+        found.offers = self.report().offers(&found.last);
+        found.advice = self.report().advice(&found.conclusion, &answer.headers, &found.last, &found.offers);
+        found
     }
 
     /// What the login's answer comes to, once the backend was asked what it takes.
-    async fn conclude(&mut self, browser: &mut Browser, login: &Answer, body: &Bytes) -> Conclusion {
+    async fn conclude(&mut self, browser: &mut Browser, login: &Answer, body: &Bytes, found: &mut Found) -> Conclusion {
         let (mut headers, mut body) = (login.headers.clone(), body.clone());
         let mut inquiry = Inquiry::new(&self.config.login.rules, &self.config.identity.rules);
         let mut step = inquiry.read(browser, &headers, &body, SystemClock.wall().as_micros() / 1_000_000);
         loop {
             let Question { target, headers: asking } = match step {
-                Step::Settled(verdict) => return self.report().explain(verdict, &headers, &body),
+                Step::Settled(verdict) => {
+                    let conclusion = self.report().explain(verdict, &headers, &body);
+                    found.last = body;
+                    return conclusion;
+                }
                 Step::Ask(question) => question,
             };
             let sent: Vec<String> = cookie_names(&asking);
-            say(format_args!("\nGET {} with the cookies {}", target.as_str(), sent.join(", ")));
+            let request = format!("GET {} with the cookies {}", target.as_str(), sent.join(", "));
+            self.say(format_args!("\n{request}"));
             let max = LARGEST_ANSWER_TO_A_QUESTION;
             let answer = match self.send(Method::GET, &target, asking.into(), Bytes::new(), max).await {
                 Ok(answer) => answer,
                 Err(error) => return Conclusion::Unreadable(error),
             };
-            self.show(&answer);
+            found.seen.push(self.show(&request, &answer));
             headers = answer.headers;
             body = match answer.body {
                 Ok(body) => body,
@@ -247,13 +323,60 @@ impl<'a> Probe<'a> {
     }
 
     fn report(&self) -> Report<'_> {
-        Report { capture: &self.config.login.rules.capture, hidden: &self.hidden }
+        let known = Known {
+            rules: &self.config.login.rules,
+            sealed: &[],
+            cleared: &self.config.logout.clear_cookies,
+            has_choice: false,
+        };
+        Report { known, hidden: &self.hidden }
     }
 
-    fn show(&mut self, answer: &Answer) {
+    fn show(&mut self, request: &str, answer: &Answer) -> Seen {
         self.hidden.add_answer(&answer.headers, answer.body.as_deref().unwrap_or_default());
         let body = answer.body.as_deref().map_err(String::as_str);
-        say(self.report().answer(answer.status, &answer.headers, body));
+        let seen = self.report().answer(request, answer.status, &answer.headers, body);
+        self.say(format_args!("{}", seen.lines()));
+        seen
+    }
+
+    /// For people, as it happens.
+    fn say(&self, line: std::fmt::Arguments<'_>) {
+        if !self.json {
+            say(line);
+        }
+    }
+
+    fn say_all(&self, found: &Found) {
+        self.say(format_args!("\n{}", self.report().conclusion(&found.conclusion)));
+        if self.config.tenants.is_some() && found.conclusion.is_session() {
+            self.say(format_args!("  (The gateway would ask `tenants.verify`, too; that was not tried.)"));
+        }
+        let offers = found.offers.lines();
+        if !offers.is_empty() {
+            self.say(format_args!("\nWhat the answer may name, the likeliest first:\n{offers}"));
+        }
+        if !found.advice.is_empty() {
+            self.say(format_args!("\nTo consider:"));
+        }
+        for advice in &found.advice {
+            self.say(format_args!("  {advice}"));
+        }
+    }
+
+    fn print_json(&self, found: &Found, wrong: Option<&str>) {
+        if !self.json {
+            return;
+        }
+        say_json(&json!({
+            "answers": found.seen,
+            "session": found.conclusion.is_session(),
+            "conclusion": self.report().conclusion(&found.conclusion),
+            "candidates": found.offers.candidates,
+            "memberships": found.offers.memberships,
+            "advice": found.advice,
+            "wrong_password": wrong,
+        }));
     }
 
     /// What a client would have sent, as far as the gateway lets it through.

@@ -23,6 +23,7 @@ mod parsers;
 mod paths;
 mod raw;
 mod reader;
+mod roles;
 mod routes;
 mod sealed;
 mod secrets;
@@ -256,6 +257,10 @@ fn assemble(raw: RawConfig, source: &Source<'_>, problems: &mut Problems) -> Opt
     let routes = routes::routes(raw_routes, &own_paths, &defaults, &upstreams, problems);
     let raw_events = raw.events.get().map_or(&[][..], Vec::as_slice);
     let events = events::events(raw_events, further_methods, &routes, &own_paths, problems);
+    if login.as_ref().is_some_and(|login| !roles::are_named_by(&login.rules)) {
+        roles::report_unnamed(raw_routes, raw_events, problems);
+    }
+    roles::report_excluded(raw_events, &routes, problems);
     let tenants =
         if raw.tenants.is_given() { tenants::tenants(&raw.tenants.table(), login.as_ref(), problems) } else { None };
     let trusted = server.as_ref().map_or(&[][..], |server| &server.trusted_origins);

@@ -255,7 +255,8 @@ impl RouteTable {
         let over = |route: &&Route| matches!(route.mode, IdentityMode::Compat { until: Some(until) } if now >= until);
         let pattern = routes.filter(over).map(|route| &*route.pattern).min()?;
         Some(format!(
-            "compat_until has passed (route {pattern}, say): its mode is \"enforce\" by now; take mode and date out"
+            "compat_until has passed (route {pattern}, say): its mode is \"enforce\" by now, and a request \
+             without a session gets 401 there; take mode and date out, or set a later date"
         ))
     }
 

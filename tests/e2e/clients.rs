@@ -186,13 +186,18 @@ fn an_upload_that_finds_no_room_on_the_disk_is_told_to_come_again_and_the_start_
     assert!(refused.header("retry-after").is_some());
     refused.expect_refusal(503, "overloaded");
     let said = |settings: &str| {
-        let checked = super::support::gateway(Store::Embedded).with_backend(&backend).settings(settings).check(&[]);
+        // As many connections as any machine has descriptors for: else it would be warned of them, too.
+        let checked = super::support::gateway(Store::Embedded)
+            .with_backend(&backend)
+            .settings(settings)
+            .set("server.max_connections", 100)
+            .check(&[]);
         assert!(checked.status.success());
         String::from_utf8_lossy(&checked.stderr).into_owned()
     };
     assert!(said("upstream.spool.dir = \"nowhere\"").contains("upstream.spool.dir: nowhere takes no file"));
     assert!(said("upstream.spool.dir = \"/dev/shm\"").contains("is in memory (tmpfs)"));
-    assert!(!said("upstream.spool.dir = \".\"").contains("spool"));
+    assert_eq!(said("upstream.spool.dir = \".\""), "");
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::io::Write as _;
 use std::process::{Output, Stdio};
 
 use crate::support::gateway::Builder;
-use crate::support::{Store, django, flask, gateway};
+use serde_json::{Value, json};
+
+use crate::support::{Store, answer_json, django, echo, flask, gateway};
 
 const PASSWORD: &str = "demo";
 
@@ -106,4 +108,67 @@ fn probe_login_asks_whoami_with_the_cookies_of_a_form_login() {
 
     let wrong = probe(gateway(Store::Embedded).with_backend(django()), &arguments, "wrong-password");
     assert_eq!(wrong.status.code(), Some(1), "a form that is shown again is no login");
+}
+
+#[test]
+fn probe_login_says_whether_a_wrong_password_would_be_told_apart() {
+    let arguments = ["--field", "username=alice", "--wrong"];
+    let apart = probe(gateway(Store::Embedded).with_backend(flask()), &arguments, PASSWORD);
+    assert_eq!(apart.status.code(), Some(0), "{}", said(&apart));
+    for part in ["Once more with a wrong password:", "No session: 401", "A wrong password makes no session"] {
+        assert!(said(&apart).contains(part), "{part:?} in\n{}", said(&apart));
+    }
+
+    // An app that lets anybody in, or whose answer to a failed login names the user, too.
+    let backend = echo();
+    backend.on("/api/login", [answer_json(&json!({"user": {"user_id": 7, "customer_id": 42}}))]);
+    let alike = probe(gateway(Store::Embedded).with_backend(&backend), &arguments, PASSWORD);
+    assert_eq!(alike.status.code(), Some(1), "{}", said(&alike));
+    assert!(said(&alike).contains("A wrong password makes a session, too"), "{}", said(&alike));
+    let sent = String::from_utf8(backend.last().body).expect("text");
+    assert!(sent.contains("\"password\":\"wrong-") && !said(&alike).contains("wrong-"), "{sent}\n{}", said(&alike));
+}
+
+#[test]
+fn probe_login_prints_what_it_found_as_json() {
+    let arguments = ["--field", "username=alice", "--json", "--wrong"];
+    let output = probe(gateway(Store::Embedded).with_backend(flask()), &arguments, PASSWORD);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let found: Value = serde_json::from_slice(&output.stdout).expect("one JSON document and nothing else");
+    assert_eq!(found["session"], true);
+    assert_eq!(found["answers"][0]["status"], 200);
+    assert_eq!(
+        found["candidates"][0],
+        json!({"part": "tenant", "pointer": "/user/customer_id", "value": "42"}),
+        "{found}"
+    );
+    assert!(found["wrong_password"].as_str().is_some_and(|said| said.contains("told apart")), "{found}");
+    assert!(!said(&output).contains("legacy-token"), "{found}");
+}
+
+#[test]
+fn probe_login_never_takes_a_users_id_for_a_tenant_and_lists_all_that_may_be_one() {
+    let backend = echo();
+    let body = json!({
+        "account": {"id": 7, "email": "alice@example.com", "tenant": {"id": 42, "name": "Northwind"}},
+        "memberships": [{"org_id": 42, "role": "admin"}, {"org_id": 77, "role": "viewer"}],
+        "status": "otp_required",
+    });
+    backend.on("/api/login", [answer_json(&body)]);
+    let builder =
+        gateway(Store::Embedded).with_backend(&backend).set("login.tenant", vec!["/t"]).set("login.user", vec!["/u"]);
+    let output = probe(builder, &["--field", "username=alice", "--json-body"], PASSWORD);
+    let said = said(&output);
+    for part in [
+        "no tenant at /t; try `login.tenant = [\"/account/tenant/id\"]`",
+        "no user at /u; try `login.user = [\"/account/id\"]`",
+        "tenant   /account/tenant/id = 42",
+        "user     /account/id = 7",
+        "user     /account/email = alice@example.com",
+        "/memberships/*/org_id lists 2 of the user's tenants",
+        "`login.unless = [\"/status=otp_required\"]`",
+    ] {
+        assert!(said.contains(part), "{part:?} in\n{said}");
+    }
+    assert!(!said.contains("tenant   /account/id"), "{said}");
 }

@@ -2,131 +2,22 @@
 //!
 //! Of an answer's values only those are shown that stand where a tenant, a user or a role may stand, and only if they
 //! are no secret: not the password, not a cookie's value, nothing under a name such as `token`. Of all others it shows
-//! the type and the length.
+//! the type and the length. A token's claims are an answer's values like any other.
 
 use std::fmt::Write as _;
 
 use http::header::{CONTENT_TYPE, COOKIE, HeaderMap, SET_COOKIE};
 use http::{HeaderName, StatusCode};
+use serde::Serialize;
 use serde_json::Value;
 
+use super::advice::{self, Token, listed};
+use super::candidates::{Candidate, Named, Part};
+use super::hidden::{Hidden, LONGEST_SHOWN, is_below_secret};
+use super::values::{MOST_VALUES, leaves};
 use crate::http::{JsonPointer, printable};
-use crate::login::{Capture, IdentityPointers, Verdict, read_json};
+use crate::login::{Capture, Condition, IdentityPointers, LoginRules, Verdict, read_json};
 use crate::session::Principal;
-
-/// The most lines about one answer's values, and how deep they are looked for.
-const MOST_VALUES: usize = 100;
-const DEEPEST: usize = 8;
-/// The longest name or value that is shown.
-const LONGEST_SHOWN: usize = 128;
-
-/// Parts of names, without separators and in lower case, whose values nobody may see.
-const SENSITIVE: [&str; 16] = [
-    "token",
-    "secret",
-    "passw",
-    "pwd",
-    "passphrase",
-    "jwt",
-    "cookie",
-    "session",
-    "csrf",
-    "xsrf",
-    "apikey",
-    "privatekey",
-    "credential",
-    "signature",
-    "otp",
-    "authorization",
-];
-/// Names of fields, without separators and in lower case, that usually hold a tenant; the likeliest first.
-const TENANT_NAMES: [&str; 15] = [
-    "customerid",
-    "tenantid",
-    "orgid",
-    "organizationid",
-    "organisationid",
-    "companyid",
-    "accountid",
-    "clientid",
-    "workspaceid",
-    "customer",
-    "tenant",
-    "org",
-    "organization",
-    "organisation",
-    "company",
-];
-/// The same for a user.
-const USER_NAMES: [&str; 10] =
-    ["userid", "uid", "memberid", "personid", "username", "login", "email", "sub", "user", "id"];
-/// The same for a role.
-const ROLE_NAMES: [&str; 3] = ["role", "userrole", "rolename"];
-/// Of an object with one of these names, `id` is the tenant.
-const TENANT_OBJECTS: [&str; 8] =
-    ["customer", "tenant", "org", "organization", "organisation", "company", "account", "workspace"];
-
-/// Whether the value of a field of this name is a secret.
-pub(super) fn is_sensitive(name: &str) -> bool {
-    let name = plain(name);
-    SENSITIVE.iter().any(|part| name.contains(part))
-}
-
-fn plain(name: &str) -> String {
-    name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
-}
-
-/// Values that are never shown, wherever they turn up.
-#[derive(Default)]
-pub(super) struct Hidden(Vec<String>);
-
-impl Hidden {
-    /// Hides a value.
-    pub(super) fn add(&mut self, value: &str) {
-        if !value.is_empty() {
-            self.0.push(value.to_owned());
-        }
-    }
-
-    /// Hides the cookies of a request.
-    pub(super) fn add_cookies(&mut self, headers: &HeaderMap) {
-        for line in headers.get_all(COOKIE) {
-            for pair in String::from_utf8_lossy(line.as_bytes()).split(';') {
-                self.add(pair.split_once('=').map_or(pair, |(_, value)| value).trim());
-            }
-        }
-    }
-
-    /// Hides the cookies that an answer sets, and what stands under sensitive names in its body.
-    pub(super) fn add_answer(&mut self, headers: &HeaderMap, body: &[u8]) {
-        for line in headers.get_all(SET_COOKIE) {
-            let line = String::from_utf8_lossy(line.as_bytes());
-            let pair = line.split(';').next().unwrap_or_default();
-            self.add(pair.split_once('=').map_or(pair, |(_, value)| value).trim());
-        }
-        if let Some(document) = read_json(body) {
-            self.add_sensitive(&document, false);
-        }
-    }
-
-    fn add_sensitive(&mut self, value: &Value, sensitive: bool) {
-        match value {
-            Value::Object(members) => {
-                members.iter().for_each(|(name, value)| self.add_sensitive(value, sensitive || is_sensitive(name)));
-            }
-            Value::Array(elements) => elements.iter().for_each(|value| self.add_sensitive(value, sensitive)),
-            Value::String(text) if sensitive => self.add(text),
-            Value::Number(number) if sensitive => self.add(&number.to_string()),
-            _ => {}
-        }
-    }
-
-    /// The value, made printable, if it may be shown.
-    fn show(&self, value: &str) -> Option<String> {
-        let seen = !value.is_empty() && value.len() <= LONGEST_SHOWN && !self.0.iter().any(|hidden| hidden == value);
-        seen.then(|| printable(value.as_bytes(), LONGEST_SHOWN))
-    }
-}
 
 /// What the gateway would conclude.
 #[derive(Debug, PartialEq, Eq)]
@@ -148,71 +39,138 @@ impl Conclusion {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Tenant,
-    User,
-    Role,
+/// What is shown of one answer.
+#[derive(Serialize)]
+pub(super) struct Seen {
+    /// What was asked.
+    request: String,
+    status: u16,
+    /// Names alone.
+    headers: Vec<String>,
+    cookies: Vec<String>,
+    /// What the body is, where it is no JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    values: Vec<Shown>,
+    /// Values that are not shown, for there are too many.
+    more_values: usize,
+    tokens: Vec<Claims>,
 }
 
-/// One value of a JSON answer.
-struct Leaf<'a> {
+/// One value of an answer.
+#[derive(Serialize)]
+struct Shown {
     pointer: String,
-    value: &'a Value,
-    /// Which part it may be, and how likely: 0 is likeliest.
-    candidate: Option<(Part, usize)>,
+    /// What it is, or its type.
+    value: String,
+    /// What the configuration reads here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    read_as: Option<&'static str>,
 }
 
-/// What there is to say of answers to this kind of capture.
+/// What a token in an answer claims.
+#[derive(Serialize)]
+struct Claims {
+    /// Where the token stands.
+    pointer: String,
+    claims: Vec<Shown>,
+}
+
+/// A place that may name a part.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Place {
+    part: &'static str,
+    pointer: String,
+    /// `None`: it may not be shown.
+    value: Option<String>,
+    /// Where the token stands that claims it; `None`: it stands in the answer itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+/// A list of tenants.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Choice {
+    pointer: String,
+    count: usize,
+}
+
+/// What the answer that says who is logged in has to offer.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Offers {
+    /// Best first.
+    pub(super) candidates: Vec<Place>,
+    pub(super) memberships: Vec<Choice>,
+}
+
+/// What is configured already, so that nobody is advised to do it.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) rules: &'a LoginRules,
+    /// `identity.seal_cookies`
+    pub(super) sealed: &'a [String],
+    /// `logout.clear_cookies`
+    pub(super) cleared: &'a [String],
+    /// Whether `login.tenants` names a list.
+    pub(super) has_choice: bool,
+}
+
+/// What there is to say of answers to a login.
 pub(super) struct Report<'a> {
-    pub(super) capture: &'a Capture,
+    pub(super) known: Known<'a>,
     pub(super) hidden: &'a Hidden,
 }
 
 impl Report<'_> {
     /// An answer: status, names of headers and cookies, where there is what in its body.
-    pub(super) fn answer(&self, status: StatusCode, headers: &HeaderMap, body: Result<&[u8], &str>) -> String {
-        let mut text = String::new();
-        line(&mut text, "status", status.as_str());
-        let names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
-        line(&mut text, "headers", &names.join(", "));
-        let cookies: Vec<String> =
-            headers.get_all(SET_COOKIE).iter().map(|line| cookie_name(line.as_bytes())).collect();
-        if !cookies.is_empty() {
-            line(&mut text, "cookies", &cookies.join(", "));
+    pub(super) fn answer(
+        &self,
+        request: &str,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: Result<&[u8], &str>,
+    ) -> Seen {
+        let mut seen = Seen {
+            request: request.to_owned(),
+            status: status.as_u16(),
+            headers: headers.keys().map(HeaderName::as_str).map(str::to_owned).collect(),
+            cookies: headers.get_all(SET_COOKIE).iter().map(|line| cookie_name(line.as_bytes())).collect(),
+            body: None,
+            values: Vec::new(),
+            more_values: 0,
+            tokens: Vec::new(),
+        };
+        match body.map(|body| (read_json(body), body.len())) {
+            Err(why) => seen.body = Some(why.to_owned()),
+            Ok((Some(document), _)) => {
+                (seen.values, seen.more_values) = self.values(&document, |pointer| self.configured(pointer));
+                let claims = |token: Token| Claims {
+                    pointer: printable(token.pointer.as_bytes(), LONGEST_SHOWN),
+                    claims: self.values(&token.claims, |_| None).0,
+                };
+                seen.tokens = advice::tokens(&document).into_iter().map(claims).collect();
+            }
+            Ok((None, length)) => {
+                let kind = headers.get(CONTENT_TYPE).map_or(&b"of no type"[..], http::HeaderValue::as_bytes);
+                seen.body = Some(format!("{}, {length} bytes, no JSON", printable(kind, 64)));
+            }
         }
-        match body {
-            Err(why) => line(&mut text, "body", why),
-            Ok(body) => match read_json(body) {
-                Some(document) => self.values(&mut text, &document),
-                None => {
-                    let kind = headers.get(CONTENT_TYPE).map_or(&b"of no type"[..], http::HeaderValue::as_bytes);
-                    line(&mut text, "body", &format!("{}, {} bytes, no JSON", printable(kind, 64), body.len()));
-                }
-            },
-        }
-        text.truncate(text.trim_end().len());
-        text
+        seen
     }
 
-    fn values(&self, text: &mut String, document: &Value) {
-        line(text, "body", "JSON:");
+    fn values(&self, document: &Value, read_as: impl Fn(&str) -> Option<Part>) -> (Vec<Shown>, usize) {
+        let named = Named::in_document(document);
         let leaves = leaves(document);
-        for leaf in leaves.iter().take(MOST_VALUES) {
-            let part = self.configured(&leaf.pointer);
-            let named = part.or(leaf.candidate.map(|(part, _)| part)).is_some() && !is_below_secret(&leaf.pointer);
-            let shown = printable(leaf.pointer.as_bytes(), LONGEST_SHOWN);
-            let mark = match part {
-                Some(Part::Tenant) => "   <- tenant",
-                Some(Part::User) => "   <- user",
-                Some(Part::Role) => "   <- role",
-                None => "",
-            };
-            let _ = writeln!(text, "    {shown:<32} {}{mark}", self.describe(leaf.value, named));
-        }
-        if leaves.len() > MOST_VALUES {
-            let _ = writeln!(text, "    … and {} more", leaves.len() - MOST_VALUES);
-        }
+        let shown = leaves.iter().take(MOST_VALUES).map(|leaf| {
+            let part = read_as(&leaf.pointer);
+            let may_name = part.or_else(|| named.at(&leaf.pointer)).is_some() || named.is_membership(&leaf.pointer);
+            Shown {
+                pointer: printable(leaf.pointer.as_bytes(), LONGEST_SHOWN),
+                value: self.describe(leaf.value, may_name && !is_below_secret(&leaf.pointer)),
+                read_as: part.map(Part::key),
+            }
+        });
+        (shown.collect(), leaves.len().saturating_sub(MOST_VALUES))
     }
 
     fn describe(&self, value: &Value, shown: bool) -> String {
@@ -233,10 +191,7 @@ impl Report<'_> {
     }
 
     fn pointers(&self) -> Option<&IdentityPointers> {
-        match self.capture {
-            Capture::Json(pointers) | Capture::Whoami { pointers, .. } => Some(pointers),
-            Capture::Header(_) => None,
-        }
+        self.known.rules.pointers()
     }
 
     /// Which part a configured pointer reads here.
@@ -254,7 +209,7 @@ impl Report<'_> {
             return Conclusion::Settled(verdict);
         }
         let mut missing = Vec::new();
-        if let Capture::Header(names) = self.capture {
+        if let Capture::Header(names) = &self.known.rules.capture {
             for (key, name) in [("tenant", &names.tenant), ("user", &names.user)] {
                 if headers.get(name).is_none_or(http::HeaderValue::is_empty) {
                     missing.push(format!("no {name} came (`login.header`, {key})"));
@@ -266,26 +221,121 @@ impl Report<'_> {
             missing.push(String::from("the body is no JSON; a form login is captured with `capture = \"whoami\"`"));
             return Conclusion::Nobody(missing);
         };
-        let section = if matches!(self.capture, Capture::Whoami { .. }) { "login.whoami." } else { "login." };
+        let named = Named::in_document(&document);
+        let section =
+            if matches!(self.known.rules.capture, Capture::Whoami { .. }) { "login.whoami." } else { "login." };
         let Some(pointers) = self.pointers() else { return Conclusion::Nobody(missing) };
         for (part, key, list) in [(Part::Tenant, "tenant", &pointers.tenant), (Part::User, "user", &pointers.user)] {
             if finds(&document, list) {
                 continue;
             }
             let tried: Vec<&str> = list.iter().map(JsonPointer::as_str).collect();
-            let advice = suggest(&document, part).map_or_else(
+            let best = named.of(part).next();
+            let advice = best.map_or_else(
                 || String::from("nothing in the answer looks like one"),
-                |pointer| format!("try `{section}{key} = [\"{}\"]`", printable(pointer.as_bytes(), LONGEST_SHOWN)),
+                |best| format!("try `{section}{key} = [\"{}\"]`", printable(best.pointer.as_bytes(), LONGEST_SHOWN)),
             );
             missing.push(format!("no {key} at {}; {advice}", tried.join(" or ")));
         }
         Conclusion::Nobody(missing)
     }
 
+    /// What an answer has to offer, in itself and in its tokens.
+    pub(super) fn offers(&self, body: &[u8]) -> Offers {
+        let Some(document) = read_json(body) else { return Offers::default() };
+        let named = Named::in_document(&document);
+        let place = |candidate: &Candidate, token: Option<&Token>| Place {
+            part: candidate.part.key(),
+            pointer: printable(candidate.pointer.as_bytes(), LONGEST_SHOWN),
+            value: self.hidden.show(&candidate.value),
+            token: token.map(|token| printable(token.pointer.as_bytes(), LONGEST_SHOWN)),
+        };
+        let mut candidates: Vec<Place> = named.candidates.iter().map(|candidate| place(candidate, None)).collect();
+        for token in advice::tokens(&document) {
+            candidates.extend(Named::in_document(&token.claims).candidates.iter().map(|one| place(one, Some(&token))));
+        }
+        let order = |place: &Place| Part::ALL.iter().position(|part| part.key() == place.part);
+        candidates.sort_by_key(order);
+        let lists = named.memberships.iter();
+        let memberships = lists.map(|list| Choice {
+            pointer: printable(list.pointer.as_bytes(), LONGEST_SHOWN),
+            count: list.values.len(),
+        });
+        Offers { candidates, memberships: memberships.collect() }
+    }
+
+    /// What might be added to the configuration, by what the login's own answer has, and the last one.
+    pub(super) fn advice(
+        &self,
+        conclusion: &Conclusion,
+        login: &HeaderMap,
+        body: &[u8],
+        offers: &Offers,
+    ) -> Vec<String> {
+        let Known { rules, sealed, cleared, has_choice } = self.known;
+        let mut advice = Vec::new();
+        let document = read_json(body);
+        for condition in document.iter().flat_map(|document| advice::still_due(document, self.hidden)) {
+            let known = Condition::parse(&condition).is_ok_and(|due| rules.unless.contains(&due));
+            if !known && !matches!(conclusion, Conclusion::Settled(Verdict::Unfinished | Verdict::Failed)) {
+                advice.push(format!(
+                    "the answer speaks of something that is still due, a second factor say: were it so, \
+                     `login.unless = [\"{condition}\"]` keeps the gateway from making a session before"
+                ));
+            }
+        }
+        for list in offers.memberships.iter().filter(|_| !has_choice) {
+            advice.push(format!(
+                "{} lists {} of the user's tenants: for an app whose users belong to several, set `login.tenants = \
+                 [\"{}\"]` and `identity.client_value = \"choose\"`; an element's place in the list is no tenant",
+                list.pointer, list.count, list.pointer
+            ));
+        }
+        if let (Conclusion::Nobody(_), true) = (conclusion, offers.candidates.iter().any(|place| place.token.is_some()))
+        {
+            let named = offers.candidates.iter().any(|place| place.token.is_none() && place.part == Part::Tenant.key());
+            if !named {
+                advice.push(String::from(
+                    "only the token's claims name a tenant: have the app write it into its answer too, or answer it at a \
+                     path for `capture = \"whoami\"`",
+                ));
+            }
+        }
+        let no_json = document.is_none() && !matches!(conclusion, Conclusion::Unreadable(_));
+        let by_answer = matches!(rules.capture, Capture::Json(_));
+        let own = advice::own_cookies(login);
+        if by_answer && no_json && !own.is_empty() {
+            advice.push(String::from(
+                "the answer is no JSON and sets a session's cookie, as forms do: set `capture = \"whoami\"` and `whoami = { \
+                 path = \"/api/me\", tenant = \"/org/id\", user = \"/id\" }`, with a path of the app's that says who is \
+                 logged in",
+            ));
+        }
+        let missing =
+            |known: &[String]| -> Vec<String> { own.iter().filter(|name| !known.contains(name)).cloned().collect() };
+        let (unsealed, uncleared) = (missing(sealed), missing(cleared));
+        if !unsealed.is_empty() {
+            advice.push(format!(
+                "the app's own session is in cookies that work beside any session of the gateway's; bind them to theirs: \
+                 `identity.seal_cookies = {}` (needs `secrets.key`)",
+                listed(&[sealed, &unsealed].concat())
+            ));
+        }
+        if !uncleared.is_empty() {
+            advice.push(format!(
+                "let them end with the gateway's session: `logout.clear_cookies = {}`",
+                listed(&[cleared, &uncleared].concat())
+            ));
+        }
+        advice
+    }
+
     /// The last lines of the report.
     pub(super) fn conclusion(&self, conclusion: &Conclusion) -> String {
         match conclusion {
-            Conclusion::NoSuccess(status) if status.is_redirection() && matches!(self.capture, Capture::Json(_)) => {
+            Conclusion::NoSuccess(status)
+                if status.is_redirection() && matches!(self.known.rules.capture, Capture::Json(_)) =>
+            {
                 format!(
                     "No session: {} is a redirect, and `login.capture = \"json\"` reads the answer to the login itself. A \
                      login that redirects names its user elsewhere: set `capture = \"whoami\"` and `login.whoami`.",
@@ -337,6 +387,49 @@ impl Report<'_> {
     }
 }
 
+impl Seen {
+    /// Its lines, for people.
+    pub(super) fn lines(&self) -> String {
+        let mut text = String::new();
+        line(&mut text, "status", &self.status.to_string());
+        line(&mut text, "headers", &self.headers.join(", "));
+        if !self.cookies.is_empty() {
+            line(&mut text, "cookies", &self.cookies.join(", "));
+        }
+        line(&mut text, "body", self.body.as_deref().unwrap_or("JSON:"));
+        let values = |text: &mut String, values: &[Shown]| {
+            for Shown { pointer, value, read_as } in values {
+                let mark = read_as.map_or_else(String::new, |part| format!("   <- {part}"));
+                let _ = writeln!(text, "    {pointer:<32} {value}{mark}");
+            }
+        };
+        values(&mut text, &self.values);
+        if self.more_values > 0 {
+            let _ = writeln!(text, "    … and {} more", self.more_values);
+        }
+        for token in &self.tokens {
+            line(&mut text, "token", &format!("at {}, read and not verified:", token.pointer));
+            values(&mut text, &token.claims);
+        }
+        text.truncate(text.trim_end().len());
+        text
+    }
+}
+
+impl Offers {
+    /// Its lines, for people; empty where there is nothing to choose from.
+    pub(super) fn lines(&self) -> String {
+        let mut text = String::new();
+        for Place { part, pointer, value, token } in &self.candidates {
+            let value = value.as_deref().unwrap_or("(hidden)");
+            let of = token.as_ref().map_or_else(String::new, |token| format!(", claimed by the token at {token}"));
+            let _ = writeln!(text, "  {part:<8} {pointer} = {value}{of}");
+        }
+        text.truncate(text.trim_end().len());
+        text
+    }
+}
+
 fn line(text: &mut String, name: &str, value: &str) {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "  {name:<8} {value}");
@@ -354,69 +447,11 @@ pub(super) fn cookie_names(headers: &HeaderMap) -> Vec<String> {
     lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).map(cookie_name).collect()
 }
 
-fn is_below_secret(pointer: &str) -> bool {
-    pointer.split('/').any(is_sensitive)
-}
-
 fn finds(document: &Value, pointers: &[JsonPointer]) -> bool {
     pointers
         .iter()
         .filter_map(|pointer| pointer.find_in(document))
         .any(|value| !matches!(value, Value::Null) && value.as_str() != Some(""))
-}
-
-/// The likeliest place of a part: by its name, then by how near it is to the root.
-fn suggest(document: &Value, part: Part) -> Option<String> {
-    leaves(document)
-        .into_iter()
-        .filter(|leaf| matches!(leaf.value, Value::String(text) if !text.is_empty()) || leaf.value.is_number())
-        .filter(|leaf| !is_below_secret(&leaf.pointer))
-        .filter_map(|leaf| match leaf.candidate {
-            Some((of, rank)) if of == part => Some((rank, leaf.pointer.matches('/').count(), leaf.pointer)),
-            _ => None,
-        })
-        .min()
-        .map(|(_, _, pointer)| pointer)
-}
-
-/// Every value of a document that is no object; of a list its length, and its first element's values.
-fn leaves(document: &Value) -> Vec<Leaf<'_>> {
-    let mut found = Vec::new();
-    collect(document, String::new(), &[], &mut found);
-    found
-}
-
-fn collect<'a>(value: &'a Value, pointer: String, names: &[&str], found: &mut Vec<Leaf<'a>>) {
-    // Counted on, so that the report can say how many there are, but not without end.
-    if found.len() > 10 * MOST_VALUES {
-        return;
-    }
-    match value {
-        Value::Object(members) if names.len() < DEEPEST && !members.is_empty() => {
-            for (name, value) in members {
-                let escaped = name.replace('~', "~0").replace('/', "~1");
-                collect(value, format!("{pointer}/{escaped}"), &[names, &[name.as_str()]].concat(), found);
-            }
-        }
-        Value::Array(elements) => {
-            found.push(Leaf { pointer: pointer.clone(), value, candidate: None });
-            if let (Some(first), true) = (elements.first(), names.len() < DEEPEST) {
-                collect(first, format!("{pointer}/0"), names, found);
-            }
-        }
-        _ => found.push(Leaf { pointer, value, candidate: candidate(names) }),
-    }
-}
-
-/// What a value under these names may be.
-fn candidate(names: &[&str]) -> Option<(Part, usize)> {
-    let name = plain(names.last()?);
-    let parent = names.iter().rev().nth(1).map(|name| plain(name)).unwrap_or_default();
-    if name == "id" && TENANT_OBJECTS.contains(&parent.as_str()) {
-        return Some((Part::Tenant, 0));
-    }
-    let lists = [(Part::Tenant, &TENANT_NAMES[..]), (Part::User, &USER_NAMES[..]), (Part::Role, &ROLE_NAMES[..])];
-    lists.into_iter().find_map(|(part, list)| Some((part, list.iter().position(|known| *known == name)?)))
 }
 
 #[cfg(test)]

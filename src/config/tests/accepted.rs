@@ -337,8 +337,21 @@ fn an_operator_is_warned_of_what_is_allowed_but_odd() {
             "t.toml:5: routes[0].match: \"/api/session/status\" is `session.status_path`, which the gateway answers itself; it has no effect here",
         ),
         (
-            "[[routes]]\nmatch = \"/a\"\nauth = \"optional\"\nroles = [\"x\"]",
-            "t.toml:7: routes[0].roles: is not checked for requests without a session",
+            "login.role = [\"/role\"]\n[[routes]]\nmatch = \"/a\"\nauth = \"optional\"\nroles = [\"x\"]",
+            "t.toml:8: routes[0].roles: is not checked for requests without a session",
+        ),
+        (
+            "[[routes]]\nmatch = \"/a\"\nroles = [\"x\"]",
+            "t.toml:6: routes[0].roles: is asked for here, and no login names a role (`login.role`), so that nobody has one: 403 `forbidden_role` for everybody",
+        ),
+        (
+            "[[events]]\nmatch = \"DELETE /a/{tenant}\"\nroles = [\"x\"]",
+            "t.toml:6: events[0].roles: is asked for here, and no login names a role (`login.role`), so that nobody has one: the event never counts",
+        ),
+        (
+            "login.role = [\"/role\"]\n[[routes]]\nmatch = \"/a/*\"\nroles = [\"x\"]\n\
+             [[events]]\nmatch = \"DELETE /a/{tenant}\"\nroles = [\"y\"]",
+            "t.toml:10: events[0].roles: can never match: the event's route lets in x alone; name one of these",
         ),
         (
             "[[events]]\nmatch = \"GET /close/{tenant}\"",
@@ -369,7 +382,8 @@ fn a_file_that_cannot_be_read_is_one_error() {
 #[test]
 fn an_event_is_what_its_words_say() {
     let config = with(
-        "[[events]]\nmatch = \"DELETE /admin/organizations/{tenant}\"\nany_tenant = true\nroles = [\"superadmin\"]\n\
+        "login.role = [\"/role\"]\n\
+         [[events]]\nmatch = \"DELETE /admin/organizations/{tenant}\"\nany_tenant = true\nroles = [\"superadmin\"]\n\
          [[events]]\nmatch = \"POST /orgs/{_}/close/\"\ntenant_pointer = \"/data/id\"\nwhen_pointer = \"/data/n\"\n\
          count_pointer = \"/data/n\"\nreason = \"org_soft_deleted\"\n\
          [[events]]\nmatch = \"POST /password\"\naction = \"revoke-other-sessions\"\nheader = [\"logout\"]\n\

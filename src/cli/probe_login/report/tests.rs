@@ -4,9 +4,18 @@ use serde_json::json;
 use super::*;
 use crate::session::{TenantId, UserId};
 
-fn capture(tenant: &str, user: &str) -> Capture {
+fn rules(tenant: &str, user: &str) -> LoginRules {
     let pointer = |text: &str| vec![JsonPointer::parse(text).expect(text)];
-    Capture::Json(IdentityPointers { tenant: pointer(tenant), user: pointer(user), role: pointer("/user/role") })
+    let pointers = IdentityPointers { tenant: pointer(tenant), user: pointer(user), role: pointer("/user/role") };
+    LoginRules { capture: Capture::Json(pointers), failure: Vec::new(), unless: Vec::new() }
+}
+
+fn report<'a>(rules: &'a LoginRules, hidden: &'a Hidden) -> Report<'a> {
+    Report { known: Known { rules, sealed: &[], cleared: &[], has_choice: false }, hidden }
+}
+
+fn lines(report: &Report<'_>, headers: &HeaderMap, body: &str) -> String {
+    report.answer("POST /login", StatusCode::OK, headers, Ok(body.as_bytes())).lines()
 }
 
 fn logged_in(tenant: &str, user: &str) -> Verdict {
@@ -33,8 +42,8 @@ fn values_are_shown_only_where_an_identity_may_stand_and_secrets_nowhere() {
     let mut hidden = Hidden::default();
     hidden.add("hunter2");
     hidden.add_answer(&headers, body.as_bytes());
-    let capture = capture("/user/customer_id", "/user/user_id");
-    let text = Report { capture: &capture, hidden: &hidden }.answer(StatusCode::OK, &headers, Ok(body.as_bytes()));
+    let rules = rules("/user/customer_id", "/user/user_id");
+    let text = lines(&report(&rules, &hidden), &headers, &body);
     for shown in [
         "status   200",
         "cookies  sessionid, (without a name)",
@@ -65,12 +74,14 @@ fn a_pointer_at_a_secret_does_not_make_it_visible() {
     hidden.add("hunter2");
     hidden.add_answer(&headers, body.as_bytes());
     for (tenant, user) in [("/token", "/uid"), ("/uid", "/token"), ("/id", "/id")] {
-        let capture = capture(tenant, user);
-        let report = Report { capture: &capture, hidden: &hidden };
+        let rules = rules(tenant, user);
+        let report = report(&rules, &hidden);
         let [tenant, user] = [tenant, user].map(|at| json.pointer(at).and_then(Value::as_str).expect("a text"));
         let conclusion = report.explain(logged_in(tenant, user), &headers, body.as_bytes());
         assert!(conclusion.is_session());
-        let text = report.answer(StatusCode::OK, &headers, Ok(body.as_bytes())) + &report.conclusion(&conclusion);
+        let offers = report.offers(body.as_bytes());
+        let advice = report.advice(&conclusion, &headers, body.as_bytes(), &offers).join("\n");
+        let text = lines(&report, &headers, &body) + &report.conclusion(&conclusion) + &offers.lines() + &advice;
         for secret in ["t0ken-value", "hunter2", "cookie-value"] {
             assert!(!text.contains(secret), "{secret:?} in\n{text}");
         }
@@ -79,24 +90,78 @@ fn a_pointer_at_a_secret_does_not_make_it_visible() {
 
 #[test]
 fn pointers_that_miss_get_a_suggestion() {
-    for (answer, tenant, user) in [
-        (flask(), Some("/user/customer_id"), Some("/user/user_id")),
-        (json!({"org": {"id": 5}, "id": 9}), Some("/org/id"), Some("/id")),
-        (json!({"data": {"tenantId": "x", "userName": "alice"}}), Some("/data/tenantId"), Some("/data/userName")),
-        (json!({"a/b": {"company-id": 1}, "email": "a@b"}), Some("/a~1b/company-id"), Some("/email")),
-        (json!({"customer_id": null, "org_id": "", "deep": {"org_id": 3}}), Some("/deep/org_id"), None),
-        (json!({"session": {"user_id": 7, "tenant_id": 1}}), None, None),
-        (json!(["x"]), None, None),
-    ] {
-        assert_eq!(suggest(&answer, Part::Tenant).as_deref(), tenant, "{answer}");
-        assert_eq!(suggest(&answer, Part::User).as_deref(), user, "{answer}");
-    }
-    let capture = capture("/customer", "/user/user_id");
-    let report = Report { capture: &capture, hidden: &Hidden::default() };
+    let rules = rules("/customer", "/user/user_id");
+    let hidden = Hidden::default();
+    let report = report(&rules, &hidden);
     let conclusion = report.explain(Verdict::Unnamed, &HeaderMap::new(), flask().to_string().as_bytes());
     let text = report.conclusion(&conclusion);
     assert!(text.contains("no tenant at /customer; try `login.tenant = [\"/user/customer_id\"]`"), "{text}");
     assert!(!text.contains("no user"), "{text}");
+    let account = json!({"account": {"id": 7, "tenant": {"id": 42}}}).to_string();
+    let text = report.conclusion(&report.explain(Verdict::Unnamed, &HeaderMap::new(), account.as_bytes()));
+    assert!(text.contains("try `login.tenant = [\"/account/tenant/id\"]`"), "{text}");
+    assert!(text.contains("try `login.user = [\"/account/id\"]`"), "{text}");
+}
+
+#[test]
+fn what_an_answer_may_name_is_listed_with_its_values_the_tokens_claims_too() {
+    let rules = rules("/customer", "/user");
+    let hidden = Hidden::default();
+    let body = json!({
+        "access_token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI3Iiwib3JnX2lkIjo0Mn0.c2lnbmF0dXJl",
+        "user": {"email": "a@example.com", "id": 7},
+    });
+    let body = body.to_string();
+    let report = report(&rules, &hidden);
+    let offers = report.offers(body.as_bytes());
+    assert_eq!(
+        offers.lines().lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>(),
+        [
+            "tenant /org_id = 42, claimed by the token at /access_token",
+            "user /user/id = 7",
+            "user /user/email = a@example.com",
+            "user /sub = 7, claimed by the token at /access_token",
+        ]
+    );
+    let text = lines(&report, &HeaderMap::new(), &body);
+    assert!(text.contains("token    at /access_token, read and not verified:"), "{text}");
+    assert!(text.contains("/org_id                          42"), "{text}");
+    assert!(!text.contains("eyJ"), "{text}");
+    let advice = report.advice(&Conclusion::Nobody(Vec::new()), &HeaderMap::new(), body.as_bytes(), &offers);
+    assert!(advice.iter().any(|line| line.starts_with("only the token's claims name a tenant")), "{advice:?}");
+}
+
+#[test]
+fn advice_is_given_where_it_fits_and_not_where_it_is_taken() {
+    let mut headers = HeaderMap::new();
+    for line in ["sessionid=x; HttpOnly", "remember_token=x", "csrftoken=x"] {
+        headers.append(SET_COOKIE, HeaderValue::from_static(line));
+    }
+    let rules = rules("/tenant", "/user");
+    let hidden = Hidden::default();
+    let body = json!({"status": "otp_required", "memberships": [{"org_id": 1}, {"org_id": 2}]}).to_string();
+    let advice = |known: Known<'_>, body: &str| {
+        let report = Report { known, hidden: &hidden };
+        let conclusion = report.explain(Verdict::Unnamed, &headers, body.as_bytes());
+        report.advice(&conclusion, &headers, body.as_bytes(), &report.offers(body.as_bytes())).join("\n")
+    };
+    let nothing = Known { rules: &rules, sealed: &[], cleared: &[], has_choice: false };
+    let all = advice(nothing, &body);
+    for part in [
+        "`login.unless = [\"/status=otp_required\"]`",
+        "/memberships/*/org_id lists 2 of the user's tenants",
+        "`identity.seal_cookies = [\"sessionid\", \"remember_token\"]`",
+        "`logout.clear_cookies = [\"sessionid\", \"remember_token\"]`",
+    ] {
+        assert!(all.contains(part), "{part} in\n{all}");
+    }
+    assert!(!all.contains("whoami"), "{all}");
+    assert!(advice(nothing, "<html>").contains("`capture = \"whoami\"`"));
+    let cookies = [String::from("sessionid"), String::from("remember_token")];
+    let unless = vec![Condition::parse("/status=otp_required").expect("a condition")];
+    let told = LoginRules { unless, ..rules.clone() };
+    let everything = Known { rules: &told, sealed: &cookies, cleared: &cookies, has_choice: true };
+    assert_eq!(advice(everything, &body), "");
 }
 
 #[test]
@@ -111,9 +176,9 @@ fn what_a_backend_sends_is_bounded_and_cannot_break_a_line() {
     }
     members.insert(String::from("deep"), deep);
     let body = Value::Object(members).to_string();
-    let capture = capture("/customer_id", "/user_id");
-    let report = Report { capture: &capture, hidden: &Hidden::default() };
-    let text = report.answer(StatusCode::OK, &HeaderMap::new(), Ok(body.as_bytes()));
+    let rules = rules("/customer_id", "/user_id");
+    let hidden = Hidden::default();
+    let text = lines(&report(&rules, &hidden), &HeaderMap::new(), &body);
     assert!(text.lines().count() < MOST_VALUES + 10);
     assert!(!text.contains('\u{1b}'));
     assert!(text.contains("more"));
