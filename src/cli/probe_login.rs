@@ -325,7 +325,7 @@ impl<'a> Probe<'a> {
     fn report(&self) -> Report<'_> {
         let known = Known {
             rules: &self.config.login.rules,
-            sealed: &[],
+            sealed: &self.config.identity.seal_cookies,
             cleared: &self.config.logout.clear_cookies,
             has_choice: false,
         };
