@@ -13,6 +13,7 @@
 
 mod abuse;
 mod admin;
+mod apps;
 mod audit;
 mod cache;
 mod chromium;

@@ -70,21 +70,46 @@ pub fn flask_login() -> &'static App {
     APP.get_or_init(|| start("tests.python.flask_login_app:app", JSON_LOGIN, Path::new(""), None))
 }
 
+/// An app with Flask-Session, whose sessions are kept at the server.
+pub fn flask_session() -> &'static App {
+    static APP: OnceLock<App> = OnceLock::new();
+    APP.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("flask-session");
+        let _first_run = std::fs::remove_dir_all(&folder);
+        start("tests.python.flask_session_app:app", JSON_LOGIN, &folder, None)
+    })
+}
+
+/// A Django site with its admin and an API with SimpleJWT, with a database of its own.
+pub fn django_site() -> &'static App {
+    static APP: OnceLock<App> = OnceLock::new();
+    APP.get_or_init(|| {
+        let database = made_by("tests.python.django_site", "django-site.sqlite3");
+        start("tests.python.django_site:application", FORM_LOGIN, &database, None)
+    })
+}
+
 /// The legacy Django app, with a database of its own.
 pub fn django() -> &'static App {
     static APP: OnceLock<App> = OnceLock::new();
     APP.get_or_init(|| {
-        let database = Path::new(env!("CARGO_TARGET_TMPDIR")).join("django.sqlite3");
-        let _first_run = std::fs::remove_file(&database);
-        let made = Command::new(python("python"))
-            .args(["-m", "demo.django_app.prepare"])
-            .current_dir(ROOT)
-            .env("DEMO_DJANGO_DB", &database)
-            .output()
-            .expect("python starts");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let database = made_by("demo.django_app.prepare", "django.sqlite3");
         start("demo.django_app.wsgi:application", FORM_LOGIN, &database, None)
     })
+}
+
+/// The database that a module makes anew.
+fn made_by(module: &str, name: &str) -> PathBuf {
+    let database = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _first_run = std::fs::remove_file(&database);
+    let made = Command::new(python("python"))
+        .args(["-m", module])
+        .current_dir(ROOT)
+        .env("DEMO_DJANGO_DB", &database)
+        .output()
+        .expect("python starts");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    database
 }
 
 /// A tool of the Python environment.
@@ -103,7 +128,9 @@ fn start(app: &str, settings: &'static str, database: &Path, tls: Option<&Path>)
     if let Some(files) = tls {
         command.arg("--certfile").arg(files.with_extension("crt")).arg("--keyfile").arg(files.with_extension("key"));
     }
-    let mut process = Process::spawn(command.arg(app).current_dir(ROOT).env("DEMO_DJANGO_DB", database));
+    let mut process = Process::spawn(
+        command.arg(app).current_dir(ROOT).env("DEMO_DJANGO_DB", database).env("TEST_APP_DATA", database),
+    );
     if tls.is_some() {
         process.wait_ready(app, || Wire::try_connect(address).is_ok());
         return App { address, settings, tls: true, _process: process };
