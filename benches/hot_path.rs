@@ -22,8 +22,8 @@ use session_gateway::http::{
     RequestFraming, Target, request_host, take_gateway_cookie,
 };
 use session_gateway::policy::{
-    Auth, Authorization, IdentityMode, MethodSet, PathPattern, Permit, Route, RouteTable, SessionFacts, TenantClaim,
-    decide, rewrite,
+    Auth, Authorization, IdentityMode, MethodSet, NamingPlaces, PathPattern, Permit, Route, RouteTable, SessionFacts,
+    TenantClaim, decide, rewrite,
 };
 use session_gateway::seal::{Binding, SealedCookies, SealingKeys};
 use session_gateway::secret::Secret;
@@ -82,6 +82,7 @@ fn route() -> Route {
         upstream: "default".into(),
         mode: IdentityMode::Enforce,
         upgrade: Vec::new(),
+        naming: NamingPlaces::default(),
     }
 }
 

@@ -41,6 +41,7 @@ use crate::entropy::{SharedEntropy, SystemEntropy};
 use crate::health::Readiness;
 use crate::proxy::{Gateway, InForce, Services, Slots, Stage, accept};
 use crate::sessions::Sessions;
+use crate::store::Claim;
 use crate::store::observe::SharedObserver;
 use crate::store::touch_queue::{DEFAULT_CAPACITY, TouchQueue};
 use crate::telemetry::{Log, LogSettings, Metrics, StoreTelemetry};
@@ -106,7 +107,11 @@ async fn serve(
     let observer: SharedObserver = Arc::new(StoreTelemetry { metrics: metrics.clone(), readiness: readiness.clone() });
     let teller = Teller::new(audit.clone(), metrics.clone(), clock.clone());
     let serving = Serving {
-        lifetime: config.session.limits.absolute.max(config.session.limits.remember),
+        claim: Claim {
+            app: config.server.public_url.to_string(),
+            shared: config.store.shared_prefix,
+            lifetime: config.session.limits.absolute.max(config.session.limits.remember),
+        },
         readiness: readiness.clone(),
         entropy: entropy.clone(),
         teller: teller.clone(),

@@ -217,6 +217,8 @@ pub enum Spoof {
     Headers(u64),
     /// So many of the app's own cookies, which were sealed for another session or for none.
     Cookies(u64),
+    /// Another tenant or user in the path or the body.
+    Place(&'static str),
 }
 
 /// How a session came to be.
@@ -312,6 +314,7 @@ impl Teller {
             }),
             Told::IdentitySpoofed { by: Spoof::Headers(count), .. } => metrics.spoofed_headers(*count),
             Told::IdentitySpoofed { by: Spoof::Cookies(count), .. } => metrics.spoofed_cookies(*count),
+            Told::IdentitySpoofed { by: Spoof::Place(_), .. } => {}
             Told::SessionRejected { .. } | Told::EventEndedNothing { .. } | Told::EventUnknown { .. } => {}
         }
     }
@@ -389,6 +392,7 @@ fn lines(origin: &Origin, told: &Told, now: WallTime) -> impl Iterator<Item = Au
             let mut spoofed = match by {
                 Spoof::Headers(count) => spoofed.with_details(details.count("headers", *count)),
                 Spoof::Cookies(count) => spoofed.because("app_cookie").with_details(details.count("cookies", *count)),
+                Spoof::Place(place) => spoofed.because(*place).with_details(details),
             };
             spoofed.session_id = *session;
             (Some(of(spoofed, principal.as_deref())), None)

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 
@@ -15,6 +14,7 @@ use crate::descriptors::Room;
 use crate::entropy::SharedEntropy;
 use crate::health::Readiness;
 use crate::socket::{Bound, Sockets};
+use crate::store::Claim;
 use crate::store::SharedStore;
 use crate::store::Unavailable;
 use crate::store::audit::{Anchor, AuditAnchors, AuditStream};
@@ -80,8 +80,8 @@ pub(super) struct Opened {
 
 /// What a store needs that is more than looked at: a journal, a cache.
 pub(super) struct Serving {
-    /// How long the longest session lives.
-    pub(super) lifetime: Duration,
+    /// Which app the sessions are of, and how long the longest of them lives.
+    pub(super) claim: Claim,
     pub(super) readiness: Arc<Readiness>,
     pub(super) entropy: SharedEntropy,
     pub(super) teller: Teller,
@@ -104,6 +104,9 @@ pub(super) async fn open_store(
     Ok(match &config.kind {
         StoreKind::Embedded { path } => {
             let store = EmbeddedStore::open(path, clock, observer)?;
+            if let Some(serving) = &serving {
+                store.claim(path, &serving.claim)?;
+            }
             Opened { store: store.clone(), anchors: store, stream: None, redis: None }
         }
         StoreKind::Redis { address, journal, cache_entries } => {
@@ -114,7 +117,7 @@ pub(super) async fn open_store(
             }
             if let (Some(path), Some(serving)) = (journal, &serving) {
                 let (warn, tell) = (Box::new(serving.warn("journal")), Box::new(tell_late(serving.teller.clone())));
-                match Journal::open(path, clock, serving.lifetime, warn, tell) {
+                match Journal::open(path, clock, serving.claim.lifetime, warn, tell) {
                     Ok(journal) => settings = settings.with_journal(journal),
                     // A process that hands over to this one still writes it. To wait for it would lose requests.
                     Err(error) if matches!(error.kind, OpenErrorKind::InUse) => {
@@ -122,6 +125,9 @@ pub(super) async fn open_store(
                     }
                     Err(error) => return Err(error.into()),
                 }
+            }
+            if let Some(serving) = &serving {
+                settings = settings.with_claim(serving.claim.clone());
             }
             let store = RedisStore::connect(settings, observer).await?;
             Opened { store: store.clone(), anchors: store.clone(), stream: Some(store.clone()), redis: Some(store) }

@@ -3,15 +3,24 @@
 use super::error::Problems;
 use super::raw::RawCookie;
 use super::value::{Parsed, choice, quoted};
-use crate::http::{CookieAttributes, GatewayCookieName, SameSite};
+use crate::http::{CookieAttributes, GatewayCookieName, Origin, SameSite, Scheme};
 
 /// Browsers take these names only from https, whatever their case.
 const PREFIXES: [&str; 2] = ["__host-", "__secure-"];
 
-/// `secure`: whether `server.public_url` is https.
-pub(super) fn cookie(raw: &RawCookie, secure: bool, problems: &mut Problems) -> Option<CookieAttributes> {
-    let default = if secure { "__Host-session" } else { "session-gateway" };
-    let name = raw.name.parse_or(String::from(default), problems, |text| name(text, secure));
+/// `public_url` is where browsers come; `None`: it is wrong, and was reported.
+pub(super) fn cookie(
+    raw: &RawCookie,
+    public_url: Option<&Origin>,
+    problems: &mut Problems,
+) -> Option<CookieAttributes> {
+    let secure = public_url.is_none_or(|url| url.scheme() == Scheme::Https);
+    let default = match public_url {
+        // Cookies know no ports: two gateways on one machine would share one name, and log each other's users out.
+        Some(url) if !secure => format!("session-gateway-{}", url.port()),
+        _ => String::from("__Host-session"),
+    };
+    let name = raw.name.parse_or(default, problems, |text| name(text, secure));
     if raw.name.is_given() && secure && !name.to_ascii_lowercase().starts_with("__host-") {
         problems.warn(
             raw.name.place(),

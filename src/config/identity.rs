@@ -215,7 +215,12 @@ pub(super) fn report_allowed(
 
 fn query(raw: &RawIdentity, problems: &mut Problems) -> QueryRules {
     let Some(named) = raw.query.get() else { return QueryRules::default() };
-    let parse = choice(&[("overwrite", QueryRule::Overwrite), ("drop", QueryRule::Drop), ("match", QueryRule::Match)]);
+    let parse = choice(&[
+        ("overwrite", QueryRule::Overwrite),
+        ("set", QueryRule::Set),
+        ("drop", QueryRule::Drop),
+        ("match", QueryRule::Match),
+    ]);
     let mut rules = Vec::with_capacity(named.0.len());
     for (name, spot) in &named.0 {
         if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {

@@ -64,7 +64,7 @@ pub use tls::TlsConfig;
 pub use upstream::{BodyMode, HostHeader, UpstreamConfig};
 pub(crate) use value::duration;
 
-use crate::http::{CookieAttributes, CorsPolicy, Scheme};
+use crate::http::{CookieAttributes, CorsPolicy};
 use crate::policy::{EventTable, RouteTable};
 use crate::settled::{self, ReadError};
 use error::{Place, Problems};
@@ -231,8 +231,8 @@ fn assemble(raw: RawConfig, source: &Source<'_>, problems: &mut Problems) -> Opt
     store.iter().for_each(|store| store.report_written(&raw_store, &mut files));
     let raw_session = raw.session.table();
     let session = session::session(&raw_session, problems);
-    let secure = server.as_ref().is_none_or(|server| server.public_url.scheme() == Scheme::Https);
-    let cookie = cookie::cookie(&raw.cookie.table(), secure, problems);
+    let public_url = server.as_ref().map(|server| &server.public_url);
+    let cookie = cookie::cookie(&raw.cookie.table(), public_url, problems);
     let raw_identity = raw.identity.table();
     let identity = identity::identity(&raw_identity, mode, problems);
     if let Some(server) = &server {

@@ -7,7 +7,7 @@ use http::Method;
 use super::error::{Place, Problems};
 use super::identity::{Until, identity_mode};
 use super::mode::Mode;
-use super::parsers::{each, pattern, role};
+use super::parsers::{each, pattern, pointer, role};
 use super::paths::OwnPath;
 use super::raw::RawRoute;
 use super::reader::{DateText, OneOrMany, Spot};
@@ -16,7 +16,9 @@ use super::upstream::Upstreams;
 use super::value::{choice, did_you_mean, quoted};
 use crate::clock::WallTime;
 use crate::http::{ProtocolName, USUAL_METHODS};
-use crate::policy::{Auth, Authorization, IdentityMode, MethodSet, PathPattern, PatternTree, Route, RouteTable};
+use crate::policy::{
+    Auth, Authorization, IdentityMode, MethodSet, NamingPlaces, PathPattern, PatternTree, Route, RouteTable,
+};
 
 /// What holds for a route that does not say otherwise.
 pub(super) struct Defaults<'a> {
@@ -52,7 +54,9 @@ pub(super) fn routes(
     for Explicit { patterns, methods, route } in &explicit {
         for Spot { value: pattern, .. } in patterns {
             // An overlap has been reported with both lines already.
-            let _ = table.add(pattern, methods.clone(), Route { pattern: pattern.as_str().into(), ..route.clone() });
+            let naming = NamingPlaces::of(pattern, route.naming.in_body().to_vec());
+            let route = Route { pattern: pattern.as_str().into(), naming, ..route.clone() };
+            let _ = table.add(pattern, methods.clone(), route);
         }
     }
     add_implicit(&mut table, own_paths);
@@ -78,10 +82,31 @@ fn route(spot: &Spot<RawRoute>, defaults: &Defaults<'_>, upstreams: &Upstreams, 
     let upgrade = each(&raw.upgrade, problems, |name| {
         ProtocolName::parse(name).map_err(|error| format!("{} {error}", quoted(name)))
     });
+    let patterns = patterns(raw, problems);
+    let in_body = each(&raw.tenant_in_body, problems, pointer);
+    report_uncompared(raw, auth, &patterns, problems);
+    // Each pattern has segments of its own.
+    let naming = NamingPlaces::in_bodies(in_body);
     Explicit {
-        patterns: patterns(raw, problems),
+        patterns,
         methods,
-        route: Route { pattern: Arc::from(""), auth, roles, csrf, authorization, upstream, mode, upgrade },
+        route: Route { pattern: Arc::from(""), auth, roles, csrf, authorization, upstream, mode, upgrade, naming },
+    }
+}
+
+/// On a public route nobody's tenant is known.
+fn report_uncompared(raw: &RawRoute, auth: Auth, patterns: &[Spot<PathPattern>], problems: &mut Problems) {
+    if auth != Auth::Public {
+        return;
+    }
+    if raw.tenant_in_body.get().is_some_and(|list| !list.is_empty()) {
+        let message = "needs `auth = \"required\"`: nobody's tenant is known on a public route";
+        problems.error(raw.tenant_in_body.place(), message);
+    }
+    for Spot { place, value } in patterns.iter().filter(|spot| NamingPlaces::of(&spot.value, Vec::new()).are_in_path())
+    {
+        let message = format!("\"{value}\" has a `{{tenant}}` or `{{user}}`, which is not compared on a public route");
+        problems.warn(place, message);
     }
 }
 
@@ -183,6 +208,7 @@ fn unmatched(explicit: &[Explicit], defaults: &Defaults<'_>, upstreams: &Upstrea
         upstream: upstreams.fallback().or(catch_all).unwrap_or_default(),
         mode: defaults.identity,
         upgrade: Vec::new(),
+        naming: NamingPlaces::default(),
     }
 }
 
@@ -218,6 +244,7 @@ fn add_implicit(table: &mut RouteTable, own_paths: &[OwnPath]) {
                 roles: Vec::new(),
                 csrf: true,
                 upgrade: Vec::new(),
+                naming: NamingPlaces::default(),
                 ..covering.as_ref().clone()
             };
             (&own.pattern, route)

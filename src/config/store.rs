@@ -19,6 +19,8 @@ pub struct StoreConfig {
     pub kind: StoreKind,
     /// What every key of ours starts with.
     pub prefix: String,
+    /// Whether sessions of another app may be there: they are valid here, too.
+    pub shared_prefix: bool,
 }
 
 /// Which store.
@@ -75,7 +77,8 @@ pub(super) fn store(raw: &RawStore, problems: &mut Problems) -> Option<StoreConf
         let address = address(raw, password.as_ref(), problems);
         address.map(|address| StoreKind::Redis { address, journal, cache_entries })
     };
-    Some(StoreConfig { kind: kind?, prefix })
+    let shared_prefix = raw.shared_prefix.get().copied().unwrap_or(false);
+    Some(StoreConfig { kind: kind?, prefix, shared_prefix })
 }
 
 /// The server, with what stands beside its URL.

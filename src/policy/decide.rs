@@ -143,7 +143,7 @@ const fn is_expiry(reason: EndReason) -> bool {
 mod tests {
     use super::*;
     use crate::entropy::SystemEntropy;
-    use crate::policy::Authorization;
+    use crate::policy::{Authorization, NamingPlaces};
     use crate::session::{Role, SessionToken, TenantId, UserId};
 
     fn route(auth: Auth, mode: IdentityMode) -> Route {
@@ -156,6 +156,7 @@ mod tests {
             upstream: "default".into(),
             mode,
             upgrade: Vec::new(),
+            naming: NamingPlaces::default(),
         }
     }
 

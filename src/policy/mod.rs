@@ -8,6 +8,7 @@ mod decide;
 mod event;
 mod pattern;
 mod permit;
+mod places;
 mod query;
 mod rewrite;
 mod route;
@@ -17,6 +18,7 @@ pub use decide::{SessionFacts, TenantClaim, decide, permit_login, permit_logout,
 pub use event::{Action, Ending, Event, EventTable, Guard, Judgement, Named, Order, Requester, TenantNamed};
 pub use pattern::{ANY, PathPattern, PatternError, PatternTree};
 pub use permit::{Denial, Identity, Permit, VerifiedIdentity, VouchedBy};
+pub use places::{NamingPlaces, body_names};
 pub use query::{ForeignClaim, QueryRule, QueryRules, claimed_tenants, rewrite_query};
 pub use rewrite::{Unwritable, rewrite};
 pub use route::{Auth, Authorization, IdentityMode, MethodSet, Overlap, Route, RouteTable};

@@ -1,17 +1,22 @@
-//! Query parameters that hold a tenant (`identity.query`): overwritten, dropped or compared.
+//! Query parameters that hold a tenant (`identity.query`): overwritten, set, dropped or compared.
 //!
 //! Everything else in the query stays byte for byte. A parameter is found by its decoded name, between `&`, and between
 //! `;` too, because older backends split there.
 
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 
 use crate::session::TenantId;
+
+/// What is written with escapes in a name that is added.
+const NOT_IN_A_NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'.').remove(b'~');
 
 /// What happens to a query parameter that holds a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueryRule {
     /// The session's tenant takes its place.
     Overwrite,
+    /// The same, and where it is missing it is added.
+    Set,
     /// It is removed.
     Drop,
     /// A value that is not the session's tenant is refused.
@@ -29,10 +34,16 @@ impl QueryRules {
         Self(rules)
     }
 
-    fn rule(&self, name: &[u8]) -> Option<QueryRule> {
+    fn rule(&self, name: &[u8]) -> Option<(&str, QueryRule)> {
         let name: Vec<u8> = name.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
         let name: Vec<u8> = percent_decode(&name).collect();
-        self.0.iter().find(|(known, _)| known.as_bytes() == name).map(|(_, rule)| *rule)
+        self.0.iter().find(|(known, _)| known.as_bytes() == name).map(|(known, rule)| (&**known, *rule))
+    }
+
+    /// Whether a query that is not there may have to be made.
+    #[must_use]
+    pub fn add(&self) -> bool {
+        self.0.iter().any(|(_, rule)| *rule == QueryRule::Set)
     }
 }
 
@@ -69,7 +80,7 @@ pub fn rewrite_query(
         return Ok(None);
     }
     let mut kept = String::with_capacity(query.len());
-    let mut overwritten = Vec::new();
+    let (mut overwritten, mut set) = (Vec::new(), Vec::new());
     let mut changed = false;
     for piece in query.split_inclusive(['&', ';']) {
         let (pair, separator) = match piece.strip_suffix(['&', ';']) {
@@ -79,33 +90,44 @@ pub fn rewrite_query(
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         match (rules.rule(name.as_bytes()), tenant) {
             (None, _) => kept.push_str(piece),
-            (Some(QueryRule::Match), Some(tenant)) => {
+            (Some((_, QueryRule::Match)), Some(tenant)) => {
                 if !same_tenant(&decoded(value), tenant) {
                     return Err(ForeignClaim);
                 }
                 kept.push_str(piece);
             }
             // Once: a second one could be the one that the backend believes.
-            (Some(QueryRule::Overwrite), Some(tenant)) if !overwritten.contains(&name) => {
+            (Some((known, QueryRule::Overwrite | QueryRule::Set)), Some(tenant)) if !overwritten.contains(&name) => {
                 changed = true;
                 overwritten.push(name);
-                kept.push_str(name);
-                kept.push('=');
-                kept.extend(utf8_percent_encode(tenant.as_str(), NON_ALPHANUMERIC));
+                set.push(known);
+                push(&mut kept, name, tenant);
                 kept.push_str(separator);
             }
             (Some(_), _) => changed = true,
         }
     }
-    if !changed {
-        return Ok(None);
-    }
     // A removed last parameter leaves its separator behind.
     let trimmed = kept.trim_end_matches(['&', ';']).len();
-    if !query.ends_with(['&', ';']) {
+    if changed && !query.ends_with(['&', ';']) {
         kept.truncate(trimmed);
     }
-    Ok(Some(kept))
+    let missing = rules.0.iter().filter(|(name, rule)| *rule == QueryRule::Set && !set.contains(&&**name));
+    for ((name, _), tenant) in missing.filter_map(|rule| Some((rule, tenant?))) {
+        changed = true;
+        if !kept.is_empty() && !kept.ends_with('&') {
+            kept.push('&');
+        }
+        let name: String = utf8_percent_encode(name, NOT_IN_A_NAME).collect();
+        push(&mut kept, &name, tenant);
+    }
+    Ok(changed.then_some(kept))
+}
+
+fn push(query: &mut String, name: &str, tenant: &TenantId) {
+    query.push_str(name);
+    query.push('=');
+    query.extend(utf8_percent_encode(tenant.as_str(), NON_ALPHANUMERIC));
 }
 
 #[cfg(test)]
@@ -135,6 +157,29 @@ mod tests {
         ] {
             assert_eq!(rewritten(query, rule, tenant), Ok(expected.map(String::from)), "{query}");
         }
+    }
+
+    #[test]
+    fn a_tenant_that_is_to_be_set_is_there_whatever_the_client_sent() {
+        use QueryRule::Set;
+        for (query, tenant, expected) in [
+            ("", Some("42"), Some("customer_id=42")),
+            ("a=1", Some("42"), Some("a=1&customer_id=42")),
+            ("a=1&", Some("42"), Some("a=1&customer_id=42")),
+            ("a=1;", Some("42"), Some("a=1;&customer_id=42")),
+            ("customer_id=77&a=1", Some("42"), Some("customer_id=42&a=1")),
+            ("customer%5Fid=77", Some("42"), Some("customer%5Fid=42")),
+            ("customer_id=77&customer_id=78", Some("42"), Some("customer_id=42")),
+            ("a=%zz&b", Some("a&b=1"), Some("a=%zz&b&customer_id=a%26b%3D1")),
+            ("a=1", None, None),
+            ("customer_id=77&a=1", None, Some("a=1")),
+        ] {
+            assert_eq!(rewritten(query, Set, tenant), Ok(expected.map(String::from)), "{query}");
+        }
+        let odd = QueryRules::new(vec![("a b&".into(), Set), ("x".into(), Set)]);
+        let tenant = TenantId::parse("42").expect("a tenant");
+        let both = rewrite_query("x=1", &odd, Some(&tenant), |_, _| true);
+        assert_eq!(both, Ok(Some("x=42&a%20b%26=42".into())));
     }
 
     #[test]

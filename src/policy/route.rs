@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::pattern::{PathPattern, PatternTree};
+use super::places::NamingPlaces;
 use crate::clock::WallTime;
 use crate::http::ProtocolName;
 use crate::session::Role;
@@ -167,6 +168,8 @@ pub struct Route {
     pub mode: IdentityMode,
     /// The protocols beside WebSocket that its requests may switch to.
     pub upgrade: Vec<ProtocolName>,
+    /// Where its requests name a tenant or a user, who must be the session's.
+    pub naming: NamingPlaces,
 }
 
 #[derive(Clone, Debug)]
@@ -315,6 +318,7 @@ mod tests {
             upstream: "default".into(),
             mode: IdentityMode::Enforce,
             upgrade: Vec::new(),
+            naming: NamingPlaces::default(),
         }
     }
 

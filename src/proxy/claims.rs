@@ -1,13 +1,16 @@
 //! What clients claim to be: compared with who they are, refused where it must be, told of where it differs.
 
+use super::capture::OWN_REQUEST_MAX;
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::forward::Cleared;
 use super::lookup::{Lookup, ask};
 use super::services::Gateway;
 use crate::config::ClientValue;
-use crate::http::{Claims, TenantHeader};
-use crate::policy::{Auth, Denial, IdentityMode, Route, TenantClaim, claimed_tenants, rewrite_query};
+use crate::http::{Claims, TenantHeader, values_in_body};
+use crate::policy::{
+    Auth, Denial, Identity, IdentityMode, Permit, Route, TenantClaim, body_names, claimed_tenants, rewrite_query,
+};
 use crate::session::{Role, TenantId, TenantStatus};
 use crate::told::{Spoof, Told};
 
@@ -16,8 +19,22 @@ const MOST_CLAIMS: usize = 8;
 
 impl Gateway {
     /// Whether the client claims another tenant than its session's, where that is to be refused.
-    pub(super) fn compare_claims(&self, cleared: &Cleared, claims: &Claims, lookup: &Lookup) -> TenantClaim {
+    pub(super) fn compare_claims(
+        &self,
+        exchange: &Exchange,
+        route: &Route,
+        cleared: &Cleared,
+        claims: &Claims,
+        lookup: &Lookup,
+    ) -> TenantClaim {
         let Lookup::Live(live) = lookup else { return TenantClaim::Harmless };
+        if route.naming.are_in_path() {
+            let (principal, rules) = (&live.record.principal, &self.config().identity.rules);
+            if !route.naming.path_names(cleared.target.segments(), principal, rules) {
+                self.tell_of_place(exchange, "path");
+                return TenantClaim::Foreign;
+            }
+        }
         let identity = &self.config().identity;
         let tenant = &live.record.principal.tenant;
         let same = |claim: &str| identity.rules.canonical_tenant(claim).is_ok_and(|claim| claim == *tenant);
@@ -28,6 +45,37 @@ impl Gateway {
             .query()
             .is_some_and(|query| rewrite_query(query, &identity.query, Some(tenant), |claim, _| same(claim)).is_err());
         if foreign_header || foreign_query { TenantClaim::Foreign } else { TenantClaim::Harmless }
+    }
+
+    /// Refuses a body that names another tenant than the session's. It is taken in for that, whole.
+    pub(super) async fn compare_body(
+        &self,
+        exchange: &Exchange,
+        route: &Route,
+        permit: &Permit,
+        cleared: &mut Cleared,
+    ) -> Result<(), Failure> {
+        let (Identity::Verified(verified), places) = (permit.identity(), route.naming.in_body()) else { return Ok(()) };
+        if places.is_empty() {
+            return Ok(());
+        }
+        let body = cleared.content.buffer(self, OWN_REQUEST_MAX).await?;
+        let values = values_in_body(&cleared.headers, &body, places)?;
+        if body_names(&values, &verified.principal().tenant, &self.config().identity.rules) {
+            return Ok(());
+        }
+        self.tell_of_place(exchange, "body");
+        Err(Failure::Denied(Denial::TenantMismatch))
+    }
+
+    fn tell_of_place(&self, exchange: &Exchange, place: &'static str) {
+        let told = Told::IdentitySpoofed {
+            by: Spoof::Place(place),
+            path: (&*exchange.path()).into(),
+            session: exchange.session,
+            principal: exchange.principal.clone(),
+        };
+        self.tell(exchange, &told);
     }
 
     /// A suspended or deleted tenant is refused as a client's own value in every mode. So is a value without a canonical

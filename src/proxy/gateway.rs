@@ -362,7 +362,7 @@ impl Gateway {
         let permit = if let Some(preflight) = preflight {
             permit_preflight(&route, preflight)
         } else {
-            let claim = self.compare_claims(&cleared, &claims, &lookup);
+            let claim = self.compare_claims(exchange, &route, &cleared, &claims, &lookup);
             decide(&route, mode, lookup.facts(), claim).map_err(|denial| lookup.failure(denial))?
         };
 
@@ -389,6 +389,11 @@ impl Gateway {
         // From here on the backend may be asked; at that moment the look-up must not be too old.
         if let Lookup::Live(live) = &lookup {
             exchange.decided = Some(Decided { id: live.id, asked: live.asked, cuts: cuts_of(mode) });
+        }
+
+        // What a body says of its tenant is the session's, where the route has such a place.
+        if !route.naming.in_body().is_empty() {
+            Box::pin(self.compare_body(exchange, &route, &permit, &mut cleared)).await?;
         }
 
         // 14. What the backend's success means for sessions happens before anybody hears of the success: the backend

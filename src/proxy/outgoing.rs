@@ -112,7 +112,11 @@ fn uri(config: &Config, permit: &Permit, target: &Target) -> Result<Uri, Unsenda
         Identity::Anonymous => None,
         Identity::AsClaimed => return Ok(Uri::from(target.path_and_query().clone())),
     };
-    let Some(query) = target.query() else { return Ok(Uri::from(target.path_and_query().clone())) };
+    let query = match target.query() {
+        Some(query) => query,
+        None if tenant.is_some() && identity.query.add() => "",
+        None => return Ok(Uri::from(target.path_and_query().clone())),
+    };
     let same =
         |claim: &str, tenant: &TenantId| identity.rules.canonical_tenant(claim).is_ok_and(|claim| claim == *tenant);
     match rewrite_query(query, &identity.query, tenant, same) {

@@ -19,6 +19,7 @@
 mod address;
 pub mod audit;
 pub mod cache;
+mod claim;
 pub mod codec;
 pub mod embedded;
 pub mod journal;
@@ -36,6 +37,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use self::address::{AddressError, StoreAddress};
+pub use self::claim::Claim;
 pub use self::listing::{Cursor, Page, SessionView, SessionsOf, TenantView};
 
 use crate::clock::Monotonic;

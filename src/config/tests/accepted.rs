@@ -38,8 +38,10 @@ fn the_command_line_names_the_file_before_the_environment_does() {
 #[test]
 fn over_http_in_development_the_cookie_is_plain() {
     let config = valid(LOCAL);
-    assert_eq!(config.cookie.name.as_str(), "session-gateway");
+    assert_eq!(config.cookie.name.as_str(), "session-gateway-8080", "cookies know no ports");
     assert!(!config.cookie.secure);
+    let config = valid(&LOCAL.replace("http://localhost:8080", "http://localhost"));
+    assert_eq!(config.cookie.name.as_str(), "session-gateway-80");
     let config = valid(&LOCAL.replace("http://localhost:8080", "https://localhost:8443"));
     assert_eq!(config.cookie.name.as_str(), "__Host-session");
     assert!(config.cookie.secure);

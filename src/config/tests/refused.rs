@@ -179,7 +179,7 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         (
             "identity.query = { a = \"keep\" }",
-            "t.toml:4: identity.query.a: \"keep\" is not known; choose one of \"overwrite\", \"drop\", \"match\"",
+            "t.toml:4: identity.query.a: \"keep\" is not known; choose one of \"overwrite\", \"set\", \"drop\", \"match\"",
         ),
         (
             "identity.anonymous = \"a,b\"",

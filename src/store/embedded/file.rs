@@ -38,6 +38,9 @@ pub enum OpenErrorKind {
     /// Another version of the gateway wrote it.
     #[error("written in format {0} by another version of the gateway, which this one cannot read; move it away")]
     Format(u64),
+    /// Another app has sessions in it.
+    #[error("{0}")]
+    OtherApp(String),
     /// The operating system said no.
     #[error(transparent)]
     Io(std::io::Error),

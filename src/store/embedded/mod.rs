@@ -32,6 +32,7 @@ use self::commit::{Committer, Job, Opener};
 use self::shared::Shared;
 use self::tables::{Fault, IndexOf, Look as _, Place, Snapshot, Tables, Walk};
 use self::time::StoreClock;
+use super::Claim;
 use super::observe::{CallOutcome, SharedObserver};
 use super::walk::{STEP, Tally, counted};
 use super::{
@@ -69,6 +70,20 @@ impl EmbeddedStore {
     pub fn open(path: &Path, clock: SharedClock, observer: SharedObserver) -> Result<Arc<Self>, OpenError> {
         let again = path.to_owned();
         Self::open_with(path, Box::new(move || file::open(&again)), clock, observer)
+    }
+
+    /// Says which app its sessions are of.
+    ///
+    /// # Errors
+    /// When another app has sessions in it that still live.
+    pub fn claim(&self, path: &Path, claim: &Claim) -> Result<(), OpenError> {
+        let storage = |why: String| OpenErrorKind::Storage(why).at(path);
+        let database = self.shared.database.load_full().ok_or_else(|| storage(String::from("it is closed")))?;
+        match tables::claim(&database, claim, self.shared.clock.now()) {
+            Ok(None) => Ok(()),
+            Ok(Some(other)) => Err(OpenErrorKind::OtherApp(Claim::refused("the file", &other)).at(path)),
+            Err(error) => Err(storage(error.to_string())),
+        }
     }
 
     fn open_with(

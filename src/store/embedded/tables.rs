@@ -10,7 +10,7 @@ use std::time::Duration;
 use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::super::walk::Outdated;
-use super::super::{Creation, LONGEST_LINE, NewSession, REASON_KEPT, Touch, Unavailable, codec};
+use super::super::{Claim, Creation, LONGEST_LINE, NewSession, REASON_KEPT, Touch, Unavailable, codec};
 use crate::session::{
     End, EndReason, Ended, Exemption, Generation, Generations, LimitAction, Line, Observation, Principal, Scope,
     SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantNote, TenantStanding, TenantStatus,
@@ -44,6 +44,9 @@ const TENANT_INDEX: TableDefinition<'static, TenantEntry, ()> = TableDefinition:
 const EXPIRY: TableDefinition<'static, (u64, &str), ()> = TableDefinition::new("expiry");
 /// Audit chain to where it stands.
 pub(super) const AUDIT_ANCHORS: TableDefinition<'static, &str, &str> = TableDefinition::new("audit_anchors");
+/// Which app's sessions they are.
+const APPS: TableDefinition<'static, &str, &str> = TableDefinition::new("apps");
+const APP_KEY: &str = "public_url";
 
 type UserEntry = (&'static str, &'static str, u64, &'static str);
 type TenantEntry = (&'static str, u64, &'static str);
@@ -298,6 +301,23 @@ fn standing_of(text: &str) -> Result<TenantStanding, Fault> {
 
 fn user_of(text: &str) -> Result<UserStanding, Fault> {
     UserStanding::decode(text.as_bytes()).ok_or_else(|| garbled("a user's standing cannot be read"))
+}
+
+/// Says which app has sessions in it, unless another has that still live: that one's name is answered.
+pub(super) fn claim(database: &Database, claim: &Claim, now: StoreTime) -> Result<Option<String>, redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut apps = transaction.open_table(APPS)?;
+        let expiry = transaction.open_table(EXPIRY)?;
+        let lives = expiry.range((now.as_micros(), "")..)?.next().is_some();
+        let before = apps.get(APP_KEY)?.map(|app| app.value().to_owned());
+        if let Some(other) = before.filter(|before| lives && !claim.shared && *before != claim.app) {
+            return Ok(Some(other));
+        }
+        apps.insert(APP_KEY, claim.app.as_str())?;
+    }
+    transaction.commit()?;
+    Ok(None)
 }
 
 /// All tables, open for writing in one transaction.

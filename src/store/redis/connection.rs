@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -27,8 +27,8 @@ use super::settings::RedisSettings;
 use super::unfinished::Unfinished;
 use super::{late, order, replay, scripts};
 use crate::entropy::spread;
-use crate::store::StoreAddress;
 use crate::store::journal::Journal;
+use crate::store::{Claim, StoreAddress};
 
 /// For one connection to be made and logged in.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -64,6 +64,8 @@ pub(super) struct Link {
     epochs: AtomicU64,
     troubles: Troubles,
     warned: Mutex<Vec<String>>,
+    /// Whether the store was ours once: who comes later is in nobody's way.
+    claimed: AtomicBool,
 }
 
 impl Link {
@@ -80,6 +82,7 @@ impl Link {
             epochs: AtomicU64::new(0),
             troubles: Troubles::default(),
             warned: Mutex::default(),
+            claimed: AtomicBool::new(false),
         }
     }
 
@@ -181,6 +184,7 @@ impl Link {
                         beats = beats.wrapping_add(1);
                         if beats % BEATS_TO_A_RECONCILING == 0 {
                             self.reconcile(&lanes).await;
+                            self.claim_on(&lanes).await;
                         }
                     }
                     Ok(Err(fault)) if fault.is_out_of_memory() => {
@@ -296,9 +300,10 @@ impl Link {
         let (quick, careful, bulk) = tokio::try_join!(self.lane(), self.lane(), self.lane())?;
         let epoch = self.epochs.fetch_add(1, Ordering::Relaxed);
         let examined = fitness::examine(&careful).await?;
-        let mut claim = redis::pipe();
-        claim.add_command(eval(scripts::BIRTH, &[self.keys.birth()]));
-        let [birth] = exactly(careful.ask(&claim).await?)?;
+        self.claim(&careful).await?;
+        let mut birth = redis::pipe();
+        birth.add_command(eval(scripts::BIRTH, &[self.keys.birth()]));
+        let [birth] = exactly(careful.ask(&birth).await?)?;
         let birth = text(birth)?.ok_or_else(|| Fault::garbled("the data has no beginning"))?;
         let lanes = Lanes { epoch, quick, careful, bulk, identity: examined.identity, birth };
         match self.probe(&lanes).await {
@@ -307,6 +312,34 @@ impl Link {
         }
         self.warn_of(examined.warnings);
         Ok(lanes)
+    }
+
+    /// Refuses a server on which sessions of another app are, and says which app has them from now on.
+    async fn claim(&self, lane: &Lane) -> Result<(), Fault> {
+        let Some(claim) = &self.settings.claim else { return Ok(()) };
+        let shared = claim.shared || self.claimed.load(Ordering::Relaxed);
+        let mut script = eval(scripts::CLAIM, &[self.keys.apps()]);
+        let lifetime = u64::try_from(claim.lifetime.as_millis()).unwrap_or(u64::MAX);
+        script.arg(&claim.app).arg(lifetime).arg(u8::from(shared));
+        let mut pipeline = redis::pipe();
+        pipeline.add_command(script);
+        let [other] = exactly(lane.ask(&pipeline).await?)?;
+        let other = text(other)?.unwrap_or_default();
+        if !other.is_empty() {
+            let place = format!("the prefix \"{}\"", self.settings.prefix);
+            return Err(Fault::Unfit(Claim::refused(&place, &String::from_utf8_lossy(&other))));
+        }
+        self.claimed.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The same, while it is used.
+    async fn claim_on(&self, lanes: &Lanes) {
+        match self.claim(&lanes.bulk).await {
+            Ok(()) => self.troubles.over("claim"),
+            Err(fault) if fault.breaks_connection() => self.lost(lanes.epoch, &fault),
+            Err(fault) => self.troubles.noticed("claim", lanes.epoch, &fault),
+        }
     }
 
     /// Once for each.

@@ -131,6 +131,11 @@ impl Keys {
         format!("{}birth", self.prefix)
     }
 
+    /// The apps that have sessions here, by when the last of them is over.
+    pub(super) fn apps(&self) -> String {
+        format!("{}apps", self.prefix)
+    }
+
     fn of_session(&self, kind: &str, id: &SessionId) -> String {
         format!("{}{kind}:{{{id}}}", self.prefix)
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::clock::SharedClock;
 use crate::entropy::{Entropy, EntropyError};
 use crate::store::address::StoreAddress;
+use crate::store::claim::Claim;
 use crate::store::journal::Journal;
 
 /// What a Redis store is made of.
@@ -15,6 +16,7 @@ pub struct RedisSettings {
     pub(super) prefix: String,
     pub(super) journal: Option<Arc<Journal>>,
     pub(super) cache: Option<CacheSettings>,
+    pub(super) claim: Option<Claim>,
 }
 
 /// What a cache needs.
@@ -34,13 +36,19 @@ impl RedisSettings {
     /// For this server, and for keys of this prefix.
     #[must_use]
     pub fn new(address: StoreAddress, prefix: &str) -> Self {
-        Self { address, prefix: prefix.to_owned(), journal: None, cache: None }
+        Self { address, prefix: prefix.to_owned(), journal: None, cache: None, claim: None }
     }
 
     /// Keeps what is ended in a journal, and applies it to a server that may have lost it.
     #[must_use]
     pub fn with_journal(self, journal: Arc<Journal>) -> Self {
         Self { journal: Some(journal), ..self }
+    }
+
+    /// Uses no server on which sessions of another app are.
+    #[must_use]
+    pub fn with_claim(self, claim: Claim) -> Self {
+        Self { claim: Some(claim), ..self }
     }
 
     /// Keeps what is known of so many sessions at most, for as long as the server tells of changes.

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use toml::{Table, Value as Toml};
 
 use super::backend::Backend;
-use super::browser::Browser;
+use super::browser::{Browser, SESSION_COOKIE};
 use super::http::{Response, Wire, exchange};
 use super::ports::{free_port, local};
 use super::process::Process;
@@ -32,12 +32,14 @@ pub struct Builder {
     address: SocketAddr,
     admin: SocketAddr,
     scratch: TempDir,
+    /// Over http the cookie has one name in all tests; by itself it has the port, which is another one each time.
+    plain_cookie: bool,
 }
 
 /// Describes a gateway on the given store, with everything else as in development.
 pub fn gateway(store: Store) -> Builder {
     let (address, admin, scratch) = (local(free_port()), local(free_port()), scratch());
-    let mut builder = Builder { config: Table::new(), address, admin, scratch }
+    let mut builder = Builder { config: Table::new(), address, admin, scratch, plain_cookie: true }
         .set("server.mode", "development")
         .set("server.listen", address.to_string())
         .set("server.public_url", format!("http://{address}"))
@@ -49,7 +51,10 @@ pub fn gateway(store: Store) -> Builder {
         .set("telemetry.log", "json");
     builder = match store {
         Store::Embedded => builder.set("store.embedded", "sessions.redb"),
-        Store::Redis { url, prefix } => builder.set("store.redis", url).set("store.prefix", prefix),
+        // Several of them stand for one app, each at an address of its own.
+        Store::Redis { url, prefix } => {
+            builder.set("store.redis", url).set("store.prefix", prefix).set("store.shared_prefix", true)
+        }
     };
     builder
 }
@@ -84,6 +89,12 @@ impl Builder {
     /// Its working directory.
     pub fn directory(&self) -> &Path {
         self.scratch.path()
+    }
+
+    /// Has the cookie's name be the default one.
+    pub fn with_the_default_cookie(mut self) -> Self {
+        self.plain_cookie = false;
+        self
     }
 
     /// The idle time-out.
@@ -182,7 +193,13 @@ impl Builder {
 
     fn write(&self) -> PathBuf {
         let path = self.scratch.path().join("gateway.toml");
-        std::fs::write(&path, self.config.to_string()).expect("the scratch directory takes a file");
+        let mut config = self.config.clone();
+        let url = config.get("server").and_then(|server| server.get("public_url")).and_then(Toml::as_str);
+        if self.plain_cookie && url.is_some_and(|url| url.starts_with("http://")) {
+            let cookie = config.entry("cookie").or_insert_with(|| Toml::Table(Table::new()));
+            cookie.as_table_mut().expect("a section").entry("name").or_insert_with(|| SESSION_COOKIE.into());
+        }
+        std::fs::write(&path, config.to_string()).expect("the scratch directory takes a file");
         path
     }
 }
