@@ -97,12 +97,23 @@ impl Origin {
             By::Event(name) => {
                 let details = Details::none().text("event", &**name);
                 match &self.requester {
-                    Some(by) => details.text("by_tenant", by.tenant.as_str()).text("by_user", by.user.as_str()),
+                    Some(by) => by_whom(details, by),
                     None => details,
                 }
             }
         }
     }
+}
+
+/// Whose request it was.
+fn by_whom(mut details: Details, by: &Principal) -> Details {
+    if let Some(tenant) = by.tenant.name() {
+        details = details.text("by_tenant", tenant);
+    }
+    if let Some(kind) = by.user.kind() {
+        details = details.text("by_kind", kind);
+    }
+    details.text("by_user", by.user.as_str())
 }
 
 fn with_words(details: Details, words: &Words) -> Details {
@@ -226,6 +237,8 @@ pub enum Spoof {
 pub enum Source {
     /// By a login through the gateway.
     Login,
+    /// By a login that the backend did with some answer, and the gateway saw by its cookie.
+    Followed,
     /// By an operator's call, for a login elsewhere.
     Minted,
     /// It goes on for another one, with a new token.
@@ -281,7 +294,7 @@ impl Teller {
         match told {
             Told::SessionCreated { from, .. } => {
                 metrics.session_created();
-                if *from == Source::Login {
+                if matches!(from, Source::Login | Source::Followed) {
                     metrics.login(LoginOutcome::Success);
                 }
             }
@@ -328,6 +341,7 @@ fn lines(origin: &Origin, told: &Told, now: WallTime) -> impl Iterator<Item = Au
             let details = origin.details().flag("remembered", record.remembered);
             let details = match from {
                 Source::RotatedFrom(old) => details.text("rotated_from", old.as_str()),
+                Source::Followed => details.flag("followed", true),
                 Source::Login | Source::Minted => details,
             };
             let created = event(AuditType::SessionCreated, Outcome::Success).of_principal(&record.principal);

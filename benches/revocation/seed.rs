@@ -87,7 +87,7 @@ fn record(tenant: &str, user: &str, now: StoreTime) -> SessionRecord {
 fn write(pipeline: &mut redis::Pipeline, token: &SessionToken, record: &SessionRecord) {
     let (id, deadline) = (token.id(), record.deadline.as_millis_rounded_up());
     let kept = IDLE.deadline_of_use_at(record.created).after(REASON_KEPT).as_millis_rounded_up();
-    let (tenant, user) = (record.principal.tenant.as_str(), record.principal.user.as_str());
+    let (tenant, user) = (record.principal.tenant.kept(), record.principal.user.kept());
     let mut entry = Sha256::digest(user)[..8].to_vec();
     entry.extend(&record.created.as_micros().to_be_bytes()[1..]);
     entry.extend(id.to_bytes());

@@ -72,7 +72,7 @@ async fn change_to(
     tenant: TenantId,
     change: TenantChange,
 ) -> Result<Changed, Problem> {
-    let (name, status) = (tenant.to_string(), change.status.into());
+    let (name, status) = (tenant.shown().to_owned(), change.status.into());
     let revoked = state.services.commons.sessions.change_tenant(&origin, tenant, change).await?;
     Ok(Changed { tenant: name, status, invalidated_sessions: revoked.ended, pending: !revoked.complete })
 }

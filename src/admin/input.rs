@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::problem::Problem;
 use super::state::AdminState;
-use crate::session::{SessionId, TenantId, UserId, Words};
+use crate::session::{SessionId, TenantId, UserId, UserKind, Words};
 
 /// The largest body.
 const MOST_BYTES: usize = 16 * 1024;
@@ -161,15 +161,35 @@ pub(super) fn words(given: Option<&str>) -> Result<Words, Problem> {
     })
 }
 
-/// A tenant as the gateway shows it, in its one spelling.
+/// A tenant as the gateway shows it, in its one spelling; `,` is that of the users who have none.
 pub(super) fn tenant(state: &AdminState, text: &str) -> Result<TenantId, Problem> {
+    if text == TenantId::none().shown() {
+        return Ok(TenantId::none());
+    }
     let rules = state.config().identity.rules;
     rules.shown_tenant(text).map_err(|error| Problem::bad_request(format!("tenant: {error}")))
 }
 
-/// A user as the gateway shows it.
-pub(super) fn user(text: &str) -> Result<UserId, Problem> {
-    UserId::parse(text).map_err(|error| Problem::bad_request(format!("user: {error}")))
+/// A user as the gateway shows it, of that kind.
+pub(super) fn user(text: &str, kind: Option<&UserKind>) -> Result<UserId, Problem> {
+    let user = UserId::parse(text).map_err(|error| Problem::bad_request(format!("user: {error}")))?;
+    Ok(user.of_kind(kind))
+}
+
+/// The kind of a user's login.
+pub(super) fn kind(given: Option<&str>) -> Result<Option<UserKind>, Problem> {
+    let parse = |text| UserKind::parse(text).map_err(|error| Problem::bad_request(format!("kind: {error}")));
+    given.map(parse).transpose()
+}
+
+/// The kind of the user whom a path names.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct KindParameter {
+    /// The kind of the user's login (`login.kind`), where there are several
+    #[param(min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")]
+    pub(super) kind: Option<String>,
 }
 
 /// The `{id}` of a path. What cannot be an id is nobody's.
@@ -195,14 +215,14 @@ impl FromRequestParts<AdminState> for TenantPath {
     }
 }
 
-/// The `{user}` of a path.
+/// The `{user}` of a path: of no kind, which the query says.
 pub(super) struct UserPath(pub(super) UserId);
 
 impl FromRequestParts<AdminState> for UserPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self, Problem> {
-        user(&captured(parts, state, "user").await?).map(Self)
+        user(&captured(parts, state, "user").await?, None).map(Self)
     }
 }
 

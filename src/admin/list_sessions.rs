@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::answer::Answer;
 use super::auth::{Caller, Read};
-use super::input::{Query, limit, tenant, user};
+use super::input::{Query, kind, limit, tenant, user};
 use super::problem::Problem;
 use super::session_view::Session;
 use super::state::AdminState;
@@ -22,6 +22,9 @@ pub(super) struct Parameters {
     /// Of this user; users are within tenants, so `tenant` must be there too
     #[param(min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")]
     user: Option<String>,
+    /// The kind of the user's login (`login.kind`), where there are several
+    #[param(min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")]
+    kind: Option<String>,
     /// Where the page begins: `next_cursor` of the one before
     #[param(max_length = 256)]
     cursor: Option<String>,
@@ -52,10 +55,14 @@ pub(super) async fn list_sessions(
     State(state): State<AdminState>,
     Query(query): Query<Parameters>,
 ) -> Result<Answer<Sessions>, Problem> {
+    let kind = kind(query.kind.as_deref())?;
     let of = match (&query.tenant, &query.user) {
+        (_, None) if kind.is_some() => return Err(Problem::bad_request("kind: is that of a user; give `user` too")),
         (None, None) => SessionsOf::All,
         (Some(named), None) => SessionsOf::Tenant(tenant(&state, named)?),
-        (Some(named), Some(name)) => SessionsOf::User { tenant: tenant(&state, named)?, user: user(name)? },
+        (Some(named), Some(name)) => {
+            SessionsOf::User { tenant: tenant(&state, named)?, user: user(name, kind.as_ref())? }
+        }
         (None, Some(_)) => return Err(Problem::bad_request("user: users are within tenants; give `tenant` too")),
     };
     let after = match &query.cursor {

@@ -11,10 +11,10 @@ use utoipa::ToSchema;
 
 use super::auth::{Caller, Mint};
 use super::change::{Change, Target};
-use super::input::{Json, NoParameters, Query, words};
+use super::input::{Json, NoParameters, Query, kind, words};
 use super::problem::{Problem, ProblemBody};
 use super::state::AdminState;
-use crate::session::{Principal, UserAgent};
+use crate::session::{Principal, TenantId, UserAgent};
 use crate::sessions::{Issued, Newcomer, Terms};
 use crate::told::{Origin, Source};
 
@@ -22,12 +22,16 @@ use crate::told::{Origin, Source};
 #[serde(deny_unknown_fields)]
 #[schema(as = MintSession)]
 pub(super) struct Body {
-    /// The tenant, as a login's answer would name it: `identity.tenant_format` and `identity.encode` hold
+    /// The tenant, as a login's answer would name it: `identity.tenant_format` and `identity.encode` hold. Null or absent: the
+    /// user has none
     #[schema(min_length = 1, max_length = 128)]
-    tenant: String,
+    tenant: Option<String>,
     /// The user
     #[schema(min_length = 1, max_length = 128)]
     user: String,
+    /// The kind of the user's login (`login.kind`), where there are several
+    #[schema(min_length = 1, max_length = 128)]
+    kind: Option<String>,
     /// The user's role, if there are roles
     #[schema(min_length = 1, max_length = 128)]
     role: Option<String>,
@@ -81,9 +85,13 @@ pub(super) async fn mint_session(
 fn principal(state: &AdminState, body: &Body) -> Result<Principal, Problem> {
     let rules = state.config().identity.rules;
     let bad = |what: &str, error: &dyn std::fmt::Display| Problem::bad_request(format!("{what}: {error}"));
+    let user = rules.canonical_user(body.user.as_bytes()).map_err(|error| bad("user", &error))?;
     Ok(Principal {
-        tenant: rules.canonical_tenant(&body.tenant).map_err(|error| bad("tenant", &error))?,
-        user: rules.canonical_user(body.user.as_bytes()).map_err(|error| bad("user", &error))?,
+        tenant: match &body.tenant {
+            Some(tenant) => rules.canonical_tenant(tenant).map_err(|error| bad("tenant", &error))?,
+            None => TenantId::none(),
+        },
+        user: user.of_kind(kind(body.kind.as_deref())?.as_ref()),
         role: match &body.role {
             Some(role) => Some(rules.canonical_role(role.as_bytes()).map_err(|error| bad("role", &error))?),
             None => None,

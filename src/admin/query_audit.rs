@@ -7,7 +7,7 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::answer::Answer;
 use super::auth::{Caller, Read};
-use super::input::{Query, limit, tenant, user};
+use super::input::{self, Query, limit, tenant, user};
 use super::list_sessions::bad_cursor;
 use super::problem::{Problem, ProblemBody};
 use super::state::AdminState;
@@ -30,6 +30,10 @@ pub(super) struct Parameters {
     /// Of this user
     #[param(min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")]
     user: Option<String>,
+    /// Of users of this kind (`login.kind`); without it those of no kind where `user` is given
+    #[serde(rename = "kind")]
+    #[param(rename = "kind", min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")]
+    user_kind: Option<String>,
     /// Of this type, as `session.ended`
     #[serde(rename = "type")]
     #[param(schema_with = kinds)]
@@ -72,7 +76,8 @@ pub(super) async fn query_audit(
         since: query.since.as_deref().map(|text| time("since", text)).transpose()?,
         until: query.until.as_deref().map(|text| time("until", text)).transpose()?,
         tenant: query.tenant.as_deref().map(|text| tenant(&state, text)).transpose()?,
-        user: query.user.as_deref().map(user).transpose()?,
+        user: query.user.as_deref().map(|text| user(text, None)).transpose()?,
+        user_kind: input::kind(query.user_kind.as_deref())?,
         kind: query.kind.as_deref().map(kind).transpose()?,
     };
     let after: Option<AuditCursor> = match &query.cursor {

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::answer::{Answer, Revocation};
 use super::auth::{Caller, Operate};
 use super::change::{Change, Target};
-use super::input::{NoParameters, OptionalJson, Query, TenantPath, UserPath, words};
+use super::input::{KindParameter, OptionalJson, Query, TenantPath, UserPath, kind, words};
 use super::problem::Problem;
 use super::state::AdminState;
 use crate::session::{EndReason, Scope, SessionId};
@@ -31,8 +31,9 @@ pub(super) struct Body {
 #[utoipa::path(
     post, path = "/v1/tenants/{tenant}/users/{user}/revoke", tag = "tenants", security(("token" = ["operate"])),
     params(
-        ("tenant" = String, Path, description = "The tenant's id", min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$"),
+        ("tenant" = String, Path, description = "The tenant's id; `,` for users who have none", min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$"),
         ("user" = String, Path, description = "The user's id", min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$"),
+        KindParameter,
     ),
     request_body = Option<Body>,
     responses((status = 200, description = "They have ended", body = Revocation)),
@@ -42,10 +43,11 @@ pub(super) async fn revoke_user(
     State(state): State<AdminState>,
     TenantPath(tenant): TenantPath,
     UserPath(user): UserPath,
-    Query(NoParameters {}): Query<NoParameters>,
+    Query(query): Query<KindParameter>,
     OptionalJson(body): OptionalJson<Body>,
 ) -> Result<Answer<Revocation>, Problem> {
     let words = words(body.reason.as_deref())?;
+    let user = user.of_kind(kind(query.kind.as_deref())?.as_ref());
     let keep = match &body.except_session {
         Some(text) => Some(SessionId::parse(text.as_bytes()).ok_or_else(|| {
             Problem::bad_request("except_session: is not a session's id; write the 22 characters of its list")

@@ -12,8 +12,13 @@ pub(super) struct Session {
     /// Its id: not the secret of its cookie
     #[schema(pattern = "^[A-Za-z0-9_-]{22}$")]
     id: String,
-    tenant: String,
+    /// Null: the user has none
+    #[schema(required)]
+    tenant: Option<String>,
     user: String,
+    /// The kind of the user's login (`login.kind`); null where it has none
+    #[schema(required)]
+    kind: Option<String>,
     #[schema(required)]
     role: Option<String>,
     /// Whether its login asked to be remembered
@@ -43,8 +48,9 @@ impl From<SessionView> for Session {
         let agent = record.user_agent.summary.as_str();
         Self {
             id: id.to_string(),
-            tenant: record.principal.tenant.to_string(),
-            user: record.principal.user.to_string(),
+            tenant: record.principal.tenant.name().map(str::to_owned),
+            user: record.principal.user.as_str().to_owned(),
+            kind: record.principal.user.kind().map(str::to_owned),
             role: record.principal.role.as_ref().map(Role::to_string),
             remembered: record.remembered,
             created_at: record.created.rfc3339(),

@@ -41,6 +41,7 @@ impl From<Status> for TenantStatus {
 /// A tenant
 #[derive(Serialize, ToSchema)]
 pub(super) struct Tenant {
+    /// Its id; `,` stands for that of the users who have none
     tenant: String,
     status: Status,
     /// Its live sessions
@@ -62,7 +63,7 @@ impl From<TenantView> for Tenant {
             (words, _) => Some(words.to_owned()),
         });
         Self {
-            tenant: view.tenant.to_string(),
+            tenant: view.tenant.shown().to_owned(),
             status: view.status.into(),
             sessions: view.sessions,
             changed_at: view.changed.map(|note| note.since.rfc3339()),

@@ -212,6 +212,9 @@ impl Details {
     }
 }
 
+/// Among the details: the kind of the user, whose id alone stands in its field.
+pub(super) const USER_KIND: &str = "kind";
+
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEvent {
@@ -304,7 +307,7 @@ impl AuditEvent {
         line.text("time", &self.time.rfc3339());
         line.text("type", self.kind.as_str());
         line.text("outcome", self.outcome.as_str());
-        line.text_or_null("tenant", self.tenant.as_ref().map(TenantId::as_str));
+        line.text_or_null("tenant", self.tenant.as_ref().and_then(TenantId::name));
         line.text_or_null("user", self.user.as_ref().map(UserId::as_str));
         line.text_or_null("session_id", self.session_id.as_ref().map(SessionId::as_str));
         match &self.actor {
@@ -317,6 +320,9 @@ impl AuditEvent {
         line.text_or_null("user_agent", self.user_agent.as_ref().map(ClientText::as_str));
         line.text_or_null("request_id", self.request_id.as_ref().map(ClientText::as_str));
         line.object("details", |details| {
+            if let Some(kind) = self.user.as_ref().and_then(UserId::kind) {
+                details.text(USER_KIND, kind);
+            }
             for (key, value) in &self.details.0 {
                 match value {
                     Detail::Count(count) => details.number(key, *count),

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::event::USER_KIND;
+
 /// One event, as its line says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AuditRecord {
@@ -55,6 +57,11 @@ impl AuditRecord {
     #[must_use]
     pub fn read(line: &[u8]) -> Option<Self> {
         serde_json::from_slice(line).ok()
+    }
+
+    /// The kind of the user's login, where it has one.
+    pub(super) fn user_kind(&self) -> Option<&str> {
+        self.details.get(USER_KIND).and_then(Value::as_str)
     }
 }
 

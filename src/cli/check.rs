@@ -158,8 +158,11 @@ fn summary(config: &Config) -> String {
         line("upstream", &format!("{name}: {}", peers.join(", ")));
     }
     line("store", &config.store.describe());
-    let logins: Vec<&str> = config.login.paths.iter().map(crate::policy::PathPattern::as_str).collect();
-    line("login", &logins.join(", "));
+    for login in &config.login.logins {
+        let paths: Vec<String> = login.paths.iter().map(ToString::to_string).collect();
+        let kind = login.rules.users.kind.as_ref().map_or_else(String::new, |kind| format!(" (kind {kind})"));
+        line("login", &format!("{}{kind}", paths.join(", ")));
+    }
     let routes = match config.routes.explicit_count() {
         0 => String::from("none in the file; all but the login needs a session"),
         count => format!("{count} patterns in the file; all else but the login needs a session"),

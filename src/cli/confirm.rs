@@ -85,10 +85,12 @@ pub(super) async fn live_in_tenant(client: &Client, path: &str) -> Result<Option
     Ok(tenant.map(|tenant| tenant.get("sessions").and_then(Value::as_u64).unwrap_or(0)))
 }
 
-/// A tenant, or a user of it, in a sentence.
-pub(super) fn named(tenant: &str, user: Option<&str>) -> String {
+/// A tenant, or a user of it and the kind of their login, in a sentence.
+pub(super) fn named(tenant: &str, user: Option<(&str, Option<&str>)>) -> String {
+    let tenant = if tenant == "," { String::from("no tenant") } else { format!("tenant {}", shown(tenant)) };
     match user {
-        Some(user) => format!("user {} of tenant {}", shown(user), shown(tenant)),
-        None => format!("tenant {}", shown(tenant)),
+        Some((user, Some(kind))) => format!("user {} (a login of the kind {}) of {tenant}", shown(user), shown(kind)),
+        Some((user, None)) => format!("user {} of {tenant}", shown(user)),
+        None => tenant,
     }
 }

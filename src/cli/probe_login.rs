@@ -29,9 +29,9 @@ use self::request::{Encoding, encode, field, header};
 use super::options::ConfigOption;
 use super::output::{BAD_CONFIGURATION, FAILED, complain, say, say_json};
 use crate::clock::{Clock as _, SharedClock, SystemClock};
-use crate::config::{Config, UpstreamConfig, locate, process_environment};
+use crate::config::{Config, Login, UpstreamConfig, locate, process_environment};
 use crate::entropy::{Entropy as _, SystemEntropy};
-use crate::http::{NotedHeaders, RequestFilter, RequestHost, Target, take_gateway_cookie};
+use crate::http::{NotedHeaders, RequestFilter, RequestHost, Target, is_safe, take_gateway_cookie};
 use crate::login::{Browser, Capture, Inquiry, LARGEST_ANSWER_TO_A_QUESTION, Question, Step};
 use crate::policy::{Route, permit_login};
 use crate::proxy::outgoing::{Head, Sender, ask_for_what_can_be_read, without_body};
@@ -70,7 +70,8 @@ pub struct ProbeOptions {
     /// A further header: `Cookie: csrftoken=…`. Repeat it for each
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The path of the login, where there are several [default: the first of login.path]
+    /// The path of the login, where there are several, its method before it if that is no POST: "GET /magic/abc" [default:
+    /// the first of login.path]
     #[arg(long, value_name = "PATH")]
     pub path: Option<String>,
 }
@@ -85,14 +86,21 @@ pub fn probe_login(options: &ProbeOptions) -> ExitCode {
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
-    let path = options.path.as_deref().unwrap_or_else(|| first_path(&config));
+    let first = || config.login.logins.first()?.paths.first().map(ToString::to_string);
+    let request = options.path.clone().or_else(first).unwrap_or_default();
+    // As in `login.path`.
+    let (method, path) = request.split_once(' ').unwrap_or(("POST", &request));
+    let Ok(method) = method.parse::<Method>() else {
+        complain(format_args!("{method} is no method; name a path with --path, as in --path \"GET /magic/abc\""));
+        return ExitCode::from(BAD_CONFIGURATION);
+    };
     let Ok(target) = Target::parse(path) else {
         complain(format_args!("{path} is not a path that can be sent; name one with --path"));
         return ExitCode::from(BAD_CONFIGURATION);
     };
     let outcome = fields(options).and_then(|(fields, hidden)| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(runtime.block_on(Probe::new(&config, &target, hidden, options.json)?.run(options, &fields)))
+        Ok(runtime.block_on(Probe::new(&config, method, &target, hidden, options.json)?.run(options, &fields)))
     });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -102,10 +110,6 @@ pub fn probe_login(options: &ProbeOptions) -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
-}
-
-fn first_path(config: &Config) -> &str {
-    config.login.paths.first().map_or("/", crate::policy::PathPattern::as_str)
 }
 
 /// The fields with the password, and what of them must not be shown.
@@ -188,6 +192,8 @@ struct Probe<'a> {
     config: &'a Config,
     target: &'a Target,
     route: Arc<Route>,
+    login: &'a Login,
+    method: Method,
     settings: &'a UpstreamConfig,
     upstream: Upstream,
     host: RequestHost,
@@ -221,14 +227,18 @@ struct Answer {
 }
 
 impl<'a> Probe<'a> {
-    fn new(config: &'a Config, target: &'a Target, hidden: Hidden, json: bool) -> io::Result<Self> {
+    fn new(config: &'a Config, method: Method, target: &'a Target, hidden: Hidden, json: bool) -> io::Result<Self> {
         let segments: Vec<_> = target.segments().collect();
-        let route = config.routes.pick(&Method::POST, &segments, target.path().ends_with('/')).clone();
+        let slash = target.path().ends_with('/');
+        let route = config.routes.pick(&method, &segments, slash).clone();
+        // Of a path that is no login's it is tried what it would be as the first one's.
+        let login = config.login.find(&method, &segments, slash).or(config.login.logins.first());
+        let login = login.ok_or_else(|| io::Error::other("there is no login"))?;
         let settings =
             config.upstreams.get(&route.upstream).ok_or_else(|| io::Error::other("the route has no upstream"))?;
         let upstream = upstream(&route.upstream, settings);
         let host = public_host(config).ok_or_else(|| io::Error::other("server.public_url names no host"))?;
-        Ok(Self { config, target, route, settings, upstream, host, hidden, json })
+        Ok(Self { config, login, method, target, route, settings, upstream, host, hidden, json })
     }
 
     /// Sends the login, prints the report, and says whether a session would be made, and none with a wrong password.
@@ -260,25 +270,31 @@ impl<'a> Probe<'a> {
 
     /// One login, with all that is found out about it.
     async fn log_in(&mut self, options: &ProbeOptions, fields: &[(String, String)]) -> Found {
-        let json = options.json_body || (!options.form && matches!(self.config.login.rules.capture, Capture::Json(_)));
-        let (kind, body) = encode(if json { Encoding::Json } else { Encoding::Form }, fields);
+        let json = options.json_body || (!options.form && matches!(self.login.rules.capture, Capture::Json(_)));
         let mut headers = self.client_headers(options);
-        headers.insert(CONTENT_TYPE, kind);
+        // What is asked for by a link has no fields.
+        let body = if is_safe(&self.method) {
+            Bytes::new()
+        } else {
+            let (kind, body) = encode(if json { Encoding::Json } else { Encoding::Form }, fields);
+            headers.insert(CONTENT_TYPE, kind);
+            body
+        };
         self.hidden.add_cookies(&headers);
         let own_cookie = &self.config.cookie.name;
         let mut browser = Browser::of_request(own_cookie, &headers, self.host.host(), self.target.path());
 
         let peers: Vec<String> = self.settings.peers.iter().map(ToString::to_string).collect();
-        let request = format!("POST {}", self.target.as_str());
+        let request = format!("{} {}", self.method, self.target.as_str());
         self.say(format_args!("{request} to {} ({})", self.upstream.name(), peers.join(", ")));
         let mut found = Found::default();
-        let answer = match self.send(Method::POST, self.target, headers, body, self.config.login.max_body).await {
+        let answer = match self.send(self.method.clone(), self.target, headers, body, self.login.max_body).await {
             Ok(answer) => answer,
             Err(error) => return Found { conclusion: Conclusion::Unreadable(error), ..found },
         };
         found.seen.push(self.show(&request, &answer));
         found.conclusion = match &answer.body {
-            _ if !self.config.login.rules.is_success(answer.status) => Conclusion::NoSuccess(answer.status),
+            _ if !self.login.rules.is_success(answer.status) => Conclusion::NoSuccess(answer.status),
             Err(why) => Conclusion::Unreadable(why.clone()),
             Ok(body) => self.conclude(&mut browser, &answer, body, &mut found).await,
         };
@@ -293,7 +309,7 @@ impl<'a> Probe<'a> {
     /// What the login's answer comes to, once the backend was asked what it takes.
     async fn conclude(&mut self, browser: &mut Browser, login: &Answer, body: &Bytes, found: &mut Found) -> Conclusion {
         let (mut headers, mut body) = (login.headers.clone(), body.clone());
-        let mut inquiry = Inquiry::new(&self.config.login.rules, &self.config.identity.rules);
+        let mut inquiry = Inquiry::new(&self.login.rules, &self.config.identity.rules);
         let mut step = inquiry.read(browser, &headers, &body, SystemClock.wall().as_micros() / 1_000_000);
         loop {
             let Question { target, headers: asking } = match step {
@@ -324,7 +340,7 @@ impl<'a> Probe<'a> {
 
     fn report(&self) -> Report<'_> {
         let known = Known {
-            rules: &self.config.login.rules,
+            rules: &self.login.rules,
             sealed: &self.config.identity.seal_cookies,
             cleared: &self.config.logout.clear_cookies,
             has_choice: false,

@@ -13,7 +13,7 @@ use super::revoke_all::{RevokeAll, revoke_all};
 use super::table::{Column, show_item, shown};
 use crate::config::AdminRole;
 
-pub(super) const COLUMNS: [Column; 8] = [
+pub(super) const COLUMNS: [Column; 9] = [
     ("ID", "id"),
     ("TENANT", "tenant"),
     ("USER", "user"),
@@ -22,11 +22,13 @@ pub(super) const COLUMNS: [Column; 8] = [
     ("LAST SEEN", "last_seen_at"),
     ("ADDRESS", "address"),
     ("AGENT", "user_agent"),
+    ("KIND", "kind"),
 ];
-const MEMBERS: [Column; 11] = [
+const MEMBERS: [Column; 12] = [
     ("id", "id"),
     ("tenant", "tenant"),
     ("user", "user"),
+    ("kind", "kind"),
     ("role", "role"),
     ("remembered", "remembered"),
     ("created", "created_at"),
@@ -53,12 +55,15 @@ pub enum SessionsCommand {
 /// Options of `sessions list`.
 #[derive(Args, Debug)]
 pub struct ListSessions {
-    /// Of this tenant
+    /// Of this tenant; a comma stands for users who have none
     #[arg(long)]
     pub tenant: Option<String>,
     /// Of this user of the tenant
     #[arg(long, requires = "tenant")]
     pub user: Option<String>,
+    /// The kind of that user's login, where there are several
+    #[arg(long, requires = "user")]
+    pub kind: Option<String>,
     /// How much of it.
     #[command(flatten)]
     pub list: ListOptions,
@@ -103,7 +108,7 @@ pub struct RevokeSession {
 pub fn sessions(command: &SessionsCommand) -> ExitCode {
     match command {
         SessionsCommand::List(options) => operate(&options.api, &[AdminRole::Read], async |client| {
-            let query = given(&[("tenant", &options.tenant), ("user", &options.user)]);
+            let query = given(&[("tenant", &options.tenant), ("user", &options.user), ("kind", &options.kind)]);
             list(client, "/v1/sessions", query, options.list, &COLUMNS, "no live sessions").await
         }),
         SessionsCommand::Show(options) => operate(&options.api, &[AdminRole::Read], async |client| {

@@ -58,7 +58,7 @@ pub struct ListTenants {
 /// Options of `tenants show`.
 #[derive(Args, Debug)]
 pub struct ShowTenant {
-    /// The tenant
+    /// The tenant; a comma stands for users who have none
     pub tenant: String,
     /// Print it as JSON
     #[arg(long)]
@@ -71,7 +71,7 @@ pub struct ShowTenant {
 /// Options of the commands that change a tenant.
 #[derive(Args, Debug)]
 pub struct ChangeTenant {
-    /// The tenant
+    /// The tenant; a comma stands for users who have none
     pub tenant: String,
     /// Whether to ask, and why it is done.
     #[command(flatten)]

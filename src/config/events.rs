@@ -1,11 +1,10 @@
 //! `[[events]]`: which requests mean something for sessions once the backend has done them.
 
 use super::error::{Place, Problems};
-use super::parsers::{each, pattern, pointer, role};
+use super::parsers::{each, not_forwarded, pattern, pointer, role};
 use super::paths::OwnPath;
 use super::raw::RawEvent;
 use super::reader::Spot;
-use super::routes::not_forwarded;
 use super::table::Field;
 use super::value::{Parsed, choice, did_you_mean, quoted};
 use crate::policy::{

@@ -1,41 +1,130 @@
-//! `[login]` and `[logout]`: which requests begin and end a session, and how a login names its user.
+//! `[login]`, once or several times: which requests begin a session, and how their answers name a user.
 
-use http::HeaderName;
+use std::fmt;
+
+use http::{HeaderName, Method};
 
 use super::error::Problems;
 use super::parsers::{
-    cookie_name, each, each_of, endpoint, endpoint_or_off, pattern, pointers, request_path, statuses,
+    cookie_name, each, each_of, endpoint, not_forwarded, pattern, pointers, report_own_cookie, request_path, statuses,
 };
-use super::raw::{RawLogin, RawLoginHeader, RawLogout, RawWhoami};
-use super::reader::OneOrMany;
-use super::table::Field;
+use super::raw::{RawLogin, RawLoginHeader, RawWhoami};
+use super::reader::{OneOrMany, Spot};
+use super::table::{Field, Setting};
 use super::value::{Parsed, choice, header_name, memory_within, quoted};
 use crate::http::{JsonPointer, Target};
-use crate::login::{Capture, Condition, IdentityPointers, LoginHeaders, LoginRules};
-use crate::policy::PathPattern;
+use crate::login::{Capture, Condition, IdentityPointers, LoginHeaders, LoginRules, Users, WithoutTenant};
+use crate::policy::{MethodSet, PathPattern, PatternTree};
+use crate::session::UserKind;
 
 /// Which requests are logins, and how their answers name a user.
 #[derive(Clone, Debug)]
 pub struct LoginConfig {
-    /// The paths of logins, by POST. Never empty.
-    pub paths: Vec<PathPattern>,
-    /// How their answers are read.
-    pub rules: LoginRules,
-    /// The largest answer to a login, in bytes.
-    pub max_body: usize,
+    /// Each login; never none.
+    pub logins: Vec<Login>,
     /// Where a browser without a session is sent: a path, perhaps with a query.
     pub login_url: String,
 }
 
-/// Which requests end sessions.
+/// One login, with its own paths and pointers.
 #[derive(Clone, Debug)]
-pub struct LogoutConfig {
-    /// The paths of the backend's log-outs; none: off.
-    pub paths: Vec<PathPattern>,
-    /// The gateway's own endpoint that ends all sessions of a user; `None`: off.
-    pub all_path: Option<PathPattern>,
-    /// Cookies of the backend that are expired when a session ends.
-    pub clear_cookies: Vec<String>,
+pub struct Login {
+    /// The requests that are it.
+    pub paths: Vec<LoginPath>,
+    /// How their answers are read.
+    pub rules: LoginRules,
+    /// The largest answer to one, in bytes.
+    pub max_body: usize,
+    /// Where a browser is sent that has to begin anew.
+    pub login_url: String,
+    /// The cookies of the backend's own session: whenever one is set anew the backend is asked who that is.
+    pub follow: Vec<String>,
+}
+
+/// Requests that are a login.
+#[derive(Clone, Debug)]
+pub struct LoginPath {
+    /// Their methods.
+    pub methods: MethodSet,
+    /// Their paths.
+    pub pattern: PathPattern,
+}
+
+impl LoginConfig {
+    /// The login that a request is.
+    #[must_use]
+    pub fn find<S: AsRef<str>>(&self, method: &Method, segments: &[S], trailing_slash: bool) -> Option<&Login> {
+        let mut tree = PatternTree::default();
+        for login in &self.logins {
+            login.paths.iter().for_each(|path| tree.insert(&path.pattern, (&path.methods, login)));
+        }
+        let here = tree.find(segments, trailing_slash);
+        here.iter().find(|(methods, _)| methods.contains(method)).map(|(_, login)| *login)
+    }
+
+    /// The kinds of users that there are, each once: `None` for those of none.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<Option<&UserKind>> {
+        let mut kinds = vec![None];
+        for login in &self.logins {
+            if !kinds.contains(&login.rules.users.kind.as_ref()) {
+                kinds.push(login.rules.users.kind.as_ref());
+            }
+        }
+        kinds
+    }
+
+    /// Whether any cookie of the backend's is followed.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.logins.iter().any(|login| !login.follow.is_empty())
+    }
+
+    /// The largest answer to any login, in bytes.
+    #[must_use]
+    pub fn largest_answer(&self) -> usize {
+        self.logins.iter().map(|login| login.max_body).max().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for LoginPath {
+    /// As it is written in the file, the method of all but a POST before it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.methods.names().next() {
+            Some("POST") | None => self.pattern.fmt(formatter),
+            Some(method) => write!(formatter, "{method} {}", self.pattern),
+        }
+    }
+}
+
+/// The logins as far as they could be read, and where their settings stand.
+pub(super) struct Logins {
+    /// `None`: one of them could not be read.
+    config: Option<LoginConfig>,
+    paths: Vec<(Setting, LoginPath)>,
+    pages: Vec<(Setting, String)>,
+}
+
+impl Logins {
+    /// The requests that are logins.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &(Setting, LoginPath)> {
+        self.paths.iter()
+    }
+
+    /// Where browsers are sent to log in.
+    pub(super) fn pages(&self) -> impl Iterator<Item = &(Setting, String)> {
+        self.pages.iter()
+    }
+
+    /// All of them, unless one could not be read.
+    pub(super) const fn config(&self) -> Option<&LoginConfig> {
+        self.config.as_ref()
+    }
+
+    /// The same.
+    pub(super) fn into_config(self) -> Option<LoginConfig> {
+        self.config
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,28 +134,108 @@ enum CaptureWord {
     Whoami,
 }
 
-pub(super) fn login(raw: RawLogin, problems: &mut Problems) -> Option<LoginConfig> {
+/// `login_url` where no login has one.
+const LOGIN_URL: &str = "/login";
+
+pub(super) fn logins(
+    raw: Vec<RawLogin>,
+    own_cookie: &str,
+    further_methods: &[Method],
+    problems: &mut Problems,
+) -> Logins {
+    let (mut paths, mut pages, mut logins) = (Vec::new(), Vec::new(), Vec::new());
+    let mut followed = Vec::new();
+    for raw in raw {
+        report_own_cookie(&raw.follow, own_cookie, problems);
+        report_followed_twice(&raw.follow, &mut followed, problems);
+        let of_login = login_paths(&raw.path, further_methods, problems);
+        paths.extend(of_login.iter().map(|path| (raw.path.setting(), path.clone())));
+        // The first one's page is where everybody is sent.
+        let page = raw.login_url.parse(problems, |text| login_url(text));
+        let page = page.or_else(|| pages.is_empty().then(|| LOGIN_URL.to_owned()));
+        pages.extend(page.iter().map(|page| (raw.login_url.setting(), page.clone())));
+        let first = pages.first().map_or_else(|| LOGIN_URL.to_owned(), |(_, first)| first.clone());
+        logins.push(login(raw, of_login, page.unwrap_or(first), problems));
+    }
+    let login_url = pages.first().map(|(_, first)| first.clone()).unwrap_or_default();
+    let logins: Option<Vec<Login>> = logins.into_iter().collect();
+    Logins { config: logins.map(|logins| LoginConfig { logins, login_url }), paths, pages }
+}
+
+fn login(raw: RawLogin, paths: Vec<LoginPath>, login_url: String, problems: &mut Problems) -> Option<Login> {
     let max_body = raw.max_body.parse_or(1 << 20, problems, memory_within(1 << 10..=64 << 20));
-    let login_url = raw.login_url.parse_or(String::from("/login"), problems, |text| login_url(text));
-    let paths = paths(&raw.path, problems);
     let unless = match raw.unless.get() {
         Some(OneOrMany(list)) => each_of(list, problems, condition),
         None => ["/mfa_required", "/requires_2fa"].iter().filter_map(|text| condition(text).ok()).collect(),
     };
     let no_success = "is not a status that could be a success; write one from \"200\" to \"399\"";
     let failure = statuses(&raw.failure, 200..400, problems, no_success);
+    let words = [("refuse", WithoutTenant::Refuse), ("session", WithoutTenant::Session)];
+    let users = Users {
+        kind: raw.kind.parse_or(None, problems, |text| kind(text)),
+        without_tenant: raw.without_tenant.parse_or(WithoutTenant::Refuse, problems, choice(&words)),
+    };
+    let follow = each(&raw.follow, problems, cookie_name);
+    let follow_place = raw.follow.setting().place;
     let capture = capture(raw, problems)?;
-    Some(LoginConfig { paths, rules: LoginRules { capture, failure, unless }, max_body, login_url })
+    if !follow.is_empty() && !matches!(capture, Capture::Whoami { .. }) {
+        problems.error(&follow_place, "needs `capture = \"whoami\"`: there is nobody else to ask whose the cookie is");
+    }
+    Some(Login { paths, rules: LoginRules { capture, users, failure, unless }, max_body, login_url, follow })
 }
 
-fn paths(field: &Field<OneOrMany>, problems: &mut Problems) -> Vec<PathPattern> {
+/// Of a cookie that two logins follow nobody knows whom to ask about it.
+fn report_followed_twice(names: &Field<Vec<Spot<String>>>, seen: &mut Vec<String>, problems: &mut Problems) {
+    for Spot { place, value } in names.get().into_iter().flatten() {
+        if seen.contains(value) {
+            problems.error(place, format!("{} is followed already; name each cookie once", quoted(value)));
+        }
+        seen.push(value.clone());
+    }
+}
+
+/// The kind of a login's users; none where it is empty.
+fn kind(text: &str) -> Parsed<Option<UserKind>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    UserKind::parse(text).map(Some).map_err(|error| format!("{} {error}", quoted(text)))
+}
+
+fn login_paths(field: &Field<OneOrMany>, further: &[Method], problems: &mut Problems) -> Vec<LoginPath> {
     let Some(OneOrMany(list)) = field.get() else {
-        return PathPattern::parse("/api/login").into_iter().collect();
+        return login_path("/api/login", further).into_iter().collect();
     };
     if list.is_empty() {
         problems.error(field.place(), "is empty; write the path that logins are sent to");
     }
-    each_of(list, problems, pattern)
+    let mut paths = Vec::new();
+    for spot in list {
+        match login_path(&spot.value, further) {
+            Ok(path) => {
+                if !path.methods.contains(&Method::POST) {
+                    problems.warn(
+                        &spot.place,
+                        format!(
+                            "{} is no POST: whoever is sent there by a link, in a mail or on any page, is logged in as \
+                             whom the link is for",
+                            quoted(&spot.value)
+                        ),
+                    );
+                }
+                paths.push(path);
+            }
+            Err(message) => problems.error(&spot.place, message),
+        }
+    }
+    paths
+}
+
+/// A path, by POST unless a method stands before it.
+fn login_path(text: &str, further: &[Method]) -> Parsed<LoginPath> {
+    let (method, path) = text.split_once(' ').unwrap_or(("POST", text));
+    let methods = MethodSet::NONE.with(method, further).ok_or_else(|| not_forwarded(method))?;
+    Ok(LoginPath { methods, pattern: pattern(path)? })
 }
 
 fn condition(text: &str) -> Parsed<Condition> {
@@ -163,44 +332,4 @@ fn login_url(text: &str) -> Parsed<String> {
     let path = url.split('?').next().unwrap_or("");
     endpoint(path)?;
     Ok(url)
-}
-
-pub(super) fn logout(raw: &RawLogout, problems: &mut Problems) -> LogoutConfig {
-    LogoutConfig {
-        paths: logout_paths(&raw.path, problems),
-        all_path: endpoint_or_off(&raw.all_path, "/api/auth/revoke-all-tokens", problems),
-        clear_cookies: each(&raw.clear_cookies, problems, cookie_name),
-    }
-}
-
-fn logout_paths(field: &Field<OneOrMany>, problems: &mut Problems) -> Vec<PathPattern> {
-    match field.get() {
-        None => PathPattern::parse("/api/logout").into_iter().collect(),
-        Some(OneOrMany(list)) if matches!(list.as_slice(), [spot] if spot.value == "off") => Vec::new(),
-        Some(OneOrMany(list)) => {
-            if list.is_empty() {
-                problems.error(field.place(), "is empty; write the path of the backend's log-out, or \"off\"");
-            }
-            each_of(list, problems, pattern)
-        }
-    }
-}
-
-/// While the backend's own session outlives the gateway's, a login by `whoami` proves nothing and has to be done twice.
-pub(super) fn report_kept_cookies(raw: &RawLogout, login: Option<&LoginConfig>, problems: &mut Problems) {
-    let by_whoami = login.is_some_and(|login| matches!(login.rules.capture, Capture::Whoami { .. }));
-    if by_whoami && raw.clear_cookies.get().is_none_or(Vec::is_empty) {
-        problems.warn(
-            raw.clear_cookies.place(),
-            "is empty: with `capture = \"whoami\"`, name the cookies of the backend's own session, as in [\"session\", \
-             \"remember_token\"], so that they end with the gateway's",
-        );
-    }
-}
-
-/// The gateway expires its own cookie itself, and not whenever a backend's is.
-pub(super) fn report_own_cookie(raw: &RawLogout, own: &str, problems: &mut Problems) {
-    for spot in raw.clear_cookies.get().into_iter().flatten().filter(|spot| spot.value == own) {
-        problems.error(&spot.place, "is the gateway's own cookie; name only the backend's");
-    }
 }

@@ -18,6 +18,7 @@ mod events;
 mod files;
 mod identity;
 mod login;
+mod logout;
 mod mode;
 mod parsers;
 mod paths;
@@ -52,7 +53,8 @@ pub use digest::ConfigDigest;
 pub use error::{ConfigError, ConfigErrors};
 pub use errors::ErrorsConfig;
 pub use identity::{ClientValue, IdentityConfig};
-pub use login::{LoginConfig, LogoutConfig};
+pub use login::{Login, LoginConfig, LoginPath};
+pub use logout::LogoutConfig;
 pub use mode::Mode;
 pub use secrets::SecretsConfig;
 pub use server::{ProxyProtocol, ServerConfig};
@@ -238,31 +240,31 @@ fn assemble(raw: RawConfig, source: &Source<'_>, problems: &mut Problems) -> Opt
     if let Some(server) = &server {
         identity::report_allowed(&raw_server.allow_headers, &server.allow_headers, &identity, problems);
     }
-    let raw_login = raw.login.table();
+    let further_methods = server.as_ref().map_or(&[][..], |server| &server.further_methods);
+    let own_cookie = cookie.as_ref().map_or("", |cookie| cookie.name.as_str());
+    let logins = login::logins(raw.login.tables(), own_cookie, further_methods, problems);
     let raw_logout = raw.logout.table();
-    let settings = Settings::of(&raw_session, &raw_login, &raw_logout);
-    let login = login::login(raw_login, problems);
-    let logout = login::logout(&raw_logout, problems);
+    let logout = logout::logout(&raw_logout, problems);
     if let Some(cookie) = &cookie {
-        login::report_own_cookie(&raw_logout, cookie.name.as_str(), problems);
-        login::report_kept_cookies(&raw_logout, login.as_ref(), problems);
+        parsers::report_own_cookie(&raw_logout.clear_cookies, cookie.name.as_str(), problems);
+        logout::report_kept_cookies(&raw_logout, logins.config(), problems);
     }
-    let own_paths = paths::own_paths(&session, login.as_ref(), &logout, &settings);
+    let own_paths = paths::own_paths(&session, &logins, &logout, &Settings::of(&raw_session, &raw_logout));
     paths::report_conflicts(&own_paths, problems);
     // A wrong date has been reported by its own section.
     let compat_until = raw_identity.compat_until.get().and_then(|DateText(text)| identity::date(text).ok());
-    let further_methods = server.as_ref().map_or(&[][..], |server| &server.further_methods);
     let defaults = Defaults { mode, further_methods, identity: identity.mode, compat_until };
     let raw_routes = raw.routes.get().map_or(&[][..], Vec::as_slice);
     let routes = routes::routes(raw_routes, &own_paths, &defaults, &upstreams, problems);
     let raw_events = raw.events.get().map_or(&[][..], Vec::as_slice);
     let events = events::events(raw_events, further_methods, &routes, &own_paths, problems);
-    if login.as_ref().is_some_and(|login| !roles::are_named_by(&login.rules)) {
+    let named = |config: &LoginConfig| config.logins.iter().any(|login| roles::are_named_by(&login.rules));
+    if logins.config().is_some_and(|config| !named(config)) {
         roles::report_unnamed(raw_routes, raw_events, problems);
     }
     roles::report_excluded(raw_events, &routes, problems);
     let tenants =
-        if raw.tenants.is_given() { tenants::tenants(&raw.tenants.table(), login.as_ref(), problems) } else { None };
+        if raw.tenants.is_given() { tenants::tenants(&raw.tenants.table(), logins.config(), problems) } else { None };
     let trusted = server.as_ref().map_or(&[][..], |server| &server.trusted_origins);
     let cors = cors::cors(&raw.cors.table(), trusted, problems);
     let errors = errors::errors(&raw.errors.table(), problems);
@@ -288,7 +290,7 @@ fn assemble(raw: RawConfig, source: &Source<'_>, problems: &mut Problems) -> Opt
         session,
         cookie: cookie?,
         identity,
-        login: login?,
+        login: logins.into_config()?,
         logout,
         routes,
         events,

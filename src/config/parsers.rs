@@ -1,4 +1,4 @@
-//! Small parsers that several sections share: lists, patterns, pointers, paths, statuses, roles.
+//! Small parsers that several sections share: lists, patterns, pointers, paths, statuses, methods, roles, cookies.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use super::error::Problems;
 use super::reader::{OneOrMany, Spot, StatusText};
 use super::table::Field;
 use super::value::{Parsed, or_off, quoted};
-use crate::http::JsonPointer;
+use crate::http::{JsonPointer, USUAL_METHODS};
 use crate::policy::PathPattern;
 use crate::session::Role;
 
@@ -106,4 +106,20 @@ pub(super) fn cookie_name(text: &str) -> Parsed<String> {
 /// A role.
 pub(super) fn role(text: &str) -> Parsed<Role> {
     Role::parse(text).map_err(|error| format!("{} {error}", quoted(text)))
+}
+
+/// What is said of a method that does not pass.
+pub(super) fn not_forwarded(method: &str) -> String {
+    format!(
+        "{} is not a method that is forwarded; write {}, or name it in `server.methods`",
+        quoted(method),
+        USUAL_METHODS.join(", ")
+    )
+}
+
+/// The gateway sees to its own cookie by itself.
+pub(super) fn report_own_cookie(names: &Field<Vec<Spot<String>>>, own: &str, problems: &mut Problems) {
+    for spot in names.get().into_iter().flatten().filter(|spot| spot.value == own) {
+        problems.error(&spot.place, "is the gateway's own cookie; name only the backend's");
+    }
 }

@@ -3,11 +3,12 @@
 use http::Method;
 
 use super::error::Problems;
-use super::login::{LoginConfig, LogoutConfig};
-use super::raw::{RawLogin, RawLogout, RawSession};
+use super::login::Logins;
+use super::logout::LogoutConfig;
+use super::raw::{RawLogout, RawSession};
 use super::session::SessionConfig;
 use super::table::Setting;
-use crate::policy::{PathPattern, PatternTree};
+use crate::policy::{MethodSet, PathPattern, PatternTree};
 
 /// What such a path is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,12 +30,12 @@ pub(super) struct OwnPath {
     pub(super) setting: Setting,
     pub(super) pattern: PathPattern,
     purpose: Use,
+    /// By which it is used so.
+    methods: MethodSet,
 }
 
 /// Where the settings stand.
 pub(super) struct Settings {
-    pub(super) login_path: Setting,
-    pub(super) login_url: Setting,
     pub(super) logout_path: Setting,
     pub(super) all_path: Setting,
     pub(super) status_path: Setting,
@@ -43,10 +44,8 @@ pub(super) struct Settings {
 
 impl Settings {
     /// Of the tables that hold them.
-    pub(super) fn of(session: &RawSession, login: &RawLogin, logout: &RawLogout) -> Self {
+    pub(super) fn of(session: &RawSession, logout: &RawLogout) -> Self {
         Self {
-            login_path: login.path.setting(),
-            login_url: login.login_url.setting(),
             logout_path: logout.path.setting(),
             all_path: logout.all_path.setting(),
             status_path: session.status_path.setting(),
@@ -67,9 +66,9 @@ impl OwnPath {
     }
 
     /// The method by which people without a session must reach it.
-    pub(super) const fn needed_without_session(&self) -> Option<Method> {
+    pub(super) fn needed_without_session(&self) -> Option<Method> {
         match self.purpose {
-            Use::Login => Some(Method::POST),
+            Use::Login => self.methods.names().next().and_then(|name| name.parse().ok()),
             Use::LoginPage => Some(Method::GET),
             Use::Logout | Use::LogoutAll | Use::Endpoint => None,
         }
@@ -89,20 +88,25 @@ impl OwnPath {
 /// All such paths.
 pub(super) fn own_paths(
     session: &SessionConfig,
-    login: Option<&LoginConfig>,
+    logins: &Logins,
     logout: &LogoutConfig,
     settings: &Settings,
 ) -> Vec<OwnPath> {
     let mut paths = Vec::new();
+    for (setting, login) in logins.paths() {
+        let (pattern, methods) = (login.pattern.clone(), login.methods.clone());
+        paths.push(OwnPath { setting: setting.clone(), pattern, purpose: Use::Login, methods });
+    }
     let mut add = |setting: &Setting, pattern: Option<&PathPattern>, purpose| {
-        let own = |pattern: &PathPattern| OwnPath { setting: setting.clone(), pattern: pattern.clone(), purpose };
+        let methods = MethodSet::ALL;
+        let own =
+            |pattern: &PathPattern| OwnPath { setting: setting.clone(), pattern: pattern.clone(), purpose, methods };
         paths.extend(pattern.map(own));
     };
-    for path in login.iter().flat_map(|login| &login.paths) {
-        add(&settings.login_path, Some(path), Use::Login);
+    for (setting, url) in logins.pages() {
+        let page = url.split('?').next().and_then(|path| PathPattern::parse(path).ok());
+        add(setting, page.as_ref(), Use::LoginPage);
     }
-    let page = login.and_then(|login| PathPattern::parse(login.login_url.split('?').next()?).ok());
-    add(&settings.login_url, page.as_ref(), Use::LoginPage);
     for path in &logout.paths {
         add(&settings.logout_path, Some(path), Use::Logout);
     }
@@ -114,7 +118,17 @@ pub(super) fn own_paths(
 
 const HEALTH: [&str; 3] = ["/healthz", "/readyz", "/startupz"];
 
-/// Reports paths with two meanings. A login page and its form's target may be one.
+/// Whether two uses of one path cannot be. A login page and its form's target may be one, and so may the pages of several
+/// logins; and a path may be two logins by different methods.
+fn clash(one: &OwnPath, other: &OwnPath) -> bool {
+    match (one.purpose, other.purpose) {
+        (Use::Login, Use::Login) => one.methods.overlaps(&other.methods),
+        (Use::Login | Use::LoginPage, Use::LoginPage) => false,
+        _ => true,
+    }
+}
+
+/// Reports paths with two meanings.
 pub(super) fn report_conflicts(paths: &[OwnPath], problems: &mut Problems) {
     let mut seen: PatternTree<&OwnPath> = PatternTree::default();
     for path in paths {
@@ -123,8 +137,7 @@ pub(super) fn report_conflicts(paths: &[OwnPath], problems: &mut Problems) {
             problems.error(&path.setting.place, message);
         }
         let entries = seen.entry(&path.pattern);
-        let clash = entries.iter().find(|other| (other.purpose, path.purpose) != (Use::Login, Use::LoginPage));
-        if let Some(other) = clash {
+        if let Some(other) = entries.iter().find(|other| clash(other, path)) {
             report_clash(other, path, problems);
         }
         entries.push(path);

@@ -24,7 +24,7 @@ tables! {
         session: RawSession,
         cookie: RawCookie,
         identity: RawIdentity,
-        login: RawLogin,
+        login: TableOrList<RawLogin>,
         logout: RawLogout,
         routes: Vec<Spot<RawRoute>>,
         events: Vec<Spot<RawEvent>>,
@@ -160,9 +160,12 @@ tables! {
         anonymous: String,
     }
 
-    /// `[login]`
+    /// `[login]`, or each `[[login]]`
     struct RawLogin {
         path: OneOrMany,
+        kind: String,
+        without_tenant: String,
+        follow: List,
         capture: String,
         tenant: OneOrMany,
         user: OneOrMany,

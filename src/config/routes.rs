@@ -7,7 +7,7 @@ use http::Method;
 use super::error::{Place, Problems};
 use super::identity::{Until, identity_mode};
 use super::mode::Mode;
-use super::parsers::{each, pattern, pointer, role};
+use super::parsers::{each, not_forwarded, pattern, pointer, role};
 use super::paths::OwnPath;
 use super::raw::RawRoute;
 use super::reader::{DateText, OneOrMany, Spot};
@@ -15,7 +15,7 @@ use super::table::Field;
 use super::upstream::Upstreams;
 use super::value::{choice, did_you_mean, quoted};
 use crate::clock::WallTime;
-use crate::http::{ProtocolName, USUAL_METHODS};
+use crate::http::ProtocolName;
 use crate::policy::{
     Auth, Authorization, IdentityMode, MethodSet, NamingPlaces, PathPattern, PatternTree, Route, RouteTable,
 };
@@ -158,15 +158,6 @@ fn methods(field: &Field<Vec<Spot<String>>>, further: &[Method], problems: &mut 
     parsed.iter().fold(MethodSet::NONE, |set, name| set.clone().with(name, further).unwrap_or(set))
 }
 
-/// What is said of a method that does not pass.
-pub(super) fn not_forwarded(method: &str) -> String {
-    format!(
-        "{} is not a method that is forwarded; write {}, or name it in `server.methods`",
-        quoted(method),
-        USUAL_METHODS.join(", ")
-    )
-}
-
 fn upstream(field: &Field<String>, spot: &Spot<RawRoute>, upstreams: &Upstreams, problems: &mut Problems) -> Arc<str> {
     if !field.is_given() {
         if upstreams.fallback().is_none() && !upstreams.names().is_empty() {
@@ -237,7 +228,8 @@ fn add_implicit(table: &mut RouteTable, own_paths: &[OwnPath]) {
         .iter()
         .filter(|own| own.is_public())
         .map(|own| {
-            let covering = table.pick(&Method::POST, &own.segments(), own.ends_in_slash());
+            let covering =
+                table.pick(&own.needed_without_session().unwrap_or(Method::POST), &own.segments(), own.ends_in_slash());
             let route = Route {
                 pattern: own.pattern.as_str().into(),
                 auth: Auth::Public,

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{Place, Problems};
-use super::reader::{Read, Reader, printable};
+use super::reader::{Read, Reader, TableOrList, printable};
 use super::value::{Parsed, did_you_mean};
 
 enum Given<T> {
@@ -93,6 +93,17 @@ impl<T: Table> Field<T> {
             Given::Value(table) => table,
             Given::Absent => T::from_fields(&mut Fields::empty(self.place, false)),
             Given::Bad => T::from_fields(&mut Fields::empty(self.place, true)),
+        }
+    }
+}
+
+impl<T: Table> Field<TableOrList<T>> {
+    /// The tables; one without any key when there is none.
+    pub(super) fn tables(self) -> Vec<T> {
+        match self.given {
+            Given::Value(TableOrList(list)) if !list.is_empty() => list.into_iter().map(|spot| spot.value).collect(),
+            Given::Value(_) | Given::Absent => vec![T::from_fields(&mut Fields::empty(self.place, false))],
+            Given::Bad => vec![T::from_fields(&mut Fields::empty(self.place, true))],
         }
     }
 }

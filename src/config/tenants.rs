@@ -37,8 +37,9 @@ pub(super) fn tenants(raw: &RawTenants, login: Option<&LoginConfig>, problems: &
         problems.error(raw.exists.place(), "is empty; write where the answer says true or false, as in \"/exists\"");
     }
     let mut tenant = pointers(&raw.tenant, &["/tenant_id"], problems);
-    if let (false, Some(named)) = (raw.tenant.is_given(), login.and_then(|login| login.rules.pointers())) {
-        tenant.extend(named.tenant.iter().cloned());
+    if !raw.tenant.is_given() {
+        let named = login.into_iter().flat_map(|login| &login.logins).filter_map(|login| login.rules.pointers());
+        tenant.extend(named.flat_map(|pointers| &pointers.tenant).cloned());
     }
     let missing =
         statuses(&raw.missing, 400..600, problems, "is no error; write one from \"400\" to \"599\", as in \"404\"");

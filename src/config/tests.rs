@@ -62,7 +62,8 @@ fn the_eleven_lines_are_enough() {
     );
     let StoreKind::Redis { address, .. } = &config.store.kind else { panic!("{:?}", config.store) };
     assert_eq!(address.to_string(), "redis://127.0.0.1:6379/0");
-    let Capture::Json(pointers) = &config.login.rules.capture else { panic!("{:?}", config.login.rules.capture) };
+    let capture = &config.login.logins[0].rules.capture;
+    let Capture::Json(pointers) = capture else { panic!("{capture:?}") };
     assert_eq!(
         pointers.tenant.iter().map(JsonPointer::as_str).collect::<Vec<_>>(),
         ["/user/customer_id", "/customer_id"]

@@ -262,10 +262,19 @@ pub fn expire_set_cookie(attributes: &CookieAttributes) -> HeaderValue {
     written(expired(attributes.with_value("")))
 }
 
-/// The Set-Cookie line that takes a backend's cookie (`clear_cookies`) away.
-#[must_use]
-pub fn expire_backend_cookie(name: &str, secure: bool) -> HeaderValue {
-    written(expired(Cookie::build((name, "")).path("/").secure(secure)))
+/// The Set-Cookie lines that take a backend's cookie (`clear_cookies`) away. Where the gateway's own goes into other sites'
+/// frames, the backend's does, too: there browsers take no line without these attributes.
+pub fn expire_backend_cookie(name: &str, own: &CookieAttributes) -> impl Iterator<Item = HeaderValue> {
+    let line = move |partitioned: bool| {
+        let mut cookie = Cookie::build((name, "")).path("/").secure(own.secure);
+        if own.same_site == SameSite::None {
+            cookie = cookie.same_site(cookie::SameSite::None);
+        }
+        written(expired(cookie.partitioned(partitioned)))
+    };
+    // The app may have set it in the one way or in the other.
+    let partitioned = own.partitioned.then(|| line(true));
+    partitioned.into_iter().chain([line(false)])
 }
 
 /// Both, because old clients know only Expires.

@@ -1,9 +1,9 @@
 //! What a browser says about why it asks.
 
 use ::http::Method;
-use ::http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use ::http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERER};
 
-use super::{KnownName, NotedHeaders};
+use super::{KnownName, NotedHeaders, Origin};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 static PURPOSE: KnownName = KnownName::new("purpose");
@@ -33,6 +33,18 @@ pub fn is_from_another_site(headers: &HeaderMap) -> bool {
         [&b"cross-site"[..], b"same-site"].iter().any(|word| value.as_bytes().eq_ignore_ascii_case(word))
     };
     headers.get_all(&SEC_FETCH_SITE).iter().any(foreign)
+}
+
+/// Whether the browser says that a link on another site, in a mail or a chat, say, led here (`Sec-Fetch-Site: cross-site`):
+/// with it come no cookies that are `SameSite=Strict`. Not if it names a page of `ours` as the one that it comes from.
+#[must_use]
+pub fn is_led_here(headers: &HeaderMap, ours: &Origin) -> bool {
+    let elsewhere = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"cross-site");
+    let from_us = |value: &HeaderValue| {
+        let rest = value.to_str().ok().and_then(|page| page.strip_prefix(&ours.to_string()));
+        rest.is_some_and(|path| path.is_empty() || path.starts_with('/'))
+    };
+    headers.get_all(&SEC_FETCH_SITE).iter().any(elsewhere) && !headers.get_all(REFERER).iter().any(from_us)
 }
 
 /// Whether nobody asked for the answer yet: the browser, or an extension, looks ahead at what a link leads to
@@ -92,6 +104,26 @@ mod tests {
             assert_eq!(is_from_another_site(&headers(&[("sec-fetch-site", value)])), expected, "{value}");
         }
         assert!(!is_from_another_site(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_link_on_another_site_leads_here_and_one_of_our_own_pages_does_not() {
+        let ours = Origin::parse("https://app.test").expect("an origin");
+        for (site, referer, expected) in [
+            ("cross-site", "", true),
+            ("Cross-Site", "https://mail.test/", true),
+            ("cross-site", "https://app.test.evil.test/", true),
+            ("cross-site", "https://app.test/dash", false),
+            ("cross-site", "https://app.test", false),
+            ("same-site", "", false),
+            ("same-origin", "", false),
+            ("none", "", false),
+            ("", "", false),
+        ] {
+            let lines = [("sec-fetch-site", site), ("referer", referer)];
+            let given: Vec<_> = lines.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+            assert_eq!(is_led_here(&headers(&given), &ours), expected, "{site} {referer}");
+        }
     }
 
     #[test]

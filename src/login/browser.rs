@@ -19,7 +19,7 @@ pub struct Question {
 }
 
 /// A browser, with the cookies that it has by now.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Browser {
     /// Those of every question.
     headers: HeaderMap,
@@ -61,6 +61,11 @@ impl Browser {
             headers.insert(COOKIE, cookies);
         }
         Question { target: target.clone(), headers }
+    }
+
+    /// What it has of the cookies with these names, as bytes to be compared.
+    pub(super) fn values_of(&self, names: &[&str]) -> Vec<u8> {
+        self.jar.values_of(names)
     }
 
     /// The names of its first cookies.

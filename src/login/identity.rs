@@ -13,7 +13,7 @@ use ::http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use crate::http::{Finding, IdentityRules, JsonPointer};
-use crate::session::{Principal, UserId};
+use crate::session::{Principal, TenantId, UserId, UserKind};
 
 #[cfg(test)]
 mod tests;
@@ -43,6 +43,25 @@ pub struct LoginHeaders {
     pub role: Option<HeaderName>,
 }
 
+/// What becomes of a user whom an answer names without a tenant (`login.without_tenant`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WithoutTenant {
+    /// They have not come in yet: the answer names nobody.
+    #[default]
+    Refuse,
+    /// They get a session, and the backend no tenant.
+    Session,
+}
+
+/// Whom a login lets in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Users {
+    /// Of which kind its users are (`login.kind`); `None`: there is one kind alone, or this is the usual one.
+    pub kind: Option<UserKind>,
+    /// Whether they must have a tenant.
+    pub without_tenant: WithoutTenant,
+}
+
 /// Who an answer says has logged in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoginIdentity {
@@ -55,22 +74,26 @@ pub enum LoginIdentity {
 }
 
 impl LoginIdentity {
-    /// Reads a JSON answer. One without a tenant or a user names nobody.
+    /// Reads a JSON answer. One without a user names nobody; nor does one without a tenant, unless `users` says so.
     #[must_use]
-    pub fn from_json(answer: &Value, pointers: &IdentityPointers, rules: &IdentityRules) -> Self {
-        Self::of_findings(
-            find(answer, &pointers.tenant),
-            find(answer, &pointers.user),
-            &find(answer, &pointers.role),
-            rules,
-        )
+    pub fn from_json(answer: &Value, pointers: &IdentityPointers, users: &Users, rules: &IdentityRules) -> Self {
+        let named = Named {
+            tenant: find(answer, &pointers.tenant),
+            user: find(answer, &pointers.user),
+            role: find(answer, &pointers.role),
+        };
+        named.identity(users, rules)
     }
 
     /// Reads an answer's headers. An absent or empty one is no identity; two of one name are not believed.
     #[must_use]
-    pub fn from_headers(headers: &HeaderMap, names: &LoginHeaders, rules: &IdentityRules) -> Self {
-        let role = names.role.as_ref().map_or(Finding::Nothing, |name| find_header(headers, name));
-        Self::of_findings(find_header(headers, &names.tenant), find_header(headers, &names.user), &role, rules)
+    pub fn from_headers(headers: &HeaderMap, names: &LoginHeaders, users: &Users, rules: &IdentityRules) -> Self {
+        let named = Named {
+            tenant: find_header(headers, &names.tenant),
+            user: find_header(headers, &names.user),
+            role: names.role.as_ref().map_or(Finding::Nothing, |name| find_header(headers, name)),
+        };
+        named.identity(users, rules)
     }
 
     /// Reads who a user is after switching tenants: the headers `X-Session-Tenant` and `X-Session-Role` of the answer.
@@ -87,25 +110,37 @@ impl LoginIdentity {
             (Err(why), _) | (_, Err(why)) => Self::Bad(why),
         }
     }
+}
 
-    fn of_findings(tenant: Finding<'_>, user: Finding<'_>, role: &Finding<'_>, rules: &IdentityRules) -> Self {
-        let (tenant, user) = match (tenant, user) {
-            (Finding::Nothing, _) | (_, Finding::Nothing) => return Self::None,
-            (Finding::Unusable, _) => return Self::Bad("the tenant is neither one string nor an integer"),
-            (_, Finding::Unusable) => return Self::Bad("the user is neither one string nor an integer"),
-            (Finding::Bytes(tenant), Finding::Bytes(user)) => (tenant, user),
+/// What an answer has where tenant, user and role are named.
+struct Named<'a> {
+    tenant: Finding<'a>,
+    user: Finding<'a>,
+    role: Finding<'a>,
+}
+
+impl Named<'_> {
+    fn identity(&self, users: &Users, rules: &IdentityRules) -> LoginIdentity {
+        self.principal(users, rules)
+            .map_or_else(LoginIdentity::Bad, |found| found.map_or(LoginIdentity::None, LoginIdentity::Principal))
+    }
+
+    fn principal(&self, users: &Users, rules: &IdentityRules) -> Result<Option<Principal>, &'static str> {
+        let tenant = match &self.tenant {
+            Finding::Nothing if users.without_tenant == WithoutTenant::Session => Ok(TenantId::none()),
+            Finding::Nothing => return Ok(None),
+            Finding::Unusable => Err("the tenant is neither one string nor an integer"),
+            Finding::Bytes(tenant) => rules.named_tenant(tenant),
         };
-        let tenant = match rules.named_tenant(&tenant) {
-            Ok(tenant) => tenant,
-            Err(why) => return Self::Bad(why),
+        let user = match &self.user {
+            Finding::Nothing => return Ok(None),
+            Finding::Unusable => Err("the user is neither one string nor an integer"),
+            Finding::Bytes(user) => rules
+                .canonical_user(user)
+                .map_err(|_| "the user is not 1 to 128 visible ASCII characters without comma"),
         };
-        let Ok(user) = rules.canonical_user(&user) else {
-            return Self::Bad("the user is not 1 to 128 visible ASCII characters without comma");
-        };
-        match rules.named_role(role) {
-            Ok(role) => Self::Principal(Principal { tenant, user, role }),
-            Err(why) => Self::Bad(why),
-        }
+        let (tenant, user) = (tenant?, user?.of_kind(users.kind.as_ref()));
+        Ok(Some(Principal { tenant, user, role: rules.named_role(&self.role)? }))
     }
 }
 

@@ -119,7 +119,7 @@ impl<'a> Inquiry<'a> {
         if json_says_failure(&answer) {
             return Verdict::Refused(status);
         }
-        named(LoginIdentity::from_json(&answer, whoami.pointers, self.spelling))
+        named(LoginIdentity::from_json(&answer, whoami.pointers, &self.rules.users, self.spelling))
     }
 }
 

@@ -75,6 +75,21 @@ impl BrowserJar {
         }
     }
 
+    /// The cookies of these names, a line each, in the order of their names and values: where they are good for is not told.
+    #[must_use]
+    pub(super) fn values_of(&self, names: &[&str]) -> Vec<u8> {
+        let is_meant = |cookie: &&Kept| names.iter().any(|name| name.as_bytes() == cookie.name);
+        let mut lines: Vec<Vec<u8>> = self
+            .cookies
+            .iter()
+            .filter(is_meant)
+            .map(|cookie| [&cookie.name, &b"="[..], &cookie.value].concat())
+            .collect();
+        lines.sort_unstable();
+        lines.dedup();
+        lines.join(&b'\n')
+    }
+
     /// The names of its first cookies, each once, as far as they can stand in a Set-Cookie line: as tokens (RFC 6265).
     #[must_use]
     pub(super) fn names(&self, most: usize) -> Vec<&str> {

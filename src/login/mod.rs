@@ -7,6 +7,7 @@
 mod browser;
 mod condition;
 mod document;
+mod follow;
 mod identity;
 mod inquiry;
 mod jar;
@@ -17,7 +18,8 @@ mod rules;
 pub use browser::{Browser, LARGEST_ANSWER_TO_A_QUESTION, Question};
 pub use condition::Condition;
 pub use document::read_json;
-pub use identity::{IdentityPointers, LoginHeaders, LoginIdentity};
+pub use follow::{Change, Said};
+pub use identity::{IdentityPointers, LoginHeaders, LoginIdentity, Users, WithoutTenant};
 pub use inquiry::{Inquiry, Step, Verdict};
 use jar::BrowserJar;
 pub use membership::{Membership, MembershipRules};

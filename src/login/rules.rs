@@ -4,7 +4,7 @@
 use ::http::StatusCode;
 use ::http::header::{HeaderMap, SET_COOKIE};
 
-use super::{Condition, IdentityPointers, LoginHeaders, LoginIdentity, read_json};
+use super::{Condition, IdentityPointers, LoginHeaders, LoginIdentity, Users, read_json};
 use crate::http::{IdentityRules, JsonPointer, Target, json_says_failure};
 
 /// How the answer to a login is read (`[login]`).
@@ -12,6 +12,8 @@ use crate::http::{IdentityRules, JsonPointer, Target, json_says_failure};
 pub struct LoginRules {
     /// Where the identity is read.
     pub capture: Capture,
+    /// Whom it lets in.
+    pub users: Users,
     /// Statuses that are a failed login although they look like success.
     pub failure: Vec<u16>,
     /// What an answer says while something is still due before the user is logged in.
@@ -109,10 +111,12 @@ impl LoginRules {
             }
         }
         match &self.capture {
-            Capture::Json(pointers) => Reading::Names(
-                document.map_or(LoginIdentity::None, |answer| LoginIdentity::from_json(&answer, pointers, spelling)),
-            ),
-            Capture::Header(names) => Reading::Names(LoginIdentity::from_headers(headers, names, spelling)),
+            Capture::Json(pointers) => Reading::Names(document.map_or(LoginIdentity::None, |answer| {
+                LoginIdentity::from_json(&answer, pointers, &self.users, spelling)
+            })),
+            Capture::Header(names) => {
+                Reading::Names(LoginIdentity::from_headers(headers, names, &self.users, spelling))
+            }
             Capture::Whoami { .. } if !headers.contains_key(SET_COOKIE) => Reading::NoCookie,
             Capture::Whoami { target, pointers } => Reading::Ask(Whoami { target, pointers }),
         }

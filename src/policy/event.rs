@@ -236,6 +236,12 @@ impl Event {
         self.action.is_some()
     }
 
+    /// Whether it names the user whose sessions end. What stands there is an id alone, of a user of whichever kind.
+    #[must_use]
+    pub const fn names_user(&self) -> bool {
+        matches!(self.action, Some(Action::User { user: Some(_), .. }))
+    }
+
     /// What a success (2xx) with this answer ends.
     #[must_use]
     pub fn judge(&self, requester: Requester<'_>, answer: &EventAnswer, rules: &IdentityRules) -> Judgement {
@@ -288,6 +294,10 @@ impl Event {
                 Some(self.of_user(requester.principal.tenant.clone(), requester.principal.user.clone()))
             }
             Order::RevokeOtherSessions => Some(self.of_others(requester)),
+            // The others who have none have nothing to do with this one.
+            Order::RevokeTenant if requester.principal.tenant.name().is_none() => {
+                Some(self.of_user(requester.principal.tenant.clone(), requester.principal.user.clone()))
+            }
             Order::RevokeTenant => {
                 let tenant = requester.principal.tenant.clone();
                 Some(self.many(Scope::Tenant { tenant }, EndReason::TenantRevoked))

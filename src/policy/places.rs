@@ -62,7 +62,9 @@ impl NamingPlaces {
                 tenant = rules.canonical_tenant(&segment).is_ok_and(|named| named == principal.tenant);
             }
             if self.user == Some(at) {
-                user = rules.canonical_user(segment.as_bytes()).is_ok_and(|named| named == principal.user);
+                user = rules
+                    .canonical_user(segment.as_bytes())
+                    .is_ok_and(|named| named.as_str() == principal.user.as_str());
             }
         }
         tenant && user

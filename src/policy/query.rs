@@ -82,29 +82,31 @@ pub fn rewrite_query(
     let mut kept = String::with_capacity(query.len());
     let (mut overwritten, mut set) = (Vec::new(), Vec::new());
     let mut changed = false;
+    // Who has none names none.
+    let own = tenant.and_then(TenantId::name);
     for piece in query.split_inclusive(['&', ';']) {
         let (pair, separator) = match piece.strip_suffix(['&', ';']) {
             Some(pair) => (pair, &piece[pair.len()..]),
             None => (piece, ""),
         };
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        match (rules.rule(name.as_bytes()), tenant) {
-            (None, _) => kept.push_str(piece),
-            (Some((_, QueryRule::Match)), Some(tenant)) => {
+        match (rules.rule(name.as_bytes()), tenant, own) {
+            (None, ..) => kept.push_str(piece),
+            (Some((_, QueryRule::Match)), Some(tenant), _) => {
                 if !same_tenant(&decoded(value), tenant) {
                     return Err(ForeignClaim);
                 }
                 kept.push_str(piece);
             }
             // Once: a second one could be the one that the backend believes.
-            (Some((known, QueryRule::Overwrite | QueryRule::Set)), Some(tenant)) if !overwritten.contains(&name) => {
+            (Some((known, QueryRule::Overwrite | QueryRule::Set)), _, Some(own)) if !overwritten.contains(&name) => {
                 changed = true;
                 overwritten.push(name);
                 set.push(known);
-                push(&mut kept, name, tenant);
+                push(&mut kept, name, own);
                 kept.push_str(separator);
             }
-            (Some(_), _) => changed = true,
+            (Some(_), ..) => changed = true,
         }
     }
     // A removed last parameter leaves its separator behind.
@@ -113,21 +115,21 @@ pub fn rewrite_query(
         kept.truncate(trimmed);
     }
     let missing = rules.0.iter().filter(|(name, rule)| *rule == QueryRule::Set && !set.contains(&&**name));
-    for ((name, _), tenant) in missing.filter_map(|rule| Some((rule, tenant?))) {
+    for ((name, _), own) in missing.filter_map(|rule| Some((rule, own?))) {
         changed = true;
         if !kept.is_empty() && !kept.ends_with('&') {
             kept.push('&');
         }
         let name: String = utf8_percent_encode(name, NOT_IN_A_NAME).collect();
-        push(&mut kept, &name, tenant);
+        push(&mut kept, &name, own);
     }
     Ok(changed.then_some(kept))
 }
 
-fn push(query: &mut String, name: &str, tenant: &TenantId) {
+fn push(query: &mut String, name: &str, tenant: &str) {
     query.push_str(name);
     query.push('=');
-    query.extend(utf8_percent_encode(tenant.as_str(), NON_ALPHANUMERIC));
+    query.extend(utf8_percent_encode(tenant, NON_ALPHANUMERIC));
 }
 
 #[cfg(test)]
@@ -137,7 +139,7 @@ mod tests {
     fn rewritten(query: &str, rule: QueryRule, tenant: Option<&str>) -> Result<Option<String>, ForeignClaim> {
         let rules = QueryRules::new(vec![("customer_id".into(), rule)]);
         let tenant = tenant.map(|tenant| TenantId::parse(tenant).expect("a tenant"));
-        rewrite_query(query, &rules, tenant.as_ref(), |claim, tenant| claim == tenant.as_str())
+        rewrite_query(query, &rules, tenant.as_ref(), |claim, tenant| Some(claim) == tenant.name())
     }
 
     #[test]

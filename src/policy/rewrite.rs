@@ -13,7 +13,8 @@ use crate::http::IdentityHeaders;
 pub struct Unwritable;
 
 /// Writes what the permit says into headers from which everything that the client claimed was already removed.
-/// `anonymous` is the tenant header's value for requests without identity, where one is configured.
+/// `anonymous` is the tenant header's value where there is no tenant, if one is configured: for requests without identity,
+/// and for users without a tenant.
 ///
 /// # Errors
 /// When a value cannot be a header; nothing may be forwarded then.
@@ -27,7 +28,7 @@ pub fn rewrite(
         headers.remove(AUTHORIZATION);
     }
     match permit.identity() {
-        Identity::Verified(verified) => inject(headers, verified, names)?,
+        Identity::Verified(verified) => inject(headers, verified, names, anonymous)?,
         Identity::Anonymous => {
             if let Some(value) = anonymous {
                 headers.insert(names.tenant.clone(), value.clone());
@@ -38,12 +39,22 @@ pub fn rewrite(
     Ok(())
 }
 
-fn inject(headers: &mut HeaderMap, verified: &VerifiedIdentity, names: &IdentityHeaders) -> Result<(), Unwritable> {
+fn inject(
+    headers: &mut HeaderMap,
+    verified: &VerifiedIdentity,
+    names: &IdentityHeaders,
+    anonymous: Option<&HeaderValue>,
+) -> Result<(), Unwritable> {
     let value = |text: &str| HeaderValue::from_str(text).map_err(|_| Unwritable);
     let VouchedBy::Session(id) = verified.vouched_by();
     let session = HeaderValue::from_bytes(id.as_bytes()).map_err(|_| Unwritable)?;
     let principal = verified.principal();
-    headers.insert(names.tenant.clone(), value(principal.tenant.as_str())?);
+    match (principal.tenant.name(), anonymous) {
+        (Some(tenant), _) => _ = headers.insert(names.tenant.clone(), value(tenant)?),
+        // An app in which absent means tenant 1 takes nobody for its user.
+        (None, Some(anonymous)) => _ = headers.insert(names.tenant.clone(), anonymous.clone()),
+        (None, None) => _ = headers.remove(&names.tenant),
+    }
     headers.insert(names.user.clone(), value(principal.user.as_str())?);
     match &principal.role {
         Some(role) => _ = headers.insert(names.role.clone(), value(role.as_str())?),

@@ -2,26 +2,24 @@
 //!
 //! It is buffered, and runs to its end even when the client hangs up: the caller spawns it.
 
-use std::sync::Arc;
-
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, SET_COOKIE};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::body::AnswerBody;
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::forward::{Cleared, clean_answer, send};
+use super::newcomer::{Vouched, end_presented, end_replaced, give, make_session, tell_of_none};
 use super::outgoing::ask_for_what_can_be_read;
 use super::questions::{Questions, read_answer, unix_seconds};
 use super::services::Gateway;
 use super::verify::verify_tenant;
-use crate::http::{expire_backend_cookie, expire_set_cookie};
+use crate::config::Login;
+use crate::http::expire_set_cookie;
 use crate::login::{Inquiry, Step, Verdict, remembered};
 use crate::policy::{Route, permit_login};
-use crate::session::{By, Credential, EndReason, Principal, StoreTime, UserAgent};
-use crate::sessions::{Issued, Newcomer};
-use crate::store::StoreResult;
-use crate::told::{NoLogin, Source, Told};
+use crate::session::{By, Credential, EndReason};
+use crate::told::{NoLogin, Source};
 
 /// The largest request body of an exchange that runs to its end: it is read whole before the backend sees any of it.
 pub(super) const OWN_REQUEST_MAX: usize = 1024 * 1024;
@@ -33,11 +31,12 @@ const MOST_CLEARED: usize = 50;
 pub(super) async fn login(
     gateway: &Gateway,
     exchange: &mut Exchange,
+    number: usize,
     route: &Route,
     credential: Credential,
     cleared: Box<Cleared>,
 ) -> Result<Response<AnswerBody>, Failure> {
-    let outcome = exchange_login(gateway, exchange, route, credential, cleared).await;
+    let outcome = exchange_login(gateway, exchange, number, route, credential, cleared).await;
     match &outcome {
         Err(failure) if failure.refuses_the_login() => {
             tell_of_none(gateway, exchange, NoLogin::Refused(failure.code()));
@@ -51,6 +50,7 @@ pub(super) async fn login(
 async fn exchange_login(
     gateway: &Gateway,
     exchange: &mut Exchange,
+    number: usize,
     route: &Route,
     credential: Credential,
     mut cleared: Box<Cleared>,
@@ -58,7 +58,8 @@ async fn exchange_login(
     // The store's time *before* the backend is asked: a revocation from here on wins over this login. It also shows
     // that there is a store, before the backend has done anything.
     let began = gateway.store().begin().await.map_err(Failure::Store)?;
-    let settings = &gateway.config().login;
+    let settings = gateway.config().login.logins.get(number);
+    let settings = settings.ok_or_else(|| Failure::Internal(format!("there is no login {number}")))?;
     let body = cleared.content.buffer(gateway, OWN_REQUEST_MAX).await?;
     let content_type = cleared.headers.get(CONTENT_TYPE);
     let remembered = remembered(content_type, &body, &gateway.config().session.remember_field);
@@ -83,7 +84,7 @@ async fn exchange_login(
         return Ok(Response::from_parts(parts, AnswerBody::streamed(upstream_body)));
     }
     let body = read_answer(gateway, &permit, &parts.headers, upstream_body, settings.max_body).await?;
-    match judge(gateway, exchange, &mut backend, &said, &body).await? {
+    match judge(gateway, exchange, settings, &mut backend, &said, &body).await? {
         Verdict::Failed => {
             tell_of_none(gateway, exchange, NoLogin::Failed(parts.status.as_u16()));
             gateway.seal_cookies(exchange, &mut parts.headers).await?;
@@ -106,22 +107,19 @@ async fn exchange_login(
             tell_of_none(gateway, exchange, NoLogin::Refused("named_before"));
             // The backend may have logged that user out meanwhile, or somebody else in.
             end_presented(gateway, exchange, credential, EndReason::Revoked).await.map_err(Failure::Store)?;
-            return Ok(start_over(gateway, credential, &backend));
+            return Ok(start_over(gateway, settings, credential, &backend));
         }
         Verdict::LoggedIn(principal) => {
             gateway.check_cookies(exchange, &parts.headers)?;
             verify_tenant(gateway, exchange, &backend, &principal).await?;
-            let issued = make_session(gateway, exchange, principal, remembered, began, credential).await?;
+            let vouched = Vouched { principal, source: Source::Login, remembered, began };
+            let issued = make_session(gateway, exchange, vouched, credential).await?;
             end_replaced(gateway, exchange, credential, &issued).await?;
             if let Err(failure) = gateway.seal_cookies_anew(exchange, &mut parts.headers, &issued) {
                 gateway.sessions().take_back(&exchange.origin(By::Gateway), &issued).await;
                 return Err(failure);
             }
-            parts.headers.append(SET_COOKIE, issued.set_cookie);
-            parts.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            // Nobody may ever be told that this answer, with this cookie, is still good.
-            parts.headers.remove(ETAG);
-            parts.headers.remove(LAST_MODIFIED);
+            give(&mut parts.headers, issued);
         }
     }
     // The length is the body's own from here on.
@@ -134,91 +132,33 @@ async fn exchange_login(
 async fn judge(
     gateway: &Gateway,
     exchange: &mut Exchange,
+    login: &Login,
     backend: &mut Questions,
     said: &HeaderMap,
     body: &[u8],
 ) -> Result<Verdict, Failure> {
-    let config = gateway.config();
-    let mut inquiry = Inquiry::new(&config.login.rules, &config.identity.rules);
+    let mut inquiry = Inquiry::new(&login.rules, &gateway.config().identity.rules);
     let mut step = inquiry.read(&mut backend.browser, said, body, unix_seconds(gateway));
     loop {
         match step {
             Step::Settled(verdict) => return Ok(verdict),
             Step::Ask(question) => {
-                let (status, body) = backend.ask(gateway, exchange, question).await?;
-                step = inquiry.answered(&mut backend.browser, status, &body);
+                let reply = backend.ask(gateway, exchange, question).await?;
+                step = inquiry.answered(&mut backend.browser, reply.status, &reply.body);
             }
         }
     }
 }
 
-/// Makes a session for a principal that the backend has just vouched for.
-async fn make_session(
-    gateway: &Gateway,
-    exchange: &mut Exchange,
-    principal: Principal,
-    remembered: bool,
-    began: StoreTime,
-    credential: Credential,
-) -> Result<Issued, Failure> {
-    let newcomer = Newcomer {
-        principal: principal.clone(),
-        remembered,
-        address: Some(exchange.client.get()),
-        user_agent: UserAgent::of(exchange.user_agent.as_ref().map(HeaderValue::as_bytes)),
-        began,
-    };
-    // It ends as soon as this one is made.
-    let replaces = match credential {
-        Credential::Session(old) => Some(old),
-        Credential::None | Credential::Unusable => None,
-    };
-    exchange.principal = Some(Arc::new(principal));
-    let origin = exchange.origin(By::User);
-    let issued = gateway.sessions().issue(&origin, Source::Login, gateway.terms(), newcomer, replaces).await?;
-    exchange.session = Some(issued.id);
-    Ok(issued)
-}
-
-/// Ends the session that the login request carried. Where that fails the new one must not go out: two would live.
-async fn end_replaced(
-    gateway: &Gateway,
-    exchange: &mut Exchange,
-    credential: Credential,
-    new: &Issued,
-) -> Result<(), Failure> {
-    let Err(unavailable) = end_presented(gateway, exchange, credential, EndReason::Replaced).await else {
-        return Ok(());
-    };
-    gateway.sessions().take_back(&exchange.origin(By::Gateway), new).await;
-    Err(Failure::Store(unavailable))
-}
-
-/// Ends the session that the request carried, if it did: a rule of the gateway's, not its user's wish.
-async fn end_presented(
-    gateway: &Gateway,
-    exchange: &mut Exchange,
-    credential: Credential,
-    reason: EndReason,
-) -> StoreResult<()> {
-    let Credential::Session(id) = credential else { return Ok(()) };
-    gateway.sessions().end_by_id(&exchange.origin(By::Gateway), id, reason).await.map(drop)
-}
-
-/// Tells of a login that made no session.
-fn tell_of_none(gateway: &Gateway, exchange: &Exchange, why: NoLogin) {
-    gateway.tell(exchange, &Told::NoLogin { why, principal: exchange.principal.clone() });
-}
-
 /// Sends the browser back to the login page without the cookies that would name the user again: those of
 /// `clear_cookies`, or all that came with the request where none are configured.
-fn start_over(gateway: &Gateway, credential: Credential, backend: &Questions) -> Response<AnswerBody> {
+fn start_over(gateway: &Gateway, login: &Login, credential: Credential, backend: &Questions) -> Response<AnswerBody> {
     let config = gateway.config();
     let mut response = Response::new(AnswerBody::empty());
     *response.status_mut() = StatusCode::FOUND;
     let headers = response.headers_mut();
     // Checked when it was configured.
-    let login_url = HeaderValue::from_str(&config.login.login_url);
+    let login_url = HeaderValue::from_str(&login.login_url);
     headers.insert(LOCATION, login_url.unwrap_or(HeaderValue::from_static("/")));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if credential != Credential::None {
@@ -226,7 +166,7 @@ fn start_over(gateway: &Gateway, credential: Credential, backend: &Questions) ->
     }
     if config.logout.clear_cookies.is_empty() {
         for name in backend.browser.cookie_names(MOST_CLEARED) {
-            headers.append(SET_COOKIE, expire_backend_cookie(name, config.cookie.secure));
+            gateway.expire_backend_cookie(headers, name);
         }
     }
     gateway.expire_backend_cookies(headers);

@@ -133,7 +133,7 @@ impl Gateway {
             Lookup::Live(live) => Some((live.id, &live.record.principal)),
             _ => None,
         };
-        let tenant = principal.map(|(_, principal)| principal.tenant.as_str());
+        let tenant = principal.and_then(|(_, principal)| principal.tenant.name());
         let contradicting = [
             claims.tenant.contradicts(tenant),
             claims.user.contradicts(principal.map(|(_, principal)| principal.user.as_str())),

@@ -3,12 +3,13 @@
 use http::Method;
 
 use crate::config::Config;
-use crate::policy::{Aim, PatternTree};
+use crate::policy::{Aim, MethodSet, PatternTree};
 
 /// One of the gateway's own paths, or one of the backend's that makes or ends sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Endpoint {
-    Login,
+    /// Which of the configuration's logins.
+    Login(usize),
     Logout,
     LogoutAll,
     Status,
@@ -17,12 +18,12 @@ pub(super) enum Endpoint {
 
 impl Endpoint {
     /// Whether a request of this method is for the endpoint at all, or goes on to the backend.
-    pub(super) fn takes(self, method: &Method) -> bool {
+    fn takes(self, method: &Method) -> bool {
         match self {
-            Self::Login | Self::LogoutAll => *method == Method::POST,
+            Self::LogoutAll => *method == Method::POST,
             // It asks what may be asked.
             Self::Logout => *method != Method::OPTIONS,
-            Self::Status | Self::Refresh => true,
+            Self::Login(_) | Self::Status | Self::Refresh => true,
         }
     }
 
@@ -30,31 +31,30 @@ impl Endpoint {
     /// not hear of it: the app's own handler would act.
     pub(super) fn ignores(self, method: &Method, ahead: bool) -> bool {
         match self {
-            Self::Login => ahead,
-            Self::Logout => ahead || *method == Method::HEAD,
+            Self::Login(_) | Self::Logout => ahead || *method == Method::HEAD,
             Self::LogoutAll | Self::Status | Self::Refresh => false,
         }
     }
 
-    /// The methods that it answers by itself, whatever the backend knows of it, as a preflight is told them.
-    pub(super) const fn answered_methods(self) -> Option<&'static str> {
+    /// The methods that it answers by itself, whatever the backend knows of it.
+    const fn answered_methods(self) -> Option<&'static str> {
         match self {
             Self::Status => Some("GET, HEAD"),
             Self::Refresh | Self::LogoutAll => Some("POST"),
             // The backend has them, too, and knows who may call it.
-            Self::Login | Self::Logout => None,
+            Self::Login(_) | Self::Logout => None,
         }
     }
 
     /// Whether the exchange goes on when the client hangs up.
     pub(super) const fn runs_to_its_end(self) -> bool {
-        matches!(self, Self::Login | Self::Logout | Self::LogoutAll)
+        matches!(self, Self::Login(_) | Self::Logout | Self::LogoutAll)
     }
 
     /// What the cross-origin rule takes a call of it for.
     pub(super) const fn aim(self) -> Aim {
         match self {
-            Self::Login => Aim::LogIn,
+            Self::Login(_) => Aim::LogIn,
             Self::Logout => Aim::LogOut,
             Self::LogoutAll => Aim::LogOutEverywhere,
             Self::Status | Self::Refresh => Aim::Endpoint,
@@ -62,26 +62,50 @@ impl Endpoint {
     }
 }
 
-/// Which paths they have.
-pub(super) fn endpoints(config: &Config) -> PatternTree<Endpoint> {
-    let mut tree = PatternTree::default();
-    for pattern in &config.login.paths {
-        tree.insert(pattern, Endpoint::Login);
-    }
-    for pattern in &config.logout.paths {
-        tree.insert(pattern, Endpoint::Logout);
-    }
-    let others = [
-        (&config.logout.all_path, Endpoint::LogoutAll),
-        (&config.session.status_path, Endpoint::Status),
-        (&config.session.refresh_path, Endpoint::Refresh),
-    ];
-    for (pattern, endpoint) in others {
-        if let Some(pattern) = pattern {
-            tree.insert(pattern, endpoint);
+/// Which paths they have, and by which methods.
+pub(super) struct Endpoints(PatternTree<(MethodSet, Endpoint)>);
+
+impl Endpoints {
+    /// Those of a configuration.
+    pub(super) fn of(config: &Config) -> Self {
+        let mut tree = PatternTree::default();
+        for (number, login) in config.login.logins.iter().enumerate() {
+            for path in &login.paths {
+                tree.insert(&path.pattern, (path.methods.clone(), Endpoint::Login(number)));
+            }
         }
+        for pattern in &config.logout.paths {
+            tree.insert(pattern, (MethodSet::ALL, Endpoint::Logout));
+        }
+        let others = [
+            (&config.logout.all_path, Endpoint::LogoutAll),
+            (&config.session.status_path, Endpoint::Status),
+            (&config.session.refresh_path, Endpoint::Refresh),
+        ];
+        for (pattern, endpoint) in others {
+            if let Some(pattern) = pattern {
+                tree.insert(pattern, (MethodSet::ALL, endpoint));
+            }
+        }
+        Self(tree)
     }
-    tree
+
+    /// The methods that the gateway answers by itself on a path, as a preflight is told them.
+    pub(super) fn answered<S: AsRef<str>>(&self, segments: &[S], trailing_slash: bool) -> Option<&'static str> {
+        self.0.find(segments, trailing_slash).iter().find_map(|(_, endpoint)| endpoint.answered_methods())
+    }
+
+    /// What a request stands for, unless it simply goes to the backend.
+    pub(super) fn pick<S: AsRef<str>>(
+        &self,
+        method: &Method,
+        segments: &[S],
+        trailing_slash: bool,
+    ) -> Option<Endpoint> {
+        let here = self.0.find(segments, trailing_slash).iter();
+        let mut meant = here.filter(|(methods, endpoint)| methods.contains(method) && endpoint.takes(method));
+        meant.next().map(|(_, endpoint)| *endpoint)
+    }
 }
 
 #[cfg(test)]
@@ -95,12 +119,36 @@ mod tests {
             (Endpoint::Logout, Method::POST, false, false),
             (Endpoint::Logout, Method::HEAD, false, true),
             (Endpoint::Logout, Method::GET, true, true),
-            (Endpoint::Login, Method::GET, true, true),
-            (Endpoint::Login, Method::POST, false, false),
+            (Endpoint::Login(0), Method::GET, true, true),
+            (Endpoint::Login(0), Method::GET, false, false),
+            (Endpoint::Login(0), Method::HEAD, false, true),
+            (Endpoint::Login(0), Method::POST, false, false),
             (Endpoint::Status, Method::GET, true, false),
         ] {
             assert_eq!(endpoint.ignores(&method, ahead), ignored, "{endpoint:?} {method} {ahead}");
         }
         assert!(!Endpoint::Logout.takes(&Method::OPTIONS));
+    }
+
+    #[test]
+    fn a_login_has_methods_of_its_own_and_one_path_may_be_two() {
+        let text = "server.public_url = \"https://a.test\"\nupstream.url = \"http://b\"\nstore.embedded = \"s\"\n\
+                    [[login]]\npath = [\"/api/login\", \"GET /magic/{token}\"]\n\
+                    [[login]]\nkind = \"admin\"\npath = [\"/admin/login\", \"POST /magic/{token}\"]\n";
+        let config = Config::parse("t.toml", text, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
+        let endpoints = Endpoints::of(&config);
+        for (method, path, expected) in [
+            (Method::POST, &["api", "login"][..], Some(Endpoint::Login(0))),
+            (Method::GET, &["api", "login"], None),
+            (Method::GET, &["magic", "x"], Some(Endpoint::Login(0))),
+            (Method::HEAD, &["magic", "x"], Some(Endpoint::Login(0))),
+            (Method::POST, &["magic", "x"], Some(Endpoint::Login(1))),
+            (Method::PUT, &["magic", "x"], None),
+            (Method::POST, &["admin", "login"], Some(Endpoint::Login(1))),
+            (Method::OPTIONS, &["api", "logout"], None),
+            (Method::GET, &["api", "logout"], Some(Endpoint::Logout)),
+        ] {
+            assert_eq!(endpoints.pick(&method, path, false), expected, "{method} {path:?}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The gateway's own endpoints: session status and refresh, logout, logout everywhere.
 
-use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
+use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, SET_COOKIE};
 use http::{HeaderMap, Method, Response, StatusCode};
 use serde::Serialize;
 
@@ -10,9 +10,11 @@ use super::exchange::{Bound, Exchange};
 use super::failure::Failure;
 use super::forward::{Cleared, forward};
 use super::lookup::{LiveUse, Lookup, Recorded};
+use super::newcomer::never_again;
 use super::outgoing::ask_for_all;
 use super::respond::{self, json};
 use super::services::Gateway;
+use crate::http::expire_set_cookie;
 use crate::policy::{Denial, Route, SessionFacts, permit_logout};
 use crate::seal::Binding;
 use crate::session::{By, EndReason, Principal, Scope};
@@ -24,7 +26,7 @@ const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 struct SessionDocument<'a> {
     authenticated: bool,
     user: &'a str,
-    tenant: &'a str,
+    tenant: Option<&'a str>,
     role: Option<&'a str>,
     created_at: String,
     expires_at: String,
@@ -50,14 +52,7 @@ pub(super) fn status(gateway: &Gateway, method: &Method, lookup: &Lookup) -> Res
     match lookup {
         Lookup::Live(live) => Ok(session_document(gateway, live)),
         Lookup::Unavailable(_, unavailable) => Err(Failure::Store(unavailable.clone())),
-        Lookup::NoCredential | Lookup::Unknown(_) => Ok(no_session()),
-        Lookup::Ended(ended) => {
-            let mut response = no_session();
-            if ended.reason != EndReason::Replaced {
-                gateway.expire_cookies(response.headers_mut());
-            }
-            Ok(response)
-        }
+        Lookup::NoCredential | Lookup::Unknown(_) | Lookup::Ended(_) => Ok(no_session()),
     }
 }
 
@@ -87,7 +82,7 @@ fn session_document(gateway: &Gateway, live: &LiveUse) -> Response<AnswerBody> {
         &SessionDocument {
             authenticated: true,
             user: principal.user.as_str(),
-            tenant: principal.tenant.as_str(),
+            tenant: principal.tenant.name(),
             role: principal.role.as_ref().map(crate::session::Role::as_str),
             created_at: record.created.rfc3339(),
             expires_at: record.deadline.rfc3339(),
@@ -192,6 +187,14 @@ pub(super) async fn logout_all(
     let mut response = json(StatusCode::OK, &LoggedOutEverywhere { success: true, invalidated_sessions });
     logged_out(gateway, response.headers_mut());
     Ok(response)
+}
+
+/// The same for an answer with which the backend itself has logged the browser out: what it set there stays.
+pub(super) fn take_session(gateway: &Gateway, headers: &mut HeaderMap) {
+    headers.append(SET_COOKIE, expire_set_cookie(&gateway.config().cookie));
+    gateway.expire_left_backend_cookies(headers);
+    headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
+    never_again(headers);
 }
 
 /// The headers of every answer that says that the session is over: the cookies go, and so does what the browser cached.

@@ -31,7 +31,7 @@ use crate::http::{EventAnswer, with_count};
 use crate::login::LoginIdentity;
 use crate::policy::{Denial, Ending, Event, Guard, Identity, Judgement, Permit, Requester, Route};
 use crate::seal::Binding;
-use crate::session::{By, SessionId, StoreTime, TenantChange, TenantId, TenantStatus, UserAgent, Words};
+use crate::session::{By, Scope, SessionId, StoreTime, TenantChange, TenantId, TenantStatus, UserAgent, Words};
 use crate::sessions::{Cuts, Issued, Newcomer};
 use crate::store::{StoreResult, Unavailable};
 use crate::told::{Origin, Told};
@@ -196,7 +196,7 @@ async fn hold(gateway: &Gateway, call: &Call<'_>, said: &HeaderMap, body: Upstre
         return Held::Streams(body);
     }
     let Ok(upstream) = gateway.upstream(call.permit) else { return Held::Lost("its upstream is gone") };
-    match read_whole(said, body, gateway.config().login.max_body, upstream.patience()).await {
+    match read_whole(said, body, gateway.config().login.largest_answer(), upstream.patience()).await {
         Ok(body) => {
             let answer = EventAnswer::of(said, &body);
             Held::Whole(body, answer)
@@ -236,7 +236,7 @@ fn weigh(
         Judgement::Ends(ending) if claimed && event.roles.is_empty() && ending.tenant(requester.principal) != own => {
             nothing(Outcome::Denied, "observed_only", Some(ending.tenant(requester.principal).clone()));
         }
-        Judgement::Ends(ending) => outcomes.endings.push(ending),
+        Judgement::Ends(ending) => outcomes.endings.extend(of_every_kind(gateway, event, ending)),
         Judgement::Refused(Guard::Role) => nothing(Outcome::Denied, "forbidden_role", None),
         Judgement::Refused(Guard::OtherTenant(tenant)) => nothing(Outcome::Denied, "tenant_mismatch", Some(tenant)),
         Judgement::Unclear(why) => nothing(Outcome::Failure, why, None),
@@ -259,6 +259,20 @@ fn weigh(
         }
     }
     outcomes
+}
+
+/// What ends, of users of every kind where one is named by an id alone: it is not for the gateway to guess which of them
+/// the backend means, and to leave one in whom it has thrown out is worse than to log one more out.
+fn of_every_kind(gateway: &Gateway, event: &Event, ending: Ending) -> Vec<Ending> {
+    match ending {
+        Ending::Many { scope: Scope::User { tenant, user }, reason } if event.names_user() => {
+            let kinds = gateway.config().login.kinds();
+            let users = kinds.into_iter().map(|kind| user.clone().of_kind(kind));
+            let scopes = users.map(|user| Scope::User { tenant: tenant.clone(), user });
+            scopes.map(|scope| Ending::Many { scope, reason }).collect()
+        }
+        ending => vec![ending],
+    }
 }
 
 /// Ends everything that is to end, whatever becomes of one of them. What the store did not take is tried again.

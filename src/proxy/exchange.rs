@@ -197,6 +197,11 @@ pub(super) struct Exchange {
     pub(super) languages: Option<HeaderValue>,
     /// Whether it is to log somebody in.
     pub(super) is_login: bool,
+    /// Whether the request had a gateway cookie, whatever that was worth.
+    pub(super) had_cookie: bool,
+    /// Whether the browser may have kept its cookie back, as a link from elsewhere led here, and would send it if it was
+    /// asked from here.
+    pub(super) may_have_cookie: bool,
     /// The pattern of the route.
     pub(super) route: Arc<str>,
     pub(super) session: Option<SessionId>,

@@ -183,14 +183,6 @@ impl Failure {
         )
     }
 
-    /// Why the request had no session, where that is the failure.
-    pub(super) const fn session_end(&self) -> Option<EndReason> {
-        match self {
-            Self::Denied(Denial::SessionEnded(reason)) => Some(*reason),
-            _ => None,
-        }
-    }
-
     /// Its error code.
     pub(super) fn code(&self) -> &'static str {
         self.told().code

@@ -175,13 +175,26 @@ async fn fill(
 /// The tenant whose requests may be meant to meet in one process.
 fn tenant_of(permit: &Permit) -> Option<&str> {
     match permit.identity() {
-        Identity::Verified(verified) => Some(verified.principal().tenant.as_str()),
+        Identity::Verified(verified) => verified.principal().tenant.name(),
         Identity::Anonymous | Identity::AsClaimed => None,
     }
 }
 
-/// Sends a request to the permit's upstream; the answer is without anything that only the gateway may say.
+/// Sends a request to the permit's upstream; the answer is without anything that only the gateway may say, and the app's
+/// own cookies in it are sealed for the session of the request.
 pub(super) async fn forward(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    permit: &Permit,
+    cleared: Box<Cleared>,
+) -> Result<Response<UpstreamBody>, Failure> {
+    let mut answer = forward_unsealed(gateway, exchange, permit, cleared).await?;
+    gateway.seal_cookies(exchange, answer.headers_mut()).await?;
+    Ok(answer)
+}
+
+/// The same, with the app's own cookies as the app set them: to be sealed once it is settled for which session.
+pub(super) async fn forward_unsealed(
     gateway: &Gateway,
     exchange: &mut Exchange,
     permit: &Permit,
@@ -195,7 +208,6 @@ pub(super) async fn forward(
     exchange.upstream_took(gateway.clock().monotonic().since(sent));
     let mut answer = answer.map_err(Failure::Upstream)?;
     polish(gateway, exchange, permit, answer.headers_mut());
-    gateway.seal_cookies(exchange, answer.headers_mut()).await?;
     Ok(answer)
 }
 

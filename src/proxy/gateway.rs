@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::header::{ACCEPT_LANGUAGE, USER_AGENT};
-use http::{Request, Response, Version};
+use http::header::{ACCEPT_LANGUAGE, CONTENT_LENGTH, USER_AGENT};
+use http::{Method, Request, Response, Version};
 use hyper::upgrade::OnUpgrade;
 
 use super::account::Account;
@@ -18,7 +18,8 @@ use super::endpoints;
 use super::events;
 use super::exchange::{Bound, Decided, Downstream, Exchange, RequestId, Transport};
 use super::failure::Failure;
-use super::forward::{Cleared, Content, forward};
+use super::follow::{Follower, Settled};
+use super::forward::{Cleared, Content, forward, forward_unsealed};
 use super::lookup::{EndedUse, Lookup, Recorded, look_at, look_up};
 use super::respond;
 use super::sealing::bound_by;
@@ -27,10 +28,10 @@ use super::tunnel::{self, TunnelSession};
 use crate::config::Config;
 use crate::health;
 use crate::http::{
-    CameBack, Claims, HeadLimits, NotedHeaders, Preflight, Presented, ProtectedHeaders, Refusal, Scheme, Target,
-    Upgrade, check_expectation, check_http2_head, check_method, check_singular, client_address, forwarded_proto,
-    http1_0_host, http2_host, is_navigation, is_websocket_upgrade, only_looks_ahead, request_host, take_gateway_cookie,
-    take_stray_token,
+    CameBack, Claims, HeadLimits, NotedHeaders, Preflight, Presented, ProtectedHeaders, Refusal, SameSite, Scheme,
+    Target, Upgrade, check_expectation, check_http2_head, check_method, check_singular, client_address,
+    forwarded_proto, http1_0_host, http2_host, is_led_here, is_navigation, is_websocket_upgrade, only_looks_ahead,
+    request_host, take_gateway_cookie, take_stray_token,
 };
 use crate::policy::{
     Aim, Auth, Call, Denial, Event, Identity, IdentityMode, Route, decide, is_forged, permit_preflight,
@@ -154,6 +155,8 @@ impl Gateway {
             asks_for_page: false,
             languages: None,
             is_login: false,
+            had_cookie: false,
+            may_have_cookie: false,
             route: self.names().refused.clone(),
             session: None,
             decided: None,
@@ -220,9 +223,8 @@ impl Gateway {
         let slash = target.path().ends_with('/');
         // A preflight asks the backend whether a page may call; it is no call of the endpoint itself.
         let preflight = Preflight::of(&parts.method, &headers);
-        let takes = |endpoint: &Endpoint| endpoint.takes(&parts.method) && preflight.is_none();
-        let found = self.endpoint(&segments, slash);
-        let endpoint = found.filter(takes);
+        let endpoint = self.endpoints().pick(&parts.method, &segments, slash).filter(|_| preflight.is_none());
+        let answered = self.endpoints().answered(&segments, slash).filter(|_| preflight.is_some());
         let route = self.config().routes.pick(&parts.method, &segments, slash).clone();
         let event = self.config().events.pick(&parts.method, &segments, slash);
         let event = event.filter(|_| endpoint.is_none() && preflight.is_none()).cloned();
@@ -230,9 +232,8 @@ impl Gateway {
         let touches = !ahead && preflight.is_none() && self.config().session.no_touch.find(&segments, slash).is_empty();
         exchange.route = route.pattern.clone();
         let via = self.mark().take(&mut headers).map_err(|CameBack| Failure::CameBack(route.upstream.clone()))?;
-        exchange.is_login = endpoint == Some(Endpoint::Login);
+        exchange.is_login = matches!(endpoint, Some(Endpoint::Login(_)));
         drop(segments);
-        let answered = found.and_then(Endpoint::answered_methods);
         if preflight.is_some() && (answered.is_some() || self.config().cors.replaces) {
             return Ok(Admission::Preflight(answered, Box::new(headers)));
         }
@@ -247,6 +248,12 @@ impl Gateway {
             take_stray_token(&mut headers, &mut target, token)?;
         }
         let credential = Credential::from(presented);
+        exchange.had_cookie = credential != Credential::None;
+        exchange.may_have_cookie = exchange.asks_for_page
+            && !exchange.had_cookie
+            && matches!(parts.method, Method::GET | Method::HEAD)
+            && self.config().cookie.same_site == SameSite::Strict
+            && is_led_here(&headers, &server.public_url);
         // What it was called before is worth nothing here, and to whoever reads it at the backend as much as ever.
         for name in self.former_cookies() {
             take_gateway_cookie(&mut headers, name);
@@ -332,8 +339,8 @@ impl Gateway {
         exchange.bound = Bound::presented(credential);
 
         // 8. A login needs no session, and makes one from the backend's own answer.
-        if endpoint == Some(Endpoint::Login) {
-            return Box::pin(capture::login(self, exchange, &route, credential, cleared)).await;
+        if let Some(Endpoint::Login(number)) = endpoint {
+            return Box::pin(capture::login(self, exchange, number, &route, credential, cleared)).await;
         }
 
         // 9. The session, read from the store. A public route costs no look-up; a preflight carries no identity.
@@ -348,7 +355,7 @@ impl Gateway {
 
         // 10. The gateway's own endpoints.
         match endpoint {
-            Some(Endpoint::Login) | None => {}
+            Some(Endpoint::Login(_)) | None => {}
             Some(Endpoint::Logout) => {
                 return Box::pin(endpoints::logout(self, exchange, &route, &lookup, cleared)).await;
             }
@@ -405,6 +412,7 @@ impl Gateway {
 
         // 15. To the backend, and its answer back. From here on the end of the session ends them, too.
         let open = self.open_stream(&lookup, mode);
+        let mut settled = Settled::AsItWas;
         let mut response = if let Some(asked) = switch {
             let session = open.map(|open| TunnelSession { open, touches });
             Box::pin(tunnel::open(self, exchange, &permit, cleared, asked, session)).await?
@@ -412,10 +420,23 @@ impl Gateway {
             if let Some(open) = &open {
                 cleared.content.cut_by(open);
             }
-            let answer = forward(self, exchange, &permit, cleared).await;
-            for_as_long_as(open, answer)?
+            // Asked for before the request is gone; and what the app did with its own session by it is settled before
+            // anybody hears of it.
+            let follower = Box::pin(Follower::of(self, &route, &cleared, credential, &lookup)).await;
+            if let Some(follower) = follower {
+                match forward_unsealed(self, exchange, &permit, cleared).await {
+                    Ok(mut answer) => {
+                        settled = Box::pin(follower.settle(self, exchange, answer.headers_mut())).await?;
+                        for_as_long_as(self.still_open(open, settled, cuts_of(mode), &answer), Ok(answer))?
+                    }
+                    failed @ Err(_) => for_as_long_as(open, failed)?,
+                }
+            } else {
+                let answer = forward(self, exchange, &permit, cleared).await;
+                for_as_long_as(open, answer)?
+            }
         };
-        if let Lookup::Live(live) = &lookup {
+        if let (Lookup::Live(live), Settled::AsItWas) = (&lookup, settled) {
             self.expose_lifetime(response.headers_mut(), live);
         }
         Ok(response)
@@ -425,6 +446,23 @@ impl Gateway {
     fn open_stream(&self, lookup: &Lookup, mode: IdentityMode) -> Option<OpenStream> {
         let Lookup::Live(live) = lookup else { return None };
         Some(self.streams().register(live.id, cuts_of(mode), live.over_at()))
+    }
+
+    /// What an answer ends with, after its exchange's session was settled.
+    fn still_open(
+        &self,
+        open: Option<OpenStream>,
+        settled: Settled,
+        cuts: Cuts,
+        answer: &Response<UpstreamBody>,
+    ) -> Option<OpenStream> {
+        match settled {
+            Settled::AsItWas => open,
+            Settled::Now(id, over_at) => Some(self.streams().register(id, cuts, over_at)),
+            // The answer that says so is whole, unless nobody knows where it ends.
+            Settled::Over if answer.headers().contains_key(CONTENT_LENGTH) => None,
+            Settled::Over => open.map(|open| open.another()),
+        }
     }
 
     /// Keeps what the look-up showed for log and audit, and writes down an end by time that is first noticed here.

@@ -11,11 +11,12 @@ use super::body::AnswerBody;
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::lookup::LiveUse;
+use super::once_more;
 use super::respond::{self, Own};
 use super::services::Gateway;
 use crate::config::Mode;
 use crate::http::{Scheme, expire_set_cookie, login_redirect};
-use crate::session::EndReason;
+use crate::policy::Denial;
 
 const EXPIRES_IN: HeaderName = HeaderName::from_static("x-session-expires-in");
 const IDLE_EXPIRES_IN: HeaderName = HeaderName::from_static("x-session-idle-expires-in");
@@ -33,13 +34,18 @@ impl Gateway {
         }
     }
 
-    /// The answer to a failure. An ended session's cookies go, but for a replaced one: its successor's may be in the
-    /// browser already. A store that cannot say never costs anyone their cookie.
+    /// The answer to a failure. Whoever is sent to the login page leaves behind what would send them back from there: the
+    /// cookies of the backend's own session, and a gateway cookie that is none. The answer to a call takes nothing: it may
+    /// come late, when a new login's cookies are in the browser already. A store that cannot say never costs anyone
+    /// theirs.
     pub(super) fn refuse(&self, exchange: &mut Exchange, failure: &Failure) -> Response<AnswerBody> {
         match failure {
             Failure::Upstream(error) => self.metrics().upstream_error(error.kind()),
             Failure::CameBack(_) => self.metrics().upstream_error("loop"),
             _ => {}
+        }
+        if exchange.may_have_cookie && matches!(failure, Failure::Denied(Denial::SessionRequired)) {
+            return once_more::page(exchange.target.as_ref());
         }
         let login_url = &self.config().login.login_url;
         // What a form sent would be lost on the way, and the login page itself would lead in a circle.
@@ -49,12 +55,16 @@ impl Gateway {
             && login_url.split('?').next() != exchange.target.as_ref().map(PathAndQuery::path);
         let target = exchange.target.as_ref().filter(|_| goes_to_login);
         let redirect = target.map(|target| login_redirect(login_url, target));
+        let is_sent_to_login = redirect.is_some();
         let mut response = respond::failure(exchange, failure, self.config(), redirect);
         if failure.asks_for_login() {
             self.metrics().session_rejected(exchange.code.unwrap_or_default());
         }
-        if failure.session_end().is_some_and(|reason| reason != EndReason::Replaced) {
-            self.expire_cookies(response.headers_mut());
+        if is_sent_to_login {
+            if exchange.had_cookie {
+                response.headers_mut().append(SET_COOKIE, expire_set_cookie(&self.config().cookie));
+            }
+            self.expire_backend_cookies(response.headers_mut());
         }
         response
     }

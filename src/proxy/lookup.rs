@@ -254,7 +254,7 @@ impl LiveUse {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
@@ -290,6 +290,14 @@ mod tests {
         let used = LOGIN.after(MINUTE * used);
         let touch_deadline = own.idle.map_or(record.deadline, |idle| idle.deadline_of_use_at(used));
         LiveSession { record: Arc::new(record), touch_deadline, now: LOGIN.after(MINUTE * now) }
+    }
+
+    /// The use of a session of somebody, for other tests.
+    pub(in crate::proxy) fn live_use(id: SessionId, principal: Principal) -> LiveUse {
+        let mut live = session(&limits(None, 480), 0, 1);
+        live.record = Arc::new(SessionRecord { principal: Arc::new(principal), ..SessionRecord::clone(&live.record) });
+        let told = live.now;
+        LiveUse::untightened(id, live, Monotonic::from_micros(5), told)
     }
 
     fn looked_up(session: LiveSession, present: &Limits) -> Result<LiveUse, EndReason> {

@@ -4,6 +4,7 @@
 //! modules and the store, `forward` sends it on, `respond` answers failures. Knows no concrete store and no admin API.
 
 mod account;
+mod asked_about;
 mod body;
 mod capture;
 mod claims;
@@ -15,6 +16,7 @@ mod endpoints;
 mod events;
 mod exchange;
 mod failure;
+mod follow;
 mod former_cookies;
 mod forward;
 mod gateway;
@@ -31,6 +33,8 @@ mod limits;
 mod listener;
 mod lookup;
 mod named;
+mod newcomer;
+mod once_more;
 pub(crate) mod outgoing;
 mod proxy_protocol;
 mod questions;

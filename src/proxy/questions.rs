@@ -1,5 +1,7 @@
 //! Questions of the gateway's own to the backend, during a login: asked as the client would ask them.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
@@ -12,6 +14,13 @@ use crate::http::{RequestHost, Scheme};
 use crate::login::{Browser, LARGEST_ANSWER_TO_A_QUESTION, Question};
 use crate::policy::{Permit, Route, permit_login};
 use crate::upstream::{Unreadable, UpstreamBody, read_whole};
+
+/// What the backend answered.
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
 
 /// The backend that a login went to, and who is there to ask it in the name of.
 pub(super) struct Questions {
@@ -35,6 +44,16 @@ impl Questions {
         }
     }
 
+    /// The same, in the name of the browser as it is by now, to the upstream of that route.
+    pub(super) fn about(self, browser: Browser, route: &Route) -> Self {
+        Self { browser, permit: permit_login(route), ..self }
+    }
+
+    /// How long the backend may take for an answer.
+    pub(super) fn patience(&self, gateway: &Gateway) -> Result<Duration, Failure> {
+        Ok(gateway.upstream(&self.permit)?.patience())
+    }
+
     /// Takes in the cookies of the login's answer.
     pub(super) fn receive_cookies(&mut self, gateway: &Gateway, answer: &HeaderMap) {
         self.browser.receive(answer, unix_seconds(gateway));
@@ -46,7 +65,7 @@ impl Questions {
         gateway: &Gateway,
         exchange: &mut Exchange,
         question: Question,
-    ) -> Result<(StatusCode, Bytes), Failure> {
+    ) -> Result<Reply, Failure> {
         let question = Cleared {
             method: Method::GET,
             target: question.target,
@@ -58,7 +77,7 @@ impl Questions {
         };
         let (parts, body) = send(gateway, exchange, &self.permit, Box::new(question)).await?.into_parts();
         let body = read_answer(gateway, &self.permit, &parts.headers, body, LARGEST_ANSWER_TO_A_QUESTION).await?;
-        Ok((parts.status, body))
+        Ok(Reply { status: parts.status, headers: parts.headers, body })
     }
 }
 

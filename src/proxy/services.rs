@@ -5,7 +5,8 @@ use std::sync::Arc;
 use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use tokio_util::task::TaskTracker;
 
-use super::endpoint::{Endpoint, endpoints};
+use super::asked_about::AskedAbout;
+use super::endpoint::Endpoints;
 use super::exchange::{Exchange, RequestIds};
 use super::failure::Failure;
 use super::former_cookies::FormerCookies;
@@ -20,7 +21,7 @@ use crate::config::{Config, StoreKind};
 use crate::entropy::{Entropy, EntropyError};
 use crate::health::Readiness;
 use crate::http::{CookieName, GatewayCookieName, GatewayMark, OriginPolicy, RequestFilter, expire_backend_cookie};
-use crate::policy::{PatternTree, Permit};
+use crate::policy::Permit;
 use crate::seal::{SealedCookies, SealingKeys};
 use crate::secret::Secret;
 use crate::session::By;
@@ -51,12 +52,14 @@ pub struct Gateway {
     services: Services,
     filter: RequestFilter,
     origins: OriginPolicy,
-    endpoints: PatternTree<Endpoint>,
+    endpoints: Endpoints,
     upstreams: Upstreams,
     /// For the bodies of logins and logouts.
     bodies: Arc<BodyMemory>,
     endings: Arc<Endings>,
     unnamed: Rarely,
+    unclear: Rarely,
+    asked_about: AskedAbout,
     mark: GatewayMark,
     former_cookies: FormerCookies,
     /// The app's own cookies that are sealed; `None` where none are.
@@ -126,11 +129,13 @@ impl Gateway {
                 config.server.trusted_origins.clone(),
                 config.server.hosts.clone(),
             ),
-            endpoints: endpoints(config),
+            endpoints: Endpoints::of(config),
             upstreams,
             bodies: shared.bodies,
             endings: shared.endings,
             unnamed: Rarely::default(),
+            unclear: Rarely::default(),
+            asked_about: AskedAbout::default(),
             mark: shared.mark,
             former_cookies: shared.former_cookies,
             sealed_cookies: sealed_cookies(config, &shared.sealing_keys),
@@ -212,6 +217,16 @@ impl Gateway {
         &self.unnamed
     }
 
+    /// When it was said last that it cannot be told whose a followed cookie is.
+    pub(super) const fn unclear(&self) -> &Rarely {
+        &self.unclear
+    }
+
+    /// The values of followed cookies that were asked about.
+    pub(super) const fn asked_about(&self) -> &AskedAbout {
+        &self.asked_about
+    }
+
     /// The endings that wait for the store.
     pub(super) const fn endings(&self) -> &Arc<Endings> {
         &self.endings
@@ -256,9 +271,9 @@ impl Gateway {
         &self.names
     }
 
-    /// The endpoint that a path stands for.
-    pub(super) fn endpoint<S: AsRef<str>>(&self, segments: &[S], trailing_slash: bool) -> Option<Endpoint> {
-        self.endpoints.find(segments, trailing_slash).first().copied()
+    /// What the paths of the gateway's own, and those of logins and logouts, stand for.
+    pub(super) const fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
     }
 
     /// The upstream that a permit names.
@@ -279,9 +294,29 @@ impl Gateway {
 
     /// Appends the lines that expire the backend's own cookies when a session ends.
     pub(super) fn expire_backend_cookies(&self, headers: &mut HeaderMap<HeaderValue>) {
-        let config = self.config();
-        for name in &config.logout.clear_cookies {
-            headers.append(SET_COOKIE, expire_backend_cookie(name, config.cookie.secure));
+        for name in &self.config().logout.clear_cookies {
+            self.expire_backend_cookie(headers, name);
+        }
+    }
+
+    /// The same, but for those that the answer itself sets.
+    pub(super) fn expire_left_backend_cookies(&self, headers: &mut HeaderMap<HeaderValue>) {
+        let sets = |headers: &HeaderMap, name: &str| {
+            let is_it =
+                |line: &HeaderValue| line.as_bytes().split(|byte| *byte == b'=').next() == Some(name.as_bytes());
+            headers.get_all(SET_COOKIE).iter().any(is_it)
+        };
+        for name in &self.config().logout.clear_cookies {
+            if !sets(headers, name) {
+                self.expire_backend_cookie(headers, name);
+            }
+        }
+    }
+
+    /// Appends the lines that expire one of them.
+    pub(super) fn expire_backend_cookie(&self, headers: &mut HeaderMap<HeaderValue>, name: &str) {
+        for line in expire_backend_cookie(name, &self.config().cookie) {
+            headers.append(SET_COOKIE, line);
         }
     }
 

@@ -7,7 +7,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::exchange::Exchange;
 use super::failure::Failure;
-use super::questions::Questions;
+use super::questions::{Questions, Reply};
 use super::services::Gateway;
 use crate::config::TenantsConfig;
 use crate::http::Target;
@@ -21,8 +21,8 @@ pub(super) async fn verify_tenant(
     backend: &Questions,
     principal: &Principal,
 ) -> Result<(), Failure> {
-    let Some(settings) = &gateway.config().tenants else { return Ok(()) };
-    let target = Target::parse(&filled(settings, principal))
+    let (Some(settings), Some(tenant)) = (&gateway.config().tenants, principal.tenant.name()) else { return Ok(()) };
+    let target = Target::parse(&filled(settings, principal.user.as_str(), tenant))
         .map_err(|_| Failure::TenantUnverified(String::from("the path cannot hold this user or tenant")))?;
     let mut last = String::new();
     for attempt in 1..=settings.attempts {
@@ -30,7 +30,7 @@ pub(super) async fn verify_tenant(
             tokio::time::sleep(settings.backoff * (attempt - 1)).await;
         }
         last = match backend.ask(gateway, exchange, backend.browser.question(&target)).await {
-            Ok((status, body)) => {
+            Ok(Reply { status, body, .. }) => {
                 let spelling = &gateway.config().identity.rules;
                 match settings.answer.read(status, &body, &principal.tenant, spelling) {
                     Membership::Yes => return Ok(()),
@@ -47,10 +47,7 @@ pub(super) async fn verify_tenant(
 }
 
 /// The path with the user and tenant filled in.
-fn filled(settings: &TenantsConfig, principal: &Principal) -> String {
+fn filled(settings: &TenantsConfig, user: &str, tenant: &str) -> String {
     let encoded = |value: &str| utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();
-    settings
-        .verify
-        .replace("{user_id}", &encoded(principal.user.as_str()))
-        .replace("{tenant}", &encoded(principal.tenant.as_str()))
+    settings.verify.replace("{user_id}", &encoded(user)).replace("{tenant}", &encoded(tenant))
 }

@@ -20,7 +20,7 @@ pub use credential::Credential;
 pub use generation::{Exemption, Generation, Generations, UserStanding};
 pub use lifetime::{IdleLimit, TouchPlan};
 pub use limits::Limits;
-pub use principal::{IdentityValueError, Principal, Role, TenantId, UserId};
+pub use principal::{IdentityValueError, Principal, Role, TenantId, UserId, UserKind};
 pub use record::{End, EndReason, GoesOn, Left, LimitAction, Line, SessionLimit, SessionRecord};
 pub use revocation::{By, Revocation, Scope};
 pub use store_time::StoreTime;

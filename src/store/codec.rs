@@ -76,8 +76,8 @@ struct StoredLeft<'a>(&'a str, &'a str, u64);
 /// None that a record can cause; the serialiser's signature has them.
 pub fn encode(record: &SessionRecord) -> Result<Vec<u8>, CodecError> {
     let stored = Stored(
-        record.principal.tenant.as_str(),
-        record.principal.user.as_str(),
+        record.principal.tenant.kept(),
+        record.principal.user.kept(),
         record.principal.role.as_ref().map(Role::as_str),
         record.created.as_micros(),
         record.deadline.as_micros(),
@@ -91,7 +91,7 @@ pub fn encode(record: &SessionRecord) -> Result<Vec<u8>, CodecError> {
         record.line.as_ref().map(|line| {
             let Line { first, before, until, left } = &**line;
             let left = left.as_ref().map(|Left { tenant, user, generation }| {
-                StoredLeft(tenant.as_str(), user.as_str(), generation.as_micros())
+                StoredLeft(tenant.kept(), user.kept(), generation.as_micros())
             });
             StoredLine(first.as_str(), before.as_str(), until.as_micros(), left)
         }),
@@ -154,11 +154,11 @@ fn line_of(StoredLine(first, before, until, left): StoredLine<'_>) -> Result<Box
 }
 
 fn tenant_of(text: &str) -> Result<TenantId, CodecError> {
-    TenantId::parse(text).map_err(|error| malformed(format!("the tenant {error}")))
+    TenantId::parse_kept(text).map_err(|error| malformed(format!("the tenant {error}")))
 }
 
 fn user_of(text: &str) -> Result<UserId, CodecError> {
-    UserId::parse(text).map_err(|error| malformed(format!("the user {error}")))
+    UserId::parse_kept(text).map_err(|error| malformed(format!("the user {error}")))
 }
 
 fn malformed(cause: impl fmt::Display) -> CodecError {

@@ -56,7 +56,7 @@ impl Cursor {
             "" => None,
             id => Some(SessionId::parse(id.as_bytes())?),
         };
-        Some(Self { order, id, tenant: TenantId::parse(parts.next()?).ok()? })
+        Some(Self { order, id, tenant: TenantId::parse_kept(parts.next()?).ok()? })
     }
 }
 
@@ -64,7 +64,7 @@ impl Cursor {
 impl fmt::Display for Cursor {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = self.id.as_ref().map_or("", SessionId::as_str);
-        formatter.write_str(&URL_SAFE_NO_PAD.encode(format!("{} {id} {}", self.order, self.tenant)))
+        formatter.write_str(&URL_SAFE_NO_PAD.encode(format!("{} {id} {}", self.order, self.tenant.kept())))
     }
 }
 

@@ -63,8 +63,11 @@ impl AccessLine<'_> {
         line.text("path", self.shown_path());
         line.number("status", self.status.into());
         line.text_or_null("code", self.code);
-        line.text_or_null("tenant", self.tenant.map(TenantId::as_str));
+        line.text_or_null("tenant", self.tenant.and_then(TenantId::name));
         line.text_or_null("user", self.user.map(UserId::as_str));
+        if let Some(kind) = self.user.and_then(UserId::kind) {
+            line.text("user_kind", kind);
+        }
         line.text_or_null("session_id", self.session_id.as_ref().map(SessionId::as_str));
         line.text_or_null("address", self.address);
         line.millis("duration_ms", self.duration);
@@ -89,8 +92,9 @@ impl AccessLine<'_> {
         append(out, format_args!(" status={}", self.status));
         for (key, value) in [
             ("code", self.code),
-            ("tenant", self.tenant.map(TenantId::as_str)),
+            ("tenant", self.tenant.and_then(TenantId::name)),
             ("user", self.user.map(UserId::as_str)),
+            ("user_kind", self.user.and_then(UserId::kind)),
             ("session_id", self.session_id.as_ref().map(SessionId::as_str)),
         ] {
             if let Some(value) = value {

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use session_gateway::session::{
-    By, EndReason, Ended, Generation, IdleLimit, LimitAction, Scope, SessionId, SessionLimit, SessionRecord, Standing,
-    TenantId, TenantStatus, UserId,
+    By, EndReason, Ended, Generation, IdleLimit, LimitAction, Principal, Scope, SessionId, SessionLimit, SessionRecord,
+    Standing, TenantId, TenantStatus, UserId, UserKind,
 };
 use session_gateway::store::{
     Creation, Cursor, NewSession, Page, SessionView, SessionsOf, SharedStore, TenantView, Touch,
@@ -850,14 +850,14 @@ pub(crate) async fn known_tenants_are_listed_in_order_and_page_by_page(bench: &m
     let all = ["(c", "[d", "a", "a:1", "b", "brief", "~"];
     for limit in [1, 2, 3, 10] {
         let views = all_tenants(&other, limit).await;
-        assert_eq!(views.iter().map(|view| view.tenant.as_str()).collect::<Vec<_>>(), all, "{limit} a page");
+        assert_eq!(views.iter().map(|view| view.tenant.kept()).collect::<Vec<_>>(), all, "{limit} a page");
         assert_eq!(views.iter().map(|view| view.sessions).collect::<Vec<_>>(), [2, 2, 0, 2, 2, 1, 2]);
     }
     assert_eq!(all_tenants(&store, 10).await[2].status, TenantStatus::Suspended);
     change_tenant(&store, "a", TenantStatus::Active).await;
     bench.elapse_until(over.after(Duration::from_millis(2))).await;
     let views = all_tenants(&other, 2).await;
-    let names: Vec<_> = views.iter().map(|view| view.tenant.as_str()).collect();
+    let names: Vec<_> = views.iter().map(|view| view.tenant.kept()).collect();
     assert_eq!(names, ["(c", "[d", "a", "a:1", "b", "~"], "one that was changed stays known");
 }
 
@@ -917,6 +917,63 @@ pub(crate) async fn a_listing_shows_the_live_sessions_of_a_user_a_tenant_or_all(
             assert_eq!(listed.iter().map(|view| view.id).collect::<HashSet<_>>(), expected, "{of:?}");
         }
     }
+}
+
+pub(crate) async fn a_user_of_a_kind_is_another_user_than_the_one_with_the_same_id(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    let acme = TenantId::parse("acme").unwrap();
+    let admin = UserId::parse("1").unwrap().of_kind(Some(&UserKind::parse("admin").unwrap()));
+    let user = UserId::parse("1").unwrap();
+    let made = async |user: &UserId| {
+        let of = Principal { user: user.clone(), ..principal("acme", "1") };
+        let limit = SessionLimit { count: NonZeroU16::new(2).unwrap(), action: LimitAction::Deny };
+        let new = NewSession { principal: of, limit: Some(limit), ..login(&store).await };
+        (new.id, store.create(new).await.unwrap())
+    };
+    let mut ids = Vec::new();
+    for of in [&admin, &admin, &user, &user] {
+        let (id, creation) = made(of).await;
+        assert!(matches!(creation, Creation::Stored { .. }), "{of:?}: each has a limit of their own");
+        assert_eq!(live(&other, id).await.record.principal.user, *of);
+        ids.push(id);
+    }
+    assert_eq!(made(&admin).await.1, Creation::LimitReached);
+    for (of, theirs) in [(&admin, &ids[..2]), (&user, &ids[2..])] {
+        let of = SessionsOf::User { tenant: acme.clone(), user: of.clone() };
+        let listed: HashSet<SessionId> = all_sessions(&other, &of, 10).await.iter().map(|view| view.id).collect();
+        assert_eq!(listed, theirs.iter().copied().collect());
+    }
+    let scope = Scope::OtherSessions { tenant: acme.clone(), user: admin.clone(), keep: ids[0] };
+    assert_eq!(revoke(&store, scope, EndReason::UserOthersRevoked).await, 1);
+    assert!(is_live(&ask(&other, ids[0]).await) && !is_live(&ask(&other, ids[1]).await));
+    let scope = Scope::User { tenant: acme.clone(), user: admin };
+    assert_eq!(revoke(&store, scope, EndReason::UserRevoked).await, 1);
+    assert!(is_live(&ask(&other, ids[2]).await) && is_live(&ask(&other, ids[3]).await), "user 1 is not admin 1");
+    assert_eq!(revoke(&store, Scope::User { tenant: acme, user }, EndReason::UserRevoked).await, 2);
+}
+
+pub(crate) async fn users_without_a_tenant_are_kept_apart_from_those_of_every_tenant(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    let none = TenantId::none();
+    let made = async |user: &str| {
+        let of = Principal { tenant: TenantId::none(), ..principal("acme", user) };
+        let new = NewSession { principal: of, ..login(&store).await };
+        (new.id, stored(&store, new).await)
+    };
+    let ((first, record), (second, _)) = (made("7").await, made("8").await);
+    let (of_acme, _) = session_of(&store, "acme", "7").await;
+    assert_eq!(*live(&other, first).await.record, record);
+    let views = all_tenants(&other, 1).await;
+    let counts: Vec<_> = views.iter().map(|view| (view.tenant.shown(), view.sessions)).collect();
+    assert_eq!(counts, [(",", 2), ("acme", 1)]);
+    assert_eq!(all_sessions(&other, &SessionsOf::All, 1).await.len(), 3);
+    assert_eq!(all_sessions(&other, &SessionsOf::Tenant(none.clone()), 10).await.len(), 2);
+    let scope = Scope::User { tenant: none.clone(), user: UserId::parse("7").unwrap() };
+    assert_eq!(revoke(&store, scope, EndReason::UserRevoked).await, 1);
+    assert!(!is_live(&ask(&other, first).await));
+    assert!(is_live(&ask(&other, second).await) && is_live(&ask(&other, of_acme).await));
+    assert_eq!(revoke(&store, Scope::Tenant { tenant: none }, EndReason::TenantRevoked).await, 1);
+    assert!(!is_live(&ask(&other, second).await) && is_live(&ask(&other, of_acme).await));
 }
 
 pub(crate) async fn a_listed_session_says_when_it_was_seen_and_when_it_ends(bench: &mut impl Bench) {

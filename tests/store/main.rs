@@ -86,6 +86,8 @@ contract! {
     a_tenant_shows_its_status_why_and_its_live_sessions,
     known_tenants_are_listed_in_order_and_page_by_page,
     a_listing_shows_the_live_sessions_of_a_user_a_tenant_or_all,
+    a_user_of_a_kind_is_another_user_than_the_one_with_the_same_id,
+    users_without_a_tenant_are_kept_apart_from_those_of_every_tenant,
     a_listed_session_says_when_it_was_seen_and_when_it_ends,
     what_lives_through_a_listing_is_listed_once_while_sessions_come_and_go,
     tightening_sets_lower_limits_exactly,

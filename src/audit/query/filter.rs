@@ -6,7 +6,7 @@ use super::super::event::AuditType;
 use super::super::record::AuditRecord;
 use crate::clock::{WallTime, rfc3339};
 use crate::json_line::quoted;
-use crate::session::{TenantId, UserId};
+use crate::session::{TenantId, UserId, UserKind};
 
 /// Which events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,8 +17,10 @@ pub struct AuditFilter {
     pub until: Option<WallTime>,
     /// Of this tenant.
     pub tenant: Option<TenantId>,
-    /// Of this user.
+    /// Of the user with this id, and of the kind below: of none, if there is none.
     pub user: Option<UserId>,
+    /// Of users of this kind.
+    pub user_kind: Option<UserKind>,
     /// Of this type.
     pub kind: Option<AuditType>,
 }
@@ -32,12 +34,16 @@ pub(super) struct Matcher {
     pub(super) until_micros: Option<u64>,
     /// Field, value, and both as they stand in a line.
     fields: Vec<(Field, String, memmem::Finder<'static>)>,
+    /// Whether only users of no kind are meant.
+    without_kind: bool,
 }
 
 #[derive(Clone, Copy)]
 enum Field {
     Tenant,
+    NoTenant,
     User,
+    UserKind,
     Kind,
 }
 
@@ -49,8 +55,13 @@ impl Matcher {
             (field, value.to_owned(), memmem::Finder::new(&text).into_owned())
         };
         let mut fields = Vec::new();
-        fields.extend(filter.tenant.as_ref().map(|tenant| field(Field::Tenant, "tenant", tenant.as_str())));
+        // Lines about those without a tenant have `null` there.
+        fields.extend(filter.tenant.as_ref().map(|tenant| match tenant.name() {
+            Some(name) => field(Field::Tenant, "tenant", name),
+            None => (Field::NoTenant, String::new(), memmem::Finder::new(b"\"tenant\":null").into_owned()),
+        }));
         fields.extend(filter.user.as_ref().map(|user| field(Field::User, "user", user.as_str())));
+        fields.extend(filter.user_kind.as_ref().map(|kind| field(Field::UserKind, "kind", kind.as_str())));
         fields.extend(filter.kind.map(|kind| field(Field::Kind, "type", kind.as_str())));
         let text = |time: Option<WallTime>| time.map(|time| rfc3339(time.as_micros()));
         let micros = |time: Option<WallTime>| time.map(WallTime::as_micros);
@@ -60,6 +71,7 @@ impl Matcher {
             since_micros: micros(filter.since),
             until_micros: micros(filter.until),
             fields,
+            without_kind: filter.user.is_some() && filter.user_kind.is_none(),
         }
     }
 
@@ -74,9 +86,12 @@ impl Matcher {
             && self.until.as_ref().is_none_or(|until| record.time < *until);
         let matches = self.fields.iter().all(|(field, value, _)| match field {
             Field::Tenant => record.tenant.as_ref() == Some(value),
+            Field::NoTenant => record.tenant.is_none() && record.user.is_some(),
             Field::User => record.user.as_ref() == Some(value),
+            Field::UserKind => record.user_kind() == Some(value),
             Field::Kind => record.kind == *value,
         });
-        (in_time && matches).then_some(record)
+        let is_meant = !self.without_kind || record.user_kind().is_none();
+        (in_time && matches && is_meant).then_some(record)
     }
 }

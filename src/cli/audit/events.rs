@@ -53,6 +53,9 @@ pub struct Filter {
     /// Of this user
     #[arg(long)]
     pub user: Option<String>,
+    /// Of users of this kind (`login.kind`)
+    #[arg(long = "kind", value_name = "KIND")]
+    pub user_kind: Option<String>,
     /// Of this type
     #[arg(long = "type", value_name = "TYPE", value_parser = kinds())]
     pub kind: Option<String>,
@@ -92,6 +95,9 @@ pub struct TailOptions {
     /// Of this user
     #[arg(long)]
     pub user: Option<String>,
+    /// Of users of this kind (`login.kind`)
+    #[arg(long = "kind", value_name = "KIND")]
+    pub user_kind: Option<String>,
     /// Of this type
     #[arg(long = "type", value_name = "TYPE", value_parser = kinds())]
     pub kind: Option<String>,
@@ -155,14 +161,15 @@ fn now() -> Timestamp {
 struct Parameters(Vec<(&'static str, String)>);
 
 impl Parameters {
-    fn new(times: [(&'static str, Option<Timestamp>); 2], texts: [(&'static str, &Option<String>); 3]) -> Self {
+    fn new(times: [(&'static str, Option<Timestamp>); 2], texts: [(&'static str, &Option<String>); 4]) -> Self {
         let times = times.into_iter().filter_map(|(name, time)| Some((name, time?.to_string())));
         let texts = texts.into_iter().filter_map(|(name, text)| Some((name, text.clone()?)));
         Self(times.chain(texts).collect())
     }
 
     fn of(filter: &Filter) -> Self {
-        let texts = [("tenant", &filter.tenant), ("user", &filter.user), ("type", &filter.kind)];
+        let Filter { tenant, user, user_kind, kind, .. } = filter;
+        let texts = [("tenant", tenant), ("user", user), ("kind", user_kind), ("type", kind)];
         Self::new([("since", filter.since), ("until", filter.until)], texts)
     }
 
@@ -287,7 +294,8 @@ async fn look(
     seen: &mut Seen,
     most: u64,
 ) -> Result<(VecDeque<Value>, Option<Timestamp>), Trouble> {
-    let texts = [("tenant", &options.tenant), ("user", &options.user), ("type", &options.kind)];
+    let TailOptions { tenant, user, user_kind, kind, .. } = options;
+    let texts = [("tenant", tenant), ("user", user), ("kind", user_kind), ("type", kind)];
     let parameters = Parameters::new([("since", Some(since)), ("until", None)], texts);
     let mut pages = client.pages(PATH, parameters.pairs(), u64::MAX);
     let most = usize::try_from(most).unwrap_or(usize::MAX);

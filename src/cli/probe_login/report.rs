@@ -382,8 +382,10 @@ impl Report<'_> {
             .role
             .as_ref()
             .map_or_else(|| String::from("without a role"), |role| format!("with the role {}", shown(role.as_str())));
-        let (tenant, user) = (shown(principal.tenant.as_str()), shown(principal.user.as_str()));
-        format!("A session for user {user} of tenant {tenant}, {role}.")
+        let tenant =
+            principal.tenant.name().map_or_else(|| String::from("no tenant"), |name| format!("tenant {}", shown(name)));
+        let user = shown(principal.user.as_str());
+        format!("A session for user {user} of {tenant}, {role}.")
     }
 }
 

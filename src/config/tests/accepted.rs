@@ -266,14 +266,14 @@ fn compat_ends_with_its_own_date_else_with_the_common_one() {
 #[test]
 fn each_capture_reads_its_own_table() {
     let config = with("login = { capture = \"header\", header = { role = \"off\" } }");
-    let Capture::Header(headers) = config.login.rules.capture else { panic!("{:?}", config.login.rules.capture) };
-    assert_eq!((headers.tenant.as_str(), headers.role), ("x-session-tenant", None));
+    let capture = &config.login.logins[0].rules.capture;
+    let Capture::Header(headers) = capture else { panic!("{capture:?}") };
+    assert_eq!((headers.tenant.as_str(), &headers.role), ("x-session-tenant", &None));
     let config = with(
         "login = { capture = \"whoami\", whoami = { path = \"/me?full=1\", tenant = \"/t\", user = [\"/u\", \"/v\"] } }",
     );
-    let Capture::Whoami { target, pointers } = config.login.rules.capture else {
-        panic!("{:?}", config.login.rules.capture)
-    };
+    let capture = &config.login.logins[0].rules.capture;
+    let Capture::Whoami { target, pointers } = capture else { panic!("{capture:?}") };
     assert_eq!((target.as_str(), pointers.user.len(), pointers.role.len()), ("/me?full=1", 2, 0));
 }
 
@@ -294,7 +294,7 @@ fn words_of_several_sections_are_understood() {
     assert_eq!((limit.count.get(), limit.action), (3, crate::session::LimitAction::Deny));
     assert_eq!(config.identity.anonymous, Some(HeaderValue::from_static("1")));
     assert_eq!(config.identity.query, QueryRules::new(vec![(String::from("tenant"), QueryRule::Drop)]));
-    assert_eq!(config.login.rules.failure, [200, 302]);
+    assert_eq!(config.login.logins[0].rules.failure, [200, 302]);
     assert!(config.server.hosts.allows(&RequestHost::parse("a.test").expect("a host")));
 }
 

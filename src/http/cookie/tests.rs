@@ -220,18 +220,30 @@ fn the_cookie_is_set_and_expired_with_the_same_attributes() {
             "__Host-session=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
                 .to_owned(),
         ),
-        (
-            expire_backend_cookie("remember_token", true),
-            "remember_token=; Secure; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT".to_owned(),
-        ),
-        (
-            expire_backend_cookie("session", false),
-            "session=; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT".to_owned(),
-        ),
     ] {
         assert_eq!(line.to_str().expect("visible ASCII"), expected);
     }
     assert!(!format!("{:?}", session_set_cookie(&production, &token(A), None)).contains(A));
+}
+
+#[test]
+fn a_line_that_expires_a_backends_cookie_is_taken_wherever_the_cookie_was_set() {
+    let lines = |same_site, secure, partitioned| -> Vec<String> {
+        let own = CookieAttributes { name: name(), same_site, secure, partitioned };
+        let lines = expire_backend_cookie("session", &own);
+        lines.map(|line| line.to_str().expect("visible ASCII").to_owned()).collect()
+    };
+    let over = "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+    assert_eq!(lines(SameSite::Lax, false, false), [format!("session=; Path=/; {over}")]);
+    assert_eq!(lines(SameSite::Strict, true, false), [format!("session=; Secure; Path=/; {over}")]);
+    assert_eq!(lines(SameSite::None, true, false), [format!("session=; SameSite=None; Secure; Path=/; {over}")]);
+    assert_eq!(
+        lines(SameSite::None, true, true),
+        [
+            format!("session=; SameSite=None; Partitioned; Secure; Path=/; {over}"),
+            format!("session=; SameSite=None; Secure; Path=/; {over}"),
+        ]
+    );
 }
 
 #[test]

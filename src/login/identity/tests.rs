@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 use crate::http::{Encode, TenantFormat};
 use crate::login::rules::Reading;
-use crate::login::{Capture, Condition, LoginRules};
+use crate::login::{Capture, Condition, LoginRules, read_json};
 use crate::session::{Role, TenantId};
 
 fn pointers(texts: &[&str]) -> Vec<JsonPointer> {
@@ -26,6 +26,7 @@ fn read_with(rules: IdentityRules, body: &str) -> LoginIdentity {
 fn read_bytes(rules: IdentityRules, body: &[u8]) -> LoginIdentity {
     let login = LoginRules {
         capture: Capture::Json(usual()),
+        users: Users::default(),
         failure: Vec::new(),
         unless: ["/mfa_required", "/requires_2fa", "/status=otp"]
             .map(|text| Condition::parse(text).expect(text))
@@ -200,7 +201,7 @@ fn headers_can_name_the_principal_once_each() {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_bytes(value).expect("a value")))
             .collect();
-        let got = LoginIdentity::from_headers(&headers, &names, &IdentityRules::default());
+        let got = LoginIdentity::from_headers(&headers, &names, &Users::default(), &IdentityRules::default());
         match (&got, &expected) {
             (LoginIdentity::Bad(_), LoginIdentity::Bad(_)) => {}
             _ => assert_eq!(got, expected, "{lines:?}"),
@@ -216,7 +217,7 @@ proptest! {
         let rules = IdentityRules { encode: if encode { Encode::Percent } else { Encode::Refuse }, ..Default::default() };
         let body = json!({"customer_id": tenant, "user_id": user}).to_string();
         if let LoginIdentity::Principal(principal) = read_with(rules, &body) {
-            for value in [principal.tenant.as_str(), principal.user.as_str()] {
+            for value in [principal.tenant.kept(), principal.user.as_str()] {
                 prop_assert!(value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b','));
             }
         }
@@ -253,11 +254,38 @@ fn a_switch_of_tenants_keeps_the_user_and_takes_no_role_along() {
         let found = match LoginIdentity::from_switch(&map, &user, &rules) {
             LoginIdentity::Principal(principal) => {
                 assert_eq!(principal.user, user);
-                Some((principal.tenant.to_string(), principal.role.map(|role| role.to_string())))
+                Some((principal.tenant.kept().to_owned(), principal.role.map(|role| role.to_string())))
             }
             LoginIdentity::None | LoginIdentity::Bad(_) => None,
         };
         let expected = expected.map(|(tenant, role)| (tenant.to_owned(), role.map(str::to_owned)));
         assert_eq!(found, expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn a_user_without_a_tenant_comes_in_only_where_that_is_said_and_a_kind_is_part_of_who_they_are() {
+    let kind = UserKind::parse("admin").expect("visible ASCII");
+    for (body, refuse, session) in [
+        (r#"{"customer_id": 42, "user_id": 7}"#, "42 admin,7", "42 admin,7"),
+        (r#"{"user_id": 7}"#, "nobody", ", admin,7"),
+        (r#"{"customer_id": null, "user_id": 7}"#, "nobody", ", admin,7"),
+        (r#"{"customer_id": "", "user_id": 7}"#, "nobody", ", admin,7"),
+        (r#"{"customer_id": [], "user_id": 7}"#, "bad", "bad"),
+        (r#"{"customer_id": ",", "user_id": 7}"#, "bad", "bad"),
+        (r#"{"customer_id": 42}"#, "nobody", "nobody"),
+        (r#"{"user_id": null}"#, "nobody", "nobody"),
+        ("{}", "nobody", "nobody"),
+    ] {
+        for (without_tenant, expected) in [(WithoutTenant::Refuse, refuse), (WithoutTenant::Session, session)] {
+            let users = Users { kind: Some(kind.clone()), without_tenant };
+            let answer = read_json(body.as_bytes()).expect("JSON");
+            let said = match LoginIdentity::from_json(&answer, &usual(), &users, &IdentityRules::default()) {
+                LoginIdentity::Principal(who) => format!("{} {}", who.tenant.shown(), who.user.kept()),
+                LoginIdentity::None => String::from("nobody"),
+                LoginIdentity::Bad(_) => String::from("bad"),
+            };
+            assert_eq!(said, expected, "{body} {without_tenant:?}");
+        }
     }
 }

@@ -2,7 +2,7 @@ use ::http::header::{COOKIE, HeaderValue, SET_COOKIE};
 
 use super::*;
 use crate::http::{GatewayCookieName, JsonPointer, Target};
-use crate::login::{Capture, IdentityPointers};
+use crate::login::{Capture, IdentityPointers, Users};
 
 const ALICE: (u16, &str) = (200, r#"{"id": 7, "org": {"id": 42}}"#);
 const NOBODY: (u16, &str) = (401, "{}");
@@ -14,6 +14,7 @@ fn rules() -> LoginRules {
             target: Target::parse("/api/me").expect("a path"),
             pointers: IdentityPointers { tenant: pointer("/org/id"), user: pointer("/id"), role: Vec::new() },
         },
+        users: Users::default(),
         failure: Vec::new(),
         unless: Vec::new(),
     }

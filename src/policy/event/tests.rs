@@ -45,17 +45,19 @@ fn verdict_of(event: &Event, path: &[String], answer: &EventAnswer, rules: &Iden
         Judgement::Nothing => "nothing".to_owned(),
         Judgement::Unclear(_) => "unclear".to_owned(),
         Judgement::Refused(Guard::Role) => "role".to_owned(),
-        Judgement::Refused(Guard::OtherTenant(tenant)) => format!("other {tenant}"),
+        Judgement::Refused(Guard::OtherTenant(tenant)) => format!("other {}", tenant.kept()),
         Judgement::Ends(Ending::This(reason)) => format!("this {}", reason.as_str()),
         Judgement::Ends(Ending::Status { tenant, status, reason }) => {
-            format!("{} {tenant} {}", status.as_str(), reason.as_str())
+            format!("{} {} {}", status.as_str(), tenant.kept(), reason.as_str())
         }
         Judgement::Ends(Ending::Many { scope, reason }) => {
             let whose = match scope {
-                Scope::User { tenant, user } => format!("user {tenant}/{user}"),
-                Scope::OtherSessions { tenant, user, keep } if keep == id => format!("others {tenant}/{user}"),
+                Scope::User { tenant, user } => format!("user {}/{}", tenant.kept(), user.kept()),
+                Scope::OtherSessions { tenant, user, keep } if keep == id => {
+                    format!("others {}/{}", tenant.kept(), user.kept())
+                }
                 Scope::OtherSessions { .. } => "somebody".to_owned(),
-                Scope::Tenant { tenant } => format!("tenant {tenant}"),
+                Scope::Tenant { tenant } => format!("tenant {}", tenant.kept()),
             };
             format!("{whose} {}", reason.as_str())
         }

@@ -189,12 +189,12 @@ macro_rules! look {
             }
 
             fn standing(&self, tenant: &TenantId) -> Result<TenantStanding, Fault> {
-                let kept = self.tenants.get(tenant.as_str())?;
+                let kept = self.tenants.get(tenant.kept())?;
                 kept.map_or(Ok(TenantStanding::default()), |text| standing_of(text.value()))
             }
 
             fn user_standing(&self, tenant: &TenantId, user: &UserId) -> Result<UserStanding, Fault> {
-                let kept = self.users.get((tenant.as_str(), user.as_str()))?;
+                let kept = self.users.get((tenant.kept(), user.kept()))?;
                 kept.map_or(Ok(UserStanding::default()), |text| user_of(text.value()))
             }
         }
@@ -225,20 +225,22 @@ impl Lists {
     }
 
     pub(super) fn note(&self, tenant: &TenantId) -> Result<Option<TenantNote>, Fault> {
-        let Some(text) = self.notes.get(tenant.as_str())? else { return Ok(None) };
+        let Some(text) = self.notes.get(tenant.kept())? else { return Ok(None) };
         let note = TenantNote::decode(text.value().as_bytes());
         note.map(Some).ok_or_else(|| garbled("the note of a tenant's change cannot be read"))
     }
 
     /// The first known tenant after another: one with sessions, or with a note.
     pub(super) fn tenant_after(&self, after: Option<&TenantId>) -> Result<Option<TenantId>, redb::Error> {
-        let name = after.map_or("", TenantId::as_str);
-        let of_sessions = match self.tenant_index.range((name, u64::MAX, AFTER_ALL_IDS)..)?.next() {
-            Some(entry) => TenantId::parse(entry?.0.value().0).ok(),
+        let after = after.map(TenantId::kept);
+        let from = after.map_or(("", 0, ""), |after| (after, u64::MAX, AFTER_ALL_IDS));
+        let of_sessions = match self.tenant_index.range(from..)?.next() {
+            Some(entry) => TenantId::parse_kept(entry?.0.value().0).ok(),
             None => None,
         };
-        let of_notes = match self.notes.range::<&str>((Bound::Excluded(name), Bound::Unbounded))?.next() {
-            Some(entry) => TenantId::parse(entry?.0.value()).ok(),
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let of_notes = match self.notes.range::<&str>((from, Bound::Unbounded))?.next() {
+            Some(entry) => TenantId::parse_kept(entry?.0.value()).ok(),
             None => None,
         };
         Ok(match (of_sessions, of_notes) {
@@ -271,7 +273,7 @@ fn entries(
     let id = id.as_str();
     match of {
         IndexOf::User(tenant, user) => {
-            let (tenant, user) = (tenant.as_str(), user.as_str());
+            let (tenant, user) = (tenant.kept(), user.kept());
             let from = Bound::Excluded((tenant, user, *order, id));
             let to = Bound::Included((tenant, user, u64::MAX, AFTER_ALL_IDS));
             for entry in users.range((from, to))?.take(most) {
@@ -280,8 +282,8 @@ fn entries(
             }
         }
         IndexOf::Tenant(tenant) => {
-            let from = Bound::Excluded((tenant.as_str(), *order, id));
-            let to = Bound::Included((tenant.as_str(), u64::MAX, AFTER_ALL_IDS));
+            let from = Bound::Excluded((tenant.kept(), *order, id));
+            let to = Bound::Included((tenant.kept(), u64::MAX, AFTER_ALL_IDS));
             for entry in tenants.range((from, to))?.take(most) {
                 let (key, _) = entry?;
                 places.push((key.value().1, key.value().2.to_owned()));
@@ -393,7 +395,7 @@ impl<'txn> Tables<'txn> {
         let touch_deadline = record.idle.map_or(record.deadline, |idle| idle.deadline_of_use_at(now));
         let id = id.as_str();
         let bytes = codec::encode(&record).map_err(garbled)?;
-        let (tenant, user) = (record.principal.tenant.as_str(), record.principal.user.as_str());
+        let (tenant, user) = (record.principal.tenant.kept(), record.principal.user.kept());
         self.sessions.insert(id, bytes.as_slice())?;
         self.touches.insert(id, touch_deadline.as_micros())?;
         self.user_index.insert((tenant, user, now.as_micros(), id), ())?;
@@ -555,7 +557,7 @@ impl<'txn> Tables<'txn> {
             Scope::Tenant { tenant } => {
                 let standing = self.standing(tenant)?;
                 let raised = TenantStanding { generation: standing.generation.raised_at(now), ..standing };
-                self.tenants.insert(tenant.as_str(), raised.encode().as_str())?;
+                self.tenants.insert(tenant.kept(), raised.encode().as_str())?;
                 return Ok(Outdated::OfTenant(raised.generation));
             }
         };
@@ -564,7 +566,7 @@ impl<'txn> Tables<'txn> {
             Err(Fault::Garbled(_)) => UserStanding::default().raised_at(now, None),
             standing => standing?.raised_at(now, keep),
         };
-        self.users.insert((tenant.as_str(), user.as_str()), standing.encode().as_str())?;
+        self.users.insert((tenant.kept(), user.kept()), standing.encode().as_str())?;
         Ok(Outdated::OfUser { standing, tenant: self.standing(tenant)?.generation })
     }
 
@@ -594,12 +596,12 @@ impl<'txn> Tables<'txn> {
         };
         let Some(changed) = changed else {
             // It was said again, which counts as the last word.
-            self.notes.insert(tenant.as_str(), TenantNote::of(change, now).encode().as_str())?;
+            self.notes.insert(tenant.kept(), TenantNote::of(change, now).encode().as_str())?;
             return Ok(None);
         };
-        self.tenants.insert(tenant.as_str(), changed.encode().as_str())?;
+        self.tenants.insert(tenant.kept(), changed.encode().as_str())?;
         let note = TenantNote::of(change, StoreTime::from_micros(changed.generation.as_micros()));
-        self.notes.insert(tenant.as_str(), note.encode().as_str())?;
+        self.notes.insert(tenant.kept(), note.encode().as_str())?;
         Ok(Some(Outdated::OfTenant(changed.generation)))
     }
 
@@ -667,7 +669,7 @@ impl<'txn> Tables<'txn> {
     }
 
     fn unindex(&mut self, id: SessionId, record: &SessionRecord) -> Result<(), redb::Error> {
-        let (tenant, user) = (record.principal.tenant.as_str(), record.principal.user.as_str());
+        let (tenant, user) = (record.principal.tenant.kept(), record.principal.user.kept());
         let made = record.created.as_micros();
         self.user_index.remove((tenant, user, made, id.as_str()))?;
         self.tenant_index.remove((tenant, made, id.as_str()))?;

@@ -176,13 +176,13 @@ impl Record {
             Entry::Session { id, owner, .. } => {
                 session = SessionId::parse(id.as_bytes());
                 if let Some((of_tenant, of_user)) = owner {
-                    (tenant, user) = (TenantId::parse(of_tenant).ok(), UserId::parse(of_user).ok());
+                    (tenant, user) = (TenantId::parse_kept(of_tenant).ok(), UserId::parse_kept(of_user).ok());
                 }
             }
             Entry::User { tenant: of_tenant, user: of_user, .. } => {
-                (tenant, user) = (TenantId::parse(of_tenant).ok(), UserId::parse(of_user).ok());
+                (tenant, user) = (TenantId::parse_kept(of_tenant).ok(), UserId::parse_kept(of_user).ok());
             }
-            Entry::Tenant { tenant: of_tenant, .. } => tenant = TenantId::parse(of_tenant).ok(),
+            Entry::Tenant { tenant: of_tenant, .. } => tenant = TenantId::parse_kept(of_tenant).ok(),
         }
         Late {
             tenant,

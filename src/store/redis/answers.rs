@@ -93,7 +93,7 @@ pub(super) fn tenants(value: Value) -> Result<Vec<TenantId>, Fault> {
     let mut tenants = Vec::with_capacity(values.len());
     for value in values {
         let name = text(value)?.and_then(|text| String::from_utf8(text).ok());
-        tenants.extend(name.and_then(|name| TenantId::parse(&name).ok()));
+        tenants.extend(name.and_then(|name| TenantId::parse_kept(&name).ok()));
     }
     Ok(tenants)
 }

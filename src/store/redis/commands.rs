@@ -26,6 +26,6 @@ pub(super) fn end_as_written(keys: &Keys, id: &SessionId, text: &str, deadline: 
 /// Makes a tenant known until a time, as a score.
 pub(super) fn know(keys: &Keys, tenant: &TenantId, until: &str, now: StoreTime) -> Cmd {
     let mut know = eval(scripts::KNOW, &[keys.known_tenants(), keys.names_of_tenants()]);
-    know.arg(tenant.as_str()).arg(until).arg(now.as_micros() / 1000);
+    know.arg(tenant.kept()).arg(until).arg(now.as_micros() / 1000);
     know
 }

@@ -66,7 +66,7 @@ impl Keys {
 
     /// The user's generation, and which session is exempt from it.
     pub(super) fn user(&self, tenant: &TenantId, user: &UserId) -> String {
-        format!("{}:{}", self.of_tenant("u", tenant), hash(user.as_str()))
+        format!("{}:{}", self.of_tenant("u", tenant), hash(user.kept()))
     }
 
     /// The tenant's index; below it, its parts.
@@ -77,7 +77,7 @@ impl Keys {
     /// What stands for a user in the index.
     #[expect(clippy::unused_self, reason = "names are made here")]
     pub(super) fn user_hash(&self, user: &UserId) -> UserHash {
-        digest(user.as_str()).first_chunk().copied().unwrap_or_default()
+        digest(user.kept()).first_chunk().copied().unwrap_or_default()
     }
 
     /// The audit events of all gateways.
@@ -141,7 +141,7 @@ impl Keys {
     }
 
     fn of_tenant(&self, kind: &str, tenant: &TenantId) -> String {
-        format!("{}{kind}:{{{}}}", self.prefix, hash(tenant.as_str()))
+        format!("{}{kind}:{{{}}}", self.prefix, hash(tenant.kept()))
     }
 }
 

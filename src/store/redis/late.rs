@@ -86,13 +86,15 @@ async fn carry_out_one(lane: &Lane, keys: &Keys, record: &Record) -> Result<Opti
             None => Ok(None),
         },
         Entry::User { tenant, user, floor, keep, .. } => {
-            let (Ok(tenant), Ok(user)) = (TenantId::parse(tenant), UserId::parse(user)) else { return Ok(None) };
+            let (Ok(tenant), Ok(user)) = (TenantId::parse_kept(tenant), UserId::parse_kept(user)) else {
+                return Ok(None);
+            };
             let keep = keep.as_ref().and_then(|keep| SessionId::parse(keep.as_bytes()));
             let floor = StoreTime::from_micros(*floor);
             end_many(lane, keys, &Whose::User(tenant, user, keep), floor, reason).await.map(Some)
         }
         Entry::Tenant { tenant, floor, status, note, .. } => {
-            let Ok(tenant) = TenantId::parse(tenant) else { return Ok(None) };
+            let Ok(tenant) = TenantId::parse_kept(tenant) else { return Ok(None) };
             let floor = StoreTime::from_micros(*floor);
             match TenantStatus::parse(status) {
                 Some(status) => change(lane, keys, tenant, floor, (status, note), reason).await.map(Some),

@@ -111,7 +111,7 @@ impl RedisStore {
     }
 
     async fn tenants_after(&self, lane: &Lane, after: Option<&TenantId>, most: usize) -> Result<Vec<TenantId>, Fault> {
-        let from = after.map_or(String::from("-"), |after| format!("({after}"));
+        let from = after.map_or(String::from("-"), |after| format!("({}", after.kept()));
         let mut pipeline = redis::pipe();
         let range = pipeline.cmd("ZRANGE").arg(self.keys().names_of_tenants()).arg(from).arg("+");
         range.arg("BYLEX").arg("LIMIT").arg(0).arg(most);

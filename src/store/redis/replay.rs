@@ -78,13 +78,13 @@ fn redo(pipeline: &mut Pipeline, keys: &Keys, entry: &Entry) -> Option<()> {
             pipeline.add_command(end_as_written(keys, &SessionId::parse(id.as_bytes())?, reason, *deadline));
         }
         Entry::User { tenant, user, floor, standing, .. } => {
-            let (tenant, user) = (TenantId::parse(tenant).ok()?, UserId::parse(user).ok()?);
+            let (tenant, user) = (TenantId::parse_kept(tenant).ok()?, UserId::parse_kept(user).ok()?);
             let mut raise = eval(scripts::RAISE_USER_AGAIN, &[keys.user(&tenant, &user)]);
             raise.arg(generation_of(standing.as_deref(), *floor)).arg(standing.as_deref().unwrap_or_default());
             pipeline.add_command(raise);
         }
         Entry::Tenant { tenant, floor, status, note, standing } => {
-            let tenant = TenantId::parse(tenant).ok()?;
+            let tenant = TenantId::parse_kept(tenant).ok()?;
             if !status.is_empty() {
                 // It must be in the list by which operators find it.
                 pipeline.add_command(know(keys, &tenant, "+inf", StoreTime::from_micros(0)));
@@ -108,7 +108,7 @@ pub(super) async fn reconcile(lane: &Lane, keys: &Keys, journal: &Arc<Journal>) 
         let mut pipeline = redis::pipe();
         for word in &words {
             // What is no tenant was never written, and nobody is let in by a key that is not there.
-            let key = TenantId::parse(&word.tenant).map_or_else(|_| keys.birth(), |tenant| keys.tenant(&tenant));
+            let key = TenantId::parse_kept(&word.tenant).map_or_else(|_| keys.birth(), |tenant| keys.tenant(&tenant));
             pipeline.cmd("GET").arg(key);
         }
         for (word, standing) in words.iter().zip(lane.ask(&pipeline).await?) {

@@ -180,8 +180,8 @@ impl RedisStore {
 
 fn entry_of(scope: &Scope, floor: StoreTime) -> Entry {
     let of_user = |tenant: &TenantId, user: &UserId, keep: Option<&SessionId>| Entry::User {
-        tenant: tenant.to_string(),
-        user: user.to_string(),
+        tenant: tenant.kept().to_owned(),
+        user: user.kept().to_owned(),
         floor: floor.as_micros(),
         standing: None,
         keep: keep.map(SessionId::to_string),
@@ -195,7 +195,7 @@ fn entry_of(scope: &Scope, floor: StoreTime) -> Entry {
 
 fn tenant_entry(tenant: &TenantId, floor: StoreTime, change: Option<&TenantChange>) -> Entry {
     Entry::Tenant {
-        tenant: tenant.to_string(),
+        tenant: tenant.kept().to_owned(),
         floor: floor.as_micros(),
         status: change.map_or(String::new(), |change| change.status.as_str().to_owned()),
         note: change.map_or(String::new(), TenantNote::without_time),

@@ -108,7 +108,7 @@ impl RedisStore {
             reason: end.encode(),
             deadline: record.deadline.as_micros(),
             applied: false,
-            owner: Some((tenant.to_string(), user.to_string())),
+            owner: Some((tenant.kept().to_owned(), user.kept().to_owned())),
         };
         Kept::write(self.link.journal(), entry, reason, by).await
     }

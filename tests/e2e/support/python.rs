@@ -98,6 +98,21 @@ pub fn django() -> &'static App {
     })
 }
 
+/// The Flask app whose users come in by links.
+pub fn passwordless() -> &'static App {
+    static APP: OnceLock<App> = OnceLock::new();
+    APP.get_or_init(|| start("tests.python.passwordless_app:app", "", Path::new(""), None))
+}
+
+/// The Django app whose login pages send those away whom they know, with a database of its own.
+pub fn django_admin() -> &'static App {
+    static APP: OnceLock<App> = OnceLock::new();
+    APP.get_or_init(|| {
+        let database = made_by("tests.python.admin_app", "admin.sqlite3");
+        start("tests.python.admin_app:application", "", &database, None)
+    })
+}
+
 /// The database that a module makes anew.
 fn made_by(module: &str, name: &str) -> PathBuf {
     let database = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);

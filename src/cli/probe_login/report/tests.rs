@@ -2,12 +2,13 @@ use http::HeaderValue;
 use serde_json::json;
 
 use super::*;
+use crate::login::Users;
 use crate::session::{TenantId, UserId};
 
 fn rules(tenant: &str, user: &str) -> LoginRules {
     let pointer = |text: &str| vec![JsonPointer::parse(text).expect(text)];
     let pointers = IdentityPointers { tenant: pointer(tenant), user: pointer(user), role: pointer("/user/role") };
-    LoginRules { capture: Capture::Json(pointers), failure: Vec::new(), unless: Vec::new() }
+    LoginRules { capture: Capture::Json(pointers), users: Users::default(), failure: Vec::new(), unless: Vec::new() }
 }
 
 fn report<'a>(rules: &'a LoginRules, hidden: &'a Hidden) -> Report<'a> {

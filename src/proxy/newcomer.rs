@@ -1,0 +1,93 @@
+//! A session for whom the backend vouches, in the place of the one that the request came with.
+
+use std::sync::Arc;
+
+use http::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED, SET_COOKIE};
+
+use super::exchange::Exchange;
+use super::failure::Failure;
+use super::services::Gateway;
+use crate::session::{By, Credential, EndReason, Principal, StoreTime, UserAgent};
+use crate::sessions::{Issued, Newcomer};
+use crate::store::StoreResult;
+use crate::told::{NoLogin, Source, Told};
+
+/// Whom the backend vouches for.
+pub(super) struct Vouched {
+    pub(super) principal: Principal,
+    /// How the backend came to say so.
+    pub(super) source: Source,
+    pub(super) remembered: bool,
+    /// The store's time before the backend was asked: a revocation from then on wins.
+    pub(super) began: StoreTime,
+}
+
+/// Makes a session for a principal that the backend has just vouched for.
+pub(super) async fn make_session(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    vouched: Vouched,
+    credential: Credential,
+) -> Result<Issued, Failure> {
+    let Vouched { principal, source, remembered, began } = vouched;
+    let newcomer = Newcomer {
+        principal: principal.clone(),
+        remembered,
+        address: Some(exchange.client.get()),
+        user_agent: UserAgent::of(exchange.user_agent.as_ref().map(HeaderValue::as_bytes)),
+        began,
+    };
+    // It ends as soon as this one is made.
+    let replaces = match credential {
+        Credential::Session(old) => Some(old),
+        Credential::None | Credential::Unusable => None,
+    };
+    exchange.principal = Some(Arc::new(principal));
+    let origin = exchange.origin(By::User);
+    let issued = gateway.sessions().issue(&origin, source, gateway.terms(), newcomer, replaces).await?;
+    exchange.session = Some(issued.id);
+    Ok(issued)
+}
+
+/// Ends the session that the request carried. Where that fails the new one must not go out: two would live.
+pub(super) async fn end_replaced(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    credential: Credential,
+    new: &Issued,
+) -> Result<(), Failure> {
+    let Err(unavailable) = end_presented(gateway, exchange, credential, EndReason::Replaced).await else {
+        return Ok(());
+    };
+    gateway.sessions().take_back(&exchange.origin(By::Gateway), new).await;
+    Err(Failure::Store(unavailable))
+}
+
+/// Ends the session that the request carried, if it did: a rule of the gateway's, not its user's wish.
+pub(super) async fn end_presented(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    credential: Credential,
+    reason: EndReason,
+) -> StoreResult<()> {
+    let Credential::Session(id) = credential else { return Ok(()) };
+    gateway.sessions().end_by_id(&exchange.origin(By::Gateway), id, reason).await.map(drop)
+}
+
+/// Tells of a login that made no session.
+pub(super) fn tell_of_none(gateway: &Gateway, exchange: &Exchange, why: NoLogin) {
+    gateway.tell(exchange, &Told::NoLogin { why, principal: exchange.principal.clone() });
+}
+
+/// Has an answer give its browser the session.
+pub(super) fn give(headers: &mut HeaderMap, issued: Issued) {
+    headers.append(SET_COOKIE, issued.set_cookie);
+    never_again(headers);
+}
+
+/// Nobody may ever be told that an answer which gave or took a session is still good.
+pub(super) fn never_again(headers: &mut HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.remove(ETAG);
+    headers.remove(LAST_MODIFIED);
+}
