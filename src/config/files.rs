@@ -71,6 +71,7 @@ impl Files {
 
     pub(super) fn of_store(&mut self, raw: &RawStore) {
         self.read(&raw.password_file);
+        self.read(&raw.ca);
         let socket = raw.redis.get().and_then(|url| url.expose_secret().strip_prefix("redis+unix:"));
         if let Some(path) = socket.and_then(|path| path.split('?').next()) {
             self.add(raw.redis.setting(), Path::new(path), false);

@@ -105,6 +105,7 @@ tables! {
     /// `[store]`
     struct RawStore {
         redis: Secret,
+        ca: String,
         embedded: String,
         password: Secret,
         password_file: String,

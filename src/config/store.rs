@@ -10,6 +10,7 @@ use super::reader::{CountOrOff, Spot};
 use super::secrets::secret_or_file;
 use super::value::{Parsed, choice, count_within, or_off, quoted};
 use crate::secret::Secret;
+use crate::settled;
 use crate::store::{AddressError, StoreAddress};
 
 /// Where sessions are kept.
@@ -44,6 +45,8 @@ pub enum StoreKind {
 
 /// Sessions in memory: some 40 MB of them.
 const DEFAULT_CACHE_ENTRIES: usize = 100_000;
+/// The most bytes of a file of authorities.
+const LARGEST_CA: u64 = 4 << 20;
 /// The longest prefix, in bytes.
 const LONGEST_PREFIX: usize = 64;
 
@@ -62,6 +65,9 @@ pub(super) fn store(raw: &RawStore, problems: &mut Problems) -> Option<StoreConf
             count => count_within(1_000..=10_000_000)(count).map(Some).map_err(|wrong| format!("{wrong}, or \"off\"")),
         });
     let kind = if raw.embedded.is_given() {
+        if raw.ca.is_given() {
+            problems.error(raw.ca.place(), "belongs to `store.redis`; remove it");
+        }
         if raw.cache_entries.is_given() {
             problems.error(raw.cache_entries.place(), "belongs to `store.redis`; remove it");
         }
@@ -85,11 +91,19 @@ pub(super) fn store(raw: &RawStore, problems: &mut Problems) -> Option<StoreConf
 fn address(raw: &RawStore, password: Option<&Spot<Secret>>, problems: &mut Problems) -> Option<StoreAddress> {
     let example = "redis = \"redis://127.0.0.1:6379/0\"` or `embedded = \"data/sessions.redb\"";
     let url = raw.redis.require(problems, example, |url| Ok(url.clone()))?;
-    match StoreAddress::parse(&url, password.map(|password| &password.value), None) {
+    let authorities = raw.ca.parse(problems, |path| {
+        let pem = settled::read(&file_path(path)?, LARGEST_CA);
+        pem.map(|pem| pem.bytes).map_err(|error| format!("names a file that {error}"))
+    });
+    if raw.ca.is_given() && authorities.is_none() {
+        return None;
+    }
+    match StoreAddress::parse(&url, password.map(|password| &password.value), authorities.as_deref()) {
         Ok(address) => Some(address),
         Err(error) => {
             let place = match (error, password) {
                 (AddressError::TwoPasswords, Some(password)) => &password.place,
+                (AddressError::Authorities(_), _) => raw.ca.place(),
                 _ => raw.redis.place(),
             };
             problems.error(place, error.to_string());

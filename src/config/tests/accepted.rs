@@ -372,6 +372,19 @@ fn an_operator_is_warned_of_what_is_allowed_but_odd() {
 }
 
 #[test]
+fn a_store_may_have_an_authority_of_its_own() {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let pem = rcgen::CertificateParams::new(Vec::new()).expect("parameters").self_signed(&key).expect("signed").pem();
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(pem.as_bytes()).expect("written");
+    let store = format!("store = {{ redis = \"rediss://a\", ca = \"{}\" }}", file.path().display());
+    let config = valid(&BASE.replace("store.embedded = \"s\"", &store));
+    assert_eq!(config.store.describe(), "rediss://a:6379/0");
+    let without = valid(&BASE.replace("store.embedded = \"s\"", "store.redis = \"rediss://a\""));
+    assert_ne!(config.store, without.store, "a reload cannot change it");
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_one_error() {
     let missing = Config::load(Path::new("/nowhere/x.toml"), &|_| None).expect_err("no such file");
     assert!(missing.to_string().starts_with("/nowhere/x.toml: cannot be read: No such file"), "{missing}");

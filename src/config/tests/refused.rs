@@ -108,6 +108,7 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ("store.password = \"hidden\"", "t.toml:4: store.password: belongs to `store.redis`; remove it"),
         ("store.journal = \"x\"", "t.toml:4: store.journal: belongs to `store.redis`; remove it"),
         ("store.on_error = \"allow\"", "t.toml:4: store.on_error: \"allow\" is not known; choose one of \"deny\""),
+        ("store.ca = \"x\"", "t.toml:4: store.ca: belongs to `store.redis`; remove it"),
         ("store.cache_entries = 5000", "t.toml:4: store.cache_entries: belongs to `store.redis`; remove it"),
         (
             "store.prefix = \"a{b}\"",
@@ -543,6 +544,24 @@ fn a_bad_store_address_is_refused_and_never_shown() {
     ] {
         let text = BASE.replace("store.embedded = \"s\"", &format!("store.redis = \"{url}\""));
         assert_eq!(errors(&text), [format!("t.toml:3: store.redis: {expected}")], "{url}");
+    }
+}
+
+#[test]
+fn an_authority_of_a_store_needs_tls_and_must_be_one() {
+    for (store, expected) in [
+        (
+            "redis = \"redis://a\", ca = \"/dev/null\"",
+            "is of no use without a `rediss://` address; write one, or remove it",
+        ),
+        ("redis = \"rediss://a\", ca = \"/dev/null\"", "is not a PEM file of certificates"),
+        (
+            "redis = \"rediss://a\", ca = \"/nowhere/ca.pem\"",
+            "names a file that cannot be read: No such file or directory (os error 2)",
+        ),
+    ] {
+        let text = BASE.replace("store.embedded = \"s\"", &format!("store = {{ {store} }}"));
+        assert_eq!(errors(&text), [format!("t.toml:3: store.ca: {expected}")], "{store}");
     }
 }
 
