@@ -85,6 +85,18 @@ fn request(method: Method, path: &str, body: RequestBody) -> Request<RequestBody
     Request::builder().method(method).uri(path).header("host", "app.example.com").body(body).unwrap()
 }
 
+/// The connection on which the backend gave this answer to a request, which the client took for "ok".
+async fn exchanged(upstream: &Upstream, backend: &Backend, answer: &str) -> Call {
+    let script = async {
+        let mut call = backend.accept().await;
+        call.answer(answer).await;
+        call
+    };
+    let (answer, call) = tokio::join!(upstream.send(get("/")), script);
+    assert_eq!(text(answer.unwrap()).await, "ok");
+    call
+}
+
 async fn text(answer: Response<UpstreamBody>) -> String {
     String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }

@@ -208,13 +208,7 @@ async fn a_backend_that_wrote_more_than_its_answers_has_no_connection_used_again
     ] {
         let backend = Backend::start().await;
         let upstream = upstream_with_keepalive(&backend);
-        let script = async {
-            let mut call = backend.accept().await;
-            call.answer(answer).await;
-            call
-        };
-        let (answer, mut call) = tokio::join!(upstream.send(get("/")), script);
-        assert_eq!(text(answer.unwrap()).await, "ok");
+        let mut call = exchanged(&upstream, &backend, answer).await;
         call.say(beside).await;
         // The one that is asked next may find out.
         let _ = is_kept(&upstream, &backend).await;
@@ -226,13 +220,7 @@ async fn a_backend_that_wrote_more_than_its_answers_has_no_connection_used_again
 async fn a_backend_that_says_why_it_closes_an_idle_connection_wrote_nothing_amiss() {
     let backend = Backend::start().await;
     let upstream = upstream_with_keepalive(&backend);
-    let script = async {
-        let mut call = backend.accept().await;
-        call.answer(OK).await;
-        call
-    };
-    let (answer, mut call) = tokio::join!(upstream.send(get("/")), script);
-    assert_eq!(text(answer.unwrap()).await, "ok");
+    let mut call = exchanged(&upstream, &backend, OK).await;
     call.say("HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n").await;
     drop(call);
     assert!(is_kept(&upstream, &backend).await);
@@ -262,13 +250,7 @@ async fn a_connection_is_used_again_only_when_it_has_been_quiet_for_a_moment() {
     let (time, clock) = clock();
     let keepalive = Some(Keepalive::of(10 * SECOND));
     let upstream = upstream_of(UpstreamSettings { keepalive, ..settings(vec![backend.address()]) }, &clock);
-    let first = async {
-        let mut call = backend.accept().await;
-        call.answer(OK).await;
-        call
-    };
-    let (answer, mut call) = tokio::join!(upstream.send(get("/")), first);
-    assert_eq!(text(answer.unwrap()).await, "ok");
+    let mut call = exchanged(&upstream, &backend, OK).await;
     // At once there would be no time for what may still come.
     assert!(is_kept(&upstream, &backend).await, "another one");
     time.advance(Duration::from_millis(5));

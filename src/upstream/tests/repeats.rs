@@ -6,14 +6,7 @@ use super::*;
 
 /// Leaves an idle connection in the pool and hands back the backend's end of it.
 async fn idle_connection(backend: &Backend, upstream: &Upstream) -> Call {
-    let script = async {
-        let mut call = backend.accept().await;
-        call.answer(OK).await;
-        call
-    };
-    let (answer, call) = tokio::join!(upstream.send(get("/first")), script);
-    assert_eq!(text(answer.unwrap()).await, "ok");
-    call
+    exchanged(upstream, backend, OK).await
 }
 
 #[tokio::test]

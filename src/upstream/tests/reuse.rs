@@ -80,13 +80,7 @@ async fn an_answer_that_says_close_ends_its_connection() {
         let backend = Backend::start().await;
         let upstream = upstream_with_keepalive(&backend);
         for _ in 0..2 {
-            let script = async {
-                let mut call = backend.accept().await;
-                call.answer(answer).await;
-                call
-            };
-            let (answer, mut call) = tokio::join!(upstream.send(get("/")), script);
-            assert_eq!(text(answer.unwrap()).await, "ok");
+            let mut call = exchanged(&upstream, &backend, answer).await;
             assert_eq!(call.rest().await, b"");
         }
     }
@@ -113,13 +107,7 @@ async fn an_idle_connection_is_closed_after_its_time_even_if_nobody_asks() {
     let (time, clock) = clock();
     let settings = UpstreamSettings { keepalive: kept(SECOND), ..settings(vec![backend.address()]) };
     let upstream = upstream_of(settings, &clock);
-    let script = async {
-        let mut call = backend.accept().await;
-        call.answer(OK).await;
-        call
-    };
-    let (answer, mut call) = tokio::join!(upstream.send(get("/")), script);
-    assert_eq!(text(answer.unwrap()).await, "ok");
+    let mut call = exchanged(&upstream, &backend, OK).await;
     settle().await;
     assert_eq!(tasks(), 1, "the one that will end it");
     time.advance(SECOND);
@@ -138,13 +126,7 @@ async fn an_idle_connection_past_its_time_is_not_handed_out() {
     let upstream = upstream_of(settings, &clock);
     let mut calls = Vec::new();
     for _ in 0..2 {
-        let script = async {
-            let mut call = backend.accept().await;
-            call.answer(OK).await;
-            call
-        };
-        let (answer, call) = tokio::join!(upstream.send(get("/")), script);
-        assert_eq!(text(answer.unwrap()).await, "ok");
+        let call = exchanged(&upstream, &backend, OK).await;
         calls.push(call);
         time.advance(10 * SECOND);
     }
@@ -239,13 +221,7 @@ fn an_upstream_and_its_answers_can_go_to_any_task() {
 async fn what_comes_unasked_just_before_a_request_is_written_is_not_its_answer() {
     let backend = Backend::start().await;
     let upstream = upstream_with_keepalive(&backend);
-    let script = async {
-        let mut call = backend.accept().await;
-        call.answer(OK).await;
-        call
-    };
-    let (answer, mut idle) = tokio::join!(upstream.send(get("/first")), script);
-    assert_eq!(text(answer.unwrap()).await, "ok");
+    let mut idle = exchanged(&upstream, &backend, OK).await;
     // The request has its connection, and gives way.
     let script = async {
         idle.say("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstray").await;
