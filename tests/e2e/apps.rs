@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::backend::Backend;
-use crate::support::{App, Browser, Gateway, Store, django_site, flask_login, flask_session, gateway};
+use crate::support::{App, Browser, Gateway, Store, django_site, flask_login, flask_session, gateway, passwordless};
 
 const PAGE: &str = include_str!("../../docs/apps.md");
 const KEY: &str = "d8sLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbE";
@@ -173,13 +173,60 @@ fn an_api_with_jwts_is_reached_with_a_session_and_not_by_its_token_alone() {
 }
 
 #[test]
+fn an_app_with_links_sign_ups_and_switches_is_followed_wherever_it_lets_somebody_in() {
+    let gateway = row("Links in mails, sign-ups, switches", passwordless());
+    let told = |browser: &mut Browser| {
+        let answer = browser.get("/api/data").expect(200);
+        (answer.at("/tenant"), answer.at("/user"), answer.at("/app"))
+    };
+    gateway.browser().get("/api/data").expect(401);
+    let mut browser = gateway.browser();
+    browser.navigate("/magic/alice").expect(302);
+    assert_eq!(told(&mut browser), three("42", "7", "alice"));
+    let before = browser.clone();
+    browser.navigate("/magic/bob").expect(302);
+    assert_eq!(told(&mut browser), three("77", "1", "bob"));
+    before.clone().get("/api/data").expect(401);
+    let mut newcomer = gateway.browser();
+    newcomer.post_form("/signup", &[("name", "dave")]).expect(200);
+    assert_eq!(told(&mut newcomer), three("", "9", "dave"));
+    let mut thief = newcomer.clone();
+    thief.set_cookie("session", &browser.cookie("session").expect("the app sets it").to_owned());
+    assert_eq!(told(&mut thief), three("", "9", ""), "a copied cookie names nobody");
+    browser.get("/signout").expect(200);
+    browser.get("/api/data").expect(401);
+}
+
+#[test]
+fn an_app_with_two_kinds_of_login_has_users_and_operators_of_one_id() {
+    let gateway = row("Two kinds of login", passwordless());
+    let told = |browser: &mut Browser| {
+        let answer = browser.get("/api/data").expect(200);
+        (answer.at("/tenant"), answer.at("/user"))
+    };
+    let (mut user, mut operator) = (gateway.browser(), gateway.browser());
+    user.post_json("/login", &json!({"name": "bob"})).expect(200);
+    operator.post("/admin/login").expect(200);
+    let one = (String::from("77"), String::from("1"));
+    assert_eq!((told(&mut user), told(&mut operator)), (one.clone(), one.clone()));
+    operator.get("/admin/me").expect(200);
+    user.set_cookie("operator", &operator.cookie("operator").expect("the app sets it").to_owned());
+    user.get("/admin/me").expect(401);
+    // The one's log-out everywhere is not the other's.
+    user.post("/api/auth/revoke-all-tokens").expect(200);
+    user.get("/api/data").expect(401);
+    assert_eq!(told(&mut operator), one);
+}
+
+#[test]
 fn every_block_of_the_page_is_run() {
     let tests = include_str!("apps.rs");
     let headings: Vec<&str> = PAGE.lines().filter_map(|line| line.strip_prefix("## ")).collect();
     assert!(headings.len() >= 5, "{headings:?}");
     for heading in headings {
         assert!(tests.contains(&format!("row(\"{heading}\", ")), "{heading} is run by no test");
-        let anchor: String = heading.to_lowercase().chars().filter(|c| c.is_alphanumeric() || *c == ' ').collect();
+        let anchor: String =
+            heading.to_lowercase().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-')).collect();
         assert!(PAGE.contains(&format!("(#{})", anchor.replace(' ', "-"))), "{heading} is not in the table");
     }
 }
