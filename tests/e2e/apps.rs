@@ -191,7 +191,7 @@ fn an_app_with_links_sign_ups_and_switches_is_followed_wherever_it_lets_somebody
     newcomer.post_form("/signup", &[("name", "dave")]).expect(200);
     assert_eq!(told(&mut newcomer), three("", "9", "dave"));
     let mut thief = newcomer.clone();
-    thief.set_cookie("session", &browser.cookie("session").expect("the app sets it").to_owned());
+    thief.set_cookie("session", browser.cookie("session").expect("the app sets it"));
     assert_eq!(told(&mut thief), three("", "9", ""), "a copied cookie names nobody");
     browser.get("/signout").expect(200);
     browser.get("/api/data").expect(401);
@@ -210,7 +210,7 @@ fn an_app_with_two_kinds_of_login_has_users_and_operators_of_one_id() {
     let one = (String::from("77"), String::from("1"));
     assert_eq!((told(&mut user), told(&mut operator)), (one.clone(), one.clone()));
     operator.get("/admin/me").expect(200);
-    user.set_cookie("operator", &operator.cookie("operator").expect("the app sets it").to_owned());
+    user.set_cookie("operator", operator.cookie("operator").expect("the app sets it"));
     user.get("/admin/me").expect(401);
     // The one's log-out everywhere is not the other's.
     user.post("/api/auth/revoke-all-tokens").expect(200);
