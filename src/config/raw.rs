@@ -127,6 +127,8 @@ tables! {
         status_path: String,
         refresh_path: String,
         cache: String,
+        cache_pages: String,
+        clear_site_data: List,
         expose: bool,
         max_per_user: OffOr<RawMaxPerUser>,
     }

@@ -3,6 +3,8 @@
 use std::num::NonZeroU16;
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use super::error::{Place, Problems};
 use super::parsers::{each, endpoint_or_off, pattern, pointer};
 use super::raw::RawSession;
@@ -28,6 +30,10 @@ pub struct SessionConfig {
     pub refresh_path: Option<PathPattern>,
     /// What happens to `Cache-Control` of answers made for a session.
     pub cache: CacheControl,
+    /// The same for HTML pages, which browsers show again from what they kept.
+    pub cache_pages: CacheControl,
+    /// What browsers are told to throw away where a session ends (`Clear-Site-Data`); `None`: nothing.
+    pub clear_site_data: Option<HeaderValue>,
     /// Whether answers tell the seconds that a session still has.
     pub expose: bool,
     /// How many sessions a user may have; `None`: any number.
@@ -39,6 +45,8 @@ pub struct SessionConfig {
 pub enum CacheControl {
     /// `private` where there is none or it says `public`.
     Private,
+    /// `no-store`, whatever the backend says.
+    NoStore,
     /// The backend's own.
     Leave,
 }
@@ -57,14 +65,28 @@ pub(super) fn session(raw: &RawSession, problems: &mut Problems) -> SessionConfi
         no_touch: no_touch(raw, problems),
         status_path: endpoint_or_off(&raw.status_path, "/api/session/status", problems),
         refresh_path: endpoint_or_off(&raw.refresh_path, "/api/session/refresh", problems),
-        cache: raw.cache.parse_or(
-            CacheControl::Private,
-            problems,
-            choice(&[("private", CacheControl::Private), ("leave", CacheControl::Leave)]),
-        ),
+        cache: raw.cache.parse_or(CacheControl::Private, problems, choice(&CACHE)),
+        cache_pages: raw.cache_pages.parse_or(CacheControl::NoStore, problems, choice(&CACHE)),
+        clear_site_data: clear_site_data(raw, problems),
         expose: raw.expose.get().copied().unwrap_or(false),
         max_per_user: max_per_user(raw, problems),
     }
+}
+
+const CACHE: [(&str, CacheControl); 3] =
+    [("private", CacheControl::Private), ("no-store", CacheControl::NoStore), ("leave", CacheControl::Leave)];
+
+/// The kinds of data that browsers know (W3C Clear Site Data, 3.1).
+const SITE_DATA: [(&str, &str); 4] = [
+    ("cache", "\"cache\""),
+    ("cookies", "\"cookies\""),
+    ("storage", "\"storage\""),
+    ("executionContexts", "\"executionContexts\""),
+];
+
+fn clear_site_data(raw: &RawSession, problems: &mut Problems) -> Option<HeaderValue> {
+    let kinds = each(&raw.clear_site_data, problems, |kind| choice(&SITE_DATA)(&kind.to_owned()));
+    if kinds.is_empty() { None } else { HeaderValue::from_str(&kinds.join(", ")).ok() }
 }
 
 fn max_per_user(raw: &RawSession, problems: &mut Problems) -> Option<SessionLimit> {
@@ -122,11 +144,14 @@ fn remember_field(text: &str) -> Parsed<JsonPointer> {
     if text.starts_with('/') { pointer(text) } else { Ok(JsonPointer::of_field(text)) }
 }
 
+/// What front ends ask without anybody doing anything: reports of activity in batches, Socket.IO's heartbeat.
+const NO_TOUCH: [&str; 3] = ["/api/sessions/activity", "/api/sessions/activity/*", "/socket.io/*"];
+
 fn no_touch(raw: &RawSession, problems: &mut Problems) -> PatternTree<()> {
     let patterns = if raw.no_touch.is_given() {
         each(&raw.no_touch, problems, pattern)
     } else {
-        PathPattern::parse("/api/sessions/activity").into_iter().collect()
+        NO_TOUCH.into_iter().filter_map(|pattern| PathPattern::parse(pattern).ok()).collect()
     };
     let mut tree = PatternTree::default();
     for pattern in &patterns {

@@ -97,6 +97,13 @@ impl AnswerBody {
         Self(Box::new(Answer { content, sent: 0, complete, then: None, account: None }))
     }
 
+    /// A backend's answer to a session's request, which ends with the session. One with a length goes on when that is idle.
+    pub(super) fn of_session(body: UpstreamBody, open: Option<OpenStream>) -> Self {
+        let is_finite = body.size_hint().exact().is_some();
+        let open = if is_finite { open.map(OpenStream::outlasting_idleness) } else { open };
+        Self::streamed(body).cut_by(open)
+    }
+
     /// Breaks off when the session ends that `open` stands for.
     #[must_use]
     pub(super) fn cut_by(mut self, open: Option<OpenStream>) -> Self {

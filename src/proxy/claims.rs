@@ -1,5 +1,7 @@
 //! What clients claim to be: compared with who they are, refused where it must be, told of where it differs.
 
+use http::header::{AUTHORIZATION, HeaderValue};
+
 use super::capture::OWN_REQUEST_MAX;
 use super::exchange::Exchange;
 use super::failure::Failure;
@@ -115,6 +117,17 @@ impl Gateway {
             }
         }
         Ok(())
+    }
+
+    /// Reports a client that shows a bearer token and no session: it will be refused once identity is enforced.
+    pub(super) fn report_bearer(&self, exchange: &Exchange, route: &Route, cleared: &Cleared, lookup: &Lookup) {
+        let shows_one = |value: &HeaderValue| {
+            value.as_bytes().get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "))
+        };
+        if matches!(lookup, Lookup::NoCredential) && cleared.headers.get(AUTHORIZATION).is_some_and(shows_one) {
+            let (request_id, path, client) = (exchange.id.as_str(), exchange.path(), exchange.client.get());
+            tracing::info!(request_id, route = &*route.pattern, %path, %client, "a client has a bearer token and no session");
+        }
     }
 
     /// Tells of identity headers that are not the session's own.

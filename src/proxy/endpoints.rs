@@ -193,13 +193,19 @@ pub(super) async fn logout_all(
 pub(super) fn take_session(gateway: &Gateway, headers: &mut HeaderMap) {
     headers.append(SET_COOKIE, expire_set_cookie(&gateway.config().cookie));
     gateway.expire_left_backend_cookies(headers);
-    headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
+    clear_site_data(gateway, headers);
     never_again(headers);
 }
 
-/// The headers of every answer that says that the session is over: the cookies go, and so does what the browser cached.
+fn clear_site_data(gateway: &Gateway, headers: &mut HeaderMap) {
+    if let Some(kinds) = &gateway.config().session.clear_site_data {
+        headers.insert(CLEAR_SITE_DATA, kinds.clone());
+    }
+}
+
+/// The headers of every answer that says that the session is over: the cookies go, and what else the browser is to forget.
 pub(super) fn logged_out(gateway: &Gateway, headers: &mut HeaderMap) {
     gateway.expire_cookies(headers);
-    headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
+    clear_site_data(gateway, headers);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }

@@ -188,7 +188,7 @@ async fn ask(
 
 /// An answer that ends with its session, should it go on and on. One that took the session's place has its absolute limit.
 fn streamed(gateway: &Gateway, call: &Call<'_>, session: SessionId, body: UpstreamBody) -> AnswerBody {
-    AnswerBody::streamed(body).cut_by(Some(gateway.streams().register(session, call.cuts, call.live.over_at())))
+    AnswerBody::of_session(body, Some(gateway.streams().register(session, call.cuts, call.live.over_at())))
 }
 
 async fn hold(gateway: &Gateway, call: &Call<'_>, said: &HeaderMap, body: UpstreamBody) -> Held {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, Entry, HeaderMap, HeaderValue, LOCATION, OccupiedEntry, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, Entry, HeaderMap, HeaderValue, LOCATION, OccupiedEntry, VARY};
 use http::{Method, Request, Response};
 use http_body::Body as _;
 
@@ -23,6 +23,7 @@ use crate::upstream::{BodyError, BodyLimits, RequestBody, Switched, UpstreamBody
 
 const COOKIE: HeaderValue = HeaderValue::from_static("Cookie");
 const PRIVATE: HeaderValue = HeaderValue::from_static("private");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// A request of which everything that cannot be believed was refused or removed.
 pub(super) struct Cleared {
@@ -215,11 +216,23 @@ pub(super) async fn forward_unsealed(
 /// for a session.
 pub(super) fn polish(gateway: &Gateway, exchange: &Exchange, permit: &Permit, headers: &mut HeaderMap) {
     clean_answer(gateway, exchange, permit, headers);
-    if let Identity::Verified(_) = permit.identity()
-        && gateway.config().session.cache == CacheControl::Private
-    {
-        keep_private(headers);
+    let Identity::Verified(_) = permit.identity() else { return };
+    let session = &gateway.config().session;
+    match if is_page(headers) { session.cache_pages } else { session.cache } {
+        CacheControl::Private => keep_private(headers),
+        CacheControl::NoStore => {
+            headers.insert(CACHE_CONTROL, NO_STORE);
+            vary_by_cookie(headers);
+        }
+        CacheControl::Leave => {}
     }
+}
+
+/// Whether a browser shows it, and would show it again from what it kept when somebody goes back.
+fn is_page(headers: &HeaderMap) -> bool {
+    let Some(kind) = headers.get(CONTENT_TYPE) else { return false };
+    let kind = kind.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    [&b"text/html"[..], b"application/xhtml+xml"].iter().any(|page| kind.eq_ignore_ascii_case(page))
 }
 
 /// Removes from a backend's answer what only the gateway may say, and mends where it sends browsers to.
@@ -275,6 +288,10 @@ fn keep_private(headers: &mut HeaderMap) {
         Entry::Vacant(none) => _ = none.insert(PRIVATE),
         Entry::Occupied(mut lines) => _ = lines.insert(made_private(&lines)),
     }
+    vary_by_cookie(headers);
+}
+
+fn vary_by_cookie(headers: &mut HeaderMap) {
     match headers.entry(VARY) {
         Entry::Vacant(none) => _ = none.insert(COOKIE),
         Entry::Occupied(mut lines) if !varies_by_cookie(&lines) => lines.append(COOKIE),

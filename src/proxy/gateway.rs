@@ -366,6 +366,9 @@ impl Gateway {
 
         // 11. The decision. Nothing is forwarded without its permit.
         self.tell_of_claims(exchange, &route, mode, &claims, &lookup);
+        if mode == IdentityMode::Observe {
+            self.report_bearer(exchange, &route, &cleared, &lookup);
+        }
         let permit = if let Some(preflight) = preflight {
             permit_preflight(&route, preflight)
         } else {
@@ -515,7 +518,7 @@ fn for_as_long_as(
 ) -> Result<Response<AnswerBody>, Failure> {
     match answer {
         // Its moment begins now: the answer to a request that was accepted in time is whole, unless it goes on and on.
-        Ok(answer) => Ok(answer.map(|body| AnswerBody::streamed(body).cut_by(open.map(OpenStream::begun_anew)))),
+        Ok(answer) => Ok(answer.map(|body| AnswerBody::of_session(body, open.map(OpenStream::begun_anew)))),
         Err(failure) if failure.blames_the_body() => {
             let over = open.and_then(|open| open.reason());
             Err(over.map_or(failure, |reason| Failure::Denied(Denial::SessionEnded(reason))))

@@ -83,7 +83,7 @@ pub(super) async fn open(
             polish(gateway, exchange, permit, answer.headers_mut());
             gateway.seal_cookies(exchange, answer.headers_mut()).await?;
             let open = session.map(|session| session.open.another());
-            Ok(answer.map(|body| AnswerBody::streamed(body).cut_by(open)))
+            Ok(answer.map(|body| AnswerBody::of_session(body, open)))
         }
         Switched::Yes(mut answer, backend) => {
             let malformed = |cause: &str| Failure::Upstream(UpstreamError::Malformed { cause: cause.to_owned() });

@@ -158,6 +158,8 @@ impl fmt::Debug for OpenStreams {
 pub enum Cuts {
     /// Every one.
     Always,
+    /// All but idleness: an answer with a length that began in time is whole, however long it takes.
+    ButIdleness,
     /// Those on purpose: on a route that only observes, an end by time refuses nobody either.
     OnPurpose,
 }
@@ -168,6 +170,7 @@ impl Cuts {
     pub const fn includes(self, reason: EndReason) -> bool {
         match self {
             Self::Always => true,
+            Self::ButIdleness => !matches!(reason, EndReason::IdleTimeout),
             Self::OnPurpose => !matches!(reason, EndReason::IdleTimeout | EndReason::Expired),
         }
     }
@@ -238,6 +241,16 @@ impl OpenStream {
         *times = Times::of(self.streams.clock.monotonic(), times.over_at);
         drop(times);
         self
+    }
+
+    /// The same, which idleness does not end.
+    pub fn outlasting_idleness(self) -> Self {
+        let cuts = match self.kill.cuts {
+            Cuts::Always | Cuts::ButIdleness => Cuts::ButIdleness,
+            Cuts::OnPurpose => Cuts::OnPurpose,
+        };
+        let over_at = self.kill.times.lock().over_at;
+        self.streams.register(self.id, cuts, over_at)
     }
 
     /// The session.

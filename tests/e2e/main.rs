@@ -58,5 +58,6 @@ mod store_outage;
 mod streams;
 mod support;
 mod tls;
+mod traces;
 mod tunnels;
 mod websockets;

@@ -223,6 +223,24 @@ fn the_cookie_is_set_and_expired_with_the_same_attributes() {
     ] {
         assert_eq!(line.to_str().expect("visible ASCII"), expected);
     }
+    let unpartitioned = CookieAttributes { partitioned: false, ..framed.clone() };
+    let over = "Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+    for (ours, expected) in [
+        (&production, vec![format!("a=; Secure; {over}")]),
+        (&development, vec![format!("a=; {over}")]),
+        (&unpartitioned, vec![format!("a=; SameSite=None; Secure; {over}")]),
+        (
+            &framed,
+            vec![
+                format!("a=; SameSite=None; Partitioned; Secure; {over}"),
+                format!("a=; SameSite=None; Secure; {over}"),
+            ],
+        ),
+    ] {
+        let lines: Vec<HeaderValue> = expire_backend_cookie("a", ours).collect();
+        let lines: Vec<_> = lines.iter().map(|line| line.to_str().expect("visible ASCII")).collect();
+        assert_eq!(lines, expected, "{ours:?}");
+    }
     assert!(!format!("{:?}", session_set_cookie(&production, &token(A), None)).contains(A));
 }
 
