@@ -119,17 +119,6 @@ impl Gateway {
         Ok(())
     }
 
-    /// Reports a client that shows a bearer token and no session: it will be refused once identity is enforced.
-    pub(super) fn report_bearer(&self, exchange: &Exchange, route: &Route, cleared: &Cleared, lookup: &Lookup) {
-        let shows_one = |value: &HeaderValue| {
-            value.as_bytes().get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "))
-        };
-        if matches!(lookup, Lookup::NoCredential) && cleared.headers.get(AUTHORIZATION).is_some_and(shows_one) {
-            let (request_id, path, client) = (exchange.id.as_str(), exchange.path(), exchange.client.get());
-            tracing::info!(request_id, route = &*route.pattern, %path, %client, "a client has a bearer token and no session");
-        }
-    }
-
     /// Tells of identity headers that are not the session's own.
     pub(super) fn tell_of_claims(
         &self,
@@ -176,5 +165,15 @@ impl Gateway {
             };
             self.tell(exchange, &told);
         }
+    }
+}
+
+/// Reports a client that shows a bearer token and no session: it will be refused once identity is enforced.
+pub(super) fn report_bearer(exchange: &Exchange, route: &Route, cleared: &Cleared, lookup: &Lookup) {
+    let shows_one =
+        |value: &HeaderValue| value.as_bytes().get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
+    if matches!(lookup, Lookup::NoCredential) && cleared.headers.get(AUTHORIZATION).is_some_and(shows_one) {
+        let (request_id, path, client) = (exchange.id.as_str(), exchange.path(), exchange.client.get());
+        tracing::info!(request_id, route = &*route.pattern, %path, %client, "a client has a bearer token and no session");
     }
 }

@@ -11,6 +11,7 @@ use hyper::upgrade::OnUpgrade;
 use super::account::Account;
 use super::body::AnswerBody;
 use super::capture;
+use super::claims::report_bearer;
 use super::client_body::ClientBody;
 use super::connection::ExchangeGuard;
 use super::endpoint::Endpoint;
@@ -367,7 +368,7 @@ impl Gateway {
         // 11. The decision. Nothing is forwarded without its permit.
         self.tell_of_claims(exchange, &route, mode, &claims, &lookup);
         if mode == IdentityMode::Observe {
-            self.report_bearer(exchange, &route, &cleared, &lookup);
+            report_bearer(exchange, &route, &cleared, &lookup);
         }
         let permit = if let Some(preflight) = preflight {
             permit_preflight(&route, preflight)
