@@ -50,6 +50,8 @@ pub enum ClientValue {
     Ignore,
     /// Refused unless it is the session's.
     Match,
+    /// The same for methods that change something: an old page's writes land in no other tenant.
+    MatchUnsafe,
 }
 
 /// Headers with a meaning of their own for HTTP or for what the gateway sets: never identity, never stripped.
@@ -83,7 +85,8 @@ const TAKEN_PREFIXES: [&str; 5] = ["content-", "proxy-", "sec-", "x-forwarded-",
 const LONGEST_NAME: usize = 64;
 
 pub(super) fn identity(raw: &RawIdentity, mode: Mode, problems: &mut Problems) -> IdentityConfig {
-    let words = &[("ignore", ClientValue::Ignore), ("match", ClientValue::Match)];
+    let words =
+        &[("ignore", ClientValue::Ignore), ("match", ClientValue::Match), ("match-unsafe", ClientValue::MatchUnsafe)];
     let client_value = raw.client_value.parse_or(ClientValue::Ignore, problems, choice(words));
     let formats = &[("exact", TenantFormat::Exact), ("int", TenantFormat::Int), ("uuid", TenantFormat::Uuid)];
     let tenant_format = raw.tenant_format.parse_or(TenantFormat::Exact, problems, choice(formats));

@@ -2,13 +2,17 @@
 //!
 //! It is buffered, and runs to its end even when the client hangs up: the caller spawns it.
 
+use std::sync::Arc;
+
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::body::AnswerBody;
 use super::exchange::Exchange;
 use super::failure::Failure;
+use super::follow::{Follower, Settled, settle};
 use super::forward::{Cleared, clean_answer, send};
+use super::limits::OWN_REQUEST_MAX;
 use super::newcomer::{Vouched, end_presented, end_replaced, give, make_session, tell_of_none};
 use super::outgoing::ask_for_what_can_be_read;
 use super::questions::{Questions, read_answer, unix_seconds};
@@ -21,15 +25,12 @@ use crate::policy::{Route, permit_login};
 use crate::session::{By, Credential, EndReason};
 use crate::told::{NoLogin, Source};
 
-/// The largest request body of an exchange that runs to its end: it is read whole before the backend sees any of it.
-pub(super) const OWN_REQUEST_MAX: usize = 1024 * 1024;
-
 /// The most cookies that are expired unasked.
 const MOST_CLEARED: usize = 50;
 
 /// Runs a login, and tells of one that came to nothing here.
 pub(super) async fn login(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     exchange: &mut Exchange,
     number: usize,
     route: &Route,
@@ -48,7 +49,7 @@ pub(super) async fn login(
 }
 
 async fn exchange_login(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     exchange: &mut Exchange,
     number: usize,
     route: &Route,
@@ -66,6 +67,7 @@ async fn exchange_login(
     ask_for_what_can_be_read(&mut cleared.headers);
     gateway.open_cookies(exchange, &mut cleared).await;
     let mut backend = Questions::like(gateway, route, &cleared);
+    let follower = Follower::of(gateway, route, &cleared, credential, None).await;
     let permit = permit_login(route);
     let (mut parts, upstream_body) = send(gateway, exchange, &permit, cleared).await?.into_parts();
     let said = parts.headers.clone();
@@ -80,18 +82,18 @@ async fn exchange_login(
             NoLogin::Undecided
         };
         tell_of_none(gateway, exchange, why);
-        gateway.seal_cookies(exchange, &mut parts.headers).await?;
+        settle(gateway, exchange, follower, &mut parts.headers).await?;
         return Ok(Response::from_parts(parts, AnswerBody::streamed(upstream_body)));
     }
     let body = read_answer(gateway, &permit, &parts.headers, upstream_body, settings.max_body).await?;
     match judge(gateway, exchange, settings, &mut backend, &said, &body).await? {
         Verdict::Failed => {
             tell_of_none(gateway, exchange, NoLogin::Failed(parts.status.as_u16()));
-            gateway.seal_cookies(exchange, &mut parts.headers).await?;
+            settle(gateway, exchange, follower, &mut parts.headers).await?;
         }
         Verdict::Unfinished | Verdict::NoCookie | Verdict::Refused(_) => {
             tell_of_none(gateway, exchange, NoLogin::Undecided);
-            gateway.seal_cookies(exchange, &mut parts.headers).await?;
+            settle(gateway, exchange, follower, &mut parts.headers).await?;
         }
         Verdict::Unnamed => {
             tell_of_none(gateway, exchange, NoLogin::Unnamed);
@@ -100,9 +102,15 @@ async fn exchange_login(
                 let tried = settings.rules.places();
                 tracing::warn!(request_id, %path, tried, "a login succeeded and named nobody, so it made no session");
             }
-            gateway.seal_cookies(exchange, &mut parts.headers).await?;
+            settle(gateway, exchange, follower, &mut parts.headers).await?;
         }
         Verdict::Bad(why) => return Err(Failure::BadIdentity(why)),
+        // What proves nothing about this login says whose the app's new cookie is, where that is followed.
+        Verdict::NamedBefore if follower.as_ref().is_some_and(|known| known.sees_change(gateway, &parts.headers)) => {
+            if settle(gateway, exchange, follower, &mut parts.headers).await? == Settled::AsItWas {
+                tell_of_none(gateway, exchange, NoLogin::Undecided);
+            }
+        }
         Verdict::NamedBefore => {
             tell_of_none(gateway, exchange, NoLogin::Refused("named_before"));
             // The backend may have logged that user out meanwhile, or somebody else in.

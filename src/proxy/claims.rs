@@ -2,14 +2,14 @@
 
 use http::header::{AUTHORIZATION, HeaderValue};
 
-use super::capture::OWN_REQUEST_MAX;
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::forward::Cleared;
+use super::limits::OWN_REQUEST_MAX;
 use super::lookup::{Lookup, ask};
 use super::services::Gateway;
 use crate::config::ClientValue;
-use crate::http::{Claims, TenantHeader, values_in_body};
+use crate::http::{Claims, TenantHeader, is_safe, values_in_body};
 use crate::policy::{
     Auth, Denial, Identity, IdentityMode, Permit, Route, TenantClaim, body_names, claimed_tenants, rewrite_query,
 };
@@ -40,8 +40,12 @@ impl Gateway {
         let identity = &self.config().identity;
         let tenant = &live.record.principal.tenant;
         let same = |claim: &str| identity.rules.canonical_tenant(claim).is_ok_and(|claim| claim == *tenant);
-        let foreign_header =
-            identity.client_value == ClientValue::Match && claims.tenant.shown().is_some_and(|claim| !same(claim));
+        let is_compared = match identity.client_value {
+            ClientValue::Ignore => false,
+            ClientValue::Match => true,
+            ClientValue::MatchUnsafe => !is_safe(&cleared.method),
+        };
+        let foreign_header = is_compared && claims.tenant.shown().is_some_and(|claim| !same(claim));
         let foreign_query = cleared
             .target
             .query()

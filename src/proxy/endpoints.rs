@@ -5,10 +5,10 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use serde::Serialize;
 
 use super::body::AnswerBody;
-use super::capture::OWN_REQUEST_MAX;
 use super::exchange::{Bound, Exchange};
 use super::failure::Failure;
 use super::forward::{Cleared, forward};
+use super::limits::OWN_REQUEST_MAX;
 use super::lookup::{LiveUse, Lookup, Recorded};
 use super::newcomer::never_again;
 use super::outgoing::ask_for_all;

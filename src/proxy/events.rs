@@ -19,6 +19,7 @@ use super::body::AnswerBody;
 use super::endpoints::logged_out;
 use super::exchange::{Bound, Exchange};
 use super::failure::Failure;
+use super::follow::{Follower, Settled, settle};
 use super::forward::{Cleared, polish, send};
 use super::lookup::LiveUse;
 use super::outgoing::{ask_for_all, ask_for_what_can_be_read};
@@ -31,7 +32,9 @@ use crate::http::{EventAnswer, with_count};
 use crate::login::LoginIdentity;
 use crate::policy::{Denial, Ending, Event, Guard, Identity, Judgement, Permit, Requester, Route};
 use crate::seal::Binding;
-use crate::session::{By, Scope, SessionId, StoreTime, TenantChange, TenantId, TenantStatus, UserAgent, Words};
+use crate::session::{
+    By, Credential, Scope, SessionId, StoreTime, TenantChange, TenantId, TenantStatus, UserAgent, Words,
+};
 use crate::sessions::{Cuts, Issued, Newcomer};
 use crate::store::{StoreResult, Unavailable};
 use crate::told::{Origin, Told};
@@ -101,13 +104,14 @@ pub(super) async fn run(
     let began = gateway.store().begin().await.map_err(Failure::Store)?;
     let path: Vec<String> = cleared.target.segments().map(Cow::into_owned).collect();
     let mut backend = Questions::like(gateway, call.route, &cleared);
+    let credential = Credential::Session(live.id);
+    let follower = Follower::of(gateway, call.route, &cleared, credential, Some(true)).await;
     let (mut parts, body) = ask(gateway, exchange, call, cleared).await?.into_parts();
     let said = parts.headers.clone();
     polish(gateway, exchange, call.permit, &mut parts.headers);
     if !parts.status.is_success() {
-        gateway.seal_cookies(exchange, &mut parts.headers).await?;
-        gateway.expose_lifetime(&mut parts.headers, live);
-        return Ok(Response::from_parts(parts, streamed(gateway, call, live.id, body)));
+        let now = follow(gateway, exchange, live, follower, &mut parts.headers).await?;
+        return Ok(Response::from_parts(parts, streamed(gateway, call, now, body)));
     }
 
     let held = hold(gateway, call, &said, body).await;
@@ -130,8 +134,7 @@ pub(super) async fn run(
         parts.headers.append(SET_COOKIE, issued.set_cookie);
         parts.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     } else {
-        gateway.seal_cookies(exchange, &mut parts.headers).await?;
-        gateway.expose_lifetime(&mut parts.headers, live);
+        now = follow(gateway, exchange, live, follower, &mut parts.headers).await?;
     }
     if counts {
         parts.headers.insert(INVALIDATED, HeaderValue::from(ended.sessions));
@@ -158,6 +161,25 @@ pub(super) async fn run(
         Held::Lost(why) => return Err(Failure::BadAnswer(why)),
     };
     Ok(Response::from_parts(parts, body))
+}
+
+/// Settles what the app did with its own session by an answer that ends nothing of this one. Answers the session that the
+/// answer is of by now.
+async fn follow(
+    gateway: &Arc<Gateway>,
+    exchange: &mut Exchange,
+    live: &LiveUse,
+    follower: Option<Follower>,
+    headers: &mut HeaderMap,
+) -> Result<SessionId, Failure> {
+    match settle(gateway, exchange, follower, headers).await? {
+        Settled::AsItWas => {
+            gateway.expose_lifetime(headers, live);
+            Ok(live.id)
+        }
+        Settled::Now(id, _) => Ok(id),
+        Settled::Over => Ok(live.id),
+    }
 }
 
 /// Has the backend do it. None of the request is left with the client by then, who could else have it done by half a

@@ -21,6 +21,7 @@ use super::questions::{Questions, unix_seconds};
 use super::services::Gateway;
 use super::verify::verify_tenant;
 use crate::clock::Monotonic;
+use crate::config::Login;
 use crate::login::{Capture, Change, Said};
 use crate::policy::Route;
 use crate::seal::Binding;
@@ -55,25 +56,25 @@ enum Conclusion<'a> {
 }
 
 impl Follower {
-    /// `None` where nothing is followed.
+    /// `None` where nothing is followed. `was_live`: whether the session that was presented is; `None` where none was looked
+    /// up.
     pub(super) async fn of(
         gateway: &Gateway,
         route: &Route,
         cleared: &Cleared,
         credential: Credential,
-        lookup: &Lookup,
+        was_live: Option<bool>,
     ) -> Option<Self> {
         if !gateway.config().login.follows() {
             return None;
         }
-        let was_live = match (lookup, credential) {
-            (Lookup::Live(_), _) => true,
-            // A public route looks nothing up. Which end came before the request, and which during it, is told by this.
-            (Lookup::Unknown(None), Credential::Session(_)) => {
+        let was_live = match was_live {
+            Some(was_live) => was_live,
+            // Which end came before the request, and which during it, is told by this.
+            None => {
                 let limits = &gateway.config().session.limits;
                 matches!(look_up(gateway.store(), gateway.clock(), credential, limits).await, Lookup::Live(_))
             }
-            _ => false,
         };
         Some(Self { questions: Questions::like(gateway, route, cleared), credential, was_live })
     }
@@ -100,14 +101,7 @@ impl Follower {
         headers: &mut HeaderMap,
     ) -> Result<Settled, Failure> {
         let config = gateway.config();
-        let changed = config.login.logins.iter().find_map(|login| {
-            let names: Vec<&str> = login.follow.iter().map(String::as_str).collect();
-            let change = Change::of(&self.questions.browser, &names, headers, unix_seconds(gateway));
-            change.map(|change| (login, change))
-        });
-        let (Some((login, change)), true) = (changed, headers.contains_key(SET_COOKIE)) else {
-            return Ok(Settled::AsItWas);
-        };
+        let Some((login, change)) = self.change(gateway, headers) else { return Ok(Settled::AsItWas) };
         let Capture::Whoami { target, .. } = &login.rules.capture else { return Ok(Settled::AsItWas) };
         let segments: Vec<_> = target.segments().collect();
         let route = config.routes.pick(&Method::GET, &segments, target.path().ends_with('/'));
@@ -155,6 +149,23 @@ impl Follower {
         Ok(settled)
     }
 
+    /// Whether an answer with these headers sets a followed cookie to a new value.
+    pub(super) fn sees_change(&self, gateway: &Gateway, headers: &HeaderMap) -> bool {
+        self.change(gateway, headers).is_some()
+    }
+
+    /// What they change, and of which login.
+    fn change<'a>(&self, gateway: &'a Gateway, headers: &HeaderMap) -> Option<(&'a Login, Change)> {
+        if !headers.contains_key(SET_COOKIE) {
+            return None;
+        }
+        gateway.config().login.logins.iter().find_map(|login| {
+            let names: Vec<&str> = login.follow.iter().map(String::as_str).collect();
+            let change = Change::of(&self.questions.browser, &names, headers, unix_seconds(gateway));
+            change.map(|change| (login, change))
+        })
+    }
+
     /// What stands for the value, and for the session beside which it was set: it means the same there, and need not
     /// elsewhere.
     fn value(&self, change: &Change) -> [u8; 16] {
@@ -166,6 +177,20 @@ impl Follower {
         hash.update(&change.now);
         let digest: [u8; 32] = hash.finalize().into();
         digest.first_chunk().copied().unwrap_or_default()
+    }
+}
+
+/// Settles whose session it is, where anything is followed; else the app's own cookies are sealed for the session that it
+/// was.
+pub(super) async fn settle(
+    gateway: &Arc<Gateway>,
+    exchange: &mut Exchange,
+    follower: Option<Follower>,
+    headers: &mut HeaderMap,
+) -> Result<Settled, Failure> {
+    match follower {
+        Some(follower) => Box::pin(follower.settle(gateway, exchange, headers)).await,
+        None => gateway.seal_cookies(exchange, headers).await.map(|()| Settled::AsItWas),
     }
 }
 

@@ -19,8 +19,8 @@ use super::endpoints;
 use super::events;
 use super::exchange::{Bound, Decided, Downstream, Exchange, RequestId, Transport};
 use super::failure::Failure;
-use super::follow::{Follower, Settled};
-use super::forward::{Cleared, Content, forward, forward_unsealed};
+use super::follow::{Follower, Settled, settle};
+use super::forward::{Cleared, Content, forward_unsealed};
 use super::lookup::{EndedUse, Lookup, Recorded, look_at, look_up};
 use super::respond;
 use super::sealing::bound_by;
@@ -426,18 +426,22 @@ impl Gateway {
             }
             // Asked for before the request is gone; and what the app did with its own session by it is settled before
             // anybody hears of it.
-            let follower = Box::pin(Follower::of(self, &route, &cleared, credential, &lookup)).await;
-            if let Some(follower) = follower {
-                match forward_unsealed(self, exchange, &permit, cleared).await {
-                    Ok(mut answer) => {
-                        settled = Box::pin(follower.settle(self, exchange, answer.headers_mut())).await?;
-                        for_as_long_as(self.still_open(open, settled, cuts_of(mode), &answer), Ok(answer))?
-                    }
-                    failed @ Err(_) => for_as_long_as(open, failed)?,
-                }
+            let was_live = match &lookup {
+                Lookup::Live(_) => Some(true),
+                Lookup::Unknown(None) => None,
+                _ => Some(false),
+            };
+            let follower = if self.config().login.follows() {
+                Box::pin(Follower::of(self, &route, &cleared, credential, was_live)).await
             } else {
-                let answer = forward(self, exchange, &permit, cleared).await;
-                for_as_long_as(open, answer)?
+                None
+            };
+            match forward_unsealed(self, exchange, &permit, cleared).await {
+                Ok(mut answer) => {
+                    settled = settle(self, exchange, follower, answer.headers_mut()).await?;
+                    for_as_long_as(self.still_open(open, settled, cuts_of(mode), &answer), Ok(answer))?
+                }
+                failed @ Err(_) => for_as_long_as(open, failed)?,
             }
         };
         if let (Lookup::Live(live), Settled::AsItWas) = (&lookup, settled) {

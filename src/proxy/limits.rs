@@ -8,6 +8,9 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::ProxyProtocol;
 use crate::http::HeadLimits;
 
+/// The largest request body of an exchange that runs to its end: it is read whole before the backend sees any of it.
+pub(super) const OWN_REQUEST_MAX: usize = 1024 * 1024;
+
 /// The bounds of a listener, and what its connections speak before HTTP.
 #[derive(Clone)]
 pub struct ListenerLimits {

@@ -81,6 +81,26 @@ on_both_stores!(a_magic_link_that_is_followed_replaces_the_session, |store| {
     assert_eq!(told(&mut browser), alice());
 });
 
+on_both_stores!(a_magic_link_that_is_a_login_replaces_the_session_of_whom_the_app_knew_before, |store| {
+    let gateway = followed(store).set("login.path", vec!["GET /magic/{name}"]).start();
+    let mut browser = by_link(&gateway, "alice");
+    let mut left_behind = browser.clone();
+    browser.navigate("/magic/bob").expect(302);
+    assert_eq!(told(&mut browser), bob());
+    left_behind.get("/api/data").expect_refusal(401, "session_revoked");
+    // Without following, the link would have to be opened twice, and is good for once.
+    browser.navigate("/magic/nobody").expect(404);
+    assert_eq!(told(&mut browser), bob());
+});
+
+on_both_stores!(a_switch_that_is_an_event_is_followed_as_well, |store| {
+    let event = "[[events]]\nmatch = \"POST /switch/{_}\"\nheader = [\"logout\"]\n";
+    let gateway = followed(store).settings(event).start();
+    let mut browser = by_link(&gateway, "alice");
+    browser.post("/switch/bob").expect(200);
+    assert_eq!(told(&mut browser), bob());
+});
+
 on_both_stores!(a_sign_out_of_the_apps_own_that_is_followed_ends_the_session, |store| {
     let gateway = followed(store).settings("logout.clear_cookies = [\"session\", \"remember\"]").start();
     let mut browser = by_link(&gateway, "alice");

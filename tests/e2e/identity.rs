@@ -176,6 +176,24 @@ fn match_refuses_a_client_value_that_differs_from_the_session() {
 }
 
 #[test]
+fn an_old_tabs_form_is_written_into_no_other_tenant_where_unsafe_methods_are_compared() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).set("identity.client_value", "match-unsafe").start();
+    let mut browser = gateway.logged_in("77", "7");
+    let mut claim = |method: &str, tenant: &str| browser.request(method, "/x").header("X-Customer-ID", tenant).send();
+    for method in ["GET", "HEAD", "OPTIONS"] {
+        claim(method, "42").expect(200);
+        assert_eq!(backend.last().identity(), (Some("77"), Some("7")), "{method}");
+    }
+    let asked = backend.seen().len();
+    for method in ["POST", "PUT", "PATCH", "DELETE"] {
+        claim(method, "42").expect_refusal(403, "tenant_mismatch");
+    }
+    assert_eq!(backend.seen().len(), asked);
+    claim("POST", "77").expect(200);
+}
+
+#[test]
 fn a_tenant_in_the_query_is_overwritten_dropped_or_matched_as_configured() {
     for (rule, query, told) in [
         ("overwrite", "a=1&customer_id=77&b=%41", Some("a=1&customer_id=42&b=%41")),
