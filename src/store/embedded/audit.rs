@@ -6,7 +6,8 @@ use redb::{ReadableTable as _, ReadableTableMetadata as _};
 use super::super::StoreResult;
 use super::super::audit::{Anchor, Anchored, AuditAnchors};
 use super::EmbeddedStore;
-use super::tables::{Fault, Tables};
+use super::schema::Fault;
+use super::tables::Tables;
 
 /// Chains that are remembered.
 const MOST_CHAINS: u64 = 1000;

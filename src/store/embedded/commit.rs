@@ -14,8 +14,9 @@ use tokio::sync::oneshot;
 
 use super::super::{StoreResult, Unavailable};
 use super::file::OpenError;
+use super::schema::Fault;
 use super::shared::Shared;
-use super::tables::{Fault, Tables};
+use super::tables::Tables;
 use crate::session::StoreTime;
 
 /// Jobs in one transaction.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use redb::{Builder, Database, DatabaseError, ReadableDatabase as _, StorageError, TableHandle as _};
 
-use super::tables::{self, FORMAT, FORMAT_KEY, META, TIME_KEY};
+use super::schema::{FORMAT, FORMAT_KEY, META, TIME_KEY};
+use super::tables;
 use crate::session::StoreTime;
 
 /// redb's own cache beside the kernel's.

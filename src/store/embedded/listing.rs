@@ -4,7 +4,9 @@ use redb::ReadTransaction;
 
 use super::super::listing::{Cursor, Page, SessionView, SessionsOf, TenantView};
 use super::super::walk::STEP;
-use super::tables::{Fault, IndexOf, Lists, Look as _, Place, Snapshot};
+use super::lists::{IndexOf, Lists, Place};
+use super::look::{Look as _, Snapshot};
+use super::schema::Fault;
 use crate::session::{SessionId, Standing, StoreTime, TenantId, TenantStatus};
 
 /// Entries of indexes that are looked at for one page of sessions.

@@ -7,6 +7,9 @@ mod audit;
 mod commit;
 mod file;
 mod listing;
+mod lists;
+mod look;
+mod schema;
 mod shared;
 mod tables;
 #[cfg(test)]
@@ -29,8 +32,11 @@ pub(super) use self::file::open_as;
 pub use self::file::{OpenError, OpenErrorKind};
 
 use self::commit::{Committer, Job, Opener};
+use self::lists::{IndexOf, Place};
+use self::look::{Look as _, Snapshot};
+use self::schema::Fault;
 use self::shared::Shared;
-use self::tables::{Fault, IndexOf, Look as _, Place, Snapshot, Tables, Walk};
+use self::tables::{Tables, Walk};
 use self::time::StoreClock;
 use super::Claim;
 use super::observe::{CallOutcome, SharedObserver};

@@ -6,7 +6,7 @@ use arc_swap::ArcSwapOption;
 use redb::{Database, ReadableDatabase as _};
 
 use super::super::observe::SharedObserver;
-use super::tables::Snapshot;
+use super::look::Snapshot;
 use super::time::StoreClock;
 
 /// What callers and the commit thread share.

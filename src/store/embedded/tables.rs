@@ -3,87 +3,23 @@
 //! Knows nothing of threads, time or files: takes a transaction and `now`. A call decodes what it needs before it
 //! changes anything, so that a record which cannot be read fails that call alone.
 
-use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableTable as _, Table, WriteTransaction};
 
 use super::super::walk::Outdated;
-use super::super::{Claim, Creation, LONGEST_LINE, NewSession, REASON_KEPT, Touch, Unavailable, codec};
-use crate::session::{
-    End, EndReason, Ended, Exemption, Generation, Generations, LimitAction, Line, Observation, Principal, Scope,
-    SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantNote, TenantStanding, TenantStatus,
-    UserId, UserStanding, judge,
+use super::super::{Claim, Creation, LONGEST_LINE, NewSession, REASON_KEPT, Touch, codec};
+use super::lists::{IndexOf, Place, entries};
+use super::look::{Look, look};
+use super::schema::{
+    APP_KEY, APPS, AUDIT_ANCHORS, ENDS, EXPIRY, FORMAT, FORMAT_KEY, Fault, META, NOTES, SESSIONS, TENANT_INDEX,
+    TENANTS, TIME_KEY, TOUCHES, TenantEntry, USER_INDEX, USERS, UserEntry, end_of, garbled, standing_of, user_of,
 };
-
-/// The layout of the tables.
-pub(super) const FORMAT: u64 = 3;
-pub(super) const FORMAT_KEY: &str = "format";
-pub(super) const TIME_KEY: &str = "time";
-
-/// The format, and the last time that was written down (µs).
-pub(super) const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
-/// Session to record.
-const SESSIONS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("sessions");
-/// Session to touch deadline (µs), as long as it was not ended.
-const TOUCHES: TableDefinition<'static, &str, u64> = TableDefinition::new("touches");
-/// Session to the end of it, or of its token alone, and until when (µs) that is kept.
-const ENDS: TableDefinition<'static, &str, (&str, u64)> = TableDefinition::new("ends");
-/// Tenant to standing.
-const TENANTS: TableDefinition<'static, &str, &str> = TableDefinition::new("tenants");
-/// Tenant to the note of its last change.
-const NOTES: TableDefinition<'static, &str, &str> = TableDefinition::new("tenant_notes");
-/// Tenant and user to standing.
-const USERS: TableDefinition<'static, (&str, &str), &str> = TableDefinition::new("users");
-/// The sessions of a tenant's user, in the order in which they were made (µs).
-const USER_INDEX: TableDefinition<'static, UserEntry, ()> = TableDefinition::new("user_index");
-/// The sessions of a tenant, likewise.
-const TENANT_INDEX: TableDefinition<'static, TenantEntry, ()> = TableDefinition::new("tenant_index");
-/// When (µs) to look whether a session can be forgotten.
-const EXPIRY: TableDefinition<'static, (u64, &str), ()> = TableDefinition::new("expiry");
-/// Audit chain to where it stands.
-pub(super) const AUDIT_ANCHORS: TableDefinition<'static, &str, &str> = TableDefinition::new("audit_anchors");
-/// Which app's sessions they are.
-const APPS: TableDefinition<'static, &str, &str> = TableDefinition::new("apps");
-const APP_KEY: &str = "public_url";
-
-type UserEntry = (&'static str, &'static str, u64, &'static str);
-type TenantEntry = (&'static str, u64, &'static str);
-
-/// Sorts after every session id.
-const AFTER_ALL_IDS: &str = "~";
-
-/// Why a call failed.
-#[derive(Debug)]
-pub(super) enum Fault {
-    /// What is stored is not what was written: this call alone fails.
-    Garbled(String),
-    /// So is what is stored of this one session.
-    Unreadable(String),
-    /// The storage failed: nothing of the transaction may be kept.
-    Storage(redb::Error),
-}
-
-impl<E: Into<redb::Error>> From<E> for Fault {
-    fn from(error: E) -> Self {
-        Self::Storage(error.into())
-    }
-}
-
-impl From<Fault> for Unavailable {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Garbled(cause) => Self::because(cause),
-            Fault::Unreadable(cause) => Self { unreadable: true, ..Self::because(cause) },
-            Fault::Storage(error) => Self::because(error),
-        }
-    }
-}
-
-fn garbled(what: impl std::fmt::Display) -> Fault {
-    Fault::Garbled(what.to_string())
-}
+use crate::session::{
+    End, EndReason, Exemption, Generation, Generations, LimitAction, Line, Principal, Scope, SessionId, SessionRecord,
+    Standing, StoreTime, TenantChange, TenantId, TenantNote, TenantStanding, TenantStatus, UserId, UserStanding,
+};
 
 /// Makes all tables in an empty file.
 pub(super) fn initialise(database: &Database) -> Result<(), redb::Error> {
@@ -91,218 +27,6 @@ pub(super) fn initialise(database: &Database) -> Result<(), redb::Error> {
     Tables::open(&transaction)?.meta.insert(FORMAT_KEY, FORMAT)?;
     transaction.commit()?;
     Ok(())
-}
-
-/// What is to be ended after a revocation, one by one.
-#[derive(Clone, Debug)]
-pub(super) struct Walk {
-    pub(super) index: IndexOf,
-    pub(super) outdated: Outdated,
-    pub(super) reason: EndReason,
-}
-
-/// All that says what a session is, at one moment.
-pub(super) struct Snapshot {
-    sessions: ReadOnlyTable<&'static str, &'static [u8]>,
-    touches: ReadOnlyTable<&'static str, u64>,
-    ends: ReadOnlyTable<&'static str, (&'static str, u64)>,
-    tenants: ReadOnlyTable<&'static str, &'static str>,
-    users: ReadOnlyTable<(&'static str, &'static str), &'static str>,
-}
-
-impl Snapshot {
-    pub(super) fn of(transaction: &ReadTransaction) -> Result<Self, redb::Error> {
-        Ok(Self {
-            sessions: transaction.open_table(SESSIONS)?,
-            touches: transaction.open_table(TOUCHES)?,
-            ends: transaction.open_table(ENDS)?,
-            tenants: transaction.open_table(TENANTS)?,
-            users: transaction.open_table(USERS)?,
-        })
-    }
-
-    pub(super) fn tenant(&self, tenant: &TenantId) -> Result<TenantStanding, Fault> {
-        self.standing(tenant)
-    }
-}
-
-/// All that says what a session is, as it stands in some tables.
-pub(super) trait Look {
-    fn record(&self, id: SessionId) -> Result<Option<SessionRecord>, Fault>;
-    fn touch_deadline(&self, id: SessionId) -> Result<Option<StoreTime>, Fault>;
-    /// The end that is written down, and until when (µs).
-    fn ended(&self, id: SessionId) -> Result<Option<(End, u64)>, Fault>;
-    fn standing(&self, tenant: &TenantId) -> Result<TenantStanding, Fault>;
-    fn user_standing(&self, tenant: &TenantId, user: &UserId) -> Result<UserStanding, Fault>;
-
-    /// What a session is.
-    fn session(&self, id: SessionId, now: StoreTime) -> Result<Standing, Fault> {
-        let (standing, next) = self.judged(id, now)?;
-        let (Standing::Live(live), Some(next)) = (&standing, next) else { return Ok(standing) };
-        // Its moment is worth no more than the session that goes on.
-        let reason = match self.judged(next, now)?.0 {
-            Standing::Live(_) => return Ok(standing),
-            Standing::Ended(ended) => ended.reason,
-            Standing::Absent => EndReason::Replaced,
-        };
-        let record = Some(live.record.clone());
-        Ok(Standing::Ended(Ended { reason, record, noted: true, next: Some(next) }))
-    }
-
-    /// What a session is by itself, and the one that is about to replace it.
-    fn judged(&self, id: SessionId, now: StoreTime) -> Result<(Standing, Option<SessionId>), Fault> {
-        let (record, touch_deadline) = (self.record(id)?, self.touch_deadline(id)?);
-        let ended = self.ended(id)?.map(|(end, _)| end);
-        let (mut tenant, mut user) = (TenantStanding::default(), UserStanding::default());
-        let (mut line_ended, mut left) = (None, UserStanding::default());
-        if let Some(SessionRecord { principal, line, .. }) = &record {
-            tenant = self.standing(&principal.tenant)?;
-            user = self.user_standing(&principal.tenant, &principal.user)?;
-            if let Some(line) = line {
-                line_ended = self.ended(line.first)?.map(|(end, _)| end).filter(|_| line.first != id);
-                if let Some(of) = &line.left {
-                    left = self.user_standing(&of.tenant, &of.user)?;
-                }
-            }
-        }
-        let next = ended.and_then(|end| end.goes_on).map(|on| on.next);
-        Ok((judge(Observation { id, record, touch_deadline, ended, line_ended, tenant, user, left, now }), next))
-    }
-}
-
-macro_rules! look {
-    ($tables:ty) => {
-        impl Look for $tables {
-            fn record(&self, id: SessionId) -> Result<Option<SessionRecord>, Fault> {
-                let Some(bytes) = self.sessions.get(id.as_str())? else { return Ok(None) };
-                codec::decode(bytes.value()).map(Some).map_err(|error| Fault::Unreadable(error.to_string()))
-            }
-
-            fn touch_deadline(&self, id: SessionId) -> Result<Option<StoreTime>, Fault> {
-                Ok(self.touches.get(id.as_str())?.map(|at| StoreTime::from_micros(at.value())))
-            }
-
-            fn ended(&self, id: SessionId) -> Result<Option<(End, u64)>, Fault> {
-                let Some(kept) = self.ends.get(id.as_str())? else { return Ok(None) };
-                let (text, until) = kept.value();
-                Ok(Some((end_of(text)?, until)))
-            }
-
-            fn standing(&self, tenant: &TenantId) -> Result<TenantStanding, Fault> {
-                let kept = self.tenants.get(tenant.kept())?;
-                kept.map_or(Ok(TenantStanding::default()), |text| standing_of(text.value()))
-            }
-
-            fn user_standing(&self, tenant: &TenantId, user: &UserId) -> Result<UserStanding, Fault> {
-                let kept = self.users.get((tenant.kept(), user.kept()))?;
-                kept.map_or(Ok(UserStanding::default()), |text| user_of(text.value()))
-            }
-        }
-    };
-}
-
-look!(Snapshot);
-look!(Tables<'_>);
-
-/// The lists, at one moment.
-pub(super) struct Lists {
-    user_index: ReadOnlyTable<UserEntry, ()>,
-    tenant_index: ReadOnlyTable<TenantEntry, ()>,
-    notes: ReadOnlyTable<&'static str, &'static str>,
-}
-
-impl Lists {
-    pub(super) fn of(transaction: &ReadTransaction) -> Result<Self, redb::Error> {
-        Ok(Self {
-            user_index: transaction.open_table(USER_INDEX)?,
-            tenant_index: transaction.open_table(TENANT_INDEX)?,
-            notes: transaction.open_table(NOTES)?,
-        })
-    }
-
-    pub(super) fn entries(&self, of: &IndexOf, after: &Place, most: usize) -> Result<Vec<Place>, redb::Error> {
-        entries(&self.user_index, &self.tenant_index, of, after, most)
-    }
-
-    pub(super) fn note(&self, tenant: &TenantId) -> Result<Option<TenantNote>, Fault> {
-        let Some(text) = self.notes.get(tenant.kept())? else { return Ok(None) };
-        let note = TenantNote::decode(text.value().as_bytes());
-        note.map(Some).ok_or_else(|| garbled("the note of a tenant's change cannot be read"))
-    }
-
-    /// The first known tenant after another: one with sessions, or with a note.
-    pub(super) fn tenant_after(&self, after: Option<&TenantId>) -> Result<Option<TenantId>, redb::Error> {
-        let after = after.map(TenantId::kept);
-        let from = after.map_or(("", 0, ""), |after| (after, u64::MAX, AFTER_ALL_IDS));
-        let of_sessions = match self.tenant_index.range(from..)?.next() {
-            Some(entry) => TenantId::parse_kept(entry?.0.value().0).ok(),
-            None => None,
-        };
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let of_notes = match self.notes.range::<&str>((from, Bound::Unbounded))?.next() {
-            Some(entry) => TenantId::parse_kept(entry?.0.value()).ok(),
-            None => None,
-        };
-        Ok(match (of_sessions, of_notes) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        })
-    }
-}
-
-/// Whose sessions an index lists.
-#[derive(Clone, Debug)]
-pub(super) enum IndexOf {
-    User(TenantId, UserId),
-    Tenant(TenantId),
-}
-
-/// A session's place in an index: when it was made (µs), and its id. A time that never changes, whatever becomes of
-/// the session's deadlines.
-pub(super) type Place = (u64, String);
-
-/// The first entries of an index after a place in it, which need not exist.
-fn entries(
-    users: &impl ReadableTable<UserEntry, ()>,
-    tenants: &impl ReadableTable<TenantEntry, ()>,
-    of: &IndexOf,
-    (order, id): &Place,
-    most: usize,
-) -> Result<Vec<Place>, redb::Error> {
-    let mut places = Vec::new();
-    let id = id.as_str();
-    match of {
-        IndexOf::User(tenant, user) => {
-            let (tenant, user) = (tenant.kept(), user.kept());
-            let from = Bound::Excluded((tenant, user, *order, id));
-            let to = Bound::Included((tenant, user, u64::MAX, AFTER_ALL_IDS));
-            for entry in users.range((from, to))?.take(most) {
-                let (key, _) = entry?;
-                places.push((key.value().2, key.value().3.to_owned()));
-            }
-        }
-        IndexOf::Tenant(tenant) => {
-            let from = Bound::Excluded((tenant.kept(), *order, id));
-            let to = Bound::Included((tenant.kept(), u64::MAX, AFTER_ALL_IDS));
-            for entry in tenants.range((from, to))?.take(most) {
-                let (key, _) = entry?;
-                places.push((key.value().1, key.value().2.to_owned()));
-            }
-        }
-    }
-    Ok(places)
-}
-
-fn end_of(text: &str) -> Result<End, Fault> {
-    End::decode(text.as_bytes()).ok_or_else(|| Fault::Unreadable(String::from("an unknown reason of an end")))
-}
-
-fn standing_of(text: &str) -> Result<TenantStanding, Fault> {
-    TenantStanding::decode(text.as_bytes()).ok_or_else(|| garbled("a tenant's standing cannot be read"))
-}
-
-fn user_of(text: &str) -> Result<UserStanding, Fault> {
-    UserStanding::decode(text.as_bytes()).ok_or_else(|| garbled("a user's standing cannot be read"))
 }
 
 /// Says which app has sessions in it, unless another has that still live: that one's name is answered.
@@ -320,6 +44,14 @@ pub(super) fn claim(database: &Database, claim: &Claim, now: StoreTime) -> Resul
     }
     transaction.commit()?;
     Ok(None)
+}
+
+/// What is to be ended after a revocation, one by one.
+#[derive(Clone, Debug)]
+pub(super) struct Walk {
+    pub(super) index: IndexOf,
+    pub(super) outdated: Outdated,
+    pub(super) reason: EndReason,
 }
 
 /// All tables, open for writing in one transaction.
@@ -682,6 +414,8 @@ impl<'txn> Tables<'txn> {
         Ok(deadline.filter(|deadline| now < *deadline))
     }
 }
+
+look!(Tables<'_>);
 
 /// Until when (µs) it is known of a session, or of its end, that it would have been over then.
 fn kept_after(over: StoreTime) -> u64 {

@@ -1,0 +1,115 @@
+//! What a session is, as it stands in some tables.
+
+use redb::{ReadOnlyTable, ReadTransaction};
+
+use super::super::codec;
+use super::schema::{ENDS, Fault, SESSIONS, TENANTS, TOUCHES, USERS, end_of, standing_of, user_of};
+use crate::session::{
+    End, EndReason, Ended, Observation, SessionId, SessionRecord, Standing, StoreTime, TenantId, TenantStanding,
+    UserId, UserStanding, judge,
+};
+
+/// All that says what a session is, at one moment.
+pub(super) struct Snapshot {
+    sessions: ReadOnlyTable<&'static str, &'static [u8]>,
+    touches: ReadOnlyTable<&'static str, u64>,
+    ends: ReadOnlyTable<&'static str, (&'static str, u64)>,
+    tenants: ReadOnlyTable<&'static str, &'static str>,
+    users: ReadOnlyTable<(&'static str, &'static str), &'static str>,
+}
+
+impl Snapshot {
+    pub(super) fn of(transaction: &ReadTransaction) -> Result<Self, redb::Error> {
+        Ok(Self {
+            sessions: transaction.open_table(SESSIONS)?,
+            touches: transaction.open_table(TOUCHES)?,
+            ends: transaction.open_table(ENDS)?,
+            tenants: transaction.open_table(TENANTS)?,
+            users: transaction.open_table(USERS)?,
+        })
+    }
+
+    pub(super) fn tenant(&self, tenant: &TenantId) -> Result<TenantStanding, Fault> {
+        self.standing(tenant)
+    }
+}
+
+/// All that says what a session is, as it stands in some tables.
+pub(super) trait Look {
+    fn record(&self, id: SessionId) -> Result<Option<SessionRecord>, Fault>;
+    fn touch_deadline(&self, id: SessionId) -> Result<Option<StoreTime>, Fault>;
+    /// The end that is written down, and until when (µs).
+    fn ended(&self, id: SessionId) -> Result<Option<(End, u64)>, Fault>;
+    fn standing(&self, tenant: &TenantId) -> Result<TenantStanding, Fault>;
+    fn user_standing(&self, tenant: &TenantId, user: &UserId) -> Result<UserStanding, Fault>;
+
+    /// What a session is.
+    fn session(&self, id: SessionId, now: StoreTime) -> Result<Standing, Fault> {
+        let (standing, next) = self.judged(id, now)?;
+        let (Standing::Live(live), Some(next)) = (&standing, next) else { return Ok(standing) };
+        // Its moment is worth no more than the session that goes on.
+        let reason = match self.judged(next, now)?.0 {
+            Standing::Live(_) => return Ok(standing),
+            Standing::Ended(ended) => ended.reason,
+            Standing::Absent => EndReason::Replaced,
+        };
+        let record = Some(live.record.clone());
+        Ok(Standing::Ended(Ended { reason, record, noted: true, next: Some(next) }))
+    }
+
+    /// What a session is by itself, and the one that is about to replace it.
+    fn judged(&self, id: SessionId, now: StoreTime) -> Result<(Standing, Option<SessionId>), Fault> {
+        let (record, touch_deadline) = (self.record(id)?, self.touch_deadline(id)?);
+        let ended = self.ended(id)?.map(|(end, _)| end);
+        let (mut tenant, mut user) = (TenantStanding::default(), UserStanding::default());
+        let (mut line_ended, mut left) = (None, UserStanding::default());
+        if let Some(SessionRecord { principal, line, .. }) = &record {
+            tenant = self.standing(&principal.tenant)?;
+            user = self.user_standing(&principal.tenant, &principal.user)?;
+            if let Some(line) = line {
+                line_ended = self.ended(line.first)?.map(|(end, _)| end).filter(|_| line.first != id);
+                if let Some(of) = &line.left {
+                    left = self.user_standing(&of.tenant, &of.user)?;
+                }
+            }
+        }
+        let next = ended.and_then(|end| end.goes_on).map(|on| on.next);
+        Ok((judge(Observation { id, record, touch_deadline, ended, line_ended, tenant, user, left, now }), next))
+    }
+}
+
+/// Looks at tables that have these names, whether they are open for reading or for writing.
+macro_rules! look {
+    ($tables:ty) => {
+        impl Look for $tables {
+            fn record(&self, id: SessionId) -> Result<Option<SessionRecord>, Fault> {
+                let Some(bytes) = self.sessions.get(id.as_str())? else { return Ok(None) };
+                codec::decode(bytes.value()).map(Some).map_err(|error| Fault::Unreadable(error.to_string()))
+            }
+
+            fn touch_deadline(&self, id: SessionId) -> Result<Option<StoreTime>, Fault> {
+                Ok(self.touches.get(id.as_str())?.map(|at| StoreTime::from_micros(at.value())))
+            }
+
+            fn ended(&self, id: SessionId) -> Result<Option<(End, u64)>, Fault> {
+                let Some(kept) = self.ends.get(id.as_str())? else { return Ok(None) };
+                let (text, until) = kept.value();
+                Ok(Some((end_of(text)?, until)))
+            }
+
+            fn standing(&self, tenant: &TenantId) -> Result<TenantStanding, Fault> {
+                let kept = self.tenants.get(tenant.kept())?;
+                kept.map_or(Ok(TenantStanding::default()), |text| standing_of(text.value()))
+            }
+
+            fn user_standing(&self, tenant: &TenantId, user: &UserId) -> Result<UserStanding, Fault> {
+                let kept = self.users.get((tenant.kept(), user.kept()))?;
+                kept.map_or(Ok(UserStanding::default()), |text| user_of(text.value()))
+            }
+        }
+    };
+}
+
+pub(super) use look;
+
+look!(Snapshot);

@@ -1,0 +1,86 @@
+//! The tables of the file: what is kept under what, how it is read back, and what can be wrong with it.
+
+use redb::TableDefinition;
+
+use super::super::Unavailable;
+use crate::session::{End, TenantStanding, UserStanding};
+
+/// The layout of the tables.
+pub(super) const FORMAT: u64 = 3;
+pub(super) const FORMAT_KEY: &str = "format";
+pub(super) const TIME_KEY: &str = "time";
+
+/// The format, and the last time that was written down (µs).
+pub(super) const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
+/// Session to record.
+pub(super) const SESSIONS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("sessions");
+/// Session to touch deadline (µs), as long as it was not ended.
+pub(super) const TOUCHES: TableDefinition<'static, &str, u64> = TableDefinition::new("touches");
+/// Session to the end of it, or of its token alone, and until when (µs) that is kept.
+pub(super) const ENDS: TableDefinition<'static, &str, (&str, u64)> = TableDefinition::new("ends");
+/// Tenant to standing.
+pub(super) const TENANTS: TableDefinition<'static, &str, &str> = TableDefinition::new("tenants");
+/// Tenant to the note of its last change.
+pub(super) const NOTES: TableDefinition<'static, &str, &str> = TableDefinition::new("tenant_notes");
+/// Tenant and user to standing.
+pub(super) const USERS: TableDefinition<'static, (&str, &str), &str> = TableDefinition::new("users");
+/// The sessions of a tenant's user, in the order in which they were made (µs).
+pub(super) const USER_INDEX: TableDefinition<'static, UserEntry, ()> = TableDefinition::new("user_index");
+/// The sessions of a tenant, likewise.
+pub(super) const TENANT_INDEX: TableDefinition<'static, TenantEntry, ()> = TableDefinition::new("tenant_index");
+/// When (µs) to look whether a session can be forgotten.
+pub(super) const EXPIRY: TableDefinition<'static, (u64, &str), ()> = TableDefinition::new("expiry");
+/// Audit chain to where it stands.
+pub(super) const AUDIT_ANCHORS: TableDefinition<'static, &str, &str> = TableDefinition::new("audit_anchors");
+/// Which app's sessions they are.
+pub(super) const APPS: TableDefinition<'static, &str, &str> = TableDefinition::new("apps");
+pub(super) const APP_KEY: &str = "public_url";
+
+pub(super) type UserEntry = (&'static str, &'static str, u64, &'static str);
+pub(super) type TenantEntry = (&'static str, u64, &'static str);
+
+/// Sorts after every session id.
+pub(super) const AFTER_ALL_IDS: &str = "~";
+
+/// Why a call failed.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// What is stored is not what was written: this call alone fails.
+    Garbled(String),
+    /// So is what is stored of this one session.
+    Unreadable(String),
+    /// The storage failed: nothing of the transaction may be kept.
+    Storage(redb::Error),
+}
+
+impl<E: Into<redb::Error>> From<E> for Fault {
+    fn from(error: E) -> Self {
+        Self::Storage(error.into())
+    }
+}
+
+impl From<Fault> for Unavailable {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Garbled(cause) => Self::because(cause),
+            Fault::Unreadable(cause) => Self { unreadable: true, ..Self::because(cause) },
+            Fault::Storage(error) => Self::because(error),
+        }
+    }
+}
+
+pub(super) fn garbled(what: impl std::fmt::Display) -> Fault {
+    Fault::Garbled(what.to_string())
+}
+
+pub(super) fn end_of(text: &str) -> Result<End, Fault> {
+    End::decode(text.as_bytes()).ok_or_else(|| Fault::Unreadable(String::from("an unknown reason of an end")))
+}
+
+pub(super) fn standing_of(text: &str) -> Result<TenantStanding, Fault> {
+    TenantStanding::decode(text.as_bytes()).ok_or_else(|| garbled("a tenant's standing cannot be read"))
+}
+
+pub(super) fn user_of(text: &str) -> Result<UserStanding, Fault> {
+    UserStanding::decode(text.as_bytes()).ok_or_else(|| garbled("a user's standing cannot be read"))
+}
