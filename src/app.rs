@@ -39,6 +39,7 @@ use crate::config::{Config, Mode};
 use crate::descriptors::{self, Room};
 use crate::entropy::{SharedEntropy, SystemEntropy};
 use crate::health::Readiness;
+use crate::maintenance::MaintenanceMode;
 use crate::proxy::{Gateway, InForce, Services, Slots, Stage, accept};
 use crate::sessions::Sessions;
 use crate::store::Claim;
@@ -116,15 +117,16 @@ async fn serve(
         entropy: entropy.clone(),
         teller: teller.clone(),
     };
-    let Opened { store, anchors, stream, .. } =
+    let Opened { store, maintenance, anchors, stream, .. } =
         open_store(&config.store, clock.clone(), observer.clone(), Some(serving)).await?;
+    let maintenance = Arc::new(MaintenanceMode::kept_by(maintenance));
     let events = AuditQuery::over(&config.audit.file, stream.clone());
     let place = place_of(&config.audit.file);
     let sharing = Sharing { anchors, stream, clock: clock.clone(), place }.start(audit.outbox());
     let touches = Arc::new(TouchQueue::start(store.clone(), observer, DEFAULT_CAPACITY));
     let sessions = Sessions::new(store.clone(), teller.clone(), entropy.clone());
     let tasks = TaskTracker::new();
-    let commons = Commons { store, sessions, metrics, readiness, clock, entropy, tasks };
+    let commons = Commons { store, sessions, maintenance, metrics, readiness, clock, entropy, tasks };
 
     let mut tls = ListenerTls::of(config.server.tls.as_ref(), &TRAFFIC_PROTOCOLS).map_err(StartError::Tls)?;
     if let Some(tls) = &mut tls {

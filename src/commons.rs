@@ -7,6 +7,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
 use crate::health::Readiness;
+use crate::maintenance::MaintenanceMode;
 use crate::sessions::Sessions;
 use crate::store::SharedStore;
 use crate::telemetry::Metrics;
@@ -18,6 +19,8 @@ pub struct Commons {
     pub store: SharedStore,
     /// Where they are made and ended.
     pub sessions: Sessions,
+    /// Whether the site is being worked on.
+    pub maintenance: Arc<MaintenanceMode>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// Whether the gateway is ready, and why not.

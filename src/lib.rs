@@ -67,6 +67,7 @@ pub mod http;
 pub mod json_line;
 pub mod jwt;
 pub mod login;
+pub mod maintenance;
 pub mod network;
 pub mod policy;
 mod prefixed;

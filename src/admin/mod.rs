@@ -19,6 +19,7 @@ mod host;
 mod input;
 mod list_sessions;
 mod list_tenants;
+mod maintenance;
 mod mint_session;
 mod openapi;
 mod problem;

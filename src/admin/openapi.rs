@@ -22,6 +22,7 @@ use super::problem::{CONTENT_TYPE, Problem, ProblemBody};
     tags(
         (name = "sessions", description = "Live sessions"),
         (name = "tenants", description = "Tenants and their users"),
+        (name = "maintenance", description = "The site is closed for a while"),
         (name = "audit", description = "What happened"),
     ),
 )]

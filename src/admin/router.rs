@@ -14,7 +14,7 @@ use super::openapi::{Document, complete, frame};
 use super::problem::Problem;
 use super::state::AdminState;
 use super::{
-    change_tenant, end_session, health, host, list_sessions, list_tenants, mint_session, openapi, query_audit,
+    change_tenant, end_session, health, host, list_sessions, list_tenants, maintenance, mint_session, openapi, query_audit,
     revoke_tenant, revoke_user, show_session, show_tenant,
 };
 
@@ -58,6 +58,7 @@ fn api() -> OpenApiRouter<AdminState> {
         .routes(routes!(show_tenant::show_tenant, change_tenant::change_tenant))
         .routes(routes!(revoke_tenant::revoke_tenant))
         .routes(routes!(revoke_user::revoke_user))
+        .routes(routes!(maintenance::show_maintenance, maintenance::set_maintenance))
         .routes(routes!(query_audit::query_audit))
         .routes(routes!(openapi::openapi))
 }

@@ -26,6 +26,7 @@ use crate::commons::Commons;
 use crate::config::Config;
 use crate::entropy::SystemEntropy;
 use crate::health::Readiness;
+use crate::maintenance::MaintenanceMode;
 use crate::secret::Secret;
 use crate::session::SessionId;
 use crate::sessions::{Cuts, OpenStream, Sessions};
@@ -148,6 +149,7 @@ impl Admin {
         let teller = Teller::new(audit.clone(), metrics.clone(), clock.clone());
         let commons = Commons {
             sessions: Sessions::new(store.clone(), teller, Arc::new(SystemEntropy)),
+            maintenance: Arc::new(MaintenanceMode::kept_by(store.clone())),
             store,
             metrics,
             readiness: Arc::new(Readiness::new()),

@@ -7,13 +7,15 @@ use tokio::task::JoinSet;
 use crate::audit::AuditLog;
 use crate::commons::Commons;
 use crate::health::probe_store;
+use crate::maintenance::Maintenance;
 use crate::proxy::Current;
 
-/// Begins all of it: overdue streams are cut, ended ones are found, the store is looked at.
+/// Begins all of it: overdue streams are cut, ended ones are found, the store is looked at, and the maintenance mode is followed.
 pub(super) fn begin(background: &mut JoinSet<()>, commons: &Commons, current: &Current, audit: &Arc<AuditLog>) {
     let streams = commons.sessions.open().clone();
     background.spawn(async move { streams.cut_overdue().await });
     background.spawn(look_at_the_store(commons.clone(), current.clone(), audit.clone()));
+    background.spawn(follow_the_maintenance(commons.clone()));
     background.spawn(cut_what_has_ended(current.clone()));
 }
 
@@ -28,6 +30,15 @@ async fn look_at_the_store(commons: Commons, current: Current, audit: Arc<AuditL
         readiness.warn("audit", warning);
     };
     probe_store(store, &readiness, seen).await;
+}
+
+async fn follow_the_maintenance(commons: Commons) {
+    let Commons { maintenance, metrics, readiness, .. } = commons;
+    let seen = |known: Option<&Maintenance>| {
+        metrics.maintenance(known.is_some());
+        readiness.warn("maintenance", known.map(|_| String::from("the maintenance mode is on")));
+    };
+    maintenance.follow(seen).await;
 }
 
 async fn cut_what_has_ended(current: Current) {

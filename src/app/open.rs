@@ -20,6 +20,7 @@ use crate::store::Unavailable;
 use crate::store::audit::{Anchor, AuditAnchors, AuditStream};
 use crate::store::embedded::{EmbeddedStore, OpenErrorKind};
 use crate::store::journal::{Journal, Late};
+use crate::store::maintenance::MaintenanceStore;
 use crate::store::observe::{SharedObserver, Unobserved};
 use crate::store::redis::{RedisSettings, RedisStore};
 use crate::telemetry::Metrics;
@@ -71,6 +72,7 @@ pub(super) fn open_audit(
 /// A store, with all that it is used for.
 pub(super) struct Opened {
     pub(super) store: SharedStore,
+    pub(super) maintenance: Arc<dyn MaintenanceStore>,
     pub(super) anchors: Arc<dyn AuditAnchors>,
     /// When several gateways share it.
     pub(super) stream: Option<Arc<dyn AuditStream>>,
@@ -107,7 +109,7 @@ pub(super) async fn open_store(
             if let Some(serving) = &serving {
                 store.claim(path, &serving.claim)?;
             }
-            Opened { store: store.clone(), anchors: store, stream: None, redis: None }
+            Opened { store: store.clone(), maintenance: store.clone(), anchors: store, stream: None, redis: None }
         }
         StoreKind::Redis { address, journal, cache_entries } => {
             let mut settings = RedisSettings::new(address.clone(), &config.prefix);
@@ -130,7 +132,13 @@ pub(super) async fn open_store(
                 settings = settings.with_claim(serving.claim.clone());
             }
             let store = RedisStore::connect(settings, observer).await?;
-            Opened { store: store.clone(), anchors: store.clone(), stream: Some(store.clone()), redis: Some(store) }
+            Opened {
+                store: store.clone(),
+                maintenance: store.clone(),
+                anchors: store.clone(),
+                stream: Some(store.clone()),
+                redis: Some(store),
+            }
         }
     })
 }

@@ -9,6 +9,7 @@ pub mod completions;
 pub mod confirm;
 pub mod keygen;
 pub mod list;
+pub mod maintenance;
 pub mod manual;
 mod options;
 mod output;
@@ -60,6 +61,9 @@ pub enum Command {
     /// List tenants, end their sessions, shut them out and let them in
     #[command(subcommand)]
     Tenants(tenants::TenantsCommand),
+    /// Close the site for a while, and open it again
+    #[command(subcommand)]
+    Maintenance(maintenance::MaintenanceCommand),
     /// What happened, and whether the record of it is whole
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -81,6 +85,7 @@ impl CommandLine {
             Some(Command::Sessions(command)) => sessions::sessions(&command),
             Some(Command::Users(command)) => users::users(&command),
             Some(Command::Tenants(command)) => tenants::tenants(&command),
+            Some(Command::Maintenance(command)) => maintenance::maintenance(&command),
             Some(Command::Audit(command)) => match command {
                 audit::AuditCommand::Verify(options) => audit::verify(&options, &serve::read_anchors),
                 audit::AuditCommand::Query(options) => audit::events::query(&options),

@@ -64,7 +64,7 @@ pub use telemetry::{AuditConfig, TelemetryConfig};
 pub use tenants::TenantsConfig;
 pub use tls::TlsConfig;
 pub use upstream::{BodyMode, HostHeader, UpstreamConfig};
-pub(crate) use value::duration;
+pub(crate) use value::{duration, show_duration};
 
 use crate::http::{CookieAttributes, CorsPolicy};
 use crate::policy::{EventTable, RouteTable};

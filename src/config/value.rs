@@ -71,7 +71,7 @@ fn split_number(text: &str) -> Option<(u64, &str)> {
 }
 
 /// A duration as it would be written in the file.
-pub(super) fn show_duration(duration: Duration) -> String {
+pub(crate) fn show_duration(duration: Duration) -> String {
     let mut millis = duration.as_millis();
     let mut shown = String::new();
     for (unit, factor) in UNITS {

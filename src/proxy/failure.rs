@@ -9,6 +9,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use crate::http::{Refusal, RequestHost};
+use crate::maintenance::Maintenance;
 use crate::policy::Denial;
 use crate::session::EndReason;
 use crate::sessions::NotIssued;
@@ -54,6 +55,8 @@ pub(super) enum Failure {
     Spool(String),
     /// The tenant's membership could not be verified.
     TenantUnverified(String),
+    /// The site is being worked on.
+    Maintenance(Arc<Maintenance>),
     /// Ours.
     Internal(String),
 }
@@ -168,6 +171,14 @@ impl Failure {
             Self::Upstream(UpstreamError::Unreachable { .. } | UpstreamError::Broken { .. }) => {
                 told(StatusCode::BAD_GATEWAY, "upstream_unreachable", "The application could not be reached.")
             }
+            Self::Maintenance(maintenance) => PublicError {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                code: "maintenance",
+                message: match &maintenance.message {
+                    Some(message) => message.clone().into(),
+                    None => "This site is being worked on. Please come back a little later.".into(),
+                },
+            },
             Self::Internal(_) => INTERNAL_ERROR,
         }
     }
@@ -253,6 +264,7 @@ impl Failure {
                 tracing::info!(request_id, %host, "a host was asked for that server.hosts does not name");
             }
             Self::Refused(_)
+            | Self::Maintenance(_)
             | Self::Body(_)
             | Self::CrossOrigin
             | Self::MethodNotAllowed(_)

@@ -235,8 +235,14 @@ impl Gateway {
         let via = self.mark().take(&mut headers).map_err(|CameBack| Failure::CameBack(route.upstream.clone()))?;
         exchange.is_login = matches!(endpoint, Some(Endpoint::Login(_)));
         drop(segments);
-        if preflight.is_some() && (answered.is_some() || self.config().cors.replaces) {
+        let held_up = self.maintenance().holds_up(exchange.client.get());
+        // A page that may read our answers is to learn of the maintenance, too.
+        let answers_it = answered.is_some() || self.config().cors.replaces || held_up.is_some();
+        if preflight.is_some() && answers_it {
             return Ok(Admission::Preflight(answered, Box::new(headers)));
+        }
+        if let Some(maintenance) = held_up {
+            return Err(Failure::Maintenance(maintenance));
         }
         if endpoint.is_some_and(|endpoint| endpoint.ignores(&parts.method, ahead)) {
             return Ok(Admission::LooksAhead);

@@ -85,7 +85,8 @@ pub(super) fn failure(
         _ => {}
     }
     if told.status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        let seconds = if let Failure::Maintenance(maintenance) = failure { maintenance.retry_after } else { 1 };
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     if told.status == StatusCode::TOO_MANY_REQUESTS {
         // A place comes free when somebody logs out or a session times out.

@@ -21,6 +21,7 @@ use crate::config::{Config, StoreKind};
 use crate::entropy::{Entropy, EntropyError};
 use crate::health::Readiness;
 use crate::http::{CookieName, GatewayCookieName, GatewayMark, OriginPolicy, RequestFilter, expire_backend_cookie};
+use crate::maintenance::MaintenanceMode;
 use crate::policy::Permit;
 use crate::seal::{SealedCookies, SealingKeys};
 use crate::secret::Secret;
@@ -165,6 +166,11 @@ impl Gateway {
 
     pub(super) const fn sessions(&self) -> &Sessions {
         &self.services.commons.sessions
+    }
+
+    /// Whether the site is being worked on.
+    pub(super) fn maintenance(&self) -> &MaintenanceMode {
+        &self.services.commons.maintenance
     }
 
     /// What a session is granted.

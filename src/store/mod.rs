@@ -24,6 +24,7 @@ pub mod codec;
 pub mod embedded;
 pub mod journal;
 mod listing;
+pub mod maintenance;
 pub mod observe;
 pub mod redis;
 pub mod touch_queue;

@@ -69,6 +69,7 @@ pub struct Metrics {
     connections_failed: Family<KindLabel, Counter>,
     identity_observed: Family<ObservedLabels, Counter>,
     config_reloads: Family<OutcomeLabel, Counter>,
+    maintenance: Gauge,
     certificates: Certificates,
     audit: AuditMetrics,
     log_lines_dropped: Counter,
@@ -169,6 +170,7 @@ impl Metrics {
                 "Reloads of the configuration, by outcome",
                 Family::default(),
             ),
+            maintenance: metrics.add("maintenance", "Whether the maintenance mode is on: 1 or 0", Gauge::default()),
             certificates: Certificates::of(metrics.add(
                 "certificate_expiry_seconds",
                 "Seconds until a certificate in force expires, by the host that it is for; negative when it has",
@@ -339,6 +341,11 @@ impl Metrics {
     pub fn config_reload(&self, success: bool) {
         let outcome = if success { "success" } else { "failure" };
         self.config_reloads.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Whether the maintenance mode is on.
+    pub fn maintenance(&self, on: bool) {
+        self.maintenance.set(i64::from(on));
     }
 
     /// What the audit log counts.

@@ -165,6 +165,9 @@ fn where_sessions_are_made_and_ended_no_edge_no_policy_and_no_configuration_is_k
         assert_never(room, &CONCRETE);
     }
     assert_never("told.rs", &["crate::sessions"]);
+    assert_never("maintenance.rs", &ABOVE);
+    assert_never("maintenance.rs", &CONCRETE);
+    assert_never("maintenance.rs", &["crate::http", "crate::policy", "crate::config", "crate::sessions"]);
 }
 
 #[test]

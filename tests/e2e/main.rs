@@ -39,6 +39,7 @@ mod login;
 mod login_kinds;
 mod logout;
 mod loops;
+mod maintenance;
 mod one_app;
 mod operation;
 mod operator;

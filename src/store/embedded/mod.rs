@@ -9,6 +9,7 @@ mod file;
 mod listing;
 mod lists;
 mod look;
+mod maintenance;
 mod schema;
 mod shared;
 mod tables;

@@ -32,6 +32,8 @@ pub(super) const TENANT_INDEX: TableDefinition<'static, TenantEntry, ()> = Table
 pub(super) const EXPIRY: TableDefinition<'static, (u64, &str), ()> = TableDefinition::new("expiry");
 /// Audit chain to where it stands.
 pub(super) const AUDIT_ANCHORS: TableDefinition<'static, &str, &str> = TableDefinition::new("audit_anchors");
+/// What all are to know, by its name.
+pub(super) const NOTICES: TableDefinition<'static, &str, &str> = TableDefinition::new("notices");
 /// Which app's sessions they are.
 pub(super) const APPS: TableDefinition<'static, &str, &str> = TableDefinition::new("apps");
 pub(super) const APP_KEY: &str = "public_url";

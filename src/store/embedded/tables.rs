@@ -13,7 +13,7 @@ use super::super::{Claim, Creation, LONGEST_LINE, NewSession, REASON_KEPT, Touch
 use super::lists::{IndexOf, Place, entries};
 use super::look::{Look, look};
 use super::schema::{
-    APP_KEY, APPS, AUDIT_ANCHORS, ENDS, EXPIRY, FORMAT, FORMAT_KEY, Fault, META, NOTES, SESSIONS, TENANT_INDEX,
+    APP_KEY, APPS, AUDIT_ANCHORS, ENDS, EXPIRY, FORMAT, FORMAT_KEY, Fault, META, NOTES, NOTICES, SESSIONS, TENANT_INDEX,
     TENANTS, TIME_KEY, TOUCHES, TenantEntry, USER_INDEX, USERS, UserEntry, end_of, garbled, standing_of, user_of,
 };
 use crate::session::{
@@ -67,6 +67,7 @@ pub(super) struct Tables<'txn> {
     tenant_index: Table<'txn, TenantEntry, ()>,
     expiry: Table<'txn, (u64, &'static str), ()>,
     pub(super) audit_anchors: Table<'txn, &'static str, &'static str>,
+    pub(super) notices: Table<'txn, &'static str, &'static str>,
 }
 
 impl<'txn> Tables<'txn> {
@@ -83,6 +84,7 @@ impl<'txn> Tables<'txn> {
             tenant_index: transaction.open_table(TENANT_INDEX)?,
             expiry: transaction.open_table(EXPIRY)?,
             audit_anchors: transaction.open_table(AUDIT_ANCHORS)?,
+            notices: transaction.open_table(NOTICES)?,
         })
     }
 

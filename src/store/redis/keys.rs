@@ -126,6 +126,11 @@ impl Keys {
         format!("{}order", self.prefix)
     }
 
+    /// The maintenance mode of all gateways; there while it holds.
+    pub(super) fn maintenance(&self) -> String {
+        format!("{}maintenance", self.prefix)
+    }
+
     /// When the data that the server holds began: gone where it was emptied.
     pub(super) fn birth(&self) -> String {
         format!("{}birth", self.prefix)
@@ -172,6 +177,7 @@ mod tests {
         assert_eq!(keys.audit_anchors(), "sg:aa:{audit}");
         assert_eq!(keys.birth(), "sg:birth");
         assert_eq!(keys.order(), "sg:order");
+        assert_eq!(keys.maintenance(), "sg:maintenance");
         // printf acme | sha256sum, first 16 bytes, base64url
         assert_eq!(keys.tenant(&tenant), "sg:n:{giszrYfBSKCiClunzV68qg}");
         assert_eq!(keys.tenant_note(&tenant), "sg:nn:{giszrYfBSKCiClunzV68qg}");

@@ -25,6 +25,7 @@ mod known;
 mod lane;
 mod late;
 mod listing;
+mod maintenance;
 mod making;
 mod order;
 mod read;

@@ -51,6 +51,7 @@ fn the_names_are_the_promised_ones_and_more() {
         "session_gateway_identity_observed_total",
         "session_gateway_log_lines_dropped_total",
         "session_gateway_logins_total",
+        "session_gateway_maintenance",
         "session_gateway_request_seconds",
         "session_gateway_requests_total",
         "session_gateway_revocations_total",
