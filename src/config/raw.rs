@@ -211,6 +211,7 @@ tables! {
         roles: List,
         csrf: String,
         tenant_in_body: List,
+        path: String,
         authorization: String,
         upstream: String,
         mode: String,

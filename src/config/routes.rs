@@ -75,6 +75,7 @@ fn route(spot: &Spot<RawRoute>, defaults: &Defaults<'_>, upstreams: &Upstreams, 
     let passing = [("pass", Authorization::Pass), ("drop", Authorization::Drop)];
     let authorization = raw.authorization.parse_or(Authorization::Pass, problems, choice(&passing));
     let csrf = raw.csrf.parse_or(true, problems, choice(&[("on", true), ("off", false)]));
+    let lenient = raw.path.parse_or(false, problems, |text| is_lenient(text));
     let until = Until { field: &raw.compat_until, inherited: defaults.compat_until };
     let mode = identity_mode(&raw.mode, defaults.identity, &until, defaults.mode, problems);
     report_useless_date(&raw.compat_until, mode, problems);
@@ -90,7 +91,7 @@ fn route(spot: &Spot<RawRoute>, defaults: &Defaults<'_>, upstreams: &Upstreams, 
     Explicit {
         patterns,
         methods,
-        route: Route { pattern: Arc::from(""), auth, roles, csrf, authorization, upstream, mode, upgrade, naming },
+        route: Route { pattern: Arc::from(""), auth, roles, csrf, lenient, authorization, upstream, mode, upgrade, naming },
     }
 }
 
@@ -108,6 +109,14 @@ fn report_uncompared(raw: &RawRoute, auth: Auth, patterns: &[Spot<PathPattern>],
         let message = format!("\"{value}\" has a `{{tenant}}` or `{{user}}`, which is not compared on a public route");
         problems.warn(place, message);
     }
+}
+
+/// How paths are read. Elsewhere `path` is what `match` is here.
+fn is_lenient(text: &String) -> Parsed<bool> {
+    if text.starts_with('/') {
+        return Err(format!("says how paths are read, as in \"strict\"; write `match = {}`", quoted(text)));
+    }
+    choice(&[("strict", false), ("lenient", true)])(text)
 }
 
 /// On a public route roles hold only for the methods that it does not list.
@@ -195,6 +204,7 @@ fn unmatched(explicit: &[Explicit], defaults: &Defaults<'_>, upstreams: &Upstrea
         auth: Auth::Required,
         roles: Vec::new(),
         csrf: true,
+        lenient: false,
         authorization: Authorization::Pass,
         upstream: upstreams.fallback().or(catch_all).unwrap_or_default(),
         mode: defaults.identity,
@@ -235,6 +245,7 @@ fn add_implicit(table: &mut RouteTable, own_paths: &[OwnPath]) {
                 auth: Auth::Public,
                 roles: Vec::new(),
                 csrf: true,
+                lenient: false,
                 upgrade: Vec::new(),
                 naming: NamingPlaces::default(),
                 ..covering.as_ref().clone()

@@ -21,6 +21,7 @@ mod framing;
 mod headers;
 mod host;
 mod http2;
+mod lenient;
 mod location;
 mod method;
 mod navigation;
@@ -56,6 +57,7 @@ pub use headers::{
 };
 pub use host::{AllowedHosts, HostPatternError, RequestHost, http1_0_host, request_host};
 pub use http2::{check_http2_head, http2_host};
+pub use lenient::{LenientTarget, Reading};
 pub use location::OwnLocations;
 pub use method::{USUAL_METHODS, check_method, further_method, is_safe};
 pub use navigation::{is_navigation, login_redirect, safe_next};

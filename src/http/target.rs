@@ -43,6 +43,11 @@ impl Target {
         })
     }
 
+    /// A target that was checked, and is not in the one normal form.
+    pub(super) const fn as_it_came(target: PathAndQuery) -> Self {
+        Self(target)
+    }
+
     /// Normalises the path and query of an origin-form target.
     ///
     /// # Errors
@@ -207,7 +212,7 @@ fn check_decoded(segment: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn hex_digit(byte: u8) -> Option<u8> {
+pub(super) fn hex_digit(byte: u8) -> Option<u8> {
     match byte {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),
@@ -216,7 +221,7 @@ fn hex_digit(byte: u8) -> Option<u8> {
     }
 }
 
-fn upper_hex(digit: u8) -> char {
+pub(super) fn upper_hex(digit: u8) -> char {
     char::from(if digit < 10 { b'0' + digit } else { b'A' + digit - 10 })
 }
 

@@ -24,6 +24,16 @@ pub enum Auth {
     Public,
 }
 
+impl Auth {
+    const fn stricter(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Required, _) | (_, Self::Required) => Self::Required,
+            (Self::Optional, _) | (_, Self::Optional) => Self::Optional,
+            (Self::Public, Self::Public) => Self::Public,
+        }
+    }
+}
+
 /// What happens to the client's own `Authorization` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authorization {
@@ -160,6 +170,8 @@ pub struct Route {
     pub roles: Vec<Role>,
     /// Whether the cross-origin rule holds.
     pub csrf: bool,
+    /// Whether its paths reach the backend as they came where servers read them in different ways.
+    pub lenient: bool,
     /// The client's own `Authorization` header.
     pub authorization: Authorization,
     /// The name of the upstream it goes to.
@@ -170,6 +182,38 @@ pub struct Route {
     pub upgrade: Vec<ProtocolName>,
     /// Where its requests name a tenant or a user, who must be the session's.
     pub naming: NamingPlaces,
+}
+
+impl Route {
+    /// The route of a request that takes this one or `other`, whichever way its path is read: the stricter of the two in
+    /// everything. `None`: what one of them allows cannot be held to the other.
+    #[must_use]
+    pub fn stricter(&self, other: &Self) -> Option<Self> {
+        let roles = match (self.roles.as_slice(), other.roles.as_slice()) {
+            (roles, []) | ([], roles) => roles.to_vec(),
+            (roles, others) if roles == others => roles.to_vec(),
+            // No set of roles says "one of these and one of those".
+            _ => return None,
+        };
+        let mode = if self.mode == other.mode { self.mode } else { IdentityMode::Enforce };
+        let auth = self.auth.stricter(other.auth);
+        if self.upstream != other.upstream || self.naming != other.naming {
+            return None;
+        }
+        let drops = [self, other].iter().any(|route| route.authorization == Authorization::Drop);
+        Some(Self {
+            pattern: if auth == self.auth { &self.pattern } else { &other.pattern }.clone(),
+            auth,
+            roles,
+            csrf: self.csrf || other.csrf,
+            lenient: self.lenient && other.lenient,
+            authorization: if drops { Authorization::Drop } else { Authorization::Pass },
+            upstream: self.upstream.clone(),
+            mode,
+            upgrade: self.upgrade.iter().filter(|protocol| other.upgrade.contains(protocol)).cloned().collect(),
+            naming: self.naming.clone(),
+        })
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -194,13 +238,14 @@ pub struct RouteTable {
     tree: PatternTree<Entry>,
     default: Arc<Route>,
     explicit: usize,
+    has_lenient: bool,
 }
 
 impl RouteTable {
     /// A table in which every path takes `default`.
     #[must_use]
     pub fn new(default: Route) -> Self {
-        Self { tree: PatternTree::default(), default: Arc::new(default), explicit: 0 }
+        Self { tree: PatternTree::default(), default: Arc::new(default), explicit: 0, has_lenient: false }
     }
 
     /// Adds a route of the configuration. It replaces implicit ones of an equal pattern.
@@ -213,9 +258,16 @@ impl RouteTable {
         if let Some(entry) = entries.iter().find(|entry| entry.methods.overlaps(&methods)) {
             return Err(Overlap { other: entry.route.pattern.clone() });
         }
+        self.has_lenient |= route.lenient;
         entries.push(Entry::new(methods, route, false));
         self.explicit += 1;
         Ok(())
+    }
+
+    /// Whether any route takes paths as they came.
+    #[must_use]
+    pub const fn has_lenient(&self) -> bool {
+        self.has_lenient
     }
 
     /// How many patterns the configuration itself has routes for, a pattern once for each set of methods.
@@ -314,6 +366,7 @@ mod tests {
             auth,
             roles: Vec::new(),
             csrf: true,
+            lenient: false,
             authorization: Authorization::Pass,
             upstream: "default".into(),
             mode: IdentityMode::Enforce,
@@ -352,6 +405,30 @@ mod tests {
         let warning = table.migration_warning(WallTime::from_micros(1000)).expect("a warning");
         assert!(warning.ends_with("on 1 routes: /o"), "{warning}");
         assert_eq!(RouteTable::new(route("default", Auth::Required)).migration_warning(WallTime::from_micros(0)), None);
+    }
+
+    #[test]
+    fn of_two_routes_the_stricter_is_held_to_in_everything() {
+        let staff = vec![Role::parse("staff").expect("a role")];
+        let open = Route { lenient: true, csrf: false, ..route("/open/*", Auth::Public) };
+        let shut = Route {
+            lenient: true,
+            roles: staff.clone(),
+            authorization: Authorization::Drop,
+            mode: IdentityMode::Observe,
+            ..route("/shut/*", Auth::Required)
+        };
+        let expected = Route { mode: IdentityMode::Enforce, ..shut.clone() };
+        assert_eq!(open.stricter(&shut), Some(expected.clone()));
+        assert_eq!(shut.stricter(&open), Some(expected));
+        assert_eq!(open.stricter(&open), Some(open.clone()));
+        let strict = Route { lenient: false, ..open.clone() };
+        assert!(!open.stricter(&strict).expect("a route").lenient);
+        let optional = Route { auth: Auth::Optional, ..open.clone() };
+        assert_eq!(open.stricter(&optional).expect("a route").auth, Auth::Optional);
+        let others = Route { roles: vec![Role::parse("boss").expect("a role")], ..shut.clone() };
+        assert_eq!(shut.stricter(&others), None, "nobody's set of roles says both");
+        assert_eq!(open.stricter(&Route { upstream: "other".into(), ..open.clone() }), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::{ACCEPT_LANGUAGE, CONTENT_LENGTH, USER_AGENT};
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response, Uri, Version};
 use hyper::upgrade::OnUpgrade;
 
 use super::account::Account;
@@ -29,10 +29,10 @@ use super::tunnel::{self, TunnelSession};
 use crate::config::Config;
 use crate::health;
 use crate::http::{
-    CameBack, Claims, HeadLimits, NotedHeaders, Preflight, Presented, ProtectedHeaders, Refusal, SameSite, Scheme,
-    Target, Upgrade, check_expectation, check_http2_head, check_method, check_singular, client_address,
-    forwarded_proto, http1_0_host, http2_host, is_led_here, is_navigation, is_websocket_upgrade, only_looks_ahead,
-    request_host, take_gateway_cookie, take_stray_token,
+    CameBack, Claims, HeadLimits, LenientTarget, NotedHeaders, Preflight, Presented, ProtectedHeaders, Reading, Refusal,
+    SameSite, Scheme, Target, Upgrade, check_expectation, check_http2_head, check_method, check_singular,
+    client_address, forwarded_proto, http1_0_host, http2_host, is_led_here, is_navigation, is_websocket_upgrade,
+    only_looks_ahead, request_host, take_gateway_cookie, take_stray_token,
 };
 use crate::policy::{
     Aim, Auth, Call, Denial, Event, Identity, IdentityMode, Route, decide, is_forged, permit_preflight,
@@ -198,7 +198,14 @@ impl Gateway {
             check_http2_head(&parts.method, &parts.uri, &headers, limits)?;
         }
         check_method(&parts.method, &server.further_methods)?;
-        let mut target = Target::of_uri(&parts.uri)?;
+        let (strict, lenient) = (Target::of_uri(&parts.uri), self.read_leniently(&parts.uri));
+        let refused = strict.as_ref().err().copied();
+        let mut target = match (strict, &lenient) {
+            (Ok(target), _) => target,
+            // Whether its routes take it is seen in step 4.
+            (Err(Refusal::BadPath(_)), Some(lenient)) => lenient.target.clone(),
+            (Err(refusal), _) => return Err(refusal.into()),
+        };
         exchange.target = Some(target.path_and_query().clone());
 
         // 3. Health, before the host is looked at: load balancers ask by address, and some in HTTP/1.0 without a Host.
@@ -220,21 +227,35 @@ impl Gateway {
 
         // 4. Which endpoint or route it is for, and whether its success is an event, decided on the path that the backend
         //    will see. One that was here before would go to the same upstream again, and come back.
+        let lenient = lenient.and_then(|lenient| Some((self.strictest_route(&parts.method, &lenient)?, lenient)));
+        if let (None, Some(refusal)) = (&lenient, refused) {
+            return Err(refusal.into());
+        }
         let segments: Vec<Cow<'_, str>> = target.segments().collect();
         let slash = target.path().ends_with('/');
         // A preflight asks the backend whether a page may call; it is no call of the endpoint itself.
         let preflight = Preflight::of(&parts.method, &headers);
         let endpoint = self.endpoints().pick(&parts.method, &segments, slash).filter(|_| preflight.is_none());
         let answered = self.endpoints().answered(&segments, slash).filter(|_| preflight.is_some());
-        let route = self.config().routes.pick(&parts.method, &segments, slash).clone();
+        let route = match &lenient {
+            Some((strictest, _)) => strictest.clone(),
+            None => self.config().routes.pick(&parts.method, &segments, slash).clone(),
+        };
         let event = self.config().events.pick(&parts.method, &segments, slash);
         let event = event.filter(|_| endpoint.is_none() && preflight.is_none()).cloned();
         let ahead = only_looks_ahead(&headers);
-        let touches = !ahead && preflight.is_none() && self.config().session.no_touch.find(&segments, slash).is_empty();
+        let no_touch = &self.config().session.no_touch;
+        let counts = |reading: &Reading| no_touch.find(&reading.segments, reading.trailing_slash).is_empty();
+        let counts_as_read = lenient.as_ref().is_none_or(|(_, lenient)| lenient.readings.iter().all(counts));
+        let touches =
+            !ahead && preflight.is_none() && counts_as_read && no_touch.find(&segments, slash).is_empty();
         exchange.route = route.pattern.clone();
         let via = self.mark().take(&mut headers).map_err(|CameBack| Failure::CameBack(route.upstream.clone()))?;
         exchange.is_login = matches!(endpoint, Some(Endpoint::Login(_)));
         drop(segments);
+        if let Some((_, lenient)) = lenient {
+            target = lenient.target;
+        }
         let held_up = self.maintenance().holds_up(exchange.client.get());
         // A page that may read our answers is to learn of the maintenance, too.
         let answers_it = answered.is_some() || self.config().cors.replaces || held_up.is_some();
@@ -319,6 +340,37 @@ impl Gateway {
             preflight,
             switch,
         })))
+    }
+
+    /// The target in every way to read it, where some route takes it so.
+    fn read_leniently(&self, uri: &Uri) -> Option<LenientTarget> {
+        // What is wrong with it, the strict rule says.
+        if self.config().routes.has_lenient() { LenientTarget::of_uri(uri).ok().flatten() } else { None }
+    }
+
+    /// The strictest of the routes that a path takes, whichever way it is read. `None` unless all of them are lenient, and
+    /// it is nobody's but the backend's in every reading.
+    fn strictest_route(&self, method: &Method, target: &LenientTarget) -> Option<Arc<Route>> {
+        let Config { routes, events, .. } = self.config();
+        let mut strictest: Option<Arc<Route>> = None;
+        for Reading { segments, trailing_slash } in &target.readings {
+            let endpoints = self.endpoints();
+            let own = endpoints.pick(method, segments, *trailing_slash).is_some()
+                || endpoints.answered(segments, *trailing_slash).is_some();
+            if own || events.pick(method, segments, *trailing_slash).is_some() {
+                return None;
+            }
+            let route = routes.pick(method, segments, *trailing_slash);
+            // Whose name stands there depends on how the path is read.
+            if route.naming.are_in_path() {
+                return None;
+            }
+            strictest = Some(match strictest {
+                Some(before) if before != *route => Arc::new(before.stricter(route)?),
+                _ => route.clone(),
+            });
+        }
+        strictest.filter(|route| route.lenient)
     }
 
     /// From an admitted request to the finished answer.
