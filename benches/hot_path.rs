@@ -78,6 +78,7 @@ fn route() -> Route {
         auth: Auth::Required,
         roles: Vec::new(),
         csrf: true,
+        lenient: false,
         authorization: Authorization::Pass,
         upstream: "default".into(),
         mode: IdentityMode::Enforce,

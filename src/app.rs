@@ -150,9 +150,16 @@ async fn serve(
     background.spawn(listening.admin.serve(services, acceptor, std::future::pending()));
     let (stage, _) = watch::channel(Stage::Serving);
     let (slots, connections, mut accepting) = (Arc::new(Slots::default()), TaskTracker::new(), JoinSet::new());
-    for (address, bound) in listening.traffic {
+    for (entrance, address, bound) in listening.traffic {
         let listener = bound.listen().map_err(|source| StartError::Bind { address, source })?;
-        accepting.spawn(accept(listener, current.clone(), slots.clone(), connections.clone(), stage.subscribe()));
+        accepting.spawn(accept(
+            listener,
+            entrance,
+            current.clone(),
+            slots.clone(),
+            connections.clone(),
+            stage.subscribe(),
+        ));
     }
     let reloader = Reloader {
         file,

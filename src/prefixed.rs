@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 /// A stream of which the first bytes were read already.
 #[derive(Debug)]
@@ -18,6 +19,20 @@ impl<S> Prefixed<S> {
     /// What was read of it comes first.
     pub(crate) const fn new(prefix: Bytes, stream: S) -> Self {
         Self { prefix, stream }
+    }
+}
+
+impl Prefixed<TcpStream> {
+    /// The first byte that comes, which stays to be read.
+    pub(crate) async fn first_byte(&self) -> io::Result<u8> {
+        if let Some(first) = self.prefix.first() {
+            return Ok(*first);
+        }
+        let mut first = [0];
+        match self.stream.peek(&mut first).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(first[0]),
+        }
     }
 }
 

@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn what_is_wanted_is_understood_or_refused() {
-        let on = wanted(&body(r#"{"on":true,"message":"Back at ten","retry_after":"2h","allow":["10.1.2.3/8","::1"]}"#));
+        let on =
+            wanted(&body(r#"{"on":true,"message":"Back at ten","retry_after":"2h","allow":["10.1.2.3/8","::1"]}"#));
         let on = on.expect("understood").expect("on");
         assert_eq!((on.message.as_deref(), on.retry_after), (Some("Back at ten"), 7200));
         assert_eq!(on.allow.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.0/8", "::1/128"]);

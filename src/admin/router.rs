@@ -14,8 +14,8 @@ use super::openapi::{Document, complete, frame};
 use super::problem::Problem;
 use super::state::AdminState;
 use super::{
-    change_tenant, end_session, health, host, list_sessions, list_tenants, maintenance, mint_session, openapi, query_audit,
-    revoke_tenant, revoke_user, show_session, show_tenant,
+    change_tenant, end_session, health, host, list_sessions, list_tenants, maintenance, mint_session, openapi,
+    query_audit, revoke_tenant, revoke_user, show_session, show_tenant,
 };
 
 /// Everything that the listener answers.

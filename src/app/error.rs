@@ -27,7 +27,8 @@ pub enum StartError {
     Inherited(io::Error),
     /// A supervisor passed on a socket that the configuration does not name.
     #[error(
-        "a socket was passed on for {0}, which neither server.listen nor admin.listen names; name it or take it out"
+        "a socket was passed on for {0}, which none of server.listen, server.redirect_http and admin.listen names; name it or \
+         take it out"
     )]
     Unclaimed(SocketAddr),
     /// The embedded store.

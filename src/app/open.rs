@@ -9,10 +9,11 @@ use super::error::StartError;
 use crate::admin::{AdminServer, AdminSettings};
 use crate::audit::{AuditLog, AuditSettings};
 use crate::clock::{SharedClock, SystemClock};
-use crate::config::{Config, StoreConfig, StoreKind};
+use crate::config::{Config, ServerConfig, StoreConfig, StoreKind};
 use crate::descriptors::Room;
 use crate::entropy::SharedEntropy;
 use crate::health::Readiness;
+use crate::proxy::Entrance;
 use crate::socket::{Bound, Sockets};
 use crate::store::Claim;
 use crate::store::SharedStore;
@@ -28,14 +29,14 @@ use crate::told::{Origin, Teller, Told};
 
 /// The sockets of the listeners; nobody is served by them yet.
 pub(super) struct Listening {
-    pub(super) traffic: Vec<(SocketAddr, Bound)>,
+    pub(super) traffic: Vec<(Entrance, SocketAddr, Bound)>,
     pub(super) admin: AdminServer,
 }
 
 /// Binds them, or takes those that a supervisor passed on.
 pub(super) fn bind_all(config: &Config, room: Room) -> Result<Listening, StartError> {
     let mut sockets = Sockets::from_environment(config.server.reuse_port).map_err(StartError::Inherited)?;
-    let traffic = bind(&mut sockets, &config.server.listen)?;
+    let traffic = bind(&mut sockets, &config.server)?;
     let settings = AdminSettings { max_connections: room.admin, ..AdminSettings::at(config.admin.listen) };
     let admin = AdminServer::bind(settings, &mut sockets)
         .map_err(|source| StartError::Bind { address: config.admin.listen, source })?;
@@ -45,12 +46,14 @@ pub(super) fn bind_all(config: &Config, room: Room) -> Result<Listening, StartEr
     }
 }
 
-fn bind(sockets: &mut Sockets, addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, Bound)>, StartError> {
-    let mut bind = |address: &SocketAddr| match sockets.bind(*address) {
-        Ok(bound) => Ok((*address, bound)),
-        Err(source) => Err(StartError::Bind { address: *address, source }),
+fn bind(sockets: &mut Sockets, server: &ServerConfig) -> Result<Vec<(Entrance, SocketAddr, Bound)>, StartError> {
+    let traffic = server.listen.iter().map(|address| (Entrance::Traffic, *address));
+    let redirect = server.redirect_http.map(|address| (Entrance::Redirect, address));
+    let bind = |(entrance, address)| match sockets.bind(address) {
+        Ok(bound) => Ok((entrance, address, bound)),
+        Err(source) => Err(StartError::Bind { address, source }),
     };
-    addresses.iter().map(&mut bind).collect()
+    traffic.chain(redirect).map(bind).collect()
 }
 
 /// Opens the audit log.

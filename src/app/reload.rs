@@ -140,6 +140,7 @@ fn internal(error: &dyn std::error::Error) -> Refused {
 /// What of a configuration only a restart can change.
 struct Fixed<'a> {
     listen: &'a [SocketAddr],
+    redirect_http: Option<SocketAddr>,
     reuse_port: bool,
     workers: usize,
     store: &'a StoreConfig,
@@ -184,6 +185,7 @@ impl<'a> Fixed<'a> {
             trusted_proxies: _,
             proxy_protocol: _,
             tls: _,
+            redirect_http,
             hsts: _,
             allow_headers: _,
             further_methods: _,
@@ -205,6 +207,7 @@ impl<'a> Fixed<'a> {
         let AdminConfig { listen: admin_listen, hosts: _, tls, tokens: _ } = admin;
         Self {
             listen,
+            redirect_http: *redirect_http,
             reuse_port: *reuse_port,
             workers: *workers,
             store,
@@ -222,6 +225,7 @@ fn fixed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
     let (old, new) = (Fixed::of(old), Fixed::of(new));
     let differ = [
         ("server.listen", old.listen != new.listen),
+        ("server.redirect_http", old.redirect_http != new.redirect_http),
         ("server.reuse_port", old.reuse_port != new.reuse_port),
         ("server.workers", old.workers != new.workers),
         ("store", old.store != new.store),
@@ -255,6 +259,7 @@ mod tests {
             ("t", "", &["store"]),
             ("s", "store.prefix = \"x:\"", &["store"]),
             ("s", "server.listen = \"127.0.0.1:1\"", &["server.listen"]),
+            ("s", "server.redirect_http = \"127.0.0.1:1\"", &["server.redirect_http"]),
             ("s", "server.workers = 3\nserver.reuse_port = true", &["server.reuse_port", "server.workers"]),
             ("s", "admin.listen = \"127.0.0.1:1\"\naudit.file = \"-\"", &["admin.listen", "audit.file"]),
             ("s", "admin.token = \"d8sLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbE\"", &[]),

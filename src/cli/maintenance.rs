@@ -7,12 +7,13 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::api::{ApiOptions, operate};
+use super::output::{say, say_json};
 use super::table::{Column, show_item};
-use super::{say, say_json};
 use crate::config::AdminRole;
 
 const PATH: &str = "/v1/maintenance";
-const MEMBERS: [Column; 4] = [("on", "on"), ("message", "message"), ("retry after", "retry_after"), ("allowed", "allow")];
+const MEMBERS: [Column; 4] =
+    [("on", "on"), ("message", "message"), ("retry after", "retry_after"), ("allowed", "allow")];
 
 /// What to do with the maintenance mode.
 #[derive(Debug, Subcommand)]
@@ -84,7 +85,11 @@ fn set(options: &MaintenanceOff, mut body: Value, done: &str) -> ExitCode {
     }
     operate(&options.api, &[AdminRole::Operate], async |client| {
         let answer = client.call(Method::PUT, PATH, Some(&body)).await?;
-        if options.json { say_json(&answer) } else { say(done) }
+        if options.json {
+            say_json(&answer);
+        } else {
+            say(done);
+        }
         Ok(())
     })
 }

@@ -268,10 +268,11 @@ fn assemble(raw: RawConfig, source: &Source<'_>, problems: &mut Problems) -> Opt
     let trusted = server.as_ref().map_or(&[][..], |server| &server.trusted_origins);
     let cors = cors::cors(&raw.cors.table(), trusted, problems);
     let errors = errors::errors(&raw.errors.table(), problems);
-    let traffic = server.as_ref().map_or(&[][..], |server| &server.listen);
+    let traffic: Vec<_> =
+        server.iter().flat_map(|server| server.listen.iter().copied().chain(server.redirect_http)).collect();
     let raw_admin = raw.admin.table();
     files.of_admin(&raw_admin);
-    let admin = admin::admin(&raw_admin, mode, traffic, problems);
+    let admin = admin::admin(&raw_admin, mode, &traffic, problems);
     let raw_secrets = raw.secrets.table();
     files.of_secrets(&raw_secrets);
     let secrets = secrets::secrets(&raw_secrets, mode, problems);

@@ -47,6 +47,7 @@ tables! {
         trusted_proxies: List,
         proxy_protocol: String,
         tls: TableOrList<RawCertificate>,
+        redirect_http: String,
         hsts: String,
         allow_headers: List,
         methods: List,

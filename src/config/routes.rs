@@ -13,7 +13,7 @@ use super::raw::RawRoute;
 use super::reader::{DateText, OneOrMany, Spot};
 use super::table::Field;
 use super::upstream::Upstreams;
-use super::value::{choice, did_you_mean, quoted};
+use super::value::{Parsed, choice, did_you_mean, quoted};
 use crate::clock::WallTime;
 use crate::http::ProtocolName;
 use crate::policy::{
@@ -75,7 +75,7 @@ fn route(spot: &Spot<RawRoute>, defaults: &Defaults<'_>, upstreams: &Upstreams, 
     let passing = [("pass", Authorization::Pass), ("drop", Authorization::Drop)];
     let authorization = raw.authorization.parse_or(Authorization::Pass, problems, choice(&passing));
     let csrf = raw.csrf.parse_or(true, problems, choice(&[("on", true), ("off", false)]));
-    let lenient = raw.path.parse_or(false, problems, |text| is_lenient(text));
+    let lenient = raw.path.parse_or(false, problems, is_lenient);
     let until = Until { field: &raw.compat_until, inherited: defaults.compat_until };
     let mode = identity_mode(&raw.mode, defaults.identity, &until, defaults.mode, problems);
     report_useless_date(&raw.compat_until, mode, problems);

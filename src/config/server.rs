@@ -49,6 +49,8 @@ pub struct ServerConfig {
     pub proxy_protocol: ProxyProtocol,
     /// The certificates of the listener; `None`: it speaks plain HTTP.
     pub tls: Option<TlsConfig>,
+    /// Where clients of plain HTTP are sent to https; `None`: nowhere.
+    pub redirect_http: Option<SocketAddr>,
     /// What browsers are told of coming by TLS alone (`Strict-Transport-Security`); `None`: nothing.
     pub hsts: Option<HeaderValue>,
     /// Headers that are let through although they are on the list of those always removed.
@@ -102,9 +104,11 @@ pub(super) fn server(raw: &RawServer, mode: Mode, problems: &mut Problems) -> Op
     let max_connections = raw.max_connections.parse(problems, count_within(1..=1_000_000));
     let per_address = raw.max_connections_per_address.parse_or(512, problems, count_within(1..=1_000_000));
     let client_keepalive = raw.client_keepalive.parse_or(SECOND * 75, problems, duration_within(SECOND..=HOUR));
+    let redirect_http = redirect_http(&raw.redirect_http, &listen, public_url.as_ref(), problems);
     Some(ServerConfig {
         mode,
         listen,
+        redirect_http,
         max_body: raw.max_body.parse_or(16 << 20, problems, size_within(1 << 10..=1 << 40)),
         max_header: raw.max_header.parse_or(32 << 10, problems, memory_within(1 << 10..=1 << 20)),
         max_headers: raw.max_headers.parse_or(100, problems, count_within(8..=1000)),
@@ -160,6 +164,26 @@ fn origin(text: &str) -> Parsed<Origin> {
             quoted(text)
         )
     })
+}
+
+fn redirect_http(
+    field: &Field<String>,
+    listen: &[SocketAddr],
+    public_url: Option<&Origin>,
+    problems: &mut Problems,
+) -> Option<SocketAddr> {
+    let address = field.parse_or(None, problems, or_off(|text| socket_address(text)))?;
+    if listen.iter().any(|other| collide(*other, address)) {
+        problems
+            .error(field.place(), format!("{address} collides with an address of `server.listen`; give it its own"));
+    }
+    if public_url.is_some_and(|url| url.scheme() != Scheme::Https) {
+        problems.error(
+            field.place(),
+            "sends clients to `server.public_url`, which is not https; use an https URL, or \"off\"",
+        );
+    }
+    Some(address)
 }
 
 /// Subdomains are the operator's own business.

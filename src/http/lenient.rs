@@ -149,7 +149,10 @@ const OVERLONG: Refusal = Refusal::BadPath("The path has overlong UTF-8.");
 /// Whether some character is written longer than it is (RFC 3629 §3), as `%c0%af` is a slash to who does not look.
 fn is_overlong(segment: &[u8]) -> bool {
     segment.windows(2).any(|pair| {
-        matches!(pair, [0xc0 | 0xc1, 0x80..=0xbf] | [0xe0, 0x80..=0x9f] | [0xf0, 0x80..=0x8f] | [0xf8..=0xff, 0x80..=0xbf])
+        matches!(
+            pair,
+            [0xc0 | 0xc1, 0x80..=0xbf] | [0xe0, 0x80..=0x9f] | [0xf0, 0x80..=0x8f] | [0xf8..=0xff, 0x80..=0xbf]
+        )
     })
 }
 

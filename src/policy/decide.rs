@@ -152,6 +152,7 @@ mod tests {
             auth,
             roles: Vec::new(),
             csrf: true,
+            lenient: false,
             authorization: Authorization::Pass,
             upstream: "default".into(),
             mode,

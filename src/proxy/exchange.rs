@@ -28,6 +28,8 @@ pub(super) enum Transport {
     Plain,
     /// In TLS that ends here.
     Tls,
+    /// As they are, where nothing is served and clients are sent to https.
+    ToBeRedirected,
 }
 
 /// The other end of a connection.

@@ -55,6 +55,8 @@ pub(super) enum Failure {
     Spool(String),
     /// The tenant's membership could not be verified.
     TenantUnverified(String),
+    /// The client's: it sends something in the clear that is not to be sent so.
+    HttpsRequired,
     /// The site is being worked on.
     Maintenance(Arc<Maintenance>),
     /// Ours.
@@ -171,6 +173,11 @@ impl Failure {
             Self::Upstream(UpstreamError::Unreachable { .. } | UpstreamError::Broken { .. }) => {
                 told(StatusCode::BAD_GATEWAY, "upstream_unreachable", "The application could not be reached.")
             }
+            Self::HttpsRequired => told(
+                StatusCode::FORBIDDEN,
+                "https_required",
+                "This site is served over https alone, and this was sent in the clear. Use https:// in the address.",
+            ),
             Self::Maintenance(maintenance) => PublicError {
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 code: "maintenance",
@@ -214,7 +221,11 @@ impl Failure {
     /// Whether the request itself is at fault, and neither the backend, the store nor the gateway.
     pub(super) const fn is_the_clients(&self) -> bool {
         match self {
-            Self::Refused(_) | Self::HostNotAllowed(_) | Self::CrossOrigin | Self::MethodNotAllowed(_) => true,
+            Self::Refused(_)
+            | Self::HostNotAllowed(_)
+            | Self::HttpsRequired
+            | Self::CrossOrigin
+            | Self::MethodNotAllowed(_) => true,
             Self::Denied(denial) => !matches!(denial, Denial::StoreUnavailable),
             _ => self.blames_the_body(),
         }
@@ -265,6 +276,7 @@ impl Failure {
             }
             Self::Refused(_)
             | Self::Maintenance(_)
+            | Self::HttpsRequired
             | Self::Body(_)
             | Self::CrossOrigin
             | Self::MethodNotAllowed(_)
@@ -320,6 +332,8 @@ pub(super) enum Unread {
     Malformed,
     /// Its client has too many under way on the connection; over HTTP/2 alone.
     TooManyStreams,
+    /// It came as plain HTTP where TLS is spoken.
+    PlainOnTls,
 }
 
 impl Unread {
@@ -340,6 +354,7 @@ impl Unread {
             Self::HeadersTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large"),
             Self::Malformed => (StatusCode::BAD_REQUEST, "bad_request"),
             Self::TooManyStreams => (StatusCode::SERVICE_UNAVAILABLE, "too_many_streams"),
+            Self::PlainOnTls => (StatusCode::BAD_REQUEST, "plain_http"),
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::header::{ACCEPT_LANGUAGE, CONTENT_LENGTH, USER_AGENT};
+use http::header::{ACCEPT_LANGUAGE, CONTENT_LENGTH, HeaderValue, USER_AGENT};
 use http::{Method, Request, Response, Uri, Version};
 use hyper::upgrade::OnUpgrade;
 
@@ -69,10 +69,19 @@ impl Admitted {
     }
 }
 
+/// How a request came, as far as its connection says.
+struct Arrival {
+    /// Whether the connection can leave HTTP after it.
+    may_switch: bool,
+    transport: Transport,
+}
+
 /// What the first look at a request comes to.
 enum Admission {
     /// A health check, which needs nothing else.
     Health(health::HealthAnswer),
+    /// It is to be had over https alone, there.
+    Elsewhere(HeaderValue),
     /// Nobody asked for it yet: it makes and ends nothing, and the backend does not hear of it.
     LooksAhead,
     /// A page asks for permission, which is the gateway's own to give; the methods, where they are its own, too.
@@ -93,11 +102,13 @@ impl Gateway {
         let may_switch = guard.may_switch();
         // From here on it is accounted for, whatever becomes of it.
         let mut account = Account::open(self.clone(), self.begin(&request, downstream), guard);
-        match self.admit(&mut account.exchange, request, verdict, may_switch) {
+        let transport = downstream.transport;
+        match self.admit(&mut account.exchange, request, verdict, Arrival { may_switch, transport }) {
             Err(failure) => {
                 let response = self.refuse(&mut account.exchange, &failure);
                 self.finish(account, response)
             }
+            Ok(Admission::Elsewhere(location)) => self.finish(account, respond::elsewhere(location)),
             Ok(Admission::Health(answer)) => self.finish(account, respond::health(&answer)),
             Ok(Admission::LooksAhead) => self.finish(account, respond::nothing()),
             Ok(Admission::Preflight(methods, asked)) => {
@@ -143,6 +154,7 @@ impl Gateway {
             client: downstream.peer.or(client_address(peer, proxies, headers)),
             scheme: forwarded_proto(peer, proxies, headers).unwrap_or(match downstream.transport {
                 Transport::Tls => Scheme::Https,
+                Transport::ToBeRedirected => Scheme::Http,
                 // The proxy that ends TLS in front need not say so.
                 Transport::Plain => server.public_url.scheme(),
             }),
@@ -176,7 +188,7 @@ impl Gateway {
         exchange: &mut Exchange,
         request: Request<ClientBody>,
         verdict: Result<(), Refusal>,
-        may_switch: bool,
+        Arrival { may_switch, transport }: Arrival,
     ) -> Result<Admission, Failure> {
         let (mut parts, incoming) = request.into_parts();
         let mut headers = NotedHeaders::from(parts.headers);
@@ -222,6 +234,9 @@ impl Gateway {
             return Err(Failure::HostNotAllowed(host));
         }
         exchange.host = Some(host.clone());
+        if transport == Transport::ToBeRedirected {
+            return self.to_https(&parts.method, &target).map(Admission::Elsewhere);
+        }
         check_expectation(&headers)?;
         check_singular(&headers)?;
 
@@ -247,8 +262,7 @@ impl Gateway {
         let no_touch = &self.config().session.no_touch;
         let counts = |reading: &Reading| no_touch.find(&reading.segments, reading.trailing_slash).is_empty();
         let counts_as_read = lenient.as_ref().is_none_or(|(_, lenient)| lenient.readings.iter().all(counts));
-        let touches =
-            !ahead && preflight.is_none() && counts_as_read && no_touch.find(&segments, slash).is_empty();
+        let touches = !ahead && preflight.is_none() && counts_as_read && no_touch.find(&segments, slash).is_empty();
         exchange.route = route.pattern.clone();
         let via = self.mark().take(&mut headers).map_err(|CameBack| Failure::CameBack(route.upstream.clone()))?;
         exchange.is_login = matches!(endpoint, Some(Endpoint::Login(_)));
@@ -340,6 +354,16 @@ impl Gateway {
             preflight,
             switch,
         })))
+    }
+
+    /// Where a request of plain HTTP is to be made. What says more than an address has been said in the clear already, and
+    /// must not seem to work.
+    fn to_https(&self, method: &Method, target: &Target) -> Result<HeaderValue, Failure> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return Err(Failure::HttpsRequired);
+        }
+        let location = format!("{}{}", self.config().server.public_url, target.as_str());
+        HeaderValue::try_from(location).map_err(|error| Failure::Internal(error.to_string()))
     }
 
     /// The target in every way to read it, where some route takes it so.

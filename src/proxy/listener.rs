@@ -7,15 +7,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::TaskTracker;
 
 use super::exchange::{Downstream, Transport};
+use super::failure::Unread;
 use super::http1::serve_http1;
 use super::http2::serve_http2;
 use super::in_force::{Current, Stage, closing, ending};
+use super::leftover::throw_away_bytes;
 use super::limits::ListenerLimits;
 use super::proxy_protocol::read_header;
 use super::services::Gateway;
@@ -27,9 +30,25 @@ use crate::tls::HTTP2;
 /// How long to wait after an accept that failed for want of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
+/// What is answered to who speaks plain HTTP where TLS is spoken. There is no exchange yet that it could be named by.
+const PLAIN_ON_TLS: &str = concat!(
+    "{\"success\":false,\"error\":\"bad_request\",\"error_code\":\"bad_request\",",
+    "\"message\":\"This port speaks TLS. Use https:// in the address.\"}"
+);
+
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entrance {
+    /// Traffic, over TLS where that is configured.
+    Traffic,
+    /// Sending clients of plain HTTP to https (`server.redirect_http`).
+    Redirect,
+}
+
 /// Accepts connections until `stage` says otherwise, each served by a task that `connections` tracks.
 pub async fn accept(
     listener: Listening,
+    entrance: Entrance,
     current: Current,
     slots: Arc<Slots>,
     connections: TaskTracker,
@@ -44,7 +63,8 @@ pub async fn accept(
             return;
         };
         let limits = in_force.limits.clone();
-        connections.spawn(serve(stream, peer, slot, current.clone(), limits, stage_of_connections.clone()));
+        let accepted = Accepted { stream, peer, entrance, slot };
+        connections.spawn(serve(accepted, current.clone(), limits, stage_of_connections.clone()));
     };
     loop {
         let accepted = tokio::select! {
@@ -71,6 +91,14 @@ struct Opened {
     downstream: Downstream,
 }
 
+/// A connection that was just accepted.
+struct Accepted {
+    stream: TcpStream,
+    peer: IpAddr,
+    entrance: Entrance,
+    slot: Slot,
+}
+
 enum ClientStream {
     Plain(Prefixed<TcpStream>),
     Tls(Box<TlsStream<Prefixed<TcpStream>>>),
@@ -80,6 +108,7 @@ enum ClientStream {
 async fn open(
     stream: TcpStream,
     peer: IpAddr,
+    entrance: Entrance,
     slot: &mut Slot,
     gateway: &Gateway,
     limits: &ListenerLimits,
@@ -96,10 +125,22 @@ async fn open(
         gateway.metrics().connection_refused();
         return None;
     }
-    let Some(tls) = &limits.tls else {
-        let downstream = Downstream { peer: client.into(), transport: Transport::Plain };
-        return Some(Opened { stream: ClientStream::Plain(stream), downstream });
+    let plain = match (entrance, &limits.tls) {
+        (Entrance::Redirect, _) => Some(Transport::ToBeRedirected),
+        (Entrance::Traffic, None) => Some(Transport::Plain),
+        (Entrance::Traffic, Some(_)) => None,
     };
+    if let Some(transport) = plain {
+        let downstream = Downstream { peer: client.into(), transport };
+        return Some(Opened { stream: ClientStream::Plain(stream), downstream });
+    }
+    let tls = limits.tls.as_ref()?;
+    // A handshake begins with another byte.
+    if stream.first_byte().await.is_ok_and(|byte| byte.is_ascii_alphabetic()) {
+        gateway.refused_unread(client, Unread::PlainOnTls);
+        tell_of_tls(stream).await;
+        return None;
+    }
     match tls.accept(stream).await {
         Ok(stream) => {
             let downstream = Downstream { peer: client.into(), transport: Transport::Tls };
@@ -113,10 +154,20 @@ async fn open(
     }
 }
 
+/// Tells a client of plain HTTP what is spoken here.
+async fn tell_of_tls(mut stream: Prefixed<TcpStream>) {
+    let answer = format!(
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
+         Connection: close\r\n\r\n{PLAIN_ON_TLS}",
+        PLAIN_ON_TLS.len()
+    );
+    if stream.write_all(answer.as_bytes()).await.is_ok() && stream.shutdown().await.is_ok() {
+        throw_away_bytes(stream).await;
+    }
+}
+
 async fn serve(
-    stream: TcpStream,
-    peer: IpAddr,
-    mut slot: Slot,
+    Accepted { stream, peer, entrance, mut slot }: Accepted,
     current: Current,
     limits: Arc<ListenerLimits>,
     mut stage: watch::Receiver<Stage>,
@@ -124,8 +175,10 @@ async fn serve(
     // Small answers must not wait for the next one. A socket that refuses the option is a socket that is gone.
     let _ = stream.set_nodelay(true);
     let gateway = current.load().gateway.clone();
-    let opening =
-        tokio::time::timeout(limits.timeouts.header, Box::pin(open(stream, peer, &mut slot, &gateway, &limits)));
+    let opening = tokio::time::timeout(
+        limits.timeouts.header,
+        Box::pin(open(stream, peer, entrance, &mut slot, &gateway, &limits)),
+    );
     let nobody = Notify::new();
     let opened = tokio::select! {
         biased;

@@ -49,6 +49,6 @@ mod verify;
 
 pub use in_force::{Current, InForce, Stage};
 pub use limits::{ConnectionTimeouts, ListenerLimits};
-pub use listener::accept;
+pub use listener::{Entrance, accept};
 pub use services::{Gateway, Services};
 pub use slots::Slots;

@@ -163,6 +163,14 @@ pub(super) fn health(answer: &HealthAnswer) -> Response<AnswerBody> {
     response
 }
 
+/// Where the same is to be had over https.
+pub(super) fn elsewhere(location: HeaderValue) -> Response<AnswerBody> {
+    let mut response = own(Response::new(AnswerBody::empty()));
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    response.headers_mut().insert(LOCATION, location);
+    response
+}
+
 /// Success, and nothing to say.
 pub(super) fn nothing() -> Response<AnswerBody> {
     let mut response = own(Response::new(AnswerBody::empty()));

@@ -369,3 +369,111 @@ fn of_pipelined_requests_the_good_one_is_answered_and_the_ambiguous_one_refused(
     assert!(backend.seen_at("/public/bad").is_empty());
     assert_eq!(backend.seen_at("/public/good").len(), 2);
 }
+
+/// Public and lenient beside shut and lenient, and beside what is strict.
+const LENIENT: &str = r#"
+    [[routes]]
+    match = ["/files/*", "/files/{name}", "/files/private/open"]
+    auth = "public"
+    path = "lenient"
+    [[routes]]
+    match = ["/files/private/*", "/files/private"]
+    path = "lenient"
+    [[routes]]
+    match = "/files/staff/*"
+    path = "lenient"
+    roles = ["staff"]
+    [[routes]]
+    match = "/files/strict/*"
+    auth = "public"
+    [[events]]
+    match = "POST /files/private/{_}/end"
+    action = "revoke-user"
+"#;
+
+#[test]
+fn on_a_lenient_route_object_keys_reach_the_backend_as_they_came() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).settings(LENIENT).start();
+    for path in [
+        "/files/a%2Fb",
+        "/files/a%2fb%2Fc?x=%2F//",
+        "/files/@scope%2Fpackage/-/x.tgz",
+        "/files/a%5Cb",
+        "/files//a",
+        "/files/a//b//",
+        "/files/%E9t%E9",
+        "/files/a%2F",
+        "/files/%e2%82%ac%2F1",
+    ] {
+        gateway.get_with_lines(path, &[]).expect(200);
+        assert_eq!(backend.last().target, path);
+    }
+    // Whatever else there is has its one normal form.
+    gateway.get_with_lines("/files/%61%2F%7eb%20", &[]).expect(200);
+    assert_eq!(backend.last().target, "/files/a%2F~b%20");
+    // Elsewhere nothing has changed.
+    gateway.get_with_lines("//public///a", &[]).expect(200);
+    assert_eq!(backend.last().target, "/public/a");
+    gateway.get_with_lines("/public/a%2Fb", &[]).expect_refusal(400, "bad_path");
+}
+
+#[test]
+fn whichever_way_a_lenient_path_is_read_nobody_gets_where_they_may_not() {
+    let backend = echo();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).settings(LENIENT).start();
+    let (anonymous, mut member) = (gateway.browser(), gateway.logged_in("42", "7"));
+    let before = backend.seen().len();
+    // One of the readings is shut: its route holds.
+    for path in [
+        "/files/private%2Fx",
+        "/files%2Fprivate/x",
+        "/files/private%5Cx",
+        "/files//private/x",
+        "/files/private//x",
+        "//files/private/x",
+        "/files/private%2Fopen",
+        "/files/private//open",
+        "/files/private/x%2F%2Fy",
+        "/files/%70rivate%2Fx",
+        "/files/private%2F",
+        "/files/%2Fprivate%2Fx",
+    ] {
+        let refused = anonymous.clone().get(path);
+        assert!(matches!(refused.status, 400 | 401), "{path}: {}", refused.status);
+    }
+    for path in ["/files/staff%2Fx", "/files//staff/x", "/files/staff%5Cx"] {
+        let refused = member.get(path);
+        assert!(matches!(refused.status, 400 | 403), "{path}: {}", refused.status);
+    }
+    // One of the readings is strict, an endpoint or an event, or no reading is harmless.
+    for (method, path) in [
+        ("GET", "/files/strict%2Fx"),
+        ("GET", "/files%2Fa"),
+        ("GET", "/api%2Fsession%2Fstatus"),
+        ("POST", "/api%2Flogin"),
+        ("POST", "/api%2Flogout"),
+        ("POST", "/files/private%2Fx%2Fend"),
+        ("POST", "/files//private/x/end"),
+        ("GET", "/files/a%2F..%2F..%2Fadmin"),
+        ("GET", "/files/..%2Fadmin"),
+        ("GET", "/files/%2e%2e%2Fadmin"),
+        ("GET", "/files/..;a%2Fadmin"),
+        ("GET", "/files//../admin"),
+        ("GET", "/files/a%5C..%5Cadmin"),
+        ("GET", "/files/%c0%ae%c0%ae%2Fadmin"),
+        ("GET", "/files/a%2Fb%00"),
+        ("GET", "/files/a%2Fb%0d%0a"),
+        ("GET", "/files/%E9%85"),
+    ] {
+        let refused = member.request(method, path).send();
+        assert_eq!(refused.status, 400, "{method} {path}: {}", refused.text());
+    }
+    assert_eq!(backend.seen().len(), before);
+    // What may be had is had, with the identity that the shut reading asks for.
+    member.get("/files/private%2Fx").expect(200);
+    assert_eq!(
+        (backend.last().target.as_str(), backend.last().identity()),
+        ("/files/private%2Fx", (Some("42"), Some("7")))
+    );
+}

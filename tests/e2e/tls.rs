@@ -234,6 +234,49 @@ fn in_production_browsers_are_told_to_come_by_tls_only_unless_the_app_says_more(
 }
 
 #[test]
+fn who_speaks_plain_http_to_the_tls_port_is_told_so_and_reaches_nobody() {
+    let backend = echo();
+    let gateway = over_tls().with_backend(&backend).start();
+    for _ in 0..5 {
+        let refused = gateway.exchange("GET /public/x HTTP/1.1\r\nHost: localhost\r\n\r\n").expect(400);
+        assert!(refused.at("/message").contains("https://"), "{}", refused.text());
+        let mut upload = gateway.wire();
+        upload.send("POST /public/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n\r\n");
+        upload.send(vec![b'x'; 4_000_000]).receive().expect(400);
+        assert!(upload.is_closed());
+    }
+    gateway.wait_log(&["plain_http"]);
+    let mut nonsense = gateway.wire();
+    nonsense.send([0, 1, 2, 3, 4, 5, 6, 7]);
+    assert!(nonsense.rest().first() != Some(&b'H'), "no HTTP for what is none");
+    assert!(backend.seen().is_empty());
+}
+
+#[test]
+fn clients_of_plain_http_are_sent_to_https_and_what_they_send_goes_nowhere() {
+    let backend = echo();
+    let plain = crate::support::ports::local(crate::support::ports::free_port());
+    let gateway = over_tls().with_backend(&backend).set("server.redirect_http", plain.to_string()).start();
+    let site = format!("https://localhost:{}", gateway.address().port());
+    let ask = |method: &str, target: &str, host: &str| {
+        let more = if method == "POST" { "Content-Length: 3\r\n\r\na=b" } else { "\r\n" };
+        crate::support::exchange(plain, format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{more}"))
+    };
+    for (target, location) in [("/a/b?c=d", "/a/b?c=d"), ("//evil.example/a", "/evil.example/a"), ("/", "/")] {
+        let sent = ask("GET", target, "localhost").expect(308);
+        assert_eq!(sent.header("location"), Some(format!("{site}{location}").as_str()));
+        assert!(!sent.headers.has("strict-transport-security") && !sent.headers.has("set-cookie"));
+    }
+    assert_eq!(ask("HEAD", "/a", "localhost").status, 308);
+    ask("POST", "/api/login", "localhost").expect_refusal(403, "https_required");
+    ask("GET", "/a", "evil.example").expect_refusal(421, "host_not_allowed");
+    ask("GET", "/a/../b", "localhost").expect_refusal(400, "bad_path");
+    ask("GET", "/healthz", "10.0.0.1").expect(200);
+    assert!(backend.seen().is_empty());
+    curl(&gateway).get("/public/x").expect(200);
+}
+
+#[test]
 fn a_check_names_the_line_of_a_file_that_is_missing_or_no_match() {
     let builder = over_tls();
     write_certificate(builder.directory(), "other", &["localhost"]);

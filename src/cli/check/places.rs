@@ -16,7 +16,7 @@ use crate::socket::Sockets;
 /// Tries ports and folders.
 pub(super) fn trials(config: &Config) -> Vec<Trial> {
     let server = &config.server;
-    let addresses = server.listen.iter().chain([&config.admin.listen]);
+    let addresses = server.listen.iter().chain(&server.redirect_http).chain([&config.admin.listen]);
     let mut trials: Vec<Trial> = addresses
         .map(|address| Trial { what: format!("port {address}"), outcome: port(*address, server.reuse_port) })
         .collect();

@@ -51,6 +51,14 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         ("server.tls = [{ cert = \"c\" }]", "t.toml:4: server.tls[0].key: is missing; add `key = \"tls.key\"`"),
         ("server.tls = []", "t.toml:4: server.tls: is empty; name a certificate and its key, or remove it"),
+        (
+            "server.redirect_http = \"80\"",
+            "t.toml:4: server.redirect_http: \"80\" is not an address and port; write it as \"127.0.0.1:8080\" or \"[::]:8080\"",
+        ),
+        (
+            "server.redirect_http = \"0.0.0.0:8080\"",
+            "t.toml:4: server.redirect_http: 0.0.0.0:8080 collides with an address of `server.listen`; give it its own",
+        ),
         ("server.hsts = \"11y\"", "t.toml:4: server.hsts: \"11y\" is out of bounds; choose from \"1s\" to \"10y\""),
         (
             "upstream.rewrite_location = \"no\"",
@@ -490,6 +498,10 @@ fn each_bad_value_is_refused_with_what_to_do() {
             "t.toml:5: routes[0].match: \"/api/login\" is `login.path` and would need a session for POST, so nobody could log in; let a route with `auth = \"public\"` have it",
         ),
         ("\"a b\\n\" = 1", "t.toml:4: \"a b\\n\": is not a known key; remove it"),
+        (
+            "[[routes]]\nmatch = \"/a\"\npath = \"loose\"",
+            "t.toml:6: routes[0].path: \"loose\" is not known; choose one of \"strict\", \"lenient\"",
+        ),
         ("routes = \"x\"", "t.toml:4: routes: is a string; write a list of tables"),
         ("login.header = 1", "t.toml:4: login.header: is an integer; write a table"),
     ] {
