@@ -25,6 +25,7 @@ use route::RequestLabels;
 pub use route::RouteMetrics;
 
 use super::certificates::Certificates;
+use super::process;
 use crate::session::EndReason;
 
 const PREFIX: &str = "session_gateway";
@@ -364,7 +365,9 @@ impl Metrics {
     pub fn encode(&self) -> String {
         let mut out = String::new();
         // Writing to memory cannot fail; what an error would leave out is missed at the next scrape at the latest.
-        let _ = text::encode(&mut out, &self.registry);
+        let _ = text::encode_registry(&mut out, &self.registry);
+        process::write(&mut out);
+        let _ = text::encode_eof(&mut out);
         out
     }
 }

@@ -8,6 +8,7 @@ mod certificates;
 pub mod exposition;
 pub mod log;
 pub mod metrics;
+mod process;
 pub mod store;
 
 pub use access::AccessLine;

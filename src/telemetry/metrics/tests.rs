@@ -34,11 +34,19 @@ fn exposed(text: &str) -> Vec<String> {
 #[test]
 fn the_names_are_the_promised_ones_and_more() {
     let expected = [
+        "process_cpu_seconds_total",
+        "process_max_fds",
+        "process_open_fds",
+        "process_resident_memory_bytes",
+        "process_start_time_seconds",
+        "process_threads",
+        "process_virtual_memory_bytes",
         "session_gateway_added_seconds",
         "session_gateway_audit_answers_unwritten_total",
         "session_gateway_audit_events_dropped_total",
         "session_gateway_audit_events_unshared_total",
         "session_gateway_audit_write_errors_total",
+        "session_gateway_build_info",
         "session_gateway_cache_entries",
         "session_gateway_cache_hits_total",
         "session_gateway_cache_lease",
