@@ -2,14 +2,16 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{StatusCode, Version};
 
 use super::connection::ExchangeGuard;
 use super::exchange::Exchange;
 use super::failure::{Unread, code_of_end};
 use super::services::Gateway;
+use crate::http::{RequestHost, TraceId};
 use crate::session::EndReason;
 use crate::telemetry::AccessLine;
 
@@ -89,13 +91,27 @@ impl Drop for Account {
             user: exchange.principal.as_ref().map(|principal| &principal.user),
             session_id: exchange.session,
             address: exchange.client.header_value().to_str().ok(),
+            host: exchange.host.as_ref().map(RequestHost::as_str),
+            user_agent: exchange.user_agent.as_ref().and_then(|agent| agent.to_str().ok()),
+            protocol: protocol(exchange.version),
+            trace_id: exchange.trace.as_ref().map(TraceId::as_str),
             duration,
             upstream: exchange.upstream,
             added: exchange.added,
+            bytes_received: exchange.received.as_ref().map_or(0, |received| received.load(Ordering::Relaxed)),
             bytes_sent: self.sent,
             complete: self.complete,
             code,
         });
+    }
+}
+
+/// As the log calls it.
+const fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
     }
 }
 
@@ -116,9 +132,14 @@ impl Gateway {
             user: None,
             session_id: None,
             address: Some(&peer.to_string()),
+            host: None,
+            user_agent: None,
+            protocol: "-",
+            trace_id: None,
             duration: Duration::ZERO,
             upstream: None,
             added: None,
+            bytes_received: 0,
             bytes_sent: 0,
             complete: false,
             code: Some(code),

@@ -1,6 +1,8 @@
 //! A request's body on its way from the client, of either version of HTTP.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -20,6 +22,8 @@ pub(super) struct ClientBody {
     source: Option<Source>,
     /// `None`: nobody has to see to the rest.
     leftover: Option<Leftover>,
+    /// How many bytes were taken; `None`: there are none.
+    received: Option<Arc<AtomicU64>>,
 }
 
 /// Who reads it.
@@ -32,13 +36,23 @@ enum Source {
 
 impl ClientBody {
     /// A body that hyper reads.
-    pub(super) const fn http1(body: Incoming, leftover: Option<Leftover>) -> Self {
-        Self { source: Some(Source::Http1(body)), leftover }
+    pub(super) fn http1(body: Incoming, leftover: Option<Leftover>) -> Self {
+        Self::of(Source::Http1(body), leftover)
     }
 
     /// The body of one stream.
-    pub(super) const fn http2(body: StreamBody, leftover: Option<Leftover>) -> Self {
-        Self { source: Some(Source::Http2(body)), leftover }
+    pub(super) fn http2(body: StreamBody, leftover: Option<Leftover>) -> Self {
+        Self::of(Source::Http2(body), leftover)
+    }
+
+    fn of(source: Source, leftover: Option<Leftover>) -> Self {
+        let received = (!source.is_end_stream()).then(Arc::default);
+        Self { source: Some(source), leftover, received }
+    }
+
+    /// What counts the bytes that are taken of it.
+    pub(super) fn received(&self) -> Option<Arc<AtomicU64>> {
+        self.received.clone()
     }
 }
 
@@ -89,9 +103,14 @@ impl Body for ClientBody {
         let this = self.get_mut();
         let Some(source) = &mut this.source else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(source).poll_frame(context));
-        if !matches!(frame, Some(Ok(_))) {
+        match (&frame, &this.received) {
+            (Some(Ok(frame)), Some(received)) => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                received.fetch_add(length as u64, Ordering::Relaxed);
+            }
+            (Some(Ok(_)), None) => {}
             // It came to its end, or broke.
-            this.source = None;
+            (None | Some(Err(_)), _) => this.source = None,
         }
         Poll::Ready(frame)
     }

@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, Version};
 use crate::audit::ClientText;
 use crate::clock::Monotonic;
 use crate::entropy::{Entropy, EntropyError};
-use crate::http::{RequestHost, Scheme, printable};
+use crate::http::{RequestHost, Scheme, TraceId, printable};
 use crate::seal::{Binding, Opened};
 use crate::session::{By, Credential, Principal, SessionId};
 use crate::sessions::Cuts;
@@ -191,6 +191,10 @@ pub(super) struct Exchange {
     /// The origin of the page that asks, where it may read the answer.
     pub(super) reader: Option<HeaderValue>,
     pub(super) user_agent: Option<HeaderValue>,
+    /// The trace that it belongs to.
+    pub(super) trace: Option<TraceId>,
+    /// Bytes of its body that were taken; `None`: it has none.
+    pub(super) received: Option<Arc<AtomicU64>>,
     pub(super) started: Monotonic,
     /// Whether a person's browser asks for a page: one who has to log in first is sent to the login page, and a failure is
     /// shown as a page.

@@ -30,7 +30,7 @@ use crate::config::Config;
 use crate::health;
 use crate::http::{
     CameBack, Claims, HeadLimits, LenientTarget, NotedHeaders, Preflight, Presented, ProtectedHeaders, Reading, Refusal,
-    SameSite, Scheme, Target, Upgrade, check_expectation, check_http2_head, check_method, check_singular,
+    SameSite, Scheme, Target, TraceId, Upgrade, check_expectation, check_http2_head, check_method, check_singular,
     client_address, forwarded_proto, http1_0_host, http2_host, is_led_here, is_navigation, is_websocket_upgrade,
     only_looks_ahead, request_host, take_gateway_cookie, take_stray_token,
 };
@@ -164,6 +164,8 @@ impl Gateway {
             host: None,
             reader: self.config().cors.reader(headers),
             user_agent: headers.get(USER_AGENT).cloned(),
+            trace: TraceId::of(headers),
+            received: request.body().received(),
             started: self.clock().monotonic(),
             asks_for_page: false,
             languages: None,

@@ -14,6 +14,8 @@ pub const TARGET: &str = "access";
 
 /// The longest path in a line, in bytes.
 const LONGEST_PATH: usize = 2048;
+/// The longest user agent in a line, in bytes.
+const LONGEST_AGENT: usize = 256;
 
 /// What is said of a request when it is over.
 #[derive(Clone, Copy, Debug)]
@@ -36,12 +38,22 @@ pub struct AccessLine<'a> {
     pub session_id: Option<SessionId>,
     /// The client's address.
     pub address: Option<&'a str>,
+    /// The host that was asked for, where it is one of ours.
+    pub host: Option<&'a str>,
+    /// What the client calls itself.
+    pub user_agent: Option<&'a str>,
+    /// The protocol, as in `HTTP/2`.
+    pub protocol: &'a str,
+    /// The trace that the request belongs to.
+    pub trace_id: Option<&'a str>,
     /// From the request's arrival to the end of its answer.
     pub duration: Duration,
     /// The backend's share of the duration; `None` when it was not asked.
     pub upstream: Option<Duration>,
     /// The gateway's own share of the duration, where it is known.
     pub added: Option<Duration>,
+    /// Bytes of the request's body that were taken.
+    pub bytes_received: u64,
     /// Bytes of the answer's body.
     pub bytes_sent: u64,
     /// Whether the answer was sent to its end.
@@ -70,6 +82,10 @@ impl AccessLine<'_> {
         }
         line.text_or_null("session_id", self.session_id.as_ref().map(SessionId::as_str));
         line.text_or_null("address", self.address);
+        line.text_or_null("host", self.host);
+        line.text_or_null("user_agent", self.shown_user_agent());
+        line.text("protocol", self.protocol);
+        line.text_or_null("trace_id", self.trace_id);
         line.millis("duration_ms", self.duration);
         for (key, share) in [("upstream_ms", self.upstream), ("added_ms", self.added)] {
             match share {
@@ -77,6 +93,7 @@ impl AccessLine<'_> {
                 None => line.null(key),
             }
         }
+        line.number("bytes_received", self.bytes_received);
         line.number("bytes_sent", self.bytes_sent);
         line.flag("complete", self.complete);
         line.close();
@@ -101,8 +118,16 @@ impl AccessLine<'_> {
                 word(out, key, value);
             }
         }
-        if let Some(address) = self.address {
-            word(out, "address", address);
+        for (key, value) in [
+            ("address", self.address),
+            ("host", self.host),
+            ("user_agent", self.shown_user_agent()),
+            ("protocol", Some(self.protocol)),
+            ("trace_id", self.trace_id),
+        ] {
+            if let Some(value) = value {
+                word(out, key, value);
+            }
         }
         append(out, format_args!(" duration_ms={}", Millis(self.duration)));
         for (key, share) in [("upstream_ms", self.upstream), ("added_ms", self.added)] {
@@ -110,8 +135,12 @@ impl AccessLine<'_> {
                 append(out, format_args!(" {key}={}", Millis(share)));
             }
         }
-        append(out, format_args!(" bytes_sent={}", self.bytes_sent));
+        append(out, format_args!(" bytes_received={} bytes_sent={}", self.bytes_received, self.bytes_sent));
         append(out, format_args!(" complete={}\n", self.complete));
+    }
+
+    fn shown_user_agent(&self) -> Option<&str> {
+        self.user_agent.map(|agent| agent.get(..agent.floor_char_boundary(LONGEST_AGENT)).unwrap_or_default())
     }
 
     fn shown_path(&self) -> &str {
@@ -147,9 +176,14 @@ mod tests {
             user: None,
             session_id: None,
             address: Some("192.0.2.1"),
+            host: Some("app.example.com"),
+            user_agent: Some("curl/7.88"),
+            protocol: "HTTP/2",
+            trace_id: None,
             duration: Duration::from_micros(12_345),
             upstream: Some(Duration::from_millis(12)),
             added: Some(Duration::from_micros(345)),
+            bytes_received: 3,
             bytes_sent: 17,
             complete: true,
             code: None,
@@ -179,14 +213,16 @@ mod tests {
             "{\"timestamp\":\"2023-11-14T22:13:20.000Z\",\"level\":\"INFO\",\"target\":\"access\",\
              \"request_id\":\"r-1\",\"method\":\"GET\",\"route\":\"/api/*\",\"path\":\"/api/orders\",\"status\":200,\
              \"code\":null,\"tenant\":\"acme\",\"user\":\"7\",\"session_id\":\"aaaaaaaaaaaaaaaaaaaaaa\",\
-             \"address\":\"192.0.2.1\",\"duration_ms\":12.345,\"upstream_ms\":12.000,\"added_ms\":0.345,\
-             \"bytes_sent\":17,\"complete\":true}\n"
+             \"address\":\"192.0.2.1\",\"host\":\"app.example.com\",\"user_agent\":\"curl/7.88\",\"protocol\":\"HTTP/2\",\
+             \"trace_id\":null,\"duration_ms\":12.345,\"upstream_ms\":12.000,\"added_ms\":0.345,\
+             \"bytes_received\":3,\"bytes_sent\":17,\"complete\":true}\n"
         );
         assert_eq!(
             text(&line),
             "2023-11-14T22:13:20.000Z  INFO access: request_id=r-1 method=GET route=/api/* path=/api/orders \
-             status=200 tenant=acme user=7 session_id=aaaaaaaaaaaaaaaaaaaaaa address=192.0.2.1 duration_ms=12.345 \
-             upstream_ms=12.000 added_ms=0.345 bytes_sent=17 complete=true\n"
+             status=200 tenant=acme user=7 session_id=aaaaaaaaaaaaaaaaaaaaaa address=192.0.2.1 host=app.example.com \
+             user_agent=curl/7.88 protocol=HTTP/2 duration_ms=12.345 upstream_ms=12.000 added_ms=0.345 bytes_received=3 \
+             bytes_sent=17 complete=true\n"
         );
     }
 
@@ -204,7 +240,7 @@ mod tests {
     fn a_hostile_value_stays_one_bounded_ascii_line() {
         let long = "/ä".repeat(100_000);
         for path in ["/a\r\nforged", "/\u{1b}[2J", "/\u{2028}", "/a b=\"c\"", "/\\", &long] {
-            let line = AccessLine { path, method: path, ..line() };
+            let line = AccessLine { path, method: path, user_agent: Some(path), ..line() };
             let bounded = AccessLine { method: "GET", ..line };
             for shown in [json(&line), text(&line)] {
                 assert_eq!(shown.matches('\n').count(), 1, "{path:?}");
