@@ -7,6 +7,7 @@ mod limits;
 mod open;
 mod reload;
 mod stop;
+mod supervisor;
 mod tls;
 mod traffic;
 mod trial;
@@ -173,6 +174,8 @@ async fn serve(
     background.spawn(reloader.run(hang_ups));
     commons.readiness.configuration_loaded();
     tell_of_the_start(&config, room, descriptors);
+    background.spawn(supervisor::say_that_it_lives());
+    supervisor::ready();
 
     stop.drain(&current, &commons.readiness, &stage).await;
     let drain_timeout = current.load().gateway.config().server.drain_timeout;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tokio::signal::unix::Signal;
 
 use super::limits::{TRAFFIC_PROTOCOLS, listener_limits};
+use super::supervisor;
 use super::tls::{ListenerTls, Watcher, seconds};
 use crate::audit::{Actor, AuditEvent, AuditLog, AuditType, Details, Outcome};
 use crate::commons::Commons;
@@ -48,6 +49,7 @@ impl Reloader {
     /// Reloads at each signal, one after the other, for ever.
     pub(super) async fn run(mut self, mut hang_ups: Signal) {
         while hang_ups.recv().await.is_some() {
+            supervisor::reloading();
             let outcome = self.reload().await;
             self.commons.metrics.config_reload(outcome.is_ok());
             let event = |outcome| {
@@ -59,6 +61,8 @@ impl Reloader {
                 }
                 Err(Refused { reason, details }) => event(Outcome::Failure).because(reason).with_details(details),
             });
+            // Under whichever configuration.
+            supervisor::ready();
         }
     }
 

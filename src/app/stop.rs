@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
+use super::supervisor;
 use crate::audit::AuditLog;
 use crate::audit::share::SharingTask;
 use crate::health::Readiness;
@@ -40,6 +41,7 @@ impl StopSignals {
             _ = self.interrupt.recv() => false,
         };
         readiness.begin_draining();
+        supervisor::stopping();
         stage.send_replace(Stage::Leaving);
         let in_force = current.load_full();
         let server = &in_force.gateway.config().server;

@@ -57,6 +57,7 @@ mod sealed;
 mod sessions;
 mod store_outage;
 mod streams;
+mod supervisor;
 mod support;
 mod tls;
 mod traces;

@@ -408,3 +408,31 @@ fn operators_are_reminded_of_routes_that_enforce_nothing_until_they_do() {
     gateway.restart_with("identity.mode", "enforce");
     assert!(gateway.admin_get("/readyz").text().contains("\"warnings\":[]"));
 }
+
+#[test]
+fn a_line_of_a_request_names_its_host_agent_protocol_and_trace_and_the_bytes_both_ways() {
+    let backend = echo();
+    backend.on("/public/x", [Step::ReadBody, answer("200 OK", &[], "answer")]);
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let mut browser = gateway.browser();
+    let request = browser.request("POST", "/public/x").body(vec![b'x'; 70_000]);
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    request.header("User-Agent", "probe/1").header("Traceparent", &parent).send().expect(200);
+    let line = gateway.wait_log(&["\"access\"", "\"/public/x\""]);
+    for (key, value) in [
+        ("host", json!(gateway.address().to_string())),
+        ("user_agent", json!("probe/1")),
+        ("protocol", json!("HTTP/1.1")),
+        ("trace_id", json!(trace)),
+        ("bytes_received", json!(70_000)),
+        ("bytes_sent", json!(6)),
+    ] {
+        assert_eq!(line[key], value, "{key}");
+    }
+    assert_eq!(backend.last().header("traceparent"), Some(parent.as_str()));
+    // What names no host of ours, and no trace, names none in the log either.
+    gateway.get_with_lines("/public/y", &["Traceparent: x\u{e9}", "User-Agent: \u{e9}"]).expect(200);
+    let line = gateway.wait_log(&["\"access\"", "\"/public/y\""]);
+    assert_eq!((&line["trace_id"], &line["user_agent"]), (&Value::Null, &Value::Null));
+}
