@@ -55,7 +55,7 @@ pub(super) struct NoParameters {}
 #[into_params(parameter_in = Query)]
 pub(super) struct PageParameters {
     /// Where the page begins: `next_cursor` of the one before
-    #[param(max_length = 256)]
+    #[param(max_length = 256, pattern = r"^[A-Za-z0-9_-]+$")]
     pub(super) cursor: Option<String>,
     /// The most items of the page
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]

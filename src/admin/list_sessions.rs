@@ -26,7 +26,7 @@ pub(super) struct Parameters {
     #[param(min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")]
     kind: Option<String>,
     /// Where the page begins: `next_cursor` of the one before
-    #[param(max_length = 256)]
+    #[param(max_length = 256, pattern = r"^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
     /// The most items of the page
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]

@@ -39,7 +39,7 @@ pub(super) struct Parameters {
     #[param(schema_with = kinds)]
     kind: Option<String>,
     /// Where the page begins: `next_cursor` of the one before
-    #[param(max_length = 256)]
+    #[param(max_length = 256, pattern = r"^[0-9A-Za-z_.:-]+$")]
     cursor: Option<String>,
     /// The most items of the page
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
