@@ -91,7 +91,18 @@ fn route(spot: &Spot<RawRoute>, defaults: &Defaults<'_>, upstreams: &Upstreams, 
     Explicit {
         patterns,
         methods,
-        route: Route { pattern: Arc::from(""), auth, roles, csrf, lenient, authorization, upstream, mode, upgrade, naming },
+        route: Route {
+            pattern: Arc::from(""),
+            auth,
+            roles,
+            csrf,
+            lenient,
+            authorization,
+            upstream,
+            mode,
+            upgrade,
+            naming,
+        },
     }
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::{ACCEPT_LANGUAGE, CONTENT_LENGTH, HeaderValue, USER_AGENT};
-use http::{Method, Request, Response, Uri, Version};
+use http::{Method, Request, Response, Version};
 use hyper::upgrade::OnUpgrade;
 
 use super::account::Account;
@@ -29,8 +29,8 @@ use super::tunnel::{self, TunnelSession};
 use crate::config::Config;
 use crate::health;
 use crate::http::{
-    CameBack, Claims, HeadLimits, LenientTarget, NotedHeaders, Preflight, Presented, ProtectedHeaders, Reading, Refusal,
-    SameSite, Scheme, Target, TraceId, Upgrade, check_expectation, check_http2_head, check_method, check_singular,
+    CameBack, Claims, HeadLimits, NotedHeaders, Preflight, Presented, ProtectedHeaders, Reading, Refusal, SameSite,
+    Scheme, Target, TraceId, Upgrade, check_expectation, check_http2_head, check_method, check_singular,
     client_address, forwarded_proto, http1_0_host, http2_host, is_led_here, is_navigation, is_websocket_upgrade,
     only_looks_ahead, request_host, take_gateway_cookie, take_stray_token,
 };
@@ -356,47 +356,6 @@ impl Gateway {
             preflight,
             switch,
         })))
-    }
-
-    /// Where a request of plain HTTP is to be made. What says more than an address has been said in the clear already, and
-    /// must not seem to work.
-    fn to_https(&self, method: &Method, target: &Target) -> Result<HeaderValue, Failure> {
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            return Err(Failure::HttpsRequired);
-        }
-        let location = format!("{}{}", self.config().server.public_url, target.as_str());
-        HeaderValue::try_from(location).map_err(|error| Failure::Internal(error.to_string()))
-    }
-
-    /// The target in every way to read it, where some route takes it so.
-    fn read_leniently(&self, uri: &Uri) -> Option<LenientTarget> {
-        // What is wrong with it, the strict rule says.
-        if self.config().routes.has_lenient() { LenientTarget::of_uri(uri).ok().flatten() } else { None }
-    }
-
-    /// The strictest of the routes that a path takes, whichever way it is read. `None` unless all of them are lenient, and
-    /// it is nobody's but the backend's in every reading.
-    fn strictest_route(&self, method: &Method, target: &LenientTarget) -> Option<Arc<Route>> {
-        let Config { routes, events, .. } = self.config();
-        let mut strictest: Option<Arc<Route>> = None;
-        for Reading { segments, trailing_slash } in &target.readings {
-            let endpoints = self.endpoints();
-            let own = endpoints.pick(method, segments, *trailing_slash).is_some()
-                || endpoints.answered(segments, *trailing_slash).is_some();
-            if own || events.pick(method, segments, *trailing_slash).is_some() {
-                return None;
-            }
-            let route = routes.pick(method, segments, *trailing_slash);
-            // Whose name stands there depends on how the path is read.
-            if route.naming.are_in_path() {
-                return None;
-            }
-            strictest = Some(match strictest {
-                Some(before) if before != *route => Arc::new(before.stricter(route)?),
-                _ => route.clone(),
-            });
-        }
-        strictest.filter(|route| route.lenient)
     }
 
     /// From an admitted request to the finished answer.

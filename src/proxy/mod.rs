@@ -39,6 +39,7 @@ pub(crate) mod outgoing;
 mod proxy_protocol;
 mod questions;
 mod rarely;
+mod readings;
 mod respond;
 mod sealing;
 mod services;

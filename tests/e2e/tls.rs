@@ -171,7 +171,7 @@ fn what_is_no_tls_is_closed_and_counted_and_so_is_silence() {
     let backend = echo();
     let gateway = over_tls().set("server.header_timeout", "300ms").with_backend(&backend).start();
     let mut plain = gateway.wire();
-    plain.send(format!("GET /public/x HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.address()));
+    plain.send([0x80, 0x2e, 1, 0, 2, 0, 0x15, 0, 0, 0, 0x10]);
     let mut answer = Vec::new();
     while let Ok(byte) = plain.exactly(1) {
         answer.extend(byte);

@@ -13,8 +13,9 @@ use super::super::{Claim, Creation, LONGEST_LINE, NewSession, REASON_KEPT, Touch
 use super::lists::{IndexOf, Place, entries};
 use super::look::{Look, look};
 use super::schema::{
-    APP_KEY, APPS, AUDIT_ANCHORS, ENDS, EXPIRY, FORMAT, FORMAT_KEY, Fault, META, NOTES, NOTICES, SESSIONS, TENANT_INDEX,
-    TENANTS, TIME_KEY, TOUCHES, TenantEntry, USER_INDEX, USERS, UserEntry, end_of, garbled, standing_of, user_of,
+    APP_KEY, APPS, AUDIT_ANCHORS, ENDS, EXPIRY, FORMAT, FORMAT_KEY, Fault, META, NOTES, NOTICES, SESSIONS,
+    TENANT_INDEX, TENANTS, TIME_KEY, TOUCHES, TenantEntry, USER_INDEX, USERS, UserEntry, end_of, garbled, standing_of,
+    user_of,
 };
 use crate::session::{
     End, EndReason, Exemption, Generation, Generations, LimitAction, Line, Principal, Scope, SessionId, SessionRecord,
