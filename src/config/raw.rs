@@ -180,7 +180,7 @@ tables! {
         unless: OneOrMany,
         max_body: String,
         login_url: String,
-    }
+    } unbuilt ["tenants"]
 
     /// `login.header`
     struct RawLoginHeader {

@@ -101,6 +101,27 @@ on_both_stores!(a_switch_that_is_an_event_is_followed_as_well, |store| {
     assert_eq!(told(&mut browser), bob());
 });
 
+on_both_stores!(a_sealed_cookie_is_bound_to_the_session_that_it_was_followed_to, |store| {
+    let gateway = followed(store)
+        .set("secrets.key", "d8sLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbE")
+        .set("identity.seal_cookies", vec!["session"])
+        .start();
+    let mut alices = by_link(&gateway, "alice");
+    assert_eq!(told(&mut alices), alice());
+    let stolen = alices.cookie("session").expect("the app's own").to_owned();
+    alices.get("/news").expect(200);
+    assert_eq!(told(&mut alices), alice(), "a cookie set anew for the same user stays bound");
+    alices.navigate("/magic/bob").expect(302);
+    assert_eq!(told(&mut alices), bob());
+    // What was alice's is of no use beside bob's session.
+    alices.set_cookie("session", &stolen);
+    let told = alices.get("/api/data").expect(200).json();
+    assert_eq!((&told["user"], &told["app"]), (&json!("1"), &Value::Null));
+    let mut out = by_link(&gateway, "alice");
+    out.get("/signout").expect(200);
+    assert!(!out.has_session_cookie());
+});
+
 on_both_stores!(a_sign_out_of_the_apps_own_that_is_followed_ends_the_session, |store| {
     let gateway = followed(store).settings("logout.clear_cookies = [\"session\", \"remember\"]").start();
     let mut browser = by_link(&gateway, "alice");
