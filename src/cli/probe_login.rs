@@ -343,7 +343,6 @@ impl<'a> Probe<'a> {
             rules: &self.login.rules,
             sealed: &self.config.identity.seal_cookies,
             cleared: &self.config.logout.clear_cookies,
-            has_choice: false,
         };
         Report { known, hidden: &self.hidden }
     }

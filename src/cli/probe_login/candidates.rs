@@ -87,7 +87,7 @@ pub(super) struct Candidate {
 /// A list of which each element names a tenant: those that the user may choose from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Memberships {
-    /// With `*` for the elements, as `login.tenants` takes it.
+    /// With `*` for the elements.
     pub(super) pointer: String,
     pub(super) values: Vec<String>,
 }

@@ -111,8 +111,6 @@ pub(super) struct Known<'a> {
     pub(super) sealed: &'a [String],
     /// `logout.clear_cookies`
     pub(super) cleared: &'a [String],
-    /// Whether `login.tenants` names a list.
-    pub(super) has_choice: bool,
 }
 
 /// What there is to say of answers to a login.
@@ -272,7 +270,7 @@ impl Report<'_> {
         body: &[u8],
         offers: &Offers,
     ) -> Vec<String> {
-        let Known { rules, sealed, cleared, has_choice } = self.known;
+        let Known { rules, sealed, cleared } = self.known;
         let mut advice = Vec::new();
         let document = read_json(body);
         for condition in document.iter().flat_map(|document| advice::still_due(document, self.hidden)) {
@@ -284,11 +282,11 @@ impl Report<'_> {
                 ));
             }
         }
-        for list in offers.memberships.iter().filter(|_| !has_choice) {
+        for list in &offers.memberships {
             advice.push(format!(
-                "{} lists {} of the user's tenants: for an app whose users belong to several, set `login.tenants = \
-                 [\"{}\"]` and `identity.client_value = \"choose\"`; an element's place in the list is no tenant",
-                list.pointer, list.count, list.pointer
+                "{} lists {} of the user's tenants; an element's place in the list is no tenant: have the app say, at a \
+                 place of its own, which of them this login is for",
+                list.pointer, list.count
             ));
         }
         if let (Conclusion::Nobody(_), true) = (conclusion, offers.candidates.iter().any(|place| place.token.is_some()))
