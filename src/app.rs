@@ -14,6 +14,7 @@ mod trial;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{SignalKind, signal};
@@ -112,7 +113,7 @@ async fn serve(
         claim: Claim {
             app: config.server.public_url.to_string(),
             shared: config.store.shared_prefix,
-            lifetime: config.session.limits.absolute.max(config.session.limits.remember),
+            lifetime: longest_lifetime(&config),
         },
         readiness: readiness.clone(),
         entropy: entropy.clone(),
@@ -204,4 +205,11 @@ fn tell_of_the_start(config: &Config, room: Room, descriptors: usize) {
         config = %config.digest,
         "serving"
     );
+}
+
+/// How long whatever a revocation ends could have lived.
+fn longest_lifetime(config: &Config) -> Duration {
+    let limits = &config.session.limits;
+    let of_tokens = config.bearer.as_ref().map_or(Duration::ZERO, |bearer| bearer.rules.longest());
+    limits.absolute.max(limits.remember).max(of_tokens)
 }

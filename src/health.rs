@@ -208,7 +208,7 @@ mod tests {
     use super::*;
     use crate::session::{
         By, EndReason, Principal, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
-        TenantStatus,
+        TenantStatus, TokenDenial, TokenStanding,
     };
     use crate::store::{
         Condition, Creation, Cursor, NewSession, Page, Revoked, SessionStore, SessionView, SessionsOf, StoreResult,
@@ -291,6 +291,12 @@ mod tests {
             unreachable!()
         }
         async fn read(&self, _: SessionId) -> StoreResult<Standing> {
+            unreachable!()
+        }
+        async fn read_token(&self, _: SessionId, _: &Arc<SessionRecord>) -> StoreResult<TokenStanding> {
+            unreachable!()
+        }
+        async fn deny(&self, _: &TokenDenial, _: &By) -> StoreResult<bool> {
             unreachable!()
         }
         async fn touch(&self, _: &[Touch]) -> StoreResult<Vec<bool>> {

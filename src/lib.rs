@@ -56,6 +56,7 @@
 pub mod admin;
 pub mod app;
 pub mod audit;
+pub mod bearer;
 pub mod cli;
 pub mod clock;
 pub mod commons;

@@ -156,6 +156,22 @@ pub enum Told {
         /// Why.
         reason: EndReason,
     },
+    /// A token of an issuer was denied.
+    TokenRevoked {
+        /// Its id.
+        id: SessionId,
+        /// Whose it was, where that is known.
+        principal: Option<Arc<Principal>>,
+        /// Why.
+        reason: EndReason,
+    },
+    /// A token that is not good was used.
+    TokenRejected {
+        /// Its id and whose it was, where that was verified.
+        token: Option<(SessionId, Arc<Principal>)>,
+        /// Why it is not good.
+        why: &'static str,
+    },
     /// Many sessions are over.
     SessionsEnded {
         /// Whose, and why.
@@ -304,6 +320,7 @@ impl Teller {
                     metrics.revocation(RevocationScope::Session);
                 }
             }
+            Told::TokenRevoked { .. } => metrics.revocation(RevocationScope::Token),
             Told::SessionsEnded { revocation, revoked } => {
                 metrics.sessions_ended(revocation.reason, revoked.ended);
                 metrics.revocation(match revocation.scope {
@@ -328,7 +345,10 @@ impl Teller {
             Told::IdentitySpoofed { by: Spoof::Headers(count), .. } => metrics.spoofed_headers(*count),
             Told::IdentitySpoofed { by: Spoof::Cookies(count), .. } => metrics.spoofed_cookies(*count),
             Told::IdentitySpoofed { by: Spoof::Place(_), .. } => {}
-            Told::SessionRejected { .. } | Told::EventEndedNothing { .. } | Told::EventUnknown { .. } => {}
+            Told::SessionRejected { .. }
+            | Told::TokenRejected { .. }
+            | Told::EventEndedNothing { .. }
+            | Told::EventUnknown { .. } => {}
         }
     }
 }
@@ -351,6 +371,18 @@ fn lines(origin: &Origin, told: &Told, now: WallTime) -> impl Iterator<Item = Au
             let ended = of(event(AuditType::SessionEnded, Outcome::Success).of_session(*id), principal.as_deref());
             (Some(ended.because(*reason).with_details(origin.details())), None)
         }
+        Told::TokenRevoked { id, principal, reason } => {
+            let revoked = of(event(AuditType::TokenRevoked, Outcome::Success).of_session(*id), principal.as_deref());
+            (Some(revoked.because(*reason).with_details(origin.details())), None)
+        }
+        Told::TokenRejected { token, why } => {
+            // By its sender, who can make up as many tokens as it likes, and not by the token.
+            let mut rejected = event(AuditType::TokenRejected, Outcome::Denied).because(*why);
+            if let Some((id, principal)) = token {
+                rejected = rejected.of_principal(principal).with_details(Details::none().text("token", id.as_str()));
+            }
+            (Some(rejected), None)
+        }
         Told::SessionsEnded { revocation: Revocation { scope, reason, .. }, revoked } => {
             let mut details = ended(origin, *revoked);
             let mut line = event(AuditType::SessionEnded, Outcome::Success).because(*reason);
@@ -358,7 +390,7 @@ fn lines(origin: &Origin, told: &Told, now: WallTime) -> impl Iterator<Item = Au
                 Scope::User { tenant, user } => (line.tenant, line.user) = (Some(tenant.clone()), Some(user.clone())),
                 Scope::OtherSessions { tenant, user, keep } => {
                     (line.tenant, line.user) = (Some(tenant.clone()), Some(user.clone()));
-                    details = details.text("kept", keep.as_str());
+                    details = details.text("kept", keep.id().as_str());
                 }
                 Scope::Tenant { tenant } => line.tenant = Some(tenant.clone()),
             }

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use serde_json::Value;
 use session_gateway::http::{EventAnswer, IdentityRules, JsonPointer, with_count};
 use session_gateway::policy::{Action, Ending, Event, Judgement, Named, Requester, TenantNamed};
-use session_gateway::session::{Principal, Scope, SessionId, TenantId, UserId};
+use session_gateway::session::{Keep, Principal, Scope, SessionId, TenantId, UserId};
 
 const COUNT: u64 = 7;
 
@@ -62,7 +62,7 @@ fn names_nobody_else(pointer: &JsonPointer, answer: &EventAnswer) {
     let tenant = TenantId::parse("42").expect("a tenant");
     let principal = Principal { tenant, user: UserId::parse("7").expect("a user"), role: None };
     let id = SessionId::parse(&[b'A'; 22]).expect("an id");
-    let requester = Requester { id, principal: &principal, path: &[] };
+    let requester = Requester { with: Keep::Session(id), principal: &principal, path: &[] };
     if let Judgement::Ends(ending) = event.judge(requester, answer, &IdentityRules::default()) {
         let Ending::Many { scope: Scope::Tenant { tenant }, .. } = &ending else { panic!("{ending:?}") };
         assert_eq!(*tenant, principal.tenant);

@@ -10,7 +10,7 @@ use super::change::{Change, Target};
 use super::input::{Query, ReasonParameter, SessionPath, words};
 use super::problem::{Problem, ProblemBody};
 use super::state::AdminState;
-use crate::session::{EndReason, SessionId};
+use crate::session::{DeniedUntil, EndReason, SessionId, TokenDenial};
 use crate::told::Origin;
 
 /// That the session was ended
@@ -22,7 +22,8 @@ pub(super) struct Ended {
 
 /// Ends a session
 ///
-/// From the answer on no instance accepts it; what is open for it is cut within a second.
+/// From the answer on no instance accepts it; what is open for it is cut within a second. With `[bearer]` it may be the id
+/// of an access token, which is then denied; of one that nobody has seen, too.
 #[utoipa::path(
     delete, path = "/v1/sessions/{id}", tag = "sessions", security(("token" = ["operate"])),
     params(("id" = String, Path, description = "The session's id"), ReasonParameter),
@@ -44,9 +45,14 @@ pub(super) async fn end_session(
 }
 
 async fn end(state: AdminState, origin: Origin, id: SessionId) -> Result<Ended, Problem> {
-    if state.services.commons.sessions.end_by_id(&origin, id, EndReason::Revoked).await? {
-        Ok(Ended { invalidated_sessions: 1 })
-    } else {
-        Err(Problem::NO_SESSION)
+    let sessions = &state.services.commons.sessions;
+    if sessions.end_by_id(&origin, id, EndReason::Revoked).await? {
+        return Ok(Ended { invalidated_sessions: 1 });
     }
+    // It may be a token's, of which nothing is kept: then it is denied for as long as any token lives.
+    let config = state.config();
+    let Some(bearer) = &config.bearer else { return Err(Problem::NO_SESSION) };
+    let until = DeniedUntil::For(bearer.rules.longest());
+    let denial = TokenDenial { id, owner: None, until, reason: EndReason::Revoked };
+    if sessions.deny(&origin, denial).await? { Ok(Ended { invalidated_sessions: 1 }) } else { Err(Problem::NO_SESSION) }
 }

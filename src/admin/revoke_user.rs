@@ -10,7 +10,7 @@ use super::change::{Change, Target};
 use super::input::{KindParameter, OptionalJson, Query, TenantPath, UserPath, kind, words};
 use super::problem::Problem;
 use super::state::AdminState;
-use crate::session::{EndReason, Scope, SessionId};
+use crate::session::{EndReason, Keep, Scope, SessionId};
 use crate::told::Origin;
 
 #[derive(Default, Deserialize, ToSchema)]
@@ -56,7 +56,7 @@ pub(super) async fn revoke_user(
     };
     let target = Target { tenant: Some(tenant.clone()), user: Some(user.clone()), session: None };
     let (scope, reason) = match keep {
-        Some(keep) => (Scope::OtherSessions { tenant, user, keep }, EndReason::UserOthersRevoked),
+        Some(keep) => (Scope::OtherSessions { tenant, user, keep: Keep::Session(keep) }, EndReason::UserOthersRevoked),
         None => (Scope::User { tenant, user }, EndReason::UserRevoked),
     };
     let change = Change::new(state, caller.operator(), "revoke_user", words, target);

@@ -173,6 +173,7 @@ impl<'a> Fixed<'a> {
             tenants: _,
             cors: _,
             errors: _,
+            bearer: _,
             admin,
             audit,
             telemetry,

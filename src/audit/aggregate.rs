@@ -50,13 +50,16 @@ pub fn is_repeatable(event: &AuditEvent) -> bool {
     match event.kind {
         // An ended session's cookie can be sent by anyone who kept it.
         AuditType::SessionRejected
+        | AuditType::TokenRejected
         | AuditType::LoginFailed
         | AuditType::LoginLocked
         | AuditType::EventUnknown
         | AuditType::IdentitySpoofed => true,
         // Without a right token, or with one whose roles do not suffice; and what a guard kept a session from ending.
         AuditType::AdminCalled | AuditType::SessionEnded => event.outcome == Outcome::Denied,
-        AuditType::SessionCreated | AuditType::TenantChanged | AuditType::ConfigReloaded => false,
+        AuditType::SessionCreated | AuditType::TokenRevoked | AuditType::TenantChanged | AuditType::ConfigReloaded => {
+            false
+        }
     }
 }
 
@@ -303,6 +306,7 @@ mod tests {
             let expected = matches!(
                 kind,
                 AuditType::SessionRejected
+                    | AuditType::TokenRejected
                     | AuditType::LoginFailed
                     | AuditType::LoginLocked
                     | AuditType::IdentitySpoofed

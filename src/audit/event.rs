@@ -17,6 +17,10 @@ pub enum AuditType {
     SessionEnded,
     /// An ended session was used.
     SessionRejected,
+    /// A token of an issuer was denied.
+    TokenRevoked,
+    /// A token that is not good was used.
+    TokenRejected,
     /// A login did not succeed.
     LoginFailed,
     /// A login was refused unasked, after too many failures.
@@ -35,10 +39,12 @@ pub enum AuditType {
 
 impl AuditType {
     /// Every type.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::SessionCreated,
         Self::SessionEnded,
         Self::SessionRejected,
+        Self::TokenRevoked,
+        Self::TokenRejected,
         Self::LoginFailed,
         Self::LoginLocked,
         Self::IdentitySpoofed,
@@ -55,6 +61,8 @@ impl AuditType {
             Self::SessionCreated => "session.created",
             Self::SessionEnded => "session.ended",
             Self::SessionRejected => "session.rejected",
+            Self::TokenRevoked => "token.revoked",
+            Self::TokenRejected => "token.rejected",
             Self::LoginFailed => "login.failed",
             Self::LoginLocked => "login.locked",
             Self::IdentitySpoofed => "identity.spoofed",

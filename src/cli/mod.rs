@@ -19,6 +19,7 @@ pub mod serve;
 pub mod sessions;
 mod table;
 pub mod tenants;
+pub mod tokens;
 pub mod users;
 
 use std::process::ExitCode;
@@ -64,6 +65,9 @@ pub enum Command {
     /// Close the site for a while, and open it again
     #[command(subcommand)]
     Maintenance(maintenance::MaintenanceCommand),
+    /// Deny access tokens of issuers
+    #[command(subcommand)]
+    Tokens(tokens::TokensCommand),
     /// What happened, and whether the record of it is whole
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -86,6 +90,7 @@ impl CommandLine {
             Some(Command::Users(command)) => users::users(&command),
             Some(Command::Tenants(command)) => tenants::tenants(&command),
             Some(Command::Maintenance(command)) => maintenance::maintenance(&command),
+            Some(Command::Tokens(command)) => tokens::tokens(&command),
             Some(Command::Audit(command)) => match command {
                 audit::AuditCommand::Verify(options) => audit::verify(&options, &serve::read_anchors),
                 audit::AuditCommand::Query(options) => audit::events::query(&options),

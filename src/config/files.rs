@@ -45,7 +45,13 @@ impl Files {
         self.add(setting, path, true);
     }
 
-    fn read(&mut self, field: &Field<String>) {
+    /// A file that is read.
+    pub(super) fn read_at(&mut self, setting: Setting, path: &Path) {
+        self.add(setting, path, false);
+    }
+
+    /// The same, of a field that holds its path.
+    pub(super) fn read(&mut self, field: &Field<String>) {
         if let Some(path) = field.get() {
             self.add(field.setting(), Path::new(path), false);
         }

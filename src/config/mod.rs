@@ -8,6 +8,7 @@
 
 mod address;
 mod admin;
+mod bearer;
 mod cookie;
 mod cors;
 mod dated;
@@ -49,6 +50,7 @@ use std::sync::Arc;
 use toml::de::DeTable;
 
 pub use admin::{AdminConfig, AdminRole, AdminToken};
+pub use bearer::BearerConfig;
 pub use digest::ConfigDigest;
 pub use error::{ConfigError, ConfigErrors};
 pub use errors::ErrorsConfig;
@@ -106,6 +108,8 @@ pub struct Config {
     pub cors: CorsPolicy,
     /// How failures are shown.
     pub errors: ErrorsConfig,
+    /// Whose tokens are believed; `None`: nobody's.
+    pub bearer: Option<BearerConfig>,
     /// The listener for operators.
     pub admin: AdminConfig,
     /// Where audit events go.
@@ -268,6 +272,13 @@ fn assemble(raw: RawConfig, source: &Source<'_>, problems: &mut Problems) -> Opt
     let trusted = server.as_ref().map_or(&[][..], |server| &server.trusted_origins);
     let cors = cors::cors(&raw.cors.table(), trusted, problems);
     let errors = errors::errors(&raw.errors.table(), problems);
+    let bearer = if raw.bearer.is_given() {
+        let raw = raw.bearer.table();
+        bearer::files(&raw, &mut files);
+        bearer::bearer(&raw, mode, problems)
+    } else {
+        None
+    };
     let traffic: Vec<_> =
         server.iter().flat_map(|server| server.listen.iter().copied().chain(server.redirect_http)).collect();
     let raw_admin = raw.admin.table();
@@ -298,6 +309,7 @@ fn assemble(raw: RawConfig, source: &Source<'_>, problems: &mut Problems) -> Opt
         tenants,
         cors,
         errors,
+        bearer,
         admin,
         audit,
         telemetry,

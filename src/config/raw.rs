@@ -8,7 +8,9 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::error::Place;
-use super::reader::{CountOrOff, DateText, Named, OffOr, OneOrMany, Read, Reader, Spot, StatusText, TableOrList};
+use super::reader::{
+    CountOrOff, DateText, Named, OffOr, OneOrMany, Read, Reader, Spot, StatusText, TableOrList, WordOrList,
+};
 use super::table::{Field, Fields, Table, key_of, tables};
 use crate::secret::Secret;
 
@@ -31,11 +33,12 @@ tables! {
         tenants: RawTenants,
         cors: RawCors,
         errors: RawErrors,
+        bearer: RawBearer,
         admin: RawAdmin,
         audit: RawAudit,
         telemetry: RawTelemetry,
         secrets: RawSecrets,
-    } unbuilt ["monitor", "alerts", "bearer", "oidc"]
+    } unbuilt ["monitor", "alerts", "oidc"]
 
     /// `[server]`
     struct RawServer {
@@ -254,6 +257,27 @@ tables! {
     /// `[errors]`
     struct RawErrors {
         pages: String,
+    }
+
+    /// `[bearer]`
+    struct RawBearer {
+        leeway: String,
+        max_lifetime: String,
+        authorization: String,
+        issuers: Vec<Spot<RawIssuer>>,
+    }
+
+    /// Each of `[[bearer.issuers]]`
+    struct RawIssuer {
+        issuer: String,
+        audience: WordOrList,
+        algorithms: List,
+        jwks: String,
+        key_file: String,
+        types: List,
+        tenant: OneOrMany,
+        user: OneOrMany,
+        role: OneOrMany,
     }
 
     /// `[admin]`

@@ -286,6 +286,29 @@ impl Read for OneOrMany {
     }
 }
 
+/// A word that stands for something by itself, or a list of strings.
+pub(super) enum WordOrList {
+    Word(String),
+    List(Vec<Spot<String>>),
+}
+
+impl Read for WordOrList {
+    const EXPECTED: &'static str = "a list of strings";
+
+    fn read(value: &Spanned<DeValue<'_>>, place: &Place, reader: &mut Reader<'_>) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::String(_) => reader.text(value, place).map(Self::Word),
+            DeValue::Array(_) => Vec::read(value, place, reader).map(Self::List),
+            _ => reader.wrong_type(value, place),
+        }
+    }
+
+    #[cfg(test)]
+    fn schema() -> serde_json::Value {
+        OneOrMany::schema()
+    }
+}
+
 /// One table, or a list of them.
 pub(super) struct TableOrList<T>(pub(super) Vec<Spot<T>>);
 

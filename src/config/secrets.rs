@@ -115,7 +115,7 @@ pub(super) fn warn_of_readers(path: &Path, place: &Place, problems: &mut Problem
 }
 
 /// The path is not shown: it may be the secret itself, put where a file's name belongs.
-fn read_secret(path: &Path) -> Parsed<(Secret, u32)> {
+pub(super) fn read_secret(path: &Path) -> Parsed<(Secret, u32)> {
     let wrong = |why: &dyn std::fmt::Display| format!("names a file that {why}");
     let Settled { bytes, permissions } = settled::read(path, LONGEST_FILE).map_err(|error| wrong(&error))?;
     let text = String::from_utf8(bytes).map_err(|_| wrong(&"is not text; write the secret as text"))?;

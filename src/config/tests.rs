@@ -1,6 +1,7 @@
 //! The configuration as operators meet it: files in, values or error lines out.
 
 mod accepted;
+mod bearer;
 mod documented;
 mod mistakes;
 mod refused;

@@ -8,6 +8,7 @@
 //! [`request_host`] → [`client_address`] → [`take_gateway_cookie`] → [`OriginPolicy`] → [`RequestFilter`]; then, for
 //! answers, [`RequestFilter::strip_response`] and [`drop_gateway_set_cookie`].
 
+mod bearer;
 mod body_values;
 mod cookie;
 mod cookie_name;
@@ -41,6 +42,7 @@ mod upgrade;
 mod via;
 mod websocket;
 
+pub use bearer::bearer_token;
 pub use body_values::values_in_body;
 pub use cookie::{
     CookieAttributes, CookieNameError, GatewayCookieName, Presented, SameSite, app_set_cookie, drop_gateway_set_cookie,

@@ -98,6 +98,12 @@ impl KeySet {
         }
     }
 
+    /// Whether it has a key for this algorithm.
+    #[must_use]
+    pub fn serves(&self, algorithm: Algorithm) -> bool {
+        self.keys.iter().any(|key| key.serves(algorithm))
+    }
+
     /// Checks a token's signature, with the key that it names, or with the few there are where it names none.
     ///
     /// # Errors

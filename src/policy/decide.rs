@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::permit::{Denial, Identity, Permit, VerifiedIdentity, VouchedBy};
 use super::route::{Auth, IdentityMode, Route};
 use crate::http::Preflight;
-use crate::session::{EndReason, Principal, SessionId};
+use crate::session::{EndReason, Principal};
 
 /// What is known of the session that a request came with.
 #[derive(Clone, Copy, Debug)]
@@ -18,13 +18,49 @@ pub enum SessionFacts<'a> {
     Ended(EndReason),
     /// The session is live.
     Live {
-        /// Its id.
-        id: SessionId,
+        /// What says so, by its id.
+        by: VouchedBy,
         /// Whose it is.
         principal: &'a Arc<Principal>,
     },
+    /// It had a token instead of a session, which is not good.
+    BadToken(BadToken),
     /// The store cannot say.
     Unavailable,
+}
+
+/// Why a token is not good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadToken {
+    /// It is none that anybody here believes.
+    Invalid,
+    /// It is over.
+    Expired,
+    /// It was denied, or is older than a revocation of its user or tenant.
+    Revoked,
+    /// Its tenant is suspended or deleted.
+    OfSuspendedTenant,
+    /// Nobody can tell: the keys of its issuer cannot be had.
+    Unknown,
+}
+
+impl BadToken {
+    /// Why a request with it may not go on.
+    #[must_use]
+    pub const fn denial(self) -> Denial {
+        match self {
+            Self::Invalid => Denial::TokenInvalid,
+            Self::Expired => Denial::TokenExpired,
+            Self::Revoked => Denial::TokenRevoked,
+            Self::OfSuspendedTenant => Denial::TenantSuspended,
+            Self::Unknown => Denial::KeysUnavailable,
+        }
+    }
+
+    /// Whether a migration that only observes lets it through: as with sessions, what was not ended on purpose.
+    const fn is_only_reported(self) -> bool {
+        matches!(self, Self::Invalid | Self::Expired)
+    }
 }
 
 /// What a client claimed about its tenant, compared with its session's.
@@ -51,7 +87,7 @@ pub fn decide(
         (Auth::Public, SessionFacts::NoCredential) => without_cookie(mode),
         (Auth::Public, _) => without_session(mode),
 
-        (Auth::Required | Auth::Optional, SessionFacts::Live { id, principal }) => {
+        (Auth::Required | Auth::Optional, SessionFacts::Live { by, principal }) => {
             let enforced = mode != IdentityMode::Observe;
             if enforced && !role_allows(route, principal) {
                 return Err(Denial::ForbiddenRole);
@@ -59,15 +95,17 @@ pub fn decide(
             if enforced && claim == TenantClaim::Foreign {
                 return Err(Denial::TenantMismatch);
             }
-            if enforced {
-                Identity::Verified(VerifiedIdentity::of(principal.clone(), VouchedBy::Session(id)))
-            } else {
-                Identity::AsClaimed
-            }
+            if enforced { Identity::Verified(VerifiedIdentity::of(principal.clone(), by)) } else { Identity::AsClaimed }
         }
 
         // A store that cannot say is never read as "no session".
         (Auth::Required | Auth::Optional, SessionFacts::Unavailable) => return Err(Denial::StoreUnavailable),
+
+        // Whoever sends a token means to be somebody: it is never nobody instead.
+        (Auth::Required | Auth::Optional, SessionFacts::BadToken(bad)) => match mode {
+            IdentityMode::Observe if bad.is_only_reported() => Identity::AsClaimed,
+            _ => return Err(bad.denial()),
+        },
 
         (Auth::Optional, SessionFacts::NoCredential) => without_cookie(mode),
         // Nobody, then; and a session that was ended on purpose leaves nobody's claim standing in any mode.
@@ -107,9 +145,7 @@ pub fn permit_preflight(route: &Route, _: Preflight) -> Permit {
 #[must_use]
 pub fn permit_logout(route: &Route, session: SessionFacts<'_>) -> Permit {
     let identity = match session {
-        SessionFacts::Live { id, principal } => {
-            Identity::Verified(VerifiedIdentity::of(principal.clone(), VouchedBy::Session(id)))
-        }
+        SessionFacts::Live { by, principal } => Identity::Verified(VerifiedIdentity::of(principal.clone(), by)),
         _ => Identity::Anonymous,
     };
     Permit::new(identity, route)
@@ -144,7 +180,7 @@ mod tests {
     use super::*;
     use crate::entropy::SystemEntropy;
     use crate::policy::{Authorization, NamingPlaces};
-    use crate::session::{Role, SessionToken, TenantId, UserId};
+    use crate::session::{Role, SessionId, SessionToken, TenantId, UserId};
 
     fn route(auth: Auth, mode: IdentityMode) -> Route {
         Route {
@@ -169,8 +205,9 @@ mod tests {
         })
     }
 
-    fn id() -> SessionId {
-        SessionToken::generate(&SystemEntropy).expect("entropy").id()
+    fn by() -> VouchedBy {
+        let id: SessionId = SessionToken::generate(&SystemEntropy).expect("entropy").id();
+        VouchedBy::Session(id)
     }
 
     fn outcome(route: &Route, session: SessionFacts<'_>) -> Result<&'static str, Denial> {
@@ -192,7 +229,7 @@ mod tests {
         let revoked = SessionFacts::Ended(EndReason::Revoked);
         let idle = SessionFacts::Ended(EndReason::IdleTimeout);
         let down = SessionFacts::Unavailable;
-        let live = SessionFacts::Live { id: id(), principal: &person };
+        let live = SessionFacts::Live { by: by(), principal: &person };
         let required = Err(Denial::SessionRequired);
         let ended = Err(Denial::SessionEnded(EndReason::Revoked));
         let timed_out = Err(Denial::SessionEnded(EndReason::IdleTimeout));
@@ -217,6 +254,31 @@ mod tests {
     }
 
     #[test]
+    fn a_bad_token_is_refused_also_where_nobody_need_be_anybody() {
+        use Auth::{Optional, Public, Required};
+        use IdentityMode::{Enforce, Observe};
+        let compat = IdentityMode::Compat { until: None };
+        let claimed = Ok("claimed");
+        for (bad, denial, observed) in [
+            (BadToken::Invalid, Denial::TokenInvalid, claimed),
+            (BadToken::Expired, Denial::TokenExpired, claimed),
+            (BadToken::Unknown, Denial::KeysUnavailable, Err(Denial::KeysUnavailable)),
+            (BadToken::Revoked, Denial::TokenRevoked, Err(Denial::TokenRevoked)),
+            (BadToken::OfSuspendedTenant, Denial::TenantSuspended, Err(Denial::TenantSuspended)),
+        ] {
+            let facts = SessionFacts::BadToken(bad);
+            for auth in [Required, Optional] {
+                for mode in [Enforce, compat] {
+                    assert_eq!(outcome(&route(auth, mode), facts), Err(denial), "{auth:?} {mode:?} {bad:?}");
+                }
+                assert_eq!(outcome(&route(auth, Observe), facts), observed, "{auth:?} {bad:?}");
+            }
+            // A public route does not look at it.
+            assert_eq!(outcome(&route(Public, Enforce), facts), Ok("anonymous"));
+        }
+    }
+
+    #[test]
     fn a_route_with_roles_needs_one_of_them() {
         let mut route = route(Auth::Required, IdentityMode::Enforce);
         route.roles = vec![Role::parse("admin").expect("a role"), Role::parse("root").expect("a role")];
@@ -227,14 +289,14 @@ mod tests {
             (Some("root"), Ok("verified")),
         ] {
             let person = principal(role);
-            assert_eq!(outcome(&route, SessionFacts::Live { id: id(), principal: &person }), answer, "{role:?}");
+            assert_eq!(outcome(&route, SessionFacts::Live { by: by(), principal: &person }), answer, "{role:?}");
         }
     }
 
     #[test]
     fn a_foreign_claim_is_refused_where_it_is_not_ignored() {
         let person = principal(None);
-        let live = SessionFacts::Live { id: id(), principal: &person };
+        let live = SessionFacts::Live { by: by(), principal: &person };
         let enforced = route(Auth::Required, IdentityMode::Enforce);
         assert!(matches!(decide(&enforced, enforced.mode, live, TenantClaim::Foreign), Err(Denial::TenantMismatch)));
         let observed = route(Auth::Required, IdentityMode::Observe);

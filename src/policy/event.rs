@@ -12,7 +12,7 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::pattern::{PathPattern, PatternTree};
 use super::route::{MethodSet, Overlap};
 use crate::http::{EventAnswer, IdentityRules, JsonPointer};
-use crate::session::{EndReason, Principal, Role, Scope, SessionId, TenantId, TenantStatus, UserId};
+use crate::session::{EndReason, Keep, Principal, Role, Scope, TenantId, TenantStatus, UserId};
 
 #[cfg(test)]
 mod tests;
@@ -147,8 +147,8 @@ impl Order {
 /// Whose request it was.
 #[derive(Clone, Copy, Debug)]
 pub struct Requester<'a> {
-    /// The session.
-    pub id: SessionId,
+    /// What it came with, and what stays where all others end.
+    pub with: Keep,
     /// Whose it is.
     pub principal: &'a Principal,
     /// The decoded segments of the path that the backend was asked for.
@@ -318,7 +318,7 @@ impl Event {
 
     fn of_others(&self, requester: Requester<'_>) -> Ending {
         let Principal { tenant, user, .. } = requester.principal;
-        let scope = Scope::OtherSessions { tenant: tenant.clone(), user: user.clone(), keep: requester.id };
+        let scope = Scope::OtherSessions { tenant: tenant.clone(), user: user.clone(), keep: requester.with };
         self.many(scope, EndReason::UserOthersRevoked)
     }
 

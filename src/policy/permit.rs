@@ -38,6 +38,18 @@ pub struct VerifiedIdentity {
 pub enum VouchedBy {
     /// A live session.
     Session(SessionId),
+    /// An issuer's token, by its id.
+    Token(SessionId),
+}
+
+impl VouchedBy {
+    /// Its id, which the backend is told.
+    #[must_use]
+    pub const fn id(self) -> SessionId {
+        match self {
+            Self::Session(id) | Self::Token(id) => id,
+        }
+    }
 }
 
 impl VerifiedIdentity {
@@ -75,6 +87,12 @@ impl Permit {
         &self.upstream
     }
 
+    /// The same; but the client's own `Authorization` header does not go on.
+    #[must_use]
+    pub fn without_authorization(self) -> Self {
+        Self { authorization: Authorization::Drop, ..self }
+    }
+
     /// What happens to the client's own `Authorization` header.
     #[must_use]
     pub const fn authorization(&self) -> Authorization {
@@ -95,4 +113,14 @@ pub enum Denial {
     ForbiddenRole,
     /// The client claimed another tenant than its session's.
     TenantMismatch,
+    /// What came as a token is none that anybody here believes.
+    TokenInvalid,
+    /// The token is over.
+    TokenExpired,
+    /// The token was denied, or is older than a revocation of its user or tenant.
+    TokenRevoked,
+    /// The tenant of the token is suspended or deleted.
+    TenantSuspended,
+    /// The keys of the token's issuer cannot be had.
+    KeysUnavailable,
 }

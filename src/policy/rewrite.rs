@@ -2,7 +2,7 @@
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
-use super::permit::{Identity, Permit, VerifiedIdentity, VouchedBy};
+use super::permit::{Identity, Permit, VerifiedIdentity};
 use super::route::Authorization;
 use crate::http::IdentityHeaders;
 
@@ -46,8 +46,7 @@ fn inject(
     anonymous: Option<&HeaderValue>,
 ) -> Result<(), Unwritable> {
     let value = |text: &str| HeaderValue::from_str(text).map_err(|_| Unwritable);
-    let VouchedBy::Session(id) = verified.vouched_by();
-    let session = HeaderValue::from_bytes(id.as_bytes()).map_err(|_| Unwritable)?;
+    let session = HeaderValue::from_bytes(verified.vouched_by().id().as_bytes()).map_err(|_| Unwritable)?;
     let principal = verified.principal();
     match (principal.tenant.name(), anonymous) {
         (Some(tenant), _) => _ = headers.insert(names.tenant.clone(), value(tenant)?),

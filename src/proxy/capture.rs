@@ -169,7 +169,7 @@ fn start_over(gateway: &Gateway, login: &Login, credential: Credential, backend:
     let login_url = HeaderValue::from_str(&login.login_url);
     headers.insert(LOCATION, login_url.unwrap_or(HeaderValue::from_static("/")));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if credential != Credential::None {
+    if credential.is_ambient() {
         headers.append(SET_COOKIE, expire_set_cookie(&config.cookie));
     }
     if config.logout.clear_cookies.is_empty() {

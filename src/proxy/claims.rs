@@ -1,7 +1,5 @@
 //! What clients claim to be: compared with who they are, refused where it must be, told of where it differs.
 
-use http::header::{AUTHORIZATION, HeaderValue};
-
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::forward::Cleared;
@@ -9,7 +7,7 @@ use super::limits::OWN_REQUEST_MAX;
 use super::lookup::{Lookup, ask};
 use super::services::Gateway;
 use crate::config::ClientValue;
-use crate::http::{Claims, TenantHeader, is_safe, values_in_body};
+use crate::http::{Claims, TenantHeader, bearer_token, is_safe, values_in_body};
 use crate::policy::{
     Auth, Denial, Identity, IdentityMode, Permit, Route, TenantClaim, body_names, claimed_tenants, rewrite_query,
 };
@@ -172,11 +170,11 @@ impl Gateway {
     }
 }
 
-/// Reports a client that shows a bearer token and no session: it will be refused once identity is enforced.
+/// Reports a client that shows a bearer token and no session, nor a token that is believed here: it will be refused once
+/// identity is enforced.
 pub(super) fn report_bearer(exchange: &Exchange, route: &Route, cleared: &Cleared, lookup: &Lookup) {
-    let shows_one =
-        |value: &HeaderValue| value.as_bytes().get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
-    if matches!(lookup, Lookup::NoCredential) && cleared.headers.get(AUTHORIZATION).is_some_and(shows_one) {
+    let is_refused = matches!(lookup, Lookup::NoCredential | Lookup::BadToken(_));
+    if is_refused && bearer_token(&cleared.headers).is_some() {
         let (request_id, path, client) = (exchange.id.as_str(), exchange.path(), exchange.client.get());
         tracing::info!(request_id, route = &*route.pattern, %path, %client, "a client has a bearer token and no session");
     }

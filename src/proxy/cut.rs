@@ -10,10 +10,12 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::sleep;
 
 use super::client_body::BoxError;
-use super::lookup::{Lookup, look_at};
+use super::lookup::{LiveUse, Lookup, look_at};
 use super::services::Gateway;
-use crate::session::SessionId;
-use crate::sessions::OpenStream;
+use super::token::look_at_token;
+use crate::bearer::VerifiedToken;
+use crate::clock::Monotonic;
+use crate::sessions::{AskedAbout, OpenStream};
 
 /// How often the store is asked. With a read and a signal on top the contract's second is kept.
 const EVERY: Duration = Duration::from_millis(400);
@@ -84,14 +86,21 @@ impl Gateway {
             () = self.streams().wanted() => {}
         }
         let open = self.streams().to_ask_about();
-        futures_util::stream::iter(open).for_each_concurrent(AT_ONCE, |id| self.cut_if_ended(id)).await;
+        futures_util::stream::iter(open).for_each_concurrent(AT_ONCE, |asked| self.cut_if_ended(asked)).await;
     }
 
-    async fn cut_if_ended(&self, id: SessionId) {
-        let lookup = look_at(self.store(), self.clock(), id, &self.config().session.limits, AS_OF).await;
+    async fn cut_if_ended(&self, AskedAbout { id, token }: AskedAbout) {
+        // When a token is over is known, and was said when it was registered.
+        let over_at = Monotonic::from_micros(0);
+        let lookup = match token {
+            Some(record) => {
+                look_at_token(self.store(), self.clock(), VerifiedToken { id, record, over_at }, AS_OF).await
+            }
+            None => look_at(self.store(), self.clock(), id, &self.config().session.limits, AS_OF).await,
+        };
         if let Some(reason) = lookup.over() {
             self.streams().cut_for(id, reason);
-        } else if let Lookup::Live(live) = lookup {
+        } else if let Lookup::Live(live @ LiveUse { token: None, .. }) = lookup {
             self.streams().is_over_at(id, live.over_at());
         }
     }
@@ -104,7 +113,7 @@ mod tests {
     use http_body_util::{BodyExt as _, Full};
 
     use super::*;
-    use crate::clock::{ManualClock, Monotonic, WallTime};
+    use crate::clock::{ManualClock, WallTime};
     use crate::session::{EndReason, SessionToken};
     use crate::sessions::{Cuts, OpenStreams};
 

@@ -42,6 +42,15 @@ struct NoSession {
 struct LoggedOutEverywhere {
     success: bool,
     invalidated_sessions: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_revoked: Option<bool>,
+}
+
+/// That a token was denied, where the backend does not answer a logout.
+#[derive(Serialize)]
+struct TokenRevoked {
+    success: bool,
+    token_revoked: bool,
 }
 
 /// `GET` status: what the session is. Never touches it.
@@ -52,6 +61,7 @@ pub(super) fn status(gateway: &Gateway, method: &Method, lookup: &Lookup) -> Res
     match lookup {
         Lookup::Live(live) => Ok(session_document(gateway, live)),
         Lookup::Unavailable(_, unavailable) => Err(Failure::Store(unavailable.clone())),
+        Lookup::BadToken(token) => Err(Failure::Denied(token.bad.denial())),
         Lookup::NoCredential | Lookup::Unknown(_) | Lookup::Ended(_) => Ok(no_session()),
     }
 }
@@ -120,7 +130,7 @@ pub(super) async fn logout(
         Lookup::Unavailable(_, unavailable) => return Err(Failure::Store(unavailable.clone())),
         Lookup::Live(live) => {
             let origin = exchange.origin(By::User);
-            let ended = gateway.sessions().end(&origin, live.id, &live.record, EndReason::Logout).await;
+            let ended = gateway.end_use(&origin, live, EndReason::Logout).await;
             ended.map_err(Failure::Store)?;
             // The backend is told who logs out: it was true when the request came.
             permit_logout(route, lookup.facts())
@@ -133,12 +143,16 @@ pub(super) async fn logout(
             }
             permit_logout(route, lookup.facts())
         }
+        Lookup::BadToken(token) => return Err(Failure::Denied(token.bad.denial())),
         Lookup::NoCredential | Lookup::Unknown(_) => permit_logout(route, lookup.facts()),
     };
+    let permit = gateway.as_vouched(permit);
+    let live = if let Lookup::Live(live) = lookup { Some(live) } else { None };
+    let is_token = live.is_some_and(|live| live.token.is_some());
     if let Err(failure) = cleared.content.buffer(gateway, OWN_REQUEST_MAX).await {
         // The session is over whatever came with the request.
         let mut response = gateway.refuse(exchange, &failure);
-        logged_out(gateway, response.headers_mut());
+        logged_out_of(gateway, live, response.headers_mut());
         return Ok(response);
     }
     ask_for_all(&mut cleared.headers);
@@ -156,12 +170,16 @@ pub(super) async fn logout(
             let request_id = exchange.id.as_str();
             tracing::warn!(request_id, %error, "the backend did not answer a logout; the session ended all the same");
             gateway.metrics().upstream_error(error.kind());
-            respond::nothing()
+            if is_token {
+                json(StatusCode::OK, &TokenRevoked { success: true, token_revoked: true })
+            } else {
+                respond::nothing()
+            }
         }
         Err(Failure::BadAnswer(_)) => respond::nothing(),
         Err(failure) => return Err(failure),
     };
-    logged_out(gateway, response.headers_mut());
+    logged_out_of(gateway, live, response.headers_mut());
     Ok(response)
 }
 
@@ -174,6 +192,7 @@ pub(super) async fn logout_all(
     let live = match (lookup, lookup.facts()) {
         (Lookup::Live(live), _) => live,
         (Lookup::Unavailable(_, unavailable), _) => return Err(Failure::Store(unavailable.clone())),
+        (Lookup::BadToken(token), _) => return Err(Failure::Denied(token.bad.denial())),
         (_, SessionFacts::Ended(reason)) => return Err(Failure::Denied(Denial::SessionEnded(reason))),
         _ => return Err(Failure::Denied(Denial::SessionRequired)),
     };
@@ -182,10 +201,16 @@ pub(super) async fn logout_all(
     let (sessions, origin) = (gateway.sessions(), exchange.origin(By::User));
     let all = sessions.end_all_of(&origin, scope, EndReason::LogoutAll).await.map_err(Failure::Store)?;
     // The one that asks may go on as another's already, by a token that its browser does not have yet.
-    let own = sessions.end(&origin, live.id, &live.record, EndReason::LogoutAll).await.map_err(Failure::Store)?;
-    let invalidated_sessions = all.ended + u64::from(own);
-    let mut response = json(StatusCode::OK, &LoggedOutEverywhere { success: true, invalidated_sessions });
-    logged_out(gateway, response.headers_mut());
+    let own = gateway.end_use(&origin, live, EndReason::LogoutAll).await.map_err(Failure::Store)?;
+    let is_token = live.token.is_some();
+    let document = LoggedOutEverywhere {
+        success: true,
+        // A token is no session: it is said apart.
+        invalidated_sessions: all.ended + u64::from(own && !is_token),
+        token_revoked: is_token.then_some(true),
+    };
+    let mut response = json(StatusCode::OK, &document);
+    logged_out(gateway, live, response.headers_mut());
     Ok(response)
 }
 
@@ -203,9 +228,17 @@ fn clear_site_data(gateway: &Gateway, headers: &mut HeaderMap) {
     }
 }
 
-/// The headers of every answer that says that the session is over: the cookies go, and what else the browser is to forget.
-pub(super) fn logged_out(gateway: &Gateway, headers: &mut HeaderMap) {
-    gateway.expire_cookies(headers);
-    clear_site_data(gateway, headers);
+/// The headers of every answer that says that this session is over: the cookies go, and what else the browser is to forget.
+/// Whoever sends a token has neither.
+pub(super) fn logged_out(gateway: &Gateway, live: &LiveUse, headers: &mut HeaderMap) {
+    logged_out_of(gateway, Some(live), headers);
+}
+
+/// The same, also of one that was over before.
+fn logged_out_of(gateway: &Gateway, live: Option<&LiveUse>, headers: &mut HeaderMap) {
+    if live.is_none_or(|live| live.token.is_none()) {
+        gateway.expire_cookies(headers);
+        clear_site_data(gateway, headers);
+    }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }

@@ -27,14 +27,13 @@ use super::questions::Questions;
 use super::services::Gateway;
 use super::verify::verify_tenant;
 use crate::audit::{ClientText, Outcome};
+use crate::bearer::Bearer;
 use crate::entropy::spread;
 use crate::http::{EventAnswer, with_count};
 use crate::login::LoginIdentity;
 use crate::policy::{Denial, Ending, Event, Guard, Identity, Judgement, Permit, Requester, Route};
 use crate::seal::Binding;
-use crate::session::{
-    By, Credential, Scope, SessionId, StoreTime, TenantChange, TenantId, TenantStatus, UserAgent, Words,
-};
+use crate::session::{By, Scope, SessionId, StoreTime, TenantChange, TenantId, TenantStatus, UserAgent, Words};
 use crate::sessions::{Cuts, Issued, Newcomer};
 use crate::store::{StoreResult, Unavailable};
 use crate::told::{Origin, Told};
@@ -104,8 +103,7 @@ pub(super) async fn run(
     let began = gateway.store().begin().await.map_err(Failure::Store)?;
     let path: Vec<String> = cleared.target.segments().map(Cow::into_owned).collect();
     let mut backend = Questions::like(gateway, call.route, &cleared);
-    let credential = Credential::Session(live.id);
-    let follower = Follower::of(gateway, call.route, &cleared, credential, Some(true)).await;
+    let follower = Follower::of(gateway, call.route, &cleared, live.credential(), Some(true)).await;
     let (mut parts, body) = ask(gateway, exchange, call, cleared).await?.into_parts();
     let said = parts.headers.clone();
     polish(gateway, exchange, call.permit, &mut parts.headers);
@@ -116,7 +114,7 @@ pub(super) async fn run(
 
     let held = hold(gateway, call, &said, body).await;
     let principal = &live.record.principal;
-    let requester = Requester { id: live.id, principal, path: &path };
+    let requester = Requester { with: live.keep(), principal, path: &path };
     let outcomes = weigh(gateway, exchange, call, requester, &held, &said);
     let counts = outcomes.counts || !outcomes.endings.is_empty();
     let ended = end_all(gateway, exchange, call, outcomes.endings).await?;
@@ -125,7 +123,7 @@ pub(super) async fn run(
         // What the app sets by now it sets for nobody.
         exchange.bound = Bound::To(Binding::NoSession);
         gateway.seal_cookies(exchange, &mut parts.headers).await?;
-        logged_out(gateway, &mut parts.headers);
+        logged_out(gateway, live, &mut parts.headers);
     } else if outcomes.switches {
         gateway.check_cookies(exchange, &parts.headers)?;
         let issued = switch_tenant(gateway, exchange, call, began, &said, &mut backend).await?;
@@ -190,7 +188,7 @@ async fn ask(
     call: &Call<'_>,
     mut cleared: Box<Cleared>,
 ) -> Result<Response<UpstreamBody>, Failure> {
-    let open = gateway.streams().register(call.live.id, call.cuts, call.live.over_at());
+    let open = gateway.open_for(call.live, call.cuts);
     cleared.content.cut_by(&open);
     cleared.content.complete_first();
     if call.event.reads_answer() {
@@ -210,7 +208,12 @@ async fn ask(
 
 /// An answer that ends with its session, should it go on and on. One that took the session's place has its absolute limit.
 fn streamed(gateway: &Gateway, call: &Call<'_>, session: SessionId, body: UpstreamBody) -> AnswerBody {
-    AnswerBody::of_session(body, Some(gateway.streams().register(session, call.cuts, call.live.over_at())))
+    let open = if session == call.live.id {
+        gateway.open_for(call.live, call.cuts)
+    } else {
+        gateway.streams().register(session, call.cuts, call.live.over_at())
+    };
+    AnswerBody::of_session(body, Some(open))
 }
 
 async fn hold(gateway: &Gateway, call: &Call<'_>, said: &HeaderMap, body: UpstreamBody) -> Held {
@@ -276,6 +279,12 @@ fn weigh(
                 Some(ending) if !outcomes.endings.contains(&ending) => outcomes.endings.push(ending),
                 Some(_) => {}
                 None if claimed => nothing(Outcome::Denied, "observed_only", None),
+                // What goes on with another token is the gateway's own; an issuer's says whose it is for as long as it lives.
+                None if call.live.token.is_some() => {
+                    let said = ClientText::from(order.as_str());
+                    let told = Told::EventUnknown { session: exchange.session, said };
+                    gateway.teller().tell(&origin(exchange, event), &told);
+                }
                 None => outcomes.switches = true,
             },
         }
@@ -337,7 +346,7 @@ async fn end(
 ) -> StoreResult<u64> {
     let (sessions, origin) = (gateway.sessions(), origin(exchange, event));
     match ending {
-        Ending::This(reason) => sessions.end(&origin, live.id, &live.record, *reason).await.map(u64::from),
+        Ending::This(reason) => gateway.end_use(&origin, live, *reason).await.map(u64::from),
         Ending::Many { scope, reason } => {
             sessions.end_all_of(&origin, scope.clone(), *reason).await.map(|revoked| revoked.ended)
         }
@@ -372,7 +381,8 @@ fn tell_of_nothing(
 fn keep_trying(gateway: &Arc<Gateway>, exchange: &Exchange, event: &Arc<Event>, live: &LiveUse, ending: Ending) {
     let (gateway, exchange, event, live) = (gateway.clone(), exchange.clone(), event.clone(), live.clone());
     let limits = &gateway.config().session.limits;
-    let longest = limits.absolute.max(limits.remember);
+    let of_tokens = gateway.bearer().map_or(Duration::ZERO, Bearer::longest);
+    let longest = limits.absolute.max(limits.remember).max(of_tokens);
     let waiting = gateway.endings().wait();
     gateway.tasks().clone().spawn(async move {
         let _waiting = waiting;

@@ -12,6 +12,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Version};
 
 use crate::audit::ClientText;
+use crate::bearer::VerifiedToken;
 use crate::clock::Monotonic;
 use crate::entropy::{Entropy, EntropyError};
 use crate::http::{RequestHost, Scheme, TraceId, printable};
@@ -143,13 +144,15 @@ fn write_hex(bytes: &[u8], text: &mut [u8]) {
 }
 
 /// A session that a request was accepted for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Decided {
     pub(super) id: SessionId,
     /// When the store was asked about it.
     pub(super) asked: Monotonic,
     /// Which of its ends refuse the request.
     pub(super) cuts: Cuts,
+    /// The token that it is instead.
+    pub(super) token: Option<VerifiedToken>,
 }
 
 /// To which session the app's own cookies of an exchange are bound, as far as that is known.
@@ -169,7 +172,7 @@ impl Bound {
     pub(super) const fn presented(credential: Credential) -> Self {
         match credential {
             Credential::Session(id) => Self::Presented(id),
-            Credential::None | Credential::Unusable => Self::To(Binding::NoSession),
+            Credential::None | Credential::Unusable | Credential::Bearer => Self::To(Binding::NoSession),
         }
     }
 }

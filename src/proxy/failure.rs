@@ -132,8 +132,23 @@ impl Failure {
                     "tenant_mismatch",
                     "The request names another tenant than the session's.",
                 ),
+                Denial::TokenInvalid => told(
+                    StatusCode::UNAUTHORIZED,
+                    "token_invalid",
+                    "The access token is not one that is accepted here.",
+                ),
+                Denial::TokenExpired => told(StatusCode::UNAUTHORIZED, "token_expired", "The access token is over."),
+                Denial::TokenRevoked => {
+                    told(StatusCode::UNAUTHORIZED, "token_revoked", "The access token was revoked.")
+                }
+                Denial::TenantSuspended => TENANT_SUSPENDED,
+                Denial::KeysUnavailable => told(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "keys_unavailable",
+                    "Access tokens cannot be checked just now. Please try again in a moment.",
+                ),
             },
-            Self::TenantRefused => told(StatusCode::FORBIDDEN, "tenant_suspended", "This account is suspended."),
+            Self::TenantRefused => TENANT_SUSPENDED,
             Self::TooManySessions => told(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_sessions",
@@ -226,7 +241,7 @@ impl Failure {
             | Self::HttpsRequired
             | Self::CrossOrigin
             | Self::MethodNotAllowed(_) => true,
-            Self::Denied(denial) => !matches!(denial, Denial::StoreUnavailable),
+            Self::Denied(denial) => !matches!(denial, Denial::StoreUnavailable | Denial::KeysUnavailable),
             _ => self.blames_the_body(),
         }
     }
@@ -239,6 +254,11 @@ impl Failure {
     /// Whether logging in would mend it.
     pub(super) const fn asks_for_login(&self) -> bool {
         matches!(self, Self::Denied(Denial::SessionRequired | Denial::SessionEnded(_)))
+    }
+
+    /// Whether the client is to get itself another access token (RFC 6750 section 3.1).
+    pub(super) const fn asks_for_token(&self) -> bool {
+        matches!(self, Self::Denied(Denial::TokenInvalid | Denial::TokenExpired | Denial::TokenRevoked))
     }
 
     /// Tells the log what the client is not told.
@@ -290,6 +310,7 @@ impl Failure {
 
 const INTERNAL_ERROR: PublicError =
     told(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong in the gateway.");
+const TENANT_SUSPENDED: PublicError = told(StatusCode::FORBIDDEN, "tenant_suspended", "This account is suspended.");
 const BODY_TOO_LARGE: PublicError =
     told(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The request's body is larger than allowed.");
 const SESSION_REVOKED: PublicError =

@@ -65,7 +65,8 @@ impl Follower {
         credential: Credential,
         was_live: Option<bool>,
     ) -> Option<Self> {
-        if !gateway.config().login.follows() {
+        // Whoever comes with a token gets no cookie.
+        if !gateway.config().login.follows() || credential == Credential::Bearer {
             return None;
         }
         let was_live = match was_live {

@@ -17,11 +17,12 @@ use super::upstreams::BoundUpstream;
 use crate::clock::Monotonic;
 use crate::config::{BodyMode, CacheControl};
 use crate::http::{NotedHeaders, RequestHost, Scheme, Target, Upgrade, VIA};
-use crate::policy::{Identity, Permit};
+use crate::policy::{Identity, Permit, VouchedBy};
 use crate::sessions::OpenStream;
 use crate::upstream::{BodyError, BodyLimits, RequestBody, Switched, UpstreamBody};
 
 const COOKIE: HeaderValue = HeaderValue::from_static("Cookie");
+const AUTHORIZATION: HeaderValue = HeaderValue::from_static("Authorization");
 const PRIVATE: HeaderValue = HeaderValue::from_static("private");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
@@ -216,13 +217,17 @@ pub(super) async fn forward_unsealed(
 /// for a session.
 pub(super) fn polish(gateway: &Gateway, exchange: &Exchange, permit: &Permit, headers: &mut HeaderMap) {
     clean_answer(gateway, exchange, permit, headers);
-    let Identity::Verified(_) = permit.identity() else { return };
+    let Identity::Verified(verified) = permit.identity() else { return };
+    let by = match verified.vouched_by() {
+        VouchedBy::Session(_) => COOKIE,
+        VouchedBy::Token(_) => AUTHORIZATION,
+    };
     let session = &gateway.config().session;
     match if is_page(headers) { session.cache_pages } else { session.cache } {
-        CacheControl::Private => keep_private(headers),
+        CacheControl::Private => keep_private(headers, &by),
         CacheControl::NoStore => {
             headers.insert(CACHE_CONTROL, NO_STORE);
-            vary_by_cookie(headers);
+            vary_by(headers, &by);
         }
         CacheControl::Leave => {}
     }
@@ -283,18 +288,18 @@ fn body_failure(error: BodyError) -> Failure {
 
 /// Answers made for a session must not be kept by caches that others share (docs/behaviour.md, "Session endpoints"). What is
 /// stricter stays.
-fn keep_private(headers: &mut HeaderMap) {
+fn keep_private(headers: &mut HeaderMap, by: &HeaderValue) {
     match headers.entry(CACHE_CONTROL) {
         Entry::Vacant(none) => _ = none.insert(PRIVATE),
         Entry::Occupied(mut lines) => _ = lines.insert(made_private(&lines)),
     }
-    vary_by_cookie(headers);
+    vary_by(headers, by);
 }
 
-fn vary_by_cookie(headers: &mut HeaderMap) {
+fn vary_by(headers: &mut HeaderMap, by: &HeaderValue) {
     match headers.entry(VARY) {
-        Entry::Vacant(none) => _ = none.insert(COOKIE),
-        Entry::Occupied(mut lines) if !varies_by_cookie(&lines) => lines.append(COOKIE),
+        Entry::Vacant(none) => _ = none.insert(by.clone()),
+        Entry::Occupied(mut lines) if !does_vary_by(&lines, by) => lines.append(by.clone()),
         Entry::Occupied(_) => {}
     }
 }
@@ -321,7 +326,7 @@ fn made_private(lines: &OccupiedEntry<'_, HeaderValue>) -> HeaderValue {
     HeaderValue::from_str(&kept.join(", ")).unwrap_or(PRIVATE)
 }
 
-fn varies_by_cookie(lines: &OccupiedEntry<'_, HeaderValue>) -> bool {
+fn does_vary_by(lines: &OccupiedEntry<'_, HeaderValue>, by: &HeaderValue) -> bool {
     let names = lines.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    names.map(str::trim).any(|name| name == "*" || name.eq_ignore_ascii_case("cookie"))
+    names.map(str::trim).any(|name| name == "*" || name.as_bytes().eq_ignore_ascii_case(by.as_bytes()))
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::header::{ACCEPT_LANGUAGE, CONTENT_LENGTH, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_LENGTH, HeaderValue, USER_AGENT};
 use http::{Method, Request, Response, Version};
 use hyper::upgrade::OnUpgrade;
 
@@ -21,16 +21,17 @@ use super::exchange::{Bound, Decided, Downstream, Exchange, RequestId, Transport
 use super::failure::Failure;
 use super::follow::{Follower, Settled, settle};
 use super::forward::{Cleared, Content, forward_unsealed};
-use super::lookup::{EndedUse, Lookup, Recorded, look_at, look_up};
+use super::lookup::{BadTokenUse, EndedUse, Lookup, Recorded, look_at, look_up};
 use super::respond;
 use super::sealing::bound_by;
 use super::services::Gateway;
+use super::token::{look_at_token, look_up_token};
 use super::tunnel::{self, TunnelSession};
 use crate::config::Config;
 use crate::health;
 use crate::http::{
     CameBack, Claims, HeadLimits, NotedHeaders, Preflight, Presented, ProtectedHeaders, Reading, Refusal, SameSite,
-    Scheme, Target, TraceId, Upgrade, check_expectation, check_http2_head, check_method, check_singular,
+    Scheme, Target, TraceId, Upgrade, bearer_token, check_expectation, check_http2_head, check_method, check_singular,
     client_address, forwarded_proto, http1_0_host, http2_host, is_led_here, is_navigation, is_websocket_upgrade,
     only_looks_ahead, request_host, take_gateway_cookie, take_stray_token,
 };
@@ -240,6 +241,10 @@ impl Gateway {
             return self.to_https(&parts.method, &target).map(Admission::Elsewhere);
         }
         check_expectation(&headers)?;
+        if self.bearer().is_some() && headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
+            // Of two tokens the backend might read the one that was not looked at.
+            return Err(Failure::Denied(Denial::TokenInvalid));
+        }
         check_singular(&headers)?;
 
         // 4. Which endpoint or route it is for, and whether its success is an event, decided on the path that the backend
@@ -291,13 +296,17 @@ impl Gateway {
         if let Presented::One(token) = &presented {
             take_stray_token(&mut headers, &mut target, token)?;
         }
-        let credential = Credential::from(presented);
+        let mut credential = Credential::from(presented);
         exchange.had_cookie = credential != Credential::None;
         exchange.may_have_cookie = exchange.asks_for_page
             && !exchange.had_cookie
             && matches!(parts.method, Method::GET | Method::HEAD)
             && self.config().cookie.same_site == SameSite::Strict
             && is_led_here(&headers, &server.public_url);
+        // A gateway cookie wins, also one that is worth nothing: nothing falls through to what stands beside it.
+        if credential == Credential::None && self.bearer().is_some() && bearer_token(&headers).is_some() {
+            credential = Credential::Bearer;
+        }
         // What it was called before is worth nothing here, and to whoever reads it at the backend as much as ever.
         for name in self.former_cookies() {
             take_gateway_cookie(&mut headers, name);
@@ -320,7 +329,9 @@ impl Gateway {
             None if switch.is_some() => Aim::OtherProtocol,
             None => Aim::Backend,
         };
-        let call = Call { method: &parts.method, aim, ambient: credential.is_ambient(), checked: route.csrf };
+        //    No page can have a browser send a token by itself.
+        let checked = route.csrf && credential != Credential::Bearer;
+        let call = Call { method: &parts.method, aim, ambient: credential.is_ambient(), checked };
         if is_forged(call, self.origins(), &headers, &host) {
             return Err(Failure::CrossOrigin);
         }
@@ -390,6 +401,8 @@ impl Gateway {
         // 9. The session, read from the store. A public route costs no look-up; a preflight carries no identity.
         let mut lookup = if endpoint.is_none() && (route.auth == Auth::Public || preflight.is_some()) {
             Lookup::not_asked(credential)
+        } else if let (Credential::Bearer, Some(bearer)) = (credential, self.bearer()) {
+            look_up_token(bearer, self.store(), self.clock(), &cleared.headers).await
         } else {
             let lookup = look_up(self.store(), self.clock(), credential, &self.config().session.limits).await;
             exchange.bound = bound_by(&lookup);
@@ -417,7 +430,8 @@ impl Gateway {
             permit_preflight(&route, preflight)
         } else {
             let claim = self.compare_claims(exchange, &route, &cleared, &claims, &lookup);
-            decide(&route, mode, lookup.facts(), claim).map_err(|denial| lookup.failure(denial))?
+            let permit = decide(&route, mode, lookup.facts(), claim).map_err(|denial| lookup.failure(denial))?;
+            self.as_vouched(permit)
         };
 
         // 12. Unless the permit says so, no claim that step 7 may have left goes any further; and nobody's of a tenant
@@ -442,7 +456,8 @@ impl Gateway {
 
         // From here on the backend may be asked; at that moment the look-up must not be too old.
         if let Lookup::Live(live) = &lookup {
-            exchange.decided = Some(Decided { id: live.id, asked: live.asked, cuts: cuts_of(mode) });
+            let token = live.token.clone();
+            exchange.decided = Some(Decided { id: live.id, asked: live.asked, cuts: cuts_of(mode), token });
         }
 
         // What a body says of its tenant is the session's, where the route has such a place.
@@ -461,6 +476,8 @@ impl Gateway {
         let open = self.open_stream(&lookup, mode);
         let mut settled = Settled::AsItWas;
         let mut response = if let Some(asked) = switch {
+            // Nothing of a token's use is recorded.
+            let touches = touches && credential != Credential::Bearer;
             let session = open.map(|open| TunnelSession { open, touches });
             Box::pin(tunnel::open(self, exchange, &permit, cleared, asked, session)).await?
         } else {
@@ -496,7 +513,7 @@ impl Gateway {
     /// Registers what is about to be opened for a session.
     fn open_stream(&self, lookup: &Lookup, mode: IdentityMode) -> Option<OpenStream> {
         let Lookup::Live(live) = lookup else { return None };
-        Some(self.streams().register(live.id, cuts_of(mode), live.over_at()))
+        Some(self.open_for(live, cuts_of(mode)))
     }
 
     /// What an answer ends with, after its exchange's session was settled.
@@ -530,6 +547,10 @@ impl Gateway {
                 self.tell(exchange, &Told::SessionRejected { id: ended.id, principal, reason: ended.reason });
             }
             Lookup::Unknown(id) => exchange.session = *id,
+            Lookup::BadToken(BadTokenUse { token, why, .. }) => {
+                exchange.session = token.as_ref().map(|(id, _)| *id);
+                self.tell(exchange, &Told::TokenRejected { token: token.clone(), why });
+            }
             Lookup::NoCredential | Lookup::Unavailable(..) => {}
         }
     }
@@ -541,9 +562,13 @@ impl Gateway {
 
     /// Asks once more about a session that a request was accepted for, just before the backend is.
     pub(super) async fn look_again(&self, decided: Decided) -> Result<(), Failure> {
-        let Decided { id, cuts, .. } = decided;
-        let lookup = look_at(self.store(), self.clock(), id, &self.config().session.limits, STALE_AT_MOST).await;
+        let Decided { id, cuts, token, .. } = decided;
+        let lookup = match token {
+            Some(token) => look_at_token(self.store(), self.clock(), token, STALE_AT_MOST).await,
+            None => look_at(self.store(), self.clock(), id, &self.config().session.limits, STALE_AT_MOST).await,
+        };
         match (lookup.over(), lookup) {
+            (_, Lookup::BadToken(token)) => Err(Failure::Denied(token.bad.denial())),
             (Some(reason), _) if cuts.includes(reason) => Err(Failure::Denied(Denial::SessionEnded(reason))),
             (None, Lookup::Unavailable(_, unavailable)) => Err(Failure::Store(unavailable)),
             _ => Ok(()),

@@ -57,7 +57,7 @@ impl Gateway {
         let redirect = target.map(|target| login_redirect(login_url, target));
         let is_sent_to_login = redirect.is_some();
         let mut response = respond::failure(exchange, failure, self.config(), redirect);
-        if failure.asks_for_login() {
+        if failure.asks_for_login() || failure.asks_for_token() {
             self.metrics().session_rejected(exchange.code.unwrap_or_default());
         }
         if is_sent_to_login {

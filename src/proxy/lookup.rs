@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::failure::Failure;
+use crate::bearer::VerifiedToken;
 use crate::clock::{Clock, Monotonic};
-use crate::policy::{Denial, SessionFacts};
+use crate::policy::{BadToken, Denial, SessionFacts, VouchedBy};
 use crate::session::{
-    Credential, EndReason, Ended, Limits, LiveSession, SessionId, SessionRecord, Standing, StoreTime, TouchPlan,
+    Credential, DeniedUntil, EndReason, Ended, Exemption, Keep, Limits, LiveSession, Principal, SessionId,
+    SessionRecord, Standing, StoreTime, TokenDenial, TouchPlan,
 };
 use crate::store::{Known, STALE_AT_MOST, SessionStore, StoreResult, Touch, Unavailable};
 
@@ -25,8 +27,22 @@ pub(super) enum Lookup {
     Ended(EndedUse),
     /// A session that can be used.
     Live(LiveUse),
+    /// A token instead of a session, which is not good.
+    BadToken(BadTokenUse),
     /// The store cannot say what this session is.
     Unavailable(SessionId, Unavailable),
+}
+
+/// The use of a token that is not good.
+#[derive(Clone, Debug)]
+pub(super) struct BadTokenUse {
+    /// Which it is and whose, where that was verified.
+    pub(super) token: Option<(SessionId, Arc<Principal>)>,
+    pub(super) bad: BadToken,
+    /// Why, for the audit log.
+    pub(super) why: &'static str,
+    /// Why it is over, if it is one that was good once.
+    pub(super) ended: Option<EndReason>,
 }
 
 /// The use of a session that is over.
@@ -57,13 +73,16 @@ pub(super) struct LiveUse {
     pub(super) asked: Monotonic,
     /// The store's time then, or a little later.
     told: StoreTime,
+    /// The issuer's token that it is, where it is none of the gateway's own sessions.
+    pub(super) token: Option<VerifiedToken>,
 }
 
 impl Lookup {
     /// For a request that needs no look-up.
     pub(super) const fn not_asked(credential: Credential) -> Self {
         match credential {
-            Credential::None => Self::NoCredential,
+            // A token that nobody looked at is none.
+            Credential::None | Credential::Bearer => Self::NoCredential,
             Credential::Session(_) | Credential::Unusable => Self::Unknown(None),
         }
     }
@@ -82,6 +101,7 @@ impl Lookup {
             Self::Ended(ended) => Some(ended.reason),
             // It was there once.
             Self::NoCredential | Self::Unknown(_) => Some(EndReason::Revoked),
+            Self::BadToken(token) => token.ended,
             Self::Live(_) | Self::Unavailable(..) => None,
         }
     }
@@ -92,7 +112,8 @@ impl Lookup {
             Self::NoCredential => SessionFacts::NoCredential,
             Self::Unknown(_) => SessionFacts::Unknown,
             Self::Ended(ended) => SessionFacts::Ended(ended.reason),
-            Self::Live(live) => SessionFacts::Live { id: live.id, principal: &live.record.principal },
+            Self::Live(live) => SessionFacts::Live { by: live.vouched_by(), principal: &live.record.principal },
+            Self::BadToken(token) => SessionFacts::BadToken(token.bad),
             Self::Unavailable(..) => SessionFacts::Unavailable,
         }
     }
@@ -106,7 +127,8 @@ pub(super) async fn look_up(
     limits: &Limits,
 ) -> Lookup {
     match credential {
-        Credential::None => Lookup::NoCredential,
+        // A token is looked up by who can verify it.
+        Credential::None | Credential::Bearer => Lookup::NoCredential,
         Credential::Unusable => Lookup::Unknown(None),
         Credential::Session(id) => look_at(store, clock, id, limits, STALE_AT_MOST).await,
     }
@@ -169,7 +191,7 @@ fn hold_to_limits(id: SessionId, live: LiveSession, limits: &Limits, asked: Mono
     };
     let LiveSession { record, touch_deadline, now } = live;
     let tightened = |record, touch_deadline| {
-        Lookup::Live(LiveUse { id, record, now, touch_deadline, tightened: true, asked, told: now })
+        Lookup::Live(LiveUse { id, record, now, touch_deadline, tightened: true, asked, told: now, token: None })
     };
     let ended = |reason, record| Lookup::Ended(EndedUse { id, reason, record: Some(record), noted: false, next: None });
     if now >= lower.deadline {
@@ -201,13 +223,49 @@ impl LiveUse {
     /// Of a session whose own limits are no higher than the present ones.
     fn untightened(id: SessionId, live: LiveSession, asked: Monotonic, told: StoreTime) -> Self {
         let LiveSession { record, touch_deadline, now } = live;
-        Self { id, record, now, touch_deadline, tightened: false, asked, told }
+        Self { id, record, now, touch_deadline, tightened: false, asked, told, token: None }
+    }
+
+    /// Of a token. Nothing of its use is recorded, and its end is known by itself.
+    pub(super) fn by_token(token: VerifiedToken, live: LiveSession, asked: Monotonic) -> Self {
+        let told = live.now;
+        let mut of_token = Self::untightened(token.id, live, asked, told);
+        of_token.token = Some(token);
+        of_token
+    }
+
+    /// What was presented for it.
+    pub(super) const fn credential(&self) -> Credential {
+        if self.token.is_some() { Credential::Bearer } else { Credential::Session(self.id) }
+    }
+
+    /// What says whose it is.
+    pub(super) const fn vouched_by(&self) -> VouchedBy {
+        if self.token.is_some() { VouchedBy::Token(self.id) } else { VouchedBy::Session(self.id) }
+    }
+
+    /// What stays where all others end.
+    pub(super) fn keep(&self) -> Keep {
+        match &self.token {
+            None => Keep::Session(self.id),
+            Some(_) => Keep::Token(Exemption { session: self.id, generation: self.record.generations.user }),
+        }
+    }
+
+    /// What denies it, where it is a token.
+    pub(super) fn denial(&self, reason: EndReason) -> Option<TokenDenial> {
+        let until = DeniedUntil::At(self.record.deadline);
+        let owner = Some(Arc::clone(&self.record.principal));
+        self.token.as_ref().map(|token| TokenDenial { id: token.id, owner, until, reason })
     }
 
     /// When it is over, whatever is touched: by the clock of this machine, as reckoned from when the store was asked. Never
     /// later than by the store's clock, and earlier by no more than its answer took.
     pub(super) fn over_at(&self) -> Monotonic {
-        self.asked.after(self.record.deadline.since(self.told))
+        match &self.token {
+            Some(token) => token.over_at,
+            None => self.asked.after(self.record.deadline.since(self.told)),
+        }
     }
 
     /// What has to be done about this use.

@@ -44,6 +44,7 @@ mod respond;
 mod sealing;
 mod services;
 mod slots;
+mod token;
 mod tunnel;
 mod upstreams;
 mod verify;

@@ -40,7 +40,7 @@ pub(super) async fn make_session(
     // It ends as soon as this one is made.
     let replaces = match credential {
         Credential::Session(old) => Some(old),
-        Credential::None | Credential::Unusable => None,
+        Credential::None | Credential::Unusable | Credential::Bearer => None,
     };
     exchange.principal = Some(Arc::new(principal));
     let origin = exchange.origin(By::User);

@@ -15,6 +15,7 @@ use super::lookup::{LiveUse, Recorded};
 use super::named::Named;
 use super::rarely::Rarely;
 use super::upstreams::{BoundUpstream, Upstreams, upstreams};
+use crate::bearer::Bearer;
 use crate::clock::Clock;
 use crate::commons::Commons;
 use crate::config::{Config, StoreKind};
@@ -22,15 +23,15 @@ use crate::entropy::{Entropy, EntropyError};
 use crate::health::Readiness;
 use crate::http::{CookieName, GatewayCookieName, GatewayMark, OriginPolicy, RequestFilter, expire_backend_cookie};
 use crate::maintenance::MaintenanceMode;
-use crate::policy::Permit;
+use crate::policy::{Authorization, Identity, Permit, VouchedBy};
 use crate::seal::{SealedCookies, SealingKeys};
 use crate::secret::Secret;
-use crate::session::By;
-use crate::sessions::{OpenStreams, Sessions, Terms};
+use crate::session::{By, EndReason};
+use crate::sessions::{Cuts, OpenStream, OpenStreams, Sessions, Terms};
 use crate::store::touch_queue::{Queued, TouchQueue};
 use crate::store::{SessionStore, StoreResult};
 use crate::telemetry::{Log, Metrics, RouteMetrics};
-use crate::told::{Teller, Told};
+use crate::told::{Origin, Teller, Told};
 use crate::upstream::{BodyLimits, BodyMemory};
 
 /// What a [`Gateway`] is made of; see [`Gateway::new`].
@@ -55,6 +56,8 @@ pub struct Gateway {
     origins: OriginPolicy,
     endpoints: Endpoints,
     upstreams: Upstreams,
+    /// Where tokens of issuers are believed.
+    bearer: Option<Arc<Bearer>>,
     /// For the bodies of logins and logouts.
     bodies: Arc<BodyMemory>,
     endings: Arc<Endings>,
@@ -70,6 +73,13 @@ pub struct Gateway {
     request_ids: RequestIds,
     names: RouteNames,
     route_metrics: Named<RouteMetrics>,
+}
+
+/// What a gateway takes over from the one before it, where that stays as it is.
+#[derive(Clone, Copy, Default)]
+struct Before<'a> {
+    upstreams: Option<&'a Upstreams>,
+    bearer: Option<&'a Arc<Bearer>>,
 }
 
 /// What a gateway has in common with the one before it, under another configuration.
@@ -97,7 +107,7 @@ impl Gateway {
         let sealing_keys = Arc::new(sealing_keys(&services)?);
         let (bodies, endings, former_cookies) = (Arc::default(), Arc::default(), FormerCookies::default());
         let shared = Shared { bodies, endings, mark, former_cookies, sealing_keys };
-        Self::assemble(services, None, shared)
+        Self::assemble(services, Before::default(), shared)
     }
 
     /// The same gateway under another configuration: a new one, which shares the services and every upstream that stays
@@ -110,12 +120,13 @@ impl Gateway {
         let (bodies, endings, mark) = (self.bodies.clone(), self.endings.clone(), self.mark.clone());
         let sealing_keys = self.sealing_keys.clone();
         let shared = Shared { bodies, endings, mark, former_cookies, sealing_keys };
-        Self::assemble(Services { config, ..self.services.clone() }, Some(&self.upstreams), shared)
+        let before = Before { upstreams: Some(&self.upstreams), bearer: self.bearer.as_ref() };
+        Self::assemble(Services { config, ..self.services.clone() }, before, shared)
     }
 
-    fn assemble(services: Services, before: Option<&Upstreams>, shared: Shared) -> Result<Self, EntropyError> {
+    fn assemble(services: Services, before: Before<'_>, shared: Shared) -> Result<Self, EntropyError> {
         let config = &services.config;
-        let upstreams = upstreams(config, before, &services.commons.clock, &services.commons.metrics);
+        let upstreams = upstreams(config, before.upstreams, &services.commons.clock, &services.commons.metrics);
         let names = RouteNames { refused: "refused".into(), health: "health".into() };
         let route_metrics = config
             .routes
@@ -131,6 +142,7 @@ impl Gateway {
                 config.server.hosts.clone(),
             ),
             endpoints: Endpoints::of(config),
+            bearer: bearer(&services, before.bearer),
             upstreams,
             bodies: shared.bodies,
             endings: shared.endings,
@@ -162,6 +174,36 @@ impl Gateway {
 
     pub(super) fn store(&self) -> &dyn SessionStore {
         &*self.services.commons.store
+    }
+
+    /// Who verifies tokens of issuers, where they are believed.
+    pub(super) fn bearer(&self) -> Option<&Bearer> {
+        self.bearer.as_deref()
+    }
+
+    /// Ends what a request came with: a session, or an issuer's token.
+    pub(super) async fn end_use(&self, origin: &Origin, live: &LiveUse, reason: EndReason) -> StoreResult<bool> {
+        match live.denial(reason) {
+            Some(denial) => self.sessions().deny(origin, denial).await,
+            None => self.sessions().end(origin, live.id, &live.record, reason).await,
+        }
+    }
+
+    /// Registers what is about to be opened for a request.
+    pub(super) fn open_for(&self, live: &LiveUse, cuts: Cuts) -> OpenStream {
+        let token = live.token.as_ref().map(|token| token.record.clone());
+        self.streams().register_for(live.id, token, cuts, live.over_at())
+    }
+
+    /// The permit, without the token where that is not to go on (`bearer.authorization`).
+    pub(super) fn as_vouched(&self, permit: Permit) -> Permit {
+        let drops = self.config().bearer.as_ref().is_some_and(|bearer| bearer.authorization == Authorization::Drop);
+        match permit.identity() {
+            Identity::Verified(verified) if drops && matches!(verified.vouched_by(), VouchedBy::Token(_)) => {
+                permit.without_authorization()
+            }
+            _ => permit,
+        }
     }
 
     pub(super) const fn sessions(&self) -> &Sessions {
@@ -349,6 +391,15 @@ fn sealed_cookies(config: &Config, keys: &Arc<SealingKeys>) -> Option<SealedCook
     let names = &config.identity.seal_cookies;
     (!names.is_empty())
         .then(|| SealedCookies::new(names.iter().map(|name| CookieName::new(name)).collect(), keys.clone()))
+}
+
+/// Who verifies tokens under this configuration: whoever did before, where the rules are the same.
+fn bearer(services: &Services, before: Option<&Arc<Bearer>>) -> Option<Arc<Bearer>> {
+    let (config, commons) = (&services.config, &services.commons);
+    let rules = &config.bearer.as_ref()?.rules;
+    let same = before.filter(|before| before.is_for(rules, &config.identity.rules)).cloned();
+    let another = || Bearer::new(rules.clone(), config.identity.rules, &commons.clock, &commons.metrics);
+    Some(same.unwrap_or_else(another))
 }
 
 /// Gateways that share a store are one to a request that goes round; any other is itself alone.

@@ -12,6 +12,8 @@ pub enum Credential {
     Session(SessionId),
     /// Something that names nothing which was ever made here: no token, or several that differ.
     Unusable,
+    /// An issuer's token in `Authorization`, of which nothing is known yet.
+    Bearer,
 }
 
 impl Credential {
@@ -19,7 +21,7 @@ impl Credential {
     #[must_use]
     pub const fn is_ambient(self) -> bool {
         match self {
-            Self::None => false,
+            Self::None | Self::Bearer => false,
             Self::Session(_) | Self::Unusable => true,
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Pure: takes data and the store's time, returns data. Knows no socket, no store, no clock, no configuration.
 
+mod access_token;
 mod credential;
 mod generation;
 mod lifetime;
@@ -16,13 +17,14 @@ mod transition;
 mod user_agent;
 mod words;
 
+pub use access_token::{DeniedUntil, TokenDenial, TokenObservation, TokenStanding, judge_token};
 pub use credential::Credential;
 pub use generation::{Exemption, Generation, Generations, UserStanding};
 pub use lifetime::{IdleLimit, TouchPlan};
 pub use limits::Limits;
 pub use principal::{IdentityValueError, Principal, Role, TenantId, UserId, UserKind};
 pub use record::{End, EndReason, GoesOn, Left, LimitAction, Line, SessionLimit, SessionRecord};
-pub use revocation::{By, Revocation, Scope};
+pub use revocation::{By, Keep, Revocation, Scope};
 pub use store_time::StoreTime;
 pub use tenant::{TenantChange, TenantNote, TenantStanding, TenantStatus};
 pub use token::{SessionId, SessionToken};

@@ -1,6 +1,6 @@
 //! Revocations: whose sessions end, why, and who asked for it.
 
-use super::{EndReason, SessionId, TenantId, UserId, Words};
+use super::{EndReason, Exemption, SessionId, TenantId, UserId, Words};
 
 /// Whose sessions a revocation ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,13 +19,32 @@ pub enum Scope {
         /// The user.
         user: UserId,
         /// The session that stays.
-        keep: SessionId,
+        keep: Keep,
     },
     /// All of a tenant's.
     Tenant {
         /// The tenant.
         tenant: TenantId,
     },
+}
+
+/// What stays when all others of a user end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// A session, of which the store knows under which generation it was made.
+    Session(SessionId),
+    /// An issuer's token, under the generation that it was seen to be live under.
+    Token(Exemption),
+}
+
+impl Keep {
+    /// Its id.
+    #[must_use]
+    pub const fn id(self) -> SessionId {
+        match self {
+            Self::Session(id) | Self::Token(Exemption { session: id, .. }) => id,
+        }
+    }
 }
 
 /// The ending of many sessions at once.

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use super::{Issued, Sessions};
-use crate::session::{By, EndReason, Principal, Revocation, Scope, SessionId, SessionRecord, TenantChange, TenantId};
+use crate::session::{
+    By, EndReason, Principal, Revocation, Scope, SessionId, SessionRecord, TenantChange, TenantId, TokenDenial,
+};
 use crate::store::{Revoked, StoreResult, gone_on};
 use crate::told::{Origin, Told};
 
@@ -48,6 +50,20 @@ impl Sessions {
             }
             Err(unavailable) => Err(unavailable),
         }
+    }
+
+    /// Denies a token of an issuer. One that was denied already is not told of again; answers whether it was not.
+    ///
+    /// # Errors
+    /// When nothing can be said of it.
+    pub async fn deny(&self, origin: &Origin, denial: TokenDenial) -> StoreResult<bool> {
+        let denied = self.store.deny(&denial, &origin.by).await?;
+        let TokenDenial { id, owner: principal, reason, .. } = denial;
+        self.open.cut_for(id, reason);
+        if denied {
+            self.teller.tell(origin, &Told::TokenRevoked { id, principal, reason });
+        }
+        Ok(denied)
     }
 
     /// Ends a session whose token nobody was told, and nobody will be. Where the store cannot do it now it does it later.

@@ -26,7 +26,7 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use crate::clock::{Monotonic, SharedClock};
-use crate::session::{EndReason, SessionId};
+use crate::session::{EndReason, SessionId, SessionRecord};
 
 /// What is younger is left alone: its request was accepted just now, and most answers are over by then.
 const YOUNG: Duration = Duration::from_millis(200);
@@ -81,11 +81,22 @@ impl OpenStreams {
 
     /// Registers something that is open for a session, which is over at that moment at the latest.
     pub fn register(self: &Arc<Self>, id: SessionId, cuts: Cuts, over_at: Monotonic) -> OpenStream {
-        let times = Times::of(self.clock.monotonic(), over_at);
-        let kill =
-            Arc::new(Kill { times: Mutex::new(times), cuts, reason: OnceLock::new(), waker: AtomicWaker::new() });
+        self.register_for(id, None, cuts, over_at)
+    }
+
+    /// The same, for an issuer's token, which says this of itself, where it is one.
+    pub fn register_for(
+        self: &Arc<Self>,
+        id: SessionId,
+        token: Option<Arc<SessionRecord>>,
+        cuts: Cuts,
+        over_at: Monotonic,
+    ) -> OpenStream {
+        let times = Mutex::new(Times::of(self.clock.monotonic(), over_at));
+        let due = times.lock().due;
+        let kill = Arc::new(Kill { times, token, cuts, reason: OnceLock::new(), waker: AtomicWaker::new() });
         self.shard(id).lock().entry(id).or_default().push(kill.clone());
-        self.ring_for(times.due);
+        self.ring_for(due);
         OpenStream { streams: self.clone(), id, kill }
     }
 
@@ -125,17 +136,20 @@ impl OpenStreams {
 
     /// The sessions that the store is to be asked about: those for which something is open that is no ordinary answer.
     #[must_use]
-    pub fn to_ask_about(&self) -> Vec<SessionId> {
+    pub fn to_ask_about(&self) -> Vec<AskedAbout> {
         self.open_since(self.a_moment_ago())
     }
 
     /// The sessions for which something has been open since then at least.
-    fn open_since(&self, then: Monotonic) -> Vec<SessionId> {
+    fn open_since(&self, then: Monotonic) -> Vec<AskedAbout> {
         let waiting = |kill: &Arc<Kill>| kill.is_older(then) && kill.reason.get().is_none();
         let mut found = Vec::new();
         for shard in &self.shards {
             let shard = shard.lock();
-            found.extend(shard.iter().filter(|(_, kills)| kills.iter().any(waiting)).map(|(id, _)| *id));
+            found.extend(shard.iter().filter_map(|(id, kills)| {
+                let kill = kills.iter().find(|kill| waiting(kill))?;
+                Some(AskedAbout { id: *id, token: kill.token.clone() })
+            }));
         }
         found
     }
@@ -151,6 +165,15 @@ impl fmt::Debug for OpenStreams {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("OpenStreams").finish_non_exhaustive()
     }
+}
+
+/// What the store is asked about: a session, or a token of an issuer and what that says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedAbout {
+    /// Its id.
+    pub id: SessionId,
+    /// What the token says.
+    pub token: Option<Arc<SessionRecord>>,
 }
 
 /// Which ends of its session end a stream.
@@ -180,6 +203,7 @@ impl Cuts {
 #[derive(Debug)]
 pub struct Kill {
     times: Mutex<Times>,
+    token: Option<Arc<SessionRecord>>,
     cuts: Cuts,
     reason: OnceLock<EndReason>,
     waker: AtomicWaker,
@@ -229,7 +253,7 @@ impl OpenStream {
     /// Registers something else that is open for the same session.
     pub fn another(&self) -> Self {
         let over_at = self.kill.times.lock().over_at;
-        self.streams.register(self.id, self.kill.cuts, over_at)
+        self.streams.register_for(self.id, self.kill.token.clone(), self.kill.cuts, over_at)
     }
 
     /// Its moment begins now, as if it had been registered just now; also if it was cut.
@@ -313,6 +337,10 @@ mod tests {
         SessionToken::parse(token.as_bytes()).expect("a token").id()
     }
 
+    fn session(id: SessionId) -> AskedAbout {
+        AskedAbout { id, token: None }
+    }
+
     #[tokio::test]
     async fn only_what_is_open_for_the_session_is_cut() {
         let (streams, clock) = streams();
@@ -342,9 +370,9 @@ mod tests {
         let open = streams.register(id('a'), Cuts::Always, NEVER);
         let another = open.another();
         let now = clock.monotonic();
-        assert_eq!(streams.open_since(now), [id('a')]);
+        assert_eq!(streams.open_since(now), [session(id('a'))]);
         drop(open);
-        assert_eq!(streams.open_since(now), [id('a')], "one is left");
+        assert_eq!(streams.open_since(now), [session(id('a'))], "one is left");
         drop(another);
         assert!(streams.open_since(now).is_empty());
         assert!(streams.shards.iter().all(|shard| shard.lock().is_empty()));

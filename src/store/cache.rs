@@ -23,9 +23,9 @@ use parking_lot::Mutex;
 use quick_cache::sync::{DefaultLifecycle, GuardResult, PlaceholderGuard};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, UnitWeighter};
 
-use super::{Known, STALE_AT_MOST};
+use super::{Known, KnownToken, STALE_AT_MOST};
 use crate::clock::{Monotonic, SharedClock};
-use crate::session::{EndReason, Ended, LiveSession, SessionId, SessionRecord, Standing, StoreTime};
+use crate::session::{EndReason, Ended, LiveSession, SessionId, SessionRecord, Standing, StoreTime, TokenStanding};
 
 /// How old an entry becomes at most.
 const OLDEST: Duration = Duration::from_secs(300);
@@ -234,6 +234,18 @@ impl Cache {
         Some(Known { standing, asked: lease.proof.sent, told: lease.proof.time })
     }
 
+    /// What a token is worth that says this of itself, as of `within` ago at most. `None` where only the store can say.
+    #[must_use]
+    pub fn known_token(&self, id: SessionId, record: &SessionRecord, within: Duration) -> Option<KnownToken> {
+        let Known { standing, asked, .. } = self.known(id, within)?;
+        let standing = match standing {
+            Standing::Live(live) if live.record.is_of_same_token(record) => TokenStanding::Live(live),
+            Standing::Ended(Ended { reason, record: None, .. }) => TokenStanding::Revoked(reason),
+            Standing::Live(_) | Standing::Ended(_) | Standing::Absent => return None,
+        };
+        Some(KnownToken { standing, asked })
+    }
+
     fn over(&self, id: SessionId, lease: &Lease, now: Monotonic) -> Option<Standing> {
         let other = self.others.get(&id)?;
         let is_current = other.generation == lease.generation && now.since(other.read) < OLDEST;
@@ -331,6 +343,19 @@ impl Reading<'_> {
         let (tenant, user) = (counter_of(tenant.as_bytes()), counter_of(user.as_bytes()));
         let (of_tenant, of_user) = (self.cache.count(tenant), self.cache.count_of_user(user, record));
         self.counts = Some(Counts { of_tenant, of_user, tenant, user });
+    }
+
+    /// Keeps what was read of a token, unless that changed meanwhile. A token that is refused for what ended it stays so; the
+    /// status of a tenant does not.
+    pub fn keep_token(self, standing: &TokenStanding) {
+        match standing {
+            TokenStanding::Live(live) => self.keep(&Standing::Live(live.clone())),
+            TokenStanding::Revoked(reason) => {
+                let ended = Ended { reason: *reason, record: None, noted: true, next: None };
+                self.keep(&Standing::Ended(ended));
+            }
+            TokenStanding::TenantRefused(_) => {}
+        }
     }
 
     /// Keeps what was read, unless it changed meanwhile. What has a moment, or goes on from what has, depends on more than

@@ -12,6 +12,9 @@
 //!   acknowledged is over for every read that starts later. No touch, late or lost, brings it back.
 //! - A user's or tenant's generation that is raised between `began` of a new session and its storing wins: the session
 //!   is [`Creation::Superseded`], or dead from its start.
+//! - A token of an issuer is nowhere stored. What [`deny`](SessionStore::deny) acknowledged is refused by every read that
+//!   starts later, for as long as the token could be used, and so is what is older than a revocation of its user or tenant.
+//!   A server that was emptied is no server of which nothing is denied: it is [`Unavailable`] until the journal was applied.
 //! - Only the store's clock decides. Deadlines come from [`now`](SessionStore::now) and the times in its answers. What
 //!   came before what, a login or a revocation, does not: a clock can be set back, so that the store keeps an order of its
 //!   own, of which [`begin`](SessionStore::begin) and every generation are moments.
@@ -44,7 +47,7 @@ pub use self::listing::{Cursor, Page, SessionView, SessionsOf, TenantView};
 use crate::clock::Monotonic;
 use crate::session::{
     By, EndReason, Ended, Generations, IdleLimit, LiveSession, Principal, Revocation, SessionId, SessionLimit,
-    SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantStatus, UserAgent,
+    SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantStatus, TokenDenial, TokenStanding, UserAgent,
 };
 
 /// For how long the reason of a session's end is known beyond the time at which the session would have been over.
@@ -181,6 +184,15 @@ pub struct Known {
     pub told: StoreTime,
 }
 
+/// What a token is worth, as it is known without asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownToken {
+    /// What it is worth.
+    pub standing: TokenStanding,
+    /// When the proof of that was asked for: until then all changes were heard.
+    pub asked: Monotonic,
+}
+
 /// Where sessions live. See the module's documentation for what every implementation guarantees.
 #[async_trait]
 pub trait SessionStore: Send + Sync + 'static {
@@ -236,6 +248,18 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Writes down why a session ended by time, for the first who noticed. Answers whether this call was the first.
     async fn note_end(&self, id: SessionId, record: &SessionRecord, reason: EndReason) -> StoreResult<bool>;
+
+    /// As [`known`](Self::known), of a token that was verified and says this of itself.
+    fn known_token(&self, _id: SessionId, _record: &SessionRecord, _within: Duration) -> Option<KnownToken> {
+        None
+    }
+
+    /// What a verified token is worth that says this of itself, asked of the store itself. Whoever asks compares its own
+    /// end with the time.
+    async fn read_token(&self, id: SessionId, record: &Arc<SessionRecord>) -> StoreResult<TokenStanding>;
+
+    /// Denies a token, for as long as it could be used. Answers whether this call did (`false`: it was denied already).
+    async fn deny(&self, denial: &TokenDenial, by: &By) -> StoreResult<bool>;
 
     /// Ends all sessions of a user or tenant, whatever their number, by raising a generation; then counts them. Not
     /// `Ok`: nothing can be said of them.

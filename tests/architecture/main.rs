@@ -191,6 +191,12 @@ fn the_cache_knows_no_server_and_no_runtime() {
 }
 
 #[test]
+fn who_verifies_tokens_knows_no_request_no_store_and_no_configuration() {
+    assert_never("bearer", &ABOVE);
+    assert_never("bearer", &["crate::policy", "crate::config", "crate::store", "crate::sessions", "crate::told"]);
+}
+
+#[test]
 fn the_backends_side_knows_no_session_and_no_policy() {
     assert_never("upstream", &["crate::session", "crate::policy", "crate::config", "crate::store", "crate::http::"]);
     assert_never("upstream/http1", &["tokio", "tracing::", "crate::clock"]);

@@ -15,6 +15,7 @@ mod abuse;
 mod admin;
 mod apps;
 mod audit;
+mod bearer;
 mod cache;
 mod chromium;
 mod clients;

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use session_gateway::session::{
-    By, EndReason, Ended, Generation, IdleLimit, LimitAction, Principal, Scope, SessionId, SessionLimit, SessionRecord,
-    Standing, TenantId, TenantStatus, UserId, UserKind,
+    By, DeniedUntil, EndReason, Ended, Exemption, Generation, IdleLimit, Keep, LimitAction, LiveSession, Principal,
+    Scope, SessionId, SessionLimit, SessionRecord, Standing, TenantId, TenantStatus, TokenDenial, TokenStanding,
+    UserId, UserKind,
 };
 use session_gateway::store::{
-    Creation, Cursor, NewSession, Page, SessionView, SessionsOf, SharedStore, TenantView, Touch,
+    Creation, Cursor, NewSession, Page, STALE_AT_MOST, SessionView, SessionsOf, SharedStore, TenantView, Touch,
 };
 
 use crate::bench::{
@@ -436,7 +437,11 @@ pub(crate) async fn what_is_over_or_anothers_is_not_kept_by_ending_the_others(be
 }
 
 fn others(keep: SessionId) -> Scope {
-    Scope::OtherSessions { tenant: TenantId::parse("acme").unwrap(), user: UserId::parse("7").unwrap(), keep }
+    Scope::OtherSessions {
+        tenant: TenantId::parse("acme").unwrap(),
+        user: UserId::parse("7").unwrap(),
+        keep: Keep::Session(keep),
+    }
 }
 
 pub(crate) async fn ending_a_tenant_ends_all_and_only_its_sessions_however_many(bench: &mut impl Bench) {
@@ -943,7 +948,7 @@ pub(crate) async fn a_user_of_a_kind_is_another_user_than_the_one_with_the_same_
         let listed: HashSet<SessionId> = all_sessions(&other, &of, 10).await.iter().map(|view| view.id).collect();
         assert_eq!(listed, theirs.iter().copied().collect());
     }
-    let scope = Scope::OtherSessions { tenant: acme.clone(), user: admin.clone(), keep: ids[0] };
+    let scope = Scope::OtherSessions { tenant: acme.clone(), user: admin.clone(), keep: Keep::Session(ids[0]) };
     assert_eq!(revoke(&store, scope, EndReason::UserOthersRevoked).await, 1);
     assert!(is_live(&ask(&other, ids[0]).await) && !is_live(&ask(&other, ids[1]).await));
     let scope = Scope::User { tenant: acme.clone(), user: admin };
@@ -1165,7 +1170,11 @@ pub(crate) async fn whatever_the_order_nothing_that_began_before_a_revocation_li
                 16 => {
                     let keep = oracle.live.iter().find(|(_, of)| (of.0, of.1) == (tenant, user)).map(|(id, _)| *id);
                     let Some(keep) = keep else { continue };
-                    let scope = Scope::OtherSessions { tenant: named, user: UserId::parse(user).unwrap(), keep };
+                    let scope = Scope::OtherSessions {
+                        tenant: named,
+                        user: UserId::parse(user).unwrap(),
+                        keep: Keep::Session(keep),
+                    };
                     let count = revoke(store, scope, EndReason::UserOthersRevoked).await;
                     assert_eq!(count, oracle.end(|id, t, u| (t, u) == (tenant, user) && *id != keep), "seed {seed}");
                     oracle.overtake(|t, u| (t, u) == (tenant, user));
@@ -1205,4 +1214,95 @@ pub(crate) async fn whatever_the_order_nothing_that_began_before_a_revocation_li
         }
         bench.elapse(Duration::from_millis(1)).await;
     }
+}
+
+/// A token of `acme`'s user that was issued so long before the store's time, and lives an hour.
+async fn token(store: &SharedStore, user: &str, age: Duration) -> (SessionId, Arc<SessionRecord>) {
+    let issued = store.now().await.unwrap().before(age);
+    let record = SessionRecord::of_token(Arc::new(principal("acme", user)), issued, issued.after(HOUR));
+    (id(), Arc::new(record))
+}
+
+async fn worth(store: &SharedStore, (id, record): &(SessionId, Arc<SessionRecord>)) -> TokenStanding {
+    let asked = store.read_token(*id, record).await.unwrap();
+    // What is known without asking is no better than that.
+    if let Some(known) = store.known_token(*id, record, STALE_AT_MOST) {
+        assert!(!matches!(known.standing, TokenStanding::Live(_)) || matches!(asked, TokenStanding::Live(_)));
+    }
+    asked
+}
+
+async fn token_is_live(store: &SharedStore, token: &(SessionId, Arc<SessionRecord>)) -> bool {
+    matches!(worth(store, token).await, TokenStanding::Live(_))
+}
+
+pub(crate) async fn a_token_is_good_until_it_is_denied_by_one_call_and_then_nowhere(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    for until in [DeniedUntil::At(store.now().await.unwrap().after(HOUR)), DeniedUntil::For(HOUR)] {
+        let token = token(&store, "7", Duration::from_secs(60)).await;
+        assert!(token_is_live(&store, &token).await && token_is_live(&other, &token).await);
+        let owner = Some(token.1.principal.clone());
+        let denial = TokenDenial { id: token.0, owner, until, reason: EndReason::Logout };
+        assert!(store.deny(&denial, &By::User).await.unwrap());
+        let again = TokenDenial { reason: EndReason::Revoked, ..denial };
+        assert!(!other.deny(&again, &By::User).await.unwrap(), "one call alone denied it");
+        for store in [&store, &other] {
+            assert_eq!(worth(store, &token).await, TokenStanding::Revoked(EndReason::Logout));
+        }
+    }
+}
+
+pub(crate) async fn a_denial_holds_until_the_token_is_over_and_is_forgotten_in_time(bench: &mut impl Bench) {
+    let store = bench.store();
+    let token = token(&store, "7", Duration::from_secs(60)).await;
+    let soon = store.now().await.unwrap().after(Duration::from_millis(300));
+    let denial = TokenDenial { id: token.0, owner: None, until: DeniedUntil::At(soon), reason: EndReason::Revoked };
+    assert!(store.deny(&denial, &By::Gateway).await.unwrap());
+    bench.elapse_until(soon.after(Duration::from_millis(200))).await;
+    // And an hour more, so that no clock that is behind revives it.
+    assert_eq!(worth(&store, &token).await, TokenStanding::Revoked(EndReason::Revoked));
+}
+
+pub(crate) async fn a_token_is_refused_that_is_not_younger_than_a_revocation_by_some_seconds(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    let (mine, theirs) = (token(&store, "7", Duration::ZERO).await, token(&store, "8", Duration::ZERO).await);
+    assert!(token_is_live(&other, &mine).await && token_is_live(&other, &theirs).await);
+    revoke_user(&store, "acme", "7", EndReason::UserRevoked).await;
+    for store in [&store, &other] {
+        assert_eq!(worth(store, &mine).await, TokenStanding::Revoked(EndReason::UserRevoked));
+        assert!(token_is_live(store, &theirs).await);
+    }
+    let now = store.now().await.unwrap();
+    let later = now.after(Duration::from_secs(6));
+    let record = SessionRecord::of_token(Arc::new(principal("acme", "7")), later, later.after(HOUR));
+    assert!(token_is_live(&store, &(id(), Arc::new(record))).await);
+    change_tenant(&store, "acme", TenantStatus::Suspended).await;
+    for store in [&store, &other] {
+        assert_eq!(worth(store, &theirs).await, TokenStanding::TenantRefused(TenantStatus::Suspended));
+    }
+    change_tenant(&store, "acme", TenantStatus::Active).await;
+    assert_eq!(worth(&other, &theirs).await, TokenStanding::Revoked(EndReason::TenantRevoked));
+}
+
+pub(crate) async fn a_token_that_ends_all_others_stays_unless_it_was_over(bench: &mut impl Bench) {
+    let store = bench.store();
+    let (kept, other) = (token(&store, "7", Duration::ZERO).await, token(&store, "7", Duration::ZERO).await);
+    let (session, _) = session_of(&store, "acme", "7").await;
+    let keep =
+        |live: &LiveSession| Keep::Token(Exemption { session: kept.0, generation: live.record.generations.user });
+    for _ in 0..2 {
+        let TokenStanding::Live(live) = worth(&store, &kept).await else { panic!("it is kept") };
+        revoke(&store, others_of_seven(keep(&live)), EndReason::UserOthersRevoked).await;
+    }
+    assert!(token_is_live(&store, &kept).await && !token_is_live(&store, &other).await);
+    assert!(!matches!(ask(&store, session).await, Standing::Live(_)));
+    // Somebody ended all in between: what it was seen to be is past.
+    let TokenStanding::Live(live) = worth(&store, &kept).await else { panic!("it is kept") };
+    revoke_user(&store, "acme", "7", EndReason::UserRevoked).await;
+    revoke(&store, others_of_seven(keep(&live)), EndReason::UserOthersRevoked).await;
+    assert_eq!(worth(&store, &kept).await, TokenStanding::Revoked(EndReason::UserRevoked));
+}
+
+fn others_of_seven(keep: Keep) -> Scope {
+    Scope::OtherSessions { tenant: TenantId::parse("acme").unwrap(), user: UserId::parse("7").unwrap(), keep }
 }

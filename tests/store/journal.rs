@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use session_gateway::clock::{Clock as _, ManualClock, SystemClock};
 use session_gateway::session::{
-    By, EndReason, Revocation, Scope, SessionId, Standing, TenantChange, TenantId, TenantStatus, UserId, Words,
+    By, EndReason, Keep, Revocation, Scope, SessionId, Standing, TenantChange, TenantId, TenantStatus, UserId, Words,
 };
 use session_gateway::store::embedded::OpenError;
 use session_gateway::store::journal::{Journal, Late};
@@ -81,7 +81,7 @@ async fn make_some_and_end_them(store: &SharedStore, server: &RedisServer) -> Se
     let scope = Scope::OtherSessions {
         tenant: TenantId::parse("acme").unwrap(),
         user: UserId::parse("3").unwrap(),
-        keep: current,
+        keep: Keep::Session(current),
     };
     assert_eq!(revoke(store, scope, EndReason::UserOthersRevoked).await, 1);
     let bolt = Scope::Tenant { tenant: TenantId::parse("bolt").unwrap() };
@@ -419,7 +419,7 @@ async fn what_the_server_refuses_while_the_connection_holds_is_carried_out_once_
     let (before, _) = session(&store).await;
     let (stays, _) = session(&store).await;
     server.cli(&["ACL", "SETUSER", "default", "-eval", "-zscan"]);
-    let scope = Scope::OtherSessions { tenant: acme(), user: UserId::parse("7").unwrap(), keep: stays };
+    let scope = Scope::OtherSessions { tenant: acme(), user: UserId::parse("7").unwrap(), keep: Keep::Session(stays) };
     let by = By::Event("DELETE /x".into());
     let revocation = Revocation { scope, reason: EndReason::UserOthersRevoked, by: by.clone() };
     let refused = store.revoke(&revocation).await.unwrap_err();

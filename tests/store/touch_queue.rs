@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use session_gateway::session::{
     By, EndReason, Principal, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
-    TenantStatus,
+    TenantStatus, TokenDenial, TokenStanding,
 };
 use session_gateway::store::observe::{CallOutcome, StoreObserver};
 use session_gateway::store::touch_queue::{Queued, TouchQueue};
@@ -80,6 +80,12 @@ impl SessionStore for Recorder {
         unimplemented!()
     }
     async fn read(&self, _: SessionId) -> StoreResult<Standing> {
+        unimplemented!()
+    }
+    async fn read_token(&self, _: SessionId, _: &Arc<SessionRecord>) -> StoreResult<TokenStanding> {
+        unimplemented!()
+    }
+    async fn deny(&self, _: &TokenDenial, _: &By) -> StoreResult<bool> {
         unimplemented!()
     }
     async fn tighten(&self, _: SessionId, _: &SessionRecord, _: StoreTime) -> StoreResult<bool> {

@@ -41,7 +41,7 @@ fn verdict(event: &Event, path: Option<&str>, answer: &EventAnswer, rules: &Iden
 fn verdict_of(event: &Event, path: &[String], answer: &EventAnswer, rules: &IdentityRules) -> String {
     let principal = principal();
     let id = SessionToken::generate(&SystemEntropy).expect("entropy").id();
-    match event.judge(Requester { id, principal: &principal, path }, answer, rules) {
+    match event.judge(Requester { with: Keep::Session(id), principal: &principal, path }, answer, rules) {
         Judgement::Nothing => "nothing".to_owned(),
         Judgement::Unclear(_) => "unclear".to_owned(),
         Judgement::Refused(Guard::Role) => "role".to_owned(),
@@ -53,7 +53,7 @@ fn verdict_of(event: &Event, path: &[String], answer: &EventAnswer, rules: &Iden
         Judgement::Ends(Ending::Many { scope, reason }) => {
             let whose = match scope {
                 Scope::User { tenant, user } => format!("user {}/{}", tenant.kept(), user.kept()),
-                Scope::OtherSessions { tenant, user, keep } if keep == id => {
+                Scope::OtherSessions { tenant, user, keep } if keep == Keep::Session(id) => {
                     format!("others {}/{}", tenant.kept(), user.kept())
                 }
                 Scope::OtherSessions { .. } => "somebody".to_owned(),
@@ -237,7 +237,7 @@ fn an_order_is_obeyed_letter_by_letter_and_only_where_it_is_configured() {
 fn the_session_itself_is_over_unless_it_stays_or_another_tenant_is_meant() {
     let principal = principal();
     let id = SessionToken::generate(&SystemEntropy).expect("entropy").id();
-    let requester = Requester { id, principal: &principal, path: &[] };
+    let requester = Requester { with: Keep::Session(id), principal: &principal, path: &[] };
     for (order, over) in [
         (Order::Logout, true),
         (Order::RevokeUser, true),

@@ -1,12 +1,14 @@
 //! What a session is, as it stands in some tables.
 
+use std::sync::Arc;
+
 use redb::{ReadOnlyTable, ReadTransaction};
 
 use super::super::codec;
 use super::schema::{ENDS, Fault, SESSIONS, TENANTS, TOUCHES, USERS, end_of, standing_of, user_of};
 use crate::session::{
     End, EndReason, Ended, Observation, SessionId, SessionRecord, Standing, StoreTime, TenantId, TenantStanding,
-    UserId, UserStanding, judge,
+    TokenObservation, TokenStanding, UserId, UserStanding, judge, judge_token,
 };
 
 /// All that says what a session is, at one moment.
@@ -55,6 +57,15 @@ pub(super) trait Look {
         };
         let record = Some(live.record.clone());
         Ok(Standing::Ended(Ended { reason, record, noted: true, next: Some(next) }))
+    }
+
+    /// What a verified token is worth that says this of itself.
+    fn token(&self, id: SessionId, record: Arc<SessionRecord>, now: StoreTime) -> Result<TokenStanding, Fault> {
+        let principal = &record.principal;
+        let tenant = self.standing(&principal.tenant)?;
+        let user = self.user_standing(&principal.tenant, &principal.user)?;
+        let denied = self.ended(id)?.map(|(end, _)| end);
+        Ok(judge_token(TokenObservation { id, record, denied, tenant, user, now }))
     }
 
     /// What a session is by itself, and the one that is about to replace it.

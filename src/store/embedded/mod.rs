@@ -49,7 +49,7 @@ use super::{
 use crate::clock::SharedClock;
 use crate::session::{
     By, EndReason, Principal, Revocation, Scope, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
-    TenantStatus,
+    TenantStatus, TokenDenial, TokenStanding,
 };
 
 /// Jobs that may wait for the commit thread. More are refused at once: the disk is too slow for what is asked of it.
@@ -287,6 +287,20 @@ impl SessionStore for EmbeddedStore {
 
     async fn note_end(&self, id: SessionId, _: &SessionRecord, reason: EndReason) -> StoreResult<bool> {
         self.write("note_end", move |tables, now| tables.note_end(id, reason, now)).await
+    }
+
+    async fn read_token(&self, id: SessionId, record: &Arc<SessionRecord>) -> StoreResult<TokenStanding> {
+        let (outcome, standing) = match &*self.shared.latest.load() {
+            Some(latest) => self.seen(|now| latest.token(id, Arc::clone(record), now)),
+            None => Self::failed(),
+        };
+        self.shared.observer.command("read_token", outcome);
+        standing
+    }
+
+    async fn deny(&self, denial: &TokenDenial, _: &By) -> StoreResult<bool> {
+        let TokenDenial { id, until, reason, .. } = *denial;
+        self.write("deny", move |tables, now| tables.deny(id, until, reason, now)).await
     }
 
     async fn revoke(&self, revocation: &Revocation) -> StoreResult<Revoked> {

@@ -18,8 +18,9 @@ use super::schema::{
     user_of,
 };
 use crate::session::{
-    End, EndReason, Exemption, Generation, Generations, LimitAction, Line, Principal, Scope, SessionId, SessionRecord,
-    Standing, StoreTime, TenantChange, TenantId, TenantNote, TenantStanding, TenantStatus, UserId, UserStanding,
+    DeniedUntil, End, EndReason, Exemption, Generation, Generations, Keep, LimitAction, Line, Principal, Scope,
+    SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantNote, TenantStanding, TenantStatus,
+    UserId, UserStanding,
 };
 
 /// Makes all tables in an empty file.
@@ -250,6 +251,21 @@ impl<'txn> Tables<'txn> {
         Ok(!is_over)
     }
 
+    /// Denies a token. Answers whether it was not denied already.
+    pub(super) fn deny(
+        &mut self,
+        id: SessionId,
+        until: DeniedUntil,
+        reason: EndReason,
+        now: StoreTime,
+    ) -> Result<bool, Fault> {
+        if self.ended(id)?.is_some() {
+            return Ok(false);
+        }
+        self.write_end(id, End::now(reason), kept_after(until.moment(now)))?;
+        Ok(true)
+    }
+
     /// The record goes, so that the reason alone is found.
     pub(super) fn end_unreadable(&mut self, id: SessionId, reason: EndReason, now: StoreTime) -> Result<bool, Fault> {
         let touched = self.touches.remove(id.as_str())?.is_some();
@@ -288,7 +304,10 @@ impl<'txn> Tables<'txn> {
     pub(super) fn raise(&mut self, scope: &Scope, now: StoreTime) -> Result<Outdated, Fault> {
         let (tenant, user, keep) = match scope {
             Scope::User { tenant, user } => (tenant, user, None),
-            Scope::OtherSessions { tenant, user, keep } => (tenant, user, self.exemption(tenant, user, *keep)?),
+            Scope::OtherSessions { tenant, user, keep: Keep::Session(keep) } => {
+                (tenant, user, self.exemption(tenant, user, *keep)?)
+            }
+            Scope::OtherSessions { tenant, user, keep: Keep::Token(exempt) } => (tenant, user, Some(*exempt)),
             Scope::Tenant { tenant } => {
                 let standing = self.standing(tenant)?;
                 let raised = TenantStanding { generation: standing.generation.raised_at(now), ..standing };

@@ -15,6 +15,8 @@ pub(in crate::store) enum Entry {
     Session { id: String, reason: String, deadline: u64, applied: bool, owner: Option<(String, String)> },
     /// A user's sessions, but for `keep`.
     User { tenant: String, user: String, floor: u64, standing: Option<String>, keep: Option<String> },
+    /// One token of an issuer, which nobody may use until `deadline` (µs).
+    Token { id: String, reason: String, deadline: u64, applied: bool, owner: Option<(String, String)> },
     /// A tenant's sessions; with a change of its status, if `status` is one.
     Tenant { tenant: String, floor: u64, status: String, note: String, standing: Option<String> },
 }
@@ -102,7 +104,7 @@ impl Record {
     /// Whether what the server made of it is known.
     pub(in crate::store) const fn is_applied(&self) -> bool {
         match &self.entry {
-            Entry::Session { applied, .. } => *applied,
+            Entry::Session { applied, .. } | Entry::Token { applied, .. } => *applied,
             Entry::User { standing, .. } | Entry::Tenant { standing, .. } => standing.is_some(),
         }
     }
@@ -110,7 +112,7 @@ impl Record {
     /// With what the server made of it.
     pub(super) fn applied(mut self, made: Option<&str>) -> Self {
         match &mut self.entry {
-            Entry::Session { applied, .. } => *applied = true,
+            Entry::Session { applied, .. } | Entry::Token { applied, .. } => *applied = true,
             Entry::User { standing, .. } | Entry::Tenant { standing, .. } => *standing = made.map(str::to_owned),
         }
         self
@@ -140,10 +142,10 @@ impl Record {
         Some(Word { tenant: tenant.clone(), generation, shuts_out: status != TenantStatus::Active })
     }
 
-    /// The generation that it has raised something to, 0 if it was about one session.
+    /// The generation that it has raised something to, 0 if it was about one session or token.
     pub(in crate::store) fn generation(&self) -> u64 {
         match &self.entry {
-            Entry::Session { .. } => 0,
+            Entry::Session { .. } | Entry::Token { .. } => 0,
             Entry::User { standing, floor, .. } | Entry::Tenant { standing, floor, .. } => {
                 generation_of(standing.as_deref(), *floor)
             }
@@ -162,7 +164,7 @@ impl Record {
     /// Why the sessions end.
     pub(in crate::store) fn reason(&self) -> EndReason {
         let (known, otherwise) = match &self.entry {
-            Entry::Session { reason, .. } => (reason, EndReason::Revoked),
+            Entry::Session { reason, .. } | Entry::Token { reason, .. } => (reason, EndReason::Revoked),
             Entry::User { .. } => (&self.call.reason, EndReason::UserRevoked),
             Entry::Tenant { .. } => (&self.call.reason, EndReason::TenantRevoked),
         };
@@ -173,7 +175,7 @@ impl Record {
     pub(in crate::store) fn late(&self) -> Late {
         let (mut tenant, mut user, mut session) = (None, None, None);
         match &self.entry {
-            Entry::Session { id, owner, .. } => {
+            Entry::Session { id, owner, .. } | Entry::Token { id, owner, .. } => {
                 session = SessionId::parse(id.as_bytes());
                 if let Some((of_tenant, of_user)) = owner {
                     (tenant, user) = (TenantId::parse_kept(of_tenant).ok(), UserId::parse_kept(of_user).ok());

@@ -85,6 +85,10 @@ async fn carry_out_one(lane: &Lane, keys: &Keys, record: &Record) -> Result<Opti
             Some(id) => end_one(lane, keys, &id, reason, *deadline).await.map(Some),
             None => Ok(None),
         },
+        Entry::Token { id, reason, deadline, .. } => match SessionId::parse(id.as_bytes()) {
+            Some(id) => deny(lane, keys, &id, reason, *deadline).await.map(Some),
+            None => Ok(None),
+        },
         Entry::User { tenant, user, floor, keep, .. } => {
             let (Ok(tenant), Ok(user)) = (TenantId::parse_kept(tenant), UserId::parse_kept(user)) else {
                 return Ok(None);
@@ -120,6 +124,15 @@ async fn end_one(lane: &Lane, keys: &Keys, id: &SessionId, reason: &str, deadlin
     let [ended, _] = exactly(lane.ask(&pipeline).await?)?;
     let ended = number(&ended)? == 1;
     Ok(Arrived { ended: u64::from(ended), already: !ended, ..Arrived::default() })
+}
+
+/// Denies a token: nothing but the denial says whether it may be used.
+async fn deny(lane: &Lane, keys: &Keys, id: &SessionId, reason: &str, deadline: u64) -> Result<Arrived, Fault> {
+    let mut pipeline = redis::pipe();
+    pipeline.add_command(end_as_written(keys, id, reason, deadline));
+    let [denied] = exactly(lane.ask(&pipeline).await?)?;
+    let denied = number(&denied)? == 1;
+    Ok(Arrived { ended: u64::from(denied), already: !denied, ..Arrived::default() })
 }
 
 /// Ends what was made until `floor`. By a generation, unless something was made since that this would end as well.

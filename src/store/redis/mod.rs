@@ -35,6 +35,7 @@ mod scripts;
 mod settings;
 mod store;
 mod times;
+mod token;
 mod touch;
 mod tracker;
 mod unfinished;
@@ -60,12 +61,12 @@ use self::making::Making;
 use self::times::{KEPT_MILLIS, expires};
 use super::journal::Entry;
 use super::{
-    Condition, Creation, Cursor, Known, NewSession, Page, REASON_KEPT, Revoked, SessionStore, SessionView, SessionsOf,
-    StoreResult, TenantView, Touch, Unavailable, codec,
+    Condition, Creation, Cursor, Known, KnownToken, NewSession, Page, REASON_KEPT, Revoked, SessionStore, SessionView,
+    SessionsOf, StoreResult, TenantView, Touch, Unavailable, codec,
 };
 use crate::session::{
     By, End, EndReason, Principal, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
-    TenantStatus,
+    TenantStatus, TokenDenial, TokenStanding,
 };
 
 /// For a page of a listing, which may take many steps.
@@ -213,6 +214,22 @@ impl SessionStore for RedisStore {
         let noted = self.link.call("note_end", CALL_TIMEOUT, work).await;
         self.forget(id);
         noted
+    }
+
+    fn known_token(&self, id: SessionId, record: &SessionRecord, within: Duration) -> Option<KnownToken> {
+        let known = self.cache.as_ref()?.known_token(id, record, within)?;
+        self.link.observer().looked_up(true);
+        Some(known)
+    }
+
+    async fn read_token(&self, id: SessionId, record: &Arc<SessionRecord>) -> StoreResult<TokenStanding> {
+        self.link.observer().looked_up(false);
+        let work = |lanes: Arc<Lanes>| async move { self.read_token_on(&lanes, id, record).await };
+        self.link.call("read_token", CALL_TIMEOUT, work).await
+    }
+
+    async fn deny(&self, denial: &TokenDenial, by: &By) -> StoreResult<bool> {
+        self.deny_token(denial, by).await
     }
 
     async fn revoke(&self, revocation: &Revocation) -> StoreResult<Revoked> {

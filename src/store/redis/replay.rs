@@ -74,7 +74,7 @@ async fn redo_all(lane: &Lane, keys: &Keys, journal: &Journal) -> Result<StoreTi
 /// Has the server do again what an entry says.
 fn redo(pipeline: &mut Pipeline, keys: &Keys, entry: &Entry) -> Option<()> {
     match entry {
-        Entry::Session { id, reason, deadline, .. } => {
+        Entry::Session { id, reason, deadline, .. } | Entry::Token { id, reason, deadline, .. } => {
             pipeline.add_command(end_as_written(keys, &SessionId::parse(id.as_bytes())?, reason, *deadline));
         }
         Entry::User { tenant, user, floor, standing, .. } => {

@@ -18,8 +18,8 @@ use super::store::RedisStore;
 use super::walk::{Walk, Whose};
 use super::{order, scripts};
 use crate::session::{
-    EndReason, Exemption, Generation, Revocation, Scope, SessionId, StoreTime, TenantChange, TenantId, TenantNote,
-    TenantStanding, TenantStatus, UserId,
+    EndReason, Exemption, Generation, Keep, Revocation, Scope, SessionId, StoreTime, TenantChange, TenantId,
+    TenantNote, TenantStanding, TenantStatus, UserId,
 };
 
 impl RedisStore {
@@ -92,10 +92,11 @@ impl RedisStore {
         lane: &Lane,
         tenant: &TenantId,
         user: &UserId,
-        keep: Option<SessionId>,
+        keep: Option<Keep>,
     ) -> Result<(Outdated, String), Fault> {
         let exempt = match keep {
-            Some(keep) => self.exemption(lane, tenant, user, keep).await?,
+            Some(Keep::Session(keep)) => self.exemption(lane, tenant, user, keep).await?,
+            Some(Keep::Token(exempt)) => Some(exempt),
             None => None,
         };
         let mut raise = eval(scripts::RAISE_USER, &[self.keys().user(tenant, user)]);
@@ -179,16 +180,16 @@ impl RedisStore {
 }
 
 fn entry_of(scope: &Scope, floor: StoreTime) -> Entry {
-    let of_user = |tenant: &TenantId, user: &UserId, keep: Option<&SessionId>| Entry::User {
+    let of_user = |tenant: &TenantId, user: &UserId, keep: Option<SessionId>| Entry::User {
         tenant: tenant.kept().to_owned(),
         user: user.kept().to_owned(),
         floor: floor.as_micros(),
         standing: None,
-        keep: keep.map(SessionId::to_string),
+        keep: keep.map(|keep| keep.to_string()),
     };
     match scope {
         Scope::User { tenant, user } => of_user(tenant, user, None),
-        Scope::OtherSessions { tenant, user, keep } => of_user(tenant, user, Some(keep)),
+        Scope::OtherSessions { tenant, user, keep } => of_user(tenant, user, Some(keep.id())),
         Scope::Tenant { tenant } => tenant_entry(tenant, floor, None),
     }
 }

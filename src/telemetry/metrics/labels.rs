@@ -48,16 +48,19 @@ pub enum RevocationScope {
     User,
     /// All sessions of a tenant.
     Tenant,
+    /// One token of an issuer.
+    Token,
 }
 
 impl RevocationScope {
-    pub(super) const ALL: [Self; 3] = [Self::Session, Self::User, Self::Tenant];
+    pub(super) const ALL: [Self; 4] = [Self::Session, Self::User, Self::Tenant, Self::Token];
 
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Session => "session",
             Self::User => "user",
             Self::Tenant => "tenant",
+            Self::Token => "token",
         }
     }
 }
