@@ -316,7 +316,7 @@ fn an_answer_with_our_set_cookie_is_no_store_and_never_a_304() {
     assert!(logout.set_cookie(SESSION_COOKIE).is_some() && logout.status != 304);
     assert!(logout.headers.all("cache-control").concat().contains("no-store"), "{logout:?}");
     let refused = stolen.request("GET", "/x").header("If-None-Match", "\"a\"").send().expect(401);
-    assert!(refused.set_cookie(SESSION_COOKIE).is_some_and(|cookie| cookie.expires_it()));
+    assert!(refused.set_cookie(SESSION_COOKIE).is_none(), "it may come late, when a new login's cookie is there");
     assert!(refused.headers.all("cache-control").concat().contains("no-store"), "{refused:?}");
 }
 
