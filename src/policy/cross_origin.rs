@@ -4,7 +4,7 @@
 //! is), or whether the call makes or ends a session by itself. Pure: whose page caused it is judged by [`OriginPolicy`].
 
 use ::http::Method;
-use ::http::header::HeaderMap;
+use ::http::header::{HeaderMap, ORIGIN};
 
 use crate::http::{OriginPolicy, RequestHost, is_from_another_site, is_safe};
 
@@ -48,8 +48,9 @@ pub fn is_forged(call: Call<'_>, origins: &OriginPolicy, headers: &HeaderMap, ho
     let foreign = || !origins.permits(headers, host);
     checked
         && match aim {
-            // A logout by link is harmless unless another site made the link.
-            Aim::LogOut if safe => is_from_another_site(headers),
+            // A logout by link is harmless unless another site made the link. A script there names itself, also in browsers
+            // that say nothing else.
+            Aim::LogOut if safe => is_from_another_site(headers) || headers.contains_key(ORIGIN) && foreign(),
             // A login by link (from a mail, from an identity provider) comes from elsewhere by its nature.
             Aim::LogIn if safe => false,
             Aim::LogIn | Aim::LogOut | Aim::LogOutEverywhere => foreign(),
@@ -64,7 +65,7 @@ mod tests {
     use ::http::header::{HeaderName, HeaderValue, ORIGIN};
 
     use super::*;
-    use crate::http::{AllowedHosts, Origin};
+    use crate::http::{AllowedHosts, Origin, TrustedOrigin};
 
     const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -129,6 +130,25 @@ mod tests {
             Aim::Backend,
         ] {
             assert_eq!(passes(&Method::POST, aim, true, false), [true; 4], "{aim:?}");
+        }
+    }
+    #[test]
+    fn a_logout_by_a_script_of_another_origin_is_refused_though_the_browser_says_no_more_than_that() {
+        let ours = Origin::parse("https://app.test").expect("an origin");
+        let friend = TrustedOrigin::parse("https://front.test").expect("an origin");
+        let origins = OriginPolicy::new(ours, vec![friend], AllowedHosts::parse(["app.test"]).expect("a host"));
+        let host = RequestHost::parse("app.test").expect("a host");
+        let call = Call { method: &Method::GET, aim: Aim::LogOut, ambient: true, checked: true };
+        for (origin, forged) in [
+            (None, false),
+            (Some("https://app.test"), false),
+            (Some("https://front.test"), false),
+            (Some("https://sibling.app.test"), true),
+            (Some("https://evil.test"), true),
+            (Some("null"), true),
+        ] {
+            let headers = origin.into_iter().map(|origin| (ORIGIN, HeaderValue::from_static(origin))).collect();
+            assert_eq!(is_forged(call, &origins, &headers, &host), forged, "{origin:?}");
         }
     }
 }

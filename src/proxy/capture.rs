@@ -16,6 +16,7 @@ use super::limits::OWN_REQUEST_MAX;
 use super::newcomer::{Vouched, end_presented, end_replaced, give, make_session, tell_of_none};
 use super::outgoing::ask_for_what_can_be_read;
 use super::questions::{Questions, read_answer, unix_seconds};
+use super::sealing::Came;
 use super::services::Gateway;
 use super::verify::verify_tenant;
 use crate::config::Login;
@@ -123,7 +124,7 @@ async fn exchange_login(
             let vouched = Vouched { principal, source: Source::Login, remembered, began };
             let issued = make_session(gateway, exchange, vouched, credential).await?;
             end_replaced(gateway, exchange, credential, &issued).await?;
-            if let Err(failure) = gateway.seal_cookies_anew(exchange, &mut parts.headers, &issued) {
+            if let Err(failure) = gateway.seal_cookies_anew(exchange, &mut parts.headers, &issued, Came::OfWhoever) {
                 gateway.sessions().take_back(&exchange.origin(By::Gateway), &issued).await;
                 return Err(failure);
             }

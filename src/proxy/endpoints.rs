@@ -157,8 +157,11 @@ pub(super) async fn logout(
     }
     ask_for_all(&mut cleared.headers);
     gateway.open_cookies(exchange, &mut cleared).await;
-    // What the app sets by now it sets for nobody.
-    exchange.bound = Bound::To(Binding::NoSession);
+    exchange.bound = match exchange.bound {
+        // Whoever had no session has none now, either.
+        Bound::To(Binding::NoSession) => Bound::To(Binding::NoSession),
+        _ => Bound::Over,
+    };
     let mut response = match forward(gateway, exchange, &permit, cleared).await {
         Ok(answer) => answer.map(AnswerBody::streamed),
         Err(Failure::Upstream(

@@ -24,6 +24,7 @@ use super::forward::{Cleared, polish, send};
 use super::lookup::LiveUse;
 use super::outgoing::{ask_for_all, ask_for_what_can_be_read};
 use super::questions::Questions;
+use super::sealing::Came;
 use super::services::Gateway;
 use super::verify::verify_tenant;
 use crate::audit::{ClientText, Outcome};
@@ -32,7 +33,6 @@ use crate::entropy::spread;
 use crate::http::{EventAnswer, with_count};
 use crate::login::LoginIdentity;
 use crate::policy::{Denial, Ending, Event, Guard, Identity, Judgement, Permit, Requester, Route};
-use crate::seal::Binding;
 use crate::session::{By, Scope, SessionId, StoreTime, TenantChange, TenantId, TenantStatus, UserAgent, Words};
 use crate::sessions::{Cuts, Issued, Newcomer};
 use crate::store::{StoreResult, Unavailable};
@@ -120,15 +120,14 @@ pub(super) async fn run(
     let ended = end_all(gateway, exchange, call, outcomes.endings).await?;
     let mut now = live.id;
     if ended.this {
-        // What the app sets by now it sets for nobody.
-        exchange.bound = Bound::To(Binding::NoSession);
+        exchange.bound = Bound::Over;
         gateway.seal_cookies(exchange, &mut parts.headers).await?;
         logged_out(gateway, live, &mut parts.headers);
     } else if outcomes.switches {
         gateway.check_cookies(exchange, &parts.headers)?;
         let issued = switch_tenant(gateway, exchange, call, began, &said, &mut backend).await?;
         now = issued.id;
-        gateway.seal_cookies_anew(exchange, &mut parts.headers, &issued)?;
+        gateway.seal_cookies_anew(exchange, &mut parts.headers, &issued, Came::OfTheSameUser)?;
         parts.headers.append(SET_COOKIE, issued.set_cookie);
         parts.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     } else {

@@ -162,6 +162,9 @@ pub(super) enum Bound {
     To(Binding),
     /// To this session if it is live, which nobody has asked yet.
     Presented(SessionId),
+    /// The exchange ended the session that they were bound to: what the app still sets is that session's, and is of no use to
+    /// anyone.
+    Over,
     /// The store cannot say: such cookies go neither in nor out, so that nothing opens that should not, and nothing is
     /// overwritten that is still good.
     Unknown,
@@ -221,6 +224,8 @@ pub(super) struct Exchange {
     pub(super) bound: Bound,
     /// Those that came with the request.
     pub(super) opened: Option<Box<Opened>>,
+    /// Whose session they were sealed for, where it was one.
+    pub(super) opened_for: Option<Arc<Principal>>,
     /// The error code that the client was given.
     pub(super) code: Option<&'static str>,
     /// How long the backend took from the first byte sent to the answer's head; `None` when it was not asked.

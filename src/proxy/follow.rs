@@ -18,6 +18,7 @@ use super::forward::Cleared;
 use super::lookup::{LiveUse, Lookup, look_up};
 use super::newcomer::{Vouched, end_replaced, give, make_session, tell_of_none};
 use super::questions::{Questions, unix_seconds};
+use super::sealing::Came;
 use super::services::Gateway;
 use super::verify::verify_tenant;
 use crate::clock::Monotonic;
@@ -269,7 +270,7 @@ async fn make(
     });
     let issued = made.await.map_err(|_| broke_off())??;
     (exchange.session, exchange.principal) = (Some(issued.id), Some(issued.record.principal.clone()));
-    if let Err(failure) = gateway.seal_cookies_anew(exchange, headers, &issued) {
+    if let Err(failure) = gateway.seal_cookies_anew(exchange, headers, &issued, Came::OfWhoever) {
         gateway.sessions().take_back(&exchange.origin(By::Gateway), &issued).await;
         return Err(failure);
     }

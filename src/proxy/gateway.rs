@@ -179,6 +179,7 @@ impl Gateway {
             principal: None,
             bound: Bound::Unknown,
             opened: None,
+            opened_for: None,
             code: None,
             upstream: None,
             added: None,
@@ -264,8 +265,8 @@ impl Gateway {
             None => self.config().routes.pick(&parts.method, &segments, slash).clone(),
         };
         let event = self.config().events.pick(&parts.method, &segments, slash);
-        let event = event.filter(|_| endpoint.is_none() && preflight.is_none()).cloned();
         let ahead = only_looks_ahead(&headers);
+        let event = event.filter(|_| endpoint.is_none() && preflight.is_none() && !ahead).cloned();
         let no_touch = &self.config().session.no_touch;
         let counts = |reading: &Reading| no_touch.find(&reading.segments, reading.trailing_slash).is_empty();
         let counts_as_read = lenient.as_ref().is_none_or(|(_, lenient)| lenient.readings.iter().all(counts));

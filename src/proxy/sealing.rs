@@ -3,14 +3,16 @@
 //! To which session they are bound is what the look-up showed. On a public route none is made; one is made here, only
 //! when such a cookie comes or goes, so that what an ended session had is of no use there either.
 
-use http::header::HeaderMap;
+use http::header::{HeaderMap, SET_COOKIE};
 
 use super::exchange::{Bound, Exchange};
 use super::failure::Failure;
 use super::forward::Cleared;
 use super::lookup::{Lookup, look_at};
 use super::services::Gateway;
+use crate::http::expire_backend_cookie;
 use crate::seal::{Binding, NotSealed, Opened, Successor};
+use crate::session::Principal;
 use crate::sessions::Issued;
 use crate::store::STALE_AT_MOST;
 use crate::told::{Spoof, Told};
@@ -24,6 +26,15 @@ pub(super) const fn bound_by(lookup: &Lookup) -> Bound {
         }
         Lookup::Unavailable(..) => Bound::Unknown,
     }
+}
+
+/// Whose the cookies are that came with a request after which another session takes the place of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Came {
+    /// The new session's user's, in another tenant perhaps.
+    OfTheSameUser,
+    /// Perhaps somebody else's: who logs in is not always who was logged in.
+    OfWhoever,
 }
 
 impl Gateway {
@@ -45,13 +56,19 @@ impl Gateway {
             self.tell(exchange, &told);
         }
         exchange.opened = Some(Box::new(opened));
+        if matches!(binding, Some(Binding::Session(_))) && exchange.opened_for.is_none() {
+            exchange.opened_for.clone_from(&exchange.principal);
+        }
     }
 
     /// Seals the app's cookies of an answer for the session of its request.
     pub(super) async fn seal_cookies(&self, exchange: &mut Exchange, headers: &mut HeaderMap) -> Result<(), Failure> {
         let Some(sealed) = self.sealed_cookies().filter(|sealed| sealed.are_in_answer(headers)) else { return Ok(()) };
         let Some(binding) = Box::pin(self.binding(exchange)).await else {
-            sealed.withhold(headers);
+            match exchange.bound {
+                Bound::Over => sealed.expire(headers),
+                _ => sealed.withhold(headers),
+            }
             return Ok(());
         };
         sealed.seal(headers, binding, self.entropy()).map_err(|why| not_sealed(exchange, &why))
@@ -63,17 +80,29 @@ impl Gateway {
         sealed.check(headers).map_err(|why| not_sealed(exchange, &why))
     }
 
-    /// Seals the app's cookies of an answer for the session that takes the place of the request's, and those with it that
-    /// came with the request.
+    /// Seals the app's cookies of an answer for the session that takes the place of the request's, and with them those that
+    /// came with the request; but what was sealed for somebody else's session ends with it.
     pub(super) fn seal_cookies_anew(
         &self,
         exchange: &mut Exchange,
         headers: &mut HeaderMap,
         issued: &Issued,
+        of: Came,
     ) -> Result<(), Failure> {
         let Some(sealed) = self.sealed_cookies() else { return Ok(()) };
-        exchange.bound = Bound::To(Binding::Session(issued.id));
         let came = exchange.opened.take().map_or_else(Opened::default, |opened| *opened);
+        let (whose, heir) = (exchange.opened_for.take(), &issued.record.principal);
+        let is_foreign = |whose: &Principal| whose.tenant != heir.tenant || whose.user != heir.user;
+        exchange.bound = Bound::To(Binding::Session(issued.id));
+        if of == Came::OfWhoever && whose.as_deref().is_some_and(is_foreign) {
+            let left = sealed.left_by(&came, headers);
+            sealed
+                .seal(headers, Binding::Session(issued.id), self.entropy())
+                .map_err(|why| not_sealed(exchange, &why))?;
+            let lines = left.into_iter().flat_map(|name| expire_backend_cookie(name, &self.config().cookie));
+            lines.for_each(|line| _ = headers.append(SET_COOKIE, line));
+            return Ok(());
+        }
         let to = Successor { id: issued.id, attributes: &self.config().cookie, max_age: issued.max_age() };
         sealed.seal_anew(headers, &came, to, self.entropy()).map_err(|why| not_sealed(exchange, &why))
     }
@@ -81,11 +110,15 @@ impl Gateway {
     async fn binding(&self, exchange: &mut Exchange) -> Option<Binding> {
         if let Bound::Presented(id) = exchange.bound {
             let limits = &self.config().session.limits;
-            exchange.bound = bound_by(&look_at(self.store(), self.clock(), id, limits, STALE_AT_MOST).await);
+            let lookup = look_at(self.store(), self.clock(), id, limits, STALE_AT_MOST).await;
+            exchange.bound = bound_by(&lookup);
+            if let Lookup::Live(live) = &lookup {
+                exchange.opened_for = Some(live.record.principal.clone());
+            }
         }
         match exchange.bound {
             Bound::To(binding) => Some(binding),
-            Bound::Presented(_) | Bound::Unknown => None,
+            Bound::Presented(_) | Bound::Over | Bound::Unknown => None,
         }
     }
 }

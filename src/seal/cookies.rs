@@ -246,6 +246,45 @@ impl SealedCookies {
         Ok(())
     }
 
+    /// Names of those that came and that the answer does not set.
+    #[must_use]
+    pub fn left_by(&self, came: &Opened, headers: &HeaderMap) -> Vec<&str> {
+        let set = headers.get_all(SET_COOKIE).iter().filter_map(|line| Some(self.set_by(line.as_bytes())?.0));
+        let mut done: SmallVec<[usize; 4]> = set.collect();
+        let mut left = Vec::new();
+        for (index, _) in &came.cookies {
+            if !done.contains(index) {
+                done.push(*index);
+                left.push(self.name(*index));
+            }
+        }
+        left
+    }
+
+    /// Makes of what an answer sets what takes it away, for the same path and domain.
+    pub fn expire(&self, headers: &mut HeaderMap) {
+        let lines = headers.get_all(SET_COOKIE).iter().filter_map(|line| match self.set_by(line.as_bytes()) {
+            None => Some(line.clone()),
+            Some((index, _, attributes)) => {
+                let lifetime = |attribute: &&[u8]| {
+                    let end = memchr::memchr(b'=', attribute).unwrap_or(attribute.len());
+                    let name = attribute.get(..end).unwrap_or_default().trim_ascii();
+                    name.is_empty()
+                        || [&b"max-age"[..], b"expires"].iter().any(|known| name.eq_ignore_ascii_case(known))
+                };
+                let mut text = [self.name(index).as_bytes(), b"="].concat();
+                for attribute in cookie_pieces(attributes).filter(|attribute| !lifetime(attribute)) {
+                    text.extend_from_slice(b"; ");
+                    text.extend_from_slice(attribute.trim_ascii());
+                }
+                text.extend_from_slice(b"; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT");
+                HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
+            }
+        });
+        let lines = lines.collect();
+        replace(headers, lines);
+    }
+
     /// Takes out of an answer what it sets.
     pub fn withhold(&self, headers: &mut HeaderMap) {
         let lines = headers.get_all(SET_COOKIE).iter();

@@ -254,6 +254,27 @@ fn a_session_takes_over_what_came_sealed_and_is_not_set_anew() {
 }
 
 #[test]
+fn what_is_set_for_a_session_that_is_over_becomes_what_takes_it_away() {
+    let mut headers = answer(&[
+        "session=v; Path=/app; Domain=app.test; Max-Age=60; EXPIRES=Fri, 01 Jan 2100 00:00:00 GMT; SameSite=Lax; HttpOnly",
+        "theme=dark; Max-Age=60",
+        "remember_token=v",
+        "session=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/",
+    ]);
+    cookies().expire(&mut headers);
+    let gone = "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+    assert_eq!(
+        set(&headers),
+        [
+            format!("session=; Path=/app; Domain=app.test; SameSite=Lax; HttpOnly; {gone}"),
+            String::from("theme=dark; Max-Age=60"),
+            format!("remember_token=; {gone}"),
+            format!("session=; Path=/; {gone}"),
+        ]
+    );
+}
+
+#[test]
 fn nothing_shows_a_value() {
     let (cookies, own) = (cookies(), Binding::Session(session()));
     let line = HeaderValue::from_str(&pair(&cookies, own, "session", "topsecret")).expect("a line");
