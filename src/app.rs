@@ -2,6 +2,7 @@
 //! starts and stops.
 
 mod background;
+mod collector;
 mod error;
 mod limits;
 mod open;
@@ -138,7 +139,16 @@ async fn serve(
     if let Some(tls) = &mut admin_tls {
         tls.watch(Watcher::of("admin.tls", &commons));
     }
-    let services = Services { config: config.clone(), commons: commons.clone(), touches: touches.clone(), teller, log };
+    let traces = config.telemetry.traces.as_ref().map(|traces| collector::traces(traces, &commons)).transpose()?;
+    let traces = traces.map(Arc::new);
+    let services = Services {
+        config: config.clone(),
+        commons: commons.clone(),
+        touches: touches.clone(),
+        teller,
+        log,
+        traces: traces.clone(),
+    };
     let gateway = Arc::new(Gateway::new(services)?);
     let limits = Arc::new(listener_limits(&config.server, room, tls.as_ref()));
     let current = Arc::new(ArcSwap::from_pointee(InForce { gateway, limits }));
@@ -183,7 +193,7 @@ async fn serve(
     // From here on there are no new connections; what is in flight finishes.
     stage.send_replace(Stage::Closing);
     InFlight { accepting, connections, exchanges: commons.tasks }.finish(drain_timeout).await;
-    LastWords { touches, background, audit, sharing }.write().await;
+    LastWords { touches, background, traces, audit, sharing }.write().await;
     tracing::info!("stopped");
     Ok(())
 }

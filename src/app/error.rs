@@ -55,6 +55,9 @@ pub enum StartError {
     /// TLS on the operators' listener.
     #[error("admin.tls: {0}")]
     AdminTls(rustls::Error),
+    /// Traces.
+    #[error("telemetry.traces: {0}")]
+    Traces(String),
     /// File descriptors.
     #[error(transparent)]
     TooFewDescriptors(#[from] TooFew),

@@ -15,9 +15,12 @@ use crate::audit::share::SharingTask;
 use crate::health::Readiness;
 use crate::proxy::{Current, Stage};
 use crate::store::touch_queue::TouchQueue;
+use crate::telemetry::Traces;
 
 /// How long the audit log and the log may take to write their last lines.
 pub(super) const LAST_LINES: Duration = Duration::from_secs(5);
+/// How long the last spans may take to the collector of traces.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 /// How long the store may take to take the audit log's end.
 const LAST_SHARED: Duration = Duration::from_secs(2);
 
@@ -90,6 +93,7 @@ impl InFlight {
 pub(super) struct LastWords {
     pub(super) touches: Arc<TouchQueue>,
     pub(super) background: JoinSet<()>,
+    pub(super) traces: Option<Arc<Traces>>,
     pub(super) audit: Arc<AuditLog>,
     pub(super) sharing: SharingTask,
 }
@@ -99,6 +103,9 @@ impl LastWords {
     pub(super) async fn write(mut self) {
         self.touches.flush().await;
         self.background.shutdown().await;
+        if let Some(traces) = self.traces {
+            let _ = tokio::task::spawn_blocking(move || traces.shutdown(LAST_SPANS)).await;
+        }
         let audit = self.audit;
         let written = tokio::task::spawn_blocking(move || audit.shutdown(LAST_LINES)).await;
         if !matches!(written, Ok(true)) {

@@ -62,7 +62,7 @@ pub use secrets::SecretsConfig;
 pub use server::{ProxyProtocol, ServerConfig};
 pub use session::{CacheControl, SessionConfig};
 pub use store::{StoreConfig, StoreKind};
-pub use telemetry::{AuditConfig, TelemetryConfig};
+pub use telemetry::{AuditConfig, TelemetryConfig, TracesConfig};
 pub use tenants::TenantsConfig;
 pub use tls::TlsConfig;
 pub use upstream::{BodyMode, HostHeader, UpstreamConfig};

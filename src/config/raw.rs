@@ -308,6 +308,15 @@ tables! {
     struct RawTelemetry {
         log: String,
         level: String,
+        traces: OffOr<RawTraces>,
+    }
+
+    /// `telemetry.traces`
+    struct RawTraces {
+        url: String,
+        sample: String,
+        headers: Named<Secret>,
+        ca: String,
     }
 
     /// `[secrets]`

@@ -229,7 +229,7 @@ fn trust(raw: &RawUpstream, peers: &[PeerAddress], problems: &mut Problems) -> O
     Trust::of_the_system().map_err(|error| problems.error(place, error.to_string())).ok()
 }
 
-fn read_authorities(path: &str) -> Parsed<Trust> {
+pub(super) fn read_authorities(path: &str) -> Parsed<Trust> {
     let file = file_path(path)?;
     let pem = settled::read(&file, LARGEST_CA).map_err(|error| format!("names a file that {error}"))?;
     Trust::in_pem(&pem.bytes).map_err(|error| format!("{} {error}", quoted(path)))
@@ -284,7 +284,7 @@ fn peers(raw: &RawUpstream, problems: &mut Problems) -> Option<Vec<PeerAddress>>
 }
 
 /// Reads a backend's address. Messages do not quote it when it may hold a password.
-fn peer(url: &str) -> Parsed<PeerAddress> {
+pub(super) fn peer(url: &str) -> Parsed<PeerAddress> {
     if let Some(path) = url.strip_prefix("unix:") {
         let path = path.strip_prefix("//").unwrap_or(path);
         return file_path(path).map(PeerAddress::Unix);

@@ -75,7 +75,7 @@ pub use singular::check_singular;
 pub use spelling::{Encode, Finding, IdentityRules, TenantError, TenantFormat};
 pub use stray_token::take_stray_token;
 pub use target::Target;
-pub use trace::TraceId;
+pub use trace::TraceParent;
 pub use upgrade::{ProtocolName, Upgrade};
 pub use via::{CameBack, GatewayMark, VIA};
 pub use websocket::{FrameKind, FrameTracker, Taken, close_frame};

@@ -11,9 +11,9 @@ use super::connection::ExchangeGuard;
 use super::exchange::Exchange;
 use super::failure::{Unread, code_of_end};
 use super::services::Gateway;
-use crate::http::{RequestHost, TraceId};
+use crate::http::{RequestHost, TraceParent};
 use crate::session::EndReason;
-use crate::telemetry::AccessLine;
+use crate::telemetry::{AccessLine, Place};
 
 /// What the log says of a client that went away before it was answered; no client ever gets it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -78,14 +78,17 @@ impl Drop for Account {
         if let Some(metrics) = gateway.route_metrics(&exchange.route) {
             metrics.finished(status, duration, exchange.added);
         }
-        if !gateway.log().has_access_lines() {
+        let spans = gateway.traces().zip(exchange.place.as_deref());
+        if !gateway.log().has_access_lines() && spans.is_none() {
             return;
         }
-        gateway.log().access(&AccessLine {
+        let trace = exchange.place.as_deref().map(Place::trace);
+        let path = exchange.path();
+        let line = AccessLine {
             request_id: exchange.id.as_str(),
             method: exchange.method.as_str(),
             route: &exchange.route,
-            path: &exchange.path(),
+            path: &path,
             status,
             tenant: exchange.principal.as_ref().map(|principal| &principal.tenant),
             user: exchange.principal.as_ref().map(|principal| &principal.user),
@@ -94,7 +97,7 @@ impl Drop for Account {
             host: exchange.host.as_ref().map(RequestHost::as_str),
             user_agent: exchange.user_agent.as_ref().and_then(|agent| agent.to_str().ok()),
             protocol: protocol(exchange.version),
-            trace_id: exchange.trace.as_ref().map(TraceId::as_str),
+            trace_id: trace.as_deref().or(exchange.trace.as_ref().map(TraceParent::trace)),
             duration,
             upstream: exchange.upstream,
             added: exchange.added,
@@ -102,7 +105,11 @@ impl Drop for Account {
             bytes_sent: self.sent,
             complete: self.complete,
             code,
-        });
+        };
+        gateway.log().access(&line);
+        if let Some((traces, place)) = spans {
+            traces.end(place, &line, gateway.clock().wall());
+        }
     }
 }
 

@@ -15,11 +15,12 @@ use crate::audit::ClientText;
 use crate::bearer::VerifiedToken;
 use crate::clock::Monotonic;
 use crate::entropy::{Entropy, EntropyError};
-use crate::http::{RequestHost, Scheme, TraceId, printable};
+use crate::http::{RequestHost, Scheme, TraceParent, printable};
 use crate::seal::{Binding, Opened};
 use crate::session::{By, Credential, Principal, SessionId};
 use crate::sessions::Cuts;
 use crate::store::STALE_AT_MOST;
+use crate::telemetry::Place;
 use crate::told::Origin;
 
 /// How the bytes of a connection travel.
@@ -197,8 +198,10 @@ pub(super) struct Exchange {
     /// The origin of the page that asks, where it may read the answer.
     pub(super) reader: Option<HeaderValue>,
     pub(super) user_agent: Option<HeaderValue>,
-    /// The trace that it belongs to.
-    pub(super) trace: Option<TraceId>,
+    /// The trace that it says it belongs to.
+    pub(super) trace: Option<TraceParent>,
+    /// Its own place in a trace, where traces are made.
+    pub(super) place: Option<Box<Place>>,
     /// Bytes of its body that were taken; `None`: it has none.
     pub(super) received: Option<Arc<AtomicU64>>,
     pub(super) started: Monotonic,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, Entry, HeaderMap, HeaderValue, LOCATION, OccupiedEntry, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, Entry, HeaderMap, HeaderName, HeaderValue, LOCATION, OccupiedEntry, VARY};
 use http::{Method, Request, Response};
 use http_body::Body as _;
 
@@ -25,6 +25,10 @@ const COOKIE: HeaderValue = HeaderValue::from_static("Cookie");
 const AUTHORIZATION: HeaderValue = HeaderValue::from_static("Authorization");
 const PRIVATE: HeaderValue = HeaderValue::from_static("private");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// A request's place in its trace (W3C Trace Context).
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// A request of which everything that cannot be believed was refused or removed.
 pub(super) struct Cleared {
@@ -154,6 +158,13 @@ fn without_body(
     let sender = Sender { address: exchange.client.header_value(), request_id: exchange.id.header_value() };
     let mut request = outgoing::without_body(gateway.config(), permit, &upstream.host, head, sender)?;
     request.headers_mut().insert(VIA, cleared.via.clone());
+    if let Some(place) = exchange.place.as_deref() {
+        request.headers_mut().insert(TRACEPARENT, place.traceparent());
+        if place.begins_here() {
+            // What vendors noted of another trace says nothing of this one.
+            request.headers_mut().remove(TRACESTATE);
+        }
+    }
     Ok(request)
 }
 

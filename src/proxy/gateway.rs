@@ -31,7 +31,7 @@ use crate::config::Config;
 use crate::health;
 use crate::http::{
     CameBack, Claims, HeadLimits, NotedHeaders, Preflight, Presented, ProtectedHeaders, Reading, Refusal, SameSite,
-    Scheme, Target, TraceId, Upgrade, bearer_token, check_expectation, check_http2_head, check_method, check_singular,
+    Scheme, Target, TraceParent, Upgrade, bearer_token, check_expectation, check_http2_head, check_method, check_singular,
     client_address, forwarded_proto, http1_0_host, http2_host, is_led_here, is_navigation, is_websocket_upgrade,
     only_looks_ahead, request_host, take_gateway_cookie, take_stray_token,
 };
@@ -150,6 +150,7 @@ impl Gateway {
         let peer = downstream.peer.get();
         let from_proxy = proxies.iter().any(|network| network.contains(&peer));
         let given = if from_proxy { RequestId::from_proxy(headers) } else { None };
+        let trace = TraceParent::of(headers);
         Exchange {
             id: given.unwrap_or_else(|| self.request_ids().next()),
             client: downstream.peer.or(client_address(peer, proxies, headers)),
@@ -165,7 +166,8 @@ impl Gateway {
             host: None,
             reader: self.config().cors.reader(headers),
             user_agent: headers.get(USER_AGENT).cloned(),
-            trace: TraceId::of(headers),
+            trace,
+            place: self.place(trace, from_proxy),
             received: request.body().received(),
             started: self.clock().monotonic(),
             asks_for_page: false,

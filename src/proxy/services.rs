@@ -21,7 +21,7 @@ use crate::commons::Commons;
 use crate::config::{Config, StoreKind};
 use crate::entropy::{Entropy, EntropyError};
 use crate::health::Readiness;
-use crate::http::{CookieName, GatewayCookieName, GatewayMark, OriginPolicy, RequestFilter, expire_backend_cookie};
+use crate::http::{CookieName, GatewayCookieName, GatewayMark, OriginPolicy, RequestFilter, TraceParent, expire_backend_cookie};
 use crate::maintenance::MaintenanceMode;
 use crate::policy::{Authorization, Identity, Permit, VouchedBy};
 use crate::seal::{SealedCookies, SealingKeys};
@@ -30,7 +30,7 @@ use crate::session::{By, EndReason};
 use crate::sessions::{Cuts, OpenStream, OpenStreams, Sessions, Terms};
 use crate::store::touch_queue::{Queued, TouchQueue};
 use crate::store::{SessionStore, StoreResult};
-use crate::telemetry::{Log, Metrics, RouteMetrics};
+use crate::telemetry::{Given, Log, Metrics, Place, RouteMetrics, Traces};
 use crate::told::{Origin, Teller, Told};
 use crate::upstream::{BodyLimits, BodyMemory};
 
@@ -47,6 +47,8 @@ pub struct Services {
     pub teller: Teller,
     /// The log.
     pub log: Log,
+    /// Where spans go, if anywhere.
+    pub traces: Option<Arc<Traces>>,
 }
 
 /// The gateway: turns a request into an answer. Its `handle` (gateway.rs) is the whole path.
@@ -309,6 +311,20 @@ impl Gateway {
 
     pub(super) fn entropy(&self) -> &dyn Entropy {
         &*self.services.commons.entropy
+    }
+
+    pub(super) fn traces(&self) -> Option<&Traces> {
+        self.services.traces.as_deref()
+    }
+
+    /// The place of a request in a trace, where traces are made. A client is not believed that its trace is recorded.
+    pub(super) fn place(&self, trace: Option<TraceParent>, from_proxy: bool) -> Option<Box<Place>> {
+        let given = |trace: TraceParent| Given {
+            trace: trace.trace_bytes(),
+            parent: trace.parent_bytes(),
+            recorded: from_proxy.then_some(trace.is_recorded()),
+        };
+        self.traces()?.begin(trace.map(given)).map(Box::new)
     }
 
     pub(super) const fn request_ids(&self) -> &RequestIds {

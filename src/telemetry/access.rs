@@ -139,11 +139,13 @@ impl AccessLine<'_> {
         append(out, format_args!(" complete={}\n", self.complete));
     }
 
-    fn shown_user_agent(&self) -> Option<&str> {
+    /// The client's name for itself, cut when it is long.
+    pub(super) fn shown_user_agent(&self) -> Option<&str> {
         self.user_agent.map(|agent| agent.get(..agent.floor_char_boundary(LONGEST_AGENT)).unwrap_or_default())
     }
 
-    fn shown_path(&self) -> &str {
+    /// The path, without a query, cut when it is long.
+    pub(super) fn shown_path(&self) -> &str {
         let path = self.path.split(['?', '#']).next().unwrap_or_default();
         path.get(..path.floor_char_boundary(LONGEST_PATH)).unwrap_or_default()
     }

@@ -71,6 +71,7 @@ pub struct Metrics {
     identity_observed: Family<ObservedLabels, Counter>,
     config_reloads: Family<OutcomeLabel, Counter>,
     maintenance: Gauge,
+    traces_sent: Family<OutcomeLabel, Counter>,
     certificates: Certificates,
     audit: AuditMetrics,
     log_lines_dropped: Counter,
@@ -164,6 +165,11 @@ impl Metrics {
             identity_observed: metrics.add(
                 "identity_observed",
                 "Requests on routes in mode observe, by what the client claimed beside its session",
+                Family::default(),
+            ),
+            traces_sent: metrics.add(
+                "trace_batches",
+                "Batches of spans for the collector of traces, by outcome",
                 Family::default(),
             ),
             config_reloads: metrics.add(
@@ -336,6 +342,12 @@ impl Metrics {
     /// A request on a route in mode `observe` came with this combination of claim and session.
     pub fn identity_observed(&self, route: &str, outcome: &'static str) {
         self.identity_observed.get_or_create(&ObservedLabels { route: route.to_owned(), outcome }).inc();
+    }
+
+    /// A batch of spans reached the collector, or did not.
+    pub fn traces_sent(&self, success: bool) {
+        let outcome = if success { "success" } else { "failure" };
+        self.traces_sent.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// The configuration was read again, or could not be.

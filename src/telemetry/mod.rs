@@ -10,9 +10,11 @@ pub mod log;
 pub mod metrics;
 mod process;
 pub mod store;
+mod traces;
 
 pub use access::AccessLine;
 pub use exposition::Exposition;
 pub use log::{Log, LogFormat, LogLevel, LogSettings};
 pub use metrics::{Metrics, RouteMetrics};
 pub use store::StoreTelemetry;
+pub use traces::{Given, Place, Share, Traces};

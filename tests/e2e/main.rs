@@ -44,6 +44,7 @@ mod maintenance;
 mod one_app;
 mod operation;
 mod operator;
+mod otlp;
 mod pages;
 mod paths;
 mod peers;
