@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, Entry, HeaderMap, HeaderName, HeaderValue, LOCATION, OccupiedEntry, VARY};
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, Entry, HeaderMap, HeaderName, HeaderValue, LOCATION, OccupiedEntry, VARY,
+};
 use http::{Method, Request, Response};
 use http_body::Body as _;
 

@@ -31,9 +31,9 @@ use crate::config::Config;
 use crate::health;
 use crate::http::{
     CameBack, Claims, HeadLimits, NotedHeaders, Preflight, Presented, ProtectedHeaders, Reading, Refusal, SameSite,
-    Scheme, Target, TraceParent, Upgrade, bearer_token, check_expectation, check_http2_head, check_method, check_singular,
-    client_address, forwarded_proto, http1_0_host, http2_host, is_led_here, is_navigation, is_websocket_upgrade,
-    only_looks_ahead, request_host, take_gateway_cookie, take_stray_token,
+    Scheme, Target, TraceParent, Upgrade, bearer_token, check_expectation, check_http2_head, check_method,
+    check_singular, client_address, forwarded_proto, http1_0_host, http2_host, is_led_here, is_navigation,
+    is_websocket_upgrade, only_looks_ahead, request_host, take_gateway_cookie, take_stray_token,
 };
 use crate::policy::{
     Aim, Auth, Call, Denial, Event, Identity, IdentityMode, Route, decide, is_forged, permit_preflight,

@@ -21,7 +21,9 @@ use crate::commons::Commons;
 use crate::config::{Config, StoreKind};
 use crate::entropy::{Entropy, EntropyError};
 use crate::health::Readiness;
-use crate::http::{CookieName, GatewayCookieName, GatewayMark, OriginPolicy, RequestFilter, TraceParent, expire_backend_cookie};
+use crate::http::{
+    CookieName, GatewayCookieName, GatewayMark, OriginPolicy, RequestFilter, TraceParent, expire_backend_cookie,
+};
 use crate::maintenance::MaintenanceMode;
 use crate::policy::{Authorization, Identity, Permit, VouchedBy};
 use crate::seal::{SealedCookies, SealingKeys};

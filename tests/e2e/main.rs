@@ -30,6 +30,7 @@ mod forwarding;
 mod fronts;
 mod harness;
 mod held;
+mod helm;
 mod http2;
 mod http2_abuse;
 mod http2_cuts;
