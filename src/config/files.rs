@@ -8,8 +8,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use super::error::{Place, Problems};
-use super::raw::{RawAdmin, RawCertificate, RawSecrets, RawServer, RawStore, RawUpstream};
-use super::reader::TableOrList;
+use super::raw::{RawAdmin, RawCertificate, RawSecrets, RawServer, RawStore, RawTelemetry, RawUpstream};
+use super::reader::{OffOr, TableOrList};
 use super::table::{Field, Setting};
 
 /// More links than this lead nowhere.
@@ -89,6 +89,12 @@ impl Files {
         self.read(&raw.token_file);
         for token in raw.tokens.get().into_iter().flatten() {
             self.read(&token.value.token_file);
+        }
+    }
+
+    pub(super) fn of_telemetry(&mut self, raw: &RawTelemetry) {
+        if let Some(OffOr::On(traces)) = raw.traces.get() {
+            self.read(&traces.ca);
         }
     }
 

@@ -55,6 +55,14 @@ impl<T> Field<T> {
         }
     }
 
+    /// The same, to be kept.
+    pub(super) fn into_value(self) -> Option<T> {
+        match self.given {
+            Given::Value(value) => Some(value),
+            Given::Absent | Given::Bad => None,
+        }
+    }
+
     /// What `parse` makes of the value. `None`: absent, or wrong and reported.
     pub(super) fn parse<U>(&self, problems: &mut Problems, parse: impl FnOnce(&T) -> Parsed<U>) -> Option<U> {
         match parse(self.get()?) {

@@ -3,6 +3,7 @@
 mod accepted;
 mod bearer;
 mod documented;
+mod hostile;
 mod mistakes;
 mod refused;
 mod schema;
@@ -119,4 +120,14 @@ fn all_errors_are_told_together_in_the_order_of_the_file() {
              \"unix:/run/app.sock\"",
         ]
     );
+}
+
+#[test]
+fn everything_that_is_wrong_with_an_event_is_said_at_once() {
+    let event = "[[events]]\nmatch = \"DELETE /a\"\nroles = [\"\"]\nheader = [\"x\"]\nreason = \"x\"\nwhen = \"/n\"\nany_tenant = 1\n\
+                 action = \"revoke-tenant\"";
+    let lines: Vec<String> = errors(&format!("{BASE}{event}\n"));
+    let keys: Vec<&str> = lines.iter().filter_map(|line| line.split(": ").nth(1)).collect();
+    let expected = ["match", "roles[0]", "header[0]", "reason", "when", "any_tenant"];
+    assert_eq!(keys, expected.map(|key| format!("events[0].{key}")), "{lines:#?}");
 }
