@@ -33,16 +33,23 @@ pub(super) struct SessionOver;
 pub(super) struct Cuttable<B> {
     body: B,
     open: Option<OpenStream>,
+    /// Whether what comes is a use of the session.
+    is_use: bool,
 }
 
 impl<B> Cuttable<B> {
     pub(super) const fn new(body: B, open: Option<OpenStream>) -> Self {
-        Self { body, open }
+        Self { body, open, is_use: false }
     }
 
     /// Breaks off when this says so, if there is anything that may.
     pub(super) fn cut_by(&mut self, open: Option<OpenStream>) {
         self.open = open;
+    }
+
+    /// Whether what comes from now on is a use of the session that cuts it.
+    pub(super) const fn is_use(&mut self, is_use: bool) {
+        self.is_use = is_use;
     }
 
     /// What ends it early.
@@ -65,7 +72,13 @@ where
         {
             return Poll::Ready(Some(Err(SessionOver.into())));
         }
-        Pin::new(&mut self.body).poll_frame(context).map_err(Into::into)
+        let polled = Pin::new(&mut self.body).poll_frame(context).map_err(Into::into);
+        if self.is_use
+            && let (Poll::Ready(Some(Ok(_))), Some(open)) = (&polled, &self.open)
+        {
+            open.is_used();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -89,7 +102,7 @@ impl Gateway {
         futures_util::stream::iter(open).for_each_concurrent(AT_ONCE, |asked| self.cut_if_ended(asked)).await;
     }
 
-    async fn cut_if_ended(&self, AskedAbout { id, token }: AskedAbout) {
+    async fn cut_if_ended(&self, AskedAbout { id, token, used_at }: AskedAbout) {
         // When a token is over is known, and was said when it was registered.
         let over_at = Monotonic::from_micros(0);
         let lookup = match token {
@@ -100,8 +113,14 @@ impl Gateway {
         };
         if let Some(reason) = lookup.over() {
             self.streams().cut_for(id, reason);
-        } else if let Lookup::Live(live @ LiveUse { token: None, .. }) = lookup {
+        } else if let Lookup::Live(mut live @ LiveUse { token: None, .. }) = lookup {
             self.streams().is_over_at(id, live.over_at());
+            if let Some(used_at) = used_at {
+                // Not now, but when it was.
+                live.now = live.now.before(self.clock().monotonic().since(used_at));
+                // What the store does not take is told with the next piece.
+                let _ = self.record_use(&mut live).await;
+            }
         }
     }
 }

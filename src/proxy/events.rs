@@ -188,7 +188,7 @@ async fn ask(
     mut cleared: Box<Cleared>,
 ) -> Result<Response<UpstreamBody>, Failure> {
     let open = gateway.open_for(call.live, call.cuts);
-    cleared.content.cut_by(&open);
+    cleared.content.cut_by(&open, false);
     cleared.content.complete_first();
     if call.event.reads_answer() {
         ask_for_what_can_be_read(&mut cleared.headers);

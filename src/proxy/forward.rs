@@ -75,12 +75,14 @@ impl Content {
         }
     }
 
-    /// Breaks off with the session that `open` stands for, if there is anything left to come.
-    pub(super) fn cut_by(&mut self, open: &OpenStream) {
+    /// Breaks off with the session that `open` stands for, if there is anything left to come; and whether that is a use of
+    /// the session.
+    pub(super) fn cut_by(&mut self, open: &OpenStream, is_use: bool) {
         if let Self::Client(body, _) = self
             && !body.is_end_stream()
         {
             body.cut_by(Some(open.another()));
+            body.is_use(is_use);
         }
     }
 

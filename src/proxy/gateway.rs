@@ -485,7 +485,7 @@ impl Gateway {
             Box::pin(tunnel::open(self, exchange, &permit, cleared, asked, session)).await?
         } else {
             if let Some(open) = &open {
-                cleared.content.cut_by(open);
+                cleared.content.cut_by(open, touches && credential != Credential::Bearer);
             }
             // Asked for before the request is gone; and what the app did with its own session by it is settled before
             // anybody hears of it.

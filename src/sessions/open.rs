@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -94,7 +94,8 @@ impl OpenStreams {
     ) -> OpenStream {
         let times = Mutex::new(Times::of(self.clock.monotonic(), over_at));
         let due = times.lock().due;
-        let kill = Arc::new(Kill { times, token, cuts, reason: OnceLock::new(), waker: AtomicWaker::new() });
+        let (used_at, reason, waker) = (AtomicU64::new(0), OnceLock::new(), AtomicWaker::new());
+        let kill = Arc::new(Kill { times, token, cuts, used_at, reason, waker });
         self.shard(id).lock().entry(id).or_default().push(kill.clone());
         self.ring_for(due);
         OpenStream { streams: self.clone(), id, kill }
@@ -148,7 +149,9 @@ impl OpenStreams {
             let shard = shard.lock();
             found.extend(shard.iter().filter_map(|(id, kills)| {
                 let kill = kills.iter().find(|kill| waiting(kill))?;
-                Some(AskedAbout { id: *id, token: kill.token.clone() })
+                let used_at = kills.iter().map(|kill| kill.used_at.swap(0, Ordering::Relaxed)).max().unwrap_or(0);
+                let used_at = (used_at > 0).then(|| Monotonic::from_micros(used_at));
+                Some(AskedAbout { id: *id, token: kill.token.clone(), used_at })
             }));
         }
         found
@@ -174,6 +177,8 @@ pub struct AskedAbout {
     pub id: SessionId,
     /// What the token says.
     pub token: Option<Arc<SessionRecord>>,
+    /// When it was last used by something that is open, if it was since this was asked before.
+    pub used_at: Option<Monotonic>,
 }
 
 /// Which ends of its session end a stream.
@@ -205,6 +210,8 @@ pub struct Kill {
     times: Mutex<Times>,
     token: Option<Arc<SessionRecord>>,
     cuts: Cuts,
+    /// In microseconds; 0: not since somebody asked.
+    used_at: AtomicU64,
     reason: OnceLock<EndReason>,
     waker: AtomicWaker,
 }
@@ -277,6 +284,11 @@ impl OpenStream {
         self.streams.register(self.id, cuts, over_at)
     }
 
+    /// The session is used by this now: it is told when the store is asked next.
+    pub fn is_used(&self) {
+        self.kill.used_at.store(self.streams.clock.monotonic().as_micros(), Ordering::Relaxed);
+    }
+
     /// The session.
     pub const fn id(&self) -> SessionId {
         self.id
@@ -338,7 +350,7 @@ mod tests {
     }
 
     fn session(id: SessionId) -> AskedAbout {
-        AskedAbout { id, token: None }
+        AskedAbout { id, token: None, used_at: None }
     }
 
     #[tokio::test]
@@ -376,6 +388,19 @@ mod tests {
         drop(another);
         assert!(streams.open_since(now).is_empty());
         assert!(streams.shards.iter().all(|shard| shard.lock().is_empty()));
+    }
+
+    #[test]
+    fn the_last_use_by_anything_open_is_told_once() {
+        let (streams, clock) = streams();
+        let [first, second] = [(); 2].map(|()| streams.register(id('a'), Cuts::Always, NEVER));
+        first.is_used();
+        clock.advance(Duration::from_secs(1));
+        second.is_used();
+        let last = clock.monotonic();
+        clock.advance(Duration::from_secs(1));
+        let used_at = || streams.to_ask_about().pop().expect("it is open").used_at;
+        assert_eq!((used_at(), used_at()), (Some(last), None));
     }
 
     #[test]

@@ -169,3 +169,32 @@ fn the_answer_to_the_logout_itself_is_whole() {
     let answer = gateway.logged_in("42", "7").post("/api/logout").expect(200);
     assert_eq!(answer.text(), "bye".repeat(5));
 }
+
+on_both_stores!(an_upload_whose_bytes_come_in_is_use_but_where_nothing_is, |store| {
+    let backend = echo();
+    let quiet = vec!["/quiet/*"];
+    let gateway = gateway(store).with_backend(&backend).idle("2s").set("session.no_touch", quiet).start();
+    for (path, lives) in [("/upload", true), ("/quiet/upload", false)] {
+        let mut browser = gateway.logged_in("42", "7");
+        let cookie = format!("Cookie: {SESSION_COOKIE}={}", browser.token());
+        let mut wire = gateway.wire();
+        wire.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\n{cookie}\r\nContent-Length: 13\r\n\r\n",
+            gateway.address()
+        ));
+        // Longer than the session may idle.
+        for _ in 0..12 {
+            if wire.try_send("x").is_err() {
+                break;
+            }
+            let_pass(Duration::from_millis(300));
+        }
+        let _ = wire.try_send("x");
+        if lives {
+            assert_eq!(wire.receive().expect(200).at("/body_bytes"), "13");
+            browser.get("/x").expect(200);
+        } else {
+            wire.receive().expect_refusal(401, "session_idle_timeout");
+        }
+    }
+});
