@@ -246,6 +246,7 @@ impl Sections {
             parsers::report_own_cookie(&tables.logout.clear_cookies, own, problems);
             logout::report_kept_cookies(&tables.logout, self.logins.config(), problems);
             sealed::report(&tables.identity, &tables.logout, own, &self.secrets, self.mode, problems);
+            sealed::report_followed(&tables.identity, self.logins.config(), problems);
         }
         let named = |config: &LoginConfig| config.logins.iter().any(|login| roles::are_named_by(&login.rules));
         if self.logins.config().is_some_and(|config| !named(config)) {

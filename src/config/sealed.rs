@@ -1,9 +1,11 @@
 //! `identity.seal_cookies` beside what it needs and what it should agree with.
 
 use super::error::Problems;
+use super::login::LoginConfig;
 use super::mode::Mode;
 use super::raw::{RawIdentity, RawLogout};
 use super::secrets::SecretsConfig;
+use super::value::quoted;
 
 /// Reports what a list of sealed cookies lacks. `own` is the gateway's cookie.
 pub(super) fn report(
@@ -43,5 +45,21 @@ pub(super) fn report(
                  own; seal it, unless the app's scripts read it",
             );
         }
+    }
+}
+
+/// Reports what is followed and not sealed.
+pub(super) fn report_followed(raw: &RawIdentity, logins: Option<&LoginConfig>, problems: &mut Problems) {
+    let sealed = raw.seal_cookies.get().map_or(&[][..], Vec::as_slice);
+    let followed = logins.into_iter().flat_map(|config| &config.logins).flat_map(|login| &login.follow);
+    for name in followed.filter(|name| sealed.iter().all(|sealed| sealed.value != **name)) {
+        problems.warn(
+            raw.seal_cookies.place(),
+            format!(
+                "lacks {}, which `login.follow` follows: a user whose sessions are revoked comes back by the app's own \
+                 cookie; seal it, unless the app's scripts read it",
+                quoted(name)
+            ),
+        );
     }
 }

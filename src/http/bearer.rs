@@ -14,6 +14,13 @@ pub fn bearer_token(headers: &HeaderMap) -> Option<&[u8]> {
     is_it.then(|| rest.trim_ascii_start())
 }
 
+/// Whether some reader could find a bearer token in `Authorization`: many split it at whatever is blank, or at commas.
+#[must_use]
+pub fn may_hold_bearer_token(headers: &HeaderMap) -> bool {
+    let names_it = |value: &[u8]| value.windows(SCHEME.len()).any(|part| part.eq_ignore_ascii_case(SCHEME));
+    headers.get_all(AUTHORIZATION).iter().any(|value| names_it(value.as_bytes()))
+}
+
 #[cfg(test)]
 mod tests {
     use ::http::HeaderValue;
@@ -38,5 +45,20 @@ mod tests {
             assert_eq!(bearer_token(&headers), token.map(str::as_bytes), "{value}");
         }
         assert_eq!(bearer_token(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_token_may_stand_wherever_the_scheme_does() {
+        for (value, may) in [
+            ("Bearer abc", true),
+            ("Bearer\tabc", true),
+            ("Basic x, bEARER abc", true),
+            ("Bearerabc", true),
+            ("Basic eDp5", false),
+            ("Token abc", false),
+        ] {
+            let headers: HeaderMap = [(AUTHORIZATION, HeaderValue::from_static(value))].into_iter().collect();
+            assert_eq!(may_hold_bearer_token(&headers), may, "{value}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use ::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::{JsonPointer, Refusal};
+use super::{JsonPointer, Refusal, folded_name};
 
 #[cfg(test)]
 mod tests;
@@ -106,7 +106,9 @@ fn form_values(body: &[u8], places: &[JsonPointer]) -> Result<Vec<Value>, Refusa
     let more = body.split(|byte| matches!(byte, b'&' | b';')).filter(|_| semicolons);
     let fields = pieces.chain(more).flat_map(form_urlencoded::parse);
     Ok(fields
-        .filter(|(name, _)| names.iter().any(|known| known == name))
+        .filter(|(name, _)| {
+            names.iter().any(|known| known == name || *folded_name(name.as_bytes()) == *known.as_bytes())
+        })
         .map(|(_, value)| Value::from(&*value))
         .collect())
 }

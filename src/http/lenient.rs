@@ -60,11 +60,14 @@ impl LenientTarget {
         let target = PathAndQuery::try_from(normal)
             .map_err(|_| Refusal::BadPath("The path has a character that must be percent-encoded."))?;
         let mut readings: Vec<Reading> = Vec::new();
-        for separates in [true, false] {
-            for merges in [true, false] {
-                let reading = read(&segments, separates, merges);
-                if !readings.contains(&reading) {
-                    readings.push(reading);
+        for decode in [Decode::Marked, Decode::Dropped, Decode::Latin1] {
+            for separators in [&b"/\\"[..], b"/", b"\\", b""] {
+                for merges in [true, false] {
+                    let reading = read(&segments, decode, separators, merges);
+                    if !readings.contains(&reading) {
+                        refuse_dots(&reading)?;
+                        readings.push(reading);
+                    }
                 }
             }
         }
@@ -72,18 +75,39 @@ impl LenientTarget {
     }
 }
 
+/// What becomes of bytes that are no UTF-8.
+#[derive(Clone, Copy)]
+enum Decode {
+    /// U+FFFD, as most do.
+    Marked,
+    /// Nothing.
+    Dropped,
+    /// Every byte is a character, as in Latin-1: of those of valid UTF-8 no name that a route has is made.
+    Latin1,
+}
+
+impl Decode {
+    fn text(self, bytes: &[u8]) -> String {
+        match self {
+            Self::Marked => String::from_utf8_lossy(bytes).into_owned(),
+            Self::Dropped => bytes.utf8_chunks().map(|chunk| chunk.valid()).collect(),
+            Self::Latin1 => match std::str::from_utf8(bytes) {
+                Ok(text) => text.to_owned(),
+                Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect(),
+            },
+        }
+    }
+}
+
 const fn is_slash(byte: u8) -> bool {
     matches!(byte, b'/' | b'\\')
 }
 
-/// Reads decoded segments: an encoded slash separates or is a part; empty segments are merged or stand.
-fn read(segments: &[Vec<u8>], separates: bool, merges: bool) -> Reading {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let mut read: Vec<String> = if separates {
-        segments.iter().flat_map(|segment| segment.split(|byte| is_slash(*byte)).map(text)).collect()
-    } else {
-        segments.iter().map(|segment| text(segment)).collect()
-    };
+/// Reads decoded segments: an encoded slash or backslash separates or is a part, each by itself, for the one separates at
+/// every WSGI server, and the other at none; empty segments are merged or stand.
+fn read(segments: &[Vec<u8>], decode: Decode, separators: &[u8], merges: bool) -> Reading {
+    let parts = segments.iter().flat_map(|segment| segment.split(|byte| separators.contains(byte)));
+    let mut read: Vec<String> = parts.map(|part| decode.text(part)).collect();
     let trailing_slash = read.last().is_some_and(String::is_empty);
     if trailing_slash {
         read.pop();
@@ -92,6 +116,13 @@ fn read(segments: &[Vec<u8>], separates: bool, merges: bool) -> Reading {
         read.retain(|segment| !segment.is_empty());
     }
     Reading { segments: read, trailing_slash }
+}
+
+/// No reading may have a dot segment, also where it becomes one by bytes that are dropped.
+fn refuse_dots(reading: &Reading) -> Result<(), Refusal> {
+    let parts = reading.segments.iter().flat_map(|segment| segment.split(['/', '\\']));
+    let mut names = parts.map(|part| part.split(';').next().unwrap_or_default());
+    if names.any(|name| matches!(name, "." | "..")) { Err(DOTS) } else { Ok(()) }
 }
 
 /// Appends a segment for the backend to `normal`, and answers its bytes.
@@ -137,12 +168,13 @@ fn check(segment: &[u8]) -> Result<(), Refusal> {
     for part in segment.split(|byte| is_slash(*byte)) {
         let name = part.split(|byte| *byte == b';').next().unwrap_or_default();
         if matches!(name, b"." | b"..") {
-            return Err(Refusal::BadPath("The path has a dot segment."));
+            return Err(DOTS);
         }
     }
     Ok(())
 }
 
+const DOTS: Refusal = Refusal::BadPath("The path has a dot segment.");
 const CONTROL: Refusal = Refusal::BadPath("The path has a control character.");
 const OVERLONG: Refusal = Refusal::BadPath("The path has overlong UTF-8.");
 
@@ -177,7 +209,9 @@ mod tests {
             ("//o", "//o", &["o", ",o"]),
             ("/o//", "/o//", &["o/", "o,/"]),
             ("/o/a%2F", "/o/a%2F", &["o,a/", "o,a/"]),
-            ("/o/%E9", "/o/%E9", &["o,\u{fffd}"]),
+            ("/o/%E9", "/o/%E9", &["o,\u{fffd}", "o/", "o,\u{e9}"]),
+            ("/o/a%2Fb%5Cc", "/o/a%2Fb%5Cc", &["o,a,b,c", "o,a,b\\c", "o,a/b,c", "o,a/b\\c"]),
+            ("/o/adm%FFin", "/o/adm%FFin", &["o,adm\u{fffd}in", "o,admin", "o,adm\u{ff}in"]),
             ("/o/%2F/a", "/o/%2F/a", &["o,a", "o,,,a", "o,/,a"]),
         ] {
             let read = lenient(path).unwrap_or_else(|refusal| panic!("{path}: {refusal:?}")).expect(path);
@@ -209,6 +243,9 @@ mod tests {
             "/o/a%2Fb%0a",
             "/o/a%2Fb%7f",
             "/o/%E9%85",
+            "/o/.%FF./b",
+            "/o/.%E9",
+            "/o/%FF.%FF.%2Fb",
             "/o/%85",
             "/o/%c0%af",
             "/o/%c0%ae%c0%ae%2Fb",

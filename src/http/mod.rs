@@ -17,6 +17,7 @@ mod escape;
 mod event_answer;
 mod expectation;
 mod fetch;
+mod folded_name;
 mod forwarded;
 mod framing;
 mod headers;
@@ -42,7 +43,7 @@ mod upgrade;
 mod via;
 mod websocket;
 
-pub use bearer::bearer_token;
+pub use bearer::{bearer_token, may_hold_bearer_token};
 pub use body_values::values_in_body;
 pub use cookie::{
     CookieAttributes, CookieNameError, GatewayCookieName, Presented, SameSite, app_set_cookie, drop_gateway_set_cookie,
@@ -53,6 +54,7 @@ pub use cors::CorsPolicy;
 pub use event_answer::{EventAnswer, json_says_failure, with_count};
 pub use expectation::check_expectation;
 pub use fetch::{Preflight, is_from_another_site, is_led_here, is_websocket_upgrade, only_looks_ahead};
+pub use folded_name::folded_name;
 pub use forwarded::{client_address, forwarded_proto};
 pub use framing::{HeadLimits, Phase, Repairs, RequestFraming};
 pub use headers::{

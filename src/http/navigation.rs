@@ -61,7 +61,9 @@ pub fn login_redirect(login_url: &str, target: &PathAndQuery) -> HeaderValue {
         Some(at) => login_url.split_at(at),
         None => (login_url, ""),
     };
-    let location = if is_login_page(before_fragment, target) || target.as_str().len() > LONGEST_NEXT {
+    // Two slashes begin the name of another host.
+    let leads_away = target.as_str().starts_with("//");
+    let location = if leads_away || is_login_page(before_fragment, target) || target.as_str().len() > LONGEST_NEXT {
         login_url.to_owned()
     } else {
         let separator = match before_fragment.split_once('?') {
@@ -211,5 +213,11 @@ mod tests {
                 prop_assert_eq!(safe_next(&next), Some(target.as_str().to_owned()));
             }
         }
+    }
+
+    #[test]
+    fn no_target_of_another_host_comes_next() {
+        let target = PathAndQuery::from_static("//evil.test/%2F");
+        assert_eq!(login_redirect("/login", &target), "/login");
     }
 }

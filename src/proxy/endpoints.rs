@@ -146,7 +146,7 @@ pub(super) async fn logout(
         Lookup::BadToken(token) => return Err(Failure::Denied(token.bad.denial())),
         Lookup::NoCredential | Lookup::Unknown(_) => permit_logout(route, lookup.facts()),
     };
-    let permit = gateway.as_vouched(permit);
+    let permit = gateway.as_vouched(permit, route, &cleared.headers);
     let live = if let Lookup::Live(live) = lookup { Some(live) } else { None };
     let is_token = live.is_some_and(|live| live.token.is_some());
     if let Err(failure) = cleared.content.buffer(gateway, OWN_REQUEST_MAX).await {

@@ -32,7 +32,7 @@ use crate::health;
 use crate::http::{
     CameBack, Claims, HeadLimits, NotedHeaders, Preflight, Presented, ProtectedHeaders, Reading, Refusal, SameSite,
     Scheme, Target, TraceParent, Upgrade, bearer_token, check_expectation, check_http2_head, check_method,
-    check_singular, client_address, forwarded_proto, http1_0_host, http2_host, is_led_here, is_navigation,
+    check_singular, client_address, forwarded_proto, http1_0_host, http2_host, is_led_here, is_navigation, is_safe,
     is_websocket_upgrade, only_looks_ahead, request_host, take_gateway_cookie, take_stray_token,
 };
 use crate::policy::{
@@ -268,7 +268,7 @@ impl Gateway {
         };
         let event = self.config().events.pick(&parts.method, &segments, slash);
         let ahead = only_looks_ahead(&headers);
-        let event = event.filter(|_| endpoint.is_none() && preflight.is_none() && !ahead).cloned();
+        let event = event.filter(|_| endpoint.is_none() && preflight.is_none()).cloned();
         let no_touch = &self.config().session.no_touch;
         let counts = |reading: &Reading| no_touch.find(&reading.segments, reading.trailing_slash).is_empty();
         let counts_as_read = lenient.as_ref().is_none_or(|(_, lenient)| lenient.readings.iter().all(counts));
@@ -289,7 +289,9 @@ impl Gateway {
         if let Some(maintenance) = held_up {
             return Err(Failure::Maintenance(maintenance));
         }
-        if endpoint.is_some_and(|endpoint| endpoint.ignores(&parts.method, ahead)) {
+        // What changes something is no look ahead, whatever it says of itself: then the backend does it, and it counts.
+        let ignores_event = event.is_some() && ahead && is_safe(&parts.method);
+        if ignores_event || endpoint.is_some_and(|endpoint| endpoint.ignores(&parts.method, ahead)) {
             return Ok(Admission::LooksAhead);
         }
 
@@ -332,8 +334,8 @@ impl Gateway {
             None if switch.is_some() => Aim::OtherProtocol,
             None => Aim::Backend,
         };
-        //    No page can have a browser send a token by itself.
-        let checked = route.csrf && credential != Credential::Bearer;
+        //    No page can have a browser send a token by itself; but a login goes by what is in its body.
+        let checked = route.csrf && (credential != Credential::Bearer || exchange.is_login);
         let call = Call { method: &parts.method, aim, ambient: credential.is_ambient(), checked };
         if is_forged(call, self.origins(), &headers, &host) {
             return Err(Failure::CrossOrigin);
@@ -434,7 +436,7 @@ impl Gateway {
         } else {
             let claim = self.compare_claims(exchange, &route, &cleared, &claims, &lookup);
             let permit = decide(&route, mode, lookup.facts(), claim).map_err(|denial| lookup.failure(denial))?;
-            self.as_vouched(permit)
+            self.as_vouched(permit, &route, &cleared.headers)
         };
 
         // 12. Unless the permit says so, no claim that step 7 may have left goes any further; and nobody's of a tenant

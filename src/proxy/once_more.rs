@@ -20,7 +20,9 @@ const HEADERS: [(http::HeaderName, HeaderValue); 4] = [
 
 /// The page that leads to `target` from here.
 pub(super) fn page(target: Option<&PathAndQuery>) -> Response<AnswerBody> {
-    let mut response = Response::new(AnswerBody::whole(text(target.map_or("/", PathAndQuery::as_str))));
+    // Two slashes begin the name of another host.
+    let here = target.map(PathAndQuery::as_str).filter(|target| !target.starts_with("//"));
+    let mut response = Response::new(AnswerBody::whole(text(here.unwrap_or("/"))));
     *response.headers_mut() = HeaderMap::from_iter(HEADERS);
     response
 }
@@ -60,5 +62,13 @@ mod tests {
         let target = "/a?b=c&amp;d=&#39;x&#39;&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;";
         assert!(page.contains(&format!("content=\"0;url={target}\"")), "{page}");
         assert!(page.contains(&format!("href=\"{target}\"")) && !page.contains("<script"), "{page}");
+    }
+    #[tokio::test]
+    async fn no_target_leads_to_another_host() {
+        use http_body_util::BodyExt as _;
+        let target = PathAndQuery::from_static("//evil.test/%2F");
+        let page = page(Some(&target)).into_body().collect().await.expect("a page").to_bytes();
+        let page = String::from_utf8_lossy(&page);
+        assert!(page.contains("content=\"0;url=/\"") && !page.contains("evil"), "{page}");
     }
 }

@@ -23,9 +23,10 @@ use crate::entropy::{Entropy, EntropyError};
 use crate::health::Readiness;
 use crate::http::{
     CookieName, GatewayCookieName, GatewayMark, OriginPolicy, RequestFilter, TraceParent, expire_backend_cookie,
+    may_hold_bearer_token,
 };
 use crate::maintenance::MaintenanceMode;
-use crate::policy::{Authorization, Identity, Permit, VouchedBy};
+use crate::policy::{Auth, Authorization, Identity, Permit, Route, VouchedBy};
 use crate::seal::{SealedCookies, SealingKeys};
 use crate::secret::Secret;
 use crate::session::{By, EndReason};
@@ -199,15 +200,19 @@ impl Gateway {
         self.streams().register_for(live.id, token, cuts, live.over_at())
     }
 
-    /// The permit, without the token where that is not to go on (`bearer.authorization`).
-    pub(super) fn as_vouched(&self, permit: Permit) -> Permit {
-        let drops = self.config().bearer.as_ref().is_some_and(|bearer| bearer.authorization == Authorization::Drop);
-        match permit.identity() {
-            Identity::Verified(verified) if drops && matches!(verified.vouched_by(), VouchedBy::Token(_)) => {
-                permit.without_authorization()
+    /// The permit, without a token that is not to go on: the one that vouches, where the operator wants it so
+    /// (`bearer.authorization`); and any other, for nobody has verified it, nor asked whether it was denied. Not on a public
+    /// route, of which nothing is decided, nor where a migration lets through what the client claims.
+    pub(super) fn as_vouched(&self, permit: Permit, route: &Route, headers: &HeaderMap) -> Permit {
+        let Some(bearer) = &self.config().bearer else { return permit };
+        let drops = match permit.identity() {
+            Identity::Verified(verified) if matches!(verified.vouched_by(), VouchedBy::Token(_)) => {
+                bearer.authorization == Authorization::Drop
             }
-            _ => permit,
-        }
+            Identity::AsClaimed => false,
+            _ => route.auth != Auth::Public && may_hold_bearer_token(headers),
+        };
+        if drops { permit.without_authorization() } else { permit }
     }
 
     pub(super) const fn sessions(&self) -> &Sessions {

@@ -2,18 +2,25 @@
 //!
 //! An imitation that slipped through would be an unsealed cookie of somebody else's, so that this is the laxest reading
 //! that is known: beyond [`CookieName::read`] Python's `SimpleCookie` begins a new cookie after white space, Werkzeug
-//! before 2.3 takes escapes out of quoted names, and Rack and PHP decode percent-escapes in them.
+//! before 2.3 takes escapes out of quoted names, Rack and PHP decode percent-escapes in them, and PHP reads `remember.token` as `remember_token`.
 
 use std::borrow::Cow;
 
-use crate::http::{CookieName, Piece};
+use crate::http::{CookieName, Piece, folded_name};
 
 /// What a piece of a Cookie header is to the name of a sealed cookie.
 pub(super) fn read<'a>(name: &CookieName, piece: &'a [u8]) -> Piece<'a> {
     match name.read(piece) {
-        Piece::Other if is_odd(piece) && is_imitated(name, piece) => Piece::Imitation,
+        Piece::Other if is_folded(name, piece) || is_odd(piece) && is_imitated(name, piece) => Piece::Imitation,
         reading => reading,
     }
+}
+
+/// Whether it is one to PHP.
+fn is_folded(name: &CookieName, piece: &[u8]) -> bool {
+    let end = memchr::memchr(b'=', piece).unwrap_or(piece.len());
+    let named = piece.get(..end).unwrap_or_default();
+    name.as_str().contains('_') && folded_name(named).eq_ignore_ascii_case(name.as_str().as_bytes())
 }
 
 /// Whether some reader could see more in it than one pair of a plain name and a value.

@@ -139,6 +139,9 @@ fn what_some_reader_could_take_for_a_sealed_cookie_is_dropped() {
         "%73ession=x",
         "%53ESSION=x",
         "a=1 \"\\163ession\"=x",
+        "remember.token=x",
+        "remember token=x",
+        " Remember[token=x",
     ] {
         let line = format!("b=2; {imitation}; c=3");
         assert_eq!(opened(&cookies, Some(own), &line), ("b=2; c=3".into(), 1), "{imitation:?}");

@@ -281,7 +281,7 @@ impl OpenStream {
             Cuts::OnPurpose => Cuts::OnPurpose,
         };
         let over_at = self.kill.times.lock().over_at;
-        self.streams.register(self.id, cuts, over_at)
+        self.streams.register_for(self.id, self.kill.token.clone(), cuts, over_at)
     }
 
     /// The session is used by this now: it is told when the store is asked next.

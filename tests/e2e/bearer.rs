@@ -301,7 +301,9 @@ fn a_gateway_cookie_wins_over_a_token_also_one_that_is_worth_nothing() {
     let bearer = format!("Bearer {token}");
     let mut browser = gateway.logged_in("42", "7").with_header("Authorization", &bearer);
     browser.get("/x").expect(200);
-    assert_eq!(backend.seen_at("/x").pop().expect("it came").header("x-customer-id"), Some("42"));
+    let seen = backend.seen_at("/x").pop().expect("it came");
+    assert_eq!(seen.header("x-customer-id"), Some("42"));
+    assert_eq!(seen.header("authorization"), None, "nobody has verified the token, nor asked whether it was denied");
     let mut over = browser.clone();
     browser.post("/api/logout").expect(200);
     over.get("/x").expect_refusal(401, "session_revoked");
@@ -311,6 +313,42 @@ fn a_gateway_cookie_wins_over_a_token_also_one_that_is_worth_nothing() {
     // That logout was the session's alone.
     call(&gateway, &token).expect(200);
 }
+
+#[test]
+fn no_token_that_nobody_verified_reaches_the_app_but_on_public_routes() {
+    let (backend, issuer) = (echo(), Issuer::new("k1"));
+    let gateway = start(Store::Embedded, &backend, &issuer, "[[routes]]\nmatch = \"/open\"\nauth = \"optional\"\n");
+    let denied = issuer.token(&json!({}));
+    client(&gateway, &denied).post("/api/logout").expect(200);
+    refused(&gateway, &denied, "token_revoked");
+    let app_got = |path: &str| backend.seen_at(path).pop().expect("it came").header("authorization").map(String::from);
+    let mut junk = client(&gateway, &denied);
+    junk.set_cookie("session-gateway", "junk");
+    junk.get("/open").expect(200);
+    assert_eq!(app_got("/open"), None, "beside a cookie that is worth nothing");
+    let mut own = gateway.logged_in("42", "8").with_header("Authorization", &format!("Bearer {denied}"));
+    own.get("/mine").expect(200);
+    assert_eq!(app_got("/mine"), None, "beside somebody's own session");
+    for odd in [format!("Bearer\t{denied}"), format!("Basic x, Bearer {denied}"), format!("Digest bearer {denied}")] {
+        gateway.browser().with_header("Authorization", &odd).get("/open").expect(200);
+        assert_eq!(app_got("/open"), None, "{odd}");
+    }
+    gateway.logged_in("42", "8").with_header("Authorization", "Basic dTpw").get("/basic").expect(200);
+    assert_eq!(app_got("/basic").as_deref(), Some("Basic dTpw"));
+    client(&gateway, &denied).get("/public/x").expect(200);
+    assert!(app_got("/public/x").is_some(), "nothing is decided there");
+}
+
+on_both_stores!(a_long_answer_with_a_length_to_a_token_is_whole, |store| {
+    let (backend, issuer) = (echo(), Issuer::new("k1"));
+    let gateway = start(store, &backend, &issuer, "");
+    let pieces: Vec<Step> = (0..8).flat_map(|_| [send("x"), Step::Pause(Duration::from_millis(200))]).collect();
+    let head = send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n");
+    backend.on_head("/big", [vec![head], pieces].concat());
+    let token = issuer.token(&json!({}));
+    assert_eq!(client(&gateway, &token).get("/big").expect(200).text(), "xxxxxxxx");
+    call(&gateway, &token).expect(200);
+});
 
 #[test]
 fn the_token_goes_no_further_where_that_is_wanted_and_other_schemes_are_none() {

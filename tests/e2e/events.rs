@@ -719,16 +719,22 @@ fn what_one_gateway_ends_is_over_on_the_other_and_its_tunnels_are_cut() {
 on_both_stores!(what_only_looks_ahead_is_no_event, |store| {
     let backend = echo();
     let events = "[[events]]\nmatch = \"GET /leave-elsewhere\"\naction = \"revoke-other-sessions\"\n\
+                  [[events]]\nmatch = \"DELETE /devices\"\naction = \"revoke-other-sessions\"\n\
                   [[events]]\nmatch = \"GET /orders\"\nheader = [\"logout\"]";
     let gateway = start(store, &backend, events);
     let (mut browser, other) = (gateway.logged_in("42", "7"), gateway.logged_in("42", "7"));
     backend.on("/orders", [ordering(&[("X-Session-Event", "logout")])]);
     for header in ["Sec-Purpose", "Purpose", "X-Moz"] {
-        browser.request("GET", "/leave-elsewhere").header(header, "prefetch").send().expect(200);
-        browser.request("GET", "/orders").header(header, "prefetch").send().expect(200);
+        browser.request("GET", "/leave-elsewhere").header(header, "prefetch").send().expect(204);
+        browser.request("GET", "/orders").header(header, "prefetch").send().expect(204);
     }
+    assert!(backend.seen_at("/orders").is_empty(), "nobody has asked for it yet");
     lives(&other);
     lives(&browser);
     browser.get("/leave-elsewhere").expect(200);
+    is_dead(&other);
+    // What changes something is done by the backend whatever it says of itself, and so it counts.
+    let other = gateway.logged_in("42", "7");
+    browser.request("DELETE", "/devices").header("Purpose", "prefetch").send().expect(200);
     is_dead(&other);
 });
