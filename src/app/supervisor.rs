@@ -30,6 +30,7 @@ pub(super) async fn say_that_it_lives() {
     let Some(limit) = sd_notify::watchdog_enabled() else { return pending().await };
     loop {
         tell(&[NotifyState::Watchdog]);
+        // More often than it has to be: a moment of load is no death.
         tokio::time::sleep(limit / 3).await;
     }
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::header::{ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_LENGTH, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT_LANGUAGE, AUTHORIZATION, HeaderValue, USER_AGENT};
 use http::{Method, Request, Response, Version};
 use hyper::upgrade::OnUpgrade;
 
@@ -21,6 +21,7 @@ use super::exchange::{Bound, Decided, Downstream, Exchange, RequestId, Transport
 use super::failure::Failure;
 use super::follow::{Follower, Settled, settle};
 use super::forward::{Cleared, Content, forward_unsealed};
+use super::held::{cuts_of, for_as_long_as};
 use super::lookup::{BadTokenUse, EndedUse, Lookup, Recorded, look_at, look_up};
 use super::respond;
 use super::sealing::bound_by;
@@ -39,10 +40,8 @@ use crate::policy::{
     Aim, Auth, Call, Denial, Event, Identity, IdentityMode, Route, decide, is_forged, permit_preflight,
 };
 use crate::session::{By, Credential, EndReason, SessionId, Standing};
-use crate::sessions::{Cuts, OpenStream};
 use crate::store::STALE_AT_MOST;
 use crate::told::Told;
-use crate::upstream::UpstreamBody;
 
 /// A request that may be looked at: everything that cannot be believed was refused or removed.
 struct Admitted {
@@ -515,29 +514,6 @@ impl Gateway {
         Ok(response)
     }
 
-    /// Registers what is about to be opened for a session.
-    fn open_stream(&self, lookup: &Lookup, mode: IdentityMode) -> Option<OpenStream> {
-        let Lookup::Live(live) = lookup else { return None };
-        Some(self.open_for(live, cuts_of(mode)))
-    }
-
-    /// What an answer ends with, after its exchange's session was settled.
-    fn still_open(
-        &self,
-        open: Option<OpenStream>,
-        settled: Settled,
-        cuts: Cuts,
-        answer: &Response<UpstreamBody>,
-    ) -> Option<OpenStream> {
-        match settled {
-            Settled::AsItWas => open,
-            Settled::Now(id, over_at) => Some(self.streams().register(id, cuts, over_at)),
-            // The answer that says so is whole, unless nobody knows where it ends.
-            Settled::Over if answer.headers().contains_key(CONTENT_LENGTH) => None,
-            Settled::Over => open.map(|open| open.another()),
-        }
-    }
-
     /// Keeps what the look-up showed for log and audit, and writes down an end by time that is first noticed here.
     async fn note(&self, exchange: &mut Exchange, lookup: &Lookup) {
         match lookup {
@@ -587,25 +563,4 @@ impl Gateway {
             Standing::Absent | Standing::Live(_) => Ok(EndReason::IdleTimeout),
         }
     }
-}
-
-/// A backend's answer as that of a session, which goes on for as long as the session lives.
-fn for_as_long_as(
-    open: Option<OpenStream>,
-    answer: Result<Response<UpstreamBody>, Failure>,
-) -> Result<Response<AnswerBody>, Failure> {
-    match answer {
-        // Its moment begins now: the answer to a request that was accepted in time is whole, unless it goes on and on.
-        Ok(answer) => Ok(answer.map(|body| AnswerBody::of_session(body, open.map(OpenStream::begun_anew)))),
-        Err(failure) if failure.blames_the_body() => {
-            let over = open.and_then(|open| open.reason());
-            Err(over.map_or(failure, |reason| Failure::Denied(Denial::SessionEnded(reason))))
-        }
-        Err(failure) => Err(failure),
-    }
-}
-
-/// Which ends of its session end what is open on a route of this mode.
-fn cuts_of(mode: IdentityMode) -> Cuts {
-    if mode == IdentityMode::Observe { Cuts::OnPurpose } else { Cuts::Always }
 }

@@ -20,6 +20,7 @@ mod follow;
 mod former_cookies;
 mod forward;
 mod gateway;
+mod held;
 mod http1;
 mod http2;
 mod http2_refusals;
