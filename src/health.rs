@@ -293,6 +293,9 @@ mod tests {
         async fn read(&self, _: SessionId) -> StoreResult<Standing> {
             unreachable!()
         }
+        async fn read_outlived(&self, _: SessionId, _: &Arc<SessionRecord>) -> StoreResult<EndReason> {
+            unreachable!()
+        }
         async fn read_token(&self, _: SessionId, _: &Arc<SessionRecord>) -> StoreResult<TokenStanding> {
             unreachable!()
         }

@@ -29,7 +29,7 @@ use crate::health::Readiness;
 use crate::maintenance::MaintenanceMode;
 use crate::secret::Secret;
 use crate::session::SessionId;
-use crate::sessions::{Cuts, OpenStream, Sessions};
+use crate::sessions::{Cuts, Holder, OpenStream, Sessions};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::observe::Unobserved;
 use crate::telemetry::Metrics;
@@ -200,7 +200,7 @@ impl Admin {
     fn open_for(&self, id: &str) -> OpenStream {
         let id = SessionId::parse(id.as_bytes()).expect("an id");
         let never = Monotonic::from_micros(u64::MAX);
-        let open = self.state.services.commons.sessions.open().register(id, Cuts::Always, never);
+        let open = self.state.services.commons.sessions.open().register(Holder::of_somebody(id), Cuts::Always, never);
         self.clock.advance(Duration::from_secs(1));
         open
     }

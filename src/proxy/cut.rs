@@ -1,6 +1,7 @@
 //! Ends what is still open when its session ends: the store is asked again and again, and bodies break off.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use super::services::Gateway;
 use super::token::look_at_token;
 use crate::bearer::VerifiedToken;
 use crate::clock::Monotonic;
-use crate::sessions::{AskedAbout, OpenStream};
+use crate::session::{SessionId, SessionRecord};
+use crate::sessions::{AskedAbout, Holder, OpenStream};
 
 /// How often the store is asked. With a read and a signal on top the contract's second is kept.
 const EVERY: Duration = Duration::from_millis(400);
@@ -102,14 +104,16 @@ impl Gateway {
         futures_util::stream::iter(open).for_each_concurrent(AT_ONCE, |asked| self.cut_if_ended(asked)).await;
     }
 
-    async fn cut_if_ended(&self, AskedAbout { id, token, used_at }: AskedAbout) {
-        // When a token is over is known, and was said when it was registered.
-        let over_at = Monotonic::from_micros(0);
-        let lookup = match token {
-            Some(record) => {
-                look_at_token(self.store(), self.clock(), VerifiedToken { id, record, over_at }, AS_OF).await
-            }
-            None => look_at(self.store(), self.clock(), id, &self.config().session.limits, AS_OF).await,
+    async fn cut_if_ended(&self, AskedAbout { holder, outlived, used_at }: AskedAbout) {
+        let Holder { id, record, is_token } = holder;
+        let lookup = if is_token {
+            // When a token is over is known, and was said when it was registered.
+            let token = VerifiedToken { id, record, over_at: Monotonic::from_micros(0) };
+            look_at_token(self.store(), self.clock(), token, AS_OF).await
+        } else if outlived {
+            return self.cut_if_ended_on_purpose(id, &record).await;
+        } else {
+            look_at(self.store(), self.clock(), id, &self.config().session.limits, AS_OF).await
         };
         if let Some(reason) = lookup.over() {
             self.streams().cut_for(id, reason);
@@ -123,12 +127,19 @@ impl Gateway {
             }
         }
     }
+
+    /// Time ended the session, and something goes on: until somebody ends what it would be by now, were it used.
+    async fn cut_if_ended_on_purpose(&self, id: SessionId, record: &Arc<SessionRecord>) {
+        match self.store().read_outlived(id, record).await {
+            Ok(reason) if !reason.is_by_time() => self.streams().cut_for(id, reason),
+            // The absolute limit comes by itself, and a store that cannot say cuts nothing.
+            Ok(_) | Err(_) => {}
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use http_body_util::{BodyExt as _, Full};
 
     use super::*;
@@ -142,7 +153,10 @@ mod tests {
         let streams = Arc::new(OpenStreams::new(clock.clone()));
         let whole = || Full::new(Bytes::from_static(b"whole"));
         let id = SessionToken::parse("A".repeat(43).as_bytes()).expect("a token").id();
-        let cut = Cuttable::new(whole(), Some(streams.register(id, Cuts::Always, Monotonic::from_micros(u64::MAX))));
+        let cut = Cuttable::new(
+            whole(),
+            Some(streams.register(Holder::of_somebody(id), Cuts::Always, Monotonic::from_micros(u64::MAX))),
+        );
         clock.advance(Duration::from_secs(1));
         streams.cut_for(id, EndReason::Logout);
         assert!(cut.collect().await.is_err());

@@ -33,8 +33,8 @@ use crate::entropy::spread;
 use crate::http::{EventAnswer, with_count};
 use crate::login::LoginIdentity;
 use crate::policy::{Denial, Ending, Event, Guard, Identity, Judgement, Permit, Requester, Route};
-use crate::session::{By, Scope, SessionId, StoreTime, TenantChange, TenantId, TenantStatus, UserAgent, Words};
-use crate::sessions::{Cuts, Issued, Newcomer};
+use crate::session::{By, Scope, StoreTime, TenantChange, TenantId, TenantStatus, UserAgent, Words};
+use crate::sessions::{Cuts, Holder, Issued, Newcomer};
 use crate::store::{StoreResult, Unavailable};
 use crate::told::{Origin, Told};
 use crate::upstream::{Unreadable, UpstreamBody, read_whole};
@@ -118,7 +118,7 @@ pub(super) async fn run(
     let outcomes = weigh(gateway, exchange, call, requester, &held, &said);
     let counts = outcomes.counts || !outcomes.endings.is_empty();
     let ended = end_all(gateway, exchange, call, outcomes.endings).await?;
-    let mut now = live.id;
+    let mut now = Settled::AsItWas;
     if ended.this {
         exchange.bound = Bound::Over;
         gateway.seal_cookies(exchange, &mut parts.headers).await?;
@@ -126,7 +126,7 @@ pub(super) async fn run(
     } else if outcomes.switches {
         gateway.check_cookies(exchange, &parts.headers)?;
         let issued = switch_tenant(gateway, exchange, call, began, &said, &mut backend).await?;
-        now = issued.id;
+        now = Settled::Now(Holder::session(issued.id, issued.record.clone()), live.over_at());
         gateway.seal_cookies_anew(exchange, &mut parts.headers, &issued, Came::OfTheSameUser)?;
         parts.headers.append(SET_COOKIE, issued.set_cookie);
         parts.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -160,23 +160,19 @@ pub(super) async fn run(
     Ok(Response::from_parts(parts, body))
 }
 
-/// Settles what the app did with its own session by an answer that ends nothing of this one. Answers the session that the
-/// answer is of by now.
+/// Settles what the app did with its own session by an answer that ends nothing of this one.
 async fn follow(
     gateway: &Arc<Gateway>,
     exchange: &mut Exchange,
     live: &LiveUse,
     follower: Option<Follower>,
     headers: &mut HeaderMap,
-) -> Result<SessionId, Failure> {
-    match settle(gateway, exchange, follower, headers).await? {
-        Settled::AsItWas => {
-            gateway.expose_lifetime(headers, live);
-            Ok(live.id)
-        }
-        Settled::Now(id, _) => Ok(id),
-        Settled::Over => Ok(live.id),
+) -> Result<Settled, Failure> {
+    let settled = settle(gateway, exchange, follower, headers).await?;
+    if settled == Settled::AsItWas {
+        gateway.expose_lifetime(headers, live);
     }
+    Ok(settled)
 }
 
 /// Has the backend do it. None of the request is left with the client by then, who could else have it done by half a
@@ -206,11 +202,10 @@ async fn ask(
 }
 
 /// An answer that ends with its session, should it go on and on. One that took the session's place has its absolute limit.
-fn streamed(gateway: &Gateway, call: &Call<'_>, session: SessionId, body: UpstreamBody) -> AnswerBody {
-    let open = if session == call.live.id {
-        gateway.open_for(call.live, call.cuts)
-    } else {
-        gateway.streams().register(session, call.cuts, call.live.over_at())
+fn streamed(gateway: &Gateway, call: &Call<'_>, now: Settled, body: UpstreamBody) -> AnswerBody {
+    let open = match now {
+        Settled::Now(holder, over_at) => gateway.streams().register(holder, call.cuts, over_at),
+        Settled::AsItWas | Settled::Over => gateway.open_for(call.live, call.cuts),
     };
     AnswerBody::of_session(body, Some(open))
 }

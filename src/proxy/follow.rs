@@ -26,7 +26,8 @@ use crate::config::Login;
 use crate::login::{Capture, Change, Said};
 use crate::policy::Route;
 use crate::seal::Binding;
-use crate::session::{By, Credential, EndReason, Principal, SessionId, UserKind};
+use crate::session::{By, Credential, EndReason, Principal, UserKind};
+use crate::sessions::Holder;
 use crate::told::{NoLogin, Source};
 
 /// What is to be known of a request before it is sent.
@@ -38,12 +39,12 @@ pub(super) struct Follower {
 }
 
 /// What became of the session of an exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Settled {
     /// Nothing.
     AsItWas,
     /// It has this one now, which is over at that moment at the latest.
-    Now(SessionId, Monotonic),
+    Now(Holder, Monotonic),
     /// It has none any more.
     Over,
 }
@@ -275,7 +276,8 @@ async fn make(
         return Err(failure);
     }
     let lives = issued.record.deadline.since(issued.record.created);
-    let settled = Settled::Now(issued.id, gateway.clock().monotonic().after(lives));
+    let holder = Holder::session(issued.id, issued.record.clone());
+    let settled = Settled::Now(holder, gateway.clock().monotonic().after(lives));
     give(headers, issued);
     Ok(settled)
 }
@@ -289,7 +291,7 @@ mod tests {
     use super::*;
     use crate::entropy::SystemEntropy;
     use crate::proxy::lookup::{EndedUse, tests::live_use};
-    use crate::session::{SessionToken, TenantId, UserId};
+    use crate::session::{SessionId, SessionToken, TenantId, UserId};
     use crate::store::Unavailable;
 
     fn somebody(tenant: &str, user: &str, kind: Option<&str>) -> Principal {

@@ -503,7 +503,7 @@ impl Gateway {
             match forward_unsealed(self, exchange, &permit, cleared).await {
                 Ok(mut answer) => {
                     settled = settle(self, exchange, follower, answer.headers_mut()).await?;
-                    for_as_long_as(self.still_open(open, settled, cuts_of(mode), &answer), Ok(answer))?
+                    for_as_long_as(self.still_open(open, &settled, cuts_of(mode), &answer), Ok(answer))?
                 }
                 failed @ Err(_) => for_as_long_as(open, failed)?,
             }

@@ -24,13 +24,13 @@ impl Gateway {
     pub(super) fn still_open(
         &self,
         open: Option<OpenStream>,
-        settled: Settled,
+        settled: &Settled,
         cuts: Cuts,
         answer: &Response<UpstreamBody>,
     ) -> Option<OpenStream> {
         match settled {
             Settled::AsItWas => open,
-            Settled::Now(id, over_at) => Some(self.streams().register(id, cuts, over_at)),
+            Settled::Now(holder, over_at) => Some(self.streams().register(holder.clone(), cuts, *over_at)),
             // The answer that says so is whole, unless nobody knows where it ends.
             Settled::Over if answer.headers().contains_key(CONTENT_LENGTH) => None,
             Settled::Over => open.map(|open| open.another()),

@@ -11,6 +11,7 @@ use crate::session::{
     Credential, DeniedUntil, EndReason, Ended, Exemption, Keep, Limits, LiveSession, Principal, SessionId,
     SessionRecord, Standing, StoreTime, TokenDenial, TouchPlan,
 };
+use crate::sessions::Holder;
 use crate::store::{Known, STALE_AT_MOST, SessionStore, StoreResult, Touch, Unavailable};
 
 /// How often the store is asked while its answers are too old when they come to be used.
@@ -232,6 +233,12 @@ impl LiveUse {
         let mut of_token = Self::untightened(token.id, live, asked, told);
         of_token.token = Some(token);
         of_token
+    }
+
+    /// For whom something is open by it. Of a token what it says of itself, which is verified anew.
+    pub(super) fn holder(&self) -> Holder {
+        let record = self.token.as_ref().map_or(&self.record, |token| &token.record).clone();
+        Holder { id: self.id, record, is_token: self.token.is_some() }
     }
 
     /// What was presented for it.

@@ -196,8 +196,7 @@ impl Gateway {
 
     /// Registers what is about to be opened for a request.
     pub(super) fn open_for(&self, live: &LiveUse, cuts: Cuts) -> OpenStream {
-        let token = live.token.as_ref().map(|token| token.record.clone());
-        self.streams().register_for(live.id, token, cuts, live.over_at())
+        self.streams().register(live.holder(), cuts, live.over_at())
     }
 
     /// The permit, without a token that is not to go on: the one that vouches, where the operator wants it so

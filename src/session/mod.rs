@@ -28,6 +28,6 @@ pub use revocation::{By, Keep, Revocation, Scope};
 pub use store_time::StoreTime;
 pub use tenant::{TenantChange, TenantNote, TenantStanding, TenantStatus};
 pub use token::{SessionId, SessionToken};
-pub use transition::{Ended, LiveSession, Observation, Standing, judge};
+pub use transition::{Ended, LiveSession, Observation, Standing, judge, judge_outlived};
 pub use user_agent::{UserAgent, UserAgentSummary};
 pub use words::Words;

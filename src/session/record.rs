@@ -129,6 +129,12 @@ impl EndReason {
         Self::Limit,
     ];
 
+    /// Whether time ended it, and nobody.
+    #[must_use]
+    pub const fn is_by_time(self) -> bool {
+        matches!(self, Self::IdleTimeout | Self::Expired)
+    }
+
     /// The name in audit lines, metrics and the store.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

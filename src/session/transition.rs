@@ -98,6 +98,19 @@ pub fn judge(observation: Observation) -> Standing {
     }
 }
 
+/// Why a session is over that time has ended and of which the store may have forgotten all but that: whoever still has its
+/// record learns what has ended it on purpose, before or since. The observation's record is that one.
+#[must_use]
+pub fn judge_outlived(observation: Observation) -> EndReason {
+    let on_purpose = |end: &End| !end.reason.is_by_time();
+    let Observation { ended, line_ended, .. } = observation;
+    let (ended, line_ended) = (ended.filter(on_purpose), line_ended.filter(on_purpose));
+    match judge(Observation { touch_deadline: None, ended, line_ended, ..observation }) {
+        Standing::Ended(ended) => ended.reason,
+        Standing::Absent | Standing::Live(_) => EndReason::IdleTimeout,
+    }
+}
+
 /// Whether the user whom a session left was revoked while its old token still had its moment there. What is raised later
 /// is nothing to it any more.
 fn left_in_time(record: &SessionRecord, user: UserStanding) -> bool {
@@ -197,6 +210,23 @@ mod tests {
         assert_eq!(at(End::now(EndReason::Replaced)), Some(EndReason::Replaced));
         assert_eq!(at(End::replaced(next, NOW)), Some(EndReason::Replaced));
         assert_eq!(at(End::replaced(next, NOW.after(Duration::from_micros(1)))), None);
+    }
+
+    #[test]
+    fn what_ends_a_session_on_purpose_is_known_also_after_time_ended_it() {
+        let noted = |reason| Observation { touch_deadline: None, ended: Some(End::now(reason)), ..live() };
+        for by_time in [EndReason::IdleTimeout, EndReason::Expired] {
+            assert_eq!(judge_outlived(noted(by_time)), EndReason::IdleTimeout);
+            let raised = UserStanding { generation: Generation::from_micros(9), exempt: None };
+            assert_eq!(judge_outlived(Observation { user: raised, ..noted(by_time) }), EndReason::UserRevoked);
+            let tenant = TenantStanding { status: TenantStatus::Suspended, ..live().tenant };
+            assert_eq!(judge_outlived(Observation { tenant, ..noted(by_time) }), EndReason::TenantRevoked);
+            let line_ended = Some(End::now(by_time));
+            assert_eq!(judge_outlived(Observation { line_ended, ..noted(by_time) }), EndReason::IdleTimeout);
+        }
+        assert_eq!(judge_outlived(noted(EndReason::Logout)), EndReason::Logout);
+        let late = Observation { now: NOW.after(Duration::from_secs(3600)), ..noted(EndReason::IdleTimeout) };
+        assert_eq!(judge_outlived(late), EndReason::Expired);
     }
 
     /// A session that left bolt's user 7, of the generation 13, a moment ago.

@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::issue::{Issued, Newcomer, NotIssued, Terms};
-pub use self::open::{AskedAbout, Cuts, Kill, OpenStream, OpenStreams};
+pub use self::open::{AskedAbout, Cuts, Holder, Kill, OpenStream, OpenStreams};
 
 use crate::entropy::SharedEntropy;
 use crate::store::SharedStore;

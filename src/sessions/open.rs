@@ -9,13 +9,14 @@
 //! An ordinary answer is no stream: what was opened a moment ago is left to come to its end, and cut only when it does
 //! not.
 
+mod holder;
 mod overdue;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -25,8 +26,9 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+pub use self::holder::{AskedAbout, Holder};
 use crate::clock::{Monotonic, SharedClock};
-use crate::session::{EndReason, SessionId, SessionRecord};
+use crate::session::{EndReason, SessionId};
 
 /// What is younger is left alone: its request was accepted just now, and most answers are over by then.
 const YOUNG: Duration = Duration::from_millis(200);
@@ -79,26 +81,14 @@ impl OpenStreams {
         }
     }
 
-    /// Registers something that is open for a session, which is over at that moment at the latest.
-    pub fn register(self: &Arc<Self>, id: SessionId, cuts: Cuts, over_at: Monotonic) -> OpenStream {
-        self.register_for(id, None, cuts, over_at)
-    }
-
-    /// The same, for an issuer's token, which says this of itself, where it is one.
-    pub fn register_for(
-        self: &Arc<Self>,
-        id: SessionId,
-        token: Option<Arc<SessionRecord>>,
-        cuts: Cuts,
-        over_at: Monotonic,
-    ) -> OpenStream {
-        let times = Mutex::new(Times::of(self.clock.monotonic(), over_at));
-        let due = times.lock().due;
-        let (used_at, reason, waker) = (AtomicU64::new(0), OnceLock::new(), AtomicWaker::new());
-        let kill = Arc::new(Kill { times, token, cuts, used_at, reason, waker });
+    /// Registers something that is open for a session, or for a token, which is over at that moment at the latest.
+    pub fn register(self: &Arc<Self>, holder: Holder, cuts: Cuts, over_at: Monotonic) -> OpenStream {
+        let id = holder.id;
+        let times = Times::of(self.clock.monotonic(), over_at);
+        let kill = Arc::new(Kill::of(holder, cuts, times));
         self.shard(id).lock().entry(id).or_default().push(kill.clone());
-        self.ring_for(due);
-        OpenStream { streams: self.clone(), id, kill }
+        self.ring_for(times.due);
+        OpenStream { streams: self.clone(), kill }
     }
 
     /// Cuts what is open for a session that is over. What was opened just now is found when the store is asked next.
@@ -117,6 +107,11 @@ impl OpenStreams {
         // First all are told, then all are woken: who sees one cut sees them all cut.
         let cut = concerned().filter(|kill| kill.reason.set(reason).is_ok()).count();
         concerned().for_each(|kill| kill.waker.wake());
+        if reason.is_by_time() {
+            // What goes on all the same is asked about in another way from now on.
+            let left = shard.get(&id).into_iter().flatten().filter(|kill| !kill.cuts.includes(reason));
+            left.for_each(|kill| kill.outlives.store(true, Ordering::Relaxed));
+        }
         cut
     }
 
@@ -147,11 +142,11 @@ impl OpenStreams {
         let mut found = Vec::new();
         for shard in &self.shards {
             let shard = shard.lock();
-            found.extend(shard.iter().filter_map(|(id, kills)| {
-                let kill = kills.iter().find(|kill| waiting(kill))?;
+            found.extend(shard.values().filter_map(|kills| {
+                let asked = AskedAbout::of(kills.iter().filter(|kill| waiting(kill)))?;
                 let used_at = kills.iter().map(|kill| kill.used_at.swap(0, Ordering::Relaxed)).max().unwrap_or(0);
                 let used_at = (used_at > 0).then(|| Monotonic::from_micros(used_at));
-                Some(AskedAbout { id: *id, token: kill.token.clone(), used_at })
+                Some(AskedAbout { used_at, ..asked })
             }));
         }
         found
@@ -168,17 +163,6 @@ impl fmt::Debug for OpenStreams {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("OpenStreams").finish_non_exhaustive()
     }
-}
-
-/// What the store is asked about: a session, or a token of an issuer and what that says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AskedAbout {
-    /// Its id.
-    pub id: SessionId,
-    /// What the token says.
-    pub token: Option<Arc<SessionRecord>>,
-    /// When it was last used by something that is open, if it was since this was asked before.
-    pub used_at: Option<Monotonic>,
 }
 
 /// Which ends of its session end a stream.
@@ -199,7 +183,7 @@ impl Cuts {
         match self {
             Self::Always => true,
             Self::ButIdleness => !matches!(reason, EndReason::IdleTimeout),
-            Self::OnPurpose => !matches!(reason, EndReason::IdleTimeout | EndReason::Expired),
+            Self::OnPurpose => !reason.is_by_time(),
         }
     }
 }
@@ -208,8 +192,10 @@ impl Cuts {
 #[derive(Debug)]
 pub struct Kill {
     times: Mutex<Times>,
-    token: Option<Arc<SessionRecord>>,
+    holder: Holder,
     cuts: Cuts,
+    /// Time ended its session, and not this.
+    outlives: AtomicBool,
     /// In microseconds; 0: not since somebody asked.
     used_at: AtomicU64,
     reason: OnceLock<EndReason>,
@@ -234,6 +220,22 @@ impl Times {
 }
 
 impl Kill {
+    const fn of(holder: Holder, cuts: Cuts, times: Times) -> Self {
+        Self {
+            times: Mutex::new(times),
+            holder,
+            cuts,
+            outlives: AtomicBool::new(false),
+            used_at: AtomicU64::new(0),
+            reason: OnceLock::new(),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    fn has_outlived(&self) -> bool {
+        self.outlives.load(Ordering::Relaxed)
+    }
+
     fn is_older(&self, then: Monotonic) -> bool {
         self.times.lock().since <= then
     }
@@ -252,7 +254,6 @@ impl Kill {
 /// Something open for a session, registered for as long as this is held.
 pub struct OpenStream {
     streams: Arc<OpenStreams>,
-    id: SessionId,
     kill: Arc<Kill>,
 }
 
@@ -260,7 +261,7 @@ impl OpenStream {
     /// Registers something else that is open for the same session.
     pub fn another(&self) -> Self {
         let over_at = self.kill.times.lock().over_at;
-        self.streams.register_for(self.id, self.kill.token.clone(), self.kill.cuts, over_at)
+        self.streams.register(self.kill.holder.clone(), self.kill.cuts, over_at)
     }
 
     /// Its moment begins now, as if it had been registered just now; also if it was cut.
@@ -281,7 +282,7 @@ impl OpenStream {
             Cuts::OnPurpose => Cuts::OnPurpose,
         };
         let over_at = self.kill.times.lock().over_at;
-        self.streams.register_for(self.id, self.kill.token.clone(), cuts, over_at)
+        self.streams.register(self.kill.holder.clone(), cuts, over_at)
     }
 
     /// The session is used by this now: it is told when the store is asked next.
@@ -290,8 +291,8 @@ impl OpenStream {
     }
 
     /// The session.
-    pub const fn id(&self) -> SessionId {
-        self.id
+    pub fn id(&self) -> SessionId {
+        self.kill.holder.id
     }
 
     /// The signal.
@@ -317,8 +318,8 @@ impl OpenStream {
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        let mut shard = self.streams.shard(self.id).lock();
-        if let Entry::Occupied(mut open) = shard.entry(self.id) {
+        let mut shard = self.streams.shard(self.id()).lock();
+        if let Entry::Occupied(mut open) = shard.entry(self.id()) {
             open.get_mut().retain(|kill| !Arc::ptr_eq(kill, &self.kill));
             if open.get().is_empty() {
                 open.remove();
@@ -349,15 +350,19 @@ mod tests {
         SessionToken::parse(token.as_bytes()).expect("a token").id()
     }
 
-    fn session(id: SessionId) -> AskedAbout {
-        AskedAbout { id, token: None, used_at: None }
+    pub(super) fn held(first: char) -> Holder {
+        Holder::of_somebody(id(first))
+    }
+
+    fn asked(first: char) -> AskedAbout {
+        AskedAbout { holder: held(first), outlived: false, used_at: None }
     }
 
     #[tokio::test]
     async fn only_what_is_open_for_the_session_is_cut() {
         let (streams, clock) = streams();
-        let mine = [streams.register(id('a'), Cuts::Always, NEVER), streams.register(id('a'), Cuts::Always, NEVER)];
-        let other = streams.register(id('b'), Cuts::Always, NEVER);
+        let mine = [streams.register(held('a'), Cuts::Always, NEVER), streams.register(held('a'), Cuts::Always, NEVER)];
+        let other = streams.register(held('b'), Cuts::Always, NEVER);
         assert_eq!(streams.cut(id('a'), EndReason::Logout, clock.monotonic()), 2);
         assert_eq!(streams.cut(id('a'), EndReason::Revoked, clock.monotonic()), 0, "once is enough");
         for open in &mine {
@@ -369,7 +374,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_is_woken() {
         let (streams, clock) = streams();
-        let open = streams.register(id('a'), Cuts::Always, NEVER);
+        let open = streams.register(held('a'), Cuts::Always, NEVER);
         let waiting = tokio::spawn(async move { open.ended().await });
         tokio::task::yield_now().await;
         streams.cut(id('a'), EndReason::Expired, clock.monotonic());
@@ -379,12 +384,12 @@ mod tests {
     #[test]
     fn what_is_over_is_forgotten() {
         let (streams, clock) = streams();
-        let open = streams.register(id('a'), Cuts::Always, NEVER);
+        let open = streams.register(held('a'), Cuts::Always, NEVER);
         let another = open.another();
         let now = clock.monotonic();
-        assert_eq!(streams.open_since(now), [session(id('a'))]);
+        assert_eq!(streams.open_since(now), [asked('a')]);
         drop(open);
-        assert_eq!(streams.open_since(now), [session(id('a'))], "one is left");
+        assert_eq!(streams.open_since(now), [asked('a')], "one is left");
         drop(another);
         assert!(streams.open_since(now).is_empty());
         assert!(streams.shards.iter().all(|shard| shard.lock().is_empty()));
@@ -393,7 +398,7 @@ mod tests {
     #[test]
     fn the_last_use_by_anything_open_is_told_once() {
         let (streams, clock) = streams();
-        let [first, second] = [(); 2].map(|()| streams.register(id('a'), Cuts::Always, NEVER));
+        let [first, second] = [(); 2].map(|()| streams.register(held('a'), Cuts::Always, NEVER));
         first.is_used();
         clock.advance(Duration::from_secs(1));
         second.is_used();
@@ -422,7 +427,7 @@ mod tests {
         let (streams, clock) = streams();
         let before = clock.monotonic();
         clock.advance(Duration::from_millis(1));
-        let _open = streams.register(id('a'), Cuts::Always, NEVER);
+        let _open = streams.register(held('a'), Cuts::Always, NEVER);
         assert!(streams.open_since(before).is_empty());
         streams.cut(id('a'), EndReason::Logout, clock.monotonic());
         assert!(streams.open_since(clock.monotonic()).is_empty());
@@ -433,7 +438,7 @@ mod tests {
         let (streams, clock) = streams();
         let before = clock.monotonic();
         clock.advance(Duration::from_millis(1));
-        let open = streams.register(id('a'), Cuts::Always, NEVER);
+        let open = streams.register(held('a'), Cuts::Always, NEVER);
         assert_eq!(streams.cut(id('a'), EndReason::Logout, before), 0);
         assert_eq!(open.reason(), None);
         assert_eq!(streams.cut(id('a'), EndReason::Logout, clock.monotonic()), 1);
@@ -442,10 +447,22 @@ mod tests {
     #[test]
     fn an_observed_stream_survives_the_ends_that_time_makes() {
         let (streams, clock) = streams();
-        let open = streams.register(id('a'), Cuts::OnPurpose, NEVER);
+        let open = streams.register(held('a'), Cuts::OnPurpose, NEVER);
         assert_eq!(streams.cut(id('a'), EndReason::IdleTimeout, clock.monotonic()), 0);
         assert_eq!(streams.cut(id('a'), EndReason::Expired, clock.monotonic()), 0);
         assert_eq!(open.reason(), None);
         assert_eq!(streams.cut(id('a'), EndReason::TenantRevoked, clock.monotonic()), 1);
+    }
+
+    #[test]
+    fn what_idleness_does_not_end_is_asked_about_in_another_way_from_then_on() {
+        let (streams, clock) = streams();
+        let download = streams.register(held('a'), Cuts::Always, NEVER).outlasting_idleness();
+        let events = streams.register(held('a'), Cuts::Always, NEVER);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(streams.to_ask_about(), [asked('a')]);
+        assert_eq!(streams.cut(id('a'), EndReason::IdleTimeout, clock.monotonic()), 1);
+        assert_eq!((events.reason(), download.reason()), (Some(EndReason::IdleTimeout), None));
+        assert_eq!(streams.to_ask_about(), [AskedAbout { outlived: true, ..asked('a') }]);
     }
 }

@@ -249,6 +249,10 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Writes down why a session ended by time, for the first who noticed. Answers whether this call was the first.
     async fn note_end(&self, id: SessionId, record: &SessionRecord, reason: EndReason) -> StoreResult<bool>;
 
+    /// Why a session is over that time has ended, given its record: what ended it on purpose, before or since, goes before
+    /// that, also when nothing of it is kept any more. For what was begun in time and goes on without its session.
+    async fn read_outlived(&self, id: SessionId, record: &Arc<SessionRecord>) -> StoreResult<EndReason>;
+
     /// As [`known`](Self::known), of a token that was verified and says this of itself.
     fn known_token(&self, _id: SessionId, _record: &SessionRecord, _within: Duration) -> Option<KnownToken> {
         None

@@ -2,10 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::on_both_stores;
 use crate::support::{Gate, SESSION_COOKIE, Step, Store, answer, echo, gateway, let_pass, send, wait_until};
 
 const CUT: Duration = Duration::from_secs(1);
+const TOKEN: &str = "operator-1234567890-1234567890-1234567890";
 const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 fn chunk(text: &str) -> Step {
@@ -195,6 +198,39 @@ on_both_stores!(an_upload_whose_bytes_come_in_is_use_but_where_nothing_is, |stor
             browser.get("/x").expect(200);
         } else {
             wire.receive().expect_refusal(401, "session_idle_timeout");
+        }
+    }
+});
+
+on_both_stores!(a_download_that_outlived_its_session_is_cut_when_whose_it_was_is_shut_out, |store| {
+    let backend = echo();
+    let pieces = (0..600).flat_map(|_| [send("x"), Step::Pause(Duration::from_millis(100))]);
+    let whole = send("HTTP/1.1 200 OK\r\nContent-Length: 600\r\n\r\n");
+    backend.on_head("/big", [whole].into_iter().chain(pieces).collect::<Vec<_>>());
+    let gateway = gateway(store).with_backend(&backend).idle("2s").set("admin.token", TOKEN).start();
+    let mut operator = gateway.operator(TOKEN);
+    let shut_out = [
+        ("POST", "/v1/tenants/42/users/7/revoke", json!({"reason": "left"})),
+        ("PUT", "/v1/tenants/42", json!({"status": "suspended", "reason": "unpaid"})),
+    ];
+    for (method, path, body) in shut_out {
+        // Whether the end by time was noticed, and so written down, makes no difference.
+        let [mut noticed, unnoticed] = [(); 2].map(|()| gateway.logged_in("42", "7"));
+        let mut wires = [&noticed, &unnoticed].map(|browser| ask(&gateway, browser, "/big"));
+        for wire in &mut wires {
+            assert_eq!(wire.try_receive_head().expect("a head").status, 200);
+        }
+        let_pass(Duration::from_millis(2600));
+        noticed.get("/x").expect_refusal(401, "session_idle_timeout");
+        let_pass(Duration::from_millis(900));
+        for wire in &mut wires {
+            assert!(wire.exactly(20).is_ok(), "idleness does not cut it");
+        }
+        operator.request(method, path).json(&body).send().expect(200);
+        let ended = Instant::now();
+        for wire in &mut wires {
+            assert!(wire.rest().len() < 580);
+            assert!(ended.elapsed() < CUT, "{:?}", ended.elapsed());
         }
     }
 });

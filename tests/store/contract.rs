@@ -251,6 +251,33 @@ pub(crate) async fn what_time_has_ended_nobody_ends_again(bench: &mut impl Bench
     }
 }
 
+pub(crate) async fn of_what_time_has_ended_it_is_known_who_would_have_ended_it_on_purpose(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    let mut over = Vec::new();
+    for (user, noted) in [("7", false), ("7", true), ("8", true)] {
+        let new = NewSession { idle: idle(100), principal: principal("acme", user), ..login(&store).await };
+        let (id, record) = (new.id, Arc::new(stored(&store, new).await));
+        over.push((id, record, noted));
+    }
+    bench.elapse(Duration::from_millis(105)).await;
+    for (id, record, noted) in &over {
+        if *noted {
+            assert!(store.note_end(*id, record, EndReason::IdleTimeout).await.unwrap());
+        }
+        assert_eq!(other.read_outlived(*id, record).await.unwrap(), EndReason::IdleTimeout);
+    }
+    revoke_user(&store, "acme", "7", EndReason::LogoutAll).await;
+    for ((id, record, _), reason) in
+        over.iter().zip([EndReason::UserRevoked, EndReason::UserRevoked, EndReason::IdleTimeout])
+    {
+        assert_eq!(other.read_outlived(*id, record).await.unwrap(), reason);
+    }
+    change_tenant(&store, "acme", TenantStatus::Suspended).await;
+    for (id, record, _) in &over {
+        assert_eq!(other.read_outlived(*id, record).await.unwrap(), EndReason::TenantRevoked);
+    }
+}
+
 pub(crate) async fn ending_a_user_ends_all_and_only_their_sessions(bench: &mut impl Bench) {
     let (store, other) = (bench.store(), bench.other_instance().await);
     let mut theirs = Vec::new();

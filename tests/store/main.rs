@@ -60,6 +60,7 @@ contract! {
     ending_what_was_never_made_ends_nothing,
     an_end_by_time_is_noted_by_the_first_alone,
     what_time_has_ended_nobody_ends_again,
+    of_what_time_has_ended_it_is_known_who_would_have_ended_it_on_purpose,
     ending_a_user_ends_all_and_only_their_sessions,
     ending_a_user_counts_what_was_live_however_many,
     ending_a_user_again_counts_nothing,

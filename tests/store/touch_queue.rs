@@ -82,6 +82,9 @@ impl SessionStore for Recorder {
     async fn read(&self, _: SessionId) -> StoreResult<Standing> {
         unimplemented!()
     }
+    async fn read_outlived(&self, _: SessionId, _: &Arc<SessionRecord>) -> StoreResult<EndReason> {
+        unimplemented!()
+    }
     async fn read_token(&self, _: SessionId, _: &Arc<SessionRecord>) -> StoreResult<TokenStanding> {
         unimplemented!()
     }

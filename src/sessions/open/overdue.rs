@@ -89,7 +89,7 @@ impl OpenStreams {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::tests::{id, streams};
+    use super::super::tests::{held, id, streams};
     use super::super::{Cuts, LEEWAY, YOUNG};
     use super::*;
     use crate::clock::{Clock as _, SystemClock};
@@ -98,9 +98,9 @@ mod tests {
     fn what_is_open_is_cut_at_its_absolute_limit_by_this_machines_clock() {
         let (streams, clock) = streams();
         let over_at = |seconds| clock.monotonic().after(Duration::from_secs(seconds));
-        let first = streams.register(id('a'), Cuts::Always, over_at(6));
-        let second = streams.register(id('b'), Cuts::Always, over_at(8));
-        let observed = streams.register(id('a'), Cuts::OnPurpose, over_at(6));
+        let first = streams.register(held('a'), Cuts::Always, over_at(6));
+        let second = streams.register(held('b'), Cuts::Always, over_at(8));
+        let observed = streams.register(held('a'), Cuts::OnPurpose, over_at(6));
         let upload = first.another();
         clock.advance(Duration::from_secs(6));
         assert_eq!(streams.cut_due(clock.monotonic()), Some(clock.monotonic().after(LEEWAY)));
@@ -117,7 +117,7 @@ mod tests {
     fn the_answer_to_a_request_that_was_accepted_in_time_has_a_moment_of_its_own() {
         let (streams, clock) = streams();
         let over_at = clock.monotonic().after(Duration::from_secs(1));
-        let open = streams.register(id('a'), Cuts::Always, over_at);
+        let open = streams.register(held('a'), Cuts::Always, over_at);
         clock.advance(Duration::from_millis(1040));
         let answer = open.begun_anew();
         clock.advance(YOUNG - Duration::from_millis(1));
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_limit_that_the_store_says_anew_counts() {
         let (streams, clock) = streams();
-        let open = streams.register(id('a'), Cuts::Always, clock.monotonic().after(Duration::from_secs(8)));
+        let open = streams.register(held('a'), Cuts::Always, clock.monotonic().after(Duration::from_secs(8)));
         streams.is_over_at(id('a'), clock.monotonic().after(Duration::from_secs(3)));
         clock.advance(Duration::from_secs(4));
         streams.cut_due(clock.monotonic());
@@ -148,7 +148,7 @@ mod tests {
         // Also what is due before the next look that was planned when it came.
         for millis in [700, 1, 30, 90, 0] {
             let over_at = SystemClock.monotonic().after(Duration::from_millis(millis));
-            let open = streams.register(id('a'), Cuts::Always, over_at);
+            let open = streams.register(held('a'), Cuts::Always, over_at);
             assert_eq!(open.ended().await, EndReason::Expired);
             let late = SystemClock.monotonic().since(over_at);
             assert!(late >= LEEWAY && late < Duration::from_millis(300), "{millis}: {late:?}");

@@ -8,7 +8,7 @@ use super::super::codec;
 use super::schema::{ENDS, Fault, SESSIONS, TENANTS, TOUCHES, USERS, end_of, standing_of, user_of};
 use crate::session::{
     End, EndReason, Ended, Observation, SessionId, SessionRecord, Standing, StoreTime, TenantId, TenantStanding,
-    TokenObservation, TokenStanding, UserId, UserStanding, judge, judge_token,
+    TokenObservation, TokenStanding, UserId, UserStanding, judge, judge_outlived, judge_token,
 };
 
 /// All that says what a session is, at one moment.
@@ -68,9 +68,26 @@ pub(super) trait Look {
         Ok(judge_token(TokenObservation { id, record, denied, tenant, user, now }))
     }
 
+    /// Why a session of this record is over, which time has ended.
+    fn outlived(&self, id: SessionId, record: &SessionRecord, now: StoreTime) -> Result<EndReason, Fault> {
+        Ok(judge_outlived(self.observed(id, Some(record.clone()), None, now)?))
+    }
+
     /// What a session is by itself, and the one that is about to replace it.
     fn judged(&self, id: SessionId, now: StoreTime) -> Result<(Standing, Option<SessionId>), Fault> {
-        let (record, touch_deadline) = (self.record(id)?, self.touch_deadline(id)?);
+        let observation = self.observed(id, self.record(id)?, self.touch_deadline(id)?, now)?;
+        let next = observation.ended.and_then(|end| end.goes_on).map(|on| on.next);
+        Ok((judge(observation), next))
+    }
+
+    /// All that is known of a session of this record.
+    fn observed(
+        &self,
+        id: SessionId,
+        record: Option<SessionRecord>,
+        touch_deadline: Option<StoreTime>,
+        now: StoreTime,
+    ) -> Result<Observation, Fault> {
         let ended = self.ended(id)?.map(|(end, _)| end);
         let (mut tenant, mut user) = (TenantStanding::default(), UserStanding::default());
         let (mut line_ended, mut left) = (None, UserStanding::default());
@@ -84,8 +101,7 @@ pub(super) trait Look {
                 }
             }
         }
-        let next = ended.and_then(|end| end.goes_on).map(|on| on.next);
-        Ok((judge(Observation { id, record, touch_deadline, ended, line_ended, tenant, user, left, now }), next))
+        Ok(Observation { id, record, touch_deadline, ended, line_ended, tenant, user, left, now })
     }
 }
 

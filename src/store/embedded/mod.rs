@@ -289,6 +289,15 @@ impl SessionStore for EmbeddedStore {
         self.write("note_end", move |tables, now| tables.note_end(id, reason, now)).await
     }
 
+    async fn read_outlived(&self, id: SessionId, record: &Arc<SessionRecord>) -> StoreResult<EndReason> {
+        let (outcome, reason) = match &*self.shared.latest.load() {
+            Some(latest) => self.seen(|now| latest.outlived(id, record, now)),
+            None => Self::failed(),
+        };
+        self.shared.observer.command("read_outlived", outcome);
+        reason
+    }
+
     async fn read_token(&self, id: SessionId, record: &Arc<SessionRecord>) -> StoreResult<TokenStanding> {
         let (outcome, standing) = match &*self.shared.latest.load() {
             Some(latest) => self.seen(|now| latest.token(id, Arc::clone(record), now)),

@@ -216,6 +216,11 @@ impl SessionStore for RedisStore {
         noted
     }
 
+    async fn read_outlived(&self, id: SessionId, record: &Arc<SessionRecord>) -> StoreResult<EndReason> {
+        let work = |lanes: Arc<Lanes>| async move { self.read_outlived_on(&lanes, id, record).await };
+        self.link.call("read_outlived", CALL_TIMEOUT, work).await
+    }
+
     fn known_token(&self, id: SessionId, record: &SessionRecord, within: Duration) -> Option<KnownToken> {
         let known = self.cache.as_ref()?.known_token(id, record, within)?;
         self.link.observer().looked_up(true);

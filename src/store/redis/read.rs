@@ -1,5 +1,7 @@
 //! Reading sessions: what is asked of one, and what the answers say.
 
+use std::sync::Arc;
+
 use redis::{Pipeline, Value};
 
 use super::answers::{end, record, tenant_standing, time, touch_deadline, user_standing};
@@ -9,7 +11,7 @@ use super::lane::{Lane, Lanes};
 use super::store::RedisStore;
 use crate::session::{
     End, EndReason, Ended, Observation, SessionId, SessionRecord, Standing, StoreTime, TenantStanding, UserStanding,
-    judge,
+    judge, judge_outlived,
 };
 use crate::store::cache::Reading;
 
@@ -142,6 +144,26 @@ impl RedisStore {
             }
         }
         Ok((standing, next))
+    }
+
+    /// Why a session of this record is over, which time has ended.
+    pub(super) async fn read_outlived_on(
+        &self,
+        lanes: &Lanes,
+        id: SessionId,
+        record: &Arc<SessionRecord>,
+    ) -> Result<EndReason, Fault> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("TIME").cmd("GET").arg(self.keys().birth()).cmd("GET").arg(self.keys().ended(&id));
+        ask_around(&mut pipeline, self.keys(), &id, record);
+        let mut answers = lanes.quick.ask(&pipeline).await?.into_iter();
+        let mut next = || answers.next().unwrap_or(Value::Nil);
+        let (now, birth, ended) = (time(next())?, next(), end(next())?);
+        // A server that was emptied knows of no revocation, which is not to say that there was none.
+        lanes.is_same_data(birth)?;
+        let Around { tenant, user, line_ended, left } = around(&mut answers, &id, record)?;
+        let record = Some(SessionRecord::clone(record));
+        Ok(judge_outlived(Observation { id, record, touch_deadline: None, ended, line_ended, tenant, user, left, now }))
     }
 
     /// What a session of this record depends on, now.
