@@ -6,10 +6,11 @@
 //!
 //! The order in which the request path uses it: [`RequestFraming`] (bytes) → [`check_method`], [`Target`],
 //! [`request_host`] → [`client_address`] → [`take_gateway_cookie`] → [`OriginPolicy`] → [`RequestFilter`]; then, for
-//! answers, [`RequestFilter::strip_response`] and [`drop_gateway_set_cookie`].
+//! answers, [`RequestFilter::strip_response`], [`OwnLocations`], [`drop_gateway_set_cookie`] and [`keep_private`].
 
 mod bearer;
 mod body_values;
+mod caching;
 mod cookie;
 mod cookie_name;
 mod cors;
@@ -45,6 +46,7 @@ mod websocket;
 
 pub use bearer::{bearer_token, may_hold_bearer_token};
 pub use body_values::values_in_body;
+pub use caching::{keep_nowhere, keep_nowhere_by, keep_private};
 pub use cookie::{
     CookieAttributes, CookieNameError, GatewayCookieName, Presented, SameSite, app_set_cookie, drop_gateway_set_cookie,
     expire_backend_cookie, expire_set_cookie, session_set_cookie, take_gateway_cookie,

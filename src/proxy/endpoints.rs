@@ -14,7 +14,7 @@ use super::newcomer::never_again;
 use super::outgoing::ask_for_all;
 use super::respond::{self, json};
 use super::services::Gateway;
-use crate::http::expire_set_cookie;
+use crate::http::{expire_set_cookie, keep_nowhere};
 use crate::policy::{Denial, Route, SessionFacts, permit_logout};
 use crate::seal::Binding;
 use crate::session::{By, EndReason, Principal, Scope};
@@ -243,5 +243,5 @@ fn logged_out_of(gateway: &Gateway, live: Option<&LiveUse>, headers: &mut Header
         gateway.expire_cookies(headers);
         clear_site_data(gateway, headers);
     }
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    keep_nowhere(headers);
 }

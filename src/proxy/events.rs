@@ -10,9 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, SET_COOKIE,
-};
+use http::header::{CONTENT_LENGTH, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, SET_COOKIE};
 use http::{Method, Response};
 
 use super::body::AnswerBody;
@@ -30,7 +28,7 @@ use super::verify::verify_tenant;
 use crate::audit::{ClientText, Outcome};
 use crate::bearer::Bearer;
 use crate::entropy::spread;
-use crate::http::{EventAnswer, with_count};
+use crate::http::{EventAnswer, keep_nowhere, with_count};
 use crate::login::LoginIdentity;
 use crate::policy::{Denial, Ending, Event, Guard, Identity, Judgement, Permit, Requester, Route};
 use crate::session::{By, Scope, StoreTime, TenantChange, TenantId, TenantStatus, UserAgent, Words};
@@ -129,7 +127,7 @@ pub(super) async fn run(
         now = Settled::Now(Holder::session(issued.id, issued.record.clone()), live.over_at());
         gateway.seal_cookies_anew(exchange, &mut parts.headers, &issued, Came::OfTheSameUser)?;
         parts.headers.append(SET_COOKIE, issued.set_cookie);
-        parts.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        keep_nowhere(&mut parts.headers);
     } else {
         now = follow(gateway, exchange, live, follower, &mut parts.headers).await?;
     }

@@ -3,9 +3,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, Entry, HeaderMap, HeaderName, HeaderValue, LOCATION, OccupiedEntry, VARY,
-};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response};
 use http_body::Body as _;
 
@@ -18,15 +16,13 @@ use super::services::Gateway;
 use super::upstreams::BoundUpstream;
 use crate::clock::Monotonic;
 use crate::config::{BodyMode, CacheControl};
-use crate::http::{NotedHeaders, RequestHost, Scheme, Target, Upgrade, VIA};
+use crate::http::{NotedHeaders, RequestHost, Scheme, Target, Upgrade, VIA, keep_nowhere_by, keep_private};
 use crate::policy::{Identity, Permit, VouchedBy};
 use crate::sessions::OpenStream;
 use crate::upstream::{BodyError, BodyLimits, RequestBody, Switched, UpstreamBody};
 
 const COOKIE: HeaderValue = HeaderValue::from_static("Cookie");
 const AUTHORIZATION: HeaderValue = HeaderValue::from_static("Authorization");
-const PRIVATE: HeaderValue = HeaderValue::from_static("private");
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// A request's place in its trace (W3C Trace Context).
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -240,10 +236,7 @@ pub(super) fn polish(gateway: &Gateway, exchange: &Exchange, permit: &Permit, he
     let session = &gateway.config().session;
     match if is_page(headers) { session.cache_pages } else { session.cache } {
         CacheControl::Private => keep_private(headers, &by),
-        CacheControl::NoStore => {
-            headers.insert(CACHE_CONTROL, NO_STORE);
-            vary_by(headers, &by);
-        }
+        CacheControl::NoStore => keep_nowhere_by(headers, &by),
         CacheControl::Leave => {}
     }
 }
@@ -268,11 +261,9 @@ pub(super) fn clean_answer(gateway: &Gateway, exchange: &Exchange, permit: &Perm
 
 /// An app that does not know by which name, and by which scheme, browsers reach it sends them where they cannot go.
 fn mend_location(gateway: &Gateway, exchange: &Exchange, permit: &Permit, headers: &mut HeaderMap) {
-    let Some(location) = headers.get(LOCATION) else { return };
     let locations = gateway.upstream(permit).ok().and_then(|upstream| upstream.locations.as_ref());
-    let (Some(locations), Some(host)) = (locations, &exchange.host) else { return };
-    if let Some(mended) = locations.rewritten(location, host) {
-        headers.insert(LOCATION, mended);
+    if let (Some(locations), Some(host)) = (locations, &exchange.host) {
+        locations.mend(headers, host);
     }
 }
 
@@ -299,49 +290,4 @@ fn body_failure(error: BodyError) -> Failure {
         BodyError::NoRoom => Failure::Overloaded,
         BodyError::Spool(error) => Failure::Spool(error.to_string()),
     }
-}
-
-/// Answers made for a session must not be kept by caches that others share (docs/behaviour.md, "Session endpoints"). What is
-/// stricter stays.
-fn keep_private(headers: &mut HeaderMap, by: &HeaderValue) {
-    match headers.entry(CACHE_CONTROL) {
-        Entry::Vacant(none) => _ = none.insert(PRIVATE),
-        Entry::Occupied(mut lines) => _ = lines.insert(made_private(&lines)),
-    }
-    vary_by(headers, by);
-}
-
-fn vary_by(headers: &mut HeaderMap, by: &HeaderValue) {
-    match headers.entry(VARY) {
-        Entry::Vacant(none) => _ = none.insert(by.clone()),
-        Entry::Occupied(mut lines) if !does_vary_by(&lines, by) => lines.append(by.clone()),
-        Entry::Occupied(_) => {}
-    }
-}
-
-/// What `Cache-Control` says, all lines in one, without what lets others share the answer.
-fn made_private(lines: &OccupiedEntry<'_, HeaderValue>) -> HeaderValue {
-    let mut kept = Vec::new();
-    let mut strict = false;
-    for value in lines.iter() {
-        let Ok(text) = value.to_str() else { continue };
-        for directive in text.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
-            let name = directive.split('=').next().unwrap_or_default().trim();
-            if name.eq_ignore_ascii_case("public") || name.eq_ignore_ascii_case("s-maxage") {
-                continue;
-            }
-            // `private="X-Header"` and `no-cache="X-Header"` speak of a header alone.
-            strict |= ["private", "no-store"].iter().any(|strict| directive.eq_ignore_ascii_case(strict));
-            kept.push(directive);
-        }
-    }
-    if !strict {
-        kept.insert(0, "private");
-    }
-    HeaderValue::from_str(&kept.join(", ")).unwrap_or(PRIVATE)
-}
-
-fn does_vary_by(lines: &OccupiedEntry<'_, HeaderValue>, by: &HeaderValue) -> bool {
-    let names = lines.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    names.map(str::trim).any(|name| name == "*" || name.as_bytes().eq_ignore_ascii_case(by.as_bytes()))
 }

@@ -86,7 +86,7 @@ impl Gateway {
     }
 
     /// Says by what a client shows who it is: by a session, for which no browser has a dialog. Some clients take a 401
-    /// without it for a broken answer (RFC 9110 §15.5.2).
+    /// without it for a broken answer (RFC 9110 §15.5.2), be it the backend's. What the backend says itself stays.
     fn challenge(&self, headers: &mut HeaderMap) {
         let realm = format!("Session realm=\"{}\"", self.config().server.public_url.host());
         if let Ok(challenge) = HeaderValue::try_from(realm) {
@@ -108,7 +108,7 @@ impl Gateway {
         let is_unauthorised = response.status() == StatusCode::UNAUTHORIZED;
         let headers = response.headers_mut();
         headers.insert(X_REQUEST_ID, exchange.id.header_value().clone());
-        if is_own && is_unauthorised {
+        if is_unauthorised {
             self.challenge(headers);
         }
         self.config().cors.write(headers, exchange.reader.as_ref(), is_own);

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use http::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED, SET_COOKIE};
+use http::header::{ETAG, HeaderMap, HeaderValue, LAST_MODIFIED, SET_COOKIE};
 
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::services::Gateway;
+use crate::http::keep_nowhere;
 use crate::session::{By, Credential, EndReason, Principal, StoreTime, UserAgent};
 use crate::sessions::{Issued, Newcomer};
 use crate::store::StoreResult;
@@ -87,7 +88,7 @@ pub(super) fn give(headers: &mut HeaderMap, issued: Issued) {
 
 /// Nobody may ever be told that an answer which gave or took a session is still good.
 pub(super) fn never_again(headers: &mut HeaderMap) {
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    keep_nowhere(headers);
     headers.remove(ETAG);
     headers.remove(LAST_MODIFIED);
 }

@@ -20,6 +20,32 @@ fn a_401_says_how_one_shows_who_one_is() {
 }
 
 #[test]
+fn a_backends_own_401_that_does_not_say_it_says_it_by_then() {
+    let backend = echo();
+    let mine = |headers: &[(&str, &str)]| [answer("401 Mine", headers, "mine")];
+    backend.on("/public/none", mine(&[]));
+    backend.on("/none", mine(&[]));
+    backend.on("/api/failing", mine(&[("Content-Type", "application/json")]));
+    backend.on("/public/two", mine(&[("WWW-Authenticate", "Basic realm=\"a\""), ("WWW-Authenticate", "Bearer")]));
+    let logins = vec!["/api/login", "/api/failing"];
+    let gateway =
+        gateway(Store::Embedded).with_backend(&backend).over_tls(&["localhost"]).set("login.path", logins).start();
+    let cookie = super::http2::log_in(&gateway);
+    for option in ["--http1.1", "--http2"] {
+        let call = |path: &str| {
+            let call = curl(&gateway).with(&[option]).header("Cookie", &cookie);
+            call.get(path).expect(401).headers.all("www-authenticate").join(", ")
+        };
+        for path in ["/public/none", "/none"] {
+            assert_eq!(call(path), "Session realm=\"localhost\"", "{option} {path}");
+        }
+        let failed = curl(&gateway).with(&[option, "--data", "{}"]).get("/api/failing").expect(401);
+        assert_eq!(failed.headers.all("www-authenticate"), ["Session realm=\"localhost\""], "{option}");
+        assert_eq!(call("/public/two"), "Basic realm=\"a\", Bearer", "{option}");
+    }
+}
+
+#[test]
 fn what_javas_client_accepts_makes_it_no_browser() {
     let backend = echo();
     let gateway = gateway(Store::Embedded).with_backend(&backend).start();
@@ -59,6 +85,11 @@ fn a_redirect_to_where_only_the_gateway_can_go_is_one_that_browsers_can_follow()
     backend.on("/public/own", to(&format!("{own}/next?a=b")));
     backend.on("/public/http", to("http://localhost/next"));
     backend.on("/public/elsewhere", to("http://elsewhere.example/next"));
+    backend.on("/public/schemeless", to(&format!("{}/next", own.trim_start_matches("http:"))));
+    backend.on("/public/foreign", to("/caf\u{e9}"));
+    backend.on("/public/twice", [answer("302 Found", &[("Location", "/a"), ("Location", "/b")], "")]);
+    let (beside, later) = (format!("{own}/as.json"), format!("5; url={own}/next"));
+    backend.on("/public/beside", [answer("200 OK", &[("Content-Location", &beside), ("Refresh", &later)], "")]);
     let started = |rewrite: bool| {
         let gateway = gateway(Store::Embedded).with_backend(&backend).over_tls(&["localhost"]);
         gateway.set("upstream.rewrite_location", rewrite).start()
@@ -72,6 +103,13 @@ fn a_redirect_to_where_only_the_gateway_can_go_is_one_that_browsers_can_follow()
     assert_eq!(location(&gateway, "/public/own"), format!("{site}/next?a=b"));
     assert_eq!(location(&gateway, "/public/http"), format!("{site}/next"));
     assert_eq!(location(&gateway, "/public/elsewhere"), "http://elsewhere.example/next");
+    assert_eq!(location(&gateway, "/public/schemeless"), format!("{site}/next"));
+    assert_eq!(location(&gateway, "/public/foreign"), "/caf%C3%A9");
+    let beside = curl(&gateway).get("/public/beside").expect(200);
+    assert_eq!(beside.header("content-location"), Some(format!("{site}/as.json").as_str()));
+    assert_eq!(beside.header("refresh"), Some(format!("5;url={site}/next").as_str()));
+    curl(&gateway).get("/public/twice").expect_refusal(502, "bad_answer");
+    gateway.wait_log(&["it has two Locations, and they differ"]);
     assert_eq!(location(&started(false), "/public/own"), format!("{own}/next?a=b"));
 }
 

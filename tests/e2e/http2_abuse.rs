@@ -274,3 +274,24 @@ fn half_a_preface_is_not_waited_for() {
     curl(&gateway).with(&["--http2"]).get("/public/user").expect(200);
     assert_eq!(backend.seen().len(), 1);
 }
+
+#[test]
+fn a_path_that_the_library_takes_for_no_uri_is_reset_and_counted_and_no_other_stream_ends_with_it() {
+    let backend = echo();
+    let gateway = over_tls().with_backend(&backend).start();
+    let ask = |stream, path: &str| frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(&gateway, 2, path));
+    // In the order of their numbers, as the protocol has it.
+    let paths = ["/public/a?q=\"", "/public/a?q=<b>", "/public/<", "/public/`"];
+    let asked = paths
+        .iter()
+        .zip([1, 5, 9, 13])
+        .flat_map(|(path, stream)| [ask(stream, path), ask(stream + 2, "/public/fine")].concat());
+    let sent: Vec<u8> = asked.chain(frame(GO_AWAY, 0, 0, &[0; 8])).collect();
+    let read = attack(&gateway, sent);
+    for stream in [1, 5, 9, 13] {
+        let resets = frames(&read).into_iter().filter(|(kind, _, on, _)| (*kind, *on) == (RESET, stream));
+        assert_eq!(resets.map(|(.., payload)| code(payload, 0)).collect::<Vec<_>>(), [PROTOCOL_ERROR], "{stream}");
+    }
+    assert_eq!(backend.seen_at("/public/fine").len(), 4);
+    assert_refused(&gateway, 400, "bad_request", 4);
+}

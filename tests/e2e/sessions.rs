@@ -339,6 +339,35 @@ fn answers_made_for_a_session_are_private_and_what_is_stricter_stays() {
 }
 
 #[test]
+fn no_cdn_in_front_is_told_to_keep_what_was_made_for_a_session_or_makes_one() {
+    const FOR_A_CDN: [(&str, &str); 4] = [
+        ("CDN-Cache-Control", "max-age=600"),
+        ("Cloudflare-CDN-Cache-Control", "max-age=600"),
+        ("Surrogate-Control", "max-age=600"),
+        ("X-Accel-Expires", "600"),
+    ];
+    let backend = echo();
+    let mut said = vec![("Cache-Control", "public"), ("Expires", "Thu, 01 Jan 2099 00:00:00 GMT"), ("Vary", "*")];
+    said.extend(FOR_A_CDN);
+    let page = [&said[..], &[("Content-Type", "text/html")]].concat();
+    backend.on("/data", [answer("200 OK", &said, "ok")]);
+    backend.on("/page", [answer("200 OK", &page, "ok")]);
+    backend.on("/public/data", [answer("200 OK", &said, "ok")]);
+    let gateway = gateway(Store::Embedded).with_backend(&backend).start();
+    let mut browser = gateway.browser();
+    let login = browser.post_json("/api/login", &json!({"answer": identity(42, 7), "headers": said})).expect(200);
+    let (data, page) = (browser.get("/data").expect(200), browser.get("/page").expect(200));
+    for (answer, cache) in [(login, "no-store"), (data, "private"), (page, "no-store")] {
+        assert_eq!(answer.headers.all("cache-control"), [cache]);
+        assert_eq!(answer.headers.all("vary"), ["*"]);
+        assert!(FOR_A_CDN.iter().all(|(name, _)| !answer.headers.has(name)), "{answer:?}");
+        assert!(answer.headers.has("expires"), "it is for the browser, too");
+    }
+    let public = browser.get("/public/data").expect(200);
+    assert!(FOR_A_CDN.iter().all(|(name, value)| public.header(name) == Some(value)), "{public:?}");
+}
+
+#[test]
 fn head_204_and_304_have_no_body_the_same_authorisation_and_leave_the_connection_in_step() {
     let backend = echo();
     backend.on("/204", [send("HTTP/1.1 204 No Content\r\n\r\n")]);

@@ -3,6 +3,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use http::header::LOCATION;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use httparse::{Error, Header, ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
@@ -138,6 +139,14 @@ fn interpret(head: &Bytes, config: &ParserConfig) -> Result<(Response<()>, Frami
         let value = value(head, line.value)
             .ok_or_else(|| Malformed::of(format!("the value of its header {name:?} is none")))?;
         framing.note(&name, value.as_bytes());
+        if name == LOCATION
+            && let Some(before) = headers.get(LOCATION)
+        {
+            if *before != value {
+                return Err(Malformed::new("it has two Locations, and they differ"));
+            }
+            continue;
+        }
         headers.append(name, value);
     }
     if let Some(reason) = parsed.reason.filter(|reason| status.canonical_reason() != Some(reason))
@@ -240,6 +249,17 @@ mod tests {
             let lines: Vec<_> = found.response.headers().get_all(CONTENT_LENGTH).iter().collect();
             assert_eq!(lines, left.into_iter().collect::<Vec<_>>(), "{name}");
         }
+    }
+
+    #[test]
+    fn an_answer_sends_browsers_to_one_place() {
+        let locations = |lines: &str| {
+            let head = read(&format!("HTTP/1.1 302 Found\r\n{lines}\r\n"), &Method::GET).map(|head| head.unwrap());
+            head.map(|head| head.response.headers().get_all(LOCATION).iter().count()).ok()
+        };
+        assert_eq!(locations("Location: /a\r\n"), Some(1));
+        assert_eq!(locations("Location: /a\r\nLOCATION: /a\r\n"), Some(1));
+        assert_eq!(locations("Location: /a\r\nX-A: 1\r\nLocation: /b\r\n"), None);
     }
 
     #[test]
