@@ -21,6 +21,7 @@ mod fetch;
 mod folded_name;
 mod forwarded;
 mod framing;
+mod glimpse;
 mod headers;
 mod host;
 mod http2;
@@ -59,6 +60,7 @@ pub use fetch::{Preflight, is_from_another_site, is_led_here, is_websocket_upgra
 pub use folded_name::folded_name;
 pub use forwarded::{client_address, forwarded_proto};
 pub use framing::{HeadLimits, Phase, Repairs, RequestFraming};
+pub use glimpse::glimpse;
 pub use headers::{
     ClaimedValue, Claims, IdentityHeaders, ProtectedHeaders, ProtectedNames, RequestFilter, Stripped, TenantHeader,
 };

@@ -32,6 +32,8 @@ pub(super) enum Transport {
     Tls,
     /// As they are, where nothing is served and clients are sent to https.
     ToBeRedirected,
+    /// As they are, where TLS is spoken and clients are told so.
+    PlainOnTls,
 }
 
 /// The other end of a connection.

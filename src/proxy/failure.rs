@@ -57,6 +57,8 @@ pub(super) enum Failure {
     TenantUnverified(String),
     /// The client's: it sends something in the clear that is not to be sent so.
     HttpsRequired,
+    /// The client's: it speaks plain HTTP where TLS is spoken.
+    PlainOnTls,
     /// The site is being worked on.
     Maintenance(Arc<Maintenance>),
     /// Ours.
@@ -193,6 +195,9 @@ impl Failure {
                 "https_required",
                 "This site is served over https alone, and this was sent in the clear. Use https:// in the address.",
             ),
+            Self::PlainOnTls => {
+                told(StatusCode::BAD_REQUEST, "https_required", "This port speaks TLS. Use https:// in the address.")
+            }
             Self::Maintenance(maintenance) => PublicError {
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 code: "maintenance",
@@ -211,6 +216,7 @@ impl Failure {
             self,
             Self::Refused(Refusal::BadRequest(_) | Refusal::HeadersTooLarge(_) | Refusal::BodyTooLarge)
                 | Self::Body(_)
+                | Self::PlainOnTls
                 | Self::Overloaded
                 | Self::Spool(_)
         )
@@ -239,6 +245,7 @@ impl Failure {
             Self::Refused(_)
             | Self::HostNotAllowed(_)
             | Self::HttpsRequired
+            | Self::PlainOnTls
             | Self::CrossOrigin
             | Self::MethodNotAllowed(_) => true,
             Self::Denied(denial) => !matches!(denial, Denial::StoreUnavailable | Denial::KeysUnavailable),
@@ -297,6 +304,7 @@ impl Failure {
             Self::Refused(_)
             | Self::Maintenance(_)
             | Self::HttpsRequired
+            | Self::PlainOnTls
             | Self::Body(_)
             | Self::CrossOrigin
             | Self::MethodNotAllowed(_)
@@ -353,8 +361,6 @@ pub(super) enum Unread {
     Malformed,
     /// Its client has too many under way on the connection; over HTTP/2 alone.
     TooManyStreams,
-    /// It came as plain HTTP where TLS is spoken.
-    PlainOnTls,
 }
 
 impl Unread {
@@ -375,7 +381,6 @@ impl Unread {
             Self::HeadersTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large"),
             Self::Malformed => (StatusCode::BAD_REQUEST, "bad_request"),
             Self::TooManyStreams => (StatusCode::SERVICE_UNAVAILABLE, "too_many_streams"),
-            Self::PlainOnTls => (StatusCode::BAD_REQUEST, "plain_http"),
         }
     }
 }

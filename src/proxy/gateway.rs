@@ -155,7 +155,7 @@ impl Gateway {
             client: downstream.peer.or(client_address(peer, proxies, headers)),
             scheme: forwarded_proto(peer, proxies, headers).unwrap_or(match downstream.transport {
                 Transport::Tls => Scheme::Https,
-                Transport::ToBeRedirected => Scheme::Http,
+                Transport::ToBeRedirected | Transport::PlainOnTls => Scheme::Http,
                 // The proxy that ends TLS in front need not say so.
                 Transport::Plain => server.public_url.scheme(),
             }),
@@ -199,12 +199,17 @@ impl Gateway {
         let mut headers = NotedHeaders::from(parts.headers);
         let server = &self.config().server;
 
-        // 1. Framing first: of a head that can be read in two ways, nothing else can be believed either.
-        verdict?;
+        // Whatever it is answered with, how that is to look.
         exchange.asks_for_page = is_navigation(&headers);
         if exchange.asks_for_page {
             exchange.languages = headers.get(ACCEPT_LANGUAGE).cloned();
         }
+        if transport == Transport::PlainOnTls {
+            return Err(Failure::PlainOnTls);
+        }
+
+        // 1. Framing first: of a head that can be read in two ways, nothing else can be believed either.
+        verdict?;
         exchange.target = parts.uri.path_and_query().cloned();
 
         // 2. Method and path in their one normal form, which the backend will get, too. What framing is to HTTP/1, the

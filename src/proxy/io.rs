@@ -18,11 +18,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::connection::{ConnectionState, Left};
-use crate::http::Phase;
+use crate::http::{Phase, glimpse};
 
-/// What hyper is given in place of a head that was refused. The verdict goes with it, so it is answered with an error
-/// and the connection is closed.
-const STAND_IN: &[u8] = b"REFUSED /refused HTTP/1.1\r\nhost: refused\r\n\r\n";
+/// What hyper is given in place of a head that was refused, with what is still seen of that. The verdict goes with it, so
+/// it is answered with an error and the connection is closed.
+const STAND_IN: &[u8] = b"REFUSED /refused HTTP/1.1\r\nhost: refused\r\n";
 
 /// What is read at a time until a head is there. Most fit.
 const FIRST_PIECE: usize = 2048;
@@ -113,8 +113,8 @@ impl<S> ClientIo<S> {
         }
         match phase {
             Phase::Refused if alone && refuses_next => {
-                self.withheld = Vec::new();
-                self.ready = Bytes::from_static(STAND_IN);
+                let head = [&std::mem::take(&mut self.withheld)[..], read].concat();
+                self.ready = Bytes::from([STAND_IN, &glimpse(&head), b"\r\n"].concat());
             }
             // What follows a refused head is nobody's.
             Phase::Refused if alone && !judged => self.withheld = Vec::new(),

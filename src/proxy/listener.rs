@@ -7,18 +7,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::TaskTracker;
 
 use super::exchange::{Downstream, Transport};
-use super::failure::Unread;
 use super::http1::serve_http1;
 use super::http2::serve_http2;
 use super::in_force::{Current, Stage, closing, ending};
-use super::leftover::throw_away_bytes;
 use super::limits::ListenerLimits;
 use super::proxy_protocol::read_header;
 use super::services::Gateway;
@@ -29,12 +26,6 @@ use crate::tls::HTTP2;
 
 /// How long to wait after an accept that failed for want of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
-
-/// What is answered to who speaks plain HTTP where TLS is spoken. There is no exchange yet that it could be named by.
-const PLAIN_ON_TLS: &str = concat!(
-    "{\"success\":false,\"error\":\"bad_request\",\"error_code\":\"bad_request\",",
-    "\"message\":\"This port speaks TLS. Use https:// in the address.\"}"
-);
 
 /// What a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,9 +128,8 @@ async fn open(
     let tls = limits.tls.as_ref()?;
     // A handshake begins with another byte.
     if stream.first_byte().await.is_ok_and(|byte| byte.is_ascii_alphabetic()) {
-        gateway.refused_unread(client, Unread::PlainOnTls);
-        tell_of_tls(stream).await;
-        return None;
+        let downstream = Downstream { peer: client.into(), transport: Transport::PlainOnTls };
+        return Some(Opened { stream: ClientStream::Plain(stream), downstream });
     }
     match tls.accept(stream).await {
         Ok(stream) => {
@@ -151,18 +141,6 @@ async fn open(
             tracing::debug!(%client, %error, "a TLS handshake failed");
             None
         }
-    }
-}
-
-/// Tells a client of plain HTTP what is spoken here.
-async fn tell_of_tls(mut stream: Prefixed<TcpStream>) {
-    let answer = format!(
-        "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
-         Connection: close\r\n\r\n{PLAIN_ON_TLS}",
-        PLAIN_ON_TLS.len()
-    );
-    if stream.write_all(answer.as_bytes()).await.is_ok() && stream.shutdown().await.is_ok() {
-        throw_away_bytes(stream).await;
     }
 }
 

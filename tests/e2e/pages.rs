@@ -102,6 +102,57 @@ fn templates_are_filled_in_by_status_and_language_and_what_clients_send_is_never
 }
 
 #[test]
+fn a_navigation_whose_head_cannot_be_read_gets_a_page_if_that_much_of_it_was_seen() {
+    const NAVIGATES: &str = "Sec-Fetch-Mode: navigate";
+    const OF_OLD: &str = "Accept: text/html,application/xhtml+xml;q=0.9";
+    let backend = echo();
+    let gateway = gateway(Store::Embedded)
+        .with_backend(&backend)
+        .set("server.max_header", "8KiB")
+        .set("server.trusted_origins", vec!["https://front.example"])
+        .start();
+    let cookie = format!("Cookie: a={}", "x".repeat(9000));
+    let many = vec!["X-A: 1"; 101].join("\r\n");
+    let lines = |lines: &[&str]| format!("{}\r\n", lines.join("\r\n"));
+    for (head, status, code) in [
+        (lines(&["GET / HTTP/1.1", NAVIGATES, &cookie]), 431, "headers_too_large"),
+        (lines(&["GET / HTTP/1.1", OF_OLD, &cookie]), 431, "headers_too_large"),
+        (lines(&["GET / HTTP/1.1", NAVIGATES, &many]), 431, "headers_too_large"),
+        (lines(&["GET / HTTP/1.1", NAVIGATES, "X Y: 1"]), 400, "bad_request"),
+        (lines(&["GET / HTTP/1.1", "X Y: 1", NAVIGATES]), 400, "bad_request"),
+        (lines(&["GET / HTTP/1.1", "Content-Length: 1", "Content-Length: 2", NAVIGATES]), 400, "bad_request"),
+        (lines(&["GET /a b HTTP/1.1", NAVIGATES]), 400, "bad_request"),
+    ] {
+        let head = format!("{head}\r\n");
+        expect_page(&gateway.exchange(&head), status, code);
+        // Who is no browser gets JSON; and so does one of whom nothing was seen.
+        let of_a_call = head.replace(NAVIGATES, "Sec-Fetch-Mode: cors").replace(OF_OLD, "Accept: */*");
+        gateway.exchange(&of_a_call).expect_refusal(status, code);
+    }
+    let first = lines(&["GET / HTTP/1.1", &cookie, NAVIGATES]);
+    let mut wire = gateway.wire();
+    wire.send(&first[..8500]).receive().expect_refusal(431, "headers_too_large");
+    // In pieces as the network has them.
+    let head = lines(&["GET / HTTP/1.1", NAVIGATES, "Accept-Language: de", "User-Agent: somebody's", "X Y: 1"]);
+    let mut wire = gateway.wire();
+    for piece in head.as_bytes().chunks(7) {
+        wire.send(piece);
+        crate::support::let_pass(std::time::Duration::from_millis(5));
+    }
+    expect_page(&wire.receive(), 400, "bad_request");
+    let line = gateway.wait_log(&["somebody's"]);
+    assert_eq!((&line["status"], &line["route"]), (&json!(400), &json!("refused")));
+    let from = |origin: &str| {
+        let head = lines(&["GET / HTTP/1.1", &format!("Origin: {origin}"), "X Y: 1"]);
+        let refused = gateway.exchange(format!("{head}\r\n")).expect_refusal(400, "bad_request");
+        refused.header("access-control-allow-origin").map(ToOwned::to_owned)
+    };
+    assert_eq!(from("https://front.example").as_deref(), Some("https://front.example"));
+    assert_eq!(from("https://evil.example"), None);
+    assert!(backend.seen().is_empty());
+}
+
+#[test]
 fn a_browser_shows_the_pages_and_fetches_nothing_for_them() {
     let Some(browser) = Chromium::start() else { return };
     let backend = echo();

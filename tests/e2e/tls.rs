@@ -240,12 +240,13 @@ fn who_speaks_plain_http_to_the_tls_port_is_told_so_and_reaches_nobody() {
     for _ in 0..5 {
         let refused = gateway.exchange("GET /public/x HTTP/1.1\r\nHost: localhost\r\n\r\n").expect(400);
         assert!(refused.at("/message").contains("https://"), "{}", refused.text());
+        assert_eq!(refused.at("/error_code"), "https_required");
         let mut upload = gateway.wire();
         upload.send("POST /public/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n\r\n");
         upload.send(vec![b'x'; 4_000_000]).receive().expect(400);
         assert!(upload.is_closed());
     }
-    gateway.wait_log(&["plain_http"]);
+    gateway.wait_log(&["https_required", "\"status\":400"]);
     let mut nonsense = gateway.wire();
     nonsense.send([0, 1, 2, 3, 4, 5, 6, 7]);
     assert!(nonsense.rest().first() != Some(&b'H'), "no HTTP for what is none");
