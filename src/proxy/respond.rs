@@ -52,6 +52,10 @@ pub(super) fn failure(
     if exchange.is_login && matches!(failure, Failure::Store(_)) {
         told.message = "Nobody can log in just now. Please try again in a moment.".into();
     }
+    let sent_something = !matches!(exchange.method, Method::GET | Method::HEAD);
+    if exchange.asks_for_page && sent_something && failure.asks_for_login() {
+        told.message.to_mut().push_str(" What you sent has not reached the application: please send it again then.");
+    }
     exchange.code = Some(told.code);
     let mut response = if let (true, Some(location)) = (failure.asks_for_login(), redirect) {
         let mut response = own(Response::new(AnswerBody::empty()));

@@ -1,5 +1,7 @@
 //! What a person sees where the gateway answers by itself (docs/behaviour.md, "Errors").
 
+use std::path::Path;
+
 use serde_json::json;
 
 use crate::support::chromium::Chromium;
@@ -7,6 +9,7 @@ use crate::support::http::Response;
 use crate::support::{Browser, Gateway, Step, Store, answer, echo, gateway};
 
 const HTML: (&str, &str) = ("Content-Type", "text/html");
+const TOKEN: &str = "d8sLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbE";
 
 /// Fails unless it is a whole page of its own that says what happened.
 #[track_caller]
@@ -67,6 +70,7 @@ fn a_form_that_comes_after_the_sessions_end_is_told_so_and_shown_the_way_to_the_
     browser.post("/api/logout");
     let page = expect_page(&navigate(&mut other_tab, "POST", "/orders", b"a=b"), 401, "session_revoked");
     assert!(page.contains("<a href=\"/login?from=app&amp;x=1\">Log in</a>"), "{page}");
+    assert!(page.contains("What you sent has not reached the application"), "{page}");
     assert_eq!(backend.seen_at("/orders").len(), 0);
 }
 
@@ -99,6 +103,26 @@ fn templates_are_filled_in_by_status_and_language_and_what_clients_send_is_never
     std::fs::write(folder.join("4xx.html"), "new").expect("a file");
     gateway.reload();
     assert_eq!(ask("old.example", "").expect(421).text(), "new");
+}
+
+#[test]
+fn the_page_to_begin_with_in_the_documents_is_filled_in() {
+    let described = gateway(Store::Embedded).with_backend(&echo()).set("errors.pages", "pages");
+    let folder = described.directory().join("pages");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pages.md");
+    let document = std::fs::read_to_string(document).expect("the document");
+    let page = document.split("```html\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a page");
+    std::fs::write(folder.join("4xx.html"), page).expect("a file");
+    let gateway = described.start();
+    let refused = navigate(&mut gateway.browser(), "POST", "/orders", b"a=b").expect(401);
+    let id = refused.header("x-request-id").expect("a name").to_owned();
+    let text = refused.text();
+    assert!(
+        text.contains("<title>401</title>") && text.contains("<a href=\"/login\">") && text.contains(&id),
+        "{text}"
+    );
+    assert!(text.contains("body { font:") && !["{message}", "{status}"].iter().any(|place| text.contains(place)));
 }
 
 #[test]
@@ -183,4 +207,68 @@ fn a_browser_shows_the_pages_and_fetches_nothing_for_them() {
     shows(502, "Something went wrong");
     browser.open(&format!("https://127.0.0.1:{port}/"));
     shows(421, "Not served here");
+}
+
+/// The pages of docs/pages.md, drawn by a browser: readable in either colour, and on a phone. `WRITE_PICTURES=1` writes them
+/// anew.
+#[test]
+fn the_pages_are_readable_in_either_colour_and_on_a_phone_and_are_what_the_documents_show() {
+    let Some(browser) = Chromium::start() else { return };
+    let backend = echo();
+    backend.on("/public/form", [answer("200 OK", &[HTML], "<form method=post action=/orders><button></form>")]);
+    backend.on("/public/silent", [Step::Close]);
+    let gateway = gateway(Store::Embedded)
+        .with_backend(&backend)
+        .set("admin.token", TOKEN)
+        .settings("[[routes]]\nmatch = \"/staff\"\nroles = [\"staff\"]")
+        .start();
+    let site = format!("http://127.0.0.1:{}", gateway.address().port());
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pages");
+    let draw = |name: &str| {
+        for (kind, width, height, dark) in
+            [("light", 760, 420, false), ("dark", 760, 420, true), ("phone", 360, 420, true)]
+        {
+            browser.show_at(width, height, dark);
+            let seen = browser.run(
+                "await until(() => document.querySelector('main h1'));
+                 const light = (colour) => colour.match(/\\d+/g).slice(0, 3)
+                     .map((part) => { const c = part / 255; return c <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4 })
+                     .reduce((sum, part, at) => sum + part * [.2126, .7152, .0722][at], .05);
+                 const style = getComputedStyle(document.body);
+                 const [ink, paper] = [light(style.color), light(style.backgroundColor)];
+                 const links = [...document.querySelectorAll('a')].map((a) => light(getComputedStyle(a).color));
+                 const contrast = (ink) => Math.max(ink, paper) / Math.min(ink, paper);
+                 const wide = document.documentElement.scrollWidth > innerWidth;
+                 return [paper < .5, contrast(ink) >= 7, links.every((link) => contrast(link) >= 4.5), wide]",
+            );
+            // Contrast as WCAG 2.2 asks for it, AAA for text and AA for links; nothing is cut off.
+            assert_eq!(seen, json!([dark, true, true, false]), "{name}-{kind}");
+            let (file, picture) = (folder.join(format!("{name}-{kind}.png")), browser.picture());
+            if std::env::var_os("WRITE_PICTURES").is_some() {
+                std::fs::write(&file, picture).expect("a picture is written");
+            }
+            let kept = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+            let size = |bytes: &[u8]| bytes.get(16..24).map(<[u8]>::to_vec);
+            let wanted = [width.to_be_bytes(), height.to_be_bytes()].concat();
+            assert_eq!(size(&kept).as_deref(), Some(&*wanted), "{}", file.display());
+            assert!(kept.len() < 24 << 10, "{} has {} bytes", file.display(), kept.len());
+        }
+    };
+    browser.open(&format!("{site}/public/form"));
+    browser.run("document.querySelector('button').click()");
+    draw("401");
+    browser.open(&format!("{site}/healthz"));
+    let login = json!({"answer": crate::support::logins::identity("42", "7")});
+    browser.run(&format!(
+        "await fetch('/api/login', {{ method: 'POST', body: '{login}', headers: {{ 'Content-Type': 'application/json' }} }})"
+    ));
+    browser.open(&format!("{site}/staff"));
+    draw("403");
+    browser.open(&format!("{site}/public/silent"));
+    draw("502");
+    let closed =
+        json!({"on": true, "message": "We are moving to new servers and are back at ten.", "retry_after": "2h"});
+    gateway.operator(TOKEN).request("PUT", "/v1/maintenance").json(&closed).send().expect(200);
+    browser.open(&format!("{site}/public/form"));
+    draw("maintenance");
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -78,6 +80,26 @@ impl Chromium {
     /// The cookies of the page's site, also those that no script sees.
     pub fn cookies(&self) -> Vec<Value> {
         self.call("GET", "/cookie", &Value::Null).as_array().expect("a list").clone()
+    }
+
+    /// Makes the page so wide and high, as on a phone for instance, with light or dark colours as its user wants them.
+    pub fn show_at(&self, width: u32, height: u32, dark: bool) {
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
+        self.develop("Emulation.setDeviceMetricsOverride", &size);
+        let scheme = if dark { "dark" } else { "light" };
+        let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        self.develop("Emulation.setEmulatedMedia", &features);
+    }
+
+    /// What of the page is to be seen, as PNG.
+    pub fn picture(&self) -> Vec<u8> {
+        let encoded = self.call("GET", "/screenshot", &Value::Null);
+        BASE64.decode(encoded.as_str().expect("a picture")).expect("base64")
+    }
+
+    /// A command of the protocol for developers, of which the driver passes some on.
+    fn develop(&self, command: &str, parameters: &Value) {
+        self.call("POST", "/goog/cdp/execute", &json!({"cmd": command, "params": parameters}));
     }
 
     /// Runs the body of an async function in the page and returns its value. `until(condition)` waits there.
