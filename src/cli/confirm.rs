@@ -3,27 +3,25 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::act::ActOptions;
 use super::api::{Client, Trouble};
-use super::output::{complain, say, say_json};
+use super::output::complain;
 use super::table::shown;
 
 /// The longest answer that is read, in bytes.
 const LONGEST_ANSWER: u64 = 100;
 
-/// Whether to ask, and why it is done.
+/// Whether to ask, why it is done, and where.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ChangeOptions {
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
-    /// Why, for the audit log: one line
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub json: bool,
+    /// Why, and where.
+    #[command(flatten)]
+    pub act: ActOptions,
 }
 
 impl ChangeOptions {
@@ -57,25 +55,13 @@ impl ChangeOptions {
         }
     }
 
-    /// A body with the reason, and what else is in it.
-    pub(super) fn body(&self, mut body: Value) -> Value {
-        if let (Some(reason), Some(members)) = (&self.reason, body.as_object_mut()) {
-            members.insert(String::from("reason"), json!(reason));
-        }
-        body
-    }
-
     /// Prints what was done.
     pub(super) fn tell(&self, what: &str, answer: &Value) {
-        if self.json {
-            return say_json(answer);
-        }
         let count = answer.get("invalidated_sessions").and_then(Value::as_u64).unwrap_or(0);
         let sessions = if count == 1 { "session" } else { "sessions" };
-        say(format_args!("{what}: {count} {sessions} ended"));
-        if answer.get("pending").and_then(Value::as_bool).unwrap_or(false) {
-            say("all have ended; counting them goes on in the gateway");
-        }
+        let pending = answer.get("pending").and_then(Value::as_bool).unwrap_or(false);
+        let goes_on = if pending { "\nall have ended; counting them goes on in the gateway" } else { "" };
+        self.act.tell(answer, format_args!("{what}: {count} {sessions} ended{goes_on}"));
     }
 }
 

@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::api::{ApiOptions, operate};
-use super::output::{say, say_json};
+use super::act::{ActOptions, AskOptions};
+use super::api::operate;
 use super::table::{Column, show_item};
 use crate::config::AdminRole;
 
@@ -21,9 +21,9 @@ pub enum MaintenanceCommand {
     /// Answer every request with 503, on all gateways; sessions live on
     On(MaintenanceOn),
     /// Serve again
-    Off(MaintenanceOff),
+    Off(ActOptions),
     /// Show whether it is on
-    Show(MaintenanceOff),
+    Show(AskOptions),
 }
 
 /// Options of `maintenance on`.
@@ -38,23 +38,9 @@ pub struct MaintenanceOn {
     /// A network or an address that is served all the same; may be repeated
     #[arg(long, value_name = "NETWORK")]
     pub allow: Vec<String>,
-    /// Why, and where the API is.
+    /// Why, and where.
     #[command(flatten)]
-    pub common: MaintenanceOff,
-}
-
-/// Options of all of them.
-#[derive(Args, Debug)]
-pub struct MaintenanceOff {
-    /// Why, for the audit log: one line
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Where the API is.
-    #[command(flatten)]
-    pub api: ApiOptions,
+    pub act: ActOptions,
 }
 
 /// Does it.
@@ -62,16 +48,16 @@ pub struct MaintenanceOff {
 pub fn maintenance(command: &MaintenanceCommand) -> ExitCode {
     match command {
         MaintenanceCommand::On(options) => {
-            let MaintenanceOn { message, retry_after, allow, common } = options;
+            let MaintenanceOn { message, retry_after, allow, act } = options;
             let mut body = json!({ "on": true, "allow": allow });
             for (name, value) in [("message", message), ("retry_after", retry_after)] {
                 if let (Some(value), Some(members)) = (value, body.as_object_mut()) {
                     members.insert(name.to_owned(), json!(value));
                 }
             }
-            set(common, body, "the maintenance mode is on, at all gateways within a second")
+            set(act, &body, "the maintenance mode is on, at all gateways within a second")
         }
-        MaintenanceCommand::Off(options) => set(options, json!({ "on": false }), "the maintenance mode is off"),
+        MaintenanceCommand::Off(options) => set(options, &json!({ "on": false }), "the maintenance mode is off"),
         MaintenanceCommand::Show(options) => operate(&options.api, &[AdminRole::Read], async |client| {
             show_item(&MEMBERS, &client.get(PATH, &[]).await?, options.json);
             Ok(())
@@ -79,17 +65,10 @@ pub fn maintenance(command: &MaintenanceCommand) -> ExitCode {
     }
 }
 
-fn set(options: &MaintenanceOff, mut body: Value, done: &str) -> ExitCode {
-    if let (Some(reason), Some(members)) = (&options.reason, body.as_object_mut()) {
-        members.insert(String::from("reason"), json!(reason));
-    }
-    operate(&options.api, &[AdminRole::Operate], async |client| {
-        let answer = client.call(Method::PUT, PATH, Some(&body)).await?;
-        if options.json {
-            say_json(&answer);
-        } else {
-            say(done);
-        }
+fn set(act: &ActOptions, body: &Value, done: &str) -> ExitCode {
+    operate(act.api(), &[AdminRole::Operate], async |client| {
+        let answer = client.call(Method::PUT, PATH, Some(&act.body(body.clone()))).await?;
+        act.tell(&answer, done);
         Ok(())
     })
 }

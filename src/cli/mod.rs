@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 fine, 1 failed while running, 2 bad usage or bad configuration.
 
+pub mod act;
 pub mod api;
 pub mod audit;
 pub mod check;

@@ -10,7 +10,7 @@ use clap::Args;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::api::{ApiOptions, Client, Trouble, operate, path_segment};
+use super::api::{Client, Trouble, operate, path_segment};
 use super::confirm::ChangeOptions;
 use super::table::shown;
 use crate::config::AdminRole;
@@ -21,18 +21,15 @@ const LOOKS: u32 = 3;
 /// Options of `sessions revoke-all`.
 #[derive(Args, Debug)]
 pub struct RevokeAll {
-    /// Whether to ask, and why it is done.
+    /// Whether to ask, why it is done, and where.
     #[command(flatten)]
     pub change: ChangeOptions,
-    /// Where the API is.
-    #[command(flatten)]
-    pub api: ApiOptions,
 }
 
 /// Does it.
 #[must_use]
 pub fn revoke_all(options: &RevokeAll) -> ExitCode {
-    operate(&options.api, &[AdminRole::Operate, AdminRole::Read], async |client| {
+    operate(options.change.act.api(), &[AdminRole::Operate, AdminRole::Read], async |client| {
         let change = &options.change;
         change.demand_someone_to_ask()?;
         let first = with_sessions(client).await?;
@@ -52,7 +49,7 @@ pub fn revoke_all(options: &RevokeAll) -> ExitCode {
             }
             for (tenant, _) in found.drain(..) {
                 let path = format!("/v1/tenants/{}/revoke", path_segment(&tenant)?);
-                let answer = client.call(Method::POST, &path, Some(&change.body(json!({})))).await;
+                let answer = client.call(Method::POST, &path, Some(&change.act.body(json!({})))).await;
                 let answer = answer.map_err(|trouble| left_off(trouble, &tenant, done.len()))?;
                 ended += answer.get("invalidated_sessions").and_then(Value::as_u64).unwrap_or(0);
                 pending |= answer.get("pending").and_then(Value::as_bool).unwrap_or(false);

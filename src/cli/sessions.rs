@@ -6,9 +6,9 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::Value;
 
+use super::act::{ActOptions, AskOptions};
 use super::api::{ApiOptions, Trouble, operate, path_segment, target};
 use super::list::{ListOptions, given, list};
-use super::output::{say, say_json};
 use super::revoke_all::{RevokeAll, revoke_all};
 use super::table::{Column, show_item, shown};
 use crate::config::AdminRole;
@@ -78,12 +78,9 @@ pub struct ShowSession {
     /// Its id, as `sessions list` and the logs have it
     #[arg(allow_hyphen_values = true)]
     pub id: String,
-    /// Print it as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Where the API is.
+    /// How, and where.
     #[command(flatten)]
-    pub api: ApiOptions,
+    pub ask: AskOptions,
 }
 
 /// Options of `sessions revoke`.
@@ -92,15 +89,9 @@ pub struct RevokeSession {
     /// Its id, as `sessions list` and the logs have it
     #[arg(allow_hyphen_values = true)]
     pub id: String,
-    /// Why, for the audit log: one line
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Where the API is.
+    /// Why, and where.
     #[command(flatten)]
-    pub api: ApiOptions,
+    pub act: ActOptions,
 }
 
 /// Does it.
@@ -111,19 +102,15 @@ pub fn sessions(command: &SessionsCommand) -> ExitCode {
             let query = given(&[("tenant", &options.tenant), ("user", &options.user), ("kind", &options.kind)]);
             list(client, "/v1/sessions", query, options.list, &COLUMNS, "no live sessions").await
         }),
-        SessionsCommand::Show(options) => operate(&options.api, &[AdminRole::Read], async |client| {
-            show_item(&MEMBERS, &client.get(&path(&options.id)?, &[]).await?, options.json);
+        SessionsCommand::Show(options) => operate(&options.ask.api, &[AdminRole::Read], async |client| {
+            show_item(&MEMBERS, &client.get(&path(&options.id)?, &[]).await?, options.ask.json);
             Ok(())
         }),
         SessionsCommand::RevokeAll(options) => revoke_all(options),
-        SessionsCommand::Revoke(options) => operate(&options.api, &[AdminRole::Operate], async |client| {
-            let target = target(&path(&options.id)?, &given(&[("reason", &options.reason)]));
+        SessionsCommand::Revoke(options) => operate(options.act.api(), &[AdminRole::Operate], async |client| {
+            let target = target(&path(&options.id)?, &given(&[("reason", &options.act.reason)]));
             let answer: Value = client.call(Method::DELETE, &target, None).await?;
-            if options.json {
-                say_json(&answer);
-            } else {
-                say(format_args!("session {} ended", shown(&options.id)));
-            }
+            options.act.tell(&answer, format_args!("session {} ended", shown(&options.id)));
             Ok(())
         }),
     }

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::json;
 
+use super::act::AskOptions;
 use super::api::{ApiOptions, Client, Trouble, operate, path_segment};
 use super::confirm::{ChangeOptions, live_in_tenant, named};
 use super::list::{ListOptions, list};
@@ -60,12 +61,9 @@ pub struct ListTenants {
 pub struct ShowTenant {
     /// The tenant; a comma stands for users who have none
     pub tenant: String,
-    /// Print it as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Where the API is.
+    /// How, and where.
     #[command(flatten)]
-    pub api: ApiOptions,
+    pub ask: AskOptions,
 }
 
 /// Options of the commands that change a tenant.
@@ -73,12 +71,9 @@ pub struct ShowTenant {
 pub struct ChangeTenant {
     /// The tenant; a comma stands for users who have none
     pub tenant: String,
-    /// Whether to ask, and why it is done.
+    /// Whether to ask, why it is done, and where.
     #[command(flatten)]
     pub change: ChangeOptions,
-    /// Where the API is.
-    #[command(flatten)]
-    pub api: ApiOptions,
 }
 
 /// Does it.
@@ -86,14 +81,14 @@ pub struct ChangeTenant {
 pub fn tenants(command: &TenantsCommand) -> ExitCode {
     let change = |options: &ChangeTenant, change: Change| {
         let roles = [AdminRole::Operate, AdminRole::Read];
-        operate(&options.api, &roles, async |client| change_tenant(options, change, client).await)
+        operate(options.change.act.api(), &roles, async |client| change_tenant(options, change, client).await)
     };
     match command {
         TenantsCommand::List(options) => operate(&options.api, &[AdminRole::Read], async |client| {
             list(client, "/v1/tenants", Vec::new(), options.list, &COLUMNS, "no tenants are known").await
         }),
-        TenantsCommand::Show(options) => operate(&options.api, &[AdminRole::Read], async |client| {
-            show_item(&MEMBERS, &client.get(&path(&options.tenant)?, &[]).await?, options.json);
+        TenantsCommand::Show(options) => operate(&options.ask.api, &[AdminRole::Read], async |client| {
+            show_item(&MEMBERS, &client.get(&path(&options.tenant)?, &[]).await?, options.ask.json);
             Ok(())
         }),
         TenantsCommand::Suspend(options) => change(options, Change::Status("suspend", "suspended")),
@@ -130,7 +125,7 @@ async fn change_tenant(options: &ChangeTenant, to: Change, client: &Client) -> R
         Change::Status(_, status) => (Method::PUT, path, json!({ "status": status })),
         Change::Revoke => (Method::POST, format!("{path}/revoke"), json!({})),
     };
-    let answer = client.call(method, &target, Some(&change.body(body))).await?;
+    let answer = client.call(method, &target, Some(&change.act.body(body))).await?;
     change.tell(&told, &answer);
     Ok(())
 }

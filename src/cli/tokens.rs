@@ -8,9 +8,9 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::Value;
 
-use super::api::{ApiOptions, Trouble, operate, path_segment, target};
+use super::act::ActOptions;
+use super::api::{Trouble, operate, path_segment, target};
 use super::list::given;
-use super::output::{say, say_json};
 use super::table::shown;
 use crate::config::AdminRole;
 use crate::jwt::{Compact, LONGEST_TOKEN};
@@ -31,33 +31,24 @@ pub struct RevokeToken {
     /// The token itself, in a file, or `-` for standard input: never as an argument, which everybody on this machine can read
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
-    /// Why, for the audit log: one line
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Where the API is.
+    /// Why, and where.
     #[command(flatten)]
-    pub api: ApiOptions,
+    pub act: ActOptions,
 }
 
 /// Does it.
 #[must_use]
 pub fn tokens(command: &TokensCommand) -> ExitCode {
     let TokensCommand::Revoke(options) = command;
-    operate(&options.api, &[AdminRole::Operate], async |client| {
+    operate(options.act.api(), &[AdminRole::Operate], async |client| {
         let id = match (&options.id, &options.from) {
             (_, Some(file)) => id_of(file)?,
             (id, None) => id.clone().unwrap_or_default(),
         };
-        let target = target(&format!("/v1/sessions/{}", path_segment(&id)?), &given(&[("reason", &options.reason)]));
+        let target =
+            target(&format!("/v1/sessions/{}", path_segment(&id)?), &given(&[("reason", &options.act.reason)]));
         let answer: Value = client.call(Method::DELETE, &target, None).await?;
-        if options.json {
-            say_json(&answer);
-        } else {
-            say(format_args!("token {} denied", shown(&id)));
-        }
+        options.act.tell(&answer, format_args!("token {} denied", shown(&id)));
         Ok(())
     })
 }

@@ -55,12 +55,9 @@ pub struct RevokeUser {
     /// The id of a session that stays
     #[arg(long, value_name = "SESSION", allow_hyphen_values = true)]
     pub except: Option<String>,
-    /// Whether to ask, and why it is done.
+    /// Whether to ask, why it is done, and where.
     #[command(flatten)]
     pub change: ChangeOptions,
-    /// Where the API is.
-    #[command(flatten)]
-    pub api: ApiOptions,
 }
 
 /// Does it.
@@ -72,7 +69,9 @@ pub fn users(command: &UsersCommand) -> ExitCode {
             list(client, "/v1/sessions", query, options.list, &COLUMNS, "no live sessions").await
         }),
         UsersCommand::Revoke(options) => {
-            operate(&options.api, &[AdminRole::Operate, AdminRole::Read], async |client| revoke(options, client).await)
+            operate(options.change.act.api(), &[AdminRole::Operate, AdminRole::Read], async |client| {
+                revoke(options, client).await
+            })
         }
     }
 }
@@ -94,7 +93,7 @@ async fn revoke(options: &RevokeUser, client: &Client) -> Result<(), Trouble> {
     }
     let body = options.except.as_ref().map_or_else(|| json!({}), |kept| json!({ "except_session": kept }));
     let target = target(&format!("/v1/tenants/{tenant}/users/{user}/revoke"), &given(&[("kind", &options.kind)]));
-    let answer = client.call(Method::POST, &target, Some(&change.body(body))).await?;
+    let answer = client.call(Method::POST, &target, Some(&change.act.body(body))).await?;
     change.tell(&whom, &answer);
     Ok(())
 }

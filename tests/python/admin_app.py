@@ -3,58 +3,12 @@
     python -m tests.python.admin_app    makes the database that DEMO_DJANGO_DB names
 """
 
-import os
-
-import django
-from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.http import JsonResponse
 
-settings.configure(
-    SECRET_KEY="tests-only-" + "0123456789abcdef" * 3,
-    ALLOWED_HOSTS=["*"],
-    ROOT_URLCONF=__name__,
-    INSTALLED_APPS=[
-        "django.contrib.admin",
-        "django.contrib.auth",
-        "django.contrib.contenttypes",
-        "django.contrib.messages",
-        "django.contrib.sessions",
-    ],
-    MIDDLEWARE=[
-        "django.contrib.sessions.middleware.SessionMiddleware",
-        "django.middleware.common.CommonMiddleware",
-        "django.middleware.csrf.CsrfViewMiddleware",
-        "django.contrib.auth.middleware.AuthenticationMiddleware",
-        "django.contrib.messages.middleware.MessageMiddleware",
-    ],
-    TEMPLATES=[
-        {
-            "BACKEND": "django.template.backends.django.DjangoTemplates",
-            "APP_DIRS": True,
-            "OPTIONS": {
-                "context_processors": [
-                    "django.template.context_processors.request",
-                    "django.contrib.auth.context_processors.auth",
-                    "django.contrib.messages.context_processors.messages",
-                ]
-            },
-        }
-    ],
-    DATABASES={
-        "default": {
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": os.environ["DEMO_DJANGO_DB"],
-            "OPTIONS": {"timeout": 10},
-        }
-    },
-    DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-    PASSWORD_HASHERS=["django.contrib.auth.hashers.ScryptPasswordHasher"],
-    STATIC_URL="/static/",
-    LOGIN_URL="/accounts/login/",
-    LOGIN_REDIRECT_URL="/",
-    USE_TZ=True,
-)
+from tests.python.django_settings import configure
+
+configure(__name__, LOGIN_URL="/accounts/login/", LOGIN_REDIRECT_URL="/")
 application = get_wsgi_application()
 
 from django.contrib import admin  # noqa: E402

@@ -3,55 +3,16 @@
 `python -m tests.python.django_site` makes its database. `/orders` and `/api/orders` believe the headers, as legacy apps do.
 """
 
-import os
 import sys
 
 import django
-from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
-settings.configure(
-    SECRET_KEY="of the tests alone, and long enough for HS256",
-    ALLOWED_HOSTS=["*"],
-    ROOT_URLCONF=__name__,
-    INSTALLED_APPS=[
-        "django.contrib.admin",
-        "django.contrib.auth",
-        "django.contrib.contenttypes",
-        "django.contrib.messages",
-        "django.contrib.sessions",
-        "rest_framework",
-    ],
-    MIDDLEWARE=[
-        "django.contrib.sessions.middleware.SessionMiddleware",
-        "django.middleware.csrf.CsrfViewMiddleware",
-        "django.contrib.auth.middleware.AuthenticationMiddleware",
-        "django.contrib.messages.middleware.MessageMiddleware",
-    ],
-    TEMPLATES=[
-        {
-            "BACKEND": "django.template.backends.django.DjangoTemplates",
-            "APP_DIRS": True,
-            "OPTIONS": {
-                "context_processors": [
-                    "django.template.context_processors.request",
-                    "django.contrib.auth.context_processors.auth",
-                    "django.contrib.messages.context_processors.messages",
-                ]
-            },
-        }
-    ],
-    DATABASES={
-        "default": {
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": os.environ["DEMO_DJANGO_DB"],
-            "OPTIONS": {"timeout": 10},
-        }
-    },
-    DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-    PASSWORD_HASHERS=["django.contrib.auth.hashers.ScryptPasswordHasher"],
-    STATIC_URL="/static/",
-    USE_TZ=True,
+from tests.python.django_settings import configure
+
+configure(
+    __name__,
+    "rest_framework",
     REST_FRAMEWORK={"DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTAuthentication"]},
 )
 django.setup()
