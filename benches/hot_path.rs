@@ -41,6 +41,7 @@ use session_gateway::session::{
     Generations, IdleLimit, LiveSession, Principal, SessionId, SessionRecord, SessionToken, Standing, StoreTime,
     TenantId, UserAgent, UserId,
 };
+use session_gateway::signed::{RequestSecret, SignedForm, SignedIdentity, Signer, SigningKey, Stated, new_signing_key};
 use session_gateway::store::STALE_AT_MOST;
 use session_gateway::store::cache::{Cache, Proof};
 use session_gateway::telemetry::Metrics;
@@ -272,6 +273,46 @@ fn what_the_library_takes_for_es256(bencher: Bencher) {
     let signature = issuer.key.sign(&issuer.random, &message).expect("a signature");
     let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, issuer.key.public_key().as_ref().to_vec());
     bencher.bench_local(|| key.verify(black_box(&message), signature.as_ref()).expect("its own"));
+}
+
+/// Of a session whose assertion is young.
+#[divan::bench]
+fn assert_an_identity_once_more(bencher: Bencher) {
+    let (signer, session) = (signer(), session());
+    sign(&signer, session);
+    bencher.bench_local(|| sign(black_box(&signer), session));
+}
+
+/// Of one that has none, or an old one.
+#[divan::bench(sample_count = 20, sample_size = 50)]
+fn assert_an_identity(bencher: Bencher) {
+    let signer = signer();
+    bencher.with_inputs(session).bench_local_values(|session| sign(&signer, session));
+}
+
+/// With a secret that is shared, for each request.
+#[divan::bench]
+fn sign_a_request(bencher: Bencher) {
+    let form = SignedForm::Hmac(RequestSecret::new(Secret::new(TOKEN)));
+    let (signer, session) = (signer_of(form), session());
+    bencher.bench_local(|| sign(black_box(&signer), session));
+}
+
+fn signer() -> Signer {
+    let key = SigningKey::from_pem(new_signing_key().expect("randomness").as_bytes()).expect("a key");
+    signer_of(SignedForm::Jwt(vec![Arc::new(key)]))
+}
+
+fn signer_of(form: SignedForm) -> Signer {
+    let clock: SharedClock = Arc::new(SystemClock);
+    let rules = SignedIdentity { form, lifetime: Duration::from_secs(120) };
+    Signer::new(&rules, "https://app.example.com", &clock, None)
+}
+
+fn sign(signer: &Signer, session: SessionId) -> HeaderValue {
+    let stated = Stated { tenant: Some("42"), user: "7", role: Some("admin"), session };
+    let (target, upstream) = (Uri::from_static(PATH), Arc::from("default"));
+    signer.sign(&stated, &Method::GET, &target, &upstream).expect("signed").1
 }
 
 /// Of access tokens of some 500 bytes.

@@ -79,6 +79,7 @@ pub mod secret;
 pub mod session;
 pub mod sessions;
 mod settled;
+pub mod signed;
 pub mod socket;
 pub mod store;
 pub mod telemetry;

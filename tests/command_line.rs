@@ -34,6 +34,15 @@ fn keygen_prints_a_key_and_nothing_else() {
 }
 
 #[test]
+fn keygen_prints_a_key_that_signs_and_nothing_else() {
+    let output = run(&["keygen", "--signing"], &[]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+    let key = session_gateway::signed::SigningKey::from_pem(&output.stdout).expect("a key");
+    assert_eq!(key.kid().len(), 43);
+    assert_ne!(output.stdout, run(&["keygen", "--signing"], &[]).stdout);
+}
+
+#[test]
 fn check_reads_the_file_that_the_flag_names_else_the_environment_else_the_documented_one() {
     let minimal = Path::new("config/minimal.toml");
     for (arguments, variables, first) in [

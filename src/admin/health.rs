@@ -1,4 +1,5 @@
-//! Health and metrics, for probes and scrapers: open, for they hold no session, user or tenant.
+//! Health and metrics, for probes and scrapers, and public keys, for backends: open, for they hold no session, user or
+//! tenant.
 
 use axum::Router;
 use axum::extract::State;
@@ -6,8 +7,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use super::problem::Problem;
 use super::state::AdminState;
 use crate::health::Readiness;
+use crate::signed::KEYS_PATH;
 use crate::telemetry::Exposition;
 
 /// What is open to all.
@@ -17,6 +20,7 @@ pub(super) fn routes() -> Router<AdminState> {
         .route("/readyz", get(ready))
         .route("/startupz", get(started))
         .route("/metrics", get(metrics))
+        .route(KEYS_PATH, get(keys))
 }
 
 async fn ready(State(state): State<AdminState>) -> Response {
@@ -40,6 +44,16 @@ async fn metrics(State(state): State<AdminState>, headers: HeaderMap) -> Respons
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static(exposition.content_type()));
     let varies = (header::VARY, HeaderValue::from_static("Accept"));
     ([kind, varies], exposition.of(state.services.commons.metrics.encode())).into_response()
+}
+
+async fn keys(State(state): State<AdminState>) -> Response {
+    match state.services.traffic.published_keys() {
+        Some(keys) => {
+            let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
+            ([kind], keys.document).into_response()
+        }
+        None => Problem::NOT_FOUND.into_response(),
+    }
 }
 
 fn warnings(readiness: &Readiness) -> Vec<serde_json::Value> {

@@ -7,11 +7,14 @@ use super::failures::Failures;
 use crate::audit::{AuditLog, AuditQuery};
 use crate::commons::Commons;
 use crate::config::Config;
+use crate::signed::Published;
 
 /// What the operator's side asks of the traffic side, which it does not know.
 pub trait TrafficSide: Send + Sync + 'static {
     /// The configuration in force.
     fn config(&self) -> Arc<Config>;
+    /// The keys by which backends check what is signed; `None` where none are published.
+    fn published_keys(&self) -> Option<Published>;
 }
 
 /// What the operator's listener is made of.

@@ -62,6 +62,10 @@ impl TrafficSide for Traffic {
     fn config(&self) -> Arc<Config> {
         self.config.lock().clone()
     }
+
+    fn published_keys(&self) -> Option<crate::signed::Published> {
+        None
+    }
 }
 
 /// The operator's side of a gateway.

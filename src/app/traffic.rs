@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::admin::TrafficSide;
 use crate::config::Config;
 use crate::proxy::Current;
+use crate::signed::Published;
 
 /// The gateway in force, for operators.
 pub(super) struct Traffic {
@@ -14,5 +15,9 @@ pub(super) struct Traffic {
 impl TrafficSide for Traffic {
     fn config(&self) -> Arc<Config> {
         self.current.load().gateway.shared_config()
+    }
+
+    fn published_keys(&self) -> Option<Published> {
+        self.current.load().gateway.published_keys()
     }
 }

@@ -16,6 +16,7 @@ use super::output::{BAD_CONFIGURATION, FAILED, complain, say, say_json};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, ConfigErrors, Mode, StoreConfig, locate, process_environment};
 use crate::descriptors::{self, Room};
+use crate::signed::{SignedForm, SignedIdentity};
 pub use trial::{Trial, TrialOutcome};
 
 /// Options of `check`.
@@ -168,8 +169,22 @@ fn summary(config: &Config) -> String {
         count => format!("{count} patterns in the file; all else but the login needs a session"),
     };
     line("routes", &routes);
+    if let Some(signed) = &config.identity.signed {
+        line("signed", &described(signed));
+    }
     line("admin", &config.admin.listen.to_string());
     text
+}
+
+/// How identities are signed, and by which keys.
+fn described(signed: &SignedIdentity) -> String {
+    match &signed.form {
+        SignedForm::Hmac(_) => String::from("hmac: X-Session-Signature"),
+        SignedForm::Jwt(keys) => {
+            let keys: Vec<&str> = keys.iter().map(|key| key.kid()).collect();
+            format!("jwt: X-Session-Assertion; {}", keys.join(", then "))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,18 +1,34 @@
-//! `keygen`: a new strong secret on standard output, and nothing else.
+//! `keygen`: a new strong secret, or a key that signs, on standard output, and nothing else.
 
 use std::process::ExitCode;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use clap::Args;
 
 use super::output::{FAILED, complain, say};
 use crate::entropy::{Entropy, EntropyError};
+use crate::signed::new_signing_key;
 
 const BYTES: usize = 32;
+const NO_RANDOMNESS: &str = "the operating system's random number generator failed";
 
-/// Prints 32 random bytes as base64url.
-pub fn keygen(entropy: &dyn Entropy) -> ExitCode {
-    match key(entropy) {
+/// What is to be made.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct KeygenOptions {
+    /// A private key for `identity.signed = "jwt"` (P-256, as PEM) instead of a secret
+    #[arg(long)]
+    pub signing: bool,
+}
+
+/// Prints 32 random bytes as base64url, or a key.
+pub fn keygen(options: &KeygenOptions, entropy: &dyn Entropy) -> ExitCode {
+    let made = if options.signing {
+        new_signing_key().map(|key| key.trim_end().to_owned()).map_err(|_| NO_RANDOMNESS.to_owned())
+    } else {
+        key(entropy).map_err(|error| error.to_string())
+    };
+    match made {
         Ok(key) => {
             say(key);
             ExitCode::SUCCESS

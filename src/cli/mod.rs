@@ -50,8 +50,8 @@ pub enum Command {
     Serve(ConfigOption),
     /// Check a configuration and show what it means
     Check(CheckOptions),
-    /// Print a new strong secret
-    Keygen,
+    /// Print a new strong secret, or a key for signed identities
+    Keygen(keygen::KeygenOptions),
     /// Send one login to the backend and show what the gateway would conclude
     ProbeLogin(probe_login::ProbeOptions),
     /// List, show and end live sessions
@@ -86,7 +86,7 @@ impl CommandLine {
             None => serve::serve(&self.config),
             Some(Command::Serve(config)) => serve::serve(&config),
             Some(Command::Check(options)) => check::check(&options, &serve::try_store),
-            Some(Command::Keygen) => keygen::keygen(&crate::entropy::SystemEntropy),
+            Some(Command::Keygen(options)) => keygen::keygen(&options, &crate::entropy::SystemEntropy),
             Some(Command::Sessions(command)) => sessions::sessions(&command),
             Some(Command::Users(command)) => users::users(&command),
             Some(Command::Tenants(command)) => tenants::tenants(&command),

@@ -23,7 +23,7 @@ use super::{
 };
 use super::{
     admin, bearer, cookie, cors, errors, events, identity, login, logout, mode, parsers, roles, routes, sealed,
-    secrets, server, session, store, telemetry, tenants, upstream,
+    secrets, server, session, signed, store, telemetry, tenants, upstream,
 };
 use crate::http::{CookieAttributes, CorsPolicy};
 use crate::policy::{EventTable, RouteTable};
@@ -155,6 +155,7 @@ impl Tables {
         files.of_admin(&self.admin);
         files.of_secrets(&self.secrets);
         files.of_telemetry(&self.telemetry);
+        signed::files(&self.identity, files);
         self.bearer.iter().for_each(|raw| bearer::files(raw, files));
     }
 }

@@ -7,12 +7,14 @@ use super::mode::Mode;
 use super::parsers::{cookie_name, each};
 use super::raw::RawIdentity;
 use super::reader::{DateText, Spot};
+use super::signed;
 use super::table::Field;
 use super::value::{Parsed, choice, header_name, quoted};
 use crate::clock::WallTime;
 use crate::http::{Encode, IdentityHeaders, IdentityRules, ProtectedNames, TenantFormat};
 use crate::policy::{IdentityMode, QueryRule, QueryRules};
 use crate::session::TenantId;
+use crate::signed::SignedIdentity;
 
 /// What the backend is told of a session, and what of the client's own claims is removed.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub struct IdentityConfig {
     pub query: QueryRules,
     /// The tenant header's value where there is no session; `None`: no header.
     pub anonymous: Option<HeaderValue>,
+    /// How what the backend is told is signed, if it is.
+    pub signed: Option<SignedIdentity>,
 }
 
 impl IdentityConfig {
@@ -55,7 +59,7 @@ pub enum ClientValue {
 }
 
 /// Headers with a meaning of their own for HTTP or for what the gateway sets: never identity, never stripped.
-const TAKEN: [&str; 23] = [
+const TAKEN: [&str; 25] = [
     "accept",
     "accept-encoding",
     "authorization",
@@ -79,6 +83,8 @@ const TAKEN: [&str; 23] = [
     "via",
     "x-real-ip",
     "x-request-id",
+    "x-session-assertion",
+    "x-session-signature",
 ];
 const TAKEN_PREFIXES: [&str; 5] = ["content-", "proxy-", "sec-", "x-forwarded-", "access-control-"];
 
@@ -92,14 +98,14 @@ pub(super) fn identity(raw: &RawIdentity, mode: Mode, problems: &mut Problems) -
     let tenant_format = raw.tenant_format.parse_or(TenantFormat::Exact, problems, choice(formats));
     let encodings = &[("refuse", Encode::Refuse), ("percent", Encode::Percent)];
     let encode = raw.encode.parse_or(Encode::Refuse, problems, choice(encodings));
+    let until = Until { field: &raw.compat_until, inherited: None };
+    let identity_mode = identity_mode(&raw.mode, IdentityMode::Enforce, &until, mode, problems);
+    let signed = signed::signed(raw, mode, problems);
+    if signed.is_some() {
+        signed::report_unsigned(raw, identity_mode, problems);
+    }
     IdentityConfig {
-        mode: identity_mode(
-            &raw.mode,
-            IdentityMode::Enforce,
-            &Until { field: &raw.compat_until, inherited: None },
-            mode,
-            problems,
-        ),
+        mode: identity_mode,
         client_value,
         rules: IdentityRules { tenant_format, encode },
         headers: headers(raw, problems),
@@ -107,6 +113,7 @@ pub(super) fn identity(raw: &RawIdentity, mode: Mode, problems: &mut Problems) -
         seal_cookies: each(&raw.seal_cookies, problems, cookie_name),
         query: query(raw, problems),
         anonymous: raw.anonymous.parse_or(None, problems, |text| anonymous(text)),
+        signed,
     }
 }
 

@@ -32,6 +32,7 @@ mod sealed;
 mod secrets;
 mod server;
 mod session;
+mod signed;
 mod store;
 mod syntax;
 mod table;

@@ -163,6 +163,9 @@ tables! {
         session_header: String,
         strip: List,
         seal_cookies: List,
+        signed: String,
+        signed_keys: List,
+        signed_lifetime: String,
         query: Named<String>,
         anonymous: String,
     }

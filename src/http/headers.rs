@@ -123,6 +123,8 @@ impl ProtectedNames {
 }
 
 const SESSION_PREFIX: &[u8] = b"x-session-";
+/// What proves to a backend who told it (docs/signed-identity.md).
+const PROOFS: [&[u8]; 2] = [b"x-session-assertion", b"x-session-signature"];
 
 fn reads_as_session(name: &[u8]) -> bool {
     name.get(..SESSION_PREFIX.len()).is_some_and(|start| aliases(start, SESSION_PREFIX))
@@ -308,6 +310,16 @@ impl RequestFilter {
             }
         }
         Stripped { claims, names: doomed.0.iter().filter(|name| headers.remove_named(name)).count() }
+    }
+
+    /// Removes what claims to prove to the backend that it was told something by the gateway, under all its aliases, where
+    /// protected headers are left in a request.
+    pub fn strip_proofs(&self, headers: &mut NotedHeaders) {
+        let is_proof = |name: &&HeaderName| PROOFS.iter().any(|proof| aliases(name.as_str().as_bytes(), proof));
+        let proofs: Vec<HeaderName> = headers.keys().filter(is_proof).cloned().collect();
+        for name in proofs {
+            headers.remove_named(&name);
+        }
     }
 
     /// Every value by which a request may name its tenant to a backend, where protected headers are left in it: those of

@@ -13,6 +13,7 @@ use super::exchange::Exchange;
 use super::failure::Failure;
 use super::outgoing::{self, Head, Sender};
 use super::services::Gateway;
+use super::signing::sign;
 use super::upstreams::BoundUpstream;
 use crate::clock::Monotonic;
 use crate::config::{BodyMode, CacheControl};
@@ -165,6 +166,7 @@ fn without_body(
             request.headers_mut().remove(TRACESTATE);
         }
     }
+    sign(gateway, permit, &mut request)?;
     Ok(request)
 }
 

@@ -40,6 +40,7 @@ use crate::policy::{
     Aim, Auth, Call, Denial, Event, Identity, IdentityMode, Route, decide, is_forged, permit_preflight,
 };
 use crate::session::{By, Credential, EndReason, SessionId, Standing};
+use crate::signed::{KEYS_PATH, Published};
 use crate::store::STALE_AT_MOST;
 use crate::told::Told;
 
@@ -80,6 +81,8 @@ struct Arrival {
 enum Admission {
     /// A health check, which needs nothing else.
     Health(health::HealthAnswer),
+    /// Somebody wants the keys by which backends check what is signed.
+    Keys(Published),
     /// It is to be had over https alone, there.
     Elsewhere(HeaderValue),
     /// Nobody asked for it yet: it makes and ends nothing, and the backend does not hear of it.
@@ -110,6 +113,7 @@ impl Gateway {
             }
             Ok(Admission::Elsewhere(location)) => self.finish(account, respond::elsewhere(location)),
             Ok(Admission::Health(answer)) => self.finish(account, respond::health(&answer)),
+            Ok(Admission::Keys(keys)) => self.finish(account, respond::keys(keys)),
             Ok(Admission::LooksAhead) => self.finish(account, respond::nothing()),
             Ok(Admission::Preflight(methods, asked)) => {
                 let Config { cors, server, .. } = self.config();
@@ -234,6 +238,14 @@ impl Gateway {
         if let Some(answer) = health::answer(&parts.method, target.path(), self.readiness()) {
             exchange.route = self.names().health.clone();
             return Ok(Admission::Health(answer));
+        }
+        //    Keys likewise: who asks for them is a backend, and they are for everybody.
+        if target.path() == KEYS_PATH
+            && let Some(keys) = self.published_keys()
+        {
+            exchange.route = self.names().keys.clone();
+            let allowed = matches!(parts.method, Method::GET | Method::HEAD);
+            return if allowed { Ok(Admission::Keys(keys)) } else { Err(Failure::MethodNotAllowed("GET, HEAD")) };
         }
         let host = match parts.version {
             Version::HTTP_2 => http2_host(&headers, &parts.uri),
@@ -447,6 +459,10 @@ impl Gateway {
         //     that is shut out.
         if *permit.identity() == Identity::AsClaimed {
             Box::pin(self.refuse_claims_of_the_shut_out(&cleared)).await?;
+            if self.signer().is_some() {
+                // Nor a proof that was somebody's.
+                self.filter().strip_proofs(&mut cleared.headers);
+            }
         } else if mode != IdentityMode::Enforce {
             self.filter().strip_request(&mut cleared.headers);
         }

@@ -44,6 +44,7 @@ mod readings;
 mod respond;
 mod sealing;
 mod services;
+mod signing;
 mod slots;
 mod token;
 mod tunnel;

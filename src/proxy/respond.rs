@@ -16,6 +16,7 @@ use super::failure::{Failure, PublicError};
 use crate::config::Config;
 use crate::health::HealthAnswer;
 use crate::http::{Page, Refusal, Rendered, USUAL_METHODS};
+use crate::signed::Published;
 
 const NOTHING_FROM_ELSEWHERE: HeaderValue =
     HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'");
@@ -167,6 +168,16 @@ pub(super) fn health(answer: &HealthAnswer) -> Response<AnswerBody> {
     if answer.status == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     }
+    response
+}
+
+/// The keys by which backends check what is signed.
+pub(super) fn keys(keys: Published) -> Response<AnswerBody> {
+    let mut response = own(Response::new(AnswerBody::whole(keys.document)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
+    let fresh = HeaderValue::try_from(format!("public, max-age={}", keys.fresh.as_secs()));
+    headers.insert(CACHE_CONTROL, fresh.unwrap_or(HeaderValue::from_static("no-store")));
     response
 }
 

@@ -31,6 +31,7 @@ use crate::seal::{SealedCookies, SealingKeys};
 use crate::secret::Secret;
 use crate::session::{By, EndReason};
 use crate::sessions::{Cuts, OpenStream, OpenStreams, Sessions, Terms};
+use crate::signed::{Published, Signer};
 use crate::store::touch_queue::{Queued, TouchQueue};
 use crate::store::{SessionStore, StoreResult};
 use crate::telemetry::{Given, Log, Metrics, Place, RouteMetrics, Traces};
@@ -63,6 +64,8 @@ pub struct Gateway {
     upstreams: Upstreams,
     /// Where tokens of issuers are believed.
     bearer: Option<Arc<Bearer>>,
+    /// Where what backends are told is signed.
+    signer: Option<Arc<Signer>>,
     /// For the bodies of logins and logouts.
     bodies: Arc<BodyMemory>,
     endings: Arc<Endings>,
@@ -85,6 +88,7 @@ pub struct Gateway {
 struct Before<'a> {
     upstreams: Option<&'a Upstreams>,
     bearer: Option<&'a Arc<Bearer>>,
+    signer: Option<&'a Arc<Signer>>,
 }
 
 /// What a gateway has in common with the one before it, under another configuration.
@@ -100,6 +104,7 @@ struct Shared {
 pub(super) struct RouteNames {
     pub(super) refused: Arc<str>,
     pub(super) health: Arc<str>,
+    pub(super) keys: Arc<str>,
 }
 
 impl Gateway {
@@ -125,18 +130,19 @@ impl Gateway {
         let (bodies, endings, mark) = (self.bodies.clone(), self.endings.clone(), self.mark.clone());
         let sealing_keys = self.sealing_keys.clone();
         let shared = Shared { bodies, endings, mark, former_cookies, sealing_keys };
-        let before = Before { upstreams: Some(&self.upstreams), bearer: self.bearer.as_ref() };
+        let (bearer, signer) = (self.bearer.as_ref(), self.signer.as_ref());
+        let before = Before { upstreams: Some(&self.upstreams), bearer, signer };
         Self::assemble(Services { config, ..self.services.clone() }, before, shared)
     }
 
     fn assemble(services: Services, before: Before<'_>, shared: Shared) -> Result<Self, EntropyError> {
         let config = &services.config;
         let upstreams = upstreams(config, before.upstreams, &services.commons.clock, &services.commons.metrics);
-        let names = RouteNames { refused: "refused".into(), health: "health".into() };
+        let names = RouteNames { refused: "refused".into(), health: "health".into(), keys: "keys".into() };
         let route_metrics = config
             .routes
             .names()
-            .chain([&names.refused, &names.health])
+            .chain([&names.refused, &names.health, &names.keys])
             .map(|name| (name.clone(), services.commons.metrics.route(name)))
             .collect();
         Ok(Self {
@@ -148,6 +154,7 @@ impl Gateway {
             ),
             endpoints: Endpoints::of(config),
             bearer: bearer(&services, before.bearer),
+            signer: signer(&services, before.signer),
             upstreams,
             bodies: shared.bodies,
             endings: shared.endings,
@@ -184,6 +191,17 @@ impl Gateway {
     /// Who verifies tokens of issuers, where they are believed.
     pub(super) fn bearer(&self) -> Option<&Bearer> {
         self.bearer.as_deref()
+    }
+
+    /// Who signs what backends are told, where that is configured.
+    pub(super) fn signer(&self) -> Option<&Signer> {
+        self.signer.as_deref()
+    }
+
+    /// The keys by which backends check what is signed, where there are any.
+    #[must_use]
+    pub fn published_keys(&self) -> Option<Published> {
+        self.signer()?.published()
     }
 
     /// Ends what a request came with: a session, or an issuer's token.
@@ -421,6 +439,15 @@ fn bearer(services: &Services, before: Option<&Arc<Bearer>>) -> Option<Arc<Beare
     let rules = &config.bearer.as_ref()?.rules;
     let same = before.filter(|before| before.is_for(rules, &config.identity.rules)).cloned();
     let another = || Bearer::new(rules.clone(), config.identity.rules, &commons.clock, &commons.metrics);
+    Some(same.unwrap_or_else(another))
+}
+
+/// Who signs under this configuration: whoever did before, where the rules are the same, or who follows them.
+fn signer(services: &Services, before: Option<&Arc<Signer>>) -> Option<Arc<Signer>> {
+    let rules = services.config.identity.signed.as_ref()?;
+    let issuer = services.config.server.public_url.to_string();
+    let same = before.filter(|before| before.is_for(rules, &issuer)).cloned();
+    let another = || Arc::new(Signer::new(rules, &issuer, &services.commons.clock, before.map(|before| &**before)));
     Some(same.unwrap_or_else(another))
 }
 

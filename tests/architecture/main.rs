@@ -141,6 +141,13 @@ fn what_is_told_knows_nobody_who_tells_it() {
 }
 
 #[test]
+fn what_signs_identities_knows_nobody_who_decides_about_them() {
+    let never = ["crate::policy", "crate::http", "crate::store", "crate::config", "crate::sessions", "tokio"];
+    assert_never("signed", &never);
+    assert_never("signed", &ABOVE);
+}
+
+#[test]
 fn a_configuration_opens_nothing() {
     assert_never(
         "config",
