@@ -58,6 +58,7 @@ mod rest;
 mod revocation;
 mod sealed;
 mod sessions;
+mod signed;
 mod store_outage;
 mod streams;
 mod supervisor;
