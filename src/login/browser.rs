@@ -68,6 +68,12 @@ impl Browser {
         self.jar.values_of(names)
     }
 
+    /// It, without the cookies of these names.
+    pub(super) fn without(mut self, names: &[&str]) -> Self {
+        self.jar.forget(names);
+        self
+    }
+
     /// The names of its first cookies.
     #[must_use]
     pub fn cookie_names(&self, most: usize) -> Vec<&str> {

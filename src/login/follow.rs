@@ -22,24 +22,33 @@ pub enum Said {
     Unclear(&'static str),
 }
 
-/// What an answer leaves the browser with, beside what it had.
+/// What an answer leaves the browser with that sets or takes a followed cookie.
 #[derive(Debug)]
 pub struct Change {
     /// The browser as it is with the answer's cookies.
     pub browser: Browser,
     /// Names and values of the followed cookies by now.
     pub now: Vec<u8>,
+    /// Whether they are others than before. An app that keeps its session's id when somebody else logs in (Flask-Session
+    /// does) sets the same value once more.
+    pub is_new: bool,
 }
 
 impl Change {
-    /// What an answer changes of these cookies in a browser; `None`: nothing. `unix_seconds` is the time that cookies
+    /// What an answer sets or takes of these cookies in a browser; `None`: nothing. `unix_seconds` is the time that cookies
     /// expire by.
     #[must_use]
     pub fn of(browser: &Browser, names: &[&str], answer: &HeaderMap, unix_seconds: u64) -> Option<Self> {
         let mut with_answer = browser.clone();
         with_answer.receive(answer, unix_seconds);
         let now = with_answer.values_of(names);
-        (now != browser.values_of(names)).then_some(Self { browser: with_answer, now })
+        let is_new = now != browser.values_of(names);
+        let sets = || {
+            let mut without = browser.clone().without(names);
+            without.receive(answer, unix_seconds);
+            !without.values_of(names).is_empty()
+        };
+        (is_new || sets()).then_some(Self { browser: with_answer, now, is_new })
     }
 }
 
@@ -105,24 +114,27 @@ mod tests {
     }
 
     #[test]
-    fn only_another_value_of_a_followed_cookie_is_a_change() {
-        for (row, sent, set, changes) in [
-            ("nothing set", "sid=1", &[][..], false),
-            ("another cookie", "sid=1", &["csrf=2; Path=/"], false),
-            ("the same value again", "sid=1", &["sid=1; Path=/; Max-Age=60"], false),
-            ("a new value", "sid=1", &["sid=2; Path=/"], true),
-            ("the first one", "", &["sid=2; Path=/"], true),
-            ("expired", "sid=1", &["sid=; Path=/; Max-Age=0"], true),
-            ("expired and not there", "", &["sid=; Path=/; Max-Age=0"], false),
-            ("set and taken back", "", &["sid=2; Path=/", "sid=; Path=/; Max-Age=0"], false),
-            ("the other name", "sid=1", &["remember=x; Path=/"], true),
-            ("a name in another case", "sid=1", &["SID=2; Path=/"], false),
-            ("a foreign domain", "sid=1", &["sid=2; Path=/; Domain=evil.test"], false),
+    fn a_followed_cookie_that_is_set_is_seen_and_whether_its_value_is_another() {
+        const NOTHING: Option<bool> = None;
+        const ANOTHER: Option<bool> = Some(true);
+        for (row, sent, set, expected) in [
+            ("nothing set", "sid=1", &[][..], NOTHING),
+            ("another cookie", "sid=1", &["csrf=2; Path=/"], NOTHING),
+            ("the same value again", "sid=1", &["sid=1; Path=/; Max-Age=60"], Some(false)),
+            ("the same of two", "sid=1; remember=x", &["remember=x; Path=/"], Some(false)),
+            ("a new value", "sid=1", &["sid=2; Path=/"], ANOTHER),
+            ("the first one", "", &["sid=2; Path=/"], ANOTHER),
+            ("expired", "sid=1", &["sid=; Path=/; Max-Age=0"], ANOTHER),
+            ("expired and not there", "", &["sid=; Path=/; Max-Age=0"], NOTHING),
+            ("set and taken back", "", &["sid=2; Path=/", "sid=; Path=/; Max-Age=0"], NOTHING),
+            ("the other name", "sid=1", &["remember=x; Path=/"], ANOTHER),
+            ("a name in another case", "sid=1", &["SID=2; Path=/"], NOTHING),
+            ("a foreign domain", "sid=1", &["sid=2; Path=/; Domain=evil.test"], NOTHING),
         ] {
             let mut answer = HeaderMap::new();
             set.iter().for_each(|line| _ = answer.append(SET_COOKIE, HeaderValue::from_static(line)));
             let change = Change::of(&browser(sent), &["sid", "remember"], &answer, 1_700_000_000);
-            assert_eq!(change.is_some(), changes, "{row}");
+            assert_eq!(change.map(|change| change.is_new), expected, "{row}");
         }
     }
 

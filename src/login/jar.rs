@@ -75,6 +75,11 @@ impl BrowserJar {
         }
     }
 
+    /// Takes out the cookies of these names.
+    pub(super) fn forget(&mut self, names: &[&str]) {
+        self.cookies.retain(|cookie| !names.iter().any(|name| name.as_bytes() == cookie.name));
+    }
+
     /// The cookies of these names, a line each, in the order of their names and values: where they are good for is not told.
     #[must_use]
     pub(super) fn values_of(&self, names: &[&str]) -> Vec<u8> {

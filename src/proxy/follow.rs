@@ -1,5 +1,5 @@
-//! Following the app's own logins (docs/behaviour.md, "Following"): an answer that sets a followed cookie to a new value is
-//! held until the backend has said whose it is, and goes out with the gateway's cookie of the same user.
+//! Following the app's own logins (docs/behaviour.md, "Following"): an answer that sets a followed cookie is held until
+//! the backend has said whose it is, and goes out with the gateway's cookie of the same user.
 //!
 //! Both cookies travel in one answer, so that whatever overtakes what, a browser never has one user's of the app and
 //! another's of the gateway for longer than until the next answer. What cannot be told changes nothing; what the store does
@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use http::Method;
-use http::header::{HeaderMap, SET_COOKIE};
+use http::header::{HeaderMap, LOCATION, SET_COOKIE};
 use sha2::{Digest as _, Sha256};
 
 use super::endpoints::take_session;
@@ -23,6 +23,7 @@ use super::services::Gateway;
 use super::verify::verify_tenant;
 use crate::clock::Monotonic;
 use crate::config::Login;
+use crate::http::is_safe;
 use crate::login::{Capture, Change, Said};
 use crate::policy::Route;
 use crate::seal::Binding;
@@ -105,13 +106,17 @@ impl Follower {
     ) -> Result<Settled, Failure> {
         let config = gateway.config();
         let Some((login, change)) = self.change(gateway, headers) else { return Ok(Settled::AsItWas) };
+        let again = may_change_users(exchange, headers);
+        if !change.is_new && !again {
+            return Ok(Settled::AsItWas);
+        }
         let Capture::Whoami { target, .. } = &login.rules.capture else { return Ok(Settled::AsItWas) };
         let segments: Vec<_> = target.segments().collect();
         let route = config.routes.pick(&Method::GET, &segments, target.path().ends_with('/'));
         let value = self.value(&change);
         let Self { questions, credential, was_live } = self;
         let questions = questions.about(change.browser, route);
-        let Some(turn) = gateway.asked_about().turn(value, questions.patience(gateway)?).await else {
+        let Some(turn) = gateway.asked_about().turn(value, again, questions.patience(gateway)?).await else {
             return Ok(Settled::AsItWas);
         };
 
@@ -154,10 +159,10 @@ impl Follower {
 
     /// Whether an answer with these headers sets a followed cookie to a new value.
     pub(super) fn sees_change(&self, gateway: &Gateway, headers: &HeaderMap) -> bool {
-        self.change(gateway, headers).is_some()
+        self.change(gateway, headers).is_some_and(|(_, change)| change.is_new)
     }
 
-    /// What they change, and of which login.
+    /// What they set or take, and of which login.
     fn change<'a>(&self, gateway: &'a Gateway, headers: &HeaderMap) -> Option<(&'a Login, Change)> {
         if !headers.contains_key(SET_COOKIE) {
             return None;
@@ -195,6 +200,12 @@ pub(super) async fn settle(
         Some(follower) => Box::pin(follower.settle(gateway, exchange, headers)).await,
         None => gateway.seal_cookies(exchange, headers).await.map(|()| Settled::AsItWas),
     }
+}
+
+/// Whether somebody else may have logged in with an exchange, and the app kept its session's id: it changes something, or
+/// is a page that a person asked for, or leads to one. What scripts read is not asked about for each answer.
+fn may_change_users(exchange: &Exchange, answer: &HeaderMap) -> bool {
+    !is_safe(&exchange.method) || exchange.asks_for_page || answer.contains_key(LOCATION)
 }
 
 /// What follows from what the backend says of a browser whose session is this `now`.

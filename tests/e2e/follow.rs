@@ -8,8 +8,8 @@ use crate::on_both_stores;
 use crate::support::echo::{Echo, Seen};
 use crate::support::gateway::Builder;
 use crate::support::{
-    Browser, Gate, Gateway, RedisServer, SESSION_COOKIE, Step, Store, answer, answer_json, echo, gateway, passwordless,
-    wait_until,
+    Browser, Gate, Gateway, RedisServer, SESSION_COOKIE, Step, Store, answer, answer_json, echo, flask_session,
+    gateway, passwordless, wait_until,
 };
 
 const FOLLOWED: &str = r#"
@@ -215,6 +215,56 @@ fn a_value_is_asked_about_once() {
     // Whoever comes without the cookie that an answer did not bring is asked about again.
     gateway.browser().get("/public/enter?alice").expect(200);
     assert_eq!(asked(), 3);
+}
+
+on_both_stores!(whoever_logs_in_under_the_id_that_the_app_had_before_is_followed, |store| {
+    const APP: &str = r#"
+        [login]
+        path = "/login"
+        capture = "whoami"
+        whoami = { path = "/me", tenant = "/org/id", user = "/id" }
+        follow = ["session"]
+        [[routes]]
+        match = ["/magic/{name}", "/start"]
+        auth = "public"
+    "#;
+    let gateway = gateway(store).with_backend(flask_session()).settings(APP).start();
+    let told = |browser: &mut Browser| {
+        let told = browser.get("/orders").expect(200).json();
+        (told["tenant"].clone(), told["user"].clone(), told["own"].clone())
+    };
+    let (alice, bob) = ((json!("42"), json!("7"), json!("7")), (json!("77"), json!("19"), json!("19")));
+    let mut browser = gateway.browser();
+    browser.navigate("/start").expect(200);
+    let id = browser.cookie("session").expect("the app's, of nobody yet").to_owned();
+    browser.navigate("/magic/alice").expect(200);
+    assert_eq!(told(&mut browser), alice);
+    let mut left_behind = browser.clone();
+    browser.navigate("/magic/bob").expect(200);
+    assert_eq!(told(&mut browser), bob, "a page");
+    left_behind.get("/orders").expect_refusal(401, "session_revoked");
+    browser.get("/magic/alice?then=redirect").expect(302);
+    assert_eq!(told(&mut browser), alice, "a redirect");
+    browser.post("/switch/bob").expect(200);
+    assert_eq!(told(&mut browser), bob, "a call that changes something");
+    assert_eq!(browser.cookie("session"), Some(&*id), "the app never gave it another id");
+});
+
+#[test]
+fn an_app_that_sets_its_cookie_with_each_answer_is_not_asked_about_what_scripts_read() {
+    let backend = scripted();
+    let gateway = gateway(Store::Embedded).with_backend(&backend).without("routes").settings(FOLLOWED).start();
+    let mut browser = gateway.browser();
+    browser.get("/public/enter?alice").expect(200);
+    let asked = || backend.seen_at("/api/me").len();
+    for (times, sent) in [(1, "a script's calls"), (2, "a page"), (3, "a call that changes something")] {
+        match times {
+            1 => (0..5).for_each(|_| _ = browser.get("/enter?alice").expect(200)),
+            2 => _ = browser.navigate("/enter?alice").expect(200),
+            _ => _ = browser.post("/enter?alice").expect(200),
+        }
+        assert_eq!(asked(), times, "{sent}");
+    }
 }
 
 #[test]

@@ -25,6 +25,25 @@ def login():
     return "<form method=post><input name=username><input name=password></form>"
 
 
+@app.get("/magic/<name>")
+def magic(name):
+    """A link in a mail, which changes whose the session is and keeps its id."""
+    session["user_id"], session["org_id"] = PEOPLE[name]
+    return redirect("/") if request.args.get("then") == "redirect" else "Welcome"
+
+
+@app.post("/switch/<name>")
+def switch(name):
+    session["user_id"], session["org_id"] = PEOPLE[name]
+    return jsonify(switched=name)
+
+
+@app.get("/start")
+def start():
+    session["seen"] = True
+    return "Hello"
+
+
 @app.get("/me")
 def me():
     if "user_id" not in session:
