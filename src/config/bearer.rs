@@ -261,9 +261,24 @@ fn public_key(path: &str, algorithms: &[Algorithm]) -> Parsed<KeySource> {
     }
 }
 
+/// Whether a file's text is a key that everybody may have, or that has one: PEM, or JSON Web Keys.
+fn is_key_of_another_kind(text: &str) -> bool {
+    let text = text.trim_start();
+    text.starts_with("-----BEGIN") || text.starts_with("ssh-") || text.starts_with('{') && text.contains("\"kty\"")
+}
+
 /// The secret that the app signs with: the file's text, as the app has it in its own configuration.
 fn secret(raw: &RawIssuer, algorithms: &[Algorithm], mode: Mode, problems: &mut Problems) -> Option<KeySource> {
-    let secret = raw.key_file.parse(problems, |path| read_secret(Path::new(path)).map(|(secret, _)| secret))?;
+    let secret = raw.key_file.parse(problems, |path| {
+        let (secret, _) = read_secret(Path::new(path))?;
+        if is_key_of_another_kind(secret.expose_secret()) {
+            return Err(String::from(
+                "names a public or private key, not a secret: whoever has the public one could sign with it (RFC 8725, 2.1); \
+                 write the `algorithms` that the key is for",
+            ));
+        }
+        Ok(secret)
+    })?;
     if let Some(path) = raw.key_file.get() {
         warn_of_readers(Path::new(path), raw.key_file.place(), problems);
     }

@@ -85,6 +85,9 @@ fn a_key_in_a_file_is_of_the_kind_that_is_asked_for() {
         ("jwks", jwk, "EdDSA", Some("names a file that is no JSON Web Key Set")),
         ("jwks", &set, "ES256", Some("has no key for these `algorithms`")),
         ("key_file", "kY3v0bq8Zr5mT1xW7nC4uJ9sL2dG6hPa", "HS256", None),
+        ("key_file", pem, "HS256", Some("names a public or private key, not a secret")),
+        ("key_file", jwk, "HS256", Some("names a public or private key, not a secret")),
+        ("key_file", &set, "HS256", Some("names a public or private key, not a secret")),
         ("key_file", "kY3v0bq8Zr5mT1xW7nC4uJ9sL2dG6hPa", "HS512", Some("is shorter than the 64 bytes that these")),
         (
             "key_file",
