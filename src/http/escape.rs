@@ -51,8 +51,8 @@ pub(super) fn is_plain(byte: u8) -> bool {
 /// that kind is in it.
 ///
 /// # Errors
-/// [`Refusal::BadRequest`] for what cannot be mended: white space, a control character, a fragment, a path that is not
-/// UTF-8, an odd character before the path.
+/// For what cannot be mended: [`Refusal::BadPath`] for a path with white space, a control character or bytes that are not
+/// UTF-8, [`Refusal::BadRequest`] for them elsewhere, a fragment, an odd character before the path.
 pub(super) fn escaped(target: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
     if target.iter().all(|byte| is_plain(*byte)) {
         return Ok(None);
@@ -60,16 +60,20 @@ pub(super) fn escaped(target: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
     if target.contains(&b'#') {
         return Err(Refusal::BadRequest("The request target has a fragment."));
     }
-    if target.iter().any(|byte| class(*byte) == Class::Never) {
-        return Err(Refusal::BadRequest("The request target has a byte that must be percent-encoded."));
-    }
     let (start, rest) = target.split_at_checked(start_of_path(target)).unwrap_or((target, &[]));
     if !start.iter().all(|byte| is_plain(*byte)) {
         return Err(Refusal::BadRequest("The host in the request target has a character that no host has."));
     }
     let (path, query) = rest.split_at(memchr::memchr(b'?', rest).unwrap_or(rest.len()));
+    let has_a_control = |part: &[u8]| part.iter().any(|byte| class(*byte) == Class::Never);
+    if has_a_control(path) {
+        return Err(Refusal::BadPath("The path has a control character."));
+    }
+    if has_a_control(query) {
+        return Err(Refusal::BadRequest("The query has a control character."));
+    }
     if std::str::from_utf8(path).is_err() {
-        return Err(Refusal::BadRequest("The path has bytes that are not UTF-8; they must be percent-encoded."));
+        return Err(Refusal::BadPath("The path has bytes that are not UTF-8; they must be percent-encoded."));
     }
     let mut text = Vec::with_capacity(target.len() + 2 * target.len().min(64));
     text.extend_from_slice(start);
@@ -103,6 +107,22 @@ fn append(part: &[u8], text: &mut Vec<u8>, is_encoded: impl Fn(Class) -> bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_mended_is_the_paths_fault_where_it_stands_in_the_path() {
+        for (raw, is_the_paths) in [
+            (&b"/a\0"[..], true),
+            (b"/a\x7fb", true),
+            (b"/\xe4", true),
+            (b"http://h/\x01", true),
+            (b"/a?\x01", false),
+            (b"/a#b", false),
+            (b"h\x01", false),
+        ] {
+            let refused = escaped(raw).expect_err("it cannot be mended");
+            assert_eq!(matches!(refused, Refusal::BadPath(_)), is_the_paths, "{}", raw.escape_ascii());
+        }
+    }
 
     #[test]
     fn what_clients_send_raw_is_encoded_and_what_is_encoded_already_stays() {
