@@ -409,7 +409,9 @@ fn lines(origin: &Origin, told: &Told, now: WallTime) -> impl Iterator<Item = Au
             let details = ended(origin, *revoked).text("status", change.status.as_str());
             let ended = ends_sessions(change, *revoked)
                 .then(|| line(AuditType::SessionEnded).because(change.reason).with_details(ended(origin, *revoked)));
-            (Some(line(AuditType::TenantChanged).with_details(details)), ended)
+            let changed = line(AuditType::TenantChanged).with_details(details);
+            let shut_out = change.status != TenantStatus::Active;
+            (Some(if shut_out { changed.because(change.reason) } else { changed }), ended)
         }
         Told::CameLate(late) => came_late(origin, late, now),
         Told::SessionRejected { id, principal, reason } => {
@@ -481,9 +483,10 @@ fn came_late(origin: &Origin, late: &Late, now: WallTime) -> (Option<AuditEvent>
         (line.tenant, line.user, line.session_id) = (late.tenant.clone(), late.user.clone(), late.session);
         line
     };
-    let status = late
-        .status
-        .map(|status| line(AuditType::TenantChanged).with_details(details().text("status", status.as_str())));
+    let status = late.status.map(|status| {
+        let changed = line(AuditType::TenantChanged).with_details(details().text("status", status.as_str()));
+        if status == TenantStatus::Active { changed } else { changed.because(late.reason) }
+    });
     let ended = (late.status != Some(TenantStatus::Active)).then(|| {
         let details = details().count("invalidated_sessions", late.ended);
         line(AuditType::SessionEnded).because(late.reason).with_details(details)

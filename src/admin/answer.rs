@@ -28,7 +28,9 @@ impl<T: Serialize> IntoResponse for Answer<T> {
 pub(super) struct Revocation {
     /// How many sessions were live; each is counted by one call only
     pub(super) invalidated_sessions: u64,
-    /// Whether counting them takes longer than 5 s and goes on; all have ended all the same
+    /// Only there if counting them takes longer than 5 s and goes on: true. All have ended all the same
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
     pub(super) pending: bool,
 }
 

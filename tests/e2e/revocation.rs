@@ -86,7 +86,7 @@ fn five_hundred_open_connections_of_a_revoked_tenant_are_cut_on_two_gateways_wit
     assert_eq!((theirs.len(), others.len()), (500, 20));
     let begin = Instant::now();
     let answer = revoke(&gateways[0], "/v1/tenants/acme/revoke");
-    assert_eq!((&answer["invalidated_sessions"], &answer["pending"]), (&25.into(), &false.into()));
+    assert_eq!((&answer["invalidated_sessions"], answer.get("pending")), (&25.into(), None));
     for open in &mut theirs {
         open.expect_cut_by(begin + CUT + Duration::from_millis(200));
     }
@@ -143,7 +143,7 @@ fn no_session_whose_login_began_before_a_tenants_revocation_works_after_its_ackn
             let called = Instant::now();
             let answer = revoke(&gateways[round % 3], "/v1/tenants/acme/revoke");
             let acknowledged = Instant::now();
-            assert_eq!(answer["pending"], false);
+            assert_eq!(answer.get("pending"), None);
             counted += answer["invalidated_sessions"].as_u64().unwrap();
             let so_far = logins.lock().unwrap().len();
             wait_for(so_far + 30);
