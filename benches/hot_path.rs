@@ -128,7 +128,6 @@ fn cache(ids: &[SessionId]) -> Cache {
             address: None,
             user_agent: UserAgent::of(None),
             line: None,
-            choices: None,
         };
         let touch_deadline = NOW.after(Duration::from_secs(1860));
         let live = LiveSession { record: Arc::new(record), touch_deadline, now: NOW };
@@ -241,7 +240,7 @@ fn look_up_what_is_cached(bencher: Bencher) {
     let mut next = ids.iter().cycle();
     let mut missed = 0_usize;
     bencher.bench_local(|| {
-        let known = next.next().is_some_and(|id| cache.known(*black_box(id), STALE_AT_MOST).is_some());
+        let known = next.next().is_some_and(|id| cache.known(*black_box(id), STALE_AT_MOST, None).is_some());
         missed += usize::from(!known);
     });
     assert_eq!(missed, 0, "the lease was over, or a session was not kept");
@@ -360,12 +359,7 @@ impl Issuer {
                 max_lifetime,
             },
             keys: KeySource::Fixed(KeySet::from_jwk(jwk.to_string().as_bytes(), &[Algorithm::Es256]).expect("a key")),
-            pointers: IdentityPointers {
-                tenant: pointers("/org_id"),
-                user: pointers("/sub"),
-                role: Vec::new(),
-                tenants: Vec::new(),
-            },
+            pointers: IdentityPointers { tenant: pointers("/org_id"), user: pointers("/sub"), role: Vec::new() },
         };
         let rules = BearerRules { issuers: vec![issuer], leeway, max_lifetime };
         let clock: SharedClock = Arc::new(SystemClock);

@@ -39,7 +39,6 @@ impl Store {
             address: None,
             user_agent: UserAgent::default(),
             line: None,
-            choices: None,
         };
         let mut store = Self { record, touch_deadline: START, in_millis };
         store.touch_deadline = store.kept(idle.deadline_of_use_at(START));
@@ -60,7 +59,6 @@ impl Store {
             tenant: TenantStanding::default(),
             user: UserStanding::default(),
             left: UserStanding::default(),
-            elsewhere: Vec::new(),
             now,
         })
     }

@@ -41,7 +41,6 @@ fn record(n: usize) -> SessionRecord {
         address: Some([192, 0, 2, 7].into()),
         user_agent: UserAgent::of(Some(b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Firefox/128.0")),
         line: None,
-        choices: None,
     }
 }
 
@@ -68,7 +67,7 @@ pub fn run() {
     let sent = session_gateway::clock::Clock::monotonic(&*clock);
     cache.renew(generation, Proof { sent, received: sent, time: NOW });
     let begin = std::time::Instant::now();
-    let known = ids.iter().filter(|id| cache.known(**id, STALE_AT_MOST).is_some()).count();
+    let known = ids.iter().filter(|id| cache.known(**id, STALE_AT_MOST, None).is_some()).count();
     let hit = begin.elapsed() / u32::try_from(ids.len()).expect("not so many");
     println!("sessions in the cache: {}; bytes each: {each}; known: {known}; a look-up: {hit:?}", cache.len());
     assert!(each <= 400, "more than 400 bytes a session");

@@ -32,10 +32,20 @@ pub(super) struct Revocation {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     pub(super) pending: bool,
+    /// `false` where not all replicas of the store have it yet: should its master be lost now, the gateway that was asked
+    /// refuses these sessions at once, the others at most 1 s after it serves from the new master. Else it is left out
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) replicated: Option<bool>,
 }
 
 impl Revocation {
     pub(super) const fn of(revoked: Revoked) -> Self {
-        Self { invalidated_sessions: revoked.ended, pending: !revoked.complete }
+        let replicated = unless_replicated(revoked.replicated);
+        Self { invalidated_sessions: revoked.ended, pending: !revoked.complete, replicated }
     }
+}
+
+/// What is said of that something outlives the store's server: that it may not.
+pub(super) const fn unless_replicated(replicated: bool) -> Option<bool> {
+    if replicated { None } else { Some(false) }
 }

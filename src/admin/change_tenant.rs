@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::answer::Answer;
+use super::answer::{Answer, unless_replicated};
 use super::auth::{Caller, Operate};
 use super::change::{Change, Target};
 use super::input::{Json, NoParameters, Query, TenantPath, words};
@@ -35,6 +35,10 @@ pub(super) struct Changed {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     pending: bool,
+    /// `false` where not all replicas of the store have it yet: should its master be lost now, the gateway that was asked
+    /// refuses its sessions at once, the others at most 1 s after it serves from the new master. Else it is left out
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replicated: Option<bool>,
 }
 
 /// Suspends, deletes or restores a tenant
@@ -76,5 +80,6 @@ async fn change_to(
 ) -> Result<Changed, Problem> {
     let (name, status) = (tenant.shown().to_owned(), change.status.into());
     let revoked = state.services.commons.sessions.change_tenant(&origin, tenant, change).await?;
-    Ok(Changed { tenant: name, status, invalidated_sessions: revoked.ended, pending: !revoked.complete })
+    let replicated = unless_replicated(revoked.replicated);
+    Ok(Changed { tenant: name, status, invalidated_sessions: revoked.ended, pending: !revoked.complete, replicated })
 }

@@ -4,13 +4,14 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::answer::Answer;
+use super::answer::{Answer, unless_replicated};
 use super::auth::{Caller, Operate};
 use super::change::{Change, Target};
 use super::input::{Query, ReasonParameter, SessionPath, words};
 use super::problem::{Problem, ProblemBody};
 use super::state::AdminState;
 use crate::session::{DeniedUntil, EndReason, SessionId, TokenDenial};
+use crate::sessions::Ending;
 use crate::told::Origin;
 
 /// That the session was ended
@@ -18,6 +19,16 @@ use crate::told::Origin;
 pub(super) struct Ended {
     /// Always 1
     invalidated_sessions: u64,
+    /// `false` where not all replicas of the store have it yet: should its master be lost now, the gateway that was asked
+    /// refuses the session at once, the others at most 1 s after it serves from the new master. Else it is left out
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replicated: Option<bool>,
+}
+
+impl Ended {
+    const fn of(ending: Ending) -> Self {
+        Self { invalidated_sessions: 1, replicated: unless_replicated(ending.replicated) }
+    }
 }
 
 /// Ends a session
@@ -46,13 +57,15 @@ pub(super) async fn end_session(
 
 async fn end(state: AdminState, origin: Origin, id: SessionId) -> Result<Ended, Problem> {
     let sessions = &state.services.commons.sessions;
-    if sessions.end_by_id(&origin, id, EndReason::Revoked).await? {
-        return Ok(Ended { invalidated_sessions: 1 });
+    let ending = sessions.end_by_id(&origin, id, EndReason::Revoked).await?;
+    if ending.ended {
+        return Ok(Ended::of(ending));
     }
     // It may be a token's, of which nothing is kept: then it is denied for as long as any token lives.
     let config = state.config();
     let Some(bearer) = &config.bearer else { return Err(Problem::NO_SESSION) };
     let until = DeniedUntil::For(bearer.rules.longest());
     let denial = TokenDenial { id, owner: None, until, reason: EndReason::Revoked };
-    if sessions.deny(&origin, denial).await? { Ok(Ended { invalidated_sessions: 1 }) } else { Err(Problem::NO_SESSION) }
+    let ending = sessions.deny(&origin, denial).await?;
+    if ending.ended { Ok(Ended::of(ending)) } else { Err(Problem::NO_SESSION) }
 }

@@ -60,7 +60,14 @@ pub fn try_store(config: &StoreConfig) -> Result<StoreTrial, StartError> {
         };
         warnings.extend(redis.iter().flat_map(|redis| redis.warnings()));
         use_a_session(&*store).await?;
-        Ok(StoreTrial { done: String::from("connected; a session was made, read, used and ended"), warnings })
+        let mut done = String::from("connected; a session was made, read, used and ended");
+        if let Some(redis) = redis
+            && let Some(survey) = redis.survey().await
+        {
+            done = format!("{done}; {}", survey.seen);
+            warnings.extend(survey.warnings);
+        }
+        Ok(StoreTrial { done, warnings })
     })
 }
 
@@ -76,7 +83,6 @@ async fn use_a_session(store: &dyn SessionStore) -> Result<(), StartError> {
             user: UserId::parse(USER).map_err(unnamed)?,
             role: None,
         },
-        candidates: Vec::new(),
         remembered: false,
         idle: None,
         absolute: TRIAL_LIFETIME,

@@ -62,6 +62,9 @@ impl ChangeOptions {
         let pending = answer.get("pending").and_then(Value::as_bool).unwrap_or(false);
         let goes_on = if pending { "\nall have ended; counting them goes on in the gateway" } else { "" };
         self.act.tell(answer, format_args!("{what}: {count} {sessions} ended{goes_on}"));
+        if answer.get("replicated").and_then(Value::as_bool) == Some(false) {
+            complain("not all replicas of the store have it yet: see docs/revocation.md, \"Replicas\"");
+        }
     }
 }
 

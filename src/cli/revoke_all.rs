@@ -37,7 +37,7 @@ pub fn revoke_all(options: &RevokeAll) -> ExitCode {
         change.confirm(&format!("end all sessions of all {} tenants", first.len()), Some(live))?;
         let mut done = BTreeSet::new();
         let mut ended = 0;
-        let mut pending = false;
+        let (mut pending, mut replicated) = (false, true);
         let mut found = first;
         for look in 0..LOOKS {
             if look > 0 {
@@ -53,10 +53,14 @@ pub fn revoke_all(options: &RevokeAll) -> ExitCode {
                 let answer = answer.map_err(|trouble| left_off(trouble, &tenant, done.len()))?;
                 ended += answer.get("invalidated_sessions").and_then(Value::as_u64).unwrap_or(0);
                 pending |= answer.get("pending").and_then(Value::as_bool).unwrap_or(false);
+                replicated &= answer.get("replicated").and_then(Value::as_bool).unwrap_or(true);
                 done.insert(tenant);
             }
         }
-        let answer = json!({ "invalidated_sessions": ended, "pending": pending, "tenants": done.len() });
+        let mut answer = json!({ "invalidated_sessions": ended, "pending": pending, "tenants": done.len() });
+        if !replicated {
+            answer["replicated"] = json!(false);
+        }
         change.tell(&format!("all {} tenants", done.len()), &answer);
         Ok(())
     })

@@ -78,6 +78,9 @@ impl Files {
     pub(super) fn of_store(&mut self, raw: &RawStore) {
         self.read(&raw.password_file);
         self.read(&raw.ca);
+        if let Some(sentinel) = raw.sentinel.get() {
+            self.read(&sentinel.password_file);
+        }
         let socket = raw.redis.get().and_then(|url| url.expose_secret().strip_prefix("redis+unix:"));
         if let Some(path) = socket.and_then(|path| path.split('?').next()) {
             self.add(raw.redis.setting(), Path::new(path), false);

@@ -10,7 +10,6 @@ mod address;
 mod admin;
 mod assemble;
 mod bearer;
-mod chosen;
 mod cookie;
 mod cors;
 mod dated;

@@ -118,6 +118,17 @@ tables! {
         on_error: String,
         journal: String,
         cache_entries: CountOrOff,
+        sentinel: RawSentinel,
+        addresses: Named<String>,
+        strict_failover: bool,
+    }
+
+    /// `store.sentinel`
+    struct RawSentinel {
+        user: String,
+        password: Secret,
+        password_file: String,
+        tls: bool,
     }
 
     /// `[session]`
@@ -180,14 +191,13 @@ tables! {
         tenant: OneOrMany,
         user: OneOrMany,
         role: OneOrMany,
-        tenants: OneOrMany,
         header: RawLoginHeader,
         whoami: RawWhoami,
         failure: Vec<Spot<StatusText>>,
         unless: OneOrMany,
         max_body: String,
         login_url: String,
-    }
+    } unbuilt ["tenants"]
 
     /// `login.header`
     struct RawLoginHeader {

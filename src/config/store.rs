@@ -8,10 +8,11 @@ use super::files::Files;
 use super::raw::RawStore;
 use super::reader::{CountOrOff, Spot};
 use super::secrets::secret_or_file;
+use super::table::Setting;
 use super::value::{Parsed, choice, count_within, or_off, quoted};
 use crate::secret::Secret;
 use crate::settled;
-use crate::store::{AddressError, StoreAddress};
+use crate::store::{AddressError, Beside, SentinelLogin, StoreAddress};
 
 /// Where sessions are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,14 +66,8 @@ pub(super) fn store(raw: &RawStore, problems: &mut Problems) -> Option<StoreConf
             count => count_within(1_000..=10_000_000)(count).map(Some).map_err(|wrong| format!("{wrong}, or \"off\"")),
         });
     let kind = if raw.embedded.is_given() {
-        if raw.ca.is_given() {
-            problems.error(raw.ca.place(), "belongs to `store.redis`; remove it");
-        }
-        if raw.cache_entries.is_given() {
-            problems.error(raw.cache_entries.place(), "belongs to `store.redis`; remove it");
-        }
-        if raw.journal.is_given() {
-            problems.error(raw.journal.place(), "belongs to `store.redis`; remove it");
+        for Setting { place, .. } in of_redis(raw).into_iter().filter(|setting| setting.given) {
+            problems.error(&place, "belongs to `store.redis`; remove it");
         }
         if let Some(password) = &password {
             problems.error(&password.place, "belongs to `store.redis`; remove it");
@@ -95,21 +90,56 @@ fn address(raw: &RawStore, password: Option<&Spot<Secret>>, problems: &mut Probl
         let pem = settled::read(&file_path(path)?, LARGEST_CA);
         pem.map(|pem| pem.bytes).map_err(|error| format!("names a file that {error}"))
     });
-    if raw.ca.is_given() && authorities.is_none() {
+    let sentinel = sentinel(raw, problems);
+    if (raw.ca.is_given() && authorities.is_none()) || (raw.sentinel.is_given() && sentinel.is_none()) {
         return None;
     }
-    match StoreAddress::parse(&url, password.map(|password| &password.value), authorities.as_deref()) {
+    let addresses = raw.addresses.get().into_iter().flat_map(|named| &named.0);
+    let beside = Beside {
+        password: password.map(|password| password.value.clone()),
+        authorities,
+        sentinel,
+        addresses: addresses.map(|(from, to)| (from.clone(), to.value.clone())).collect(),
+        strict_failover: raw.strict_failover.get().copied(),
+    };
+    match StoreAddress::with(&url, beside) {
         Ok(address) => Some(address),
         Err(error) => {
             let place = match (error, password) {
                 (AddressError::TwoPasswords, Some(password)) => &password.place,
                 (AddressError::Authorities(_), _) => raw.ca.place(),
+                (AddressError::Sentinel(_), _) => raw.sentinel.place(),
+                (AddressError::Addresses(_), _) => raw.addresses.place(),
+                (AddressError::StrictFailover(_), _) => raw.strict_failover.place(),
                 _ => raw.redis.place(),
             };
             problems.error(place, error.to_string());
             None
         }
     }
+}
+
+/// What an embedded store has no use for.
+fn of_redis(raw: &RawStore) -> [Setting; 6] {
+    [
+        raw.ca.setting(),
+        raw.cache_entries.setting(),
+        raw.journal.setting(),
+        raw.sentinel.setting(),
+        raw.addresses.setting(),
+        raw.strict_failover.setting(),
+    ]
+}
+
+/// How Sentinels are spoken to; `None` where nothing is said of it, or what is said is wrong.
+fn sentinel(raw: &RawStore, problems: &mut Problems) -> Option<SentinelLogin> {
+    let raw = raw.sentinel.get()?;
+    let password = secret_or_file(&raw.password, &raw.password_file, problems);
+    if password.is_none() && (raw.password.is_given() || raw.password_file.is_given()) {
+        return None;
+    }
+    let user = raw.user.get().cloned().filter(|user| !user.is_empty());
+    Some(SentinelLogin { user, password: password.map(|password| password.value), tls: raw.tls.get().copied() })
 }
 
 /// Braces would move keys of one session to different cluster slots, and glob characters would widen a Redis user's

@@ -2,7 +2,6 @@
 
 mod accepted;
 mod bearer;
-mod chosen;
 mod documented;
 mod hostile;
 mod mistakes;

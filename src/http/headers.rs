@@ -200,14 +200,12 @@ impl ClaimedValue {
     }
 }
 
-/// What a client claimed in protected headers. Never believed; for the audit event `identity.spoofed`, and for
-/// `identity.client_value` to be compared or to pick one of the session's tenants.
+/// What a client claimed in protected headers. Never believed; for the audit event `identity.spoofed` and
+/// `identity.client_value = "match"`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
     /// In the tenant header.
     pub tenant: ClaimedValue,
-    /// Whether any of that was under another spelling of its name.
-    pub tenant_by_alias: bool,
     /// In the user header.
     pub user: ClaimedValue,
     /// In the role header.
@@ -225,12 +223,9 @@ impl Claims {
         *self == Self::default()
     }
 
-    fn add(&mut self, meaning: Meaning, value: &HeaderValue, by_alias: bool) {
+    fn add(&mut self, meaning: Meaning, value: &HeaderValue) {
         match meaning {
-            Meaning::Tenant => {
-                self.tenant.add(value);
-                self.tenant_by_alias |= by_alias;
-            }
+            Meaning::Tenant => self.tenant.add(value),
             Meaning::User => self.user.add(value),
             Meaning::Role => self.role.add(value),
             Meaning::Session => self.session.add(value),
@@ -305,7 +300,7 @@ impl RequestFilter {
         for (name, value) in headers.iter() {
             let text = name.as_str();
             if let Some(meaning) = self.protected.meaning(text) {
-                claims.add(meaning, value, text.as_bytes() != &*self.protected.tenant);
+                claims.add(meaning, value);
                 match protected {
                     ProtectedHeaders::Remove => doomed.add(name),
                     ProtectedHeaders::LetClientsChooseTheirTenant => doomed.spare(name),

@@ -8,7 +8,7 @@ use crate::bearer::VerifiedToken;
 use crate::clock::{Clock, Monotonic};
 use crate::policy::{BadToken, Denial, SessionFacts, VouchedBy};
 use crate::session::{
-    Credential, DeniedUntil, EndReason, Ended, Exemption, InTenant, Keep, Limits, LiveSession, Principal, SessionId,
+    Credential, DeniedUntil, EndReason, Ended, Exemption, Keep, Limits, LiveSession, Principal, SessionId,
     SessionRecord, Standing, StoreTime, TokenDenial, TouchPlan,
 };
 use crate::sessions::Holder;
@@ -76,18 +76,6 @@ pub(super) struct LiveUse {
     told: StoreTime,
     /// The issuer's token that it is, where it is none of the gateway's own sessions.
     pub(super) token: Option<VerifiedToken>,
-    /// In which of its tenants the request is made, where it has several.
-    within: Option<Box<Within>>,
-}
-
-/// One of the tenants of a session, for one request.
-#[derive(Clone, Debug)]
-struct Within {
-    /// The user there. The role is the login's own tenant's: what somebody may do in one is nothing in another.
-    principal: Arc<Principal>,
-    tenant: Arc<InTenant>,
-    /// When its standing was asked for.
-    asked: Monotonic,
 }
 
 impl Lookup {
@@ -125,7 +113,7 @@ impl Lookup {
             Self::NoCredential => SessionFacts::NoCredential,
             Self::Unknown(_) => SessionFacts::Unknown,
             Self::Ended(ended) => SessionFacts::Ended(ended.reason),
-            Self::Live(live) => SessionFacts::Live { by: live.vouched_by(), principal: live.principal() },
+            Self::Live(live) => SessionFacts::Live { by: live.vouched_by(), principal: &live.record.principal },
             Self::BadToken(token) => SessionFacts::BadToken(token.bad),
             Self::Unavailable(..) => SessionFacts::Unavailable,
         }
@@ -163,21 +151,28 @@ pub(super) async fn look_at(
         Some(Known { standing: Standing::Live(_), .. }) | None => {}
         Some(Known { standing, asked, .. }) => return found(id, standing, limits, asked),
     }
-    match ask(clock, || store.read(id)).await {
+    match ask(clock, |asked| store.proven(asked), || store.read(id)).await {
         Err(unavailable) => Lookup::Unavailable(id, unavailable),
         Ok((standing, asked)) => found(id, standing, limits, asked),
     }
 }
 
-/// What the store answers to a question, and when it was asked that. An answer may have lain there for long: this process
-/// may have been stopped, or the machine asleep. Then it is asked again.
-pub(super) async fn ask<T, F>(clock: &dyn Clock, question: impl Fn() -> F + Send) -> StoreResult<(T, Monotonic)>
+/// What the store answers to a question, and since when that is known to hold: when it was asked, or when its server was
+/// last proven to be the one that decides. An answer may have lain there for long: this process may have been stopped, or
+/// the machine asleep. Then it is asked again.
+pub(super) async fn ask<T, F>(
+    clock: &dyn Clock,
+    proven: impl Fn(Monotonic) -> StoreResult<Monotonic> + Send,
+    question: impl Fn() -> F + Send,
+) -> StoreResult<(T, Monotonic)>
 where
     F: Future<Output = StoreResult<T>> + Send,
 {
     for _ in 0..TRIES {
         let asked = clock.monotonic();
         let answer = question().await?;
+        // Another server may decide since then.
+        let Ok(asked) = proven(asked) else { continue };
         if clock.monotonic().since(asked) < STALE_AT_MOST {
             return Ok((answer, asked));
         }
@@ -204,18 +199,7 @@ fn hold_to_limits(id: SessionId, live: LiveSession, limits: &Limits, asked: Mono
     };
     let LiveSession { record, touch_deadline, now } = live;
     let tightened = |record, touch_deadline| {
-        let told = now;
-        Lookup::Live(LiveUse {
-            id,
-            record,
-            now,
-            touch_deadline,
-            tightened: true,
-            asked,
-            told,
-            token: None,
-            within: None,
-        })
+        Lookup::Live(LiveUse { id, record, now, touch_deadline, tightened: true, asked, told: now, token: None })
     };
     let ended = |reason, record| Lookup::Ended(EndedUse { id, reason, record: Some(record), noted: false, next: None });
     if now >= lower.deadline {
@@ -247,7 +231,7 @@ impl LiveUse {
     /// Of a session whose own limits are no higher than the present ones.
     fn untightened(id: SessionId, live: LiveSession, asked: Monotonic, told: StoreTime) -> Self {
         let LiveSession { record, touch_deadline, now } = live;
-        Self { id, record, now, touch_deadline, tightened: false, asked, told, token: None, within: None }
+        Self { id, record, now, touch_deadline, tightened: false, asked, told, token: None }
     }
 
     /// Of a token. Nothing of its use is recorded, and its end is known by itself.
@@ -261,43 +245,7 @@ impl LiveUse {
     /// For whom something is open by it. Of a token what it says of itself, which is verified anew.
     pub(super) fn holder(&self) -> Holder {
         let record = self.token.as_ref().map_or(&self.record, |token| &token.record).clone();
-        Holder { id: self.id, record, is_token: self.token.is_some(), tenant: self.in_tenant().cloned() }
-    }
-
-    /// Whose it is: the login's own, or the same user in the tenant that was chosen.
-    pub(super) fn principal(&self) -> &Arc<Principal> {
-        self.within.as_ref().map_or(&self.record.principal, |within| &within.principal)
-    }
-
-    /// In which of its tenants the request is made, where it has several.
-    pub(super) fn in_tenant(&self) -> Option<&Arc<InTenant>> {
-        self.within.as_ref().map(|within| &within.tenant)
-    }
-
-    /// Has the request be made in the tenant of this name, if it is one of the session's; else in the login's own.
-    pub(super) fn choose(&mut self, named: Option<&str>) {
-        let own = &self.record.principal;
-        let chosen = named.and_then(|name| self.record.tenants().find(|(tenant, _)| tenant.name() == Some(name)));
-        let (tenant, generations) = chosen.unwrap_or((&own.tenant, self.record.generations));
-        let principal = if *tenant == own.tenant {
-            Arc::clone(own)
-        } else {
-            Arc::new(Principal { tenant: tenant.clone(), user: own.user.clone(), role: None })
-        };
-        let tenant = Arc::new(InTenant { tenant: tenant.clone(), generation: generations.tenant });
-        self.within = Some(Box::new(Within { principal, tenant, asked: self.asked }));
-    }
-
-    /// When the standing of its tenant was asked for.
-    pub(super) fn tenant_asked(&mut self, asked: Monotonic) {
-        if let Some(within) = &mut self.within {
-            within.asked = asked;
-        }
-    }
-
-    /// When the oldest of all that it was accepted by was asked for.
-    pub(super) fn accepted_as_of(&self) -> Monotonic {
-        self.within.as_ref().map_or(self.asked, |within| within.asked.min(self.asked))
+        Holder { id: self.id, record, is_token: self.token.is_some() }
     }
 
     /// What was presented for it.
@@ -410,7 +358,6 @@ pub(super) mod tests {
             address: None,
             user_agent: UserAgent::default(),
             line: None,
-            choices: None,
         };
         let used = LOGIN.after(MINUTE * used);
         let touch_deadline = own.idle.map_or(record.deadline, |idle| idle.deadline_of_use_at(used));
@@ -475,11 +422,27 @@ pub(super) mod tests {
                 Ok(times)
             }
         };
-        let (answer, when) = ask(&clock, || question(2)).await.expect("an answer");
+        let (answer, when) = ask(&clock, Ok, || question(2)).await.expect("an answer");
         assert_eq!((answer, when), (2, Monotonic::from_micros(1_800_000)));
         asked.store(0, Ordering::Relaxed);
-        ask(&clock, || question(u32::MAX)).await.expect_err("none is young enough");
+        ask(&clock, Ok, || question(u32::MAX)).await.expect_err("none is young enough");
         assert_eq!(asked.load(Ordering::Relaxed), 3, "and it is not asked for ever");
+    }
+
+    #[tokio::test]
+    async fn an_answer_holds_since_its_server_was_proven_to_decide_and_is_asked_for_again_where_that_is_unknown() {
+        let clock = ManualClock::starting_at(WallTime::from_micros(0));
+        clock.advance(STALE_AT_MOST);
+        let times = AtomicU32::new(0);
+        let answer = || async { Ok(times.fetch_add(1, Ordering::Relaxed)) };
+        let a_moment_before = |asked: Monotonic| Ok(asked.before(Duration::from_millis(100)));
+        let (_, when) = ask(&clock, a_moment_before, answer).await.expect("an answer");
+        assert_eq!(when, Monotonic::from_micros(800_000));
+        ask(&clock, |asked: Monotonic| Ok(asked.before(STALE_AT_MOST)), answer).await.expect_err("too long ago");
+        let unknown = |_| Err(Unavailable::because("another server was asked"));
+        times.store(0, Ordering::Relaxed);
+        ask(&clock, unknown, answer).await.expect_err("nobody vouches for it");
+        assert_eq!(times.load(Ordering::Relaxed), 3);
     }
 
     #[test]

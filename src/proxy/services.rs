@@ -207,7 +207,7 @@ impl Gateway {
     /// Ends what a request came with: a session, or an issuer's token.
     pub(super) async fn end_use(&self, origin: &Origin, live: &LiveUse, reason: EndReason) -> StoreResult<bool> {
         match live.denial(reason) {
-            Some(denial) => self.sessions().deny(origin, denial).await,
+            Some(denial) => self.sessions().deny(origin, denial).await.map(|ending| ending.ended),
             None => self.sessions().end(origin, live.id, &live.record, reason).await,
         }
     }

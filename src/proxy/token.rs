@@ -42,7 +42,7 @@ pub(super) async fn look_at_token(
     if let Some(KnownToken { standing, asked }) = store.known_token(token.id, &token.record, within) {
         return found(token, standing, asked);
     }
-    match ask(clock, || store.read_token(token.id, &token.record)).await {
+    match ask(clock, |asked| store.proven(asked), || store.read_token(token.id, &token.record)).await {
         Err(unavailable) => Lookup::Unavailable(token.id, unavailable),
         Ok((standing, asked)) => found(token, standing, asked),
     }

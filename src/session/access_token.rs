@@ -92,7 +92,6 @@ impl SessionRecord {
             address: None,
             user_agent: UserAgent::default(),
             line: None,
-            choices: None,
         }
     }
 

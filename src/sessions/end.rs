@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::{Issued, Sessions};
+use super::{Ending, Issued, Sessions};
+use crate::clock::Monotonic;
 use crate::session::{
     By, EndReason, Principal, Revocation, Scope, SessionId, SessionRecord, TenantChange, TenantId, TokenDenial,
 };
@@ -22,13 +23,29 @@ impl Sessions {
         record: &SessionRecord,
         reason: EndReason,
     ) -> StoreResult<bool> {
+        self.end_told(origin, id, record, reason).await.map(|ending| ending.ended)
+    }
+
+    async fn end_told(
+        &self,
+        origin: &Origin,
+        id: SessionId,
+        record: &SessionRecord,
+        reason: EndReason,
+    ) -> StoreResult<Ending> {
+        let asked = self.teller.clock().monotonic();
         let ended = self.store.end(id, record, reason, &origin.by).await?;
         if ended {
             self.is_over(origin, id, &record.principal, reason);
         } else {
             self.open.cut_for(id, reason);
         }
-        Ok(ended)
+        Ok(self.ending(ended, asked).await)
+    }
+
+    /// With whether it outlives the store's server. What was over before is nothing new to be lost.
+    async fn ending(&self, ended: bool, asked: Monotonic) -> Ending {
+        Ending { ended, replicated: !ended || self.store.is_replicated(asked).await }
     }
 
     /// Ends one session of which nothing but an id is known, be it of a token that was replaced, also one that cannot be
@@ -36,17 +53,18 @@ impl Sessions {
     ///
     /// # Errors
     /// When nothing can be said of it.
-    pub async fn end_by_id(&self, origin: &Origin, id: SessionId, reason: EndReason) -> StoreResult<bool> {
+    pub async fn end_by_id(&self, origin: &Origin, id: SessionId, reason: EndReason) -> StoreResult<Ending> {
         match gone_on(&*self.store, id).await {
-            Ok(Some((id, live))) => self.end(origin, id, &live.record, reason).await,
-            Ok(None) => Ok(false),
+            Ok(Some((id, live))) => self.end_told(origin, id, &live.record, reason).await,
+            Ok(None) => Ok(Ending { ended: false, replicated: true }),
             Err(unavailable) if unavailable.unreadable => {
+                let asked = self.teller.clock().monotonic();
                 let ended = self.store.end_unreadable(id, reason, &origin.by).await?;
                 self.open.cut_for(id, reason);
                 if ended {
                     self.teller.tell(origin, &Told::SessionEnded { id, principal: None, reason });
                 }
-                Ok(ended)
+                Ok(self.ending(ended, asked).await)
             }
             Err(unavailable) => Err(unavailable),
         }
@@ -56,14 +74,15 @@ impl Sessions {
     ///
     /// # Errors
     /// When nothing can be said of it.
-    pub async fn deny(&self, origin: &Origin, denial: TokenDenial) -> StoreResult<bool> {
+    pub async fn deny(&self, origin: &Origin, denial: TokenDenial) -> StoreResult<Ending> {
+        let asked = self.teller.clock().monotonic();
         let denied = self.store.deny(&denial, &origin.by).await?;
         let TokenDenial { id, owner: principal, reason, .. } = denial;
         self.open.cut_for(id, reason);
         if denied {
             self.teller.tell(origin, &Told::TokenRevoked { id, principal, reason });
         }
-        Ok(denied)
+        Ok(self.ending(denied, asked).await)
     }
 
     /// Ends a session whose token nobody was told, and nobody will be. Where the store cannot do it now it does it later.
@@ -81,10 +100,12 @@ impl Sessions {
     /// When nothing can be said of them.
     pub async fn end_all_of(&self, origin: &Origin, scope: Scope, reason: EndReason) -> StoreResult<Revoked> {
         let revocation = Revocation { scope, reason, by: origin.by.clone() };
+        let asked = self.teller.clock().monotonic();
         let revoked = self.store.revoke(&revocation).await?;
-        self.teller.tell(origin, &Told::SessionsEnded { revocation, revoked });
         // Which they were the store knows.
         self.open.ask_now();
+        let revoked = Revoked { replicated: self.store.is_replicated(asked).await, ..revoked };
+        self.teller.tell(origin, &Told::SessionsEnded { revocation, revoked });
         Ok(revoked)
     }
 
@@ -93,9 +114,11 @@ impl Sessions {
     /// # Errors
     /// When nothing can be said of it.
     pub async fn change_tenant(&self, origin: &Origin, tenant: TenantId, change: TenantChange) -> StoreResult<Revoked> {
+        let asked = self.teller.clock().monotonic();
         let revoked = self.store.change_tenant(&tenant, &change).await?;
-        self.teller.tell(origin, &Told::TenantChanged { tenant, change, revoked });
         self.open.ask_now();
+        let revoked = Revoked { replicated: self.store.is_replicated(asked).await, ..revoked };
+        self.teller.tell(origin, &Told::TenantChanged { tenant, change, revoked });
         Ok(revoked)
     }
 

@@ -44,6 +44,15 @@ impl Sessions {
     }
 }
 
+/// What the end of one session or token came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Whether this call ended it; else it was over already.
+    pub ended: bool,
+    /// Whether that outlives the server that took it (see [`SessionStore::is_replicated`](crate::store::SessionStore)).
+    pub replicated: bool,
+}
+
 impl fmt::Debug for Sessions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Sessions").finish_non_exhaustive()

@@ -3,6 +3,7 @@
 //! The stores know no metrics; they are given an observer. It is called on hot paths and must never block.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How a call to a store ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +50,16 @@ pub trait StoreObserver: Send + Sync + 'static {
     fn looked_up(&self, known: bool);
     /// Whether the cache may answer, and how many sessions are in it.
     fn cache(&self, leased: bool, entries: usize);
+    /// The server of that name is used, or not any more.
+    fn node(&self, _name: &str, _up: bool) {}
+    /// The cache relies on a proof of that age, of the server of that name.
+    fn lease(&self, _name: &str, _age: Duration) {}
+    /// The store's clock is so many seconds before this machine's.
+    fn clock_skew(&self, _seconds: f64) {}
+    /// Another server is the master.
+    fn master_changed(&self) {}
+    /// Something was ended that may be lost with the master.
+    fn unreplicated(&self) {}
 }
 
 /// A shared observer.

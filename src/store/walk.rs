@@ -25,12 +25,7 @@ pub(super) enum Outdated {
     /// A tenant's.
     OfTenant(Generation),
     /// One that comes late, and ends what was made until its call, but for one session: what was made since goes on.
-    MadeUntil {
-        /// Of a tenant, which ends no session that has another.
-        of_tenant: bool,
-        call: StoreTime,
-        keep: Option<SessionId>,
-    },
+    MadeUntil { call: StoreTime, keep: Option<SessionId> },
 }
 
 impl Outdated {
@@ -38,15 +33,9 @@ impl Outdated {
     pub(super) fn covers(self, id: SessionId, record: &SessionRecord) -> bool {
         let generations = record.generations;
         match self {
-            Self::OfUser { standing, tenant } => {
-                let was_live = generations.tenant == tenant || !record.ends_with_its_tenant();
-                !standing.admits(id, generations.user) && was_live
-            }
-            Self::OfTenant(current) => record.ends_with_its_tenant() && generations.tenant != current,
-            Self::MadeUntil { of_tenant, call, keep } => {
-                let is_concerned = !of_tenant || record.ends_with_its_tenant();
-                is_concerned && record.created <= call && keep != Some(id)
-            }
+            Self::OfUser { standing, tenant } => !standing.admits(id, generations.user) && generations.tenant == tenant,
+            Self::OfTenant(current) => generations.tenant != current,
+            Self::MadeUntil { call, keep } => record.created <= call && keep != Some(id),
         }
     }
 }
@@ -81,7 +70,7 @@ pub(super) async fn counted(
         // It panicked, which is in the log, or goes on.
         Ok(Err(_)) | Err(_) => false,
     };
-    Revoked { ended: tally.so_far(), complete, journalled }
+    Revoked { ended: tally.so_far(), complete, journalled, replicated: true }
 }
 
 #[cfg(test)]
@@ -102,7 +91,7 @@ mod tests {
         };
         assert_eq!(
             counted(walk, tally.clone(), true).await,
-            Revoked { ended: 1000, complete: false, journalled: true }
+            Revoked { ended: 1000, complete: false, journalled: true, replicated: true }
         );
         tokio::time::sleep(Duration::from_secs(10)).await;
         assert_eq!(tally.so_far(), 2000);
@@ -113,10 +102,13 @@ mod tests {
         let tally = Tally::default();
         tally.add(3);
         let walk = async { Err(Unavailable::because("gone")) };
-        assert_eq!(counted(walk, tally, true).await, Revoked { ended: 3, complete: false, journalled: true });
+        assert_eq!(
+            counted(walk, tally, true).await,
+            Revoked { ended: 3, complete: false, journalled: true, replicated: true }
+        );
         assert_eq!(
             counted(async { Ok(()) }, Tally::default(), true).await,
-            Revoked { ended: 0, complete: true, journalled: true }
+            Revoked { ended: 0, complete: true, journalled: true, replicated: true }
         );
     }
 }

@@ -6,8 +6,11 @@
 
 mod handles;
 mod labels;
+mod nodes;
 mod peers;
 mod route;
+
+use std::time::Duration;
 
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
@@ -19,6 +22,7 @@ use prometheus_client::registry::{Metric, Registry};
 pub use handles::{AuditMetrics, Counted};
 use labels::{CodeLabel, CommandLabels, KindLabel, ObservedLabels, OutcomeLabel, ReasonLabel, ScopeLabel};
 pub use labels::{LoginOutcome, RevocationScope};
+use nodes::{Nodes, Seconds};
 pub use peers::PeerMetric;
 use peers::Peers;
 use route::RequestLabels;
@@ -55,6 +59,10 @@ pub struct Metrics {
     store_commands: Family<CommandLabels, Counter>,
     store_errors: Counter,
     store_up: Gauge,
+    store_nodes: Nodes,
+    store_topology_changes: Counter,
+    store_clock_skew: Seconds,
+    revocations_unreplicated: Counter,
     cache_hits: Counter,
     cache_misses: Counter,
     cache_entries: Gauge,
@@ -117,6 +125,29 @@ impl Metrics {
             store_commands: metrics.add("store_commands", "Store commands, by outcome", Family::default()),
             store_errors: metrics.add("store_errors", "Store commands that were not answered", Counter::default()),
             store_up: metrics.add("store_up", "Whether the store answers: 1 or 0", Gauge::default()),
+            store_nodes: Nodes::shown_in(
+                metrics.add("store_node_up", "Whether a server of the store is used: 1 or 0", Family::default()),
+                metrics.add(
+                    "cache_lease_age_seconds",
+                    "Age of the last proof that the cache heard all changes of this server",
+                    Family::default(),
+                ),
+            ),
+            store_topology_changes: metrics.add(
+                "store_topology_changes",
+                "Times that another server came to be the store's master",
+                Counter::default(),
+            ),
+            store_clock_skew: metrics.add(
+                "store_clock_skew_seconds",
+                "The store's clock less this machine's",
+                Seconds::default(),
+            ),
+            revocations_unreplicated: metrics.add(
+                "revocations_unreplicated",
+                "Ends and revocations that not all replicas of the store had when they were answered",
+                Counter::default(),
+            ),
             cache_hits: metrics.add("cache_hits", "Session look-ups answered by the cache", Counter::default()),
             cache_misses: metrics.add("cache_misses", "Session look-ups that asked the store", Counter::default()),
             cache_entries: metrics.add("cache_entries", "Sessions in the cache", Gauge::default()),
@@ -275,6 +306,31 @@ impl Metrics {
         self.store_up.set(i64::from(up));
     }
 
+    /// A server of the store is used, or not any more.
+    pub fn store_node(&self, node: &str, up: bool) {
+        self.store_nodes.seen(node, up);
+    }
+
+    /// The cache relies on a proof of that age, of this server of the store.
+    pub fn cache_lease_age(&self, node: &str, age: Duration) {
+        self.store_nodes.leased(node, age);
+    }
+
+    /// Another server came to be the store's master.
+    pub fn store_topology_changed(&self) {
+        self.store_topology_changes.inc();
+    }
+
+    /// By how much the store's clock is before this machine's.
+    pub fn store_clock_skew(&self, seconds: f64) {
+        self.store_clock_skew.set(seconds);
+    }
+
+    /// Something was ended that not all replicas of the store have.
+    pub fn revocation_unreplicated(&self) {
+        self.revocations_unreplicated.inc();
+    }
+
     /// A session look-up was answered by the cache.
     pub fn cache_hit(&self) {
         self.cache_hits.inc();
@@ -376,6 +432,7 @@ impl Metrics {
     #[must_use]
     pub fn encode(&self) -> String {
         let mut out = String::new();
+        self.store_nodes.refresh();
         // Writing to memory cannot fail; what an error would leave out is missed at the next scrape at the latest.
         let _ = text::encode_registry(&mut out, &self.registry);
         process::write(&mut out);

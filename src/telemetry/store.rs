@@ -1,6 +1,7 @@
 //! What the store's calls tell: metrics, and whether the gateway is ready.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Metrics;
 use crate::health::Readiness;
@@ -35,6 +36,26 @@ impl StoreObserver for StoreTelemetry {
 
     fn cache(&self, leased: bool, entries: usize) {
         self.metrics.cache_state(leased, entries);
+    }
+
+    fn node(&self, name: &str, up: bool) {
+        self.metrics.store_node(name, up);
+    }
+
+    fn lease(&self, name: &str, age: Duration) {
+        self.metrics.cache_lease_age(name, age);
+    }
+
+    fn clock_skew(&self, seconds: f64) {
+        self.metrics.store_clock_skew(seconds);
+    }
+
+    fn master_changed(&self) {
+        self.metrics.store_topology_changed();
+    }
+
+    fn unreplicated(&self) {
+        self.metrics.revocation_unreplicated();
     }
 }
 

@@ -28,8 +28,8 @@ use tokio::sync::Notify;
 use crate::bench::{Bench, HOUR, change_tenant, id, live, login, revoke, revoke_user, session, session_of, stored};
 use crate::redis_server::{RedisServer, settings};
 
-const MANUAL: &str = include_str!("../../docs/redis.md");
-const PASSWORD: &str = "hunter2-%23";
+pub(crate) const MANUAL: &str = include_str!("../../docs/redis.md");
+pub(crate) const PASSWORD: &str = "hunter2-%23";
 
 /// Runs the contract as the user that docs/redis.md describes, who may do no more than that.
 pub(crate) struct RedisBench {

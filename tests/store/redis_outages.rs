@@ -83,7 +83,6 @@ fn login_without(record: &SessionRecord) -> NewSession {
     NewSession {
         id: crate::bench::id(),
         principal: (*record.principal).clone(),
-        candidates: Vec::new(),
         remembered: false,
         idle: None,
         absolute: HOUR,
@@ -411,7 +410,6 @@ async fn login_for(store: &SharedStore) -> NewSession {
     NewSession {
         id: crate::bench::id(),
         principal: principal("acme", "7"),
-        candidates: Vec::new(),
         remembered: false,
         idle: None,
         absolute: HOUR,

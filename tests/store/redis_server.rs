@@ -10,11 +10,9 @@ use session_gateway::store::StoreAddress;
 use session_gateway::store::redis::RedisSettings;
 use tempfile::TempDir;
 
-use self::process::Process;
-
 #[allow(dead_code, unreachable_pub, clippy::disallowed_methods, reason = "shared with the end-to-end tests")]
 #[path = "../e2e/support/ports.rs"]
-mod ports;
+pub(crate) mod ports;
 #[allow(dead_code, unreachable_pub, clippy::disallowed_methods, reason = "shared with the end-to-end tests")]
 #[path = "../e2e/support/process.rs"]
 mod process;
@@ -23,6 +21,13 @@ mod process;
 mod wait;
 
 pub(crate) use self::ports::free_port;
+pub(crate) use self::process::Process;
+
+/// The server that the tests run on: `SESSION_GATEWAY_TEST_REDIS_SERVER`, where another is to be tried than the one of
+/// this machine.
+pub(crate) fn server_program() -> String {
+    std::env::var("SESSION_GATEWAY_TEST_REDIS_SERVER").unwrap_or_else(|_| String::from("redis-server"))
+}
 
 /// A server that is stopped with the test.
 pub(crate) struct RedisServer {
@@ -64,7 +69,7 @@ impl RedisServer {
 
     pub(crate) fn launch(&mut self, more: &[&str]) {
         let _ = std::fs::remove_file(self.socket());
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(server_program());
         command
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--unixsocket"])
             .arg(self.socket())
@@ -127,6 +132,13 @@ impl RedisServer {
     /// Lets it go on.
     pub(crate) fn thaw(&self) {
         self.process.as_ref().unwrap().signal(Signal::CONT);
+    }
+
+    /// What `redis-cli` prints, if the server answers it within two seconds.
+    pub(crate) fn try_cli(&self, arguments: &[&str]) -> Option<String> {
+        let output =
+            Command::new("timeout").args(["2", "redis-cli", "-s"]).arg(self.socket()).args(arguments).output().unwrap();
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
     }
 
     /// Runs `redis-cli` as the default user, which has no password.

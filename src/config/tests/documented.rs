@@ -97,7 +97,12 @@ fn every_known_key_is_documented_and_every_documented_key_is_known() {
     let text = uncommented();
     let document = DeTable::parse(&text).expect("the examples are TOML");
     let mut documented = BTreeSet::new();
-    keys(document.get_ref(), "", &["upstreams", "identity.query", "telemetry.traces.headers"], &mut documented);
+    keys(
+        document.get_ref(),
+        "",
+        &["upstreams", "identity.query", "store.addresses", "telemetry.traces.headers"],
+        &mut documented,
+    );
     let mut known = BTreeSet::new();
     known_keys(&RawConfig::schema(), "", &mut known);
     let known: BTreeSet<String> = known.iter().map(|path| path.replace("upstreams.*.", "upstream.")).collect();

@@ -542,11 +542,17 @@ fn production_refuses_http_and_says_how_to_mend_it() {
 fn a_bad_store_address_is_refused_and_never_shown() {
     for (url, expected) in [
         (
-            "sentinel:[a:1]/hidden",
-            "a `sentinel:` or `cluster:` store is not supported by this version; name one server",
+            "sentinel:u:hidden@[a:1]",
+            "names no Sentinels; write them as \"redis+sentinel://s1:26379,s2:26379/mymaster/0\"",
         ),
-        ("cluster:[a:1]", "a `sentinel:` or `cluster:` store is not supported by this version; name one server"),
-        ("http://hidden@a", "is not a store's address; start it with `redis://`, `rediss://` or `redis+unix:`"),
+        (
+            "cluster:[a:1]",
+            "is a cluster's, which this version does not support; name one server, or the Sentinels of one",
+        ),
+        (
+            "http://hidden@a",
+            "is not a store's address; start it with `redis://`, `rediss://`, `redis+unix:` or `sentinel:`",
+        ),
         ("redis://u:hidden@", "has no valid host and port; write it as \"redis://127.0.0.1:6379/0\""),
         ("redis://u:hidden@a:0", "has no valid host and port; write it as \"redis://127.0.0.1:6379/0\""),
         ("redis://u:hidden@a/x", "has a path that is not a database's number; end it with `/0`"),

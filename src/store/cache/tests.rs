@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::{Clock as _, ManualClock, WallTime};
-use crate::session::{Generation, Generations, IdleLimit, Line, Principal, UserAgent, UserId};
+use crate::session::{Generations, IdleLimit, Line, Principal, TenantId, UserAgent, UserId};
 
 const SOURCE: u64 = 7;
 /// The store's time when the clock stands at zero.
@@ -36,7 +36,6 @@ fn record(idle: Option<Duration>) -> Arc<SessionRecord> {
         address: None,
         user_agent: UserAgent::default(),
         line: None,
-        choices: None,
     })
 }
 
@@ -91,7 +90,7 @@ impl Bench {
     }
 
     fn known(&self, id: SessionId) -> Option<Standing> {
-        self.cache.known(id, STALE_AT_MOST).map(|known| known.standing)
+        self.cache.known(id, STALE_AT_MOST, None).map(|known| known.standing)
     }
 
     /// Lets time pass, under proofs.
@@ -107,9 +106,9 @@ fn what_was_read_is_known_until_it_changes() {
     let kept = live(EPOCH.after(HOUR));
     bench.keep(id(1), &kept);
     assert!(bench.is_live(id(1)));
-    assert_eq!(bench.cache.known(id(2), STALE_AT_MOST), None);
+    assert_eq!(bench.cache.known(id(2), STALE_AT_MOST, None), None);
     bench.cache.forget(id(1));
-    assert_eq!(bench.cache.known(id(1), STALE_AT_MOST), None);
+    assert_eq!(bench.cache.known(id(1), STALE_AT_MOST, None), None);
 }
 
 #[test]
@@ -118,10 +117,10 @@ fn without_a_proof_that_is_young_enough_nothing_is_known() {
     bench.keep(id(1), &live(EPOCH.after(HOUR)));
     bench.clock.advance(400 * MILLISECOND);
     assert!(bench.is_live(id(1)));
-    assert_eq!(bench.cache.known(id(1), 400 * MILLISECOND), None, "not as of so short ago");
+    assert_eq!(bench.cache.known(id(1), 400 * MILLISECOND, None), None, "not as of so short ago");
     bench.clock.advance(STALE_AT_MOST - 400 * MILLISECOND);
     assert!(!bench.is_live(id(1)) && !bench.cache.has_lease());
-    assert_eq!(bench.cache.known(id(1), HOUR), None, "whatever the caller would put up with");
+    assert_eq!(bench.cache.known(id(1), HOUR, None), None, "whatever the caller would put up with");
     bench.prove();
     assert!(bench.is_live(id(1)), "nothing was missed in between");
 }
@@ -204,7 +203,7 @@ fn a_deadline_that_may_have_passed_is_asked_about_and_a_touch_moves_it() {
     let touching = bench.cache.touching(id(1));
     bench.pass(MILLISECOND);
     // By what may be the store's time already. Not a refusal: another gateway may have touched it.
-    assert_eq!(bench.cache.known(id(1), STALE_AT_MOST), None);
+    assert_eq!(bench.cache.known(id(1), STALE_AT_MOST, None), None);
     touching.moved_to(EPOCH.after(HOUR));
     assert!(bench.is_live(id(1)));
     touching.moved_to(EPOCH.after(SECOND));
@@ -295,7 +294,7 @@ fn what_is_known_says_when_its_proof_was_asked_for_and_the_stores_time_then() {
     bench.keep(id(1), &live(EPOCH.after(HOUR)));
     let (proven, told) = (bench.clock.monotonic(), bench.store_time());
     bench.clock.advance(300 * MILLISECOND);
-    let known = bench.cache.known(id(1), STALE_AT_MOST).expect("known");
+    let known = bench.cache.known(id(1), STALE_AT_MOST, None).expect("known");
     assert_eq!(known.asked, proven);
     assert!(known.told >= told && known.told.since(told) <= DRIFT, "{known:?}");
 }
@@ -306,9 +305,9 @@ fn nothing_is_believed_for_longer_than_five_minutes() {
     bench.keep(id(1), &live(EPOCH.after(HOUR)));
     bench.keep(id(2), &Standing::Absent);
     bench.pass(OLDEST - MILLISECOND);
-    assert!(bench.is_live(id(1)) && bench.cache.known(id(2), STALE_AT_MOST).is_some());
+    assert!(bench.is_live(id(1)) && bench.cache.known(id(2), STALE_AT_MOST, None).is_some());
     bench.pass(MILLISECOND);
-    assert!(!bench.is_live(id(1)) && bench.cache.known(id(2), STALE_AT_MOST).is_none());
+    assert!(!bench.is_live(id(1)) && bench.cache.known(id(2), STALE_AT_MOST, None).is_none());
     // And then read anew.
     bench.keep(id(1), &live(EPOCH.after(HOUR)));
     assert!(bench.is_live(id(1)));
@@ -319,7 +318,7 @@ fn an_end_by_time_is_not_kept_before_it_is_written_down() {
     let bench = Bench::new(100);
     let ended = |noted| Standing::Ended(Ended { reason: EndReason::IdleTimeout, record: None, noted, next: None });
     bench.keep(id(1), &ended(false));
-    assert_eq!(bench.cache.known(id(1), STALE_AT_MOST), None);
+    assert_eq!(bench.cache.known(id(1), STALE_AT_MOST, None), None);
     bench.keep(id(1), &ended(true));
     assert_eq!(bench.known(id(1)), Some(ended(true)));
 }
@@ -489,7 +488,7 @@ impl Model<'_> {
             }
             Step::Pass(millis) => self.bench.clock.advance(Duration::from_millis(millis.into())),
             Step::Use => {
-                let known = cache.known(session, STALE_AT_MOST).map(|known| known.standing);
+                let known = cache.known(session, STALE_AT_MOST, None).map(|known| known.standing);
                 if let (Some(ended), Some(Standing::Live(_))) = (self.ended, &known) {
                     prop_assert!(now.since(ended) < STALE_AT_MOST, "{:?} after its end", now.since(ended));
                     prop_assert!(!self.news.is_empty(), "its end was heard");
@@ -541,43 +540,4 @@ proptest! {
             model.step(step)?;
         }
     }
-}
-
-/// A read of acme's standing, which answers that it is of this generation.
-fn read_tenant(bench: &Bench, during: impl FnOnce(&Bench), generation: u64) {
-    let tenant = TenantId::parse("acme").expect("visible ASCII");
-    let reading = bench.cache.begin_tenant(TENANT, SOURCE).expect("changes are heard");
-    during(bench);
-    let generation = Generation::from_micros(generation);
-    bench.cache.keep_tenant(&tenant, reading, TenantStanding { generation, ..TenantStanding::default() });
-}
-
-fn known_tenant(bench: &Bench) -> Option<u64> {
-    let tenant = TenantId::parse("acme").expect("visible ASCII");
-    Some(bench.cache.known_tenant(&tenant, SECOND)?.standing.generation.as_micros())
-}
-
-#[test]
-fn a_tenants_standing_is_known_under_a_lease_until_it_changes_or_changes_go_unheard() {
-    let bench = Bench::new(100);
-    assert_eq!(known_tenant(&bench), None);
-    read_tenant(&bench, |_| {}, 3);
-    assert_eq!(known_tenant(&bench), Some(3));
-    bench.cache.outdate(USER.as_bytes());
-    assert_eq!(known_tenant(&bench), Some(3), "a user's change is nothing to it");
-    bench.cache.outdate(TENANT.as_bytes());
-    assert_eq!(known_tenant(&bench), None);
-    read_tenant(&bench, |bench| bench.cache.outdate(TENANT.as_bytes()), 3);
-    assert_eq!(known_tenant(&bench), None, "it changed while it was read");
-    read_tenant(&bench, |_| {}, 4);
-    bench.clock.advance(STALE_AT_MOST);
-    assert_eq!(known_tenant(&bench), None, "without a proof nobody knows");
-    bench.prove();
-    assert_eq!(known_tenant(&bench), Some(4));
-    bench.cache.close(bench.generation);
-    assert_eq!(known_tenant(&bench), None);
-    assert!(bench.cache.begin_tenant(TENANT, SOURCE).is_none(), "nothing is heard");
-    let generation = bench.cache.open();
-    bench.cache.bind(generation, SOURCE + 1);
-    assert!(bench.cache.begin_tenant(TENANT, SOURCE).is_none(), "another server's changes are");
 }

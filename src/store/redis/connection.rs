@@ -18,7 +18,9 @@ use super::super::observe::{CallOutcome, SharedObserver};
 use super::super::{StoreResult, Unavailable};
 use super::answers::{exactly, time};
 use super::commands::eval;
+use super::discover::Discovery;
 use super::fault::{Fault, text};
+use super::fence::{Fence, Warrant};
 use super::fitness;
 use super::index::{Indexes, Splits};
 use super::keys::Keys;
@@ -26,7 +28,10 @@ use super::lane::{Lane, Lanes};
 use super::settings::RedisSettings;
 use super::unfinished::Unfinished;
 use super::{late, order, replay, scripts};
+use crate::clock::Monotonic;
 use crate::entropy::spread;
+use crate::session::StoreTime;
+use crate::store::address::{Node, Place};
 use crate::store::journal::Journal;
 use crate::store::{Claim, StoreAddress};
 
@@ -40,6 +45,8 @@ pub(super) const CALL_TIMEOUT: Duration = Duration::from_millis(800);
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// About a minute.
 const BEATS_TO_A_RECONCILING: u32 = 64;
+/// For a majority of Sentinels to answer at the start.
+const NAMED_WITHIN: Duration = Duration::from_secs(1);
 /// Between attempts to connect: first this, then doubling up to the last.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LAST_BACKOFF: Duration = Duration::from_secs(1);
@@ -49,9 +56,18 @@ enum State {
     Down(Arc<str>),
 }
 
-/// The link to one server.
+/// Which server to connect to.
+struct Target {
+    client: Arc<redis::Client>,
+    /// What it is called, where Sentinels named it.
+    node: Option<Node>,
+}
+
+/// The link to one server: always the same one, or the one that is the master.
 pub(super) struct Link {
     settings: RedisSettings,
+    /// Where another server may come in its place.
+    fence: Option<Fence>,
     keys: Keys,
     splits: Splits,
     unfinished: Unfinished,
@@ -70,8 +86,18 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(settings: RedisSettings, observer: SharedObserver) -> Self {
+        let keys = Keys::under(&settings.prefix);
+        let fence = match settings.address.place() {
+            Place::Server(_) => None,
+            Place::Sentinels(sentinels) => {
+                let clock = settings.clock.clone();
+                let discovery = Discovery::new(Arc::clone(sentinels), clock.clone(), observer.clone());
+                Some(Fence::new(Arc::new(discovery), clock, keys.probe()))
+            }
+        };
         Self {
-            keys: Keys::under(&settings.prefix),
+            keys,
+            fence,
             splits: Splits::default(),
             unfinished: Unfinished::default(),
             settings,
@@ -105,6 +131,32 @@ impl Link {
             State::Up(lanes) => Some(Arc::clone(lanes)),
             State::Down(_) => None,
         }
+    }
+
+    /// Where another server may come in place of this one.
+    pub(super) const fn fence(&self) -> Option<&Fence> {
+        self.fence.as_ref()
+    }
+
+    /// Who vouches for the server of these connections; `None` where no other could be in its place.
+    pub(super) fn warrant(&self, lanes: &Lanes) -> Result<Option<Warrant>, Fault> {
+        let Some(fence) = &self.fence else { return Ok(None) };
+        fence.warrant(lanes).map_or_else(|| Err(fence.doubt()), |warrant| Ok(Some(warrant)))
+    }
+
+    /// Since when what was answered to a question of then is known to hold.
+    pub(super) fn proven(&self, asked: Monotonic) -> StoreResult<Monotonic> {
+        if self.fence.is_none() {
+            return Ok(asked);
+        }
+        let lanes = self.lanes().filter(|lanes| lanes.since <= asked);
+        let lanes = lanes.ok_or_else(|| Unavailable::because("another server was asked than is the master now"))?;
+        Ok(self.warrant(&lanes)?.map_or(asked, |warrant| asked.min(warrant.since())))
+    }
+
+    /// What the server is called.
+    pub(super) fn name(&self, lanes: &Lanes) -> String {
+        lanes.node.as_ref().map_or_else(|| self.settings.address.to_string(), Node::to_string)
     }
 
     /// What was warned of when the connection was made.
@@ -149,14 +201,21 @@ impl Link {
             }
         };
         let epoch = lanes.epoch;
-        let fault = match timeout(limit, work(lanes)).await {
-            Ok(Ok(answer)) => {
-                self.observer.command(command, CallOutcome::Ok);
-                self.troubles.over(command);
-                return Ok(answer);
-            }
-            Ok(Err(fault)) => fault,
-            Err(_) => Fault::Slow,
+        let fault = match self.warrant(&lanes) {
+            Err(unproven) => unproven,
+            Ok(_) => match timeout(limit, work(Arc::clone(&lanes))).await {
+                // What an old master says that others have left is no answer.
+                Ok(Ok(answer)) => match self.warrant(&lanes) {
+                    Ok(_) => {
+                        self.observer.command(command, CallOutcome::Ok);
+                        self.troubles.over(command);
+                        return Ok(answer);
+                    }
+                    Err(unproven) => unproven,
+                },
+                Ok(Err(fault)) => fault,
+                Err(_) => Fault::Slow,
+            },
         };
         self.observer.command(command, fault.outcome());
         if fault.breaks_connection() {
@@ -194,35 +253,102 @@ impl Link {
                     Err(_) => self.lost(lanes.epoch, &Fault::Timeout),
                 }
             } else {
+                let mut masters = self.fence.as_ref().map(|fence| fence.discovery.masters());
                 if self.connect().await.is_ok() {
                     continue;
                 }
-                sleep(spread(backoff)).await;
-                backoff = (backoff * 2).min(LAST_BACKOFF);
+                let changed = async {
+                    match &mut masters {
+                        Some(masters) => masters.changed().await.is_ok(),
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = sleep(spread(backoff)) => backoff = (backoff * 2).min(LAST_BACKOFF),
+                    _ = changed => backoff = FIRST_BACKOFF,
+                }
             }
         }
     }
 
     /// One attempt to connect.
     pub(super) async fn connect(&self) -> Result<(), Fault> {
-        let attempt = timeout(CONNECT_TIMEOUT + ROUND_TRIP_TIMEOUT, self.establish()).await;
-        let attempt = match attempt.unwrap_or(Err(Fault::Timeout)) {
-            // Takes as long as it takes: until then nothing of this server may be believed.
-            Ok(lanes) => self.replay(&lanes).await.map(|()| lanes),
-            Err(fault) => Err(fault),
-        };
-        match attempt {
+        match self.attempt().await {
             Ok(lanes) => {
                 let _changing = self.changing.lock();
+                let node = lanes.node.as_ref().map(tracing::field::display);
+                tracing::info!(store = %self.settings.address, node, "the session store is connected");
+                self.observer.node(&self.name(&lanes), true);
                 self.state.store(Arc::new(State::Up(Arc::new(lanes))));
                 self.observer.state(true);
-                tracing::info!(store = %self.settings.address, "the session store is connected");
                 Ok(())
             }
             Err(fault) => {
                 let _changing = self.changing.lock();
                 self.down(&fault);
                 Err(fault)
+            }
+        }
+    }
+
+    async fn attempt(&self) -> Result<Lanes, Fault> {
+        let target = self.target().await?;
+        let attempt = timeout(CONNECT_TIMEOUT + ROUND_TRIP_TIMEOUT, self.establish(target)).await;
+        let mut lanes = attempt.unwrap_or(Err(Fault::Timeout))?;
+        // Takes as long as it takes: until then nothing of this server may be believed.
+        self.replay(&lanes).await?;
+        if let Some(fence) = &self.fence {
+            fence.round(&lanes).await?;
+            self.warrant(&lanes)?;
+            lanes.since = fence.now();
+        }
+        Ok(lanes)
+    }
+
+    async fn target(&self) -> Result<Target, Fault> {
+        let discovery = match (self.settings.address.place(), &self.fence) {
+            (Place::Server(client), _) => return Ok(Target { client: Arc::clone(client), node: None }),
+            (Place::Sentinels(_), Some(fence)) => &fence.discovery,
+            (Place::Sentinels(_), None) => return Err(Fault::Deposed(None)),
+        };
+        discovery.is_urgent(true);
+        let mut masters = discovery.masters();
+        let named = timeout(NAMED_WITHIN, masters.wait_for(Option::is_some)).await;
+        let node = named.ok().and_then(Result::ok).and_then(|node| node.clone());
+        let node = node.ok_or_else(|| Fault::Lost(discovery.doubt()))?;
+        let client = discovery.sentinels().server(&node).map_err(|error| Fault::Unfit(error.to_string()))?;
+        Ok(Target { client: Arc::new(client), node: Some(node) })
+    }
+
+    /// Has the master prove itself for as long as it is polled, and leaves one that others have left.
+    pub(super) async fn prove(&self) {
+        let Some(fence) = &self.fence else { return };
+        let mut masters = fence.discovery.masters();
+        loop {
+            let Some(lanes) = self.lanes() else {
+                fence.give_up();
+                fence.due().await;
+                continue;
+            };
+            let round = tokio::select! {
+                round = fence.round(&lanes) => round,
+                _ = masters.changed() => match masters.borrow_and_update().clone() {
+                    Some(other) if lanes.node.as_ref() != Some(&other) => Err(Fault::Deposed(Some(other.to_string()))),
+                    _ => Ok(()),
+                },
+            };
+            match round {
+                Ok(()) => self.troubles.over("fence"),
+                Err(fault) if fault.breaks_connection() => {
+                    self.lost(lanes.epoch, &fault);
+                    continue;
+                }
+                Err(fault) => self.troubles.noticed("fence", lanes.epoch, &fault),
+            }
+            fence.tell(&lanes);
+            tokio::select! {
+                () = fence.due() => {}
+                _ = masters.changed() => {}
             }
         }
     }
@@ -289,6 +415,8 @@ impl Link {
         let (written, read) = tokio::join!(lanes.careful.ask(&write), lanes.quick.ask(&read));
         let [now, last] = exactly(read?)?;
         let (now, last) = (time(now)?, order::read(last)?);
+        let here = StoreTime::from_micros(self.settings.clock.wall().as_micros());
+        self.observer.clock_skew(now.since(here).as_secs_f64() - here.since(now).as_secs_f64());
         if let Some((journal, asked)) = asked {
             // A revocation that is written down now is after all that were before, also on a clock that was set back.
             journal.saw(asked, last.map_or(now, |last| last.max(now)));
@@ -296,8 +424,9 @@ impl Link {
         written.map(drop)
     }
 
-    async fn establish(&self) -> Result<Lanes, Fault> {
-        let (quick, careful, bulk) = tokio::try_join!(self.lane(), self.lane(), self.lane())?;
+    async fn establish(&self, Target { client, node }: Target) -> Result<Lanes, Fault> {
+        let (quick, careful, bulk) = tokio::try_join!(self.lane(&client), self.lane(&client), self.lane(&client))?;
+        let fence = if self.fence.is_some() { Some(self.lane(&client).await?) } else { None };
         let epoch = self.epochs.fetch_add(1, Ordering::Relaxed);
         let examined = fitness::examine(&careful).await?;
         self.claim(&careful).await?;
@@ -305,7 +434,8 @@ impl Link {
         birth.add_command(eval(scripts::BIRTH, &[self.keys.birth()]));
         let [birth] = exactly(careful.ask(&birth).await?)?;
         let birth = text(birth)?.ok_or_else(|| Fault::garbled("the data has no beginning"))?;
-        let lanes = Lanes { epoch, quick, careful, bulk, identity: examined.identity, birth };
+        let (identity, since) = (examined.identity, self.settings.clock.monotonic());
+        let lanes = Lanes { epoch, quick, careful, bulk, fence, client, node, since, identity, birth };
         match self.probe(&lanes).await {
             Err(fault) if !fault.is_out_of_memory() => return Err(fault),
             _ => {}
@@ -353,20 +483,20 @@ impl Link {
         }
     }
 
-    async fn lane(&self) -> Result<Lane, Fault> {
+    async fn lane(&self, client: &redis::Client) -> Result<Lane, Fault> {
         let broken = Arc::clone(&self.broken);
         let hear = move |push: PushInfo| {
             if push.kind == PushKind::Disconnection {
                 broken.notify_one();
             }
         };
-        self.hearing_lane(ROUND_TRIP_TIMEOUT, hear).await
+        Self::hearing_lane(client, ROUND_TRIP_TIMEOUT, hear).await
     }
 
     /// A connection of its own. `hear` gets what the server sends by itself, in order, and that the connection is
     /// gone; it must not block.
     pub(super) async fn hearing_lane(
-        &self,
+        client: &redis::Client,
         round_trip: Duration,
         hear: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> Result<Lane, Fault> {
@@ -377,7 +507,7 @@ impl Link {
                 hear(push);
                 Ok::<(), redis::aio::SendError>(())
             });
-        let connection = self.settings.address.client().get_multiplexed_async_connection_with_config(&config).await;
+        let connection = client.get_multiplexed_async_connection_with_config(&config).await;
         connection.map(Lane::over).map_err(|error| Fault::while_connecting(&error))
     }
 
@@ -399,7 +529,8 @@ impl Link {
         let cause = fault.to_string();
         let known = match &**self.state.load() {
             State::Down(known) => **known == *cause,
-            State::Up(_) => {
+            State::Up(lanes) => {
+                self.observer.node(&self.name(lanes), false);
                 self.observer.state(false);
                 false
             }

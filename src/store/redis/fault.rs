@@ -25,6 +25,10 @@ pub(super) enum Fault {
     Unreadable(String),
     /// A server that must not be used.
     Unfit(String),
+    /// The Sentinels name another master, or none.
+    Deposed(Option<String>),
+    /// It answers, and nothing proves that it is still the master.
+    Unproven(String),
     /// What the server holds is not what it held when the connection was made: it was emptied, or threw something away.
     OtherData,
 }
@@ -40,7 +44,7 @@ impl Fault {
             Self::Lost(_) => CallOutcome::Lost,
             Self::Refused { .. } => CallOutcome::Refused,
             Self::Garbled(_) | Self::Unreadable(_) => CallOutcome::Garbled,
-            Self::Unfit(_) | Self::OtherData => CallOutcome::Down,
+            Self::Unfit(_) | Self::OtherData | Self::Deposed(_) | Self::Unproven(_) => CallOutcome::Down,
         }
     }
 
@@ -50,8 +54,8 @@ impl Fault {
     /// still answers reads.
     pub(super) fn breaks_connection(&self) -> bool {
         match self {
-            Self::Timeout | Self::Lost(_) | Self::Unfit(_) | Self::OtherData => true,
-            Self::Garbled(_) | Self::Unreadable(_) | Self::Slow => false,
+            Self::Timeout | Self::Lost(_) | Self::Unfit(_) | Self::OtherData | Self::Deposed(_) => true,
+            Self::Garbled(_) | Self::Unreadable(_) | Self::Slow | Self::Unproven(_) => false,
             Self::Refused { code, .. } => {
                 matches!(
                     code.as_str(),
@@ -73,7 +77,13 @@ impl Fault {
         match self {
             Self::Refused { code, .. } => Some(code),
             Self::Slow | Self::Timeout => Some("slow"),
-            Self::Lost(_) | Self::Garbled(_) | Self::Unreadable(_) | Self::Unfit(_) | Self::OtherData => None,
+            Self::Unproven(_) => Some("unproven"),
+            Self::Lost(_)
+            | Self::Garbled(_)
+            | Self::Unreadable(_)
+            | Self::Unfit(_)
+            | Self::OtherData
+            | Self::Deposed(_) => None,
         }
     }
 
@@ -138,7 +148,9 @@ impl std::fmt::Display for Fault {
             Self::Slow => formatter.write_str("too slow: not all done in time"),
             Self::Lost(cause) => write!(formatter, "the connection failed: {cause}"),
             Self::Garbled(cause) | Self::Unreadable(cause) => write!(formatter, "not a sensible answer: {cause}"),
-            Self::Unfit(cause) => formatter.write_str(cause),
+            Self::Unfit(cause) | Self::Unproven(cause) => formatter.write_str(cause),
+            Self::Deposed(Some(other)) => write!(formatter, "the Sentinels name another master: {other}"),
+            Self::Deposed(None) => formatter.write_str("the Sentinels name no master"),
             Self::OtherData => formatter.write_str("the server was emptied, or does not hold what it held any more"),
             Self::Refused { code, text } => match (code.as_str(), text.as_str()) {
                 ("NOAUTH", _) => formatter.write_str("NOAUTH: the server asks for a password"),

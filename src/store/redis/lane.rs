@@ -1,9 +1,13 @@
 //! The connections to one server, each shared by all callers.
 
+use std::sync::Arc;
+
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, Value};
 
 use super::fault::{Fault, answers, number, text};
+use crate::clock::Monotonic;
+use crate::store::address::Node;
 
 /// Connections to the server: a slow creation or ending must not hold up the reads behind it, nor the walk over many
 /// sessions either of them.
@@ -16,6 +20,14 @@ pub(super) struct Lanes {
     pub(super) careful: Lane,
     /// For walks over many sessions.
     pub(super) bulk: Lane,
+    /// For proofs, which wait for replicas; `None` where no other server may come in its place.
+    pub(super) fence: Option<Lane>,
+    /// How the server is reached.
+    pub(super) client: Arc<redis::Client>,
+    /// What it is called, where Sentinels named it.
+    pub(super) node: Option<Node>,
+    /// From when on it is used: what was asked before was asked of another.
+    pub(super) since: Monotonic,
     /// What the server called itself when they were made.
     pub(super) identity: Option<String>,
     /// Since when it has had its data.

@@ -14,9 +14,11 @@ mod audit;
 mod commands;
 mod connection;
 mod create;
+mod discover;
 mod end;
 mod entry;
 mod fault;
+mod fence;
 mod fitness;
 mod index;
 mod kept;
@@ -34,12 +36,15 @@ mod revoke;
 mod scripts;
 mod settings;
 mod store;
+mod survey;
 mod times;
 mod token;
 mod touch;
 mod tracker;
 mod unfinished;
+mod vote;
 mod walk;
+mod word;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,8 +53,9 @@ use async_trait::async_trait;
 
 pub use self::settings::{RedisSettings, SharedWarn};
 pub use self::store::{RedisStore, Unfit};
+pub use self::survey::Survey;
 
-use self::answers::{exactly, time};
+use self::answers::{exactly, tenant_standing, time};
 use self::commands::eval;
 use self::connection::CALL_TIMEOUT;
 use self::create::From;
@@ -61,12 +67,13 @@ use self::making::Making;
 use self::times::{KEPT_MILLIS, expires};
 use super::journal::Entry;
 use super::{
-    Condition, Creation, Cursor, Known, KnownTenant, KnownToken, NewSession, Page, REASON_KEPT, Revoked, SessionStore,
-    SessionView, SessionsOf, StoreResult, TenantView, Touch, Unavailable, codec,
+    Condition, Creation, Cursor, Known, KnownToken, NewSession, Page, REASON_KEPT, Revoked, SessionStore, SessionView,
+    SessionsOf, StoreResult, TenantView, Touch, Unavailable, codec,
 };
+use crate::clock::Monotonic;
 use crate::session::{
     By, End, EndReason, Principal, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
-    TenantStanding, TokenDenial, TokenStanding,
+    TenantStatus, TokenDenial, TokenStanding,
 };
 
 /// For a page of a listing, which may take many steps.
@@ -121,7 +128,9 @@ impl SessionStore for RedisStore {
     }
 
     fn known(&self, id: SessionId, within: Duration) -> Option<Known> {
-        let known = self.cache.as_ref()?.known(id, within)?;
+        let (cache, vouched) = (self.cache.as_ref()?, self.vouched(within)?);
+        let known = cache.known(id, within, vouched.source)?;
+        let known = Known { asked: vouched.not_after(known.asked), ..known };
         self.link.observer().looked_up(true);
         Some(known)
     }
@@ -222,7 +231,9 @@ impl SessionStore for RedisStore {
     }
 
     fn known_token(&self, id: SessionId, record: &SessionRecord, within: Duration) -> Option<KnownToken> {
-        let known = self.cache.as_ref()?.known_token(id, record, within)?;
+        let (cache, vouched) = (self.cache.as_ref()?, self.vouched(within)?);
+        let known = cache.known_token(id, record, within, vouched.source)?;
+        let known = KnownToken { asked: vouched.not_after(known.asked), ..known };
         self.link.observer().looked_up(true);
         Some(known)
     }
@@ -245,13 +256,16 @@ impl SessionStore for RedisStore {
         self.change_status(tenant, change).await
     }
 
-    fn known_tenant(&self, tenant: &TenantId, within: Duration) -> Option<KnownTenant> {
-        self.cache.as_ref()?.known_tenant(tenant, within)
-    }
-
-    async fn tenant_standing(&self, tenant: &TenantId) -> StoreResult<TenantStanding> {
-        let work = |lanes: Arc<Lanes>| async move { self.tenant_standing_on(&lanes, tenant).await };
-        self.link.call("tenant_standing", CALL_TIMEOUT, work).await
+    async fn tenant_status(&self, tenant: &TenantId) -> StoreResult<TenantStatus> {
+        let work = |lanes: Arc<Lanes>| async move {
+            let mut pipeline = redis::pipe();
+            pipeline.cmd("GET").arg(self.keys().tenant(tenant));
+            pipeline.cmd("GET").arg(self.keys().birth());
+            let [standing, birth] = exactly(lanes.quick.ask(&pipeline).await?)?;
+            lanes.is_same_data(birth)?;
+            Ok(tenant_standing(standing)?.status)
+        };
+        self.link.call("tenant_status", CALL_TIMEOUT, work).await
     }
 
     async fn tenant(&self, tenant: &TenantId) -> StoreResult<TenantView> {
@@ -274,13 +288,25 @@ impl SessionStore for RedisStore {
         self.link.call("sessions", LISTING_TIMEOUT, work).await
     }
 
+    fn proven(&self, asked: Monotonic) -> StoreResult<Monotonic> {
+        self.link.proven(asked)
+    }
+
+    async fn is_replicated(&self, since: Monotonic) -> bool {
+        self.outlives_the_master(since).await
+    }
+
     async fn check(&self) -> StoreResult<Condition> {
         let work = |lanes: Arc<Lanes>| async move {
             match self.link.probe(&lanes).await {
                 Ok(()) => {
                     let missing = fitness::missing_rights(&lanes.careful, self.link.keys().probe()).await?;
                     match (missing.for_sessions.is_empty(), missing.for_audit.is_empty()) {
-                        (true, true) => Ok(Condition::Good),
+                        (true, true) => Ok(self
+                            .link
+                            .fence()
+                            .and_then(|fence| fence.warning(&lanes))
+                            .map_or(Condition::Good, Condition::GoodBut)),
                         (true, false) => Ok(Condition::GoodBut(Missing::text(&missing.for_audit))),
                         (false, _) => {
                             let all = [missing.for_sessions, missing.for_audit].concat();

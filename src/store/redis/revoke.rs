@@ -80,7 +80,7 @@ impl RedisStore {
         kept.complete(Some(&standing.encode()));
         // A restored tenant has no sessions: the status that it had ended them.
         if !changed || change.status == TenantStatus::Active {
-            return Ok(Revoked { ended: 0, complete: true, journalled });
+            return Ok(Revoked { ended: 0, complete: true, journalled, replicated: true });
         }
         let outdated = Outdated::OfTenant(standing.generation);
         let whose = Whose { tenant: tenant.clone(), user: None };
@@ -135,9 +135,8 @@ impl RedisStore {
                 (keep, follows) = (on.next, false);
                 continue;
             }
-            let theirs = record(kept)?.filter(|kept| kept.principal.user == *user);
-            let under = theirs.and_then(|kept| kept.generations_in(tenant));
-            return Ok(under.map(|under| Exemption { session: keep, generation: under.user }));
+            let theirs = record(kept)?.filter(|kept| kept.principal.tenant == *tenant && kept.principal.user == *user);
+            return Ok(theirs.map(|kept| Exemption { session: keep, generation: kept.generations.user }));
         }
     }
 

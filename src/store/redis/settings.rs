@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, SystemClock};
 use crate::entropy::{Entropy, EntropyError};
 use crate::store::address::StoreAddress;
 use crate::store::claim::Claim;
@@ -17,6 +17,7 @@ pub struct RedisSettings {
     pub(super) journal: Option<Arc<Journal>>,
     pub(super) cache: Option<CacheSettings>,
     pub(super) claim: Option<Claim>,
+    pub(super) clock: SharedClock,
 }
 
 /// What a cache needs.
@@ -36,7 +37,8 @@ impl RedisSettings {
     /// For this server, and for keys of this prefix.
     #[must_use]
     pub fn new(address: StoreAddress, prefix: &str) -> Self {
-        Self { address, prefix: prefix.to_owned(), journal: None, cache: None, claim: None }
+        let clock = Arc::new(SystemClock);
+        Self { address, prefix: prefix.to_owned(), journal: None, cache: None, claim: None, clock }
     }
 
     /// Keeps what is ended in a journal, and applies it to a server that may have lost it.

@@ -1,6 +1,7 @@
 //! The store on one server: what it is made of, and what its calls have in common.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -11,13 +12,15 @@ use super::super::observe::SharedObserver;
 use super::super::{Creation, StoreResult};
 use super::connection::Link;
 use super::fault::Fault;
+use super::fence::Warrant;
 use super::index::Index;
 use super::kept::Kept;
 use super::keys::Keys;
 use super::known::KnownTenants;
 use super::lane::Lanes;
 use super::settings::RedisSettings;
-use super::tracker::{Tracker, outdate};
+use super::tracker::Tracker;
+use crate::clock::Monotonic;
 use crate::session::{By, End, Principal, SessionId, SessionRecord, TenantId};
 
 /// Walks after revocations that run at once; more wait their turn.
@@ -34,8 +37,38 @@ pub struct RedisStore {
     pub(super) known: KnownTenants,
     pub(super) walks: Arc<Semaphore>,
     pub(super) cache: Option<Arc<Cache>>,
-    watchdog: JoinHandle<()>,
-    tracker: Option<JoinHandle<()>>,
+    /// What goes on for as long as the store lives.
+    _tasks: Tasks,
+}
+
+/// Tasks that end with the store.
+#[derive(Default)]
+struct Tasks(Vec<JoinHandle<()>>);
+
+impl Tasks {
+    fn begin(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.push(tokio::spawn(task));
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Since when the server whose changes a cache hears is known to be the one that decides.
+pub(super) struct Vouched {
+    /// The connections that it must have been read from; `None`: there is one server alone.
+    pub(super) source: Option<u64>,
+    since: Option<Monotonic>,
+}
+
+impl Vouched {
+    /// No later than that.
+    pub(super) fn not_after(&self, asked: Monotonic) -> Monotonic {
+        self.since.map_or(asked, |since| since.min(asked))
+    }
 }
 
 impl RedisStore {
@@ -54,19 +87,27 @@ impl RedisStore {
     pub async fn connect(settings: RedisSettings, observer: SharedObserver) -> Result<Arc<Self>, Unfit> {
         let with_cache = settings.cache.clone();
         let link = Arc::new(Link::new(settings, observer));
+        let mut tasks = Tasks::default();
+        if let Some(fence) = link.fence() {
+            tasks.begin(Arc::clone(&fence.discovery).run());
+        }
         if let Err(Fault::Unfit(cause)) = link.connect().await {
             return Err(Unfit(cause));
         }
         let watched = Arc::clone(&link);
-        let watchdog = tokio::spawn(async move { watched.watch().await });
-        let (mut cache, mut tracker) = (None, None);
+        tasks.begin(async move { watched.watch().await });
+        if link.fence().is_some() {
+            let proving = Arc::clone(&link);
+            tasks.begin(async move { proving.prove().await });
+        }
+        let mut cache = None;
         if let Some(settings) = with_cache {
             let kept = Arc::new(Cache::new(settings.entries, settings.clock.clone()));
-            tracker = Some(tokio::spawn(Tracker::new(Arc::clone(&link), Arc::clone(&kept), settings).run()));
+            tasks.begin(Tracker::new(Arc::clone(&link), Arc::clone(&kept), settings).run());
             cache = Some(kept);
         }
         let (known, walks) = (KnownTenants::default(), Arc::new(Semaphore::new(WALKS)));
-        Ok(Arc::new(Self { link, known, walks, cache, watchdog, tracker }))
+        Ok(Arc::new(Self { link, known, walks, cache, _tasks: tasks }))
     }
 
     pub(super) fn keys(&self) -> &Keys {
@@ -76,6 +117,31 @@ impl RedisStore {
     /// A tenant's index, as these connections reach it.
     pub(super) fn index<'a>(&'a self, lanes: &Lanes, tenant: &'a TenantId) -> Index<'a> {
         self.link.indexes(lanes).of(tenant)
+    }
+
+    /// Who vouches for what a cache says, no longer ago than `within`: where there may be another master, its replicas alone.
+    pub(super) fn vouched(&self, within: Duration) -> Option<Vouched> {
+        let Some(fence) = self.link.fence() else { return Some(Vouched { source: None, since: None }) };
+        let lanes = self.link.lanes()?;
+        match fence.warrant(&lanes)? {
+            Warrant::Replicas(since) if fence.now().since(since) < within => {
+                Some(Vouched { source: Some(lanes.epoch), since: Some(since) })
+            }
+            Warrant::Replicas(_) | Warrant::Sentinels(_) => None,
+        }
+    }
+
+    /// Whether what was ended until now, and not asked for before `since`, is where it outlives the server that took it.
+    pub(super) async fn outlives_the_master(&self, since: Monotonic) -> bool {
+        let Some(fence) = self.link.fence() else { return true };
+        // What another server took, it may have taken to its end.
+        let taker = || self.link.lanes().filter(|lanes| lanes.since <= since).map(|lanes| lanes.epoch);
+        let before = taker();
+        let outlives = fence.has_all().await && before.is_some() && before == taker();
+        if !outlives {
+            self.link.observer().unreplicated();
+        }
+        outlives
     }
 
     /// This instance changed a session: it does not wait for the news of it.
@@ -94,7 +160,7 @@ impl RedisStore {
     /// This instance changed the standing of a user or tenant.
     pub(super) fn outdate(&self, standing: &str) {
         if let Some(cache) = &self.cache {
-            outdate(cache, self.keys(), standing.as_bytes());
+            cache.outdate(standing.as_bytes());
         }
     }
 
@@ -111,14 +177,5 @@ impl RedisStore {
             owner: Some((tenant.kept().to_owned(), user.kept().to_owned())),
         };
         Kept::write(self.link.journal(), entry, reason, by).await
-    }
-}
-
-impl Drop for RedisStore {
-    fn drop(&mut self) {
-        self.watchdog.abort();
-        if let Some(tracker) = &self.tracker {
-            tracker.abort();
-        }
     }
 }

@@ -111,7 +111,7 @@ impl Tracker {
             gone: Notify::new(),
         });
         let hearing = Arc::clone(&ear);
-        let lane = self.link.hearing_lane(PATIENCE, move |push| hearing.hear(push)).await?;
+        let lane = Link::hearing_lane(&lanes.client, PATIENCE, move |push| hearing.hear(push)).await?;
         let mut track = redis::pipe();
         let command = track.cmd("CLIENT").arg("TRACKING").arg("ON").arg("BCAST");
         for prefix in self.link.keys().tracked().iter().chain([&self.own]) {
@@ -129,12 +129,17 @@ impl Tracker {
             }
             self.no_trouble();
             self.link.observer().cache(true, self.cache.len());
+            let age = self.settings.clock.monotonic().since(proof.sent);
+            self.link.observer().lease(&self.link.name(&lanes), age);
             tokio::select! {
                 () = sleep(BEAT) => {}
                 () = ear.gone.notified() => return Err(Fault::Lost(String::from("the tracker's is gone"))),
             }
             proof = self.prove(&lane, &ear).await?;
             if let Some(now) = self.link.lanes().filter(|now| now.epoch != lanes.epoch) {
+                if now.node != lanes.node {
+                    return Err(Fault::Lost(String::from("another server is the master")));
+                }
                 lanes = now;
                 // Written since they were made: another server cannot have it from before it was one.
                 proof = self.prove(&lane, &ear).await?;
@@ -197,15 +202,6 @@ impl Tracker {
     }
 }
 
-/// The standing under this key of a user or tenant changed.
-pub(super) fn outdate(cache: &Cache, keys: &Keys, key: &[u8]) {
-    cache.outdate(key);
-    // Who may choose from several tenants depends on what the user is in all of them.
-    if let Some(user) = keys.user_of(key) {
-        cache.outdate(user);
-    }
-}
-
 /// Ends the generation, however following ends.
 struct Over<'a> {
     cache: &'a Cache,
@@ -254,7 +250,7 @@ impl Ear {
         let Value::BulkString(key) = key else { return };
         match self.keys.changed(key) {
             Some(Changed::Session(id)) => self.cache.forget(id),
-            Some(Changed::Standing) => outdate(&self.cache, &self.keys, key),
+            Some(Changed::Standing) => self.cache.outdate(key),
             None if *key == self.own.as_bytes() => {
                 self.own_heard.store(true, Ordering::Release);
                 self.news.notify_one();

@@ -11,6 +11,8 @@ fn used() -> Metrics {
     let peer = Box::leak(Box::new(metrics.upstream_peer("default", "http://127.0.0.1:5059")));
     peer.set(true);
     metrics.identity_observed("/api/*", "match");
+    metrics.store_node("redis-1:6379", true);
+    metrics.cache_lease_age("redis-1:6379", Duration::from_millis(3));
     metrics.certificates("tls", vec![("a.test", 1)]);
     metrics
 }
@@ -50,6 +52,7 @@ fn the_names_are_the_promised_ones_and_more() {
         "session_gateway_cache_entries",
         "session_gateway_cache_hits_total",
         "session_gateway_cache_lease",
+        "session_gateway_cache_lease_age_seconds",
         "session_gateway_cache_misses_total",
         "session_gateway_certificate_expiry_seconds",
         "session_gateway_config_reloads_total",
@@ -63,13 +66,17 @@ fn the_names_are_the_promised_ones_and_more() {
         "session_gateway_request_seconds",
         "session_gateway_requests_total",
         "session_gateway_revocations_total",
+        "session_gateway_revocations_unreplicated_total",
         "session_gateway_sessions_created_total",
         "session_gateway_sessions_ended_total",
         "session_gateway_sessions_rejected_total",
         "session_gateway_spoofed_cookies_total",
         "session_gateway_spoofed_headers_total",
+        "session_gateway_store_clock_skew_seconds",
         "session_gateway_store_commands_total",
         "session_gateway_store_errors_total",
+        "session_gateway_store_node_up",
+        "session_gateway_store_topology_changes_total",
         "session_gateway_store_up",
         "session_gateway_streams_cut_total",
         "session_gateway_upstream_errors_total",

@@ -114,7 +114,8 @@ fn launch(address: SocketAddr, directory: &TempDir) -> Process {
     process
 }
 
-fn command(address: SocketAddr, words: &[&str]) -> std::io::Result<String> {
+/// Runs one command on the server there and returns the raw reply.
+pub fn command(address: SocketAddr, words: &[&str]) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut request = format!("*{}\r\n", words.len());

@@ -1,0 +1,106 @@
+//! A relay before a server, by which a test cuts who may reach it: nothing comes through, and nobody is told.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// Between two looks whether it is cut.
+const LOOK: Duration = Duration::from_millis(5);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Cut {
+    Nobody,
+    AllBut(Vec<IpAddr>),
+}
+
+struct Line {
+    cut: Mutex<Cut>,
+    /// Counts the times that it was mended: what was cut before is closed then.
+    mended: AtomicU64,
+}
+
+/// The relay. Ends with the test's process.
+pub(crate) struct Relay {
+    port: u16,
+    line: Arc<Line>,
+}
+
+impl Relay {
+    pub(crate) fn before(to: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let line = Arc::new(Line { cut: Mutex::new(Cut::Nobody), mended: AtomicU64::new(0) });
+        let carried = line.clone();
+        thread::spawn(move || {
+            while let Ok((client, from)) = listener.accept() {
+                // A server that is down hangs up.
+                let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { continue };
+                for stream in [&client, &server] {
+                    stream.set_nodelay(true).unwrap();
+                    stream.set_read_timeout(Some(LOOK)).unwrap();
+                }
+                let mended = carried.mended.load(Ordering::SeqCst);
+                let halves = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                for (from_stream, to_stream) in [(client, server), (halves.1, halves.0)] {
+                    let line = carried.clone();
+                    thread::spawn(move || carry(from_stream, to_stream, from, &line, mended));
+                }
+            }
+        });
+        Self { port, line }
+    }
+
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Nothing comes through any more.
+    pub(crate) fn cut(&self) {
+        self.cut_all_but(&[]);
+    }
+
+    /// Nothing comes through any more but from these.
+    pub(crate) fn cut_all_but(&self, sources: &[IpAddr]) {
+        *self.line.cut.lock().unwrap() = Cut::AllBut(sources.to_vec());
+    }
+
+    /// What was cut is closed, and what comes now is carried.
+    pub(crate) fn mend(&self) {
+        self.line.mended.fetch_add(1, Ordering::SeqCst);
+        *self.line.cut.lock().unwrap() = Cut::Nobody;
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, source: SocketAddr, line: &Line, mended: u64) {
+    let is_cut = || match &*line.cut.lock().unwrap() {
+        Cut::Nobody => false,
+        Cut::AllBut(sources) => !sources.contains(&source.ip()),
+    };
+    let is_over = || line.mended.load(Ordering::SeqCst) != mended;
+    let mut buffer = [0; 64 * 1024];
+    loop {
+        if is_over() {
+            break;
+        }
+        if is_cut() {
+            thread::sleep(LOOK);
+            continue;
+        }
+        let length = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => length,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
+            Err(_) => break,
+        };
+        while is_cut() && !is_over() {
+            thread::sleep(LOOK);
+        }
+        if is_over() || to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+}
