@@ -128,6 +128,7 @@ fn cache(ids: &[SessionId]) -> Cache {
             address: None,
             user_agent: UserAgent::of(None),
             line: None,
+            choices: None,
         };
         let touch_deadline = NOW.after(Duration::from_secs(1860));
         let live = LiveSession { record: Arc::new(record), touch_deadline, now: NOW };
@@ -359,7 +360,12 @@ impl Issuer {
                 max_lifetime,
             },
             keys: KeySource::Fixed(KeySet::from_jwk(jwk.to_string().as_bytes(), &[Algorithm::Es256]).expect("a key")),
-            pointers: IdentityPointers { tenant: pointers("/org_id"), user: pointers("/sub"), role: Vec::new() },
+            pointers: IdentityPointers {
+                tenant: pointers("/org_id"),
+                user: pointers("/sub"),
+                role: Vec::new(),
+                tenants: Vec::new(),
+            },
         };
         let rules = BearerRules { issuers: vec![issuer], leeway, max_lifetime };
         let clock: SharedClock = Arc::new(SystemClock);

@@ -208,7 +208,7 @@ mod tests {
     use super::*;
     use crate::session::{
         By, EndReason, Principal, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
-        TenantStatus, TokenDenial, TokenStanding,
+        TenantStanding, TokenDenial, TokenStanding,
     };
     use crate::store::{
         Condition, Creation, Cursor, NewSession, Page, Revoked, SessionStore, SessionView, SessionsOf, StoreResult,
@@ -327,7 +327,7 @@ mod tests {
         async fn change_tenant(&self, _: &TenantId, _: &TenantChange) -> StoreResult<Revoked> {
             unreachable!()
         }
-        async fn tenant_status(&self, _: &TenantId) -> StoreResult<TenantStatus> {
+        async fn tenant_standing(&self, _: &TenantId) -> StoreResult<TenantStanding> {
             unreachable!()
         }
         async fn tenant(&self, _: &TenantId) -> StoreResult<TenantView> {

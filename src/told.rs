@@ -359,6 +359,10 @@ fn lines(origin: &Origin, told: &Told, now: WallTime) -> impl Iterator<Item = Au
     let (first, second) = match told {
         Told::SessionCreated { id, record, from } => {
             let details = origin.details().flag("remembered", record.remembered);
+            let details = match &record.choices {
+                Some(choices) => details.count("tenants", choices.as_slice().len() as u64 + 1),
+                None => details,
+            };
             let details = match from {
                 Source::RotatedFrom(old) => details.text("rotated_from", old.as_str()),
                 Source::Followed => details.flag("followed", true),

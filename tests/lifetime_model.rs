@@ -39,6 +39,7 @@ impl Store {
             address: None,
             user_agent: UserAgent::default(),
             line: None,
+            choices: None,
         };
         let mut store = Self { record, touch_deadline: START, in_millis };
         store.touch_deadline = store.kept(idle.deadline_of_use_at(START));
@@ -59,6 +60,7 @@ impl Store {
             tenant: TenantStanding::default(),
             user: UserStanding::default(),
             left: UserStanding::default(),
+            elsewhere: Vec::new(),
             now,
         })
     }

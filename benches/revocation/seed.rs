@@ -81,6 +81,7 @@ fn record(tenant: &str, user: &str, now: StoreTime) -> SessionRecord {
         address: Some([192, 0, 2, 7].into()),
         user_agent: UserAgent::of(Some(b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Firefox/128.0")),
         line: None,
+        choices: None,
     }
 }
 

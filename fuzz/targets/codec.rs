@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use session_gateway::session::{
-    Generation, Generations, IdleLimit, Left, Line, Principal, Role, SessionId, SessionRecord, StoreTime, TenantId,
-    UserAgent, UserId,
+    Choices, Choosable, Generation, Generations, IdleLimit, Left, Line, Principal, Role, SessionId, SessionRecord,
+    StoreTime, TenantId, UserAgent, UserId,
 };
 use session_gateway::store::codec::{decode, encode};
 
@@ -50,6 +50,16 @@ fn record(data: &[u8]) -> Option<(SessionRecord, &[u8])> {
         let left = (flags & 64 > 0).then_some(left);
         Box::new(Line { first: id(address), before: id(!address), until: StoreTime::from_micros(address), left })
     });
+    let choosable = |tenant: &TenantId| {
+        let generations =
+            Generations { tenant: Generation::from_micros(flags), user: Generation::from_micros(address) };
+        Choosable { tenant: tenant.clone(), generations }
+    };
+    let chosen = if flags & 128 > 0 {
+        vec![choosable(&principal.tenant); usize::from(address.to_be_bytes()[7] % 65)]
+    } else {
+        Vec::new()
+    };
     let record = SessionRecord {
         principal: principal.into(),
         created: StoreTime::from_micros(number()),
@@ -64,6 +74,7 @@ fn record(data: &[u8]) -> Option<(SessionRecord, &[u8])> {
         },
         user_agent: UserAgent { hash: number(), ..UserAgent::of(Some(word().as_bytes())) },
         line,
+        choices: Choices::of(chosen),
     };
     Some((record, rest))
 }

@@ -14,7 +14,8 @@ use super::change::{Change, Target};
 use super::input::{Json, NoParameters, Query, kind, words};
 use super::problem::{Problem, ProblemBody};
 use super::state::AdminState;
-use crate::session::{Principal, TenantId, UserAgent};
+use crate::config::ClientValue;
+use crate::session::{MOST_TENANTS, Principal, TenantId, UserAgent};
 use crate::sessions::{Issued, Newcomer, Terms};
 use crate::told::{Origin, Source};
 
@@ -35,6 +36,10 @@ pub(super) struct Body {
     /// The user's role, if there are roles
     #[schema(min_length = 1, max_length = 128)]
     role: Option<String>,
+    /// The tenants that its client may choose from, `tenant` among them or not (`identity.client_value = "choose"`)
+    #[serde(default)]
+    #[schema(max_items = 64)]
+    tenants: Vec<String>,
     /// Whether the session is to be remembered (`session.remember`)
     #[serde(default)]
     remember: bool,
@@ -76,9 +81,11 @@ pub(super) async fn mint_session(
 ) -> Result<Response, Problem> {
     let words = words(body.reason.as_deref())?;
     let principal = principal(&state, &body)?;
+    let tenants = tenants(&state, &body)?;
     let target = Target { tenant: Some(principal.tenant.clone()), user: Some(principal.user.clone()), session: None };
     let change = Change::new(state.clone(), caller.operator(), "mint_session", words, target);
-    let made = change.run_or_undo(move |state, origin| make(state, origin, principal, body.remember), take_back);
+    let made =
+        change.run_or_undo(move |state, origin| make(state, origin, (principal, tenants), body.remember), take_back);
     answer(&made.await?)
 }
 
@@ -99,11 +106,33 @@ fn principal(state: &AdminState, body: &Body) -> Result<Principal, Problem> {
     })
 }
 
-async fn make(state: AdminState, origin: Origin, principal: Principal, remembered: bool) -> Result<Issued, Problem> {
+fn tenants(state: &AdminState, body: &Body) -> Result<Vec<TenantId>, Problem> {
+    let identity = &state.config().identity;
+    if body.tenants.is_empty() {
+        return Ok(Vec::new());
+    }
+    if identity.client_value != ClientValue::Choose {
+        return Err(Problem::bad_request("tenants: needs `identity.client_value = \"choose\"`"));
+    }
+    if body.tenants.len() > MOST_TENANTS {
+        return Err(Problem::bad_request(format!("tenants: more than {MOST_TENANTS}")));
+    }
+    let canonical = |tenant: &String| identity.rules.canonical_tenant(tenant);
+    let tenants = body.tenants.iter().map(canonical).collect::<Result<_, _>>();
+    tenants.map_err(|error| Problem::bad_request(format!("tenants: {error}")))
+}
+
+async fn make(
+    state: AdminState,
+    origin: Origin,
+    (principal, tenants): (Principal, Vec<TenantId>),
+    remembered: bool,
+) -> Result<Issued, Problem> {
     let services = &state.services;
     let config = state.config();
     let newcomer = Newcomer {
         principal,
+        tenants,
         remembered,
         // The user's own are not known here; the caller's would mislead.
         address: None,

@@ -15,6 +15,8 @@ pub(super) struct Session {
     /// Null: the user has none
     #[schema(required)]
     tenant: Option<String>,
+    /// All of its tenants, `tenant` first: those that its client may choose from
+    tenants: Vec<String>,
     user: String,
     /// The kind of the user's login (`login.kind`); null where it has none
     #[schema(required)]
@@ -49,6 +51,7 @@ impl From<SessionView> for Session {
         Self {
             id: id.to_string(),
             tenant: record.principal.tenant.name().map(str::to_owned),
+            tenants: record.tenants().filter_map(|(tenant, _)| tenant.name().map(str::to_owned)).collect(),
             user: record.principal.user.as_str().to_owned(),
             kind: record.principal.user.kind().map(str::to_owned),
             role: record.principal.role.as_ref().map(Role::to_string),

@@ -83,6 +83,7 @@ async fn use_a_session(store: &dyn SessionStore) -> Result<(), StartError> {
             user: UserId::parse(USER).map_err(unnamed)?,
             role: None,
         },
+        candidates: Vec::new(),
         remembered: false,
         idle: None,
         absolute: TRIAL_LIFETIME,

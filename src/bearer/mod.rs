@@ -179,7 +179,7 @@ impl Bearer {
             &Users::default(),
             &self.identity,
         ) {
-            LoginIdentity::Principal(principal) => Arc::new(principal),
+            LoginIdentity::Principal(principal, _) => Arc::new(principal),
             LoginIdentity::None | LoginIdentity::Bad(_) => return Err(TokenFault::Identity.into()),
         };
         let time = |time: WallTime| StoreTime::from_micros(time.as_micros());

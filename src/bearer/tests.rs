@@ -35,7 +35,12 @@ fn bearer() -> (Arc<Bearer>, Arc<ManualClock>) {
             max_lifetime: Duration::from_secs(3600),
         },
         keys: KeySource::Fixed(KeySet::of_one(Key::secret(&SECRET, &[Algorithm::Hs256]).expect("a key"))),
-        pointers: IdentityPointers { tenant: pointers("/t"), user: pointers("/sub"), role: Vec::new() },
+        pointers: IdentityPointers {
+            tenant: pointers("/t"),
+            user: pointers("/sub"),
+            role: Vec::new(),
+            tenants: Vec::new(),
+        },
     };
     let rules = BearerRules { issuers: vec![issuer], leeway, max_lifetime: Duration::from_secs(3600) };
     let clock = Arc::new(ManualClock::starting_at(WallTime::from_micros(NOW * 1_000_000)));

@@ -22,7 +22,7 @@ use super::{
     Mode, SecretsConfig, ServerConfig, SessionConfig, StoreConfig, TelemetryConfig, TenantsConfig, UpstreamConfig,
 };
 use super::{
-    admin, bearer, cookie, cors, errors, events, identity, login, logout, mode, parsers, roles, routes, sealed,
+    admin, bearer, chosen, cookie, cors, errors, events, identity, login, logout, mode, parsers, roles, routes, sealed,
     secrets, server, session, signed, store, telemetry, tenants, upstream,
 };
 use crate::http::{CookieAttributes, CorsPolicy};
@@ -249,6 +249,7 @@ impl Sections {
             sealed::report(&tables.identity, &tables.logout, own, &self.secrets, self.mode, problems);
             sealed::report_followed(&tables.identity, self.logins.config(), problems);
         }
+        chosen::report(&tables.identity, &self.identity, self.logins.tenants_listed(), problems);
         let named = |config: &LoginConfig| config.logins.iter().any(|login| roles::are_named_by(&login.rules));
         if self.logins.config().is_some_and(|config| !named(config)) {
             roles::report_unnamed(&tables.routes, &tables.events, problems);

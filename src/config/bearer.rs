@@ -98,6 +98,7 @@ fn issuer(
         tenant: pointers(&raw.tenant, &[], problems),
         user: pointers(&raw.user, &["/sub"], problems),
         role: pointers(&raw.role, &[], problems),
+        tenants: Vec::new(),
     };
     for field in [&raw.tenant, &raw.user] {
         if field.get().is_some_and(|OneOrMany(list)| list.is_empty()) {

@@ -56,6 +56,8 @@ pub enum ClientValue {
     Match,
     /// The same for methods that change something: an old page's writes land in no other tenant.
     MatchUnsafe,
+    /// It picks one of the session's tenants; another is refused.
+    Choose,
 }
 
 /// Headers with a meaning of their own for HTTP or for what the gateway sets: never identity, never stripped.
@@ -91,8 +93,12 @@ const TAKEN_PREFIXES: [&str; 5] = ["content-", "proxy-", "sec-", "x-forwarded-",
 const LONGEST_NAME: usize = 64;
 
 pub(super) fn identity(raw: &RawIdentity, mode: Mode, problems: &mut Problems) -> IdentityConfig {
-    let words =
-        &[("ignore", ClientValue::Ignore), ("match", ClientValue::Match), ("match-unsafe", ClientValue::MatchUnsafe)];
+    let words = &[
+        ("ignore", ClientValue::Ignore),
+        ("match", ClientValue::Match),
+        ("match-unsafe", ClientValue::MatchUnsafe),
+        ("choose", ClientValue::Choose),
+    ];
     let client_value = raw.client_value.parse_or(ClientValue::Ignore, problems, choice(words));
     let formats = &[("exact", TenantFormat::Exact), ("int", TenantFormat::Int), ("uuid", TenantFormat::Uuid)];
     let tenant_format = raw.tenant_format.parse_or(TenantFormat::Exact, problems, choice(formats));

@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::{HeaderName, Method};
 
-use super::error::Problems;
+use super::error::{Place, Problems};
 use super::parsers::{
     cookie_name, each, each_of, endpoint, not_forwarded, pattern, pointers, report_own_cookie, request_path, statuses,
 };
@@ -12,7 +12,7 @@ use super::raw::{RawLogin, RawLoginHeader, RawWhoami};
 use super::reader::{OneOrMany, Spot};
 use super::table::{Field, Setting};
 use super::value::{Parsed, choice, header_name, memory_within, quoted};
-use crate::http::{JsonPointer, Target};
+use crate::http::{JsonPointer, ManyPointer, Target};
 use crate::login::{Capture, Condition, IdentityPointers, LoginHeaders, LoginRules, Users, WithoutTenant};
 use crate::policy::{MethodSet, PathPattern, PatternTree};
 use crate::session::UserKind;
@@ -103,6 +103,7 @@ pub(super) struct Logins {
     config: Option<LoginConfig>,
     paths: Vec<(Setting, LoginPath)>,
     pages: Vec<(Setting, String)>,
+    tenants_listed: Vec<Place>,
 }
 
 impl Logins {
@@ -114,6 +115,11 @@ impl Logins {
     /// Where browsers are sent to log in.
     pub(super) fn pages(&self) -> impl Iterator<Item = &(Setting, String)> {
         self.pages.iter()
+    }
+
+    /// Where tenants to choose from are listed.
+    pub(super) fn tenants_listed(&self) -> &[Place] {
+        &self.tenants_listed
     }
 
     /// All of them, unless one could not be read.
@@ -144,10 +150,13 @@ pub(super) fn logins(
     problems: &mut Problems,
 ) -> Logins {
     let (mut paths, mut pages, mut logins) = (Vec::new(), Vec::new(), Vec::new());
-    let mut followed = Vec::new();
+    let (mut followed, mut tenants_listed) = (Vec::new(), Vec::new());
     for raw in raw {
         report_own_cookie(&raw.follow, own_cookie, problems);
         report_followed_twice(&raw.follow, &mut followed, problems);
+        if raw.tenants.get().is_some_and(|OneOrMany(list)| !list.is_empty()) {
+            tenants_listed.push(raw.tenants.place().clone());
+        }
         let of_login = login_paths(&raw.path, further_methods, problems);
         paths.extend(of_login.iter().map(|path| (raw.path.setting(), path.clone())));
         // The first one's page is where everybody is sent.
@@ -159,7 +168,7 @@ pub(super) fn logins(
     }
     let login_url = pages.first().map(|(_, first)| first.clone()).unwrap_or_default();
     let logins: Option<Vec<Login>> = logins.into_iter().collect();
-    Logins { config: logins.map(|logins| LoginConfig { logins, login_url }), paths, pages }
+    Logins { config: logins.map(|logins| LoginConfig { logins, login_url }), paths, pages, tenants_listed }
 }
 
 fn login(raw: RawLogin, paths: Vec<LoginPath>, login_url: String, problems: &mut Problems) -> Option<Login> {
@@ -176,10 +185,18 @@ fn login(raw: RawLogin, paths: Vec<LoginPath>, login_url: String, problems: &mut
         without_tenant: raw.without_tenant.parse_or(WithoutTenant::Refuse, problems, choice(&words)),
     };
     let follow = each(&raw.follow, problems, cookie_name);
-    let follow_place = raw.follow.setting().place;
+    let (follow_place, tenants_place) = (raw.follow.setting().place, raw.tenants.setting().place);
     let capture = capture(raw, problems)?;
     if !follow.is_empty() && !matches!(capture, Capture::Whoami { .. }) {
         problems.error(&follow_place, "needs `capture = \"whoami\"`: there is nobody else to ask whose the cookie is");
+    }
+    if let Capture::Json(pointers) | Capture::Whoami { pointers, .. } = &capture
+        && !pointers.tenants.is_empty()
+        && !pointers.role.is_empty()
+    {
+        let why = "a role is of the login's own tenant: in another that is chosen the backend gets none, and routes with \
+                   `roles` refuse";
+        problems.warn(&tenants_place, why);
     }
     Some(Login { paths, rules: LoginRules { capture, users, failure, unless }, max_body, login_url, follow })
 }
@@ -258,6 +275,7 @@ fn capture(raw: RawLogin, problems: &mut Problems) -> Option<Capture> {
             tenant: needed_pointers(&raw.tenant, &["/customer_id"], problems),
             user: needed_pointers(&raw.user, &["/user_id"], problems),
             role: pointers(&raw.role, &[], problems),
+            tenants: tenants(&raw.tenants, problems),
         })),
         CaptureWord::Header => Some(Capture::Header(headers(&raw.header.table(), problems))),
         CaptureWord::Whoami => {
@@ -266,9 +284,23 @@ fn capture(raw: RawLogin, problems: &mut Problems) -> Option<Capture> {
                 problems.error(raw.whoami.place(), format!("is missing; add `{example}`"));
                 return None;
             }
-            whoami(&raw.whoami.table(), problems)
+            let tenants = tenants(&raw.tenants, problems);
+            whoami(&raw.whoami.table(), tenants, problems)
         }
     }
+}
+
+/// Where the tenants are listed that a user may choose from.
+fn tenants(field: &Field<OneOrMany>, problems: &mut Problems) -> Vec<ManyPointer> {
+    let Some(OneOrMany(list)) = field.get() else { return Vec::new() };
+    each_of(list, problems, |text| {
+        let pointer = ManyPointer::parse(text).map_err(|error| format!("{} {error}", quoted(text)))?;
+        if !pointer.has_star() {
+            let example = "/memberships/*/org_id";
+            return Err(format!("{} names one value; write `*` for each of a list, as in \"{example}\"", quoted(text)));
+        }
+        Ok(pointer)
+    })
 }
 
 fn capture_word(text: &str) -> Parsed<CaptureWord> {
@@ -282,6 +314,10 @@ fn capture_word(text: &str) -> Parsed<CaptureWord> {
 
 fn warn_of_unread(raw: &RawLogin, word: CaptureWord, problems: &mut Problems) {
     let json = word == CaptureWord::Json;
+    if word == CaptureWord::Header && raw.tenants.is_given() {
+        let why = "needs `capture = \"json\"` or \"whoami\": a header lists no tenants";
+        problems.error(raw.tenants.place(), why);
+    }
     for (read, given, place) in [
         (json, raw.tenant.is_given(), raw.tenant.place()),
         (json, raw.user.is_given(), raw.user.place()),
@@ -306,12 +342,13 @@ fn headers(raw: &RawLoginHeader, problems: &mut Problems) -> LoginHeaders {
     }
 }
 
-fn whoami(raw: &RawWhoami, problems: &mut Problems) -> Option<Capture> {
+fn whoami(raw: &RawWhoami, tenants: Vec<ManyPointer>, problems: &mut Problems) -> Option<Capture> {
     let path = raw.path.require(problems, "path = \"/api/me\"", |text| whoami_target(text));
     let pointers = IdentityPointers {
         tenant: required_pointers(&raw.tenant, "tenant = \"/org/id\"", problems),
         user: required_pointers(&raw.user, "user = \"/id\"", problems),
         role: pointers(&raw.role, &[], problems),
+        tenants,
     };
     Some(Capture::Whoami { target: path?, pointers })
 }

@@ -10,6 +10,7 @@ mod address;
 mod admin;
 mod assemble;
 mod bearer;
+mod chosen;
 mod cookie;
 mod cors;
 mod dated;

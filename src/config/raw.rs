@@ -191,13 +191,14 @@ tables! {
         tenant: OneOrMany,
         user: OneOrMany,
         role: OneOrMany,
+        tenants: OneOrMany,
         header: RawLoginHeader,
         whoami: RawWhoami,
         failure: Vec<Spot<StatusText>>,
         unless: OneOrMany,
         max_body: String,
         login_url: String,
-    } unbuilt ["tenants"]
+    }
 
     /// `login.header`
     struct RawLoginHeader {

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod bearer;
+mod chosen;
 mod documented;
 mod hostile;
 mod mistakes;

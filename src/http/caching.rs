@@ -43,7 +43,8 @@ fn addresses_a_cache(name: &str) -> bool {
     name.ends_with("-cache-control") || matches!(name, "surrogate-control" | "edge-control" | "x-accel-expires")
 }
 
-fn vary_by(headers: &mut HeaderMap, by: &HeaderValue) {
+/// Says that it is another answer for another value of this header.
+pub fn vary_by(headers: &mut HeaderMap, by: &HeaderValue) {
     match headers.entry(VARY) {
         Entry::Vacant(none) => _ = none.insert(by.clone()),
         Entry::Occupied(mut lines) if !does_vary_by(&lines, by) => lines.append(by.clone()),

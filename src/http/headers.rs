@@ -200,12 +200,14 @@ impl ClaimedValue {
     }
 }
 
-/// What a client claimed in protected headers. Never believed; for the audit event `identity.spoofed` and
-/// `identity.client_value = "match"`.
+/// What a client claimed in protected headers. Never believed; for the audit event `identity.spoofed`, and for
+/// `identity.client_value` to be compared or to pick one of the session's tenants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
     /// In the tenant header.
     pub tenant: ClaimedValue,
+    /// Whether any of that was under another spelling of its name.
+    pub tenant_by_alias: bool,
     /// In the user header.
     pub user: ClaimedValue,
     /// In the role header.
@@ -223,9 +225,12 @@ impl Claims {
         *self == Self::default()
     }
 
-    fn add(&mut self, meaning: Meaning, value: &HeaderValue) {
+    fn add(&mut self, meaning: Meaning, value: &HeaderValue, by_alias: bool) {
         match meaning {
-            Meaning::Tenant => self.tenant.add(value),
+            Meaning::Tenant => {
+                self.tenant.add(value);
+                self.tenant_by_alias |= by_alias;
+            }
             Meaning::User => self.user.add(value),
             Meaning::Role => self.role.add(value),
             Meaning::Session => self.session.add(value),
@@ -300,7 +305,7 @@ impl RequestFilter {
         for (name, value) in headers.iter() {
             let text = name.as_str();
             if let Some(meaning) = self.protected.meaning(text) {
-                claims.add(meaning, value);
+                claims.add(meaning, value, text.as_bytes() != &*self.protected.tenant);
                 match protected {
                     ProtectedHeaders::Remove => doomed.add(name),
                     ProtectedHeaders::LetClientsChooseTheirTenant => doomed.spare(name),

@@ -47,7 +47,7 @@ mod websocket;
 
 pub use bearer::{bearer_token, may_hold_bearer_token};
 pub use body_values::values_in_body;
-pub use caching::{keep_nowhere, keep_nowhere_by, keep_private};
+pub use caching::{keep_nowhere, keep_nowhere_by, keep_private, vary_by};
 pub use cookie::{
     CookieAttributes, CookieNameError, GatewayCookieName, Presented, SameSite, app_set_cookie, drop_gateway_set_cookie,
     expire_backend_cookie, expire_set_cookie, session_set_cookie, take_gateway_cookie,
@@ -73,7 +73,7 @@ pub use navigation::{is_navigation, login_redirect, safe_next};
 pub use noted::{KnownName, Lines, NotedHeaders};
 pub use origin::{Origin, OriginPolicy, Scheme, TrustedOrigin};
 pub use page::{Language, Page, PageName, Pages, Rendered, Template};
-pub use pointer::{JsonPointer, JsonPointerError};
+pub use pointer::{JsonPointer, JsonPointerError, ManyPointer, NoList};
 pub use printable::printable;
 pub use proxy_header::{MalformedProxyHeader, ProxiedFor, ProxyHeader};
 pub use refusal::{HeadLimit, Refusal};

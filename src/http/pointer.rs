@@ -64,6 +64,64 @@ impl JsonPointer {
     }
 }
 
+/// The most values that are looked for in one place: no user has so many of anything that is listed.
+const MOST_VALUES: usize = 1024;
+
+/// A JSON pointer in which `*` stands for every element of a list, and every member of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManyPointer(JsonPointer);
+
+/// There is something else where a list should be, or too much in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoList;
+
+impl ManyPointer {
+    /// Reads one. A name that is `*` cannot be written.
+    ///
+    /// # Errors
+    /// As [`JsonPointer::parse`].
+    pub fn parse(text: &str) -> Result<Self, JsonPointerError> {
+        JsonPointer::parse(text).map(Self)
+    }
+
+    /// Whether it has a `*`, without which it finds one value at most.
+    #[must_use]
+    pub fn has_star(&self) -> bool {
+        self.0.parts().any(|part| part == "*")
+    }
+
+    /// The pointer as it is written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// All values that it points to. What is not there, or is null, holds none.
+    ///
+    /// # Errors
+    /// When the document is of another shape.
+    pub fn find_in<'a>(&self, document: &'a Value) -> Result<Vec<&'a Value>, NoList> {
+        let mut found = vec![document];
+        for part in self.0.parts() {
+            let mut below = Vec::new();
+            for value in found {
+                match (&*part, value) {
+                    ("*", Value::Array(list)) => below.extend(list),
+                    ("*", Value::Object(members)) => below.extend(members.values()),
+                    (_, Value::Null) => {}
+                    ("*", _) => return Err(NoList),
+                    (name, value) => below.extend(value.pointer(JsonPointer::of_field(name).as_str())),
+                }
+            }
+            if below.len() > MOST_VALUES {
+                return Err(NoList);
+            }
+            found = below;
+        }
+        Ok(found)
+    }
+}
+
 fn unescaped(part: &str) -> String {
     part.replace("~1", "/").replace("~0", "~")
 }
@@ -107,6 +165,31 @@ mod tests {
         ] {
             assert_eq!(JsonPointer::parse(text), Err(error), "{text}");
         }
+    }
+
+    #[test]
+    fn a_star_stands_for_every_element_of_a_list_and_every_member_of_an_object() {
+        let document = json!({
+            "memberships": [{"org_id": 42}, {"org_id": "77"}, {"role": "guest"}, null],
+            "orgs": {"42": {"id": 1}, "77": {"id": 2}},
+            "teams": [[1, 2], [3]], "none": null, "name": "alice",
+        });
+        for (pointer, found) in [
+            ("/memberships/*/org_id", Ok(json!([42, "77"]))),
+            ("/orgs/*/id", Ok(json!([1, 2]))),
+            ("/teams/*/*", Ok(json!([1, 2, 3]))),
+            ("/memberships/0/org_id", Ok(json!([42]))),
+            ("/none/*/id", Ok(json!([]))),
+            ("/absent/*/id", Ok(json!([]))),
+            ("/name/*", Err(NoList)),
+            ("/memberships/*/org_id/*", Err(NoList)),
+        ] {
+            let values = ManyPointer::parse(pointer).expect(pointer).find_in(&document);
+            let values = values.map(|values| Value::Array(values.into_iter().cloned().collect()));
+            assert_eq!(values, found, "{pointer}");
+        }
+        let many = json!({"ids": vec![1; MOST_VALUES + 1]});
+        assert_eq!(ManyPointer::parse("/ids/*").expect("a pointer").find_in(&many), Err(NoList));
     }
 
     #[test]

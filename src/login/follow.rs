@@ -9,13 +9,13 @@ use ::http::{HeaderValue, StatusCode};
 use super::rules::Capture;
 use super::{Browser, LoginIdentity, LoginRules, read_json};
 use crate::http::{IdentityRules, json_says_failure};
-use crate::session::Principal;
+use crate::session::{Principal, TenantId};
 
 /// Whom the backend takes the browser for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// For somebody.
-    Somebody(Principal),
+    /// For somebody, who may choose from these tenants.
+    Somebody(Principal, Vec<TenantId>),
     /// For nobody.
     Nobody,
     /// It cannot be said. The text is for the log and holds no value.
@@ -79,7 +79,7 @@ impl LoginRules {
             return Said::Unclear("something is still due before the user is logged in");
         }
         match LoginIdentity::from_json(&answer, pointers, &self.users, spelling) {
-            LoginIdentity::Principal(principal) => Said::Somebody(principal),
+            LoginIdentity::Principal(principal, tenants) => Said::Somebody(principal, tenants),
             LoginIdentity::None => Said::Nobody,
             LoginIdentity::Bad(why) => Said::Unclear(why),
         }
@@ -144,7 +144,12 @@ mod tests {
         let rules = LoginRules {
             capture: Capture::Whoami {
                 target: Target::parse("/me").expect("a path"),
-                pointers: IdentityPointers { tenant: pointer("/org"), user: pointer("/id"), role: Vec::new() },
+                pointers: IdentityPointers {
+                    tenant: pointer("/org"),
+                    user: pointer("/id"),
+                    role: Vec::new(),
+                    tenants: Vec::new(),
+                },
             },
             users: Users::default(),
             failure: Vec::new(),
@@ -176,7 +181,7 @@ mod tests {
             }
             let status = StatusCode::from_u16(status).expect("a status");
             let said = match rules.said(status, &headers, body.as_bytes(), "/login", &IdentityRules::default()) {
-                Said::Somebody(who) => format!("{}/{}", who.tenant.shown(), who.user.as_str()),
+                Said::Somebody(who, _) => format!("{}/{}", who.tenant.shown(), who.user.as_str()),
                 Said::Nobody => String::from("nobody"),
                 Said::Unclear(_) => String::from("unclear"),
             };

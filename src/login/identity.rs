@@ -12,8 +12,8 @@ use std::borrow::Cow;
 use ::http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
-use crate::http::{Finding, IdentityRules, JsonPointer};
-use crate::session::{Principal, TenantId, UserId, UserKind};
+use crate::http::{Finding, IdentityRules, JsonPointer, ManyPointer};
+use crate::session::{MOST_TENANTS, Principal, TenantId, UserId, UserKind};
 
 #[cfg(test)]
 mod tests;
@@ -30,6 +30,8 @@ pub struct IdentityPointers {
     pub user: Vec<JsonPointer>,
     /// `login.role`; may be empty.
     pub role: Vec<JsonPointer>,
+    /// `login.tenants`: all that each of them finds; may be empty.
+    pub tenants: Vec<ManyPointer>,
 }
 
 /// The response headers in which a backend names them (`login.header`).
@@ -67,8 +69,8 @@ pub struct Users {
 pub enum LoginIdentity {
     /// Nobody, or nobody yet. The answer passes unchanged and makes no session.
     None,
-    /// Somebody.
-    Principal(Principal),
+    /// Somebody, and the tenants that they may choose from, where the answer has any.
+    Principal(Principal, Vec<TenantId>),
     /// Somebody, in a way that cannot be believed: 502 `bad_identity`. The text is for the log and holds no value.
     Bad(&'static str),
 }
@@ -82,7 +84,13 @@ impl LoginIdentity {
             user: find(answer, &pointers.user),
             role: find(answer, &pointers.role),
         };
-        named.identity(users, rules)
+        match named.identity(users, rules) {
+            Self::Principal(principal, _) => {
+                let tenants = tenants(answer, &pointers.tenants, rules);
+                tenants.map_or_else(Self::Bad, |tenants| Self::Principal(principal, tenants))
+            }
+            nobody => nobody,
+        }
     }
 
     /// Reads an answer's headers. An absent or empty one is no identity; two of one name are not believed.
@@ -106,7 +114,7 @@ impl LoginIdentity {
             Finding::Bytes(tenant) => rules.named_tenant(&tenant),
         };
         match (tenant, rules.named_role(&find_header(headers, &SESSION_ROLE))) {
-            (Ok(tenant), Ok(role)) => Self::Principal(Principal { tenant, user: user.clone(), role }),
+            (Ok(tenant), Ok(role)) => Self::Principal(Principal { tenant, user: user.clone(), role }, Vec::new()),
             (Err(why), _) | (_, Err(why)) => Self::Bad(why),
         }
     }
@@ -121,8 +129,11 @@ struct Named<'a> {
 
 impl Named<'_> {
     fn identity(&self, users: &Users, rules: &IdentityRules) -> LoginIdentity {
-        self.principal(users, rules)
-            .map_or_else(LoginIdentity::Bad, |found| found.map_or(LoginIdentity::None, LoginIdentity::Principal))
+        match self.principal(users, rules) {
+            Ok(Some(principal)) => LoginIdentity::Principal(principal, Vec::new()),
+            Ok(None) => LoginIdentity::None,
+            Err(why) => LoginIdentity::Bad(why),
+        }
     }
 
     fn principal(&self, users: &Users, rules: &IdentityRules) -> Result<Option<Principal>, &'static str> {
@@ -142,6 +153,31 @@ impl Named<'_> {
         let (tenant, user) = (tenant?, user?.of_kind(users.kind.as_ref()));
         Ok(Some(Principal { tenant, user, role: rules.named_role(&self.role)? }))
     }
+}
+
+/// The tenants that an answer lists, each once. One that cannot be read makes none of it credible.
+fn tenants(answer: &Value, pointers: &[ManyPointer], rules: &IdentityRules) -> Result<Vec<TenantId>, &'static str> {
+    let mut tenants: Vec<TenantId> = Vec::new();
+    for pointer in pointers {
+        let found = pointer.find_in(answer);
+        for value in
+            found.map_err(|_| "there is no list, or a very long one, where the tenants to choose from should be")?
+        {
+            let tenant = match Finding::of(value) {
+                Finding::Nothing => continue,
+                Finding::Unusable => return Err("a tenant to choose from is neither one string nor an integer"),
+                Finding::Bytes(tenant) => rules.named_tenant(&tenant)?,
+            };
+            if tenants.contains(&tenant) {
+                continue;
+            }
+            if tenants.len() == MOST_TENANTS {
+                return Err("the answer lists more than 64 tenants to choose from");
+            }
+            tenants.push(tenant);
+        }
+    }
+    Ok(tenants)
 }
 
 fn find<'a>(answer: &'a Value, pointers: &[JsonPointer]) -> Finding<'a> {

@@ -10,7 +10,7 @@ use ::http::header::HeaderMap;
 use super::rules::{Reading, Whoami};
 use super::{Browser, LoginIdentity, LoginRules, Question, read_json};
 use crate::http::{IdentityRules, json_says_failure};
-use crate::session::Principal;
+use crate::session::{Principal, TenantId};
 
 /// What comes next.
 #[derive(Debug)]
@@ -36,8 +36,8 @@ pub enum Verdict {
     NamedBefore,
     /// A success that names nobody.
     Unnamed,
-    /// Somebody is logged in.
-    LoggedIn(Principal),
+    /// Somebody is logged in, who may choose from these tenants.
+    LoggedIn(Principal, Vec<TenantId>),
     /// Somebody, in a way that cannot be believed. The text is for the log and holds no value.
     Bad(&'static str),
 }
@@ -126,7 +126,7 @@ impl<'a> Inquiry<'a> {
 fn named(identity: LoginIdentity) -> Verdict {
     match identity {
         LoginIdentity::None => Verdict::Unnamed,
-        LoginIdentity::Principal(principal) => Verdict::LoggedIn(principal),
+        LoginIdentity::Principal(principal, tenants) => Verdict::LoggedIn(principal, tenants),
         LoginIdentity::Bad(why) => Verdict::Bad(why),
     }
 }

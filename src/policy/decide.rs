@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::permit::{Denial, Identity, Permit, VerifiedIdentity, VouchedBy};
 use super::route::{Auth, IdentityMode, Route};
 use crate::http::Preflight;
-use crate::session::{EndReason, Principal};
+use crate::session::{EndReason, Principal, TenantStatus};
 
 /// What is known of the session that a request came with.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +70,8 @@ pub enum TenantClaim {
     Harmless,
     /// Another tenant than the session's, on a gateway that is told to refuse that.
     Foreign,
+    /// One of the session's that is closed to it by now: shut out, or active and revoked since its login.
+    Refused(TenantStatus),
 }
 
 /// Decides on a request whose route is known. `mode` is the route's at this time ([`IdentityMode::at`]).
@@ -88,6 +90,12 @@ pub fn decide(
         (Auth::Public, _) => without_session(mode),
 
         (Auth::Required | Auth::Optional, SessionFacts::Live { by, principal }) => {
+            // In every mode, as what was ended on purpose.
+            match claim {
+                TenantClaim::Refused(TenantStatus::Active) => return Err(Denial::TenantLost),
+                TenantClaim::Refused(_) => return Err(Denial::TenantSuspended),
+                TenantClaim::Harmless | TenantClaim::Foreign => {}
+            }
             let enforced = mode != IdentityMode::Observe;
             if enforced && !role_allows(route, principal) {
                 return Err(Denial::ForbiddenRole);
@@ -301,5 +309,23 @@ mod tests {
         assert!(matches!(decide(&enforced, enforced.mode, live, TenantClaim::Foreign), Err(Denial::TenantMismatch)));
         let observed = route(Auth::Required, IdentityMode::Observe);
         assert!(decide(&observed, observed.mode, live, TenantClaim::Foreign).is_ok());
+    }
+
+    #[test]
+    fn a_tenant_that_is_closed_to_the_session_is_refused_in_every_mode() {
+        let person = principal(None);
+        let live = SessionFacts::Live { by: by(), principal: &person };
+        for mode in [IdentityMode::Enforce, IdentityMode::Compat { until: None }, IdentityMode::Observe] {
+            for (status, denial) in [
+                (TenantStatus::Suspended, Denial::TenantSuspended),
+                (TenantStatus::Deleted, Denial::TenantSuspended),
+                (TenantStatus::Active, Denial::TenantLost),
+            ] {
+                let mut route = route(Auth::Required, mode);
+                route.roles = vec![Role::parse("admin").expect("a role")];
+                let decided = decide(&route, mode, live, TenantClaim::Refused(status));
+                assert_eq!(decided.err(), Some(denial), "{mode:?} {status:?}");
+            }
+        }
     }
 }

@@ -12,7 +12,7 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::pattern::{PathPattern, PatternTree};
 use super::route::{MethodSet, Overlap};
 use crate::http::{EventAnswer, IdentityRules, JsonPointer};
-use crate::session::{EndReason, Keep, Principal, Role, Scope, TenantId, TenantStatus, UserId};
+use crate::session::{EndReason, Keep, Principal, Role, Scope, SessionRecord, TenantId, TenantStatus, UserId};
 
 #[cfg(test)]
 mod tests;
@@ -181,16 +181,37 @@ pub enum Ending {
 impl Ending {
     /// Whether that includes the session of the request.
     #[must_use]
-    pub fn includes(&self, principal: &Principal) -> bool {
+    pub fn includes(&self, session: &SessionRecord) -> bool {
         match self {
             Self::This(_) => true,
             Self::Many { scope: Scope::User { tenant, user }, .. } => {
-                *tenant == principal.tenant && *user == principal.user
+                *user == session.principal.user && session.generations_in(tenant).is_some()
             }
             Self::Many { scope: Scope::OtherSessions { .. }, .. } => false,
             Self::Many { scope: Scope::Tenant { tenant }, .. } | Self::Status { tenant, .. } => {
-                *tenant == principal.tenant
+                session.ends_with_its_tenant() && *tenant == session.principal.tenant
             }
+        }
+    }
+
+    /// The same of the session's own user in each of its tenants, where it has several: whoever ends their own sessions
+    /// means all of them, wherever each of them was logged in.
+    #[must_use]
+    pub fn in_every_tenant(self, session: &SessionRecord) -> Vec<Self> {
+        let is_own = |tenant: &TenantId, user: &UserId| {
+            *user == session.principal.user && session.generations_in(tenant).is_some()
+        };
+        let tenants = || session.tenants().map(|(tenant, _)| tenant.clone());
+        match self {
+            Self::Many { scope: Scope::User { tenant, user }, reason } if is_own(&tenant, &user) => {
+                let scopes = tenants().map(|tenant| Scope::User { tenant, user: user.clone() });
+                scopes.map(|scope| Self::Many { scope, reason }).collect()
+            }
+            Self::Many { scope: Scope::OtherSessions { tenant, user, keep }, reason } if is_own(&tenant, &user) => {
+                let scopes = tenants().map(|tenant| Scope::OtherSessions { tenant, user: user.clone(), keep });
+                scopes.map(|scope| Self::Many { scope, reason }).collect()
+            }
+            other => vec![other],
         }
     }
 

@@ -119,8 +119,10 @@ pub enum Denial {
     TokenExpired,
     /// The token was denied, or is older than a revocation of its user or tenant.
     TokenRevoked,
-    /// The tenant of the token is suspended or deleted.
+    /// The tenant of the token, or the one that the session chose, is suspended or deleted.
     TenantSuspended,
+    /// The tenant that the session chose was revoked since its login.
+    TenantLost,
     /// The keys of the token's issuer cannot be had.
     KeysUnavailable,
 }

@@ -118,10 +118,10 @@ async fn exchange_login(
             end_presented(gateway, exchange, credential, EndReason::Revoked).await.map_err(Failure::Store)?;
             return Ok(start_over(gateway, settings, credential, &backend));
         }
-        Verdict::LoggedIn(principal) => {
+        Verdict::LoggedIn(principal, tenants) => {
             gateway.check_cookies(exchange, &parts.headers)?;
             verify_tenant(gateway, exchange, &backend, &principal).await?;
-            let vouched = Vouched { principal, source: Source::Login, remembered, began };
+            let vouched = Vouched { principal, tenants, source: Source::Login, remembered, began };
             let issued = make_session(gateway, exchange, vouched, credential).await?;
             end_replaced(gateway, exchange, credential, &issued).await?;
             if let Err(failure) = gateway.seal_cookies_anew(exchange, &mut parts.headers, &issued, Came::OfWhoever) {

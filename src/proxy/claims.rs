@@ -29,21 +29,23 @@ impl Gateway {
     ) -> TenantClaim {
         let Lookup::Live(live) = lookup else { return TenantClaim::Harmless };
         if route.naming.are_in_path() {
-            let (principal, rules) = (&live.record.principal, &self.config().identity.rules);
+            let (principal, rules) = (live.principal(), &self.config().identity.rules);
             if !route.naming.path_names(cleared.target.segments(), principal, rules) {
                 self.tell_of_place(exchange, "path");
                 return TenantClaim::Foreign;
             }
         }
         let identity = &self.config().identity;
-        let tenant = &live.record.principal.tenant;
+        let tenant = &live.principal().tenant;
         let same = |claim: &str| identity.rules.canonical_tenant(claim).is_ok_and(|claim| claim == *tenant);
-        let is_compared = match identity.client_value {
+        let is_foreign = || claims.tenant.shown().is_some_and(|claim| !same(claim));
+        let foreign_header = match identity.client_value {
             ClientValue::Ignore => false,
-            ClientValue::Match => true,
-            ClientValue::MatchUnsafe => !is_safe(&cleared.method),
+            ClientValue::Match => is_foreign(),
+            ClientValue::MatchUnsafe => !is_safe(&cleared.method) && is_foreign(),
+            // By its one spelling alone: whoever chooses was told it.
+            ClientValue::Choose => claims.tenant.contradicts(tenant.name()),
         };
-        let foreign_header = is_compared && claims.tenant.shown().is_some_and(|claim| !same(claim));
         let foreign_query = cleared
             .target
             .query()
@@ -112,11 +114,11 @@ impl Gateway {
             return Err(Failure::Denied(Denial::TenantMismatch));
         }
         for tenant in tenants {
-            let (status, _) =
-                ask(self.clock(), |asked| self.store().proven(asked), || self.store().tenant_status(&tenant))
+            let (standing, _) =
+                ask(self.clock(), |asked| self.store().proven(asked), || self.store().tenant_standing(&tenant))
                     .await
                     .map_err(Failure::Store)?;
-            if status != TenantStatus::Active {
+            if standing.status != TenantStatus::Active {
                 return Err(Failure::TenantRefused);
             }
         }
@@ -136,7 +138,7 @@ impl Gateway {
             return;
         }
         let principal = match lookup {
-            Lookup::Live(live) => Some((live.id, &live.record.principal)),
+            Lookup::Live(live) => Some((live.id, live.principal())),
             _ => None,
         };
         let tenant = principal.and_then(|(_, principal)| principal.tenant.name());

@@ -10,6 +10,7 @@ use futures_util::StreamExt as _;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::sleep;
 
+use super::chosen::look_in;
 use super::client_body::BoxError;
 use super::lookup::{LiveUse, Lookup, look_at};
 use super::services::Gateway;
@@ -104,8 +105,14 @@ impl Gateway {
         futures_util::stream::iter(open).for_each_concurrent(AT_ONCE, |asked| self.cut_if_ended(asked)).await;
     }
 
-    async fn cut_if_ended(&self, AskedAbout { holder, outlived, used_at }: AskedAbout) {
-        let Holder { id, record, is_token } = holder;
+    async fn cut_if_ended(&self, AskedAbout { holder, tenants, outlived, used_at }: AskedAbout) {
+        let Holder { id, record, is_token, .. } = holder;
+        for tenant in tenants {
+            // A store that cannot say cuts nothing.
+            if let Ok((Some(_), _)) = look_in(self.store(), self.clock(), &tenant, AS_OF).await {
+                self.streams().cut_in(id, &tenant);
+            }
+        }
         let lookup = if is_token {
             // When a token is over is known, and was said when it was registered.
             let token = VerifiedToken { id, record, over_at: Monotonic::from_micros(0) };

@@ -14,10 +14,11 @@ use super::newcomer::never_again;
 use super::outgoing::ask_for_all;
 use super::respond::{self, json};
 use super::services::Gateway;
+use crate::config::ClientValue;
 use crate::http::{expire_set_cookie, keep_nowhere};
 use crate::policy::{Denial, Route, SessionFacts, permit_logout};
 use crate::seal::Binding;
-use crate::session::{By, EndReason, Principal, Scope};
+use crate::session::{By, EndReason, Scope};
 use crate::upstream::UpstreamError;
 
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
@@ -27,6 +28,9 @@ struct SessionDocument<'a> {
     authenticated: bool,
     user: &'a str,
     tenant: Option<&'a str>,
+    /// Those that the client may choose from, where it may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenants: Option<Vec<&'a str>>,
     role: Option<&'a str>,
     created_at: String,
     expires_at: String,
@@ -90,12 +94,15 @@ pub(super) async fn refresh(
 fn session_document(gateway: &Gateway, live: &LiveUse) -> Response<AnswerBody> {
     let record = &live.record;
     let principal = &record.principal;
+    let chooses = gateway.config().identity.client_value == ClientValue::Choose;
+    let tenants = chooses.then(|| record.tenants().filter_map(|(tenant, _)| tenant.name()).collect());
     let mut response = no_store(json(
         StatusCode::OK,
         &SessionDocument {
             authenticated: true,
             user: principal.user.as_str(),
             tenant: principal.tenant.name(),
+            tenants,
             role: principal.role.as_ref().map(crate::session::Role::as_str),
             created_at: record.created.rfc3339(),
             expires_at: record.deadline.rfc3339(),
@@ -202,19 +209,31 @@ pub(super) async fn logout_all(
         (_, SessionFacts::Ended(reason)) => return Err(Failure::Denied(Denial::SessionEnded(reason))),
         _ => return Err(Failure::Denied(Denial::SessionRequired)),
     };
-    let Principal { tenant, user, .. } = Principal::clone(&live.record.principal);
-    let scope = Scope::User { tenant, user };
     let (sessions, origin) = (gateway.sessions(), exchange.origin(By::User));
-    let all = sessions.end_all_of(&origin, scope, EndReason::LogoutAll).await.map_err(Failure::Store)?;
+    let (mut ended, mut replicated, mut failed) = (0, true, None);
+    // Of one who has several tenants each session is in one of them, or may choose it.
+    for (tenant, _) in live.record.tenants() {
+        let scope = Scope::User { tenant: tenant.clone(), user: live.record.principal.user.clone() };
+        match sessions.end_all_of(&origin, scope, EndReason::LogoutAll).await {
+            Ok(all) => {
+                ended += all.ended;
+                replicated &= all.replicated;
+            }
+            Err(unavailable) => failed = Some(unavailable),
+        }
+    }
+    if let Some(unavailable) = failed {
+        return Err(Failure::Store(unavailable));
+    }
     // The one that asks may go on as another's already, by a token that its browser does not have yet.
     let own = gateway.end_use(&origin, live, EndReason::LogoutAll).await.map_err(Failure::Store)?;
     let is_token = live.token.is_some();
     let document = LoggedOutEverywhere {
         success: true,
         // A token is no session: it is said apart.
-        invalidated_sessions: all.ended + u64::from(own && !is_token),
+        invalidated_sessions: ended + u64::from(own && !is_token),
         token_revoked: is_token.then_some(true),
-        replicated: (!all.replicated).then_some(false),
+        replicated: (!replicated).then_some(false),
     };
     let mut response = json(StatusCode::OK, &document);
     logged_out(gateway, live, response.headers_mut());

@@ -111,11 +111,12 @@ pub(super) async fn run(
     }
 
     let held = hold(gateway, call, &said, body).await;
-    let principal = &live.record.principal;
+    let principal = live.principal();
     let requester = Requester { with: live.keep(), principal, path: &path };
     let outcomes = weigh(gateway, exchange, call, requester, &held, &said);
     let counts = outcomes.counts || !outcomes.endings.is_empty();
-    let ended = end_all(gateway, exchange, call, outcomes.endings).await?;
+    let endings = outcomes.endings.into_iter().flat_map(|ending| ending.in_every_tenant(&live.record)).collect();
+    let ended = end_all(gateway, exchange, call, endings).await?;
     let mut now = Settled::AsItWas;
     if ended.this {
         exchange.bound = Bound::Over;
@@ -309,7 +310,7 @@ async fn end_all(
     let mut ended = Ended::default();
     let mut failed: Option<Unavailable> = None;
     for ending in endings {
-        ended.this |= ending.includes(&live.record.principal);
+        ended.this |= ending.includes(&live.record);
         match end(gateway, exchange, event, live, &ending).await {
             Ok(sessions) => ended.sessions += sessions,
             Err(unavailable) => {
@@ -413,7 +414,7 @@ async fn switch_tenant(
 ) -> Result<Issued, Failure> {
     let (config, live) = (gateway.config(), call.live);
     let principal = match LoginIdentity::from_switch(said, &live.record.principal.user, &config.identity.rules) {
-        LoginIdentity::Principal(principal) => principal,
+        LoginIdentity::Principal(principal, _) => principal,
         LoginIdentity::None => return Err(Failure::BadIdentity("a switch of tenants names none in X-Session-Tenant")),
         LoginIdentity::Bad(why) => return Err(Failure::BadIdentity(why)),
     };
@@ -428,6 +429,8 @@ async fn switch_tenant(
     };
     let newcomer = Newcomer {
         principal,
+        // Those of the session that it goes on from.
+        tenants: Vec::new(),
         remembered: live.record.remembered,
         address: Some(exchange.client.get()),
         user_agent: UserAgent::of(exchange.user_agent.as_ref().map(HeaderValue::as_bytes)),

@@ -17,7 +17,7 @@ use crate::clock::Monotonic;
 use crate::entropy::{Entropy, EntropyError};
 use crate::http::{RequestHost, Scheme, TraceParent, printable};
 use crate::seal::{Binding, Opened};
-use crate::session::{By, Credential, Principal, SessionId};
+use crate::session::{By, Credential, InTenant, Principal, SessionId};
 use crate::sessions::Cuts;
 use crate::store::STALE_AT_MOST;
 use crate::telemetry::Place;
@@ -156,6 +156,8 @@ pub(super) struct Decided {
     pub(super) cuts: Cuts,
     /// The token that it is instead.
     pub(super) token: Option<VerifiedToken>,
+    /// In which of the session's tenants it was accepted, where there are several.
+    pub(super) tenant: Option<Arc<InTenant>>,
 }
 
 /// To which session the app's own cookies of an exchange are bound, as far as that is known.

@@ -144,6 +144,11 @@ impl Failure {
                     told(StatusCode::UNAUTHORIZED, "token_revoked", "The access token was revoked.")
                 }
                 Denial::TenantSuspended => TENANT_SUSPENDED,
+                Denial::TenantLost => told(
+                    StatusCode::FORBIDDEN,
+                    "tenant_suspended",
+                    "Your access to this organisation was ended. Please log in again to use it.",
+                ),
                 Denial::KeysUnavailable => told(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "keys_unavailable",

@@ -27,7 +27,7 @@ use crate::http::is_safe;
 use crate::login::{Capture, Change, Said};
 use crate::policy::Route;
 use crate::seal::Binding;
-use crate::session::{By, Credential, EndReason, Principal, UserKind};
+use crate::session::{By, Credential, EndReason, Principal, TenantId, UserKind};
 use crate::sessions::Holder;
 use crate::told::{NoLogin, Source};
 
@@ -54,7 +54,7 @@ pub(super) enum Settled {
 #[derive(Debug)]
 enum Conclusion<'a> {
     Nothing,
-    Make(Principal),
+    Make(Principal, Vec<TenantId>),
     End(&'a LiveUse),
 }
 
@@ -143,11 +143,11 @@ impl Follower {
                 return Ok(Settled::AsItWas);
             }
             Conclusion::End(live) => end(gateway, exchange, headers, live).await?,
-            Conclusion::Make(principal) => {
+            Conclusion::Make(principal, tenants) => {
                 let began = began.map_err(Failure::Store)?;
                 let remembered = matches!(&now, Lookup::Live(live) if live.record.remembered
                     && live.record.principal.user == principal.user);
-                let vouched = Vouched { principal, source: Source::Followed, remembered, began };
+                let vouched = Vouched { principal, tenants, source: Source::Followed, remembered, began };
                 make(gateway, exchange, headers, questions, vouched, credential).await?
             }
         };
@@ -216,13 +216,15 @@ fn conclude<'a>(
     now: &'a Lookup,
 ) -> Result<Conclusion<'a>, Failure> {
     match (said, now) {
-        (Said::Somebody(principal), Lookup::Live(live)) if *live.record.principal == principal => {
+        (Said::Somebody(principal, _), Lookup::Live(live)) if *live.record.principal == principal => {
             Ok(Conclusion::Nothing)
         }
         (_, Lookup::Unavailable(_, unavailable)) => Err(Failure::Store(unavailable.clone())),
         // It ended while the request was under way: by its user, say. A late answer brings nobody back.
-        (Said::Somebody(_), Lookup::Ended(ended)) if was_live && ends_for_good(ended.reason) => Ok(Conclusion::Nothing),
-        (Said::Somebody(principal), _) => Ok(Conclusion::Make(principal)),
+        (Said::Somebody(..), Lookup::Ended(ended)) if was_live && ends_for_good(ended.reason) => {
+            Ok(Conclusion::Nothing)
+        }
+        (Said::Somebody(principal, tenants), _) => Ok(Conclusion::Make(principal, tenants)),
         // Users of another kind have a cookie of their own.
         (Said::Nobody, Lookup::Live(live)) if live.record.principal.user.kind() == kind.map(UserKind::as_str) => {
             Ok(Conclusion::End(live))
@@ -322,13 +324,25 @@ mod tests {
     #[test]
     fn somebody_else_replaces_nobody_ends_and_what_was_ended_meanwhile_stays_so() {
         let alice = || Lookup::Live(live_use(id(), somebody("42", "7", None)));
-        let bob = || Said::Somebody(somebody("77", "7", None));
+        let bob = || Said::Somebody(somebody("77", "7", None), Vec::new());
         let down = || Lookup::Unavailable(id(), Unavailable::because("it is away"));
         for (row, said, was_live, now, expected) in [
-            ("the same", Said::Somebody(somebody("42", "7", None)), true, alice(), "nothing"),
+            ("the same", Said::Somebody(somebody("42", "7", None), Vec::new()), true, alice(), "nothing"),
             ("somebody else", bob(), true, alice(), "make"),
-            ("the same id of another kind", Said::Somebody(somebody("42", "7", Some("admin"))), true, alice(), "make"),
-            ("the same in another tenant", Said::Somebody(somebody("77", "7", None)), true, alice(), "make"),
+            (
+                "the same id of another kind",
+                Said::Somebody(somebody("42", "7", Some("admin")), Vec::new()),
+                true,
+                alice(),
+                "make",
+            ),
+            (
+                "the same in another tenant",
+                Said::Somebody(somebody("77", "7", None), Vec::new()),
+                true,
+                alice(),
+                "make",
+            ),
             ("nobody", Said::Nobody, true, alice(), "end"),
             ("somebody and no session", bob(), false, Lookup::NoCredential, "make"),
             ("a cookie that is none", bob(), false, Lookup::Unknown(None), "make"),
@@ -344,7 +358,7 @@ mod tests {
         ] {
             let conclusion = match conclude(said, None, was_live, &now) {
                 Ok(Conclusion::Nothing) => "nothing",
-                Ok(Conclusion::Make(_)) => "make",
+                Ok(Conclusion::Make(..)) => "make",
                 Ok(Conclusion::End(_)) => "end",
                 Err(_) => "store",
             };

@@ -16,8 +16,8 @@ use super::services::Gateway;
 use super::signing::sign;
 use super::upstreams::BoundUpstream;
 use crate::clock::Monotonic;
-use crate::config::{BodyMode, CacheControl};
-use crate::http::{NotedHeaders, RequestHost, Scheme, Target, Upgrade, VIA, keep_nowhere_by, keep_private};
+use crate::config::{BodyMode, CacheControl, ClientValue};
+use crate::http::{NotedHeaders, RequestHost, Scheme, Target, Upgrade, VIA, keep_nowhere_by, keep_private, vary_by};
 use crate::policy::{Identity, Permit, VouchedBy};
 use crate::sessions::OpenStream;
 use crate::upstream::{BodyError, BodyLimits, RequestBody, Switched, UpstreamBody};
@@ -235,6 +235,11 @@ pub(super) fn polish(gateway: &Gateway, exchange: &Exchange, permit: &Permit, he
         VouchedBy::Session(_) => COOKIE,
         VouchedBy::Token(_) => AUTHORIZATION,
     };
+    let identity = &gateway.config().identity;
+    if identity.client_value == ClientValue::Choose {
+        // What a browser kept of one tenant is no answer in another.
+        vary_by(headers, &HeaderValue::from(identity.headers.tenant.clone()));
+    }
     let session = &gateway.config().session;
     match if is_page(headers) { session.cache_pages } else { session.cache } {
         CacheControl::Private => keep_private(headers, &by),

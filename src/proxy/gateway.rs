@@ -37,7 +37,7 @@ use crate::http::{
     is_websocket_upgrade, only_looks_ahead, request_host, take_gateway_cookie, take_stray_token,
 };
 use crate::policy::{
-    Aim, Auth, Call, Denial, Event, Identity, IdentityMode, Route, decide, is_forged, permit_preflight,
+    Aim, Auth, Call, Denial, Event, Identity, IdentityMode, Route, TenantClaim, decide, is_forged, permit_preflight,
 };
 use crate::session::{By, Credential, EndReason, SessionId, Standing};
 use crate::signed::{KEYS_PATH, Published};
@@ -442,7 +442,8 @@ impl Gateway {
             Some(Endpoint::Refresh) => return Box::pin(endpoints::refresh(self, &cleared.method, &mut lookup)).await,
         }
 
-        // 11. The decision. Nothing is forwarded without its permit.
+        // 11. The decision. Nothing is forwarded without its permit. A session of several tenants is in one of them first.
+        self.choose_tenant(exchange, &mut lookup, &claims);
         self.tell_of_claims(exchange, &route, mode, &claims, &lookup);
         if mode == IdentityMode::Observe {
             report_bearer(exchange, &route, &cleared, &lookup);
@@ -450,7 +451,13 @@ impl Gateway {
         let permit = if let Some(preflight) = preflight {
             permit_preflight(&route, preflight)
         } else {
-            let claim = self.compare_claims(exchange, &route, &cleared, &claims, &lookup);
+            let mut claim = self.compare_claims(exchange, &route, &cleared, &claims, &lookup);
+            if let Lookup::Live(live) = &mut lookup
+                && live.in_tenant().is_some()
+                && (claim == TenantClaim::Harmless || mode == IdentityMode::Observe)
+            {
+                claim = Box::pin(self.ask_of_tenant(live)).await?;
+            }
             let permit = decide(&route, mode, lookup.facts(), claim).map_err(|denial| lookup.failure(denial))?;
             self.as_vouched(permit, &route, &cleared.headers)
         };
@@ -482,7 +489,8 @@ impl Gateway {
         // From here on the backend may be asked; at that moment the look-up must not be too old.
         if let Lookup::Live(live) = &lookup {
             let token = live.token.clone();
-            exchange.decided = Some(Decided { id: live.id, asked: live.asked, cuts: cuts_of(mode), token });
+            let (asked, tenant) = (live.accepted_as_of(), live.in_tenant().cloned());
+            exchange.decided = Some(Decided { id: live.id, asked, cuts: cuts_of(mode), token, tenant });
         }
 
         // What a body says of its tenant is the session's, where the route has such a place.
@@ -564,7 +572,7 @@ impl Gateway {
 
     /// Asks once more about a session that a request was accepted for, just before the backend is.
     pub(super) async fn look_again(&self, decided: Decided) -> Result<(), Failure> {
-        let Decided { id, cuts, token, .. } = decided;
+        let Decided { id, cuts, token, tenant, .. } = decided;
         let lookup = match token {
             Some(token) => look_at_token(self.store(), self.clock(), token, STALE_AT_MOST).await,
             None => look_at(self.store(), self.clock(), id, &self.config().session.limits, STALE_AT_MOST).await,
@@ -573,7 +581,7 @@ impl Gateway {
             (_, Lookup::BadToken(token)) => Err(Failure::Denied(token.bad.denial())),
             (Some(reason), _) if cuts.includes(reason) => Err(Failure::Denied(Denial::SessionEnded(reason))),
             (None, Lookup::Unavailable(_, unavailable)) => Err(Failure::Store(unavailable)),
-            _ => Ok(()),
+            _ => self.look_again_in(tenant.as_deref()).await,
         }
     }
 

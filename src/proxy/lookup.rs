@@ -8,7 +8,7 @@ use crate::bearer::VerifiedToken;
 use crate::clock::{Clock, Monotonic};
 use crate::policy::{BadToken, Denial, SessionFacts, VouchedBy};
 use crate::session::{
-    Credential, DeniedUntil, EndReason, Ended, Exemption, Keep, Limits, LiveSession, Principal, SessionId,
+    Credential, DeniedUntil, EndReason, Ended, Exemption, InTenant, Keep, Limits, LiveSession, Principal, SessionId,
     SessionRecord, Standing, StoreTime, TokenDenial, TouchPlan,
 };
 use crate::sessions::Holder;
@@ -76,6 +76,18 @@ pub(super) struct LiveUse {
     told: StoreTime,
     /// The issuer's token that it is, where it is none of the gateway's own sessions.
     pub(super) token: Option<VerifiedToken>,
+    /// In which of its tenants the request is made, where it has several.
+    within: Option<Box<Within>>,
+}
+
+/// One of the tenants of a session, for one request.
+#[derive(Clone, Debug)]
+struct Within {
+    /// The user there. The role is the login's own tenant's: what somebody may do in one is nothing in another.
+    principal: Arc<Principal>,
+    tenant: Arc<InTenant>,
+    /// When its standing was asked for.
+    asked: Monotonic,
 }
 
 impl Lookup {
@@ -113,7 +125,7 @@ impl Lookup {
             Self::NoCredential => SessionFacts::NoCredential,
             Self::Unknown(_) => SessionFacts::Unknown,
             Self::Ended(ended) => SessionFacts::Ended(ended.reason),
-            Self::Live(live) => SessionFacts::Live { by: live.vouched_by(), principal: &live.record.principal },
+            Self::Live(live) => SessionFacts::Live { by: live.vouched_by(), principal: live.principal() },
             Self::BadToken(token) => SessionFacts::BadToken(token.bad),
             Self::Unavailable(..) => SessionFacts::Unavailable,
         }
@@ -199,7 +211,18 @@ fn hold_to_limits(id: SessionId, live: LiveSession, limits: &Limits, asked: Mono
     };
     let LiveSession { record, touch_deadline, now } = live;
     let tightened = |record, touch_deadline| {
-        Lookup::Live(LiveUse { id, record, now, touch_deadline, tightened: true, asked, told: now, token: None })
+        let told = now;
+        Lookup::Live(LiveUse {
+            id,
+            record,
+            now,
+            touch_deadline,
+            tightened: true,
+            asked,
+            told,
+            token: None,
+            within: None,
+        })
     };
     let ended = |reason, record| Lookup::Ended(EndedUse { id, reason, record: Some(record), noted: false, next: None });
     if now >= lower.deadline {
@@ -231,7 +254,7 @@ impl LiveUse {
     /// Of a session whose own limits are no higher than the present ones.
     fn untightened(id: SessionId, live: LiveSession, asked: Monotonic, told: StoreTime) -> Self {
         let LiveSession { record, touch_deadline, now } = live;
-        Self { id, record, now, touch_deadline, tightened: false, asked, told, token: None }
+        Self { id, record, now, touch_deadline, tightened: false, asked, told, token: None, within: None }
     }
 
     /// Of a token. Nothing of its use is recorded, and its end is known by itself.
@@ -245,7 +268,43 @@ impl LiveUse {
     /// For whom something is open by it. Of a token what it says of itself, which is verified anew.
     pub(super) fn holder(&self) -> Holder {
         let record = self.token.as_ref().map_or(&self.record, |token| &token.record).clone();
-        Holder { id: self.id, record, is_token: self.token.is_some() }
+        Holder { id: self.id, record, is_token: self.token.is_some(), tenant: self.in_tenant().cloned() }
+    }
+
+    /// Whose it is: the login's own, or the same user in the tenant that was chosen.
+    pub(super) fn principal(&self) -> &Arc<Principal> {
+        self.within.as_ref().map_or(&self.record.principal, |within| &within.principal)
+    }
+
+    /// In which of its tenants the request is made, where it has several.
+    pub(super) fn in_tenant(&self) -> Option<&Arc<InTenant>> {
+        self.within.as_ref().map(|within| &within.tenant)
+    }
+
+    /// Has the request be made in the tenant of this name, if it is one of the session's; else in the login's own.
+    pub(super) fn choose(&mut self, named: Option<&str>) {
+        let own = &self.record.principal;
+        let chosen = named.and_then(|name| self.record.tenants().find(|(tenant, _)| tenant.name() == Some(name)));
+        let (tenant, generations) = chosen.unwrap_or((&own.tenant, self.record.generations));
+        let principal = if *tenant == own.tenant {
+            Arc::clone(own)
+        } else {
+            Arc::new(Principal { tenant: tenant.clone(), user: own.user.clone(), role: None })
+        };
+        let tenant = Arc::new(InTenant { tenant: tenant.clone(), generation: generations.tenant });
+        self.within = Some(Box::new(Within { principal, tenant, asked: self.asked }));
+    }
+
+    /// When the standing of its tenant was asked for.
+    pub(super) fn tenant_asked(&mut self, asked: Monotonic) {
+        if let Some(within) = &mut self.within {
+            within.asked = asked;
+        }
+    }
+
+    /// When the oldest of all that it was accepted by was asked for.
+    pub(super) fn accepted_as_of(&self) -> Monotonic {
+        self.within.as_ref().map_or(self.asked, |within| within.asked.min(self.asked))
     }
 
     /// What was presented for it.
@@ -358,6 +417,7 @@ pub(super) mod tests {
             address: None,
             user_agent: UserAgent::default(),
             line: None,
+            choices: None,
         };
         let used = LOGIN.after(MINUTE * used);
         let touch_deadline = own.idle.map_or(record.deadline, |idle| idle.deadline_of_use_at(used));

@@ -7,6 +7,7 @@ mod account;
 mod asked_about;
 mod body;
 mod capture;
+mod chosen;
 mod claims;
 mod client_body;
 mod connection;

@@ -8,7 +8,7 @@ use super::exchange::Exchange;
 use super::failure::Failure;
 use super::services::Gateway;
 use crate::http::keep_nowhere;
-use crate::session::{By, Credential, EndReason, Principal, StoreTime, UserAgent};
+use crate::session::{By, Credential, EndReason, Principal, StoreTime, TenantId, UserAgent};
 use crate::sessions::{Issued, Newcomer};
 use crate::store::StoreResult;
 use crate::told::{NoLogin, Source, Told};
@@ -16,6 +16,8 @@ use crate::told::{NoLogin, Source, Told};
 /// Whom the backend vouches for.
 pub(super) struct Vouched {
     pub(super) principal: Principal,
+    /// The tenants that they may choose from.
+    pub(super) tenants: Vec<TenantId>,
     /// How the backend came to say so.
     pub(super) source: Source,
     pub(super) remembered: bool,
@@ -30,9 +32,10 @@ pub(super) async fn make_session(
     vouched: Vouched,
     credential: Credential,
 ) -> Result<Issued, Failure> {
-    let Vouched { principal, source, remembered, began } = vouched;
+    let Vouched { principal, tenants, source, remembered, began } = vouched;
     let newcomer = Newcomer {
         principal: principal.clone(),
+        tenants,
         remembered,
         address: Some(exchange.client.get()),
         user_agent: UserAgent::of(exchange.user_agent.as_ref().map(HeaderValue::as_bytes)),

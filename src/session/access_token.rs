@@ -92,6 +92,7 @@ impl SessionRecord {
             address: None,
             user_agent: UserAgent::default(),
             line: None,
+            choices: None,
         }
     }
 

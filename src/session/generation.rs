@@ -25,6 +25,18 @@ impl Generation {
         self.0
     }
 
+    /// Whether it was raised after `time`.
+    #[must_use]
+    pub const fn is_newer_than(self, time: StoreTime) -> bool {
+        self.0 > time.as_micros()
+    }
+
+    /// This one; but one that nothing was ever made under where it was raised after `time`.
+    #[must_use]
+    pub fn unless_raised_since(self, time: StoreTime) -> Self {
+        if self.is_newer_than(time) { Self(u64::MAX) } else { self }
+    }
+
     /// The generation that a revocation at `now` raises this one to.
     #[must_use]
     pub fn raised_at(self, now: StoreTime) -> Self {
@@ -45,7 +57,7 @@ impl Generations {
     /// Whether either was raised after `time`: a login that began at `time` must then make no session.
     #[must_use]
     pub fn newer_than(self, time: StoreTime) -> bool {
-        self.tenant.0 > time.as_micros() || self.user.0 > time.as_micros()
+        self.tenant.is_newer_than(time) || self.user.is_newer_than(time)
     }
 }
 

@@ -3,8 +3,10 @@
 //! Pure: takes data and the store's time, returns data. Knows no socket, no store, no clock, no configuration.
 
 mod access_token;
+mod choice;
 mod credential;
 mod generation;
+mod in_tenant;
 mod lifetime;
 mod limits;
 mod principal;
@@ -18,8 +20,10 @@ mod user_agent;
 mod words;
 
 pub use access_token::{DeniedUntil, TokenDenial, TokenObservation, TokenStanding, judge_token};
+pub use choice::{Candidate, Choices, Choosable, MOST_TENANTS};
 pub use credential::Credential;
 pub use generation::{Exemption, Generation, Generations, UserStanding};
+pub use in_tenant::InTenant;
 pub use lifetime::{IdleLimit, TouchPlan};
 pub use limits::Limits;
 pub use principal::{IdentityValueError, Principal, Role, TenantId, UserId, UserKind};

@@ -4,7 +4,10 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use super::{Generation, Generations, IdleLimit, Principal, SessionId, StoreTime, TenantId, UserAgent, UserId};
+use super::{
+    Candidate, Choices, Generation, Generations, IdleLimit, MOST_TENANTS, Principal, SessionId, StoreTime, TenantId,
+    UserAgent, UserId,
+};
 
 /// A session as the store keeps it. Changed only by [`super::Limits::tighten`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +30,8 @@ pub struct SessionRecord {
     pub user_agent: UserAgent,
     /// Where it came from, if it goes on with another token than the login's.
     pub line: Option<Box<Line>>,
+    /// The tenants that its user may choose from, beside the principal's.
+    pub choices: Option<Box<Choices>>,
 }
 
 /// How a session that was rotated hangs together: its tokens are one session, whose end is under the first one's id.
@@ -68,6 +73,38 @@ impl Line {
 }
 
 impl SessionRecord {
+    /// Its tenants, the login's own first, with the generations that it was made under there.
+    pub fn tenants(&self) -> impl Iterator<Item = (&TenantId, Generations)> {
+        let chosen = self.choices.iter().flat_map(|choices| choices.as_slice());
+        let chosen = chosen.map(|choosable| (&choosable.tenant, choosable.generations));
+        std::iter::once((&self.principal.tenant, self.generations)).chain(chosen)
+    }
+
+    /// The generations that it was made under in a tenant, if that is one of its own.
+    #[must_use]
+    pub fn generations_in(&self, tenant: &TenantId) -> Option<Generations> {
+        self.tenants().find(|(own, _)| *own == tenant).map(|(_, generations)| generations)
+    }
+
+    /// Whether it has no other tenant, so that it ends with the login's own.
+    #[must_use]
+    pub const fn ends_with_its_tenant(&self) -> bool {
+        self.choices.is_none()
+    }
+
+    /// What it may still choose where it goes on as `to`. What was revoked of that since its login stays so; another user
+    /// has nothing of it.
+    #[must_use]
+    pub fn candidates_for(&self, to: &Principal) -> Vec<Candidate> {
+        if self.choices.is_none() || to.user != self.principal.user {
+            return Vec::new();
+        }
+        let others = self.tenants().filter(|(tenant, _)| **tenant != to.tenant && tenant.name().is_some());
+        let held =
+            |(tenant, under): (&TenantId, Generations)| Candidate { tenant: tenant.clone(), held: Some(under.tenant) };
+        others.map(held).take(MOST_TENANTS).collect()
+    }
+
     /// Under which id the end of the session with this id is written down: the first of its line.
     #[must_use]
     pub fn decided_by(&self, id: SessionId) -> SessionId {

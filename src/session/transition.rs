@@ -23,6 +23,8 @@ pub struct Observation {
     pub user: UserStanding,
     /// What the store knows of the user whom the session left, where it did.
     pub left: UserStanding,
+    /// What it knows of the user in each of the tenants that may be chosen, in the record's order.
+    pub elsewhere: Vec<UserStanding>,
     /// The store's time of the observation.
     pub now: StoreTime,
 }
@@ -66,7 +68,7 @@ pub struct LiveSession {
 /// to be replaced this is not all: it is worth no more than the one that replaces it.
 #[must_use]
 pub fn judge(observation: Observation) -> Standing {
-    let Observation { id, record, touch_deadline, ended, line_ended, tenant, user, left, now } = observation;
+    let Observation { id, record, touch_deadline, ended, line_ended, tenant, user, left, elsewhere, now } = observation;
     let next = ended.and_then(|end| end.goes_on).map(|on| on.next);
     let Some(record) = record else {
         let over = |end: End| Standing::Ended(Ended { reason: end.reason, record: None, noted: true, next });
@@ -77,9 +79,14 @@ pub fn judge(observation: Observation) -> Standing {
         Some((end.reason, true))
     } else if let Some(end) = line_ended.filter(|end| end.is_of_the_line()) {
         Some((end.reason, true))
-    } else if tenant.status != TenantStatus::Active || record.generations.tenant != tenant.generation {
+    } else if record.ends_with_its_tenant()
+        && (tenant.status != TenantStatus::Active || record.generations.tenant != tenant.generation)
+    {
         Some((EndReason::TenantRevoked, true))
-    } else if !user.admits(id, record.generations.user) || left_in_time(&record, left) {
+    } else if !user.admits(id, record.generations.user)
+        || left_in_time(&record, left)
+        || is_revoked_elsewhere(id, &record, &elsewhere)
+    {
         Some((EndReason::UserRevoked, true))
     } else if now >= record.deadline {
         Some((EndReason::Expired, false))
@@ -119,11 +126,22 @@ fn left_in_time(record: &SessionRecord, user: UserStanding) -> bool {
     !user.admits(line.before, left.generation) && user.generation.as_micros() <= line.until.as_micros()
 }
 
+/// Whether the user was revoked in one of the tenants that the session may choose: whoever must not be there any more
+/// could choose it.
+fn is_revoked_elsewhere(id: SessionId, record: &SessionRecord, elsewhere: &[UserStanding]) -> bool {
+    let chosen = record.choices.as_ref().map_or(&[][..], |choices| choices.as_slice());
+    // Whatever was not asked is not known to be good.
+    chosen.len() != elsewhere.len()
+        || chosen.iter().zip(elsewhere).any(|(chosen, user)| !user.admits(id, chosen.generations.user))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::super::{Exemption, Generation, Generations, Left, Line, Principal, TenantId, UserAgent, UserId};
+    use super::super::{
+        Choices, Choosable, Exemption, Generation, Generations, Left, Line, Principal, TenantId, UserAgent, UserId,
+    };
     use super::*;
 
     const NOW: StoreTime = StoreTime::from_micros(1_700_000_000_000_000);
@@ -143,6 +161,7 @@ mod tests {
             address: None,
             user_agent: UserAgent::default(),
             line: None,
+            choices: None,
         };
         Observation {
             id: SessionId::parse(&[b'A'; 22]).expect("22 characters of base64url"),
@@ -153,6 +172,7 @@ mod tests {
             ended: None,
             line_ended: None,
             left: UserStanding::default(),
+            elsewhere: Vec::new(),
             now: NOW,
         }
     }
@@ -265,5 +285,41 @@ mod tests {
             assert_eq!(raised(user), expected, "{user}");
         }
         assert_eq!(raised(0), Some(EndReason::UserRevoked), "a server with older data");
+    }
+
+    /// A session that may choose bolt beside acme, where its user is of the generation 13 and it is under the tenant's 11.
+    fn choosing() -> Observation {
+        let mut observation = live();
+        let bolt = Choosable {
+            tenant: TenantId::parse("bolt").expect("visible ASCII"),
+            generations: Generations { tenant: Generation::from_micros(11), user: Generation::from_micros(13) },
+        };
+        observation.record.as_mut().expect("a record").choices = Choices::of(vec![bolt]);
+        observation.elsewhere = vec![UserStanding { generation: Generation::from_micros(13), exempt: None }];
+        observation
+    }
+
+    #[test]
+    fn no_tenant_ends_a_session_that_has_another() {
+        assert_eq!(reason(choosing()), None);
+        for tenant in [
+            TenantStanding { status: TenantStatus::Suspended, ..live().tenant },
+            TenantStanding { status: TenantStatus::Deleted, ..live().tenant },
+            TenantStanding { generation: Generation::from_micros(9), status: TenantStatus::Active },
+        ] {
+            assert_eq!(reason(Observation { tenant, ..choosing() }), None);
+        }
+    }
+
+    #[test]
+    fn a_user_who_is_revoked_in_any_of_the_tenants_has_no_session_that_may_choose_it() {
+        let revoked = UserStanding { generation: Generation::from_micros(14), exempt: None };
+        let over = Some(EndReason::UserRevoked);
+        assert_eq!(reason(Observation { user: revoked, ..choosing() }), over);
+        assert_eq!(reason(Observation { elsewhere: vec![revoked], ..choosing() }), over);
+        assert_eq!(reason(Observation { elsewhere: Vec::new(), ..choosing() }), over, "nobody asked");
+        let exempt = Some(Exemption { session: live().id, generation: Generation::from_micros(13) });
+        let but_this = UserStanding { exempt, ..revoked };
+        assert_eq!(reason(Observation { elsewhere: vec![but_this], ..choosing() }), None);
     }
 }

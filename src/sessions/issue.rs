@@ -10,7 +10,8 @@ use super::Sessions;
 use crate::entropy::EntropyError;
 use crate::http::{CookieAttributes, session_set_cookie};
 use crate::session::{
-    By, EndReason, Limits, Principal, SessionId, SessionLimit, SessionRecord, SessionToken, StoreTime, UserAgent,
+    By, Candidate, EndReason, Limits, Principal, SessionId, SessionLimit, SessionRecord, SessionToken, StoreTime,
+    TenantId, UserAgent,
 };
 use crate::store::{Creation, NewSession, Unavailable};
 use crate::told::{Origin, Source, Told};
@@ -34,6 +35,8 @@ pub struct Terms<'a> {
 pub struct Newcomer {
     /// Whom it is for: verified.
     pub principal: Principal,
+    /// The tenants that the user may choose from, the principal's among them or not.
+    pub tenants: Vec<TenantId>,
     /// Whether the login asked to be remembered.
     pub remembered: bool,
     /// The user's address; `None` where it is not known.
@@ -101,12 +104,13 @@ impl Sessions {
         replaces: Option<SessionId>,
     ) -> Result<Issued, NotIssued> {
         let token = SessionToken::generate(&*self.entropy)?;
-        let creation = self.store.create(new(&token, terms, of, replaces)).await?;
+        let candidates = Candidate::beside(&of.principal.tenant, of.tenants.clone());
+        let creation = self.store.create(new(&token, terms, of, candidates, replaces)).await?;
         self.issued(origin, source, terms, &token, creation)
     }
 
     /// Has a session go on under a new token, perhaps in another tenant, for no longer than it had. The old token works
-    /// a moment more.
+    /// a moment more. What its user could choose stays to be chosen, and what was lost of that stays lost.
     ///
     /// # Errors
     /// Why it does not.
@@ -119,7 +123,9 @@ impl Sessions {
         old_record: &SessionRecord,
     ) -> Result<Issued, NotIssued> {
         let token = SessionToken::generate(&*self.entropy)?;
-        let creation = self.store.rotate(old, old_record, new(&token, terms, of, Some(old)), GRACE).await?;
+        let candidates = old_record.candidates_for(&of.principal);
+        let new = new(&token, terms, of, candidates, Some(old));
+        let creation = self.store.rotate(old, old_record, new, GRACE).await?;
         let issued = self.issued(origin, Source::RotatedFrom(old), terms, &token, creation)?;
         let principal = Some(old_record.principal.clone());
         self.teller.tell(origin, &Told::SessionEnded { id: old, principal, reason: EndReason::Replaced });
@@ -152,11 +158,18 @@ impl Sessions {
     }
 }
 
-fn new(token: &SessionToken, terms: Terms<'_>, of: Newcomer, replaces: Option<SessionId>) -> NewSession {
+fn new(
+    token: &SessionToken,
+    terms: Terms<'_>,
+    of: Newcomer,
+    candidates: Vec<Candidate>,
+    replaces: Option<SessionId>,
+) -> NewSession {
     let (idle, absolute) = terms.limits.of(of.remembered);
     NewSession {
         id: token.id(),
         principal: of.principal,
+        candidates,
         remembered: of.remembered,
         idle,
         absolute,

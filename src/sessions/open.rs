@@ -28,7 +28,7 @@ use tokio::sync::Notify;
 
 pub use self::holder::{AskedAbout, Holder};
 use crate::clock::{Monotonic, SharedClock};
-use crate::session::{EndReason, SessionId};
+use crate::session::{EndReason, InTenant, SessionId};
 
 /// What is younger is left alone: its request was accepted just now, and most answers are over by then.
 const YOUNG: Duration = Duration::from_millis(200);
@@ -99,10 +99,24 @@ impl OpenStreams {
         }
     }
 
+    /// Cuts what is open for a session in a tenant that it has no longer, and nothing else of it.
+    pub fn cut_in(&self, id: SessionId, tenant: &InTenant) {
+        let is_there = |kill: &Kill| kill.holder.tenant.as_deref() == Some(tenant);
+        let streams = self.cut_where(id, EndReason::TenantRevoked, self.a_moment_ago(), is_there);
+        if streams > 0 {
+            let tenant = tenant.tenant.shown();
+            tracing::info!(session_id = id.as_str(), tenant, streams, "the session lost a tenant: cut");
+        }
+    }
+
     /// Cuts all that has been open for a session since then at least; answers how much that was.
     fn cut(&self, id: SessionId, reason: EndReason, then: Monotonic) -> usize {
+        self.cut_where(id, reason, then, |_| true)
+    }
+
+    fn cut_where(&self, id: SessionId, reason: EndReason, then: Monotonic, is_meant: impl Fn(&Kill) -> bool) -> usize {
         let shard = self.shard(id).lock();
-        let is_concerned = |kill: &&Arc<Kill>| kill.is_older(then) && kill.cuts.includes(reason);
+        let is_concerned = |kill: &&Arc<Kill>| kill.is_older(then) && kill.cuts.includes(reason) && is_meant(kill);
         let concerned = || shard.get(&id).into_iter().flatten().filter(is_concerned);
         // First all are told, then all are woken: who sees one cut sees them all cut.
         let cut = concerned().filter(|kill| kill.reason.set(reason).is_ok()).count();
@@ -334,7 +348,7 @@ mod tests {
 
     use super::*;
     use crate::clock::{Clock as _, ManualClock, WallTime};
-    use crate::session::SessionToken;
+    use crate::session::{Generation, SessionToken, TenantId};
 
     /// With a clock that stands still.
     pub(super) fn streams() -> (Arc<OpenStreams>, Arc<ManualClock>) {
@@ -355,7 +369,7 @@ mod tests {
     }
 
     fn asked(first: char) -> AskedAbout {
-        AskedAbout { holder: held(first), outlived: false, used_at: None }
+        AskedAbout { holder: held(first), tenants: Vec::new(), outlived: false, used_at: None }
     }
 
     #[tokio::test]
@@ -369,6 +383,27 @@ mod tests {
             assert_eq!(open.ended().await, EndReason::Logout);
         }
         assert_eq!(other.reason(), None);
+    }
+
+    #[test]
+    fn what_is_open_in_a_tenant_is_cut_with_that_and_the_rest_of_the_session_goes_on() {
+        let (streams, clock) = streams();
+        let [bolt, core] = ["bolt", "core"].map(|name| {
+            let tenant = TenantId::parse(name).expect("visible ASCII");
+            Arc::new(InTenant { tenant, generation: Generation::NONE })
+        });
+        let opened = |tenant: &Arc<InTenant>| {
+            let holder = Holder { tenant: Some(tenant.clone()), ..held('a') };
+            streams.register(holder, Cuts::Always, NEVER)
+        };
+        let (in_bolt, in_core) = (opened(&bolt), opened(&core));
+        let upload = in_bolt.another();
+        clock.advance(Duration::from_secs(1));
+        let asked = streams.to_ask_about().pop().expect("open");
+        assert_eq!(asked.tenants, [bolt.clone(), core]);
+        streams.cut_in(id('a'), &bolt);
+        let gone = Some(EndReason::TenantRevoked);
+        assert_eq!((in_bolt.reason(), upload.reason(), in_core.reason()), (gone, gone, None));
     }
 
     #[tokio::test]

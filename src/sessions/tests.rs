@@ -66,6 +66,7 @@ impl Room {
                 user: UserId::parse("7").expect("a user"),
                 role: None,
             },
+            tenants: Vec::new(),
             remembered: false,
             address: None,
             user_agent: UserAgent::default(),

@@ -10,6 +10,7 @@
 //! - Changes of a user's or tenant's standing raise a counter, and so do those of the first of a line of rotated
 //!   sessions, whose end is that of the others. An entry carries the counters of before its read; where they differ it is
 //!   no answer.
+//! - A tenant's standing, which is asked for sessions that may choose from several, is kept by itself, with its counter.
 //! - An entry is of one generation of the cache, which ends with each break in hearing.
 //!
 //! It knows no server, no network and no runtime. Time is the clock that it is given.
@@ -23,9 +24,12 @@ use parking_lot::Mutex;
 use quick_cache::sync::{DefaultLifecycle, GuardResult, PlaceholderGuard};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, UnitWeighter};
 
-use super::{Known, KnownToken, STALE_AT_MOST};
+use super::{Known, KnownTenant, KnownToken, STALE_AT_MOST};
 use crate::clock::{Monotonic, SharedClock};
-use crate::session::{EndReason, Ended, LiveSession, SessionId, SessionRecord, Standing, StoreTime, TokenStanding};
+use crate::session::{
+    EndReason, Ended, LiveSession, SessionId, SessionRecord, Standing, StoreTime, TenantId, TenantStanding,
+    TokenStanding,
+};
 
 /// How old an entry becomes at most.
 const OLDEST: Duration = Duration::from_secs(300);
@@ -55,6 +59,8 @@ pub struct Cache {
     live: Map<Arc<Entry>>,
     /// What may not. Apart, so that nobody who makes up tokens displaces a session.
     others: Map<Other>,
+    /// Of the tenants that somebody chose.
+    tenants: quick_cache::sync::Cache<TenantId, OfTenant>,
     counters: Box<[AtomicU32]>,
     /// Raised by what is heard of a session, for those that go on from it.
     lines: Box<[AtomicU32]>,
@@ -129,6 +135,22 @@ struct Counts {
     user: u16,
 }
 
+/// A tenant's standing.
+#[derive(Clone, Copy)]
+struct OfTenant {
+    standing: TenantStanding,
+    read: TenantReading,
+}
+
+/// A read of a tenant's standing. Announced before it is sent.
+#[derive(Clone, Copy)]
+pub struct TenantReading {
+    generation: u32,
+    began: Monotonic,
+    counter: u16,
+    count: u32,
+}
+
 /// A read that may be kept. Announced before it is sent.
 pub struct Reading<'a> {
     cache: &'a Cache,
@@ -153,6 +175,7 @@ impl Cache {
             clock,
             live,
             others: map((entries / LIVE_TO_OTHERS).max(FEWEST)),
+            tenants: quick_cache::sync::Cache::new((entries / LIVE_TO_OTHERS).max(FEWEST)),
             counters: (0..COUNTERS).map(|_| AtomicU32::new(0)).collect(),
             lines: (0..COUNTERS).map(|_| AtomicU32::new(0)).collect(),
             state: Mutex::default(),
@@ -191,6 +214,7 @@ impl Cache {
         // What is put in after this is of the generation that is over, and no answer.
         self.live.clear();
         self.others.clear();
+        self.tenants.clear();
     }
 
     /// Takes a proof that all changes were heard; answers whether the generation still goes on.
@@ -253,6 +277,41 @@ impl Cache {
             Standing::Live(_) | Standing::Ended(_) | Standing::Absent => return None,
         };
         Some(KnownToken { standing, asked })
+    }
+
+    /// What a tenant's standing is, as of `within` ago at most, where changes are heard of that source (`None`: of any).
+    /// `None` where only the store can say.
+    #[must_use]
+    pub fn known_tenant(&self, tenant: &TenantId, within: Duration, source: Option<u64>) -> Option<KnownTenant> {
+        let lease = self.lease.load();
+        let lease = lease.as_deref().filter(|lease| source.is_none() || lease.source == source)?;
+        let Lease { generation, proof, .. } = lease;
+        let now = self.clock.monotonic();
+        if now.since(proof.sent) >= within.min(STALE_AT_MOST) {
+            return None;
+        }
+        let OfTenant { standing, read } = self.tenants.get(tenant)?;
+        let is_current =
+            read.generation == *generation && now.since(read.began) < OLDEST && self.count(read.counter) == read.count;
+        is_current.then_some(KnownTenant { standing, asked: proof.sent })
+    }
+
+    /// Announces a read, from this source, of the tenant's standing under this key. `None` where changes there are not
+    /// heard.
+    #[must_use]
+    pub fn begin_tenant(&self, key: &str, source: u64) -> Option<TenantReading> {
+        let generation = {
+            let state = self.state.lock();
+            state.source.filter(|open| *open == source)?;
+            state.generation
+        };
+        let counter = counter_of(key.as_bytes());
+        Some(TenantReading { generation, began: self.clock.monotonic(), counter, count: self.count(counter) })
+    }
+
+    /// Keeps a tenant's standing that was read; if that changed meanwhile it is no answer.
+    pub fn keep_tenant(&self, tenant: &TenantId, read: TenantReading, standing: TenantStanding) {
+        self.tenants.insert(tenant.clone(), OfTenant { standing, read });
     }
 
     fn over(&self, id: SessionId, lease: &Lease, now: Monotonic) -> Option<Standing> {

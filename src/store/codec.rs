@@ -2,7 +2,9 @@
 //!
 //! One version byte, then a MessagePack array. Decoding is total: whatever bytes come back from a store give a record
 //! or an error, never a panic and never a half-read record. A version that this build does not know is an error too,
-//! which the stores report as unavailable: a newer gateway's sessions are not ours to call absent.
+//! which the stores report as unavailable: a newer gateway's sessions are not ours to call absent. Which version is
+//! written depends on what there is to write: sessions of one tenant alone are read by gateways from before there were
+//! others.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,15 +15,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::clock::micros;
 use crate::session::{
-    Generation, Generations, IdleLimit, Left, Line, Principal, Role, SessionId, SessionRecord, StoreTime, TenantId,
-    UserAgent, UserAgentSummary, UserId,
+    Choices, Choosable, Generation, Generations, IdleLimit, Left, Line, MOST_TENANTS, Principal, Role, SessionId,
+    SessionRecord, StoreTime, TenantId, UserAgent, UserAgentSummary, UserId,
 };
 
-/// The layout that this build writes.
+/// The layout of a session of one tenant.
 const VERSION: u8 = 3;
+/// That of one which may choose from several.
+const WITH_CHOICES: u8 = 4;
 
-/// No record that was ever written is longer: five texts of 128 characters, one of 48, two ids and ten numbers.
+/// No record of one tenant that was ever written is longer: five texts of 128 characters, one of 48, two ids and ten
+/// numbers.
 const LONGEST: usize = 1024;
+/// Nor any other: each tenant to choose is a text of 128 characters and two numbers.
+const LONGEST_WITH_CHOICES: usize = LONGEST + MOST_TENANTS * 160;
 
 /// Most records fit into so many bytes, so that writing one grows no buffer.
 const USUAL: usize = 128;
@@ -70,6 +77,14 @@ struct StoredLine<'a>(&'a str, &'a str, u64, #[serde(borrow)] Option<StoredLeft<
 #[derive(Serialize, Deserialize)]
 struct StoredLeft<'a>(&'a str, &'a str, u64);
 
+/// A record of version 4: as before, and the tenants that may be chosen.
+#[derive(Serialize, Deserialize)]
+struct StoredWithChoices<'a>(#[serde(borrow)] Stored<'a>, #[serde(borrow)] Vec<StoredChoice<'a>>);
+
+/// A tenant, its generation and the user's there.
+#[derive(Serialize, Deserialize)]
+struct StoredChoice<'a>(&'a str, u64, u64);
+
 /// The bytes of a record.
 ///
 /// # Errors
@@ -97,8 +112,20 @@ pub fn encode(record: &SessionRecord) -> Result<Vec<u8>, CodecError> {
         }),
     );
     let mut bytes = Vec::with_capacity(USUAL);
-    bytes.push(VERSION);
-    rmp_serde::encode::write(&mut bytes, &stored).map_err(malformed)?;
+    match &record.choices {
+        None => {
+            bytes.push(VERSION);
+            rmp_serde::encode::write(&mut bytes, &stored).map_err(malformed)?;
+        }
+        Some(choices) => {
+            let choices = choices.as_slice().iter().map(|Choosable { tenant, generations }| {
+                StoredChoice(tenant.kept(), generations.tenant.as_micros(), generations.user.as_micros())
+            });
+            let choices = choices.collect();
+            bytes.push(WITH_CHOICES);
+            rmp_serde::encode::write(&mut bytes, &StoredWithChoices(stored, choices)).map_err(malformed)?;
+        }
+    }
     Ok(bytes)
 }
 
@@ -107,15 +134,20 @@ pub fn encode(record: &SessionRecord) -> Result<Vec<u8>, CodecError> {
 /// # Errors
 /// For all other bytes.
 pub fn decode(bytes: &[u8]) -> Result<SessionRecord, CodecError> {
-    if bytes.len() > LONGEST {
+    let (version, body) = bytes.split_first().ok_or(CodecError::Empty)?;
+    let longest = if *version == WITH_CHOICES { LONGEST_WITH_CHOICES } else { LONGEST };
+    if bytes.len() > longest {
         return Err(CodecError::TooLong(bytes.len()));
     }
-    let (version, body) = bytes.split_first().ok_or(CodecError::Empty)?;
-    if *version != VERSION {
-        return Err(CodecError::Version(*version));
-    }
     let mut reader = rmp_serde::Deserializer::from_read_ref(body);
-    let stored = Stored::deserialize(&mut reader).map_err(malformed)?;
+    let (stored, choices) = match *version {
+        VERSION => (Stored::deserialize(&mut reader).map_err(malformed)?, Vec::new()),
+        WITH_CHOICES => {
+            let StoredWithChoices(stored, choices) = StoredWithChoices::deserialize(&mut reader).map_err(malformed)?;
+            (stored, choices)
+        }
+        version => return Err(CodecError::Version(version)),
+    };
     let Stored(tenant, user, role, created, deadline, idle, in_tenant, of_user, address, hash, kept, summary, line) =
         stored;
     let record = SessionRecord {
@@ -135,6 +167,7 @@ pub fn decode(bytes: &[u8]) -> Result<SessionRecord, CodecError> {
             summary: UserAgentSummary::parse(summary).ok_or_else(|| malformed("the user agent is no summary"))?,
         },
         line: line.map(line_of).transpose()?,
+        choices: Choices::of(choices.into_iter().map(choosable).collect::<Result<_, _>>()?),
     };
     // One record has one spelling. This also refuses bytes after the record, which the reader leaves unread.
     if encode(&record)? != bytes {
@@ -151,6 +184,11 @@ fn line_of(StoredLine(first, before, until, left): StoredLine<'_>) -> Result<Box
     });
     let (first, before, until) = (id(first)?, id(before)?, StoreTime::from_micros(until));
     Ok(Box::new(Line { first, before, until, left: left.transpose()? }))
+}
+
+fn choosable(StoredChoice(tenant, in_tenant, user): StoredChoice<'_>) -> Result<Choosable, CodecError> {
+    let generations = Generations { tenant: Generation::from_micros(in_tenant), user: Generation::from_micros(user) };
+    Ok(Choosable { tenant: tenant_of(tenant)?, generations })
 }
 
 fn tenant_of(text: &str) -> Result<TenantId, CodecError> {
@@ -213,14 +251,14 @@ mod tests {
             (text, text, proptest::option::of(text)),
             (any::<u64>(), any::<u64>(), proptest::option::of(any::<u64>())),
             (any::<u64>(), any::<u64>(), proptest::option::of(any::<IpAddr>()), any::<u64>(), any::<bool>()),
-            ("[ -~]{0,48}", lines()),
+            ("[ -~]{0,48}", lines(), choices()),
         )
             .prop_map(
                 |(
                     (tenant, user, role),
                     (created, deadline, idle),
                     (tenants, users, address, hash, kept),
-                    (summary, line),
+                    (summary, line, choices),
                 )| {
                     SessionRecord {
                         principal: Arc::new(Principal {
@@ -239,9 +277,22 @@ mod tests {
                         address,
                         user_agent: UserAgent { hash, summary: UserAgentSummary::parse(&summary).expect("printable") },
                         line,
+                        choices,
                     }
                 },
             )
+    }
+
+    fn choices() -> impl Strategy<Value = Option<Box<Choices>>> {
+        let choosable =
+            ("[!-+\\--~]{1,128}", any::<u64>(), any::<u64>()).prop_map(|(tenant, in_tenant, user)| Choosable {
+                tenant: TenantId::parse(&tenant).expect("made of visible ASCII"),
+                generations: Generations {
+                    tenant: Generation::from_micros(in_tenant),
+                    user: Generation::from_micros(user),
+                },
+            });
+        proptest::collection::vec(choosable, 0..=MOST_TENANTS).prop_map(Choices::of)
     }
 
     fn lines() -> impl Strategy<Value = Option<Box<Line>>> {
@@ -263,13 +314,14 @@ mod tests {
         #[test]
         fn a_record_survives_the_store(record in records()) {
             let bytes = encode(&record).expect("every record can be written");
-            prop_assert!(bytes.len() <= LONGEST);
+            let longest = if record.choices.is_some() { LONGEST_WITH_CHOICES } else { LONGEST };
+            prop_assert!(bytes.len() <= longest);
             prop_assert_eq!(decode(&bytes), Ok(record));
         }
 
         #[test]
         fn whatever_comes_back_from_a_store_is_a_record_or_an_error(
-            version in prop_oneof![Just(VERSION), any::<u8>()],
+            version in prop_oneof![Just(VERSION), Just(WITH_CHOICES), any::<u8>()],
             body in proptest::collection::vec(any::<u8>(), 0..1200),
         ) {
             let mut bytes = vec![version];
@@ -303,6 +355,7 @@ mod tests {
             address: Some(IpAddr::from([192, 0, 2, 1])),
             user_agent: UserAgent { hash: 3, summary: UserAgentSummary::parse("curl/8").expect("printable") },
             line: None,
+            choices: None,
         }
     }
 
@@ -325,14 +378,29 @@ mod tests {
     }
 
     #[test]
+    fn the_layout_of_version_4_never_changes() {
+        let tenant = TenantId::parse("bolt").expect("visible ASCII");
+        let generations = Generations { tenant: Generation::from_micros(5), user: Generation::from_micros(6) };
+        let choices = Choices::of(vec![Choosable { tenant, generations }]);
+        let bytes = encode(&SessionRecord { choices, ..sample() }).expect("every record can be written");
+        let of_one_tenant = encode(&sample()).expect("every record can be written");
+        // Version 4, an array of two: what version 3 has, and a list of one.
+        let expected =
+            [&[4, 0x92][..], &of_one_tenant[1..], &[0x91, 0x93, 0xa4, b'b', b'o', b'l', b't', 5, 6]].concat();
+        assert_eq!(bytes, expected);
+        let of_none = [&[4, 0x92][..], &of_one_tenant[1..], &[0x90]].concat();
+        assert!(matches!(decode(&of_none), Err(CodecError::Malformed(_))), "a choice of nothing was never written");
+    }
+
+    #[test]
     fn what_was_never_written_says_what_it_is() {
         let good = encode(&sample()).expect("every record can be written");
         let mut newer = good.clone();
-        newer[0] = 4;
+        newer[0] = 5;
         let mut longer = good.clone();
         longer.push(0);
         assert_eq!(decode(&[]), Err(CodecError::Empty));
-        assert_eq!(decode(&newer), Err(CodecError::Version(4)));
+        assert_eq!(decode(&newer), Err(CodecError::Version(5)));
         assert_eq!(decode(&[VERSION; 2000]), Err(CodecError::TooLong(2000)));
         for broken in [&good[..good.len() - 1], &longer, b"\x03", b"\x03\xc0", b"\x03\xdd\xff\xff\xff\xff"] {
             assert!(matches!(decode(broken), Err(CodecError::Malformed(_))), "{broken:?}");

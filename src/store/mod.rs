@@ -15,6 +15,8 @@
 //! - A token of an issuer is nowhere stored. What [`deny`](SessionStore::deny) acknowledged is refused by every read that
 //!   starts later, for as long as the token could be used, and so is what is older than a revocation of its user or tenant.
 //!   A server that was emptied is no server of which nothing is denied: it is [`Unavailable`] until the journal was applied.
+//! - A session that may choose from several tenants ends with none of them. Whoever lets it into one asks for the
+//!   tenant's [standing](SessionStore::tenant_standing), under the same lease as for a session.
 //! - Only the store's clock decides. Deadlines come from [`now`](SessionStore::now) and the times in its answers. What
 //!   came before what, a login or a revocation, does not: a clock can be set back, so that the store keeps an order of its
 //!   own, of which [`begin`](SessionStore::begin) and every generation are moments.
@@ -46,8 +48,9 @@ pub use self::listing::{Cursor, Page, SessionView, SessionsOf, TenantView};
 
 use crate::clock::Monotonic;
 use crate::session::{
-    By, EndReason, Ended, Generations, IdleLimit, LiveSession, Principal, Revocation, SessionId, SessionLimit,
-    SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantStatus, TokenDenial, TokenStanding, UserAgent,
+    By, Candidate, Choices, EndReason, Ended, Generations, IdleLimit, LiveSession, Principal, Revocation, SessionId,
+    SessionLimit, SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantStanding, TenantStatus,
+    TokenDenial, TokenStanding, UserAgent,
 };
 
 /// For how long the reason of a session's end is known beyond the time at which the session would have been over.
@@ -87,6 +90,8 @@ pub struct NewSession {
     pub id: SessionId,
     /// Whose it is.
     pub principal: Principal,
+    /// The tenants that it may choose from beside the principal's.
+    pub candidates: Vec<Candidate>,
     /// Whether the login asked to be remembered.
     pub remembered: bool,
     /// Idle time-out; `None` when off.
@@ -106,9 +111,11 @@ pub struct NewSession {
 }
 
 impl NewSession {
-    /// The record of this session, made at `now` under `generations`.
+    /// The record of this session, made at `now` under `generations`, and under those of each candidate `elsewhere`.
     #[must_use]
-    pub fn record(self, now: StoreTime, generations: Generations) -> SessionRecord {
+    pub fn record(self, now: StoreTime, generations: Generations, elsewhere: &[Generations]) -> SessionRecord {
+        let candidates = self.candidates.into_iter().zip(elsewhere);
+        let choices = candidates.map(|(candidate, now)| candidate.settled(*now, self.began)).collect();
         SessionRecord {
             principal: Arc::new(self.principal),
             created: now,
@@ -119,6 +126,7 @@ impl NewSession {
             address: self.address,
             user_agent: self.user_agent,
             line: None,
+            choices: Choices::of(choices),
         }
     }
 }
@@ -191,6 +199,15 @@ pub struct Known {
 pub struct KnownToken {
     /// What it is worth.
     pub standing: TokenStanding,
+    /// When the proof of that was asked for: until then all changes were heard.
+    pub asked: Monotonic,
+}
+
+/// What a tenant's standing is, as it is known without asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownTenant {
+    /// Its standing.
+    pub standing: TenantStanding,
     /// When the proof of that was asked for: until then all changes were heard.
     pub asked: Monotonic,
 }
@@ -274,8 +291,13 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Changes a tenant's status. All its sessions end, unless it was and stays active; making it active revives none.
     async fn change_tenant(&self, tenant: &TenantId, change: &TenantChange) -> StoreResult<Revoked>;
 
-    /// A tenant's status alone, which is cheap enough to ask for a request.
-    async fn tenant_status(&self, tenant: &TenantId) -> StoreResult<TenantStatus>;
+    /// As [`known`](Self::known), of a tenant's standing.
+    fn known_tenant(&self, _tenant: &TenantId, _within: Duration) -> Option<KnownTenant> {
+        None
+    }
+
+    /// A tenant's standing alone, asked of the store itself: cheap enough for a request.
+    async fn tenant_standing(&self, tenant: &TenantId) -> StoreResult<TenantStanding>;
 
     /// What is known of a tenant; one that nobody ever used is active and has no sessions.
     async fn tenant(&self, tenant: &TenantId) -> StoreResult<TenantView>;

@@ -25,7 +25,12 @@ pub(super) enum Outdated {
     /// A tenant's.
     OfTenant(Generation),
     /// One that comes late, and ends what was made until its call, but for one session: what was made since goes on.
-    MadeUntil { call: StoreTime, keep: Option<SessionId> },
+    MadeUntil {
+        /// Of a tenant, which ends no session that has another.
+        of_tenant: bool,
+        call: StoreTime,
+        keep: Option<SessionId>,
+    },
 }
 
 impl Outdated {
@@ -33,9 +38,15 @@ impl Outdated {
     pub(super) fn covers(self, id: SessionId, record: &SessionRecord) -> bool {
         let generations = record.generations;
         match self {
-            Self::OfUser { standing, tenant } => !standing.admits(id, generations.user) && generations.tenant == tenant,
-            Self::OfTenant(current) => generations.tenant != current,
-            Self::MadeUntil { call, keep } => record.created <= call && keep != Some(id),
+            Self::OfUser { standing, tenant } => {
+                let was_live = generations.tenant == tenant || !record.ends_with_its_tenant();
+                !standing.admits(id, generations.user) && was_live
+            }
+            Self::OfTenant(current) => record.ends_with_its_tenant() && generations.tenant != current,
+            Self::MadeUntil { of_tenant, call, keep } => {
+                let is_concerned = !of_tenant || record.ends_with_its_tenant();
+                is_concerned && record.created <= call && keep != Some(id)
+            }
         }
     }
 }

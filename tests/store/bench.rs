@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use session_gateway::entropy::SystemEntropy;
 use session_gateway::session::{
     By, EndReason, IdleLimit, LiveSession, Principal, Revocation, Role, Scope, SessionId, SessionRecord, SessionToken,
-    Standing, StoreTime, TenantChange, TenantId, TenantStatus, UserAgent, UserId, Words,
+    Standing, StoreTime, TenantChange, TenantId, TenantStanding, TenantStatus, UserAgent, UserId, Words,
 };
 use session_gateway::store::{Creation, NewSession, STALE_AT_MOST, SharedStore};
 
@@ -54,6 +54,7 @@ pub(crate) fn login_at(began: StoreTime) -> NewSession {
     NewSession {
         id: id(),
         principal: principal("acme", "7"),
+        candidates: Vec::new(),
         remembered: true,
         idle: Some(IdleLimit::new(Duration::from_secs(1800))),
         absolute: 8 * HOUR,
@@ -95,6 +96,18 @@ pub(crate) async fn ask(store: &SharedStore, id: SessionId) -> Standing {
     match known() {
         Some(standing) => standing,
         None => store.read(id).await.unwrap(),
+    }
+}
+
+/// The same of a tenant's standing.
+pub(crate) async fn ask_tenant(store: &SharedStore, tenant: &TenantId) -> TenantStanding {
+    let known = || store.known_tenant(tenant, STALE_AT_MOST).map(|known| known.standing);
+    if known().is_some() {
+        tokio::time::sleep(HEARD_WITHIN).await;
+    }
+    match known() {
+        Some(standing) => standing,
+        None => store.tenant_standing(tenant).await.unwrap(),
     }
 }
 

@@ -518,7 +518,7 @@ pub(crate) async fn a_suspended_or_deleted_tenant_gets_no_session_and_loses_the_
     for status in [TenantStatus::Suspended, TenantStatus::Deleted] {
         let (old, record) = session(&store).await;
         assert_eq!(change_tenant(&store, "acme", status).await, 1);
-        assert_eq!(store.tenant_status(&record.principal.tenant).await.unwrap(), status);
+        assert_eq!(store.tenant_standing(&record.principal.tenant).await.unwrap().status, status);
         let new = login(&store).await;
         let id = new.id;
         assert_eq!(store.create(new).await.unwrap(), Creation::TenantRefused(status));

@@ -115,10 +115,10 @@ async fn a_server_that_comes_back_with_older_data_revives_nothing() {
     assert_eq!(how_many_are_live(&store, &sessions.ended).await, 0);
     assert_eq!(how_many_are_live(&store, &sessions.kept).await, 2);
     let core = TenantId::parse("core").unwrap();
-    assert_eq!(store.tenant_status(&core).await.unwrap(), TenantStatus::Suspended);
+    assert_eq!(store.tenant_standing(&core).await.unwrap().status, TenantStatus::Suspended);
     assert_eq!(store.tenant(&core).await.unwrap().changed.unwrap().words.as_str(), "for a test");
     let dome = TenantId::parse("dome").unwrap();
-    assert_eq!(store.tenant_status(&dome).await.unwrap(), TenantStatus::Active);
+    assert_eq!(store.tenant_standing(&dome).await.unwrap().status, TenantStatus::Active);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,11 +194,11 @@ async fn is_emptied_under(store: &SharedStore, server: &RedisServer) {
         assert_eq!(server.cli(&[flush]), "OK");
         if round % 3 == 0 {
             // What is asked for a request says no more than a login does.
-            let status = store.tenant_status(&core).await;
+            let status = store.tenant_standing(&core).await.map(|standing| standing.status);
             assert!(!matches!(status, Ok(TenantStatus::Active)), "{status:?}");
         }
         is_refused(store, "core").await;
-        assert_eq!(store.tenant_status(&core).await.unwrap(), TenantStatus::Suspended);
+        assert_eq!(store.tenant_standing(&core).await.unwrap().status, TenantStatus::Suspended);
     }
     let listed = store.tenants(None, 10).await.unwrap().items;
     assert!(listed.iter().any(|view| view.tenant == core), "{listed:?}");
@@ -347,7 +347,7 @@ async fn a_change_of_status_that_was_cut_off_comes_late_and_is_told_once() {
     cut_off(&server, &kept, TenantStatus::Suspended).await;
     live(&direct, id).await;
     let store = shared(server.tcp().with_journal(kept)).await;
-    assert_eq!(store.tenant_status(&acme()).await.unwrap(), TenantStatus::Suspended);
+    assert_eq!(store.tenant_standing(&acme()).await.unwrap().status, TenantStatus::Suspended);
     assert!(matches!(store.read(id).await.unwrap(), Standing::Ended(_)));
     let view = store.tenant(&acme()).await.unwrap();
     assert_eq!(view.changed.unwrap().words.as_str(), "unpaid");
@@ -359,7 +359,7 @@ async fn a_change_of_status_that_was_cut_off_comes_late_and_is_told_once() {
     // A server that loses it gets it again, and nobody is told.
     restart_from_snapshot(&mut server).await;
     recovers(&store).await;
-    assert_eq!(store.tenant_status(&acme()).await.unwrap(), TenantStatus::Suspended);
+    assert_eq!(store.tenant_standing(&acme()).await.unwrap().status, TenantStatus::Suspended);
     assert_eq!(told.lock().unwrap().len(), 1);
 }
 
@@ -385,7 +385,7 @@ async fn a_later_word_about_a_tenant_on_any_gateway_supersedes_one_that_failed_b
         }
         let store = shared(server.tcp().with_journal(kept)).await;
         for _ in 0..2 {
-            assert_eq!(store.tenant_status(&acme()).await.unwrap(), TenantStatus::Active, "{same_gateway}");
+            assert_eq!(store.tenant_standing(&acme()).await.unwrap().status, TenantStatus::Active, "{same_gateway}");
             assert!(matches!(store.read(before).await.unwrap(), Standing::Ended(_)), "{same_gateway}");
             session(&store).await;
             restart_from_snapshot(&mut server).await;
@@ -407,7 +407,7 @@ async fn a_restoring_that_failed_does_not_undo_a_later_suspension() {
     cut_off(&server, &kept, TenantStatus::Active).await;
     direct.change_tenant(&acme(), &change_to(TenantStatus::Deleted)).await.unwrap();
     let store = shared(server.tcp().with_journal(kept)).await;
-    assert_eq!(store.tenant_status(&acme()).await.unwrap(), TenantStatus::Deleted);
+    assert_eq!(store.tenant_standing(&acme()).await.unwrap().status, TenantStatus::Deleted);
     assert_eq!(told.lock().unwrap().len(), 0, "nothing came of it");
 }
 
@@ -479,7 +479,7 @@ async fn what_is_asked_of_a_server_that_is_gone_comes_late_and_ends_nothing_made
         assert!(matches!(store.read(over).await.unwrap(), Standing::Ended(_)));
     }
     live(&store, since).await;
-    assert_eq!(store.tenant_status(&acme()).await.unwrap(), TenantStatus::Active);
+    assert_eq!(store.tenant_standing(&acme()).await.unwrap().status, TenantStatus::Active);
     let late = told.lock().unwrap().clone();
     assert_eq!(late.len(), 2);
     assert_eq!((late[0].ended, late[0].session), (1, None));

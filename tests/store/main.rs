@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod bench;
+mod choosing;
 mod contract;
 mod embedded;
 mod journal;
@@ -16,36 +17,36 @@ mod touch_queue;
 
 /// Every sentence of the contract, on every store.
 macro_rules! contract {
-    ($($sentence:ident),* $(,)?) => {
+    ($suite:ident in $file:literal: $($sentence:ident),* $(,)?) => {
         mod on_redis {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $sentence() {
-                crate::contract::$sentence(&mut crate::redis::RedisBench::start().await).await;
+                crate::$suite::$sentence(&mut crate::redis::RedisBench::start().await).await;
             })*
         }
         mod on_redis_with_a_cache {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $sentence() {
-                crate::contract::$sentence(&mut crate::redis::RedisBench::with_a_cache().await).await;
+                crate::$suite::$sentence(&mut crate::redis::RedisBench::with_a_cache().await).await;
             })*
         }
         mod on_redis_behind_sentinels {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $sentence() {
-                crate::contract::$sentence(&mut crate::sentinel_bench::SentinelBench::start().await).await;
+                crate::$suite::$sentence(&mut crate::sentinel_bench::SentinelBench::start().await).await;
             })*
         }
         mod on_embedded {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $sentence() {
-                crate::contract::$sentence(&mut crate::embedded::EmbeddedBench::start()).await;
+                crate::$suite::$sentence(&mut crate::embedded::EmbeddedBench::start()).await;
             })*
         }
         /// The list above names each sentence of the suite.
         #[test]
         fn no_sentence_of_the_contract_is_left_out() {
             let listed: &[&str] = &[$(stringify!($sentence)),*];
-            let written = include_str!("contract.rs").lines().filter_map(|line| line.strip_prefix("pub(crate) async fn "));
+            let written = include_str!($file).lines().filter_map(|line| line.strip_prefix("pub(crate) async fn "));
             let written: Vec<&str> = written.filter_map(|line| line.split('(').next()).collect();
             assert_eq!(written, listed);
         }
@@ -53,6 +54,7 @@ macro_rules! contract {
 }
 
 contract! {
+    contract in "contract.rs":
     what_was_never_made_is_absent,
     a_session_is_live_on_every_instance_once_it_was_stored,
     a_session_is_made_at_the_stores_time_with_exact_deadlines,
@@ -110,4 +112,16 @@ contract! {
     a_denial_holds_until_the_token_is_over_and_is_forgotten_in_time,
     a_token_is_refused_that_is_not_younger_than_a_revocation_by_some_seconds,
     a_token_that_ends_all_others_stays_unless_it_was_over,
+}
+
+mod chosen_tenants {
+    contract! {
+        choosing in "choosing.rs":
+        a_session_keeps_the_tenants_that_its_user_may_choose_from,
+        what_ends_in_a_tenant_is_lost_there_and_the_session_goes_on_elsewhere,
+        a_user_revoked_in_one_of_the_tenants_has_no_session_that_may_choose_it,
+        the_session_that_ends_all_others_stays_in_each_of_its_tenants,
+        what_is_revoked_while_a_login_is_under_way_is_lost_to_it,
+        a_session_that_goes_on_in_another_tenant_may_choose_what_it_had_and_lost_nothing_back,
+    }
 }

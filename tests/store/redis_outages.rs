@@ -83,6 +83,7 @@ fn login_without(record: &SessionRecord) -> NewSession {
     NewSession {
         id: crate::bench::id(),
         principal: (*record.principal).clone(),
+        candidates: Vec::new(),
         remembered: false,
         idle: None,
         absolute: HOUR,
@@ -410,6 +411,7 @@ async fn login_for(store: &SharedStore) -> NewSession {
     NewSession {
         id: crate::bench::id(),
         principal: principal("acme", "7"),
+        candidates: Vec::new(),
         remembered: false,
         idle: None,
         absolute: HOUR,

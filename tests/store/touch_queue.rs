@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use session_gateway::session::{
     By, EndReason, Principal, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
-    TenantStatus, TokenDenial, TokenStanding,
+    TenantStanding, TokenDenial, TokenStanding,
 };
 use session_gateway::store::observe::{CallOutcome, StoreObserver};
 use session_gateway::store::touch_queue::{Queued, TouchQueue};
@@ -113,7 +113,7 @@ impl SessionStore for Recorder {
     async fn change_tenant(&self, _: &TenantId, _: &TenantChange) -> StoreResult<Revoked> {
         unimplemented!()
     }
-    async fn tenant_status(&self, _: &TenantId) -> StoreResult<TenantStatus> {
+    async fn tenant_standing(&self, _: &TenantId) -> StoreResult<TenantStanding> {
         unimplemented!()
     }
     async fn tenant(&self, _: &TenantId) -> StoreResult<TenantView> {

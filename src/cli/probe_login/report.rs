@@ -17,7 +17,7 @@ use super::hidden::{Hidden, LONGEST_SHOWN, is_below_secret};
 use super::values::{MOST_VALUES, leaves};
 use crate::http::{JsonPointer, printable};
 use crate::login::{Capture, Condition, IdentityPointers, LoginRules, Verdict, read_json};
-use crate::session::Principal;
+use crate::session::{Principal, TenantId};
 
 /// What the gateway would conclude.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(super) enum Conclusion {
 impl Conclusion {
     /// Whether there would be a session.
     pub(super) const fn is_session(&self) -> bool {
-        matches!(self, Self::Settled(Verdict::LoggedIn(_)))
+        matches!(self, Self::Settled(Verdict::LoggedIn(..)))
     }
 }
 
@@ -282,11 +282,14 @@ impl Report<'_> {
                 ));
             }
         }
-        for list in &offers.memberships {
+        let chosen = rules.pointers().map_or(&[][..], |pointers| &pointers.tenants);
+        for list in offers.memberships.iter().filter(|list| chosen.iter().all(|known| known.as_str() != list.pointer)) {
             advice.push(format!(
-                "{} lists {} of the user's tenants; an element's place in the list is no tenant: have the app say, at a \
-                 place of its own, which of them this login is for",
-                list.pointer, list.count
+                "{pointer} lists {count} of the user's tenants; an element's place in the list is no tenant: have the app \
+                 say, at a place of its own, which of them this login is for. Where the client names one with each \
+                 request, let it choose: `login.tenants = [\"{pointer}\"]` and `identity.client_value = \"choose\"`",
+                pointer = list.pointer,
+                count = list.count
             ));
         }
         if let (Conclusion::Nobody(_), true) = (conclusion, offers.candidates.iter().any(|place| place.token.is_some()))
@@ -369,12 +372,12 @@ impl Report<'_> {
                 format!("No session: `login.whoami.path` answered {}, so nobody is logged in.", status.as_str())
             }
             Verdict::Unnamed => String::from("No session: the answer names nobody."),
-            Verdict::LoggedIn(principal) => self.session_of(principal),
+            Verdict::LoggedIn(principal, tenants) => self.session_of(principal, tenants),
             Verdict::Bad(why) => format!("No session, and 502 bad_identity for the client: {why}."),
         }
     }
 
-    fn session_of(&self, principal: &Principal) -> String {
+    fn session_of(&self, principal: &Principal, tenants: &[TenantId]) -> String {
         let shown = |value: &str| self.hidden.show(value).unwrap_or_else(|| String::from("(hidden)"));
         let role = principal
             .role
@@ -383,7 +386,10 @@ impl Report<'_> {
         let tenant =
             principal.tenant.name().map_or_else(|| String::from("no tenant"), |name| format!("tenant {}", shown(name)));
         let user = shown(principal.user.as_str());
-        format!("A session for user {user} of {tenant}, {role}.")
+        let names: Vec<String> = tenants.iter().filter_map(|tenant| tenant.name().map(&shown)).collect();
+        let choice =
+            if names.is_empty() { String::new() } else { format!(", that may choose from {}", names.join(", ")) };
+        format!("A session for user {user} of {tenant}, {role}{choice}.")
     }
 }
 

@@ -16,6 +16,7 @@ fn usual() -> IdentityPointers {
         tenant: pointers(&["/user/customer_id", "/customer_id"]),
         user: pointers(&["/user/user_id", "/user_id"]),
         role: pointers(&["/user/role", "/role"]),
+        tenants: Vec::new(),
     }
 }
 
@@ -43,11 +44,12 @@ fn read(body: &str) -> LoginIdentity {
 }
 
 fn principal(tenant: &str, user: &str, role: Option<&str>) -> LoginIdentity {
-    LoginIdentity::Principal(Principal {
+    let principal = Principal {
         tenant: TenantId::parse(tenant).expect(tenant),
         user: UserId::parse(user).expect(user),
         role: role.map(|role| Role::parse(role).expect(role)),
-    })
+    };
+    LoginIdentity::Principal(principal, Vec::new())
 }
 
 const PERCENT: IdentityRules = IdentityRules { tenant_format: TenantFormat::Exact, encode: Encode::Percent };
@@ -162,7 +164,7 @@ fn percent_encoding_keeps_different_values_different_and_counts_after_encoding()
         assert_eq!(read_with(PERCENT, &body), principal(expected, expected, Some(expected)));
     }
     let fits = json!({"customer_id": "\u{e4}".repeat(21), "user_id": "u"}).to_string();
-    assert!(matches!(read_with(PERCENT, &fits), LoginIdentity::Principal(_)));
+    assert!(matches!(read_with(PERCENT, &fits), LoginIdentity::Principal(..)));
     let too_long = json!({"customer_id": "\u{e4}".repeat(22), "user_id": "u"}).to_string();
     assert!(matches!(read_with(PERCENT, &too_long), LoginIdentity::Bad(_)));
     assert_eq!(read_with(PERCENT, r#"{"customer_id":"","user_id":"u"}"#), LoginIdentity::None);
@@ -216,7 +218,7 @@ proptest! {
     ) {
         let rules = IdentityRules { encode: if encode { Encode::Percent } else { Encode::Refuse }, ..Default::default() };
         let body = json!({"customer_id": tenant, "user_id": user}).to_string();
-        if let LoginIdentity::Principal(principal) = read_with(rules, &body) {
+        if let LoginIdentity::Principal(principal, _) = read_with(rules, &body) {
             for value in [principal.tenant.kept(), principal.user.as_str()] {
                 prop_assert!(value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b','));
             }
@@ -252,7 +254,7 @@ fn a_switch_of_tenants_keeps_the_user_and_takes_no_role_along() {
             map.append(name, value);
         }
         let found = match LoginIdentity::from_switch(&map, &user, &rules) {
-            LoginIdentity::Principal(principal) => {
+            LoginIdentity::Principal(principal, _) => {
                 assert_eq!(principal.user, user);
                 Some((principal.tenant.kept().to_owned(), principal.role.map(|role| role.to_string())))
             }
@@ -281,11 +283,51 @@ fn a_user_without_a_tenant_comes_in_only_where_that_is_said_and_a_kind_is_part_o
             let users = Users { kind: Some(kind.clone()), without_tenant };
             let answer = read_json(body.as_bytes()).expect("JSON");
             let said = match LoginIdentity::from_json(&answer, &usual(), &users, &IdentityRules::default()) {
-                LoginIdentity::Principal(who) => format!("{} {}", who.tenant.shown(), who.user.kept()),
+                LoginIdentity::Principal(who, _) => format!("{} {}", who.tenant.shown(), who.user.kept()),
                 LoginIdentity::None => String::from("nobody"),
                 LoginIdentity::Bad(_) => String::from("bad"),
             };
             assert_eq!(said, expected, "{body} {without_tenant:?}");
         }
     }
+}
+
+#[test]
+fn the_tenants_to_choose_from_are_all_that_an_answer_lists_or_none_of_it_is_believed() {
+    let many = |texts: &[&str]| texts.iter().map(|text| ManyPointer::parse(text).expect(text)).collect();
+    let pointers = IdentityPointers { tenants: many(&["/memberships/*/org_id", "/guest_of/*"]), ..usual() };
+    let int = IdentityRules { tenant_format: TenantFormat::Int, ..IdentityRules::default() };
+    let most: Vec<usize> = (0..MOST_TENANTS).collect();
+    let too_many: Vec<usize> = (0..=MOST_TENANTS).collect();
+    for (listed, expected) in [
+        (json!({"memberships": [{"org_id": 42}, {"org_id": "77"}], "guest_of": [9]}), Ok("42 77 9")),
+        (json!({"memberships": [{"org_id": 42}, {"org_id": 42.0}, {"org_id": "042"}]}), Ok("42")),
+        (json!({"memberships": [{"org_id": 77}, {"org_id": null}, {"org_id": ""}, {"role": "x"}]}), Ok("77")),
+        (json!({"memberships": []}), Ok("")),
+        (json!({"memberships": null}), Ok("")),
+        (json!({}), Ok("")),
+        (json!({"memberships": "77"}), Err(())),
+        (json!({"memberships": [{"org_id": 77}], "guest_of": 9}), Err(())),
+        (json!({"memberships": [{"org_id": 77}, {"org_id": "a b"}]}), Err(())),
+        (json!({"memberships": [{"org_id": [77]}]}), Err(())),
+        (json!({"memberships": [{"org_id": true}]}), Err(())),
+        (json!({"memberships": [{"org_id": "7,8"}]}), Err(())),
+        (json!({"memberships": [{"org_id": "acme"}]}), Err(())),
+        (json!({"guest_of": too_many}), Err(())),
+    ] {
+        let mut answer = listed.clone();
+        answer["customer_id"] = 42.into();
+        answer["user_id"] = 7.into();
+        let got = match LoginIdentity::from_json(&answer, &pointers, &Users::default(), &int) {
+            LoginIdentity::Principal(_, tenants) => {
+                Ok(tenants.iter().map(TenantId::shown).collect::<Vec<_>>().join(" "))
+            }
+            LoginIdentity::Bad(_) => Err(()),
+            LoginIdentity::None => panic!("{listed}"),
+        };
+        assert_eq!(got.as_deref(), expected.as_ref().map(|text| *text).map_err(|()| &()), "{listed}");
+    }
+    let answer = json!({"customer_id": 42, "user_id": 7, "guest_of": most});
+    let identity = LoginIdentity::from_json(&answer, &pointers, &Users::default(), &int);
+    assert!(matches!(identity, LoginIdentity::Principal(_, tenants) if tenants.len() == MOST_TENANTS));
 }

@@ -12,7 +12,12 @@ fn rules() -> LoginRules {
     LoginRules {
         capture: Capture::Whoami {
             target: Target::parse("/api/me").expect("a path"),
-            pointers: IdentityPointers { tenant: pointer("/org/id"), user: pointer("/id"), role: Vec::new() },
+            pointers: IdentityPointers {
+                tenant: pointer("/org/id"),
+                user: pointer("/id"),
+                role: Vec::new(),
+                tenants: Vec::new(),
+            },
         },
         users: Users::default(),
         failure: Vec::new(),
@@ -51,7 +56,7 @@ fn run(cookies: Option<&'static str>, set: &[&'static str], answers: &[(u16, &st
 
 fn name(verdict: &Verdict) -> &'static str {
     match verdict {
-        Verdict::LoggedIn(_) => "somebody",
+        Verdict::LoggedIn(..) => "somebody",
         Verdict::NamedBefore => "named before",
         Verdict::Refused(_) => "refused",
         Verdict::NoCookie => "no cookie",

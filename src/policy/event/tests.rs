@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::entropy::SystemEntropy;
 use crate::http::TenantFormat;
-use crate::session::{SessionToken, UserId};
+use crate::session::{Choices, Choosable, Generations, SessionToken, StoreTime, UserId};
 
 fn event(action: Option<Action>) -> Event {
     let (when, count, roles, obeyed) = (None, None, Vec::new(), Order::ALL.to_vec());
@@ -238,6 +238,7 @@ fn the_session_itself_is_over_unless_it_stays_or_another_tenant_is_meant() {
     let principal = principal();
     let id = SessionToken::generate(&SystemEntropy).expect("entropy").id();
     let requester = Requester { with: Keep::Session(id), principal: &principal, path: &[] };
+    let session = session(&principal, &[]);
     for (order, over) in [
         (Order::Logout, true),
         (Order::RevokeUser, true),
@@ -245,7 +246,7 @@ fn the_session_itself_is_over_unless_it_stays_or_another_tenant_is_meant() {
         (Order::RevokeTenant, true),
     ] {
         let ending = event(None).ordered(order, requester).expect("an ending");
-        assert_eq!(ending.includes(&principal), over, "{order:?}");
+        assert_eq!(ending.includes(&session), over, "{order:?}");
     }
     assert_eq!(event(None).ordered(Order::SwitchTenant, requester), None);
     let tenant = |id: &str| TenantId::parse(id).expect("a tenant");
@@ -258,7 +259,43 @@ fn the_session_itself_is_over_unless_it_stays_or_another_tenant_is_meant() {
         (event(None).of_user(tenant("42"), user("8")), false),
         (event(None).of_user(tenant("77"), user("7")), false),
     ] {
-        assert_eq!(ending.includes(&principal), over, "{ending:?}");
+        assert_eq!(ending.includes(&session), over, "{ending:?}");
+    }
+}
+
+/// A session of somebody, who may choose from these tenants as well.
+fn session(principal: &Principal, tenants: &[&str]) -> SessionRecord {
+    let (made, over) = (StoreTime::from_micros(1), StoreTime::from_micros(2));
+    let choosable = |name: &&str| Choosable {
+        tenant: TenantId::parse(name).expect("a tenant"),
+        generations: Generations::default(),
+    };
+    let choices = Choices::of(tenants.iter().map(choosable).collect());
+    SessionRecord { choices, ..SessionRecord::of_token(principal.clone().into(), made, over) }
+}
+
+#[test]
+fn whoever_ends_their_own_sessions_ends_them_in_every_tenant_and_no_tenant_ends_one_that_has_others() {
+    let principal = principal();
+    let id = SessionToken::generate(&SystemEntropy).expect("entropy").id();
+    let session = session(&principal, &["77", "99"]);
+    let tenant = |id: &str| TenantId::parse(id).expect("a tenant");
+    let user = |id: &str| UserId::parse(id).expect("a user");
+    // As if it was made in 77.
+    let chosen = Principal { tenant: tenant("77"), ..principal.clone() };
+    let requester = Requester { with: Keep::Session(id), principal: &chosen, path: &[] };
+    for (ending, tenants, over) in [
+        (event(None).ordered(Order::RevokeUser, requester), "42 77 99", true),
+        (event(None).ordered(Order::RevokeOtherSessions, requester), "42 77 99", false),
+        (event(None).ordered(Order::RevokeTenant, requester), "77", false),
+        (Some(event(None).of_user(tenant("77"), user("8"))), "77", false),
+        (Some(event(None).of_user(tenant("11"), user("7"))), "11", false),
+        (Some(event(None).of_tenant(tenant("42"), Some(TenantStatus::Deleted))), "42", false),
+    ] {
+        let endings = ending.expect("an ending").in_every_tenant(&session);
+        let named: Vec<_> = endings.iter().map(|ending| ending.tenant(&chosen).shown()).collect();
+        assert_eq!(named.join(" "), tenants, "{endings:?}");
+        assert_eq!(endings.iter().any(|ending| ending.includes(&session)), over, "{endings:?}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Kill;
 use crate::clock::Monotonic;
-use crate::session::{SessionId, SessionRecord};
+use crate::session::{InTenant, SessionId, SessionRecord};
 
 /// A session, or a token of an issuer, for which something is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,13 +15,19 @@ pub struct Holder {
     pub record: Arc<SessionRecord>,
     /// Whether it is a token.
     pub is_token: bool,
+    /// The tenant in which it was opened, for a session that has several.
+    pub tenant: Option<Arc<InTenant>>,
 }
 
 impl Holder {
-    /// A session.
+    /// A session, in its login's own tenant.
     #[must_use]
-    pub const fn session(id: SessionId, record: Arc<SessionRecord>) -> Self {
-        Self { id, record, is_token: false }
+    pub fn session(id: SessionId, record: Arc<SessionRecord>) -> Self {
+        let tenant = (!record.ends_with_its_tenant()).then(|| {
+            let tenant = record.principal.tenant.clone();
+            Arc::new(InTenant { tenant, generation: record.generations.tenant })
+        });
+        Self { id, record, is_token: false, tenant }
     }
 }
 
@@ -30,6 +36,8 @@ impl Holder {
 pub struct AskedAbout {
     /// It.
     pub holder: Holder,
+    /// The tenants in which something is open for a session that has several.
+    pub tenants: Vec<Arc<InTenant>>,
     /// Whether time ended it, and what is open goes on for as long as nobody ends it on purpose.
     pub outlived: bool,
     /// When it was last used by something that is open, if it was since this was asked before.
@@ -41,7 +49,15 @@ impl AskedAbout {
     pub(super) fn of<'a>(open: impl Iterator<Item = &'a Arc<Kill>>) -> Option<Self> {
         let mut open = open.peekable();
         let holder = open.peek()?.holder.clone();
-        Some(Self { holder, outlived: open.all(|kill| kill.has_outlived()), used_at: None })
+        let (mut outlived, mut tenants) = (true, Vec::new());
+        for kill in open {
+            outlived &= kill.has_outlived();
+            match &kill.holder.tenant {
+                Some(tenant) if !tenants.contains(tenant) => tenants.push(tenant.clone()),
+                _ => {}
+            }
+        }
+        Some(Self { holder, tenants, outlived, used_at: None })
     }
 }
 

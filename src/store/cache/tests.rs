@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::{Clock as _, ManualClock, WallTime};
-use crate::session::{Generations, IdleLimit, Line, Principal, TenantId, UserAgent, UserId};
+use crate::session::{Generation, Generations, IdleLimit, Line, Principal, UserAgent, UserId};
 
 const SOURCE: u64 = 7;
 /// The store's time when the clock stands at zero.
@@ -36,6 +36,7 @@ fn record(idle: Option<Duration>) -> Arc<SessionRecord> {
         address: None,
         user_agent: UserAgent::default(),
         line: None,
+        choices: None,
     })
 }
 
@@ -540,4 +541,43 @@ proptest! {
             model.step(step)?;
         }
     }
+}
+
+/// A read of acme's standing, which answers that it is of this generation.
+fn read_tenant(bench: &Bench, during: impl FnOnce(&Bench), generation: u64) {
+    let tenant = TenantId::parse("acme").expect("visible ASCII");
+    let reading = bench.cache.begin_tenant(TENANT, SOURCE).expect("changes are heard");
+    during(bench);
+    let generation = Generation::from_micros(generation);
+    bench.cache.keep_tenant(&tenant, reading, TenantStanding { generation, ..TenantStanding::default() });
+}
+
+fn known_tenant(bench: &Bench) -> Option<u64> {
+    let tenant = TenantId::parse("acme").expect("visible ASCII");
+    Some(bench.cache.known_tenant(&tenant, SECOND, None)?.standing.generation.as_micros())
+}
+
+#[test]
+fn a_tenants_standing_is_known_under_a_lease_until_it_changes_or_changes_go_unheard() {
+    let bench = Bench::new(100);
+    assert_eq!(known_tenant(&bench), None);
+    read_tenant(&bench, |_| {}, 3);
+    assert_eq!(known_tenant(&bench), Some(3));
+    bench.cache.outdate(USER.as_bytes());
+    assert_eq!(known_tenant(&bench), Some(3), "a user's change is nothing to it");
+    bench.cache.outdate(TENANT.as_bytes());
+    assert_eq!(known_tenant(&bench), None);
+    read_tenant(&bench, |bench| bench.cache.outdate(TENANT.as_bytes()), 3);
+    assert_eq!(known_tenant(&bench), None, "it changed while it was read");
+    read_tenant(&bench, |_| {}, 4);
+    bench.clock.advance(STALE_AT_MOST);
+    assert_eq!(known_tenant(&bench), None, "without a proof nobody knows");
+    bench.prove();
+    assert_eq!(known_tenant(&bench), Some(4));
+    bench.cache.close(bench.generation);
+    assert_eq!(known_tenant(&bench), None);
+    assert!(bench.cache.begin_tenant(TENANT, SOURCE).is_none(), "nothing is heard");
+    let generation = bench.cache.open();
+    bench.cache.bind(generation, SOURCE + 1);
+    assert!(bench.cache.begin_tenant(TENANT, SOURCE).is_none(), "another server's changes are");
 }

@@ -90,10 +90,13 @@ pub(super) trait Look {
     ) -> Result<Observation, Fault> {
         let ended = self.ended(id)?.map(|(end, _)| end);
         let (mut tenant, mut user) = (TenantStanding::default(), UserStanding::default());
-        let (mut line_ended, mut left) = (None, UserStanding::default());
-        if let Some(SessionRecord { principal, line, .. }) = &record {
+        let (mut line_ended, mut left, mut elsewhere) = (None, UserStanding::default(), Vec::new());
+        if let Some(SessionRecord { principal, line, choices, .. }) = &record {
             tenant = self.standing(&principal.tenant)?;
             user = self.user_standing(&principal.tenant, &principal.user)?;
+            for choosable in choices.iter().flat_map(|choices| choices.as_slice()) {
+                elsewhere.push(self.user_standing(&choosable.tenant, &principal.user)?);
+            }
             if let Some(line) = line {
                 line_ended = self.ended(line.first)?.map(|(end, _)| end).filter(|_| line.first != id);
                 if let Some(of) = &line.left {
@@ -101,7 +104,7 @@ pub(super) trait Look {
                 }
             }
         }
-        Ok(Observation { id, record, touch_deadline, ended, line_ended, tenant, user, left, now })
+        Ok(Observation { id, record, touch_deadline, ended, line_ended, tenant, user, left, elsewhere, now })
     }
 }
 

@@ -34,7 +34,7 @@ pub use self::file::{OpenError, OpenErrorKind};
 
 use self::commit::{Committer, Job, Opener};
 use self::lists::{IndexOf, Place};
-use self::look::{Look as _, Snapshot};
+use self::look::Look as _;
 use self::schema::Fault;
 use self::shared::Shared;
 use self::tables::{Tables, Walk};
@@ -49,7 +49,7 @@ use super::{
 use crate::clock::SharedClock;
 use crate::session::{
     By, EndReason, Principal, Revocation, Scope, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
-    TenantStatus, TokenDenial, TokenStanding,
+    TenantStanding, TenantStatus, TokenDenial, TokenStanding,
 };
 
 /// Jobs that may wait for the commit thread. More are refused at once: the disk is too slow for what is asked of it.
@@ -345,10 +345,13 @@ impl SessionStore for EmbeddedStore {
         }
     }
 
-    async fn tenant_status(&self, tenant: &TenantId) -> StoreResult<TenantStatus> {
-        let (outcome, standing) = self.look(|transaction, _| Snapshot::of(transaction)?.tenant(tenant));
-        self.shared.observer.command("tenant_status", outcome);
-        standing.map(|standing| standing.status)
+    async fn tenant_standing(&self, tenant: &TenantId) -> StoreResult<TenantStanding> {
+        let (outcome, standing) = match &*self.shared.latest.load() {
+            Some(latest) => self.seen(|_| latest.tenant(tenant)),
+            None => Self::failed(),
+        };
+        self.shared.observer.command("tenant_standing", outcome);
+        standing
     }
 
     async fn tenant(&self, tenant: &TenantId) -> StoreResult<TenantView> {

@@ -112,6 +112,16 @@ impl<'txn> Tables<'txn> {
         if generations.newer_than(new.began) {
             return Ok(Creation::Superseded);
         }
+        let mut elsewhere = Vec::with_capacity(new.candidates.len());
+        for candidate in &new.candidates {
+            let tenant = self.standing(&candidate.tenant)?.generation;
+            let user = self.user_standing(&candidate.tenant, &new.principal.user)?.generation;
+            // Whoever revoked the user anywhere meant this login. A tenant is lost to it alone.
+            if user.is_newer_than(new.began) {
+                return Ok(Creation::Superseded);
+            }
+            elsewhere.push(Generations { tenant, user });
+        }
         let mut displaced = Vec::new();
         if let Some(limit) = new.limit {
             displaced = self.live_of(&new.principal, now)?;
@@ -123,7 +133,7 @@ impl<'txn> Tables<'txn> {
             displaced.truncate(many);
         }
         let id = new.id;
-        let mut record = new.record(now, generations);
+        let mut record = new.record(now, generations, &elsewhere);
         if let Some((old, old_record, until)) = from {
             record.deadline = record.deadline.min(old_record.deadline);
             record.line = Some(Box::new(Line::from(old, old_record, until, &record.principal)));
@@ -329,8 +339,8 @@ impl<'txn> Tables<'txn> {
     fn exemption(&self, tenant: &TenantId, user: &UserId, keep: SessionId) -> Result<Option<Exemption>, Fault> {
         let keep = self.ended(keep)?.and_then(|(end, _)| end.goes_on).map_or(keep, |on| on.next);
         let Some(record) = self.record(keep)? else { return Ok(None) };
-        let theirs = record.principal.tenant == *tenant && record.principal.user == *user;
-        Ok(theirs.then_some(Exemption { session: keep, generation: record.generations.user }))
+        let under = record.generations_in(tenant).filter(|_| record.principal.user == *user);
+        Ok(under.map(|under| Exemption { session: keep, generation: under.user }))
     }
 
     /// Changes a tenant's status. Answers what that has ended; `None` if it stays as it was.

@@ -92,6 +92,7 @@ async fn make(store: &EmbeddedStore) -> Result<SessionId, super::Unavailable> {
             user: UserId::parse("7").expect("visible ASCII"),
             role: None,
         },
+        candidates: Vec::new(),
         remembered: false,
         idle: None,
         absolute: Duration::from_secs(3600),

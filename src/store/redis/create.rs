@@ -22,7 +22,7 @@ use super::times::{expires, first_touch_deadline, kept_after, kept_until};
 use super::{order, scripts};
 use crate::session::{
     End, EndReason, Generation, Generations, LimitAction, Line, Principal, SessionId, SessionLimit, SessionRecord,
-    Standing, StoreTime, TenantStanding, TenantStatus, UserStanding,
+    Standing, StoreTime, TenantId, TenantStanding, TenantStatus, UserStanding,
 };
 use crate::store::{Creation, NewSession, codec};
 
@@ -57,20 +57,40 @@ enum Asked {
 }
 
 /// What is known of whom a session is made for.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Standings {
     tenant: TenantStanding,
     user: UserStanding,
+    /// The same of each tenant that may be chosen.
+    elsewhere: Vec<(TenantStanding, UserStanding)>,
 }
 
 impl Standings {
-    fn ask(pipeline: &mut Pipeline, store: &RedisStore, principal: &Principal) {
-        pipeline.cmd("GET").arg(store.keys().tenant(&principal.tenant));
-        pipeline.cmd("GET").arg(store.keys().user(&principal.tenant, &principal.user));
+    fn ask<'a>(
+        pipeline: &mut Pipeline,
+        store: &RedisStore,
+        principal: &'a Principal,
+        elsewhere: impl Iterator<Item = &'a TenantId>,
+    ) {
+        for tenant in std::iter::once(&principal.tenant).chain(elsewhere) {
+            pipeline.cmd("GET").arg(store.keys().tenant(tenant));
+            pipeline.cmd("GET").arg(store.keys().user(tenant, &principal.user));
+        }
     }
 
-    fn of(tenant: Value, user: Value) -> Result<Self, Fault> {
-        Ok(Self { tenant: tenant_standing(tenant)?, user: user_standing(user)? })
+    /// The next answers, of so many tenants that may be chosen.
+    fn of(mut next: impl FnMut() -> Value, elsewhere: usize) -> Result<Self, Fault> {
+        let (tenant, user) = (tenant_standing(next())?, user_standing(next())?);
+        let both = |_| Ok((tenant_standing(next())?, user_standing(next())?));
+        Ok(Self { tenant, user, elsewhere: (0..elsewhere).map(both).collect::<Result<_, Fault>>()? })
+    }
+
+    fn generations_elsewhere(&self) -> Vec<Generations> {
+        let both = |(tenant, user): &(TenantStanding, UserStanding)| Generations {
+            tenant: tenant.generation,
+            user: user.generation,
+        };
+        self.elsewhere.iter().map(both).collect()
     }
 
     const fn generations(&self) -> Generations {
@@ -82,7 +102,10 @@ impl Standings {
         if self.tenant.status != TenantStatus::Active {
             return Some(Creation::TenantRefused(self.tenant.status));
         }
-        self.generations().newer_than(began).then_some(Creation::Superseded)
+        // Whoever revoked the user anywhere meant this login. A tenant is lost to it alone.
+        let is_raised = |(_, user): &(_, UserStanding)| user.generation.is_newer_than(began);
+        let is_over = self.generations().newer_than(began) || self.elsewhere.iter().any(is_raised);
+        is_over.then_some(Creation::Superseded)
     }
 }
 
@@ -133,7 +156,8 @@ impl RedisStore {
             if matches!(refused, Creation::Superseded) {
                 // Should the order have lost it, the next login is not to fail as well.
                 let Generations { tenant, user } = standings.generations();
-                let newest = StoreTime::from_micros(tenant.max(user).as_micros());
+                let elsewhere = standings.elsewhere.iter().map(|(_, user)| user.generation).max().unwrap_or_default();
+                let newest = StoreTime::from_micros(tenant.max(user).max(elsewhere).as_micros());
                 order::reach(&lanes.careful, self.keys(), newest).await?;
             }
             return Ok(refused);
@@ -142,7 +166,7 @@ impl RedisStore {
             let until = place.made.after(from.grace);
             Box::new(Line::from(from.id, from.record, until, &new.principal))
         });
-        let mut record = new.record(place.made, standings.generations());
+        let mut record = new.record(place.made, standings.generations(), &standings.generations_elsewhere());
         (record.deadline, record.line) = (place.deadline, line);
         let (after, displaced) = self.store(lanes, id, &record, &place, has_limit).await?;
         index.relieve(&lanes.careful, &place.node, place.entries).await;
@@ -177,7 +201,7 @@ impl RedisStore {
         if standings.refuse(new.began).is_some() {
             return Ok((standings, asked));
         }
-        let over = self.over_among(lanes, theirs, standings).await?;
+        let over = self.over_among(lanes, theirs, &standings).await?;
         let action = match limit.action {
             LimitAction::Deny if over.is_empty() => return Ok((standings, asked)),
             LimitAction::Deny => "deny",
@@ -209,13 +233,17 @@ impl RedisStore {
                 place.arg(&entry.encode()[..]);
             }
             let mut pipeline = redis::pipe();
-            Standings::ask(&mut pipeline, self, &new.principal);
+            let elsewhere = new.candidates.iter().map(|candidate| &candidate.tenant);
+            Standings::ask(&mut pipeline, self, &new.principal, elsewhere);
             pipeline.add_command(place);
             // Last, so that a server that was emptied before is seen.
             pipeline.cmd("GET").arg(self.keys().birth());
-            let [tenant, user_standing, answer, birth] = exactly(lanes.careful.ask(&pipeline).await?)?;
+            let mut answers = lanes.careful.ask(&pipeline).await?.into_iter();
+            let mut next = || answers.next().unwrap_or(Value::Nil);
+            let standings = Standings::of(&mut next, new.candidates.len());
+            let (answer, birth) = (next(), next());
             lanes.is_same_data(birth)?;
-            let standings = Standings::of(tenant, user_standing)?;
+            let standings = standings?;
             let Value::Array(answer) = answer else { return Err(unexpected("a place", &answer)) };
             if is_split(&answer) {
                 node = index.below(&node, user)?;
@@ -226,7 +254,7 @@ impl RedisStore {
     }
 
     /// Those of some entries of a user whose session is over, or was never stored.
-    async fn over_among(&self, lanes: &Lanes, theirs: &[Entry], standings: Standings) -> Result<Vec<Entry>, Fault> {
+    async fn over_among(&self, lanes: &Lanes, theirs: &[Entry], standings: &Standings) -> Result<Vec<Entry>, Fault> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("TIME");
         for entry in theirs {
@@ -253,11 +281,12 @@ impl RedisStore {
             for entry in &doubtful {
                 pipeline.cmd("GET").arg(self.keys().record(&entry.id));
             }
-            let Standings { tenant, user } = standings;
+            let Standings { tenant, user, .. } = standings;
             for (entry, kept) in doubtful.iter().zip(lanes.careful.ask_each(&mut pipeline).await?) {
                 let Ok(Some(kept)) = record(kept) else { continue };
                 let Generations { tenant: in_tenant, user: of_user } = kept.generations;
-                if in_tenant != tenant.generation || !user.admits(entry.id, of_user) {
+                let is_tenants = kept.ends_with_its_tenant() && in_tenant != tenant.generation;
+                if is_tenants || !user.admits(entry.id, of_user) {
                     over.push(*entry);
                 }
             }
@@ -281,7 +310,9 @@ impl RedisStore {
         // Not over what says that it must not live.
         let set = pipeline.cmd("SET").arg(keys.record(&id)).arg(bytes).arg("NX");
         set.arg("PXAT").arg(expires(first_touch_deadline(record)));
-        Standings::ask(&mut pipeline, self, &record.principal);
+        let chosen = record.choices.as_ref().map_or(&[][..], |choices| choices.as_slice());
+        let elsewhere = chosen.iter().map(|choosable| &choosable.tenant);
+        Standings::ask(&mut pipeline, self, &record.principal, elsewhere);
         for (entry, deadline) in &place.displaced {
             let mut end = eval(scripts::END, &[keys.ended(&entry.id)]);
             end.arg(EndReason::Limit.as_str()).arg(kept_after(*deadline));
@@ -298,6 +329,10 @@ impl RedisStore {
         if let Some(until) = unknown {
             pipeline.add_command(know(self.keys(), tenant, &until.as_millis_rounded_up().to_string(), record.created));
         }
+        if !chosen.is_empty() {
+            // Revocations that come late have to know.
+            pipeline.cmd("SET").arg(keys.choosers()).arg("1");
+        }
         let mut answers = lanes.careful.ask(&pipeline).await?.into_iter();
         if let Some(until) = unknown {
             self.known.wrote(tenant, until, record.created, lanes.epoch);
@@ -308,7 +343,7 @@ impl RedisStore {
             Value::Nil => return Err(Fault::garbled("a session was taken back while it was made")),
             other => return Err(unexpected("a stored session", &other)),
         }
-        let standings = Standings::of(next(), next())?;
+        let standings = Standings::of(&mut next, chosen.len())?;
         let mut displaced = Vec::with_capacity(place.displaced.len());
         for (entry, deadline) in &place.displaced {
             let (_, why, kept, _) = (number(&next())?, end(next())?, next(), next());

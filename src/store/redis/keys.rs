@@ -69,6 +69,19 @@ impl Keys {
         format!("{}:{}", self.of_tenant("u", tenant), hash(user.kept()))
     }
 
+    /// What stands for the user in the key of each tenant: the news of a revocation in any of them has it.
+    #[expect(clippy::unused_self, reason = "names are made here")]
+    pub(super) fn user_anywhere(&self, user: &UserId) -> String {
+        hash(user.kept())
+    }
+
+    /// The same of the key of a user's standing, if it is one.
+    pub(super) fn user_of<'a>(&self, key: &'a [u8]) -> Option<&'a [u8]> {
+        let named = key.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b"u:{")?;
+        let end = named.iter().position(|byte| *byte == b'}')?;
+        named.get(end..)?.strip_prefix(b"}:")
+    }
+
     /// The tenant's index; below it, its parts.
     pub(super) fn index(&self, tenant: &TenantId) -> String {
         format!("{}:", self.of_tenant("b", tenant))
@@ -136,6 +149,11 @@ impl Keys {
         format!("{}birth", self.prefix)
     }
 
+    /// That there were sessions which may choose from several tenants.
+    pub(super) fn choosers(&self) -> String {
+        format!("{}choosers", self.prefix)
+    }
+
     /// The apps that have sessions here, by when the last of them is over.
     pub(super) fn apps(&self) -> String {
         format!("{}apps", self.prefix)
@@ -178,6 +196,7 @@ mod tests {
         assert_eq!(keys.birth(), "sg:birth");
         assert_eq!(keys.order(), "sg:order");
         assert_eq!(keys.maintenance(), "sg:maintenance");
+        assert_eq!(keys.choosers(), "sg:choosers");
         // printf acme | sha256sum, first 16 bytes, base64url
         assert_eq!(keys.tenant(&tenant), "sg:n:{giszrYfBSKCiClunzV68qg}");
         assert_eq!(keys.tenant_note(&tenant), "sg:nn:{giszrYfBSKCiClunzV68qg}");
@@ -213,6 +232,20 @@ mod tests {
         }
         // Its push comes after those of the same moment: the server sends them in this order.
         assert!(keys.tracked().iter().all(|prefix| **prefix < *keys.heartbeat("x")));
+    }
+
+    #[test]
+    fn a_user_is_the_same_in_the_key_of_each_tenant() {
+        let keys = Keys::under("sg:");
+        let tenant = |text: &str| TenantId::parse(text).expect("visible ASCII");
+        let user = UserId::parse("7").expect("visible ASCII");
+        for name in ["acme", "a:{b}"] {
+            let key = keys.user(&tenant(name), &user);
+            assert_eq!(keys.user_of(key.as_bytes()), Some(keys.user_anywhere(&user).as_bytes()), "{name}");
+        }
+        for key in [keys.tenant(&tenant("acme")), String::from("u:{a}:b"), String::from("sg:u:{a")] {
+            assert_eq!(keys.user_of(key.as_bytes()), None, "{key}");
+        }
     }
 
     #[test]

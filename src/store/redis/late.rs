@@ -151,8 +151,8 @@ async fn end_many(
     };
     let mut look = redis::pipe();
     look.cmd("TIME");
-    look.cmd("GET").arg(standing);
-    let [now, standing] = exactly(lane.ask(&look).await?)?;
+    look.cmd("GET").arg(standing).cmd("GET").arg(keys.choosers());
+    let [now, standing, choosers] = exactly(lane.ask(&look).await?)?;
     // The call was in the past, whatever this gateway took the server's time for. In the order of revocations it is where it
     // was: a clock that was set back since, or before, does not put it behind those that were earlier.
     let call = floor.min(time(now)?);
@@ -162,10 +162,12 @@ async fn end_many(
         return Ok(Arrived { standing, already: true, ..Arrived::default() });
     }
     let tally = Tally::default();
-    let outdated = Outdated::MadeUntil { call, keep };
+    let outdated = Outdated::MadeUntil { of_tenant: matches!(whose, Whose::Tenant(_)), call, keep };
     let left = Walk::new(keys.clone(), walked, outdated, reason, tally.clone()).run_on(lane).await?;
     let ended = tally.so_far();
-    if left {
+    // Sessions of other tenants that may choose this one are on no list of its own: what is not raised lets them in. Then
+    // better one that was made since ends as well.
+    if left && text(choosers)?.is_none() {
         return Ok(Arrived { ended, ..Arrived::default() });
     }
     let mut raise = match whose {

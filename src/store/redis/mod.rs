@@ -55,7 +55,7 @@ pub use self::settings::{RedisSettings, SharedWarn};
 pub use self::store::{RedisStore, Unfit};
 pub use self::survey::Survey;
 
-use self::answers::{exactly, tenant_standing, time};
+use self::answers::{exactly, time};
 use self::commands::eval;
 use self::connection::CALL_TIMEOUT;
 use self::create::From;
@@ -67,13 +67,13 @@ use self::making::Making;
 use self::times::{KEPT_MILLIS, expires};
 use super::journal::Entry;
 use super::{
-    Condition, Creation, Cursor, Known, KnownToken, NewSession, Page, REASON_KEPT, Revoked, SessionStore, SessionView,
-    SessionsOf, StoreResult, TenantView, Touch, Unavailable, codec,
+    Condition, Creation, Cursor, Known, KnownTenant, KnownToken, NewSession, Page, REASON_KEPT, Revoked, SessionStore,
+    SessionView, SessionsOf, StoreResult, TenantView, Touch, Unavailable, codec,
 };
 use crate::clock::Monotonic;
 use crate::session::{
     By, End, EndReason, Principal, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
-    TenantStatus, TokenDenial, TokenStanding,
+    TenantStanding, TokenDenial, TokenStanding,
 };
 
 /// For a page of a listing, which may take many steps.
@@ -256,16 +256,15 @@ impl SessionStore for RedisStore {
         self.change_status(tenant, change).await
     }
 
-    async fn tenant_status(&self, tenant: &TenantId) -> StoreResult<TenantStatus> {
-        let work = |lanes: Arc<Lanes>| async move {
-            let mut pipeline = redis::pipe();
-            pipeline.cmd("GET").arg(self.keys().tenant(tenant));
-            pipeline.cmd("GET").arg(self.keys().birth());
-            let [standing, birth] = exactly(lanes.quick.ask(&pipeline).await?)?;
-            lanes.is_same_data(birth)?;
-            Ok(tenant_standing(standing)?.status)
-        };
-        self.link.call("tenant_status", CALL_TIMEOUT, work).await
+    fn known_tenant(&self, tenant: &TenantId, within: Duration) -> Option<KnownTenant> {
+        let (cache, vouched) = (self.cache.as_ref()?, self.vouched(within)?);
+        let known = cache.known_tenant(tenant, within, vouched.source)?;
+        Some(KnownTenant { asked: vouched.not_after(known.asked), ..known })
+    }
+
+    async fn tenant_standing(&self, tenant: &TenantId) -> StoreResult<TenantStanding> {
+        let work = |lanes: Arc<Lanes>| async move { self.tenant_standing_on(&lanes, tenant).await };
+        self.link.call("tenant_standing", CALL_TIMEOUT, work).await
     }
 
     async fn tenant(&self, tenant: &TenantId) -> StoreResult<TenantView> {

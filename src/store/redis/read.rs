@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use redis::{Pipeline, Value};
 
-use super::answers::{end, record, tenant_standing, time, touch_deadline, user_standing};
+use super::answers::{end, exactly, record, tenant_standing, time, touch_deadline, user_standing};
 use super::fault::Fault;
 use super::keys::Keys;
 use super::lane::{Lane, Lanes};
 use super::store::RedisStore;
 use crate::session::{
-    End, EndReason, Ended, Observation, SessionId, SessionRecord, Standing, StoreTime, TenantStanding, UserStanding,
-    judge, judge_outlived,
+    End, EndReason, Ended, Observation, SessionId, SessionRecord, Standing, StoreTime, TenantId, TenantStanding,
+    UserStanding, judge, judge_outlived,
 };
 use crate::store::cache::Reading;
 
@@ -39,12 +39,13 @@ pub(super) fn observed(answers: &mut impl Iterator<Item = Value>) -> Result<Seen
 }
 
 /// What a session of a record depends on beside its own keys.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Around {
     pub(super) tenant: TenantStanding,
     pub(super) user: UserStanding,
     line_ended: Option<End>,
     left: UserStanding,
+    elsewhere: Vec<UserStanding>,
 }
 
 /// Asks for it.
@@ -52,6 +53,9 @@ pub(super) fn ask_around(pipeline: &mut Pipeline, keys: &Keys, id: &SessionId, r
     let principal = &record.principal;
     pipeline.cmd("GET").arg(keys.tenant(&principal.tenant));
     pipeline.cmd("GET").arg(keys.user(&principal.tenant, &principal.user));
+    for choosable in record.choices.iter().flat_map(|choices| choices.as_slice()) {
+        pipeline.cmd("GET").arg(keys.user(&choosable.tenant, &principal.user));
+    }
     let Some(line) = &record.line else { return };
     if line.first != *id {
         pipeline.cmd("GET").arg(keys.ended(&line.first));
@@ -69,6 +73,9 @@ pub(super) fn around(
 ) -> Result<Around, Fault> {
     let mut next = || answers.next().unwrap_or(Value::Nil);
     let (tenant, user) = (next(), next());
+    let chosen = record.choices.as_ref().map_or(0, |choices| choices.as_slice().len());
+    // All are taken, so that what follows is of the next session.
+    let elsewhere: Vec<Value> = (0..chosen).map(|_| next()).collect();
     let line = record.line.as_deref();
     let line_ended = line.filter(|line| line.first != *id).map(|_| next());
     let left = line.and_then(|line| line.left.as_ref()).map(|_| next());
@@ -77,15 +84,20 @@ pub(super) fn around(
         user: user_standing(user)?,
         line_ended: line_ended.map(end).transpose()?.flatten(),
         left: left.map(user_standing).transpose()?.unwrap_or_default(),
+        elsewhere: elsewhere.into_iter().map(user_standing).collect::<Result<_, _>>()?,
     })
 }
 
 impl Seen {
     /// What the session is, but for what follows from the one that replaces it.
     pub(super) fn judged(self, id: SessionId, around: Around, now: StoreTime) -> Standing {
+        judge(self.observation(id, around, now))
+    }
+
+    fn observation(self, id: SessionId, around: Around, now: StoreTime) -> Observation {
         let Self { record, touch_deadline, ended } = self;
-        let Around { tenant, user, line_ended, left } = around;
-        judge(Observation { id, record, touch_deadline, ended, line_ended, tenant, user, left, now })
+        let Around { tenant, user, line_ended, left, elsewhere } = around;
+        Observation { id, record, touch_deadline, ended, line_ended, tenant, user, left, elsewhere, now }
     }
 }
 
@@ -127,7 +139,12 @@ impl RedisStore {
             Some(record) => {
                 if let Some(reading) = &mut reading {
                     let (tenant, user) = (&record.principal.tenant, &record.principal.user);
-                    reading.depends_on(&self.keys().tenant(tenant), &self.keys().user(tenant, user), record);
+                    let of_user = if record.ends_with_its_tenant() {
+                        self.keys().user(tenant, user)
+                    } else {
+                        self.keys().user_anywhere(user)
+                    };
+                    reading.depends_on(&self.keys().tenant(tenant), &of_user, record);
                 }
                 self.around(lane, &id, record).await?
             }
@@ -161,9 +178,24 @@ impl RedisStore {
         let (now, birth, ended) = (time(next())?, next(), end(next())?);
         // A server that was emptied knows of no revocation, which is not to say that there was none.
         lanes.is_same_data(birth)?;
-        let Around { tenant, user, line_ended, left } = around(&mut answers, &id, record)?;
-        let record = Some(SessionRecord::clone(record));
-        Ok(judge_outlived(Observation { id, record, touch_deadline: None, ended, line_ended, tenant, user, left, now }))
+        let seen = Seen { record: Some(SessionRecord::clone(record)), touch_deadline: None, ended };
+        Ok(judge_outlived(seen.observation(id, around(&mut answers, &id, record)?, now)))
+    }
+
+    /// A tenant's standing, which the cache keeps.
+    pub(super) async fn tenant_standing_on(&self, lanes: &Lanes, tenant: &TenantId) -> Result<TenantStanding, Fault> {
+        let key = self.keys().tenant(tenant);
+        let kept = self.cache.as_ref().and_then(|cache| Some((cache, cache.begin_tenant(&key, lanes.epoch)?)));
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("GET").arg(key).cmd("GET").arg(self.keys().birth());
+        let [standing, birth] = exactly(lanes.quick.ask(&pipeline).await?)?;
+        // On a server that was emptied nobody is shut out, which is not to say that nobody was.
+        lanes.is_same_data(birth)?;
+        let standing = tenant_standing(standing)?;
+        if let Some((cache, reading)) = kept {
+            cache.keep_tenant(tenant, reading, standing);
+        }
+        Ok(standing)
     }
 
     /// What a session of this record depends on, now.

@@ -135,8 +135,9 @@ impl RedisStore {
                 (keep, follows) = (on.next, false);
                 continue;
             }
-            let theirs = record(kept)?.filter(|kept| kept.principal.tenant == *tenant && kept.principal.user == *user);
-            return Ok(theirs.map(|kept| Exemption { session: keep, generation: kept.generations.user }));
+            let theirs = record(kept)?.filter(|kept| kept.principal.user == *user);
+            let under = theirs.and_then(|kept| kept.generations_in(tenant));
+            return Ok(under.map(|under| Exemption { session: keep, generation: under.user }));
         }
     }
 

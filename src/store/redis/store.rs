@@ -19,7 +19,7 @@ use super::keys::Keys;
 use super::known::KnownTenants;
 use super::lane::Lanes;
 use super::settings::RedisSettings;
-use super::tracker::Tracker;
+use super::tracker::{Tracker, outdate};
 use crate::clock::Monotonic;
 use crate::session::{By, End, Principal, SessionId, SessionRecord, TenantId};
 
@@ -160,7 +160,7 @@ impl RedisStore {
     /// This instance changed the standing of a user or tenant.
     pub(super) fn outdate(&self, standing: &str) {
         if let Some(cache) = &self.cache {
-            cache.outdate(standing.as_bytes());
+            outdate(cache, self.keys(), standing.as_bytes());
         }
     }
 

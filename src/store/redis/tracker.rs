@@ -202,6 +202,15 @@ impl Tracker {
     }
 }
 
+/// The standing under this key of a user or tenant changed.
+pub(super) fn outdate(cache: &Cache, keys: &Keys, key: &[u8]) {
+    cache.outdate(key);
+    // Who may choose from several tenants depends on what the user is in all of them.
+    if let Some(user) = keys.user_of(key) {
+        cache.outdate(user);
+    }
+}
+
 /// Ends the generation, however following ends.
 struct Over<'a> {
     cache: &'a Cache,
@@ -250,7 +259,7 @@ impl Ear {
         let Value::BulkString(key) = key else { return };
         match self.keys.changed(key) {
             Some(Changed::Session(id)) => self.cache.forget(id),
-            Some(Changed::Standing) => self.cache.outdate(key),
+            Some(Changed::Standing) => outdate(&self.cache, &self.keys, key),
             None if *key == self.own.as_bytes() => {
                 self.own_heard.store(true, Ordering::Release);
                 self.news.notify_one();

@@ -7,7 +7,12 @@ use crate::session::{TenantId, UserId};
 
 fn rules(tenant: &str, user: &str) -> LoginRules {
     let pointer = |text: &str| vec![JsonPointer::parse(text).expect(text)];
-    let pointers = IdentityPointers { tenant: pointer(tenant), user: pointer(user), role: pointer("/user/role") };
+    let pointers = IdentityPointers {
+        tenant: pointer(tenant),
+        user: pointer(user),
+        role: pointer("/user/role"),
+        tenants: Vec::new(),
+    };
     LoginRules { capture: Capture::Json(pointers), users: Users::default(), failure: Vec::new(), unless: Vec::new() }
 }
 
@@ -21,7 +26,7 @@ fn lines(report: &Report<'_>, headers: &HeaderMap, body: &str) -> String {
 
 fn logged_in(tenant: &str, user: &str) -> Verdict {
     let tenant = TenantId::parse(tenant).expect("a tenant");
-    Verdict::LoggedIn(Principal { tenant, user: UserId::parse(user).expect("a user"), role: None })
+    Verdict::LoggedIn(Principal { tenant, user: UserId::parse(user).expect("a user"), role: None }, Vec::new())
 }
 
 fn flask() -> Value {
