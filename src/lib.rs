@@ -36,7 +36,7 @@
 //!
 //! # The three kinds of modules
 //!
-//! * **Pure**: [`session`], [`http`], [`jwt`], [`policy`], [`login`]. Data and the time in, decisions and effects out; no runtime, no store, no
+//! * **Pure**: [`session`], [`http`], [`jwt`], [`policy`], [`login`], [`custody`]. Data and the time in, decisions and effects out; no runtime, no store, no
 //!   clock. What must be right is here, and tested as tables and properties.
 //! * **Edges**: [`proxy`] towards clients, [`upstream`] towards backends, [`store`] towards Redis or a file, [`admin`] towards
 //!   operators, [`audit`] and [`telemetry`] towards disks and scrapers.
@@ -61,6 +61,7 @@ pub mod cli;
 pub mod clock;
 pub mod commons;
 pub mod config;
+pub mod custody;
 pub mod descriptors;
 pub mod entropy;
 pub mod health;

@@ -92,7 +92,7 @@ impl Expectations {
         if !self.types.iter().any(|known| **known == *typ) {
             return Err(TokenFault::Type);
         }
-        if PURPOSES.iter().any(|name| is_refresh(claims.get(*name))) {
+        if says_refresh(claims) {
             return Err(TokenFault::Refresh);
         }
         self.audience.check(claims.get("aud"))?;
@@ -128,6 +128,20 @@ impl Audience {
         };
         if meant { Ok(()) } else { Err(TokenFault::Audience) }
     }
+}
+
+/// When a token says that it is over, if it does.
+///
+/// # Errors
+/// When that is no time.
+pub fn expiry(claims: &Map<String, Value>) -> Result<Option<WallTime>, TokenFault> {
+    time(claims, "exp").map(|micros| micros.map(WallTime::from_micros))
+}
+
+/// Whether a token says that it is for getting others.
+#[must_use]
+pub fn says_refresh(claims: &Map<String, Value>) -> bool {
+    PURPOSES.iter().any(|name| is_refresh(claims.get(*name)))
 }
 
 /// Whether a claim says that the token is for getting others.

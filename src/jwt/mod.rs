@@ -22,8 +22,8 @@ mod roca;
 mod tests;
 
 pub use algorithm::{Algorithm, Family};
-pub use claims::{AHEAD_AT_MOST, Audience, Expectations, Lifetime, issuer};
-pub use compact::{Compact, Header, LONGEST_TOKEN};
+pub use claims::{AHEAD_AT_MOST, Audience, Expectations, Lifetime, expiry, issuer, says_refresh};
+pub use compact::{Compact, Header, LONGEST_TOKEN, unverified_claims};
 pub use fault::TokenFault;
 pub use key::{Key, KeyFault};
 pub use key_set::{KeySet, KeySetFault, LARGEST_SET};

@@ -105,7 +105,7 @@ fn the_pure_modules_know_no_runtime_no_store_no_clock_and_no_configuration() {
         "dyn Clock",
         "SystemClock",
     ];
-    for folder in ["session", "http", "jwt", "policy", "login", "seal"] {
+    for folder in ["session", "http", "jwt", "policy", "login", "seal", "custody"] {
         assert_never(folder, &never);
         assert_never(folder, &ABOVE);
     }
@@ -119,6 +119,7 @@ fn the_session_knows_nobody_above_it() {
     assert_never("jwt", &["crate::http", "crate::policy", "crate::login", "crate::entropy"]);
     assert_never("policy", &["crate::login", "crate::seal"]);
     assert_never("seal", &["crate::policy", "crate::login", "crate::jwt"]);
+    assert_never("custody", &["crate::policy", "crate::login", "crate::seal"]);
 }
 
 #[test]
