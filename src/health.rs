@@ -299,6 +299,18 @@ mod tests {
         async fn read_token(&self, _: SessionId, _: &Arc<SessionRecord>) -> StoreResult<TokenStanding> {
             unreachable!()
         }
+        async fn sealed_token(&self, _: SessionId) -> StoreResult<Option<Vec<u8>>> {
+            unreachable!()
+        }
+        async fn replace_sealed_token(&self, _: SessionId, _: &[u8]) -> StoreResult<bool> {
+            unreachable!()
+        }
+        async fn take_turn(&self, _: SessionId, _: &str, _: Duration) -> StoreResult<bool> {
+            unreachable!()
+        }
+        async fn end_turn(&self, _: SessionId, _: &str) -> StoreResult<()> {
+            unreachable!()
+        }
         async fn deny(&self, _: &TokenDenial, _: &By) -> StoreResult<bool> {
             unreachable!()
         }

@@ -131,6 +131,7 @@ async fn make(
     let services = &state.services;
     let config = state.config();
     let newcomer = Newcomer {
+        deposit: None,
         principal,
         tenants,
         remembered,

@@ -168,6 +168,7 @@ impl From<NotIssued> for Problem {
             NotIssued::Superseded => Self::SUPERSEDED,
             NotIssued::TenantRefused => Self::TENANT_REFUSED,
             NotIssued::NoRandomness(error) => Self::internal(&error),
+            NotIssued::NotSealed(error) => Self::internal(&error),
         }
     }
 }

@@ -92,6 +92,7 @@ async fn use_a_session(store: &dyn SessionStore) -> Result<(), StartError> {
         began: store.now().await?,
         limit: None,
         replaces: None,
+        sealed_token: None,
     };
     let Creation::Stored { record, .. } = store.create(new).await? else {
         return Err(wrong("a session was refused"));

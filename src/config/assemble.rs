@@ -22,8 +22,8 @@ use super::{
     Mode, SecretsConfig, ServerConfig, SessionConfig, StoreConfig, TelemetryConfig, TenantsConfig, UpstreamConfig,
 };
 use super::{
-    admin, bearer, chosen, cookie, cors, errors, events, identity, login, logout, mode, parsers, roles, routes, sealed,
-    secrets, server, session, signed, store, telemetry, tenants, upstream,
+    admin, bearer, captured, chosen, cookie, cors, errors, events, identity, login, logout, mode, parsers, roles,
+    routes, sealed, secrets, server, session, signed, store, telemetry, tenants, upstream,
 };
 use crate::http::{CookieAttributes, CorsPolicy};
 use crate::policy::{EventTable, RouteTable};
@@ -100,6 +100,8 @@ pub(super) fn assemble(raw: RawConfig, source: &Source<'_>, problems: &mut Probl
 
 /// The tables as they are written. One that is not there is one without any key, but where that is another thing.
 struct Tables {
+    /// Where `[login]` stands.
+    login: Place,
     server: RawServer,
     store: RawStore,
     session: RawSession,
@@ -128,6 +130,7 @@ struct Listed {
 impl Tables {
     fn of(raw: RawConfig) -> (Self, Listed) {
         let tables = Self {
+            login: raw.login.place().clone(),
             server: raw.server.table(),
             store: raw.store.table(),
             session: raw.session.table(),
@@ -241,6 +244,10 @@ impl Sections {
         report_conflicts(&self.own_paths, problems);
         if let Some(server) = &self.server {
             identity::report_allowed(&tables.server.allow_headers, &server.allow_headers, &self.identity, problems);
+        }
+        if let Some(logins) = self.logins.config() {
+            let Self { secrets, bearer, session, mode, .. } = self;
+            captured::report(&tables.login, logins, secrets, (bearer.as_ref(), session), *mode, problems);
         }
         if let Some(cookie) = &self.cookie {
             let own = cookie.name.as_str();

@@ -8,14 +8,16 @@ use super::error::{Place, Problems};
 use super::parsers::{
     cookie_name, each, each_of, endpoint, not_forwarded, pattern, pointers, report_own_cookie, request_path, statuses,
 };
-use super::raw::{RawLogin, RawLoginHeader, RawWhoami};
+use super::raw::{RawLogin, RawLoginHeader};
 use super::reader::{OneOrMany, Spot};
 use super::table::{Field, Setting};
+use super::tokens;
 use super::value::{Parsed, choice, header_name, memory_within, quoted};
-use crate::http::{JsonPointer, ManyPointer, Target};
+use super::whoami::{needed_pointers, tenants, whoami};
+use crate::custody::Left;
 use crate::login::{Capture, Condition, IdentityPointers, LoginHeaders, LoginRules, Users, WithoutTenant};
 use crate::policy::{MethodSet, PathPattern, PatternTree};
-use crate::session::UserKind;
+use crate::session::{UserId, UserKind};
 
 /// Which requests are logins, and how their answers name a user.
 #[derive(Clone, Debug)]
@@ -72,6 +74,27 @@ impl LoginConfig {
             }
         }
         kinds
+    }
+
+    /// Whether any login's tokens are captured.
+    #[must_use]
+    pub fn captures_tokens(&self) -> bool {
+        self.logins.iter().any(|login| login.rules.tokens().is_some())
+    }
+
+    /// Whether any of them is left to browsers.
+    #[must_use]
+    pub fn leaves_tokens(&self) -> bool {
+        let left = |login: &Login| login.rules.tokens().is_some_and(|tokens| tokens.left == Left::Token);
+        self.logins.iter().any(left)
+    }
+
+    /// The login that the token of a user's session is of.
+    #[must_use]
+    pub fn of_token(&self, user: &UserId) -> Option<&Login> {
+        self.logins.iter().find(|login| {
+            login.rules.tokens().is_some() && login.rules.users.kind.as_ref().map(UserKind::as_str) == user.kind()
+        })
     }
 
     /// Whether any cookie of the backend's is followed.
@@ -138,6 +161,7 @@ enum CaptureWord {
     Json,
     Header,
     Whoami,
+    Jwt,
 }
 
 /// `login_url` where no login has one.
@@ -259,18 +283,17 @@ fn condition(text: &str) -> Parsed<Condition> {
     Condition::parse(text).map_err(|error| format!("{} {error}", quoted(text)))
 }
 
-fn needed_pointers(field: &Field<OneOrMany>, default: &[&str], problems: &mut Problems) -> Vec<JsonPointer> {
-    let found = pointers(field, default, problems);
-    if field.get().is_some_and(|OneOrMany(list)| list.is_empty()) {
-        problems.error(field.place(), "is empty; write where the answer names it, as in \"/user/id\"");
-    }
-    found
-}
-
 fn capture(raw: RawLogin, problems: &mut Problems) -> Option<Capture> {
-    let word = raw.capture.parse_or(CaptureWord::Json, problems, |text| capture_word(text));
+    let words = [
+        ("json", CaptureWord::Json),
+        ("header", CaptureWord::Header),
+        ("whoami", CaptureWord::Whoami),
+        ("jwt", CaptureWord::Jwt),
+    ];
+    let word = raw.capture.parse_or(CaptureWord::Json, problems, choice(&words));
     warn_of_unread(&raw, word, problems);
     match word {
+        CaptureWord::Jwt => tokens::capture(raw, problems).map(|jwt| Capture::Jwt(Box::new(jwt))),
         CaptureWord::Json => Some(Capture::Json(IdentityPointers {
             tenant: needed_pointers(&raw.tenant, &["/customer_id"], problems),
             user: needed_pointers(&raw.user, &["/user_id"], problems),
@@ -285,48 +308,15 @@ fn capture(raw: RawLogin, problems: &mut Problems) -> Option<Capture> {
                 return None;
             }
             let tenants = tenants(&raw.tenants, problems);
-            whoami(&raw.whoami.table(), tenants, problems)
-        }
-    }
-}
-
-/// Where the tenants are listed that a user may choose from.
-fn tenants(field: &Field<OneOrMany>, problems: &mut Problems) -> Vec<ManyPointer> {
-    let Some(OneOrMany(list)) = field.get() else { return Vec::new() };
-    each_of(list, problems, |text| {
-        let pointer = ManyPointer::parse(text).map_err(|error| format!("{} {error}", quoted(text)))?;
-        if !pointer.has_star() {
-            let example = "/memberships/*/org_id";
-            return Err(format!("{} names one value; write `*` for each of a list, as in \"{example}\"", quoted(text)));
-        }
-        Ok(pointer)
-    })
-}
-
-fn capture_word(text: &str) -> Parsed<CaptureWord> {
-    if text == "jwt" {
-        return Err(String::from("\"jwt\" is not supported by this version; remove it"));
-    }
-    choice(&[("json", CaptureWord::Json), ("header", CaptureWord::Header), ("whoami", CaptureWord::Whoami)])(
-        &text.to_owned(),
-    )
-}
-
-fn warn_of_unread(raw: &RawLogin, word: CaptureWord, problems: &mut Problems) {
-    let json = word == CaptureWord::Json;
-    if word == CaptureWord::Header && raw.tenants.is_given() {
-        let why = "needs `capture = \"json\"` or \"whoami\": a header lists no tenants";
-        problems.error(raw.tenants.place(), why);
-    }
-    for (read, given, place) in [
-        (json, raw.tenant.is_given(), raw.tenant.place()),
-        (json, raw.user.is_given(), raw.user.place()),
-        (json, raw.role.is_given(), raw.role.place()),
-        (word == CaptureWord::Header, raw.header.is_given(), raw.header.place()),
-        (word == CaptureWord::Whoami, raw.whoami.is_given(), raw.whoami.place()),
-    ] {
-        if given && !read {
-            problems.warn(place, "is not read with this `login.capture`; remove it or change `login.capture`");
+            let asked = raw.whoami.table();
+            if asked.bearer.get() == Some(&true) {
+                problems.error(
+                    asked.bearer.place(),
+                    "needs `capture = \"jwt\"`, which has a token to ask with; with cookies, remove it",
+                );
+            }
+            let (target, pointers) = whoami(&asked, tenants, problems);
+            Some(Capture::Whoami { target: target?, pointers })
         }
     }
 }
@@ -342,25 +332,29 @@ fn headers(raw: &RawLoginHeader, problems: &mut Problems) -> LoginHeaders {
     }
 }
 
-fn whoami(raw: &RawWhoami, tenants: Vec<ManyPointer>, problems: &mut Problems) -> Option<Capture> {
-    let path = raw.path.require(problems, "path = \"/api/me\"", |text| whoami_target(text));
-    let pointers = IdentityPointers {
-        tenant: required_pointers(&raw.tenant, "tenant = \"/org/id\"", problems),
-        user: required_pointers(&raw.user, "user = \"/id\"", problems),
-        role: pointers(&raw.role, &[], problems),
-        tenants,
-    };
-    Some(Capture::Whoami { target: path?, pointers })
-}
-
-fn whoami_target(text: &str) -> Parsed<Target> {
-    let path = request_path(text)?;
-    Target::parse(&path).map_err(|_| format!("{} is not a path that the gateway would forward", quoted(text)))
-}
-
-fn required_pointers(field: &Field<OneOrMany>, example: &str, problems: &mut Problems) -> Vec<JsonPointer> {
-    field.require(problems, example, |_| Ok(()));
-    needed_pointers(field, &[], problems)
+fn warn_of_unread(raw: &RawLogin, word: CaptureWord, problems: &mut Problems) {
+    let jwt = word == CaptureWord::Jwt;
+    let json = word == CaptureWord::Json || (jwt && !raw.whoami.is_given());
+    if word == CaptureWord::Header && raw.tenants.is_given() {
+        let why = "needs `capture = \"json\"` or \"whoami\": a header lists no tenants";
+        problems.error(raw.tenants.place(), why);
+    }
+    for (read, given, place) in [
+        (jwt, raw.token.is_given(), raw.token.place()),
+        (jwt, raw.refresh_token.is_given(), raw.refresh_token.place()),
+        (jwt, raw.answer.is_given(), raw.answer.place()),
+        (jwt, raw.refresh.is_given(), raw.refresh.place()),
+        (jwt, raw.max_token.is_given(), raw.max_token.place()),
+        (json, raw.tenant.is_given(), raw.tenant.place()),
+        (json, raw.user.is_given(), raw.user.place()),
+        (json, raw.role.is_given(), raw.role.place()),
+        (word == CaptureWord::Header, raw.header.is_given(), raw.header.place()),
+        (jwt || word == CaptureWord::Whoami, raw.whoami.is_given(), raw.whoami.place()),
+    ] {
+        if given && !read {
+            problems.warn(place, "is not read with this `login.capture`; remove it or change `login.capture`");
+        }
+    }
 }
 
 /// A path on this host: anything else would send browsers, with their `next=`, somewhere else.

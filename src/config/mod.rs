@@ -10,6 +10,7 @@ mod address;
 mod admin;
 mod assemble;
 mod bearer;
+mod captured;
 mod chosen;
 mod cookie;
 mod cors;
@@ -40,8 +41,10 @@ mod table;
 mod telemetry;
 mod tenants;
 mod tls;
+mod tokens;
 mod upstream;
 mod value;
+mod whoami;
 
 #[cfg(test)]
 mod tests;

@@ -194,6 +194,11 @@ tables! {
         tenants: OneOrMany,
         header: RawLoginHeader,
         whoami: RawWhoami,
+        token: OneOrMany,
+        refresh_token: OneOrMany,
+        answer: String,
+        refresh: RawRefresh,
+        max_token: String,
         failure: Vec<Spot<StatusText>>,
         unless: OneOrMany,
         max_body: String,
@@ -213,6 +218,15 @@ tables! {
         tenant: OneOrMany,
         user: OneOrMany,
         role: OneOrMany,
+        bearer: bool,
+    }
+
+    /// `login.refresh`
+    struct RawRefresh {
+        path: String,
+        before: String,
+        send: String,
+        field: String,
     }
 
     /// `[logout]`

@@ -11,6 +11,7 @@ use crate::policy::RouteTable;
 pub(super) fn are_named_by(rules: &LoginRules) -> bool {
     match &rules.capture {
         Capture::Json(pointers) | Capture::Whoami { pointers, .. } => !pointers.role.is_empty(),
+        Capture::Jwt(jwt) => !jwt.pointers.role.is_empty(),
         Capture::Header(names) => names.role.is_some(),
     }
 }

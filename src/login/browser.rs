@@ -1,7 +1,9 @@
 //! The browser that a login comes from, as far as the backend knows it: in its name the gateway asks who has just come
 //! in, and whether they may use this tenant.
 
-use ::http::header::{ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, COOKIE, HeaderMap, HeaderValue, USER_AGENT};
+use ::http::header::{
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, USER_AGENT,
+};
 
 use super::BrowserJar;
 use crate::http::{GatewayCookieName, Target, drop_gateway_set_cookie};
@@ -61,6 +63,15 @@ impl Browser {
             headers.insert(COOKIE, cookies);
         }
         Question { target: target.clone(), headers }
+    }
+
+    /// The same with a token, and without any cookie. `None` for what no header can hold.
+    pub(super) fn question_with(&self, target: &Target, token: &str) -> Option<Question> {
+        let mut headers = self.headers.clone();
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+        Some(Question { target: target.clone(), headers })
     }
 
     /// What it has of the cookies with these names, as bytes to be compared.

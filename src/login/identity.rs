@@ -79,14 +79,22 @@ impl LoginIdentity {
     /// Reads a JSON answer. One without a user names nobody; nor does one without a tenant, unless `users` says so.
     #[must_use]
     pub fn from_json(answer: &Value, pointers: &IdentityPointers, users: &Users, rules: &IdentityRules) -> Self {
-        let named = Named {
-            tenant: find(answer, &pointers.tenant),
-            user: find(answer, &pointers.user),
-            role: find(answer, &pointers.role),
-        };
+        Self::from_several(&[answer], pointers, users, rules)
+    }
+
+    /// The same of several documents: each part is read in the first that has it.
+    #[must_use]
+    pub fn from_several(
+        documents: &[&Value],
+        pointers: &IdentityPointers,
+        users: &Users,
+        rules: &IdentityRules,
+    ) -> Self {
+        let found = |pointers: &[JsonPointer]| find(documents, pointers);
+        let named = Named { tenant: found(&pointers.tenant), user: found(&pointers.user), role: found(&pointers.role) };
         match named.identity(users, rules) {
             Self::Principal(principal, _) => {
-                let tenants = tenants(answer, &pointers.tenants, rules);
+                let tenants = tenants(documents, &pointers.tenants, rules);
                 tenants.map_or_else(Self::Bad, |tenants| Self::Principal(principal, tenants))
             }
             nobody => nobody,
@@ -156,13 +164,15 @@ impl Named<'_> {
 }
 
 /// The tenants that an answer lists, each once. One that cannot be read makes none of it credible.
-fn tenants(answer: &Value, pointers: &[ManyPointer], rules: &IdentityRules) -> Result<Vec<TenantId>, &'static str> {
+fn tenants(
+    documents: &[&Value],
+    pointers: &[ManyPointer],
+    rules: &IdentityRules,
+) -> Result<Vec<TenantId>, &'static str> {
     let mut tenants: Vec<TenantId> = Vec::new();
     for pointer in pointers {
-        let found = pointer.find_in(answer);
-        for value in
-            found.map_err(|_| "there is no list, or a very long one, where the tenants to choose from should be")?
-        {
+        let found = documents.iter().find_map(|document| pointer.find_in(document).ok());
+        for value in found.ok_or("there is no list, or a very long one, where the tenants to choose from should be")? {
             let tenant = match Finding::of(value) {
                 Finding::Nothing => continue,
                 Finding::Unusable => return Err("a tenant to choose from is neither one string nor an integer"),
@@ -180,8 +190,8 @@ fn tenants(answer: &Value, pointers: &[ManyPointer], rules: &IdentityRules) -> R
     Ok(tenants)
 }
 
-fn find<'a>(answer: &'a Value, pointers: &[JsonPointer]) -> Finding<'a> {
-    let values = pointers.iter().filter_map(|pointer| pointer.find_in(answer));
+fn find<'a>(documents: &[&'a Value], pointers: &[JsonPointer]) -> Finding<'a> {
+    let values = documents.iter().flat_map(|answer| pointers.iter().filter_map(|pointer| pointer.find_in(answer)));
     values.map(Finding::of).find(|finding| !matches!(finding, Finding::Nothing)).unwrap_or(Finding::Nothing)
 }
 

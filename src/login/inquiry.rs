@@ -76,6 +76,16 @@ impl<'a> Inquiry<'a> {
                 browser.receive(headers, unix_seconds);
                 named(identity)
             }
+            Reading::Bad(why) => Verdict::Bad(why),
+            // No cookie of before has anything to do with it.
+            Reading::AskWith(whoami, token) => {
+                browser.receive(headers, unix_seconds);
+                self.asked = Some(Asked { whoami, login: None });
+                return match browser.question_with(whoami.target, &token) {
+                    Some(question) => Step::Ask(question),
+                    None => Step::Settled(Verdict::Bad("the token cannot stand in a header")),
+                };
+            }
             Reading::Ask(whoami) if browser.has_cookies_for(whoami.target) => {
                 self.asked = Some(Asked { whoami, login: Some((headers.clone(), unix_seconds)) });
                 return Step::Ask(browser.question(whoami.target));
@@ -95,6 +105,10 @@ impl<'a> Inquiry<'a> {
                 self.ask_again(browser, whoami, &headers, seconds)
             }
             (Some(_), _) => Step::Settled(Verdict::NamedBefore),
+            // Passed on as it is, the token would be in the browser for good.
+            (None, Verdict::Unnamed | Verdict::Refused(_)) if self.rules.tokens().is_some() => {
+                Step::Settled(Verdict::Bad("the whoami path names nobody for the login's token"))
+            }
             (None, verdict) => Step::Settled(verdict),
         }
     }

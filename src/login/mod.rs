@@ -24,4 +24,4 @@ pub use inquiry::{Inquiry, Step, Verdict};
 use jar::BrowserJar;
 pub use membership::{Membership, MembershipRules};
 pub use remember::remembered;
-pub use rules::{Capture, LoginRules};
+pub use rules::{Capture, JwtCapture, LoginRules};

@@ -4,8 +4,12 @@
 use ::http::StatusCode;
 use ::http::header::{HeaderMap, SET_COOKIE};
 
+use serde_json::Value;
+
 use super::{Condition, IdentityPointers, LoginHeaders, LoginIdentity, Users, read_json};
-use crate::http::{IdentityRules, JsonPointer, Target, json_says_failure};
+use crate::custody::TokenRules;
+use crate::http::{Finding, IdentityRules, JsonPointer, Target, json_says_failure};
+use crate::session::Principal;
 
 /// How the answer to a login is read (`[login]`).
 #[derive(Clone, Debug)]
@@ -34,6 +38,19 @@ pub enum Capture {
         /// Where its JSON answer names the user.
         pointers: IdentityPointers,
     },
+    /// In the claims of a token that the JSON body of the answer has, and then in that body.
+    Jwt(Box<JwtCapture>),
+}
+
+/// How a login that hands out a token is read.
+#[derive(Clone, Debug)]
+pub struct JwtCapture {
+    /// Where the tokens are, and what becomes of them.
+    pub tokens: TokenRules,
+    /// Where claims and answer name the user; with `whoami`, where its answer does.
+    pub pointers: IdentityPointers,
+    /// What is asked with the token instead: for tokens that say nothing.
+    pub whoami: Option<Target>,
 }
 
 /// What the answer to a login says by itself.
@@ -49,6 +66,10 @@ pub(super) enum Reading<'a> {
     Names(LoginIdentity),
     /// Nothing: the backend is to be asked.
     Ask(Whoami<'a>),
+    /// The same, with the token that the answer has: who has just got it has logged in.
+    AskWith(Whoami<'a>, String),
+    /// A token that cannot be believed, or that names nobody. The text is for the log and holds no value.
+    Bad(&'static str),
 }
 
 /// What is asked, and where the answer names the user.
@@ -64,15 +85,22 @@ impl LoginRules {
     pub const fn pointers(&self) -> Option<&IdentityPointers> {
         match &self.capture {
             Capture::Json(pointers) | Capture::Whoami { pointers, .. } => Some(pointers),
+            Capture::Jwt(jwt) => Some(&jwt.pointers),
             Capture::Header(_) => None,
         }
+    }
+
+    /// Where its answer has tokens, and what becomes of them; `None` where none are captured.
+    #[must_use]
+    pub fn tokens(&self) -> Option<&TokenRules> {
+        if let Capture::Jwt(jwt) = &self.capture { Some(&jwt.tokens) } else { None }
     }
 
     /// Whether an answer of this status may be a successful login: 2xx, and 3xx where the identity is not in the body.
     /// Never 304, which has nothing to do with this login.
     #[must_use]
     pub fn is_success(&self, status: StatusCode) -> bool {
-        let redirects = !matches!(self.capture, Capture::Json(_));
+        let redirects = !matches!(self.capture, Capture::Json(_) | Capture::Jwt(_));
         let plausible =
             status.is_success() || (redirects && status.is_redirection() && status != StatusCode::NOT_MODIFIED);
         plausible && !self.failure.contains(&status.as_u16())
@@ -96,6 +124,7 @@ impl LoginRules {
                 format!("a tenant at {}, a user at {}", listed(&pointers.tenant), listed(&pointers.user))
             }
             Capture::Header(names) => format!("a tenant in {}, a user in {}", names.tenant, names.user),
+            Capture::Jwt(jwt) => format!("a token at {}", listed(&jwt.tokens.token)),
         }
     }
 
@@ -119,6 +148,54 @@ impl LoginRules {
             }
             Capture::Whoami { .. } if !headers.contains_key(SET_COOKIE) => Reading::NoCookie,
             Capture::Whoami { target, pointers } => Reading::Ask(Whoami { target, pointers }),
+            Capture::Jwt(jwt) => match document {
+                Some(answer) => self.read_token(jwt, &answer, spelling),
+                None => Reading::Names(LoginIdentity::None),
+            },
         }
+    }
+
+    /// Who a token says has logged in; what it does not say the rest of the answer may.
+    fn read_token<'a>(&self, jwt: &'a JwtCapture, answer: &Value, spelling: &IdentityRules) -> Reading<'a> {
+        let claims = match jwt.tokens.claims(answer) {
+            Ok(Some(claims)) => Value::Object(claims),
+            // No token, so nobody has come in yet.
+            Ok(None) => return Reading::Names(LoginIdentity::None),
+            Err(why) => return Reading::Bad(why),
+        };
+        if let Some(target) = &jwt.whoami {
+            let Some(token) = jwt.tokens.text(answer) else { return Reading::Names(LoginIdentity::None) };
+            return Reading::AskWith(Whoami { target, pointers: &jwt.pointers }, token.to_owned());
+        }
+        match LoginIdentity::from_several(&[&claims, answer], &jwt.pointers, &self.users, spelling) {
+            // Passed on as it is, it would be in the browser for good.
+            LoginIdentity::None => Reading::Bad(
+                "neither the token's claims nor the answer name a user and a tenant where `login.user` \
+                              and `login.tenant` look",
+            ),
+            named => Reading::Names(named),
+        }
+    }
+
+    /// Whether the claims of a token name this user, as far as they name one.
+    #[must_use]
+    pub fn may_be_of(&self, claims: &Value, whose: &Principal, spelling: &IdentityRules) -> bool {
+        // What the token itself says is asked of nothing else.
+        let Capture::Jwt(jwt) = &self.capture else { return true };
+        let JwtCapture { pointers, whoami: None, .. } = &**jwt else { return true };
+        let same = |pointers: &[JsonPointer], is: &dyn Fn(&str) -> bool| {
+            let mut found = pointers.iter().filter_map(|pointer| pointer.find_in(claims)).map(Finding::of);
+            match found.find(|finding| !matches!(finding, Finding::Nothing)) {
+                None => true,
+                Some(Finding::Bytes(bytes)) => std::str::from_utf8(&bytes).is_ok_and(is),
+                Some(_) => false,
+            }
+        };
+        let of_tenant = |text: &str| spelling.named_tenant(text.as_bytes()).is_ok_and(|tenant| tenant == whose.tenant);
+        let of_user = |text: &str| {
+            let user = spelling.canonical_user(text.as_bytes());
+            user.is_ok_and(|user| user.of_kind(self.users.kind.as_ref()) == whose.user)
+        };
+        same(&pointers.tenant, &of_tenant) && same(&pointers.user, &of_user)
     }
 }

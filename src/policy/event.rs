@@ -257,6 +257,12 @@ impl Event {
         self.action.is_some()
     }
 
+    /// Whether its answer may have a session go on in another tenant.
+    #[must_use]
+    pub fn may_switch(&self) -> bool {
+        self.obeyed.contains(&Order::SwitchTenant)
+    }
+
     /// Whether it names the user whose sessions end. What stands there is an id alone, of a user of whichever kind.
     #[must_use]
     pub const fn names_user(&self) -> bool {

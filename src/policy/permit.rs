@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
+
 use super::route::{Authorization, Route};
 use crate::session::{EndReason, Principal, SessionId};
 
@@ -13,6 +15,7 @@ pub struct Permit {
     identity: Identity,
     upstream: Arc<str>,
     authorization: Authorization,
+    token: Option<HeaderValue>,
 }
 
 /// What the backend is told about who is asking.
@@ -72,7 +75,7 @@ impl VerifiedIdentity {
 
 impl Permit {
     pub(super) fn new(identity: Identity, route: &Route) -> Self {
-        Self { identity, upstream: route.upstream.clone(), authorization: route.authorization }
+        Self { identity, upstream: route.upstream.clone(), authorization: route.authorization, token: None }
     }
 
     /// What the backend is told about who is asking.
@@ -91,6 +94,19 @@ impl Permit {
     #[must_use]
     pub fn without_authorization(self) -> Self {
         Self { authorization: Authorization::Drop, ..self }
+    }
+
+    /// The same, with the token that its session has, in the place of whatever the client sends. The value is marked as
+    /// sensitive.
+    #[must_use]
+    pub fn with_token(self, token: HeaderValue) -> Self {
+        Self { token: Some(token), ..self }
+    }
+
+    /// The session's own `Authorization`, where it has one.
+    #[must_use]
+    pub const fn token(&self) -> Option<&HeaderValue> {
+        self.token.as_ref()
     }
 
     /// What happens to the client's own `Authorization` header.

@@ -24,8 +24,10 @@ pub fn rewrite(
     names: &IdentityHeaders,
     anonymous: Option<&HeaderValue>,
 ) -> Result<(), Unwritable> {
-    if permit.authorization() == Authorization::Drop {
-        headers.remove(AUTHORIZATION);
+    match permit.token() {
+        Some(token) => _ = headers.insert(AUTHORIZATION, token.clone()),
+        None if permit.authorization() == Authorization::Drop => _ = headers.remove(AUTHORIZATION),
+        None => {}
     }
     match permit.identity() {
         Identity::Verified(verified) => inject(headers, verified, names, anonymous)?,

@@ -12,6 +12,7 @@ use super::exchange::Exchange;
 use super::failure::Failure;
 use super::follow::{Follower, Settled, settle};
 use super::forward::{Cleared, clean_answer, send};
+use super::held_token::without_tokens;
 use super::limits::OWN_REQUEST_MAX;
 use super::newcomer::{Vouched, end_presented, end_replaced, give, make_session, tell_of_none};
 use super::outgoing::ask_for_what_can_be_read;
@@ -86,7 +87,7 @@ async fn exchange_login(
         settle(gateway, exchange, follower, &mut parts.headers).await?;
         return Ok(Response::from_parts(parts, AnswerBody::streamed(upstream_body)));
     }
-    let body = read_answer(gateway, &permit, &parts.headers, upstream_body, settings.max_body).await?;
+    let mut body = read_answer(gateway, &permit, &parts.headers, upstream_body, settings.max_body).await?;
     match judge(gateway, exchange, settings, &mut backend, &said, &body).await? {
         Verdict::Failed => {
             tell_of_none(gateway, exchange, NoLogin::Failed(parts.status.as_u16()));
@@ -119,10 +120,20 @@ async fn exchange_login(
             return Ok(start_over(gateway, settings, credential, &backend));
         }
         Verdict::LoggedIn(principal, tenants) => {
+            let token = gateway.take_token(exchange, settings, &body).await?;
+            let (token, rules) = (token.as_ref(), settings.rules.tokens());
+            if let (Some(token), Some(rules)) = (token, rules) {
+                // From here on nobody but the session has it.
+                body = without_tokens(token, rules.left, &mut parts.headers, body);
+            }
             gateway.check_cookies(exchange, &parts.headers)?;
             verify_tenant(gateway, exchange, &backend, &principal).await?;
-            let vouched = Vouched { principal, tenants, source: Source::Login, remembered, began };
+            let deposit = token.zip(rules).and_then(|(token, rules)| gateway.deposit(token, rules));
+            let vouched = Vouched { principal, tenants, source: Source::Login, remembered, began, deposit };
             let issued = make_session(gateway, exchange, vouched, credential).await?;
+            if let (Some(tokens), Some(_)) = (gateway.app_tokens(), token) {
+                tokens.remember(issued.id, token, rules);
+            }
             end_replaced(gateway, exchange, credential, &issued).await?;
             if let Err(failure) = gateway.seal_cookies_anew(exchange, &mut parts.headers, &issued, Came::OfWhoever) {
                 gateway.sessions().take_back(&exchange.origin(By::Gateway), &issued).await;

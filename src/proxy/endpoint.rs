@@ -3,7 +3,7 @@
 use http::Method;
 
 use crate::config::Config;
-use crate::policy::{Aim, MethodSet, PatternTree};
+use crate::policy::{Aim, MethodSet, PathPattern, PatternTree};
 
 /// One of the gateway's own paths, or one of the backend's that makes or ends sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,13 +14,15 @@ pub(super) enum Endpoint {
     LogoutAll,
     Status,
     Refresh,
+    /// Where the app refreshes tokens: with a session that has one, the gateway does.
+    TokenRefresh,
 }
 
 impl Endpoint {
     /// Whether a request of this method is for the endpoint at all, or goes on to the backend.
     fn takes(self, method: &Method) -> bool {
         match self {
-            Self::LogoutAll => *method == Method::POST,
+            Self::LogoutAll | Self::TokenRefresh => *method == Method::POST,
             // It asks what may be asked.
             Self::Logout => *method != Method::OPTIONS,
             Self::Login(_) | Self::Status | Self::Refresh => true,
@@ -32,7 +34,7 @@ impl Endpoint {
     pub(super) fn ignores(self, method: &Method, ahead: bool) -> bool {
         match self {
             Self::Login(_) | Self::Logout => ahead || *method == Method::HEAD,
-            Self::LogoutAll | Self::Status | Self::Refresh => false,
+            Self::LogoutAll | Self::Status | Self::Refresh | Self::TokenRefresh => false,
         }
     }
 
@@ -42,7 +44,7 @@ impl Endpoint {
             Self::Status => Some("GET, HEAD"),
             Self::Refresh | Self::LogoutAll => Some("POST"),
             // The backend has them, too, and knows who may call it.
-            Self::Login(_) | Self::Logout => None,
+            Self::Login(_) | Self::Logout | Self::TokenRefresh => None,
         }
     }
 
@@ -57,7 +59,7 @@ impl Endpoint {
             Self::Login(_) => Aim::LogIn,
             Self::Logout => Aim::LogOut,
             Self::LogoutAll => Aim::LogOutEverywhere,
-            Self::Status | Self::Refresh => Aim::Endpoint,
+            Self::Status | Self::Refresh | Self::TokenRefresh => Aim::Endpoint,
         }
     }
 }
@@ -72,6 +74,12 @@ impl Endpoints {
         for (number, login) in config.login.logins.iter().enumerate() {
             for path in &login.paths {
                 tree.insert(&path.pattern, (path.methods.clone(), Endpoint::Login(number)));
+            }
+        }
+        for login in &config.login.logins {
+            let refresh = login.rules.tokens().and_then(|tokens| tokens.refresh.as_ref());
+            if let Some(pattern) = refresh.and_then(|refresh| PathPattern::parse(refresh.target.path()).ok()) {
+                tree.insert(&pattern, (MethodSet::ALL, Endpoint::TokenRefresh));
             }
         }
         for pattern in &config.logout.paths {

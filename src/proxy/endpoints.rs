@@ -128,6 +128,7 @@ pub(super) async fn logout(
     exchange: &mut Exchange,
     route: &Route,
     lookup: &Lookup,
+    token: Option<HeaderValue>,
     mut cleared: Box<Cleared>,
 ) -> Result<Response<AnswerBody>, Failure> {
     let permit = match lookup {
@@ -157,6 +158,7 @@ pub(super) async fn logout(
         Lookup::NoCredential | Lookup::Unknown(_) => permit_logout(route, lookup.facts()),
     };
     let permit = gateway.as_vouched(permit, route, &cleared.headers);
+    let permit = if let Some(token) = token { permit.with_token(token) } else { permit };
     let live = if let Lookup::Live(live) = lookup { Some(live) } else { None };
     let is_token = live.is_some_and(|live| live.token.is_some());
     if let Err(failure) = cleared.content.buffer(gateway, OWN_REQUEST_MAX).await {

@@ -19,7 +19,9 @@ use super::exchange::{Bound, Exchange};
 use super::failure::Failure;
 use super::follow::{Follower, Settled, settle};
 use super::forward::{Cleared, polish, send};
+use super::held_token::without_tokens;
 use super::lookup::LiveUse;
+use super::newcomer::DIGESTS;
 use super::outgoing::{ask_for_all, ask_for_what_can_be_read};
 use super::questions::Questions;
 use super::sealing::Came;
@@ -31,7 +33,7 @@ use crate::entropy::spread;
 use crate::http::{EventAnswer, keep_nowhere, with_count};
 use crate::login::LoginIdentity;
 use crate::policy::{Denial, Ending, Event, Guard, Identity, Judgement, Permit, Requester, Route};
-use crate::session::{By, Scope, StoreTime, TenantChange, TenantId, TenantStatus, UserAgent, Words};
+use crate::session::{By, Scope, SessionToken, StoreTime, TenantChange, TenantId, TenantStatus, UserAgent, Words};
 use crate::sessions::{Cuts, Holder, Issued, Newcomer};
 use crate::store::{StoreResult, Unavailable};
 use crate::told::{Origin, Told};
@@ -41,13 +43,6 @@ use crate::upstream::{Unreadable, UpstreamBody, read_whole};
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
 const INVALIDATED: HeaderName = HeaderName::from_static("x-session-invalidated");
-/// What vouches for the bytes of a body, and no longer holds once the count in it is another.
-const DIGESTS: [HeaderName; 4] = [
-    HeaderName::from_static("content-digest"),
-    HeaderName::from_static("repr-digest"),
-    HeaderName::from_static("digest"),
-    HeaderName::from_static("content-md5"),
-];
 
 /// A request that means something for sessions, with the session that it came with.
 pub(super) struct Call<'a> {
@@ -55,6 +50,8 @@ pub(super) struct Call<'a> {
     pub(super) route: &'a Route,
     pub(super) permit: &'a Permit,
     pub(super) live: &'a LiveUse,
+    /// What opens the token that the session has.
+    pub(super) cookie: Option<&'a SessionToken>,
     /// Which ends of the session end what is still open of the exchange.
     pub(super) cuts: Cuts,
 }
@@ -110,7 +107,7 @@ pub(super) async fn run(
         return Ok(Response::from_parts(parts, streamed(gateway, call, now, body)));
     }
 
-    let held = hold(gateway, call, &said, body).await;
+    let mut held = hold(gateway, call, &said, body).await;
     let principal = live.principal();
     let requester = Requester { with: live.keep(), principal, path: &path };
     let outcomes = weigh(gateway, exchange, call, requester, &held, &said);
@@ -124,7 +121,8 @@ pub(super) async fn run(
         logged_out(gateway, live, &mut parts.headers);
     } else if outcomes.switches {
         gateway.check_cookies(exchange, &parts.headers)?;
-        let issued = switch_tenant(gateway, exchange, call, began, &said, &mut backend).await?;
+        let issued = switch_tenant(gateway, exchange, call, began, &said, &mut backend, &mut held, &mut parts.headers);
+        let issued = Box::pin(issued).await?;
         now = Settled::Now(Holder::session(issued.id, issued.record.clone()), live.over_at());
         gateway.seal_cookies_anew(exchange, &mut parts.headers, &issued, Came::OfTheSameUser)?;
         parts.headers.append(SET_COOKIE, issued.set_cookie);
@@ -185,7 +183,7 @@ async fn ask(
     let open = gateway.open_for(call.live, call.cuts);
     cleared.content.cut_by(&open, false);
     cleared.content.complete_first();
-    if call.event.reads_answer() {
+    if reads(gateway, call) {
         ask_for_what_can_be_read(&mut cleared.headers);
         if cleared.method == Method::HEAD {
             // Nor could what is not sent; the app runs the same code for both.
@@ -209,14 +207,19 @@ fn streamed(gateway: &Gateway, call: &Call<'_>, now: Settled, body: UpstreamBody
     AnswerBody::of_session(body, Some(open))
 }
 
+/// Whether the answer is read: for what it says of the event, or for a token that it has for another tenant.
+fn reads(gateway: &Gateway, call: &Call<'_>) -> bool {
+    call.event.reads_answer() || (call.event.may_switch() && gateway.app_tokens().is_some())
+}
+
 async fn hold(gateway: &Gateway, call: &Call<'_>, said: &HeaderMap, body: UpstreamBody) -> Held {
-    if !call.event.reads_answer() {
+    if !reads(gateway, call) {
         return Held::Streams(body);
     }
     let Ok(upstream) = gateway.upstream(call.permit) else { return Held::Lost("its upstream is gone") };
     match read_whole(said, body, gateway.config().login.largest_answer(), upstream.patience()).await {
         Ok(body) => {
-            let answer = EventAnswer::of(said, &body);
+            let answer = if call.event.reads_answer() { EventAnswer::of(said, &body) } else { EventAnswer::Other };
             Held::Whole(body, answer)
         }
         Err(Unreadable::Content(why)) => Held::Lost(why),
@@ -403,14 +406,17 @@ fn keep_trying(gateway: &Arc<Gateway>, exchange: &Exchange, event: &Arc<Event>, 
 }
 
 /// Goes on with a new token in the tenant that the backend names, for no longer than the session had. The old token
-/// works a moment more.
+/// works a moment more. A token that the answer has for it is taken out of it, and kept.
+#[expect(clippy::too_many_arguments, reason = "it is one step of a long exchange, and changes its answer")]
 async fn switch_tenant(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     exchange: &mut Exchange,
     call: &Call<'_>,
     began: StoreTime,
     said: &HeaderMap,
     backend: &mut Questions,
+    held: &mut Held,
+    headers: &mut HeaderMap,
 ) -> Result<Issued, Failure> {
     let (config, live) = (gateway.config(), call.live);
     let principal = match LoginIdentity::from_switch(said, &live.record.principal.user, &config.identity.rules) {
@@ -427,7 +433,16 @@ async fn switch_tenant(
     } else {
         began
     };
+    let body = if let Held::Whole(body, _) = &*held { body.clone() } else { Bytes::new() };
+    let moving = gateway.move_token(live, call.cookie, &principal, &body).await?;
+    if let Some(moving) = &moving {
+        let body = without_tokens(moving.token(), moving.left(), headers, body);
+        if let Held::Whole(held, _) = held {
+            *held = body;
+        }
+    }
     let newcomer = Newcomer {
+        deposit: moving.as_ref().and_then(|moving| moving.deposit(gateway)),
         principal,
         // Those of the session that it goes on from.
         tenants: Vec::new(),
@@ -439,5 +454,8 @@ async fn switch_tenant(
     let origin = origin(exchange, call.event);
     let issued = gateway.sessions().rotate(&origin, gateway.terms(), newcomer, live.id, &live.record).await?;
     (exchange.session, exchange.principal) = (Some(issued.id), Some(Arc::clone(&issued.record.principal)));
+    if let Some(moving) = moving {
+        moving.moved(gateway, &origin, live, &issued).await;
+    }
     Ok(issued)
 }

@@ -53,6 +53,8 @@ pub(super) enum Failure {
     CameBack(Arc<str>),
     /// Ours: the folder in which request bodies wait is full, missing or not to be written.
     Spool(String),
+    /// The backend's: the token that the session has is over, and no other can be had just now.
+    TokenUnavailable,
     /// The tenant's membership could not be verified.
     TenantUnverified(String),
     /// The client's: it sends something in the clear that is not to be sent so.
@@ -175,6 +177,12 @@ impl Failure {
                 StatusCode::LOOP_DETECTED,
                 "upstream_loop",
                 "The application's address leads back to this gateway.",
+            ),
+            Self::TokenUnavailable => told(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "token_unavailable",
+                "The application cannot be asked in your name just now. Please try again in a moment; you are still \
+                 logged in.",
             ),
             Self::TenantUnverified(_) => told(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -310,6 +318,7 @@ impl Failure {
             | Self::Maintenance(_)
             | Self::HttpsRequired
             | Self::PlainOnTls
+            | Self::TokenUnavailable
             | Self::Body(_)
             | Self::CrossOrigin
             | Self::MethodNotAllowed(_)
@@ -342,6 +351,7 @@ impl From<NotIssued> for Failure {
             NotIssued::Superseded => Self::Superseded,
             NotIssued::TenantRefused => Self::TenantRefused,
             NotIssued::NoRandomness(error) => Self::Internal(error.to_string()),
+            NotIssued::NotSealed(error) => Self::Internal(error.to_string()),
         }
     }
 }

@@ -147,7 +147,8 @@ impl Follower {
                 let began = began.map_err(Failure::Store)?;
                 let remembered = matches!(&now, Lookup::Live(live) if live.record.remembered
                     && live.record.principal.user == principal.user);
-                let vouched = Vouched { principal, tenants, source: Source::Followed, remembered, began };
+                let source = Source::Followed;
+                let vouched = Vouched { principal, tenants, source, remembered, began, deposit: None };
                 make(gateway, exchange, headers, questions, vouched, credential).await?
             }
         };

@@ -32,14 +32,14 @@ use crate::config::Config;
 use crate::health;
 use crate::http::{
     CameBack, Claims, HeadLimits, NotedHeaders, Preflight, Presented, ProtectedHeaders, Reading, Refusal, SameSite,
-    Scheme, Target, TraceParent, Upgrade, bearer_token, check_expectation, check_http2_head, check_method,
-    check_singular, client_address, forwarded_proto, http1_0_host, http2_host, is_led_here, is_navigation, is_safe,
+    Scheme, Target, TraceParent, Upgrade, check_expectation, check_http2_head, check_method, check_singular,
+    client_address, forwarded_proto, http1_0_host, http2_host, is_led_here, is_navigation, is_safe,
     is_websocket_upgrade, only_looks_ahead, request_host, take_gateway_cookie, take_stray_token,
 };
 use crate::policy::{
     Aim, Auth, Call, Denial, Event, Identity, IdentityMode, Route, TenantClaim, decide, is_forged, permit_preflight,
 };
-use crate::session::{By, Credential, EndReason, SessionId, Standing};
+use crate::session::{By, Credential, EndReason, SessionId, SessionToken, Standing};
 use crate::signed::{KEYS_PATH, Published};
 use crate::store::STALE_AT_MOST;
 use crate::told::Told;
@@ -48,6 +48,8 @@ use crate::told::Told;
 struct Admitted {
     cleared: Box<Cleared>,
     credential: Credential,
+    /// What the gateway's cookie holds, where it takes that to open the token that the session has.
+    cookie: Option<SessionToken>,
     claims: Claims,
     endpoint: Option<Endpoint>,
     route: Arc<Route>,
@@ -317,6 +319,10 @@ impl Gateway {
         if let Presented::One(token) = &presented {
             take_stray_token(&mut headers, &mut target, token)?;
         }
+        let cookie = match &presented {
+            Presented::One(token) if self.app_tokens().is_some() => Some(token.clone()),
+            _ => None,
+        };
         let mut credential = Credential::from(presented);
         exchange.had_cookie = credential != Credential::None;
         exchange.may_have_cookie = exchange.asks_for_page
@@ -325,7 +331,7 @@ impl Gateway {
             && self.config().cookie.same_site == SameSite::Strict
             && is_led_here(&headers, &server.public_url);
         // A gateway cookie wins, also one that is worth nothing: nothing falls through to what stands beside it.
-        if credential == Credential::None && self.bearer().is_some() && bearer_token(&headers).is_some() {
+        if credential == Credential::None && self.bearer().is_some() && self.has_bearer_token(&headers) {
             credential = Credential::Bearer;
         }
         // What it was called before is worth nothing here, and to whoever reads it at the backend as much as ever.
@@ -379,6 +385,7 @@ impl Gateway {
         Ok(Admission::Admitted(Box::new(Admitted {
             cleared,
             credential,
+            cookie,
             claims,
             endpoint,
             route,
@@ -410,8 +417,19 @@ impl Gateway {
         exchange: &mut Exchange,
         admitted: Box<Admitted>,
     ) -> Result<Response<AnswerBody>, Failure> {
-        let Admitted { mut cleared, credential, claims, endpoint, route, event, mode, touches, preflight, switch } =
-            *admitted;
+        let Admitted {
+            mut cleared,
+            credential,
+            cookie,
+            claims,
+            endpoint,
+            route,
+            event,
+            mode,
+            touches,
+            preflight,
+            switch,
+        } = *admitted;
         exchange.bound = Bound::presented(credential);
 
         // 8. A login needs no session, and makes one from the backend's own answer.
@@ -435,11 +453,19 @@ impl Gateway {
         match endpoint {
             Some(Endpoint::Login(_)) | None => {}
             Some(Endpoint::Logout) => {
-                return Box::pin(endpoints::logout(self, exchange, &route, &lookup, cleared)).await;
+                // The backend is told who logs out by the token, too, which goes with the session.
+                let token = self.token_as_it_is(&lookup, cookie.as_ref()).await;
+                return Box::pin(endpoints::logout(self, exchange, &route, &lookup, token, cleared)).await;
             }
             Some(Endpoint::LogoutAll) => return Box::pin(endpoints::logout_all(self, exchange, &lookup)).await,
             Some(Endpoint::Status) => return endpoints::status(self, &cleared.method, &lookup),
             Some(Endpoint::Refresh) => return Box::pin(endpoints::refresh(self, &cleared.method, &mut lookup)).await,
+            Some(Endpoint::TokenRefresh) => {
+                let answer = Box::pin(self.answer_for_token(exchange, &lookup, cookie.as_ref(), &cleared)).await?;
+                if let Some(answer) = answer {
+                    return Ok(answer);
+                }
+            }
         }
 
         // 11. The decision. Nothing is forwarded without its permit. A session of several tenants is in one of them first.
@@ -486,6 +512,12 @@ impl Gateway {
             return Err(Failure::Denied(Denial::SessionEnded(reason)));
         }
 
+        //     What the session has of the app's own tokens goes along in the place of what the client sends.
+        let permit = match self.token_for(exchange, &lookup, cookie.as_ref(), &cleared).await? {
+            Some(token) if preflight.is_none() => permit.with_token(token),
+            _ => permit,
+        };
+
         // From here on the backend may be asked; at that moment the look-up must not be too old.
         if let Lookup::Live(live) = &lookup {
             let token = live.token.clone();
@@ -501,7 +533,8 @@ impl Gateway {
         // 14. What the backend's success means for sessions happens before anybody hears of the success: the backend
         //     does it, the store ends them, then the answer goes out.
         if let (Some(event), Lookup::Live(live)) = (&event, &lookup) {
-            let call = events::Call { event, route: &route, permit: &permit, live, cuts: cuts_of(mode) };
+            let (route, permit, cookie) = (&route, &permit, cookie.as_ref());
+            let call = events::Call { event, route, permit, live, cookie, cuts: cuts_of(mode) };
             return Box::pin(events::run(self, exchange, &call, cleared)).await;
         }
 

@@ -4,6 +4,7 @@
 //! modules and the store, `forward` sends it on, `respond` answers failures. Knows no concrete store and no admin API.
 
 mod account;
+mod app_tokens;
 mod asked_about;
 mod body;
 mod capture;
@@ -22,6 +23,7 @@ mod former_cookies;
 mod forward;
 mod gateway;
 mod held;
+mod held_token;
 mod http1;
 mod http2;
 mod http2_refusals;
@@ -34,6 +36,7 @@ mod leftover;
 mod limits;
 mod listener;
 mod lookup;
+mod moved_token;
 mod named;
 mod newcomer;
 mod once_more;
@@ -48,6 +51,7 @@ mod services;
 mod signing;
 mod slots;
 mod token;
+mod token_refresh;
 mod tunnel;
 mod upstreams;
 mod verify;

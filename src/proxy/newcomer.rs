@@ -2,16 +2,24 @@
 
 use std::sync::Arc;
 
-use http::header::{ETAG, HeaderMap, HeaderValue, LAST_MODIFIED, SET_COOKIE};
+use http::header::{ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, SET_COOKIE};
 
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::services::Gateway;
 use crate::http::keep_nowhere;
 use crate::session::{By, Credential, EndReason, Principal, StoreTime, TenantId, UserAgent};
-use crate::sessions::{Issued, Newcomer};
+use crate::sessions::{Deposit, Issued, Newcomer};
 use crate::store::StoreResult;
 use crate::told::{NoLogin, Source, Told};
+
+/// What vouches for the bytes of a body, and no longer holds once they are others.
+pub(super) const DIGESTS: [HeaderName; 4] = [
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-md5"),
+];
 
 /// Whom the backend vouches for.
 pub(super) struct Vouched {
@@ -23,6 +31,8 @@ pub(super) struct Vouched {
     pub(super) remembered: bool,
     /// The store's time before the backend was asked: a revocation from then on wins.
     pub(super) began: StoreTime,
+    /// The token that the app handed out for it.
+    pub(super) deposit: Option<Deposit>,
 }
 
 /// Makes a session for a principal that the backend has just vouched for.
@@ -32,7 +42,7 @@ pub(super) async fn make_session(
     vouched: Vouched,
     credential: Credential,
 ) -> Result<Issued, Failure> {
-    let Vouched { principal, tenants, source, remembered, began } = vouched;
+    let Vouched { principal, tenants, source, remembered, began, deposit } = vouched;
     let newcomer = Newcomer {
         principal: principal.clone(),
         tenants,
@@ -40,6 +50,7 @@ pub(super) async fn make_session(
         address: Some(exchange.client.get()),
         user_agent: UserAgent::of(exchange.user_agent.as_ref().map(HeaderValue::as_bytes)),
         began,
+        deposit,
     };
     // It ends as soon as this one is made.
     let replaces = match credential {

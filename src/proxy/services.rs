@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, SET_COOKIE};
 use tokio_util::task::TaskTracker;
 
+use super::app_tokens::AppTokens;
 use super::asked_about::AskedAbout;
 use super::endpoint::Endpoints;
 use super::exchange::{Exchange, RequestIds};
@@ -19,17 +20,18 @@ use crate::bearer::Bearer;
 use crate::clock::Clock;
 use crate::commons::Commons;
 use crate::config::{Config, StoreKind};
+use crate::custody::{CustodyKeys, is_stand_in};
 use crate::entropy::{Entropy, EntropyError};
 use crate::health::Readiness;
 use crate::http::{
-    CookieName, GatewayCookieName, GatewayMark, OriginPolicy, RequestFilter, TraceParent, expire_backend_cookie,
-    may_hold_bearer_token,
+    CookieName, GatewayCookieName, GatewayMark, OriginPolicy, RequestFilter, TraceParent, bearer_token,
+    expire_backend_cookie, may_hold_bearer_token,
 };
 use crate::maintenance::MaintenanceMode;
 use crate::policy::{Auth, Authorization, Identity, Permit, Route, VouchedBy};
 use crate::seal::{SealedCookies, SealingKeys};
 use crate::secret::Secret;
-use crate::session::{By, EndReason};
+use crate::session::{By, EndReason, SessionToken};
 use crate::sessions::{Cuts, OpenStream, OpenStreams, Sessions, Terms};
 use crate::signed::{Published, Signer};
 use crate::store::touch_queue::{Queued, TouchQueue};
@@ -78,6 +80,8 @@ pub struct Gateway {
     sealed_cookies: Option<SealedCookies>,
     /// They do not change while the process runs.
     sealing_keys: Arc<SealingKeys>,
+    /// The tokens that sessions have instead of their browsers; `None` where none are captured.
+    app_tokens: Option<Arc<AppTokens>>,
     request_ids: RequestIds,
     names: RouteNames,
     route_metrics: Named<RouteMetrics>,
@@ -89,6 +93,7 @@ struct Before<'a> {
     upstreams: Option<&'a Upstreams>,
     bearer: Option<&'a Arc<Bearer>>,
     signer: Option<&'a Arc<Signer>>,
+    app_tokens: Option<&'a Arc<AppTokens>>,
 }
 
 /// What a gateway has in common with the one before it, under another configuration.
@@ -130,8 +135,8 @@ impl Gateway {
         let (bodies, endings, mark) = (self.bodies.clone(), self.endings.clone(), self.mark.clone());
         let sealing_keys = self.sealing_keys.clone();
         let shared = Shared { bodies, endings, mark, former_cookies, sealing_keys };
-        let (bearer, signer) = (self.bearer.as_ref(), self.signer.as_ref());
-        let before = Before { upstreams: Some(&self.upstreams), bearer, signer };
+        let (bearer, signer, app_tokens) = (self.bearer.as_ref(), self.signer.as_ref(), self.app_tokens.as_ref());
+        let before = Before { upstreams: Some(&self.upstreams), bearer, signer, app_tokens };
         Self::assemble(Services { config, ..self.services.clone() }, before, shared)
     }
 
@@ -163,6 +168,7 @@ impl Gateway {
             asked_about: AskedAbout::default(),
             mark: shared.mark,
             former_cookies: shared.former_cookies,
+            app_tokens: app_tokens(&services, before.app_tokens)?,
             sealed_cookies: sealed_cookies(config, &shared.sealing_keys),
             sealing_keys: shared.sealing_keys,
             request_ids: RequestIds::new(&*services.commons.entropy)?,
@@ -220,14 +226,21 @@ impl Gateway {
     /// The permit, without a token that is not to go on: the one that vouches, where the operator wants it so
     /// (`bearer.authorization`); and any other, for nobody has verified it, nor asked whether it was denied. Not on a public
     /// route, of which nothing is decided, nor where a migration lets through what the client claims.
+    ///
+    /// What stands for a token that a session has ([`custody`](crate::custody)) never goes on: to the app it is a bad one.
     pub(super) fn as_vouched(&self, permit: Permit, route: &Route, headers: &HeaderMap) -> Permit {
-        let Some(bearer) = &self.config().bearer else { return permit };
+        let (bearer, captures) = (&self.config().bearer, self.app_tokens.is_some());
+        if bearer.is_none() && !captures {
+            return permit;
+        }
+        let stands_in = || headers.get_all(AUTHORIZATION).iter().any(|value| is_stand_in(value.as_bytes()));
         let drops = match permit.identity() {
             Identity::Verified(verified) if matches!(verified.vouched_by(), VouchedBy::Token(_)) => {
-                bearer.authorization == Authorization::Drop
+                bearer.as_ref().is_some_and(|bearer| bearer.authorization == Authorization::Drop)
             }
-            Identity::AsClaimed => false,
-            _ => route.auth != Auth::Public && may_hold_bearer_token(headers),
+            Identity::AsClaimed => captures && stands_in(),
+            _ if route.auth == Auth::Public => captures && stands_in(),
+            _ => may_hold_bearer_token(headers),
         };
         if drops { permit.without_authorization() } else { permit }
     }
@@ -333,6 +346,16 @@ impl Gateway {
         self.sealed_cookies.as_ref()
     }
 
+    /// Whether a request comes with a token of its own. What stands for one that a session has is none.
+    pub(super) fn has_bearer_token(&self, headers: &HeaderMap) -> bool {
+        bearer_token(headers).is_some_and(|token| self.app_tokens.is_none() || !is_stand_in(token))
+    }
+
+    /// The tokens that sessions have; `None` where none are captured.
+    pub(super) const fn app_tokens(&self) -> Option<&Arc<AppTokens>> {
+        self.app_tokens.as_ref()
+    }
+
     pub(super) fn entropy(&self) -> &dyn Entropy {
         &*self.services.commons.entropy
     }
@@ -425,6 +448,26 @@ fn sealing_keys(services: &Services) -> Result<SealingKeys, EntropyError> {
         Some(key) => Ok(SealingKeys::new(key, &secrets.previous)),
         None => SealingKeys::ephemeral(&*services.commons.entropy),
     }
+}
+
+/// Whoever holds the tokens of sessions: the same for as long as the process runs and any are captured.
+fn app_tokens(services: &Services, before: Option<&Arc<AppTokens>>) -> Result<Option<Arc<AppTokens>>, EntropyError> {
+    let (config, commons) = (&services.config, &services.commons);
+    if !config.login.captures_tokens() {
+        return Ok(None);
+    }
+    if config.login.leaves_tokens() {
+        commons.sessions.leave_tokens();
+    }
+    if let Some(before) = before {
+        return Ok(Some(before.clone()));
+    }
+    let key = match &config.secrets.key {
+        Some(key) => key.clone(),
+        None => Secret::new(SessionToken::generate(&*commons.entropy)?.expose_secret()),
+    };
+    let keys = Arc::new(CustodyKeys::new(&key, &config.secrets.previous));
+    Ok(Some(Arc::new(AppTokens::new(keys, &*commons.entropy)?)))
 }
 
 fn sealed_cookies(config: &Config, keys: &Arc<SealingKeys>) -> Option<SealedCookies> {

@@ -147,11 +147,13 @@ pub enum EndReason {
     UserOthersRevoked,
     /// The user had too many sessions.
     Limit,
+    /// The app refused to refresh the token that the session has.
+    TokenRefused,
 }
 
 impl EndReason {
     /// Every reason.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Logout,
         Self::LogoutAll,
         Self::Replaced,
@@ -164,6 +166,7 @@ impl EndReason {
         Self::OrgSoftDeleted,
         Self::UserOthersRevoked,
         Self::Limit,
+        Self::TokenRefused,
     ];
 
     /// Whether time ended it, and nobody.
@@ -188,6 +191,7 @@ impl EndReason {
             Self::OrgSoftDeleted => "org_soft_deleted",
             Self::UserOthersRevoked => "user_others_revoked",
             Self::Limit => "limit",
+            Self::TokenRefused => "token_refused",
         }
     }
 

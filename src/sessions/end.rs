@@ -2,14 +2,21 @@
 //! accepted anywhere, and what was open for them is cut.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::{Ending, Issued, Sessions};
 use crate::clock::Monotonic;
+use crate::custody::CustodyKeys;
 use crate::session::{
-    By, EndReason, Principal, Revocation, Scope, SessionId, SessionRecord, TenantChange, TenantId, TokenDenial,
+    By, DeniedUntil, EndReason, Principal, Revocation, Scope, SessionId, SessionRecord, StoreTime, TenantChange,
+    TenantId, TokenDenial,
 };
 use crate::store::{Revoked, StoreResult, gone_on};
 use crate::told::{Origin, Told};
+
+/// For so long after its end a token may be believed (`bearer.leeway`).
+pub const LONGEST_LEEWAY: Duration = Duration::from_secs(300);
 
 impl Sessions {
     /// Ends one session. One that was over already is not told of again; answers whether it was not.
@@ -34,6 +41,7 @@ impl Sessions {
         reason: EndReason,
     ) -> StoreResult<Ending> {
         let asked = self.teller.clock().monotonic();
+        self.deny_left(origin, id, record, reason).await?;
         let ended = self.store.end(id, record, reason, &origin.by).await?;
         if ended {
             self.is_over(origin, id, &record.principal, reason);
@@ -68,6 +76,27 @@ impl Sessions {
             }
             Err(unavailable) => Err(unavailable),
         }
+    }
+
+    /// Denies the token that the browser of a session was left, before the session ends: after it nobody knows which it is.
+    ///
+    /// # Errors
+    /// When nothing can be said of it.
+    pub async fn deny_left(
+        &self,
+        origin: &Origin,
+        id: SessionId,
+        record: &SessionRecord,
+        reason: EndReason,
+    ) -> StoreResult<()> {
+        if !self.leaves_tokens.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let Some(sealed) = self.store.sealed_token(id).await? else { return Ok(()) };
+        let Some((token, until)) = CustodyKeys::denies(&sealed) else { return Ok(()) };
+        let until = DeniedUntil::At(StoreTime::from_micros(until.as_micros()).after(LONGEST_LEEWAY));
+        let owner = Some(record.principal.clone());
+        self.deny(origin, TokenDenial { id: token, owner, until, reason }).await.map(drop)
     }
 
     /// Denies a token of an issuer. One that was denied already is not told of again; answers whether it was not.
@@ -124,6 +153,10 @@ impl Sessions {
 
     /// Writes down that time ended a session, if this is the first to notice.
     pub async fn note_end(&self, origin: &Origin, id: SessionId, record: &SessionRecord, reason: EndReason) {
+        if self.deny_left(origin, id, record, reason).await.is_err() {
+            // The next use notes it.
+            return;
+        }
         // Should this fail, the session is over all the same, and the next use notes it.
         if let Ok(true) = self.store.note_end(id, record, reason).await {
             let principal = Some(record.principal.clone());

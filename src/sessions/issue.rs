@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::Sessions;
+use crate::custody::{AppToken, CustodyKeys, NotSealed};
 use crate::entropy::EntropyError;
 use crate::http::{CookieAttributes, session_set_cookie};
 use crate::session::{
@@ -45,6 +46,21 @@ pub struct Newcomer {
     pub user_agent: UserAgent,
     /// The store's time before the backend was asked: a revocation from then on wins.
     pub began: StoreTime,
+    /// The token that the app handed out for it.
+    pub deposit: Option<Deposit>,
+}
+
+/// A token of the app's, which is kept for a session and sealed for its cookie, which nobody has yet.
+#[derive(Clone, Debug)]
+pub struct Deposit {
+    /// What seals it.
+    pub keys: Arc<CustodyKeys>,
+    /// What is kept.
+    pub token: AppToken,
+    /// For how long the session lives at most: with the token, where nothing gets another one.
+    pub at_most: Option<Duration>,
+    /// Whether the browser has the token, too, so that it is denied when the session ends.
+    pub is_left: bool,
 }
 
 /// A session that was made.
@@ -88,6 +104,9 @@ pub enum NotIssued {
     /// There is no token.
     #[error(transparent)]
     NoRandomness(#[from] EntropyError),
+    /// The app's token cannot be kept.
+    #[error("the app's token cannot be sealed: {0}")]
+    NotSealed(NotSealed),
 }
 
 impl Sessions {
@@ -105,7 +124,7 @@ impl Sessions {
     ) -> Result<Issued, NotIssued> {
         let token = SessionToken::generate(&*self.entropy)?;
         let candidates = Candidate::beside(&of.principal.tenant, of.tenants.clone());
-        let creation = self.store.create(new(&token, terms, of, candidates, replaces)).await?;
+        let creation = self.store.create(self.new_session(&token, terms, of, candidates, replaces)?).await?;
         self.issued(origin, source, terms, &token, creation)
     }
 
@@ -124,12 +143,42 @@ impl Sessions {
     ) -> Result<Issued, NotIssued> {
         let token = SessionToken::generate(&*self.entropy)?;
         let candidates = old_record.candidates_for(&of.principal);
-        let new = new(&token, terms, of, candidates, Some(old));
+        let new = self.new_session(&token, terms, of, candidates, Some(old))?;
         let creation = self.store.rotate(old, old_record, new, GRACE).await?;
         let issued = self.issued(origin, Source::RotatedFrom(old), terms, &token, creation)?;
         let principal = Some(old_record.principal.clone());
         self.teller.tell(origin, &Told::SessionEnded { id: old, principal, reason: EndReason::Replaced });
         Ok(issued)
+    }
+
+    fn new_session(
+        &self,
+        token: &SessionToken,
+        terms: Terms<'_>,
+        of: Newcomer,
+        candidates: Vec<Candidate>,
+        replaces: Option<SessionId>,
+    ) -> Result<NewSession, NotIssued> {
+        let (idle, absolute) = terms.limits.of(of.remembered);
+        let at_most = of.deposit.as_ref().and_then(|deposit| deposit.at_most);
+        let seal = |Deposit { keys, token: kept, is_left, .. }: Deposit| {
+            keys.seal(token, &of.principal, &kept, is_left, &*self.entropy).map_err(NotIssued::NotSealed)
+        };
+        let sealed_token = of.deposit.map(seal).transpose()?;
+        Ok(NewSession {
+            id: token.id(),
+            principal: of.principal,
+            candidates,
+            remembered: of.remembered,
+            idle,
+            absolute: at_most.map_or(absolute, |most| absolute.min(most)),
+            address: of.address,
+            user_agent: of.user_agent,
+            began: of.began,
+            limit: terms.max_per_user,
+            replaces,
+            sealed_token,
+        })
     }
 
     /// Tells of what was made, and of what had to go for it.
@@ -155,28 +204,5 @@ impl Sessions {
             self.is_over(&by_a_rule, id, &record.principal, EndReason::Limit);
         }
         Ok(Issued { id, set_cookie: session_set_cookie(terms.cookie, token, max_age(&record)), record })
-    }
-}
-
-fn new(
-    token: &SessionToken,
-    terms: Terms<'_>,
-    of: Newcomer,
-    candidates: Vec<Candidate>,
-    replaces: Option<SessionId>,
-) -> NewSession {
-    let (idle, absolute) = terms.limits.of(of.remembered);
-    NewSession {
-        id: token.id(),
-        principal: of.principal,
-        candidates,
-        remembered: of.remembered,
-        idle,
-        absolute,
-        address: of.address,
-        user_agent: of.user_agent,
-        began: of.began,
-        limit: terms.max_per_user,
-        replaces,
     }
 }

@@ -12,8 +12,10 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-pub use self::issue::{Issued, Newcomer, NotIssued, Terms};
+pub use self::end::LONGEST_LEEWAY;
+pub use self::issue::{Deposit, Issued, Newcomer, NotIssued, Terms};
 pub use self::open::{AskedAbout, Cuts, Holder, Kill, OpenStream, OpenStreams};
 
 use crate::entropy::SharedEntropy;
@@ -27,6 +29,8 @@ pub struct Sessions {
     open: Arc<OpenStreams>,
     teller: Teller,
     entropy: SharedEntropy,
+    /// Whether browsers may have tokens of the app's that end with their sessions.
+    leaves_tokens: Arc<AtomicBool>,
 }
 
 impl Sessions {
@@ -34,7 +38,12 @@ impl Sessions {
     #[must_use]
     pub fn new(store: SharedStore, teller: Teller, entropy: SharedEntropy) -> Self {
         let open = Arc::new(OpenStreams::new(teller.clock().clone()));
-        Self { store, open, teller, entropy }
+        Self { store, open, teller, entropy, leaves_tokens: Arc::default() }
+    }
+
+    /// From now on browsers may have tokens of the app's that are to end with their sessions.
+    pub fn leave_tokens(&self) {
+        self.leaves_tokens.store(true, Ordering::Relaxed);
     }
 
     /// What is open for sessions, and cut when they end.

@@ -61,6 +61,7 @@ impl Room {
 
     async fn newcomer(&self) -> Newcomer {
         Newcomer {
+            deposit: None,
             principal: Principal {
                 tenant: TenantId::parse("acme").expect("a tenant"),
                 user: UserId::parse("7").expect("a user"),

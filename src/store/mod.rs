@@ -108,6 +108,8 @@ pub struct NewSession {
     pub limit: Option<SessionLimit>,
     /// A session that the caller ends as soon as this one is made: it does not count.
     pub replaces: Option<SessionId>,
+    /// The app's token, sealed: kept beside the record, before the session is live.
+    pub sealed_token: Option<Vec<u8>>,
 }
 
 impl NewSession {
@@ -280,6 +282,20 @@ pub trait SessionStore: Send + Sync + 'static {
     /// What a verified token is worth that says this of itself, asked of the store itself. Whoever asks compares its own
     /// end with the time.
     async fn read_token(&self, id: SessionId, record: &Arc<SessionRecord>) -> StoreResult<TokenStanding>;
+
+    /// The app's token that is kept for a session, sealed. `None`: there is none, or the session is over. Whether it lives is
+    /// not looked at: that is what [`read`](Self::read) says.
+    async fn sealed_token(&self, id: SessionId) -> StoreResult<Option<Vec<u8>>>;
+
+    /// Keeps another in its place, if one is still kept: with the session it is gone, and comes to be by nothing. Answers
+    /// whether it is kept.
+    async fn replace_sealed_token(&self, id: SessionId, sealed: &[u8]) -> StoreResult<bool>;
+
+    /// Takes the turn to refresh a session's token, or goes on holding it, for that long. `false`: it is another's.
+    async fn take_turn(&self, id: SessionId, holder: &str, lasts: Duration) -> StoreResult<bool>;
+
+    /// Gives the turn back, if it is this holder's.
+    async fn end_turn(&self, id: SessionId, holder: &str) -> StoreResult<()>;
 
     /// Denies a token, for as long as it could be used. Answers whether this call did (`false`: it was denied already).
     async fn deny(&self, denial: &TokenDenial, by: &By) -> StoreResult<bool>;

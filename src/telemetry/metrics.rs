@@ -21,7 +21,7 @@ use prometheus_client::registry::{Metric, Registry};
 
 pub use handles::{AuditMetrics, Counted};
 use labels::{CodeLabel, CommandLabels, KindLabel, ObservedLabels, OutcomeLabel, ReasonLabel, ScopeLabel};
-pub use labels::{LoginOutcome, RevocationScope};
+pub use labels::{LoginOutcome, RevocationScope, TokenRefresh};
 use nodes::{Nodes, Seconds};
 pub use peers::PeerMetric;
 use peers::Peers;
@@ -70,6 +70,7 @@ pub struct Metrics {
     spoofed_headers: Counter,
     spoofed_cookies: Counter,
     logins: Family<OutcomeLabel, Counter>,
+    token_refreshes: Family<OutcomeLabel, Counter>,
     upstream_errors: Family<KindLabel, Counter>,
     upstream_peers: Peers,
     connections: Gauge,
@@ -167,6 +168,11 @@ impl Metrics {
                 Counter::default(),
             ),
             logins: metrics.add("logins", "Logins, by outcome", Family::default()),
+            token_refreshes: metrics.add(
+                "token_refreshes",
+                "Refreshes of tokens that sessions have, by outcome",
+                Family::default(),
+            ),
             upstream_errors: metrics.add(
                 "upstream_errors",
                 "Failed exchanges with backends, by kind",
@@ -250,6 +256,9 @@ impl Metrics {
         }
         for outcome in LoginOutcome::ALL {
             drop(self.logins.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }));
+        }
+        for outcome in TokenRefresh::ALL {
+            drop(self.token_refreshes.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }));
         }
         for outcome in ["success", "failure"] {
             drop(self.config_reloads.get_or_create(&OutcomeLabel { outcome }));
@@ -360,6 +369,11 @@ impl Metrics {
     /// A login went this way.
     pub fn login(&self, outcome: LoginOutcome) {
         self.logins.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).inc();
+    }
+
+    /// The token of a session was to be refreshed.
+    pub fn token_refreshed(&self, outcome: TokenRefresh) {
+        self.token_refreshes.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).inc();
     }
 
     /// An exchange with a backend failed; `kind` is one of the program's own words.

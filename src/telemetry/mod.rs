@@ -15,6 +15,6 @@ mod traces;
 pub use access::AccessLine;
 pub use exposition::Exposition;
 pub use log::{Log, LogFormat, LogLevel, LogSettings};
-pub use metrics::{Metrics, RouteMetrics};
+pub use metrics::{Metrics, RouteMetrics, TokenRefresh};
 pub use store::StoreTelemetry;
 pub use traces::{Given, Place, Share, Traces};

@@ -17,6 +17,7 @@ mod apps;
 mod audit;
 mod bearer;
 mod cache;
+mod captured;
 mod chosen;
 mod chromium;
 mod clients;

@@ -63,6 +63,7 @@ pub(crate) fn login_at(began: StoreTime) -> NewSession {
         began,
         limit: None,
         replaces: None,
+        sealed_token: None,
     }
 }
 

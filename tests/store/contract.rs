@@ -1333,3 +1333,57 @@ pub(crate) async fn a_token_that_ends_all_others_stays_unless_it_was_over(bench:
 fn others_of_seven(keep: Keep) -> Scope {
     Scope::OtherSessions { tenant: TenantId::parse("acme").unwrap(), user: UserId::parse("7").unwrap(), keep }
 }
+
+/// A session with something sealed.
+async fn with_sealed(store: &SharedStore, user: &str) -> (SessionId, SessionRecord) {
+    let sealed_token = Some(vec![0, 255, 13, 10]);
+    let new = NewSession { principal: principal("acme", user), sealed_token, ..login(store).await };
+    (new.id, stored(store, new).await)
+}
+
+pub(crate) async fn what_is_sealed_for_a_session_is_there_with_it_and_goes_with_it(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    let (plain, _) = session(&store).await;
+    assert_eq!(store.sealed_token(plain).await.unwrap(), None);
+    assert_eq!(store.sealed_token(id()).await.unwrap(), None);
+    let (ended, record) = with_sealed(&store, "1").await;
+    assert_eq!(other.sealed_token(ended).await.unwrap(), Some(vec![0, 255, 13, 10]));
+    assert!(store.end(ended, &record, EndReason::Logout, &By::User).await.unwrap());
+    assert_eq!(other.sealed_token(ended).await.unwrap(), None);
+    let (revoked, _) = with_sealed(&store, "2").await;
+    revoke_user(&store, "acme", "2", EndReason::UserRevoked).await;
+    assert_eq!(other.sealed_token(revoked).await.unwrap(), None);
+    // One that has to go for another.
+    let limit = Some(SessionLimit { count: NonZeroU16::MIN, action: LimitAction::RevokeOldest });
+    let (displaced, _) = with_sealed(&store, "3").await;
+    let new = NewSession { principal: principal("acme", "3"), limit, ..login(&store).await };
+    stored(&store, new).await;
+    assert_eq!(other.sealed_token(displaced).await.unwrap(), None);
+}
+
+pub(crate) async fn what_is_sealed_is_replaced_only_while_it_is_there(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    let (id, record) = with_sealed(&store, "1").await;
+    assert!(other.replace_sealed_token(id, b"another").await.unwrap());
+    assert_eq!(store.sealed_token(id).await.unwrap(), Some(b"another".to_vec()));
+    assert!(store.end(id, &record, EndReason::Logout, &By::User).await.unwrap());
+    assert!(!other.replace_sealed_token(id, b"a late one").await.unwrap());
+    assert_eq!(store.sealed_token(id).await.unwrap(), None);
+    let (plain, _) = session(&store).await;
+    assert!(!store.replace_sealed_token(plain, b"one that was never there").await.unwrap());
+}
+
+pub(crate) async fn a_turn_is_one_holders_until_it_ends_or_is_over(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    let (id, _) = session(&store).await;
+    let long = Duration::from_secs(60);
+    assert!(store.take_turn(id, "one", long).await.unwrap());
+    assert!(store.take_turn(id, "one", long).await.unwrap(), "it goes on");
+    assert!(!other.take_turn(id, "two", long).await.unwrap());
+    other.end_turn(id, "two").await.unwrap();
+    assert!(!other.take_turn(id, "two", long).await.unwrap(), "nobody ends another's");
+    store.end_turn(id, "one").await.unwrap();
+    assert!(other.take_turn(id, "two", Duration::from_millis(50)).await.unwrap());
+    bench.elapse(Duration::from_millis(80)).await;
+    assert!(store.take_turn(id, "three", long).await.unwrap(), "it is over by itself");
+}

@@ -112,6 +112,9 @@ contract! {
     a_denial_holds_until_the_token_is_over_and_is_forgotten_in_time,
     a_token_is_refused_that_is_not_younger_than_a_revocation_by_some_seconds,
     a_token_that_ends_all_others_stays_unless_it_was_over,
+    what_is_sealed_for_a_session_is_there_with_it_and_goes_with_it,
+    what_is_sealed_is_replaced_only_while_it_is_there,
+    a_turn_is_one_holders_until_it_ends_or_is_over,
 }
 
 mod chosen_tenants {

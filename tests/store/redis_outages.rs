@@ -92,6 +92,7 @@ fn login_without(record: &SessionRecord) -> NewSession {
         began: record.created,
         limit: None,
         replaces: None,
+        sealed_token: None,
     }
 }
 
@@ -420,6 +421,7 @@ async fn login_for(store: &SharedStore) -> NewSession {
         began,
         limit: None,
         replaces: None,
+        sealed_token: None,
     }
 }
 

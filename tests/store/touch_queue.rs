@@ -88,6 +88,18 @@ impl SessionStore for Recorder {
     async fn read_token(&self, _: SessionId, _: &Arc<SessionRecord>) -> StoreResult<TokenStanding> {
         unimplemented!()
     }
+    async fn sealed_token(&self, _: SessionId) -> StoreResult<Option<Vec<u8>>> {
+        unimplemented!()
+    }
+    async fn replace_sealed_token(&self, _: SessionId, _: &[u8]) -> StoreResult<bool> {
+        unimplemented!()
+    }
+    async fn take_turn(&self, _: SessionId, _: &str, _: Duration) -> StoreResult<bool> {
+        unimplemented!()
+    }
+    async fn end_turn(&self, _: SessionId, _: &str) -> StoreResult<()> {
+        unimplemented!()
+    }
     async fn deny(&self, _: &TokenDenial, _: &By) -> StoreResult<bool> {
         unimplemented!()
     }

@@ -6,9 +6,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{HeaderMap, SET_COOKIE};
 use serde_json::Value;
 
+use super::candidates::{Named, Part};
 use super::hidden::{Hidden, plain};
 use super::values::{Leaf, leaves};
 use crate::http::printable;
+use crate::jwt::says_refresh;
 
 /// The longest part of a token that is looked into.
 const LONGEST_PART: usize = 16 * 1024;
@@ -42,6 +44,34 @@ pub(super) struct Token {
 pub(super) fn tokens(document: &Value) -> Vec<Token> {
     let claims = |leaf: Leaf<'_>| Some(Token { claims: claims(leaf.value.as_str()?)?, pointer: leaf.pointer });
     leaves(document).into_iter().filter_map(claims).collect()
+}
+
+impl Token {
+    /// Whether it says that it is for getting others.
+    pub(super) fn is_refresh(&self) -> bool {
+        self.claims.as_object().is_some_and(says_refresh)
+    }
+}
+
+/// What keeps a token out of the browser that an answer hands out; `None` where it hands out none.
+pub(super) fn captured(document: &Value) -> Option<String> {
+    let tokens = tokens(document);
+    let shown = |pointer: &str| printable(pointer.as_bytes(), super::hidden::LONGEST_SHOWN);
+    let access = tokens.iter().find(|token| !token.is_refresh())?;
+    let mut keys = format!("`capture = \"jwt\"`, `token = \"{}\"`", shown(&access.pointer));
+    if let Some(refresh) = tokens.iter().find(|token| token.is_refresh()) {
+        keys.push_str(&format!(", `refresh_token = \"{}\"`, `refresh = {{ path = … }}`", shown(&refresh.pointer)));
+    }
+    let claimed = Named::in_document(&access.claims);
+    for (key, part) in [("tenant", Part::Tenant), ("user", Part::User)] {
+        if let Some(best) = claimed.of(part).next() {
+            keys.push_str(&format!(", `{key} = \"{}\"`", shown(&best.pointer)));
+        }
+    }
+    Some(format!(
+        "the answer hands the browser a token, which any script on its pages can take and which outlives a logout: {keys} \
+         keep it for the session, and read who it is in its claims (needs `secrets.key`; docs/tokens.md)"
+    ))
 }
 
 /// The claims of a JWT (RFC 7519); `None`: it is none.

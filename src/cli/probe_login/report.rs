@@ -219,6 +219,18 @@ impl Report<'_> {
             missing.push(String::from("the body is no JSON; a form login is captured with `capture = \"whoami\"`"));
             return Conclusion::Nobody(missing);
         };
+        if let Some(tokens) = self.known.rules.tokens()
+            && tokens.text(&document).is_none()
+        {
+            let tried: Vec<&str> = tokens.token.iter().map(JsonPointer::as_str).collect();
+            let found = advice::tokens(&document).into_iter().find(|token| !token.is_refresh());
+            let advice = found.map_or_else(
+                || String::from("nothing in the answer looks like one"),
+                |token| format!("try `login.token = [\"{}\"]`", printable(token.pointer.as_bytes(), LONGEST_SHOWN)),
+            );
+            missing.push(format!("no token at {}; {advice}", tried.join(" or ")));
+            return Conclusion::Nobody(missing);
+        }
         let named = Named::in_document(&document);
         let section =
             if matches!(self.known.rules.capture, Capture::Whoami { .. }) { "login.whoami." } else { "login." };
@@ -292,15 +304,8 @@ impl Report<'_> {
                 count = list.count
             ));
         }
-        if let (Conclusion::Nobody(_), true) = (conclusion, offers.candidates.iter().any(|place| place.token.is_some()))
-        {
-            let named = offers.candidates.iter().any(|place| place.token.is_none() && place.part == Part::Tenant.key());
-            if !named {
-                advice.push(String::from(
-                    "only the token's claims name a tenant: have the app write it into its answer too, or answer it at a \
-                     path for `capture = \"whoami\"`",
-                ));
-            }
+        if rules.tokens().is_none() {
+            advice.extend(document.as_ref().and_then(advice::captured));
         }
         let no_json = document.is_none() && !matches!(conclusion, Conclusion::Unreadable(_));
         let by_answer = matches!(rules.capture, Capture::Json(_));

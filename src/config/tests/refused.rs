@@ -204,7 +204,10 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         ("login.path = []", "t.toml:4: login.path: is empty; write the path that logins are sent to"),
         ("login.path = \"login\"", "t.toml:4: login.path: \"login\" does not start with `/`"),
-        ("login.capture = \"jwt\"", "t.toml:4: login.capture: \"jwt\" is not supported by this version; remove it"),
+        (
+            "login.capture = \"jwt\"",
+            "t.toml:4: login: captures tokens (`capture = \"jwt\"`), which needs `secrets.key` or `secrets.key_file`; make a key with `session-gateway keygen`",
+        ),
         (
             "login.capture = \"whoami\"",
             "t.toml:4: login.whoami: is missing; add `whoami = { path = \"/api/me\", tenant = \"/org/id\", user = \"/id\" }`",

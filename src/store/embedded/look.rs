@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use redb::{ReadOnlyTable, ReadTransaction};
+use redb::{ReadOnlyTable, ReadTransaction, TableError};
 
 use super::super::codec;
-use super::schema::{ENDS, Fault, SESSIONS, TENANTS, TOUCHES, USERS, end_of, standing_of, user_of};
+use super::schema::{ENDS, Fault, SEALED_TOKENS, SESSIONS, TENANTS, TOUCHES, USERS, end_of, standing_of, user_of};
 use crate::session::{
     End, EndReason, Ended, Observation, SessionId, SessionRecord, Standing, StoreTime, TenantId, TenantStanding,
     TokenObservation, TokenStanding, UserId, UserStanding, judge, judge_outlived, judge_token,
@@ -33,6 +33,15 @@ impl Snapshot {
 
     pub(super) fn tenant(&self, tenant: &TenantId) -> Result<TenantStanding, Fault> {
         self.standing(tenant)
+    }
+}
+
+/// The app's token that is kept for a session. A file of before such tokens has no table of them.
+pub(super) fn sealed_token(transaction: &ReadTransaction, id: SessionId) -> Result<Option<Vec<u8>>, Fault> {
+    match transaction.open_table(SEALED_TOKENS) {
+        Ok(table) => Ok(table.get(id.as_str())?.map(|sealed| sealed.value().to_vec())),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

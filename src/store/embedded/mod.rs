@@ -16,6 +16,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod time;
+mod turns;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -39,6 +40,7 @@ use self::schema::Fault;
 use self::shared::Shared;
 use self::tables::{Tables, Walk};
 use self::time::StoreClock;
+use self::turns::Turns;
 use super::Claim;
 use super::observe::{CallOutcome, SharedObserver};
 use super::walk::{STEP, Tally, counted};
@@ -67,6 +69,7 @@ pub struct EmbeddedStore {
     shared: Arc<Shared>,
     jobs: Option<SyncSender<Job>>,
     committer: Option<JoinHandle<()>>,
+    turns: Turns,
 }
 
 impl EmbeddedStore {
@@ -112,7 +115,13 @@ impl EmbeddedStore {
             .name(String::from("store-commit"))
             .spawn(move || committer.run())
             .map_err(|error| OpenErrorKind::Thread(error).at(path))?;
-        Ok(Arc::new_cyclic(|me| Self { me: me.clone(), shared, jobs: Some(jobs), committer: Some(committer) }))
+        Ok(Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            shared,
+            jobs: Some(jobs),
+            committer: Some(committer),
+            turns: Turns::default(),
+        }))
     }
 
     /// Runs `work` in the next transaction and answers once that is committed.
@@ -305,6 +314,26 @@ impl SessionStore for EmbeddedStore {
         };
         self.shared.observer.command("read_token", outcome);
         standing
+    }
+
+    async fn sealed_token(&self, id: SessionId) -> StoreResult<Option<Vec<u8>>> {
+        let (outcome, sealed) = self.look(|transaction, _| look::sealed_token(transaction, id));
+        self.shared.observer.command("sealed_token", outcome);
+        sealed
+    }
+
+    async fn replace_sealed_token(&self, id: SessionId, sealed: &[u8]) -> StoreResult<bool> {
+        let sealed = sealed.to_vec();
+        self.write("replace_sealed_token", move |tables, _| tables.replace_sealed_token(id, &sealed)).await
+    }
+
+    async fn take_turn(&self, id: SessionId, holder: &str, lasts: Duration) -> StoreResult<bool> {
+        Ok(self.turns.take(id, holder, lasts, self.shared.clock.now()))
+    }
+
+    async fn end_turn(&self, id: SessionId, holder: &str) -> StoreResult<()> {
+        self.turns.end(id, holder);
+        Ok(())
     }
 
     async fn deny(&self, denial: &TokenDenial, _: &By) -> StoreResult<bool> {

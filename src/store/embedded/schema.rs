@@ -14,6 +14,8 @@ pub(super) const TIME_KEY: &str = "time";
 pub(super) const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
 /// Session to record.
 pub(super) const SESSIONS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("sessions");
+/// Session to the app's token, sealed.
+pub(super) const SEALED_TOKENS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("sealed_tokens");
 /// Session to touch deadline (µs), as long as it was not ended.
 pub(super) const TOUCHES: TableDefinition<'static, &str, u64> = TableDefinition::new("touches");
 /// Session to the end of it, or of its token alone, and until when (µs) that is kept.

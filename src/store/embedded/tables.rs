@@ -13,9 +13,9 @@ use super::super::{Claim, Creation, LONGEST_LINE, NewSession, REASON_KEPT, Touch
 use super::lists::{IndexOf, Place, entries};
 use super::look::{Look, look};
 use super::schema::{
-    APP_KEY, APPS, AUDIT_ANCHORS, ENDS, EXPIRY, FORMAT, FORMAT_KEY, Fault, META, NOTES, NOTICES, SESSIONS,
-    TENANT_INDEX, TENANTS, TIME_KEY, TOUCHES, TenantEntry, USER_INDEX, USERS, UserEntry, end_of, garbled, standing_of,
-    user_of,
+    APP_KEY, APPS, AUDIT_ANCHORS, ENDS, EXPIRY, FORMAT, FORMAT_KEY, Fault, META, NOTES, NOTICES, SEALED_TOKENS,
+    SESSIONS, TENANT_INDEX, TENANTS, TIME_KEY, TOUCHES, TenantEntry, USER_INDEX, USERS, UserEntry, end_of, garbled,
+    standing_of, user_of,
 };
 use crate::session::{
     DeniedUntil, End, EndReason, Exemption, Generation, Generations, Keep, LimitAction, Line, Principal, Scope,
@@ -60,6 +60,7 @@ pub(super) struct Walk {
 pub(super) struct Tables<'txn> {
     meta: Table<'txn, &'static str, u64>,
     sessions: Table<'txn, &'static str, &'static [u8]>,
+    sealed_tokens: Table<'txn, &'static str, &'static [u8]>,
     touches: Table<'txn, &'static str, u64>,
     ends: Table<'txn, &'static str, (&'static str, u64)>,
     tenants: Table<'txn, &'static str, &'static str>,
@@ -77,6 +78,7 @@ impl<'txn> Tables<'txn> {
         Ok(Self {
             meta: transaction.open_table(META)?,
             sessions: transaction.open_table(SESSIONS)?,
+            sealed_tokens: transaction.open_table(SEALED_TOKENS)?,
             touches: transaction.open_table(TOUCHES)?,
             ends: transaction.open_table(ENDS)?,
             tenants: transaction.open_table(TENANTS)?,
@@ -132,7 +134,10 @@ impl<'txn> Tables<'txn> {
             }
             displaced.truncate(many);
         }
-        let id = new.id;
+        let (id, mut new) = (new.id, new);
+        if let Some(sealed) = new.sealed_token.take() {
+            self.sealed_tokens.insert(id.as_str(), sealed.as_slice())?;
+        }
         let mut record = new.record(now, generations, &elsewhere);
         if let Some((old, old_record, until)) = from {
             record.deadline = record.deadline.min(old_record.deadline);
@@ -251,6 +256,7 @@ impl<'txn> Tables<'txn> {
         tokens.extend(record.line.as_ref().map(|line| line.before));
         for token in &tokens {
             self.sessions.remove(token.as_str())?;
+            self.sealed_tokens.remove(token.as_str())?;
             self.touches.remove(token.as_str())?;
             // That it is known why, whichever is shown.
             if *token != first {
@@ -278,6 +284,7 @@ impl<'txn> Tables<'txn> {
 
     /// The record goes, so that the reason alone is found.
     pub(super) fn end_unreadable(&mut self, id: SessionId, reason: EndReason, now: StoreTime) -> Result<bool, Fault> {
+        self.sealed_tokens.remove(id.as_str())?;
         let touched = self.touches.remove(id.as_str())?.is_some();
         let found = self.sessions.remove(id.as_str())?.is_some() || touched;
         if found {
@@ -290,10 +297,20 @@ impl<'txn> Tables<'txn> {
     pub(super) fn take_back(&mut self, id: SessionId) -> Result<(), Fault> {
         if let Some(record) = self.record(id)? {
             self.sessions.remove(id.as_str())?;
+            self.sealed_tokens.remove(id.as_str())?;
             self.touches.remove(id.as_str())?;
             self.unindex(id, &record)?;
         }
         Ok(())
+    }
+
+    /// Keeps another token for a session, if one is kept.
+    pub(super) fn replace_sealed_token(&mut self, id: SessionId, sealed: &[u8]) -> Result<bool, Fault> {
+        let kept = self.sealed_tokens.get(id.as_str())?.is_some();
+        if kept {
+            self.sealed_tokens.insert(id.as_str(), sealed)?;
+        }
+        Ok(kept)
     }
 
     pub(super) fn note_end(&mut self, id: SessionId, reason: EndReason, now: StoreTime) -> Result<bool, Fault> {
@@ -301,6 +318,7 @@ impl<'txn> Tables<'txn> {
         // Of an end by disuse for an hour, of any other for as long as it would have lived, and an hour.
         let until = if reason == EndReason::IdleTimeout { now } else { record.deadline };
         self.write_end(id, End::now(reason), kept_after(until))?;
+        self.sealed_tokens.remove(id.as_str())?;
         Ok(true)
     }
 
@@ -419,6 +437,7 @@ impl<'txn> Tables<'txn> {
                 self.expiry.insert((until, id), ())?;
             }
             _ => {
+                self.sealed_tokens.remove(id)?;
                 let record = self.sessions.remove(id)?.map(|bytes| codec::decode(bytes.value()));
                 self.touches.remove(id)?;
                 if let (Some(Ok(record)), Some(id)) = (record, SessionId::parse(id.as_bytes())) {

@@ -101,6 +101,7 @@ async fn make(store: &EmbeddedStore) -> Result<SessionId, super::Unavailable> {
         began: store.now().await?,
         limit: None,
         replaces: None,
+        sealed_token: None,
     };
     let made = store.create(new).await?;
     assert!(matches!(made, Creation::Stored { .. }));

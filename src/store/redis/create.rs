@@ -166,9 +166,11 @@ impl RedisStore {
             let until = place.made.after(from.grace);
             Box::new(Line::from(from.id, from.record, until, &new.principal))
         });
+        let mut new = new;
+        let sealed = new.sealed_token.take();
         let mut record = new.record(place.made, standings.generations(), &standings.generations_elsewhere());
         (record.deadline, record.line) = (place.deadline, line);
-        let (after, displaced) = self.store(lanes, id, &record, &place, has_limit).await?;
+        let (after, displaced) = self.store(lanes, id, (&record, sealed.as_deref()), &place, has_limit).await?;
         index.relieve(&lanes.careful, &place.node, place.entries).await;
         if after != standings {
             // Revoked while it was made. Where others went for it, it is stored, and dead: they are told of.
@@ -300,13 +302,18 @@ impl RedisStore {
         &self,
         lanes: &Lanes,
         id: SessionId,
-        record: &SessionRecord,
+        (record, sealed): (&SessionRecord, Option<&[u8]>),
         place: &Place,
         has_limit: bool,
     ) -> Result<(Standings, Vec<(SessionId, Arc<SessionRecord>)>), Fault> {
         let (keys, tenant) = (self.keys(), &record.principal.tenant);
         let bytes = codec::encode(record).map_err(Fault::garbled)?;
         let mut pipeline = redis::pipe();
+        if let Some(sealed) = sealed {
+            // Before the session is live: none of its requests goes without.
+            let set = pipeline.cmd("SET").arg(keys.sealed_token(&id)).arg(sealed);
+            set.arg("PXAT").arg(kept_until(record));
+        }
         // Not over what says that it must not live.
         let set = pipeline.cmd("SET").arg(keys.record(&id)).arg(bytes).arg("NX");
         set.arg("PXAT").arg(expires(first_touch_deadline(record)));
@@ -320,6 +327,7 @@ impl RedisStore {
             // Several logins may have been told to end it: whoever takes its record tells of it, if that was the reason.
             pipeline.cmd("GET").arg(keys.ended(&entry.id));
             pipeline.cmd("GETDEL").arg(keys.record(&entry.id));
+            pipeline.cmd("UNLINK").arg(keys.sealed_token(&entry.id));
             pipeline.cmd("ZREM").arg(&place.node.key).arg(&entry.encode()[..]);
         }
         if has_limit {
@@ -338,6 +346,12 @@ impl RedisStore {
             self.known.wrote(tenant, until, record.created, lanes.epoch);
         }
         let mut next = || answers.next().unwrap_or(Value::Nil);
+        if sealed.is_some() {
+            match next() {
+                Value::Okay => {}
+                other => return Err(unexpected("a token that is kept", &other)),
+            }
+        }
         match next() {
             Value::Okay => {}
             Value::Nil => return Err(Fault::garbled("a session was taken back while it was made")),
@@ -346,7 +360,7 @@ impl RedisStore {
         let standings = Standings::of(&mut next, chosen.len())?;
         let mut displaced = Vec::with_capacity(place.displaced.len());
         for (entry, deadline) in &place.displaced {
-            let (_, why, kept, _) = (number(&next())?, end(next())?, next(), next());
+            let (_, why, kept, _, _) = (number(&next())?, end(next())?, next(), next(), next());
             // One that cannot be read is over all the same; one that is not stored yet is told of by whoever makes it.
             let Ok(Some(kept)) = super::answers::record(kept) else { continue };
             if let Some(line) = &kept.line {

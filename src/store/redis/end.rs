@@ -71,6 +71,7 @@ impl RedisStore {
                 pipeline.add_command(end);
             }
             pipeline.cmd("UNLINK").arg(self.keys().record(id));
+            pipeline.cmd("UNLINK").arg(self.keys().sealed_token(id));
         }
         pipeline.add_command(index.take_out(&entry));
         let answers = lanes.careful.ask_each(&mut pipeline).await?;
@@ -117,8 +118,8 @@ impl RedisStore {
         let mut note = eval(scripts::NOTE, &[self.keys().ended(&id)]);
         note.arg(reason.as_str()).arg(until);
         let mut pipeline = redis::pipe();
-        pipeline.add_command(note);
-        let [noted] = exactly(lanes.careful.ask(&pipeline).await?)?;
+        pipeline.add_command(note).cmd("UNLINK").arg(self.keys().sealed_token(&id));
+        let [noted, _] = exactly(lanes.careful.ask(&pipeline).await?)?;
         Ok(number(&noted)? == 1)
     }
 }

@@ -39,6 +39,16 @@ impl Keys {
         self.of_session("e", id)
     }
 
+    /// The app's token that is kept for the session, sealed.
+    pub(super) fn sealed_token(&self, id: &SessionId) -> String {
+        self.of_session("k", id)
+    }
+
+    /// Whose turn it is to refresh it.
+    pub(super) fn turn(&self, id: &SessionId) -> String {
+        self.of_session("kt", id)
+    }
+
     /// News that the session's record changed.
     pub(super) fn changed_record(&self, id: &SessionId) -> String {
         self.of_session("c", id)
@@ -190,6 +200,8 @@ mod tests {
         assert_eq!(keys.record(&id), "sg:s:{AAAAAAAAAAAAAAAAAAAAAA}");
         assert_eq!(keys.ended(&id), "sg:e:{AAAAAAAAAAAAAAAAAAAAAA}");
         assert_eq!(keys.changed_record(&id), "sg:c:{AAAAAAAAAAAAAAAAAAAAAA}");
+        assert_eq!(keys.sealed_token(&id), "sg:k:{AAAAAAAAAAAAAAAAAAAAAA}");
+        assert_eq!(keys.turn(&id), "sg:kt:{AAAAAAAAAAAAAAAAAAAAAA}");
         assert_eq!(keys.audit_stream(), "sg:as:{audit}");
         assert_eq!(keys.audit_shared(), "sg:al:{audit}");
         assert_eq!(keys.audit_anchors(), "sg:aa:{audit}");
@@ -221,6 +233,8 @@ mod tests {
             (keys.tenant(&tenant), Some(Changed::Standing)),
             (keys.record(&id), None),
             (keys.index(&tenant), None),
+            (keys.sealed_token(&id), None),
+            (keys.turn(&id), None),
             (keys.tenant_note(&tenant), None),
             (keys.heartbeat("x"), None),
             (String::from("e:{AAAAAAAAAAAAAAAAAAAAAA}"), None),

@@ -121,7 +121,8 @@ async fn end_one(lane: &Lane, keys: &Keys, id: &SessionId, reason: &str, deadlin
     }
     let mut pipeline = redis::pipe();
     pipeline.add_command(end_as_written(keys, id, reason, deadline)).cmd("UNLINK").arg(keys.record(id));
-    let [ended, _] = exactly(lane.ask(&pipeline).await?)?;
+    pipeline.cmd("UNLINK").arg(keys.sealed_token(id));
+    let [ended, _, _] = exactly(lane.ask(&pipeline).await?)?;
     let ended = number(&ended)? == 1;
     Ok(Arrived { ended: u64::from(ended), already: !ended, ..Arrived::default() })
 }

@@ -34,6 +34,7 @@ mod read;
 mod replay;
 mod revoke;
 mod scripts;
+mod sealed_token;
 mod settings;
 mod store;
 mod survey;
@@ -242,6 +243,30 @@ impl SessionStore for RedisStore {
         self.link.observer().looked_up(false);
         let work = |lanes: Arc<Lanes>| async move { self.read_token_on(&lanes, id, record).await };
         self.link.call("read_token", CALL_TIMEOUT, work).await
+    }
+
+    async fn sealed_token(&self, id: SessionId) -> StoreResult<Option<Vec<u8>>> {
+        let work = |lanes: Arc<Lanes>| async move { self.sealed_token_on(&lanes, id).await };
+        self.link.call("sealed_token", CALL_TIMEOUT, work).await
+    }
+
+    async fn replace_sealed_token(&self, id: SessionId, sealed: &[u8]) -> StoreResult<bool> {
+        let work = |lanes: Arc<Lanes>| async move { self.replace_sealed_token_on(&lanes, id, sealed).await };
+        self.link.call("replace_sealed_token", CALL_TIMEOUT, work).await
+    }
+
+    async fn take_turn(&self, id: SessionId, holder: &str, lasts: Duration) -> StoreResult<bool> {
+        let mut take = eval(scripts::TAKE_TURN, &[self.keys().turn(&id)]);
+        take.arg(holder).arg(lasts.as_millis());
+        let work = |lanes: Arc<Lanes>| async move { lanes.careful.ask_number(take).await };
+        self.link.call("take_turn", CALL_TIMEOUT, work).await.map(|taken| taken == 1)
+    }
+
+    async fn end_turn(&self, id: SessionId, holder: &str) -> StoreResult<()> {
+        let mut end = eval(scripts::END_TURN, &[self.keys().turn(&id)]);
+        end.arg(holder);
+        let work = |lanes: Arc<Lanes>| async move { lanes.careful.ask_number(end).await };
+        self.link.call("end_turn", CALL_TIMEOUT, work).await.map(drop)
     }
 
     async fn deny(&self, denial: &TokenDenial, by: &By) -> StoreResult<bool> {

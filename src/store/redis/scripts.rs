@@ -112,6 +112,22 @@ redis.call('SET', KEYS[3], '1', 'PX', 1000)
 return 1
 ";
 
+/// Takes a turn, or goes on holding it. Key: whose turn it is. Arguments: the holder, for how long (ms). Answers 1 to whoever
+/// has it.
+pub(super) const TAKE_TURN: &str = r"#!lua flags=allow-oom
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+";
+
+/// Gives a turn back. Key: whose turn it is. Arguments: the holder. Answers 1 if it had it.
+pub(super) const END_TURN: &str = r"#!lua flags=allow-oom
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('UNLINK', KEYS[1])
+return 1
+";
+
 /// The next moment in the order of logins and revocations. Key: the last one. Arguments: by how much it is to be later at
 /// least (µs), and a moment that it must not be before. Answers it.
 ///

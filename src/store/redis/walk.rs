@@ -118,6 +118,7 @@ impl Walk {
                 pipeline.add_command(end);
             }
             pipeline.cmd("UNLINK").arg(keys.record(&entry.id));
+            pipeline.cmd("UNLINK").arg(keys.sealed_token(&entry.id));
         }
         let members: Vec<_> = live.iter().map(|(entry, _)| entry).chain(&over).map(Entry::encode).collect();
         let members: Vec<&[u8]> = members.iter().map(|member| &member[..]).collect();

@@ -65,6 +65,29 @@ impl RevocationScope {
     }
 }
 
+/// What became of refreshing the token of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenRefresh {
+    /// The app handed out another.
+    Refreshed,
+    /// The app refused.
+    Refused,
+    /// It could not be had.
+    Failed,
+}
+
+impl TokenRefresh {
+    pub(super) const ALL: [Self; 3] = [Self::Refreshed, Self::Refused, Self::Failed];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refreshed => "refreshed",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// How a login went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginOutcome {

@@ -134,7 +134,12 @@ fn what_an_answer_may_name_is_listed_with_its_values_the_tokens_claims_too() {
     assert!(text.contains("/org_id                          42"), "{text}");
     assert!(!text.contains("eyJ"), "{text}");
     let advice = report.advice(&Conclusion::Nobody(Vec::new()), &HeaderMap::new(), body.as_bytes(), &offers);
-    assert!(advice.iter().any(|line| line.starts_with("only the token's claims name a tenant")), "{advice:?}");
+    assert!(
+        advice.iter().any(|line| line.contains(
+            "`capture = \"jwt\"`, `token = \"/access_token\"`, `tenant = \"/org_id\"`, `user = \"/sub\"` keep"
+        )),
+        "{advice:?}"
+    );
 }
 
 #[test]
