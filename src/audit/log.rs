@@ -67,7 +67,7 @@ pub enum AuditOpenError {
         source: io::Error,
     },
     /// The key that is kept beside the file.
-    #[error("the key of the audit log, {}, cannot be used: {source}; set secrets.key instead (`session-gateway keygen`)", path.display())]
+    #[error("the key of the audit log, {}, cannot be used: {source}; have the user of the gateway write to its folder, or set secrets.key (`session-gateway keygen`)", path.display())]
     Key {
         /// Its path.
         path: PathBuf,

@@ -140,7 +140,7 @@ fn tell(report: &VerifyReport) {
     for chain in &report.chains {
         let anchored = match chain.anchored {
             Some(anchored) => format!("the store confirms line {anchored}"),
-            None => String::from("the store does not confirm it"),
+            None => String::from("the store has no word of it yet, which gateways give each minute and when they stop"),
         };
         say(format_args!(
             "chain {}: lines {} to {}, since {}; {anchored}",

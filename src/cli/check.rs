@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use super::options::ConfigOption;
 use super::output::{BAD_CONFIGURATION, FAILED, complain, say, say_json};
-use crate::clock::{Clock as _, SystemClock};
+use crate::audit::AuditTarget;
+use crate::clock::{Clock as _, SystemClock, WallTime};
 use crate::config::{Config, ConfigErrors, Mode, StoreConfig, locate, process_environment};
 use crate::descriptors::{self, Room};
 use crate::signed::{SignedForm, SignedIdentity};
@@ -76,7 +77,7 @@ pub fn check(options: &CheckOptions, try_store: TryStore<'_>) -> ExitCode {
             complain(format_args!("warning: {warning}"));
         }
         say(format_args!("{shown}: ok"));
-        say(summary(&config).trim_end());
+        say(summary(&config, SystemClock.wall()).trim_end());
     }
     let mut trials = Vec::new();
     if options.connect {
@@ -140,7 +141,7 @@ fn found(file: &str, warnings: &[String], trials: &[Trial]) -> Value {
 }
 
 /// What a configuration means, a line each.
-fn summary(config: &Config) -> String {
+fn summary(config: &Config, now: WallTime) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         // Writing to a String cannot fail.
@@ -154,6 +155,14 @@ fn summary(config: &Config) -> String {
     line("mode", mode);
     let listen: Vec<String> = config.server.listen.iter().map(ToString::to_string).collect();
     line("listen", &format!("{} as {}", listen.join(", "), config.server.public_url));
+    let certificates = config.server.tls.iter().flat_map(|tls| tls.certificates.terms());
+    for term in certificates {
+        let days = term.left_at(now.as_micros() / 1_000_000) / 86_400;
+        line("tls", &format!("{}: {days} days left", term.name));
+    }
+    if let Some(address) = config.server.redirect_http {
+        line("redirect", &format!("{address}, from http to {}", config.server.public_url));
+    }
     for (name, upstream) in &config.upstreams {
         let peers: Vec<String> = upstream.peers.iter().map(ToString::to_string).collect();
         line("upstream", &format!("{name}: {}", peers.join(", ")));
@@ -172,7 +181,18 @@ fn summary(config: &Config) -> String {
     if let Some(signed) = &config.identity.signed {
         line("signed", &described(signed));
     }
-    line("admin", &config.admin.listen.to_string());
+    let tokens = if config.admin.tokens.is_empty() { ": health and metrics alone, for it has no token" } else { "" };
+    line("admin", &format!("{}{tokens}", config.admin.listen));
+    let audit = match &config.audit.file {
+        AuditTarget::File(file) => file.display().to_string(),
+        AuditTarget::Stdout => String::from("standard output"),
+    };
+    let key = match (&config.secrets.key, &config.audit.file) {
+        (Some(_), _) => "",
+        (None, AuditTarget::File(_)) => ", its key beside it, for secrets.key is not set",
+        (None, AuditTarget::Stdout) => ", which nobody can verify, for secrets.key is not set",
+    };
+    line("audit", &format!("{audit}{key}"));
     text
 }
 
@@ -195,8 +215,15 @@ mod tests {
     fn the_summary_says_what_is_served_and_no_password() {
         let text = "[server]\nmode = \"development\"\npublic_url = \"http://localhost:8080\"\n[upstream]\n\
                     url = \"http://127.0.0.1:5000\"\n[store]\nredis = \"redis://me:hidden@127.0.0.1:6379/0\"\n";
-        let summary = summary(&Config::parse("t.toml", text, &|_| None).expect("a valid configuration"));
-        for part in ["127.0.0.1:8080 as http://localhost:8080", "default: http://127.0.0.1:5000", "127.0.0.1:6379/0"] {
+        let config = Config::parse("t.toml", text, &|_| None).expect("a valid configuration");
+        let summary = summary(&config, WallTime::from_micros(0));
+        for part in [
+            "127.0.0.1:8080 as http://localhost:8080",
+            "default: http://127.0.0.1:5000",
+            "127.0.0.1:6379/0",
+            "health and metrics alone, for it has no token",
+            "its key beside it, for secrets.key is not set",
+        ] {
             assert!(summary.contains(part), "{part} in {summary}");
         }
         assert!(!summary.contains("hidden"));

@@ -15,6 +15,20 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// Says that another app is there, too. One that came later, with leave to, is nothing that a gateway which runs must
+    /// end for; but it starts no more beside it.
+    pub(super) fn tell_of(&self, place: &str, other: &str) {
+        if self.shared {
+            tracing::info!(other, "{place} has sessions of another app, which are valid here");
+        } else {
+            tracing::warn!(
+                other,
+                "{place} has sessions of another app by now, which are valid here; this gateway serves on, and does not start \
+                 again without `store.shared_prefix = true`"
+            );
+        }
+    }
+
     /// What is said where another app is in the way.
     pub(super) fn refused(place: &str, other: &str) -> String {
         format!(

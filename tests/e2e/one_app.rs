@@ -32,6 +32,8 @@ fn a_second_app_under_one_prefix_is_refused_at_the_start_and_the_first_goes_on()
         (first.browser().log_in_with(&identity(42, 8)).status == 200).then_some(())
     });
     browser.get("/x").expect(200);
+    shared.wait_log(&["has sessions of another app, which are valid here", "http://a.example"]);
+    first.wait_log(&["does not start again without `store.shared_prefix = true`", "http://b.example", "WARN"]);
     let (status, _) = start("http://a.example").refused();
     assert_eq!(status.code(), Some(1), "but it does not start again beside the other");
 

@@ -82,6 +82,8 @@ pub(super) struct Link {
     warned: Mutex<Vec<String>>,
     /// Whether the store was ours once: who comes later is in nobody's way.
     claimed: AtomicBool,
+    /// It was said that another app is there.
+    told_of_another: AtomicBool,
 }
 
 impl Link {
@@ -109,6 +111,7 @@ impl Link {
             troubles: Troubles::default(),
             warned: Mutex::default(),
             claimed: AtomicBool::new(false),
+            told_of_another: AtomicBool::new(false),
         }
     }
 
@@ -429,19 +432,29 @@ impl Link {
         let fence = if self.fence.is_some() { Some(self.lane(&client).await?) } else { None };
         let epoch = self.epochs.fetch_add(1, Ordering::Relaxed);
         let examined = fitness::examine(&careful).await?;
-        self.claim(&careful).await?;
-        let mut birth = redis::pipe();
-        birth.add_command(eval(scripts::BIRTH, &[self.keys.birth()]));
-        let [birth] = exactly(careful.ask(&birth).await?)?;
-        let birth = text(birth)?.ok_or_else(|| Fault::garbled("the data has no beginning"))?;
+        let birth = match self.move_in(&careful).await {
+            Ok(birth) => birth,
+            Err(fault) => return Err(fitness::explained(&careful, &self.keys, fault).await),
+        };
         let (identity, since) = (examined.identity, self.settings.clock.monotonic());
         let lanes = Lanes { epoch, quick, careful, bulk, fence, client, node, since, identity, birth };
         match self.probe(&lanes).await {
-            Err(fault) if !fault.is_out_of_memory() => return Err(fault),
+            Err(fault) if !fault.is_out_of_memory() => {
+                return Err(fitness::explained(&lanes.careful, &self.keys, fault).await);
+            }
             _ => {}
         }
         self.warn_of(examined.warnings);
         Ok(lanes)
+    }
+
+    /// Says which app has the server, and asks since when that has had its data.
+    async fn move_in(&self, lane: &Lane) -> Result<Vec<u8>, Fault> {
+        self.claim(lane).await?;
+        let mut birth = redis::pipe();
+        birth.add_command(eval(scripts::BIRTH, &[self.keys.birth()]));
+        let [birth] = exactly(lane.ask(&birth).await?)?;
+        text(birth)?.ok_or_else(|| Fault::garbled("the data has no beginning"))
     }
 
     /// Refuses a server on which sessions of another app are, and says which app has them from now on.
@@ -455,9 +468,14 @@ impl Link {
         pipeline.add_command(script);
         let [other] = exactly(lane.ask(&pipeline).await?)?;
         let other = text(other)?.unwrap_or_default();
-        if !other.is_empty() {
-            let place = format!("the prefix \"{}\"", self.settings.prefix);
-            return Err(Fault::Unfit(Claim::refused(&place, &String::from_utf8_lossy(&other))));
+        let place = format!("the prefix \"{}\"", self.settings.prefix);
+        match other.strip_prefix(b"+") {
+            None if other.is_empty() => {}
+            None => return Err(Fault::Unfit(Claim::refused(&place, &String::from_utf8_lossy(&other)))),
+            Some(beside) if !self.told_of_another.swap(true, Ordering::Relaxed) => {
+                claim.tell_of(&place, &String::from_utf8_lossy(beside));
+            }
+            Some(_) => {}
         }
         self.claimed.store(true, Ordering::Relaxed);
         Ok(())

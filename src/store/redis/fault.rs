@@ -87,6 +87,15 @@ impl Fault {
         }
     }
 
+    /// Whether the user lacks some right: for the call itself, or for what a script does, which Redis and Valkey say in words
+    /// alone.
+    pub(super) fn is_for_want_of_rights(&self) -> bool {
+        let in_a_script = |text: &str| {
+            ["user executing the script can't", "ACL failure in script"].iter().any(|words| text.contains(words))
+        };
+        matches!(self, Self::Refused { code, text } if code == "NOPERM" || in_a_script(text))
+    }
+
     /// Whether the server only has no room for more.
     pub(super) fn is_out_of_memory(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if code == "OOM")
@@ -155,6 +164,7 @@ impl std::fmt::Display for Fault {
             Self::Refused { code, text } => match (code.as_str(), text.as_str()) {
                 ("NOAUTH", _) => formatter.write_str("NOAUTH: the server asks for a password"),
                 ("WRONGPASS", _) => formatter.write_str("WRONGPASS: user or password is wrong"),
+                ("NOPERM", text) if text.contains("docs/redis.md") => write!(formatter, "NOPERM: {text}"),
                 ("NOPERM", text) => write!(formatter, "NOPERM: the user may not do this, see docs/redis.md: {text}"),
                 ("OOM", _) => formatter.write_str("OOM: the server is out of memory and takes no new sessions"),
                 ("READONLY", _) => formatter.write_str("READONLY: the server is a replica"),

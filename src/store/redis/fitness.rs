@@ -5,11 +5,15 @@
 use redis::Value;
 
 use super::fault::Fault;
+use super::keys::Keys;
 use super::lane::Lane;
 use super::scripts::MISSING_RIGHTS;
 
 /// The oldest Redis that knows all that the store uses (`PEXPIREAT … GT`, `PEXPIRETIME`, scripts with flags).
 const OLDEST: (u32, u32) = (7, 0);
+
+/// The right to touch the keys.
+const KEYS: &str = "~";
 
 /// What a look at a server showed.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,9 +56,30 @@ pub(super) struct Missing {
 
 impl Missing {
     /// In words, with what to do.
-    pub(super) fn text(rights: &[String]) -> String {
-        format!("the Redis user lacks rights: +{} (docs/redis.md, \"The user\")", rights.join(" +"))
+    pub(super) fn text(rights: &[String], keys: &Keys) -> String {
+        let named = |right: &String| if right == KEYS { keys.pattern() } else { format!("+{right}") };
+        let rights: Vec<String> = rights.iter().map(named).collect();
+        format!("the Redis user lacks rights: {} (docs/redis.md, \"The user\")", rights.join(" "))
     }
+
+    /// Why nothing can be done without them; `None`: none is missing that sessions need.
+    pub(super) fn refusal(self, keys: &Keys) -> Option<Fault> {
+        if self.for_sessions.is_empty() {
+            return None;
+        }
+        let all = [self.for_sessions, self.for_audit].concat();
+        Some(Fault::Refused { code: String::from("NOPERM"), text: Self::text(&all, keys) })
+    }
+}
+
+/// A fault with the rights that are missing, where it is for want of some: of those that a script lacks the server says
+/// that there are some, and not which.
+pub(super) async fn explained(lane: &Lane, keys: &Keys, fault: Fault) -> Fault {
+    if !fault.is_for_want_of_rights() {
+        return fault;
+    }
+    let missing = missing_rights(lane, keys.probe()).await.ok();
+    missing.and_then(|missing| missing.refusal(keys)).unwrap_or(fault)
 }
 
 /// Asks which commands the user may not call.
@@ -65,6 +90,7 @@ pub(super) async fn missing_rights(lane: &Lane, probe: String) -> Result<Missing
         Some(Value::Array(names)) => names.iter().filter_map(|name| redis::from_redis_value_ref(name).ok()).collect(),
         // Then nothing else can be asked either.
         Some(Value::ServerError(error)) => match Fault::from(&error) {
+            Fault::Refused { code, text } if code == "NOPERM" && text.contains("key") => vec![String::from(KEYS)],
             Fault::Refused { code, .. } if code == "NOPERM" => vec![String::from("eval")],
             // A server of another make, which has no such question: the calls themselves will tell.
             _ => Vec::new(),

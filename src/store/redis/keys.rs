@@ -29,6 +29,11 @@ impl Keys {
         Self { prefix: prefix.into() }
     }
 
+    /// All of them, as an ACL names them.
+    pub(super) fn pattern(&self) -> String {
+        format!("~{}*", self.prefix)
+    }
+
     /// The session's record.
     pub(super) fn record(&self, id: &SessionId) -> String {
         self.of_session("s", id)

@@ -60,7 +60,6 @@ use self::answers::{exactly, time};
 use self::commands::eval;
 use self::connection::CALL_TIMEOUT;
 use self::create::From;
-use self::fault::Fault;
 use self::fitness::Missing;
 use self::kept::Kept;
 use self::lane::Lanes;
@@ -325,17 +324,15 @@ impl SessionStore for RedisStore {
             match self.link.probe(&lanes).await {
                 Ok(()) => {
                     let missing = fitness::missing_rights(&lanes.careful, self.link.keys().probe()).await?;
-                    match (missing.for_sessions.is_empty(), missing.for_audit.is_empty()) {
-                        (true, true) => Ok(self
+                    let beside = missing.for_audit.clone();
+                    match (missing.refusal(self.link.keys()), beside.is_empty()) {
+                        (Some(refusal), _) => Err(refusal),
+                        (None, true) => Ok(self
                             .link
                             .fence()
                             .and_then(|fence| fence.warning(&lanes))
                             .map_or(Condition::Good, Condition::GoodBut)),
-                        (true, false) => Ok(Condition::GoodBut(Missing::text(&missing.for_audit))),
-                        (false, _) => {
-                            let all = [missing.for_sessions, missing.for_audit].concat();
-                            Err(Fault::Refused { code: String::from("NOPERM"), text: Missing::text(&all) })
-                        }
+                        (None, false) => Ok(Condition::GoodBut(Missing::text(&beside, self.link.keys()))),
                     }
                 }
                 // Touches and ends are still taken. Were this unavailable, a full server would take every gateway out

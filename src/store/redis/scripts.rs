@@ -15,12 +15,13 @@ return birth
 ";
 
 /// Says which app has sessions here, and for how long (ms) from now on. Key: the apps. Arguments: the app, how long, and `1`
-/// where it may be beside another. Answers the name of another that is in the way; else nothing.
+/// where it may be beside another. Answers the name of another that is in the way; `+` and the name of one that it is
+/// beside; else nothing.
 pub(super) const CLAIM: &str = r"#!lua flags=allow-oom
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local apps = redis.call('ZRANGE', KEYS[1], '0', '-1', 'WITHSCORES')
-local own = now + ARGV[2]
+local own, beside = now + ARGV[2], ''
 for at = 1, #apps, 2 do
   local app, over = apps[at], tonumber(apps[at + 1])
   if app == ARGV[1] then
@@ -29,10 +30,12 @@ for at = 1, #apps, 2 do
     redis.call('ZREM', KEYS[1], app)
   elseif ARGV[3] ~= '1' then
     return app
+  else
+    beside = '+' .. app
   end
 end
 redis.call('ZADD', KEYS[1], string.format('%.0f', own), ARGV[1])
-return ''
+return beside
 ";
 
 /// The commands that the user may not call, of all that the store uses. Key: the probe's. On a server that cannot say,

@@ -89,7 +89,7 @@ async fn look(link: &Link, fence: &Fence, node: &Node, master: &Lanes) -> Result
         }
     }
     if !missing.is_empty() {
-        warnings.push(format!("on {node} {}", Missing::text(&missing)));
+        warnings.push(format!("on {node} {}", Missing::text(&missing, link.keys())));
     }
     // The master is asked before and after it: its clock has moved on no further than from one to the other.
     let (before, there, after) = (clock(&master.quick).await?, clock(&lane).await?, clock(&master.quick).await?);
