@@ -15,7 +15,6 @@ mod trial;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{SignalKind, signal};
@@ -110,11 +109,12 @@ async fn serve(
     let audit = open_audit(&config, clock.clone(), entropy.clone(), &metrics)?;
     let observer: SharedObserver = Arc::new(StoreTelemetry { metrics: metrics.clone(), readiness: readiness.clone() });
     let teller = Teller::new(audit.clone(), metrics.clone(), clock.clone());
+    let lifetime = reload::longest_lifetime(&config);
     let serving = Serving {
         claim: Claim {
             app: config.server.public_url.to_string(),
             shared: config.store.shared_prefix,
-            lifetime: longest_lifetime(&config),
+            lifetime,
         },
         readiness: readiness.clone(),
         entropy: entropy.clone(),
@@ -174,6 +174,7 @@ async fn serve(
         ));
     }
     let reloader = Reloader {
+        lifetime,
         file,
         current: current.clone(),
         tls,
@@ -215,11 +216,4 @@ fn tell_of_the_start(config: &Config, room: Room, descriptors: usize) {
         config = %config.digest,
         "serving"
     );
-}
-
-/// How long whatever a revocation ends could have lived.
-fn longest_lifetime(config: &Config) -> Duration {
-    let limits = &config.session.limits;
-    let of_tokens = config.bearer.as_ref().map_or(Duration::ZERO, |bearer| bearer.rules.longest());
-    limits.absolute.max(limits.remember).max(of_tokens)
 }

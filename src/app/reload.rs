@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::Signal;
 
@@ -37,6 +38,9 @@ pub(super) struct Reloader {
     pub(super) commons: Commons,
     /// How many file descriptors the process may have.
     pub(super) descriptors: usize,
+    /// For how long at least the journal keeps what it keeps, and the store who is there: as long as any session could live
+    /// when they were opened.
+    pub(super) lifetime: Duration,
 }
 
 /// Why everything stayed as it was.
@@ -82,7 +86,8 @@ impl Reloader {
             Err(error) => return Err(internal(&error)),
         };
         let before = self.current.load_full();
-        let fixed = fixed_keys(before.gateway.config(), &config);
+        let mut fixed = fixed_keys(before.gateway.config(), &config);
+        fixed.extend(outliving(&config, self.lifetime));
         if !fixed.is_empty() {
             let keys = fixed.join(", ");
             tracing::error!(keys, "the configuration was not reloaded: these keys need a restart; nothing was changed");
@@ -243,6 +248,22 @@ fn fixed_keys(old: &Config, new: &Config) -> Vec<&'static str> {
     differ.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
 }
 
+/// How long whatever a revocation ends could have lived.
+pub(super) fn longest_lifetime(config: &Config) -> Duration {
+    lifetimes(config).into_iter().map(|(_, lifetime)| lifetime).max().unwrap_or_default()
+}
+
+fn lifetimes(config: &Config) -> [(&'static str, Duration); 3] {
+    let limits = &config.session.limits;
+    let of_tokens = config.bearer.as_ref().map_or(Duration::ZERO, |bearer| bearer.rules.longest());
+    [("session.absolute", limits.absolute), ("session.remember", limits.remember), ("bearer", of_tokens)]
+}
+
+/// The keys by which a session would live longer than what is kept of revocations.
+fn outliving(config: &Config, lifetime: Duration) -> impl Iterator<Item = &'static str> {
+    lifetimes(config).into_iter().filter_map(move |(key, of_key)| (of_key > lifetime).then_some(key))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,6 +293,20 @@ mod tests {
             ("s", "telemetry.level = \"debug\"", &["telemetry"]),
         ] {
             assert_eq!(fixed_keys(&old, &config(store, added)), expected, "{added}");
+        }
+    }
+
+    #[test]
+    fn no_session_comes_to_live_longer_than_revocations_are_kept() {
+        let at_the_start = longest_lifetime(&config("s", "session.absolute = \"8h\"\nsession.remember = \"1d\""));
+        for (added, expected) in [
+            ("session.absolute = \"24h\"\nsession.remember = \"24h\"", &[][..]),
+            ("session.absolute = \"25h\"\nsession.remember = \"25h\"", &["session.absolute", "session.remember"]),
+            ("session.remember = \"30d\"", &["session.remember"]),
+            ("session.absolute = \"1h\"\nsession.remember = \"2h\"", &[]),
+        ] {
+            let found: Vec<_> = outliving(&config("s", added), at_the_start).collect();
+            assert_eq!(found, expected, "{added}");
         }
     }
 }

@@ -156,6 +156,10 @@ fn what_needs_a_restart_is_named_and_nothing_else_of_that_file_is_taken() {
     gateway.wait_audit("config.reloaded", |event| event["reason"] == "needs_restart");
     gateway.logged_in("42", "7").get("/x").expect(200);
     assert_eq!(backend.last().header("x-customer-id"), Some("42"));
+    // For so long no revocation is kept.
+    gateway.change("store.embedded", "sessions.redb");
+    gateway.reload_with("session.remember", "30d");
+    gateway.wait_log(&["need a restart", "\"keys\":\"session.remember\""]);
 }
 
 /// Clients that each open a connection, ask, and read the answer, until they are told to stop.
