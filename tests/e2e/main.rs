@@ -53,6 +53,7 @@ mod paths;
 mod peers;
 mod places;
 mod probe_login;
+mod prometheus;
 mod proxy_protocol;
 mod refusals;
 mod reload;

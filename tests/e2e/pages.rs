@@ -107,7 +107,8 @@ fn templates_are_filled_in_by_status_and_language_and_what_clients_send_is_never
 
 #[test]
 fn the_page_to_begin_with_in_the_documents_is_filled_in() {
-    let described = gateway(Store::Embedded).with_backend(&echo()).set("errors.pages", "pages");
+    let backend = echo();
+    let described = gateway(Store::Embedded).with_backend(&backend).set("errors.pages", "pages");
     let folder = described.directory().join("pages");
     std::fs::create_dir_all(&folder).expect("a folder");
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pages.md");

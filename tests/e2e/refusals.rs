@@ -157,8 +157,12 @@ fn lost(client: Client, certificate: &Path, directory: &Path, calls: &[Call]) ->
         _ if client.name == "curl" => lost_by_curl(calls, certificate, directory),
         Some(program) => lost_by_program(program, calls),
         None => {
+            // CI has all of them.
+            let hint = "scripts/setup browser && cargo test --test e2e refusals";
+            let name = client.name;
+            assert!(std::env::var_os("SESSION_GATEWAY_TEST_CHROMIUM").is_none(), "there is no {name}: {hint}");
             // Past the capture of a test's output: what was not tested must be seen.
-            let line = format!("SKIPPED: there is no {} here, so that nobody sees what it loses\n", client.name);
+            let line = format!("SKIPPED: there is no {name} here, so that nobody sees what it loses. To see: {hint}\n");
             let _ = std::io::stderr().write_all(line.as_bytes());
             Lost::new()
         }
