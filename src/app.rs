@@ -111,11 +111,7 @@ async fn serve(
     let teller = Teller::new(audit.clone(), metrics.clone(), clock.clone());
     let lifetime = reload::longest_lifetime(&config);
     let serving = Serving {
-        claim: Claim {
-            app: config.server.public_url.to_string(),
-            shared: config.store.shared_prefix,
-            lifetime,
-        },
+        claim: Claim { app: config.server.public_url.to_string(), shared: config.store.shared_prefix, lifetime },
         readiness: readiness.clone(),
         entropy: entropy.clone(),
         teller: teller.clone(),

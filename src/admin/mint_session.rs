@@ -25,16 +25,16 @@ use crate::told::{Origin, Source};
 pub(super) struct Body {
     /// The tenant, as a login's answer would name it: `identity.tenant_format` and `identity.encode` hold. Null or absent: the
     /// user has none
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     tenant: Option<String>,
     /// The user
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     user: String,
     /// The kind of the user's login (`login.kind`), where there are several
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")]
     kind: Option<String>,
     /// The user's role, if there are roles
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     role: Option<String>,
     /// The tenants that its client may choose from, `tenant` among them or not (`identity.client_value = "choose"`)
     #[serde(default)]

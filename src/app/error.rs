@@ -84,3 +84,22 @@ pub(crate) fn bind_advice(address: SocketAddr, error: &io::Error) -> String {
         _ => String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_do_about_an_address_that_cannot_be_bound_is_said() {
+        let advice = |port, kind: io::ErrorKind| bind_advice(SocketAddr::from(([127, 0, 0, 1], port)), &kind.into());
+        for (port, kind, words) in [
+            (443, io::ErrorKind::PermissionDenied, &["session-gateway.socket", "ListenStream=443", "cap_net_bind"][..]),
+            (8080, io::ErrorKind::AddrInUse, &["another program", "sport = :8080"]),
+            (8080, io::ErrorKind::AddrNotAvailable, &["no interface of this machine"]),
+        ] {
+            let said = advice(port, kind);
+            assert!(words.iter().all(|word| said.contains(word)), "{said}");
+        }
+        assert_eq!(advice(8080, io::ErrorKind::PermissionDenied), "");
+    }
+}

@@ -1,5 +1,7 @@
 //! What the people who run the gateway see: health, logs, metrics, audit, exit codes.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -375,7 +377,7 @@ fn in_production_the_cookie_has_the_host_prefix_and_is_secure() {
 fn the_configuration_files_that_are_shipped_are_fine() {
     let directory = scratch();
     for file in ["minimal.toml", "gateway.toml"] {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(file);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(file);
         let output = program(&directory).args(["check", "--config"]).arg(&path).output().expect("it runs");
         assert_eq!(output.status.code(), Some(0), "{file}: {}", String::from_utf8_lossy(&output.stderr));
     }
@@ -438,6 +440,13 @@ fn a_line_of_a_request_names_its_host_agent_protocol_and_trace_and_the_bytes_bot
     ] {
         assert_eq!(line[key], value, "{key}");
     }
+    // What the guide shows is what is written.
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+    let guide = std::fs::read_to_string(guide).expect("the guide");
+    let sample = guide.lines().find(|line| line.starts_with('{') && line.contains("\"access\"")).expect("a sample");
+    let sample: Value = serde_json::from_str(sample).expect("JSON");
+    let keys = |line: &Value| line.as_object().expect("an object").keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(keys(&sample), keys(&line));
     assert_eq!(backend.last().header("traceparent"), Some(parent.as_str()));
     // What names no host of ours, and no trace, names none in the log either.
     gateway.get_with_lines("/public/y", &["Traceparent: x\u{e9}", "User-Agent: \u{e9}"]).expect(200);

@@ -1,5 +1,6 @@
 //! What calls do, what they are told when they are wrong, and what is written down.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::task::Context;
 
@@ -303,5 +304,33 @@ async fn the_document_is_of_openapi_3_1_and_describes_all_that_is_answered() {
             let takes_a_body = operation.get("requestBody").is_some();
             assert_eq!(operation["responses"].get("415").is_some(), takes_a_body, "{path}");
         }
+    }
+}
+
+#[tokio::test]
+async fn the_document_says_of_what_names_and_cursors_are_made_wherever_they_stand() {
+    let document = Admin::new().get("/openapi.json").await.expect(200);
+    let mut said: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut note = |name: &str, schema: &Value| {
+        let pattern = schema["pattern"].as_str().unwrap_or_default();
+        said.entry(name.to_owned()).or_default().insert(pattern.to_owned());
+    };
+    for operation in document["paths"].as_object().expect("paths").values().filter_map(Value::as_object) {
+        for operation in operation.values() {
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                note(parameter["name"].as_str().expect("a name"), &parameter["schema"]);
+            }
+            let body = &operation["requestBody"]["content"]["application/json"]["schema"];
+            let body = body["$ref"].as_str().and_then(|reference| reference.rsplit('/').next());
+            let members = body.and_then(|name| document["components"]["schemas"][name]["properties"].as_object());
+            members.into_iter().flatten().for_each(|(name, schema)| note(name, schema));
+        }
+    }
+    for name in ["tenant", "user", "kind", "role", "cursor", "reason"] {
+        let patterns = said.get(name).unwrap_or_else(|| panic!("{name} in {said:?}"));
+        assert!(!patterns.contains(""), "{name}: {patterns:?}");
+        // What a login names may be spelt anew (`identity.encode`); what is asked for is spelt as it is kept.
+        let most = if ["tenant", "user", "cursor"].contains(&name) { 2 } else { 1 };
+        assert!(patterns.len() <= most, "{name}: {patterns:?}");
     }
 }
