@@ -70,4 +70,5 @@ mod support;
 mod tls;
 mod traces;
 mod tunnels;
+mod walk;
 mod websockets;

@@ -21,7 +21,7 @@ use super::store::Store;
 use super::wait::wait_until;
 
 /// The program under test: the one that cargo just built, or another build of it that the environment names.
-fn path() -> PathBuf {
+pub fn binary() -> PathBuf {
     std::env::var_os("SESSION_GATEWAY_TEST_BIN")
         .map_or_else(|| env!("CARGO_BIN_EXE_session-gateway").into(), PathBuf::from)
 }
@@ -241,7 +241,7 @@ fn merge(into: &mut Table, from: Table) {
 
 /// The program, with no configuration from this process's own environment.
 pub fn program(directory: &TempDir) -> Command {
-    let mut command = Command::new(path());
+    let mut command = Command::new(binary());
     command.current_dir(directory.path()).env_remove("SESSION_GATEWAY_CONFIG");
     command
 }
