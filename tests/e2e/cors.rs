@@ -107,6 +107,15 @@ fn a_front_end_on_another_origin_reads_errors_and_endpoints_in_a_browser() {
         described.set("server.trusted_origins", vec![origin.clone()]).set("cors.backend", backends).start()
     };
     let stranger = gateway(Store::Embedded).with_backend(&backend).over_tls(&["localhost"]).start();
+    // An app that lets the page in by itself, as Flask-CORS and django-cors-headers do; preflights are its own, too.
+    let own = [
+        ("Access-Control-Allow-Origin", origin.as_str()),
+        ("Access-Control-Allow-Credentials", "true"),
+        ("Access-Control-Allow-Methods", "PUT"),
+        ("Access-Control-Allow-Headers", "X-Own"),
+        ("Access-Control-Expose-Headers", "X-Request-ID"),
+    ];
+    backend.on("/public/own", [answer("200 OK", &own, "")]);
     browser.open(&format!("{origin}/public/page"));
     reads(&browser, &of("leave"), &of("replace"), &stranger);
 }
@@ -142,6 +151,11 @@ fn reads(browser: &Chromium, leave: &Gateway, replace: &Gateway, stranger: &Gate
     assert_eq!(read(&leave, "/public/x", ""), unread);
     assert_eq!(read(&replace, "/public/x", ""), json!([200, "", true]));
     let with_preflight = "method: 'PUT', headers: { 'X-Own': '1' }, body: 'x'";
+    // Where the app lets the page in, the page is in, also at a gateway that does not know its origin.
+    for site in [&leave, &replace, &stranger] {
+        assert_eq!(read(site, "/public/own", ""), json!([200, "", true]), "{site}");
+        assert_eq!(read(site, "/public/own", with_preflight), json!([200, "", true]), "{site}");
+    }
     assert_eq!(read(&leave, "/public/x", with_preflight), unread);
     assert_eq!(read(&replace, "/public/x", with_preflight), json!([200, "", true]));
     let login = json!({"answer": crate::support::logins::identity("42", "7")});

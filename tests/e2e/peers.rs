@@ -90,6 +90,17 @@ fn a_backend_over_tls_is_vouched_for_by_its_own_authority_and_by_its_name() {
         gateway.browser().get("/api/health").expect_refusal(502, "upstream_unreachable");
         gateway.wait_log(&["certificate"]);
     }
+
+    // A check looks at the certificate, too.
+    let check = |name: &str| {
+        let output = trusting(name).check(&["--connect"]);
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.code(), said)
+    };
+    let (code, said) = check("backend");
+    assert!(code == Some(0) && said.contains("connected, its certificate is right"), "{said}");
+    let (code, said) = check("stranger");
+    assert!(code == Some(1) && said.contains("certificate"), "{said}");
 }
 
 /// A gateway before `http://backend.test`, whose hosts are those of a file; nothing of the machine's is touched.
