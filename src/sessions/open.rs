@@ -116,14 +116,14 @@ impl OpenStreams {
 
     fn cut_where(&self, id: SessionId, reason: EndReason, then: Monotonic, is_meant: impl Fn(&Kill) -> bool) -> usize {
         let shard = self.shard(id).lock();
-        let is_concerned = |kill: &&Arc<Kill>| kill.is_older(then) && kill.cuts.includes(reason) && is_meant(kill);
+        let is_concerned = |kill: &&Arc<Kill>| kill.is_older(then) && kill.is_cut_by(reason) && is_meant(kill);
         let concerned = || shard.get(&id).into_iter().flatten().filter(is_concerned);
         // First all are told, then all are woken: who sees one cut sees them all cut.
         let cut = concerned().filter(|kill| kill.reason.set(reason).is_ok()).count();
         concerned().for_each(|kill| kill.waker.wake());
         if reason.is_by_time() {
             // What goes on all the same is asked about in another way from now on.
-            let left = shard.get(&id).into_iter().flatten().filter(|kill| !kill.cuts.includes(reason));
+            let left = shard.get(&id).into_iter().flatten().filter(|kill| !kill.is_cut_by(reason));
             left.for_each(|kill| kill.outlives.store(true, Ordering::Relaxed));
         }
         cut
@@ -207,7 +207,7 @@ impl Cuts {
 pub struct Kill {
     times: Mutex<Times>,
     holder: Holder,
-    cuts: Cuts,
+    cuts: Mutex<Cuts>,
     /// Time ended its session, and not this.
     outlives: AtomicBool,
     /// In microseconds; 0: not since somebody asked.
@@ -238,7 +238,7 @@ impl Kill {
         Self {
             times: Mutex::new(times),
             holder,
-            cuts,
+            cuts: Mutex::new(cuts),
             outlives: AtomicBool::new(false),
             used_at: AtomicU64::new(0),
             reason: OnceLock::new(),
@@ -248,6 +248,11 @@ impl Kill {
 
     fn has_outlived(&self) -> bool {
         self.outlives.load(Ordering::Relaxed)
+    }
+
+    /// Whether that end of its session ends it.
+    fn is_cut_by(&self, reason: EndReason) -> bool {
+        self.cuts.lock().includes(reason)
     }
 
     fn is_older(&self, then: Monotonic) -> bool {
@@ -274,8 +279,8 @@ pub struct OpenStream {
 impl OpenStream {
     /// Registers something else that is open for the same session.
     pub fn another(&self) -> Self {
-        let over_at = self.kill.times.lock().over_at;
-        self.streams.register(self.kill.holder.clone(), self.kill.cuts, over_at)
+        let (over_at, cuts) = (self.kill.times.lock().over_at, *self.kill.cuts.lock());
+        self.streams.register(self.kill.holder.clone(), cuts, over_at)
     }
 
     /// Its moment begins now, as if it had been registered just now; also if it was cut.
@@ -291,12 +296,12 @@ impl OpenStream {
 
     /// The same, which idleness does not end.
     pub fn outlasting_idleness(self) -> Self {
-        let cuts = match self.kill.cuts {
-            Cuts::Always | Cuts::ButIdleness => Cuts::ButIdleness,
-            Cuts::OnPurpose => Cuts::OnPurpose,
-        };
-        let over_at = self.kill.times.lock().over_at;
-        self.streams.register(self.kill.holder.clone(), cuts, over_at)
+        let mut cuts = self.kill.cuts.lock();
+        if *cuts == Cuts::Always {
+            *cuts = Cuts::ButIdleness;
+        }
+        drop(cuts);
+        self
     }
 
     /// The session is used by this now: it is told when the store is asked next.

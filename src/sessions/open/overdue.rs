@@ -62,7 +62,7 @@ impl OpenStreams {
             let shard = shard.lock();
             for (id, kills) in &*shard {
                 let mut cut = 0_usize;
-                for kill in kills.iter().filter(|kill| kill.reason.get().is_none() && kill.cuts.includes(EXPIRED)) {
+                for kill in kills.iter().filter(|kill| kill.reason.get().is_none() && kill.is_cut_by(EXPIRED)) {
                     let due = kill.times.lock().due;
                     if due > now {
                         next = Some(next.map_or(due, |next| next.min(due)));
