@@ -101,7 +101,7 @@ impl Body for UpstreamBody {
 pub(super) async fn receive(
     head: Response<()>,
     mut lease: Lease,
-    rest: RequestBody,
+    rest: &mut RequestBody,
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
     if head.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(UpstreamError::Malformed { cause: "it switched protocols without being asked".to_owned() });
@@ -117,7 +117,7 @@ pub(super) async fn receive(
         Rest::Here(lease)
     } else {
         // The rest of the upload must not wait for a client that is slow to take the answer.
-        Rest::Apart(Apart::start(lease, rest))
+        Rest::Apart(Apart::start(lease, std::mem::take(rest)))
     };
     Ok(head.map(|()| UpstreamBody { ahead, rest }))
 }

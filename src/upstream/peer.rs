@@ -201,12 +201,6 @@ fn is_named(address: &PeerAddress) -> bool {
 /// A request under way at a peer, counted until it is dropped.
 pub(super) struct Load(Arc<Peer>);
 
-impl Load {
-    pub(super) const fn peer(&self) -> &Arc<Peer> {
-        &self.0
-    }
-}
-
 impl Drop for Load {
     fn drop(&mut self) {
         self.0.load.fetch_sub(1, Ordering::Relaxed);

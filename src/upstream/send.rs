@@ -103,13 +103,13 @@ impl Upstream {
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub async fn send_for(
-        &self,
-        key: Option<&str>,
+    pub fn send_for<'a>(
+        &'a self,
+        key: Option<&'a str>,
         request: Request<RequestBody>,
-    ) -> Result<Response<UpstreamBody>, UpstreamError> {
+    ) -> impl Future<Output = Result<Response<UpstreamBody>, UpstreamError>> + Send + use<'a> {
         let wanted = if is_of_certain_end(&request) { Wanted::Any } else { Wanted::Own };
-        self.send_on(wanted, key, request).await
+        self.send_on(wanted, key, request)
     }
 
     /// [`send_for`](Self::send_for), on a connection that carries nothing else, before or after. For a request whose
@@ -133,8 +133,8 @@ impl Upstream {
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
         give_way().await;
         for _ in 0..MAX_ATTEMPTS {
-            let lease = self.connection(key, wanted).await?;
-            let (peer, is_used) = (Arc::clone(lease.load.peer()), lease.connection.is_used);
+            let (peer, lease) = self.connection(key, wanted).await?;
+            let is_used = lease.connection.is_used;
             match self.exchange(lease, &mut request).await {
                 Ok(response) => {
                     peer.note_answer();
@@ -145,7 +145,7 @@ impl Upstream {
                 Err(Trouble::Unanswered(_)) if is_used && is_repeatable(&request) => {}
                 Err(Trouble::Unanswered(error)) if is_used => return Err(error),
                 Err(Trouble::Unanswered(error) | Trouble::Final(error)) => {
-                    self.note_error(&peer, &error);
+                    self.note_error(peer, &error);
                     return Err(error);
                 }
             }
@@ -165,12 +165,11 @@ impl Upstream {
         mut request: Request<RequestBody>,
     ) -> Result<Switched, UpstreamError> {
         give_way().await;
-        let mut lease = self.connection(key, Wanted::Own).await?;
-        let peer = Arc::clone(lease.load.peer());
+        let (peer, mut lease) = self.connection(key, Wanted::Own).await?;
         let head = match self.first_answer(&mut lease, &mut request, Persistence::Upgrade).await {
             Ok(head) => head,
             Err(Trouble::Unanswered(error) | Trouble::Final(error)) => {
-                self.note_error(&peer, &error);
+                self.note_error(peer, &error);
                 return Err(error);
             }
             Err(Trouble::Unsent) => return Err(broken("it was closed before it took the request")),
@@ -180,16 +179,16 @@ impl Upstream {
             let Lease { connection, load, .. } = lease;
             return Ok(Switched::Yes(head, UpstreamTunnel { io: connection.into_tunnel(), _load: load }));
         }
-        let received = receive(head, lease, std::mem::take(request.body_mut())).await;
+        let received = receive(head, lease, request.body_mut()).await;
         match &received {
             Ok(_) => peer.note_answer(),
-            Err(error) => self.note_error(&peer, error),
+            Err(error) => self.note_error(peer, error),
         }
         received.map(Switched::No)
     }
 
     /// A connection to the peer that is to have the request, or to the next that can be connected.
-    async fn connection(&self, key: Option<&str>, wanted: Wanted) -> Result<Lease, UpstreamError> {
+    async fn connection(&self, key: Option<&str>, wanted: Wanted) -> Result<(&Arc<Peer>, Lease), UpstreamError> {
         let mut cause = String::from("there is no peer");
         for peer in self.peers_to_try(key) {
             let home = if wanted == Wanted::Own { None } else { peer.pool().cloned() };
@@ -197,10 +196,10 @@ impl Upstream {
             if wanted == Wanted::Any
                 && let Some(connection) = peer.idle_connection()
             {
-                return Ok(Lease { connection, home, load });
+                return Ok((peer, Lease { connection, home, load }));
             }
             match peer.fresh_connection(self.connect_timeout).await {
-                Ok(connection) => return Ok(Lease { connection, home, load }),
+                Ok(connection) => return Ok((peer, Lease { connection, home, load })),
                 Err(error) => {
                     self.note_failure(peer);
                     cause = format!("{}: {error}", peer.address());
@@ -254,7 +253,7 @@ impl Upstream {
                 home.distrust();
             }
         })?;
-        receive(head, lease, std::mem::take(request.body_mut())).await.map_err(Trouble::Final)
+        receive(head, lease, request.body_mut()).await.map_err(Trouble::Final)
     }
 
     /// Sends the request on one connection and waits for the head of the answer, for as long as the request moves.
