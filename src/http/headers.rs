@@ -5,9 +5,12 @@
 //! other odd name with it. What the gateway itself sets is set afterwards, so nothing that a client writes, `Connection`
 //! included, can remove it again.
 
-use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use std::borrow::Cow;
 
-use super::{NotedHeaders, printable};
+use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
+
+use super::{Note, NotedHeaders, printable};
 
 /// The longest client value that is kept for comparison and audit.
 const LONGEST_CLAIM: usize = 128;
@@ -50,16 +53,24 @@ pub struct IdentityHeaders {
     pub session: HeaderName,
 }
 
-/// A protected name, in the form that [`aliases`] compares with.
+/// A protected name.
+#[derive(Clone, Debug)]
+struct Protected {
+    /// In the form that [`aliases`] compares with.
+    canonical: Canonical,
+    /// As it was configured.
+    name: HeaderName,
+}
+
 type Canonical = Box<[u8]>;
 
 /// The names that no client and no backend may set: the four identity headers, `identity.strip` and `X-Session-*`.
 #[derive(Clone, Debug)]
 pub struct ProtectedNames {
-    tenant: Canonical,
-    user: Canonical,
-    role: Canonical,
-    session: Canonical,
+    tenant: Protected,
+    user: Protected,
+    role: Protected,
+    session: Protected,
     further: Vec<Canonical>,
     /// The lengths of all these, a bit for each: a name of another length is none of them.
     lengths: u64,
@@ -81,10 +92,10 @@ impl ProtectedNames {
     pub fn new(identity: &IdentityHeaders, strip: &[HeaderName]) -> Self {
         let named = [&identity.tenant, &identity.user, &identity.role, &identity.session];
         Self {
-            tenant: canonical(&identity.tenant),
-            user: canonical(&identity.user),
-            role: canonical(&identity.role),
-            session: canonical(&identity.session),
+            tenant: Protected::of(&identity.tenant),
+            user: Protected::of(&identity.user),
+            role: Protected::of(&identity.role),
+            session: Protected::of(&identity.session),
             further: strip.iter().map(canonical).collect(),
             lengths: named.into_iter().chain(strip).fold(0, |bits, name| bits | length_bit(name.as_str())),
         }
@@ -102,13 +113,13 @@ impl ProtectedNames {
         if self.lengths & lengths == 0 {
             return reads_as_session(name).then_some(Meaning::Other);
         }
-        if aliases(name, &self.tenant) {
+        if aliases(name, &self.tenant.canonical) {
             Some(Meaning::Tenant)
-        } else if aliases(name, &self.user) {
+        } else if aliases(name, &self.user.canonical) {
             Some(Meaning::User)
-        } else if aliases(name, &self.role) {
+        } else if aliases(name, &self.role.canonical) {
             Some(Meaning::Role)
-        } else if aliases(name, &self.session) {
+        } else if aliases(name, &self.session.canonical) {
             Some(Meaning::Session)
         } else if self.is_further(name) || reads_as_session(name) {
             Some(Meaning::Other)
@@ -117,8 +128,25 @@ impl ProtectedNames {
         }
     }
 
+    /// The name that stands for this, as it was configured.
+    const fn spelt(&self, meaning: Meaning) -> Option<&HeaderName> {
+        match meaning {
+            Meaning::Tenant => Some(&self.tenant.name),
+            Meaning::User => Some(&self.user.name),
+            Meaning::Role => Some(&self.role.name),
+            Meaning::Session => Some(&self.session.name),
+            Meaning::Other => None,
+        }
+    }
+
     fn is_further(&self, name: &[u8]) -> bool {
         self.further.iter().any(|protected| aliases(name, protected))
+    }
+}
+
+impl Protected {
+    fn of(name: &HeaderName) -> Self {
+        Self { canonical: canonical(name), name: name.clone() }
     }
 }
 
@@ -174,6 +202,12 @@ impl ClaimedValue {
             Self::One(claimed) => value != Some(claimed),
             Self::Unusable(_) | Self::Several => true,
         }
+    }
+
+    /// Whether the client claimed nothing.
+    #[must_use]
+    pub const fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
     }
 
     /// A text for audit lines; `None` when nothing was claimed.
@@ -305,9 +339,9 @@ impl RequestFilter {
         for (name, value) in headers.iter() {
             let text = name.as_str();
             if let Some(meaning) = self.protected.meaning(text) {
-                claims.add(meaning, value, text.as_bytes() != &*self.protected.tenant);
+                claims.add(meaning, value, text.as_bytes() != &*self.protected.tenant.canonical);
                 match protected {
-                    ProtectedHeaders::Remove => doomed.add(name),
+                    ProtectedHeaders::Remove => doomed.add_spelt(name, self.protected.spelt(meaning)),
                     ProtectedHeaders::LetClientsChooseTheirTenant => doomed.spare(name),
                 }
             } else if is_hop_by_hop(text) || is_about_forwarding(text) || self.is_unwanted(name) {
@@ -346,17 +380,20 @@ impl RequestFilter {
     }
 
     /// Removes what no backend may tell a client: hop-by-hop headers and those that `Connection` names, and protected
-    /// names. Works for final and for 1xx answers.
-    pub fn strip_response(&self, headers: &mut HeaderMap) {
+    /// names. Works for final and for 1xx answers. Answers which names may be left.
+    pub fn strip_response(&self, headers: &mut HeaderMap) -> Note {
         let mut doomed = Doomed::nominated_in(headers);
+        let mut names = Note::default();
         for name in headers.keys() {
+            names.add(name);
             if is_hop_by_hop(name.as_str()) || self.protected.is_protected(name) {
                 doomed.add(name);
             }
         }
-        for name in doomed.0 {
-            headers.remove(name);
+        for name in &doomed.0 {
+            headers.remove(&**name);
         }
+        names
     }
 
     fn is_unwanted(&self, name: &HeaderName) -> bool {
@@ -418,9 +455,9 @@ fn is_odd(name: &str) -> bool {
 
 /// Names to be removed. Empty, and not allocated, for a message that needs nothing removed.
 #[derive(Default)]
-struct Doomed(Vec<HeaderName>);
+struct Doomed<'a>(SmallVec<[Cow<'a, HeaderName>; 4]>);
 
-impl Doomed {
+impl<'a> Doomed<'a> {
     /// What `Connection` names, without what it cannot name.
     fn nominated_in(headers: &HeaderMap) -> Self {
         let mut doomed = Self::default();
@@ -452,13 +489,21 @@ impl Doomed {
 
     fn add(&mut self, name: &HeaderName) {
         // The lines of one name come one after the other.
-        if self.0.last() != Some(name) {
-            self.0.push(name.clone());
+        if self.0.last().map(|last| &**last) != Some(name) {
+            self.0.push(Cow::Owned(name.clone()));
+        }
+    }
+
+    /// The same. As it was `configured` it mostly comes, and is not copied then.
+    fn add_spelt(&mut self, name: &HeaderName, configured: Option<&'a HeaderName>) {
+        match configured.filter(|configured| *configured == name) {
+            Some(configured) => self.0.push(Cow::Borrowed(configured)),
+            None => self.add(name),
         }
     }
 
     fn spare(&mut self, name: &HeaderName) {
-        self.0.retain(|doomed| doomed != name);
+        self.0.retain(|doomed| **doomed != *name);
     }
 }
 

@@ -96,15 +96,39 @@ impl fmt::Display for RequestHost {
 fn name_length(text: &[u8]) -> Option<usize> {
     let mut label = 0;
     for (at, byte) in text.iter().enumerate() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => label += 1,
-            b'.' if label > 0 => label = 0,
-            b':' if at > 0 => return Some(at),
+        match HOST_BYTES.get(usize::from(*byte)) {
+            Some(HostByte::OfLabel) => label += 1,
+            Some(HostByte::Dot) if label > 0 => label = 0,
+            Some(HostByte::Colon) if at > 0 => return Some(at),
             _ => return None,
         }
     }
     (!text.is_empty()).then_some(text.len())
 }
+
+/// What a byte is in a name.
+#[derive(Clone, Copy)]
+enum HostByte {
+    OfLabel,
+    Dot,
+    Colon,
+    Neither,
+}
+
+const HOST_BYTES: [HostByte; 256] = {
+    let mut table = [HostByte::Neither; 256];
+    let mut byte = 0;
+    while byte < 128_u8 {
+        table[byte as usize] = match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => HostByte::OfLabel,
+            b'.' => HostByte::Dot,
+            b':' => HostByte::Colon,
+            _ => HostByte::Neither,
+        };
+        byte += 1;
+    }
+    table
+};
 
 /// How much of a text is an IPv6 address in brackets.
 fn address_length(text: &[u8]) -> Option<usize> {

@@ -7,7 +7,11 @@ use std::fmt::Write as _;
 
 use ::http::header::{CONTENT_LOCATION, HeaderMap, HeaderValue, LOCATION, REFRESH};
 
-use super::{Origin, RequestHost, Scheme};
+use super::{KnownName, Note, Origin, RequestHost, Scheme};
+
+/// Where an answer may name a place.
+static PLACES: [KnownName; 3] =
+    [KnownName::new("location"), KnownName::new("content-location"), KnownName::new("refresh")];
 
 /// The addresses by which a backend may call itself, and what browsers call it.
 #[derive(Clone, Debug)]
@@ -22,6 +26,11 @@ impl OwnLocations {
     pub fn new(public: Origin, backends: impl IntoIterator<Item = (String, u16)>) -> Self {
         let backends = backends.into_iter().map(|(host, port)| (host.to_ascii_lowercase().into(), port)).collect();
         Self { public, backends }
+    }
+
+    /// Whether an answer with these names may name a place.
+    pub fn may_be_in(names: Note) -> bool {
+        PLACES.iter().any(|place| names.may_have(place))
     }
 
     /// Mends where an answer sends browsers to, at once (`Location`) or in a while (`Refresh`), and where it says that its

@@ -70,7 +70,7 @@ pub use lenient::{LenientTarget, Reading};
 pub use location::OwnLocations;
 pub use method::{USUAL_METHODS, check_method, further_method, is_safe};
 pub use navigation::{is_navigation, login_redirect, safe_next};
-pub use noted::{KnownName, Lines, NotedHeaders};
+pub use noted::{KnownName, Lines, Note, NotedHeaders};
 pub use origin::{Origin, OriginPolicy, Scheme, TrustedOrigin};
 pub use page::{Language, Page, PageName, Pages, Rendered, Template};
 pub use pointer::{JsonPointer, JsonPointerError, ManyPointer, NoList};

@@ -39,18 +39,41 @@ const fn kind_of(name: &[u8]) -> u64 {
     1 << ((name.len() + 5 * first as usize + 11 * last as usize) % 64)
 }
 
+/// The kinds of all names that were noted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Note(u64);
+
+impl Note {
+    /// Of all names in a map.
+    fn of(map: &HeaderMap) -> Self {
+        let mut note = Self::default();
+        map.keys().for_each(|name| note.add(name));
+        note
+    }
+
+    /// Notes a name.
+    pub(super) fn add(&mut self, name: &HeaderName) {
+        self.0 |= kind_of(name.as_str().as_bytes());
+    }
+
+    /// Whether this name may have been noted. If not, it was not.
+    #[must_use]
+    pub const fn may_have(self, known: &KnownName) -> bool {
+        self.0 & known.kind != 0
+    }
+}
+
 /// A request's headers. To be read like any other map of headers; what changes it keeps the note true.
 #[derive(Clone, Debug, Default)]
 pub struct NotedHeaders {
     map: HeaderMap,
-    /// The kinds of all names in the map, perhaps of some that were in it.
-    note: u64,
+    /// Of all names in the map, perhaps of some that were in it.
+    note: Note,
 }
 
 impl From<HeaderMap> for NotedHeaders {
     fn from(map: HeaderMap) -> Self {
-        let note = map.keys().fold(0, |note, name| note | kind_of(name.as_str().as_bytes()));
-        Self { map, note }
+        Self { note: Note::of(&map), map }
     }
 }
 
@@ -66,18 +89,18 @@ impl NotedHeaders {
     /// The lines of this name.
     #[must_use]
     pub fn lines(&self, known: &KnownName) -> Lines<'_> {
-        Lines((self.note & known.kind != 0).then(|| self.map.get_all(&known.name).into_iter()))
+        Lines((self.note.may_have(known)).then(|| self.map.get_all(&known.name).into_iter()))
     }
 
     /// Whether there is a line of this name.
     #[must_use]
     pub fn has(&self, known: &KnownName) -> bool {
-        self.note & known.kind != 0 && self.map.contains_key(&known.name)
+        self.note.may_have(known) && self.map.contains_key(&known.name)
     }
 
     /// Removes all lines of this name.
     pub fn remove(&mut self, known: &KnownName) {
-        if self.note & known.kind != 0 {
+        if self.note.may_have(known) {
             self.map.remove(&known.name);
         }
     }
@@ -89,7 +112,7 @@ impl NotedHeaders {
 
     /// Puts one line in the place of all of this name.
     pub fn insert(&mut self, name: HeaderName, value: HeaderValue) {
-        self.note |= kind_of(name.as_str().as_bytes());
+        self.note.add(&name);
         self.map.insert(name, value);
     }
 

@@ -15,12 +15,12 @@ use crate::session::SessionToken;
 /// # Errors
 /// [`Refusal::BadPath`] when the path has it: without, it would be another path.
 pub fn take_stray_token(headers: &mut NotedHeaders, target: &mut Target, token: &SessionToken) -> Result<(), Refusal> {
-    let token = token.expose_secret();
-    let may_hold = |length: usize| length >= token.len();
+    let may_hold = |length: usize| length >= SessionToken::LENGTH;
     let in_target = may_hold(target.as_str().len());
     if !in_target && !headers.values().any(|value| may_hold(value.len())) {
         return Ok(());
     }
+    let token = token.expose_secret();
     let finder = Finder::new(token);
     if in_target {
         if finder.find(target.path().as_bytes()).is_some() {

@@ -2,6 +2,10 @@
 
 use ::http::header::HeaderMap;
 
+use super::{KnownName, NotedHeaders};
+
+static TRACEPARENT: KnownName = KnownName::new("traceparent");
+
 /// What a request says of its trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceParent {
@@ -16,7 +20,7 @@ impl TraceParent {
     /// Of a request; `None` where it names no trace, or several, or what could be none.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut lines = headers.get_all("traceparent").iter();
+        let mut lines = headers.get_all(TRACEPARENT.name()).iter();
         let (Some(line), None) = (lines.next(), lines.next()) else { return None };
         let (version, rest) = line.as_bytes().split_first_chunk::<3>()?;
         let (trace, rest) = rest.split_first_chunk::<32>()?;
@@ -29,6 +33,12 @@ impl TraceParent {
             // A later version may have more behind it.
             && matches!((rest.first(), version), (None, _) | (Some(b'-'), [_, b'1'..=b'f', _] | [b'1'..=b'f', _, _]));
         valid.then(|| Self { trace: *trace, parent: *parent, is_recorded: digit(flags[1]) & 1 == 1 })
+    }
+
+    /// The same; most requests have none, and are not looked through.
+    #[must_use]
+    pub fn noted_in(headers: &NotedHeaders) -> Option<Self> {
+        if headers.has(&TRACEPARENT) { Self::of(headers) } else { None }
     }
 
     /// The trace's digits.

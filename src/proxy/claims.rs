@@ -144,9 +144,10 @@ impl Gateway {
         let tenant = principal.and_then(|(_, principal)| principal.tenant.name());
         let contradicting = [
             claims.tenant.contradicts(tenant),
-            claims.user.contradicts(principal.map(|(_, principal)| principal.user.as_str())),
+            !claims.user.is_absent()
+                && claims.user.contradicts(principal.map(|(_, principal)| principal.user.as_str())),
             claims.role.contradicts(principal.and_then(|(_, principal)| principal.role.as_ref()).map(Role::as_str)),
-            claims.session.contradicts(principal.as_ref().map(|(id, _)| id.as_str())),
+            !claims.session.is_absent() && claims.session.contradicts(principal.as_ref().map(|(id, _)| id.as_str())),
             claims.others,
         ];
         let headers = contradicting.into_iter().filter(|contradicts| *contradicts).count() as u64;

@@ -17,7 +17,9 @@ use super::signing::sign;
 use super::upstreams::BoundUpstream;
 use crate::clock::Monotonic;
 use crate::config::{BodyMode, CacheControl, ClientValue};
-use crate::http::{NotedHeaders, RequestHost, Scheme, Target, Upgrade, VIA, keep_nowhere_by, keep_private, vary_by};
+use crate::http::{
+    NotedHeaders, OwnLocations, RequestHost, Scheme, Target, Upgrade, VIA, keep_nowhere_by, keep_private, vary_by,
+};
 use crate::policy::{Identity, Permit, VouchedBy};
 use crate::sessions::OpenStream;
 use crate::upstream::{BodyError, BodyLimits, RequestBody, Switched, UpstreamBody};
@@ -158,7 +160,7 @@ fn without_body(
     };
     let sender = Sender { address: exchange.client.header_value(), request_id: exchange.id.header_value() };
     let mut request = outgoing::without_body(gateway.config(), permit, &upstream.host, head, sender)?;
-    request.headers_mut().insert(VIA, cleared.via.clone());
+    request.headers_mut().insert(VIA, std::mem::replace(&mut cleared.via, HeaderValue::from_static("")));
     if let Some(place) = exchange.place.as_deref() {
         request.headers_mut().insert(TRACEPARENT, place.traceparent());
         if place.begins_here() {
@@ -257,8 +259,9 @@ fn is_page(headers: &HeaderMap) -> bool {
 
 /// Removes from a backend's answer what only the gateway may say, and mends where it sends browsers to.
 pub(super) fn clean_answer(gateway: &Gateway, exchange: &Exchange, permit: &Permit, headers: &mut HeaderMap) {
-    gateway.filter().strip_response(headers);
-    mend_location(gateway, exchange, permit, headers);
+    if OwnLocations::may_be_in(gateway.filter().strip_response(headers)) {
+        mend_location(gateway, exchange, permit, headers);
+    }
     let dropped = crate::http::drop_gateway_set_cookie(headers, &gateway.config().cookie.name);
     if dropped > 0 {
         let request_id = exchange.id.as_str();

@@ -20,6 +20,9 @@ const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvw
 pub struct SessionToken([u8; TOKEN_CHARACTERS]);
 
 impl SessionToken {
+    /// How many characters each has.
+    pub const LENGTH: usize = TOKEN_CHARACTERS;
+
     /// Makes a new token.
     ///
     /// # Errors
