@@ -64,6 +64,7 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         let (exchange, gateway) = (&self.exchange, &self.gateway);
+        let route = exchange.route.as_ref().unwrap_or(&gateway.names().refused);
         let (status, mut code) = match self.answered {
             Some(status) => (status.as_u16(), exchange.code),
             None if std::thread::panicking() => (500, Some("internal_error")),
@@ -75,7 +76,7 @@ impl Drop for Account {
             gateway.metrics().stream_cut(cut);
         }
         let duration = gateway.clock().monotonic().since(exchange.started);
-        if let Some(metrics) = gateway.route_metrics(&exchange.route) {
+        if let Some(metrics) = gateway.route_metrics(route) {
             metrics.finished(status, duration, exchange.added);
         }
         let spans = gateway.traces().zip(exchange.place.as_deref());
@@ -87,7 +88,7 @@ impl Drop for Account {
         let line = AccessLine {
             request_id: exchange.id.as_str(),
             method: exchange.method.as_str(),
-            route: &exchange.route,
+            route,
             path: &path,
             status,
             tenant: exchange.principal.as_ref().map(|principal| &principal.tenant),

@@ -162,7 +162,7 @@ async fn follow(
     gateway: &Arc<Gateway>,
     exchange: &mut Exchange,
     live: &LiveUse,
-    follower: Option<Follower>,
+    follower: Option<Box<Follower>>,
     headers: &mut HeaderMap,
 ) -> Result<Settled, Failure> {
     let settled = settle(gateway, exchange, follower, headers).await?;

@@ -221,8 +221,8 @@ pub(super) struct Exchange {
     /// Whether the browser may have kept its cookie back, as a link from elsewhere led here, and would send it if it was
     /// asked from here.
     pub(super) may_have_cookie: bool,
-    /// The pattern of the route.
-    pub(super) route: Arc<str>,
+    /// The pattern of the route; `None` where the request was refused before that was known.
+    pub(super) route: Option<Arc<str>>,
     pub(super) session: Option<SessionId>,
     /// What was decided on, where that was a live session.
     pub(super) decided: Option<Decided>,

@@ -67,7 +67,7 @@ impl Follower {
         cleared: &Cleared,
         credential: Credential,
         was_live: Option<bool>,
-    ) -> Option<Self> {
+    ) -> Option<Box<Self>> {
         // Whoever comes with a token gets no cookie.
         if !gateway.config().login.follows() || credential == Credential::Bearer {
             return None;
@@ -80,7 +80,7 @@ impl Follower {
                 matches!(look_up(gateway.store(), gateway.clock(), credential, limits).await, Lookup::Live(_))
             }
         };
-        Some(Self { questions: Questions::like(gateway, route, cleared), credential, was_live })
+        Some(Box::new(Self { questions: Questions::like(gateway, route, cleared), credential, was_live }))
     }
 
     /// Settles whose session it is after an answer with these headers, which the client has not seen yet; the app's own
@@ -194,12 +194,13 @@ impl Follower {
 pub(super) async fn settle(
     gateway: &Arc<Gateway>,
     exchange: &mut Exchange,
-    follower: Option<Follower>,
+    follower: Option<Box<Follower>>,
     headers: &mut HeaderMap,
 ) -> Result<Settled, Failure> {
     match follower {
         Some(follower) => Box::pin(follower.settle(gateway, exchange, headers)).await,
-        None => gateway.seal_cookies(exchange, headers).await.map(|()| Settled::AsItWas),
+        None if gateway.sealed_cookies().is_none() => Ok(Settled::AsItWas),
+        None => Box::pin(gateway.seal_cookies(exchange, headers)).await.map(|()| Settled::AsItWas),
     }
 }
 

@@ -4,9 +4,11 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::header::{ACCEPT_LANGUAGE, AUTHORIZATION, HeaderValue, USER_AGENT};
-use http::{Method, Request, Response, Version};
+use http::header::{ACCEPT_LANGUAGE, AUTHORIZATION, HeaderValue};
+use http::request::Parts;
+use http::{Method, Response, Version};
 use hyper::upgrade::OnUpgrade;
+use smallvec::SmallVec;
 
 use super::account::Account;
 use super::body::AnswerBody;
@@ -23,6 +25,7 @@ use super::follow::{Follower, Settled, settle};
 use super::forward::{Cleared, Content, forward_unsealed};
 use super::held::{cuts_of, for_as_long_as};
 use super::lookup::{BadTokenUse, EndedUse, Lookup, Recorded, look_at, look_up};
+use super::readings::ReadTarget;
 use super::respond;
 use super::sealing::bound_by;
 use super::services::Gateway;
@@ -31,10 +34,10 @@ use super::tunnel::{self, TunnelSession};
 use crate::config::Config;
 use crate::health;
 use crate::http::{
-    CameBack, Claims, HeadLimits, NotedHeaders, Preflight, Presented, ProtectedHeaders, Reading, Refusal, SameSite,
-    Scheme, Target, TraceParent, Upgrade, check_expectation, check_http2_head, check_method, check_singular,
-    client_address, forwarded_proto, http1_0_host, http2_host, is_led_here, is_navigation, is_safe,
-    is_websocket_upgrade, only_looks_ahead, request_host, take_gateway_cookie, take_stray_token,
+    CameBack, Claims, KnownName, NotedHeaders, Preflight, Presented, ProtectedHeaders, Reading, Refusal, SameSite,
+    Scheme, TraceParent, Upgrade, check_expectation, check_singular, client_address, forwarded_proto, http1_0_host,
+    http2_host, is_led_here, is_navigation, is_safe, is_websocket_upgrade, only_looks_ahead, request_host,
+    take_gateway_cookie, take_stray_token,
 };
 use crate::policy::{
     Aim, Auth, Call, Denial, Event, Identity, IdentityMode, Route, TenantClaim, decide, is_forged, permit_preflight,
@@ -43,6 +46,10 @@ use crate::session::{By, Credential, EndReason, SessionId, SessionToken, Standin
 use crate::signed::{KEYS_PATH, Published};
 use crate::store::STALE_AT_MOST;
 use crate::told::Told;
+
+static USER_AGENT: KnownName = KnownName::new("user-agent");
+/// Most paths have no more segments.
+const USUAL_DEPTH: usize = 8;
 
 /// A request that may be looked at: everything that cannot be believed was refused or removed.
 struct Admitted {
@@ -72,11 +79,23 @@ impl Admitted {
     }
 }
 
-/// How a request came, as far as its connection says.
-struct Arrival {
+/// A request as it came.
+pub(super) struct Arrival {
+    /// Its head, but for the headers.
+    parts: Parts,
+    headers: NotedHeaders,
+    body: ClientBody,
+    /// What the framing says of its head.
+    verdict: Result<(), Refusal>,
     /// Whether the connection can leave HTTP after it.
     may_switch: bool,
     transport: Transport,
+}
+
+/// A request that was looked at.
+pub(super) struct Received {
+    account: Box<Account>,
+    admission: Result<Admission, Failure>,
 }
 
 /// What the first look at a request comes to.
@@ -96,19 +115,29 @@ enum Admission {
 }
 
 impl Gateway {
-    /// Answers one request. `verdict` is what the framing says of its head, `guard` is held until the answer is over.
-    pub(super) async fn handle(
-        self: Arc<Self>,
-        request: Request<ClientBody>,
+    /// Takes the first look at a request, for which nothing is waited. `verdict` is what the framing says of its head, `guard`
+    /// is held until the answer is over.
+    pub(super) fn receive(
+        self: &Arc<Self>,
+        mut parts: Parts,
+        body: ClientBody,
         downstream: &Downstream,
         verdict: Result<(), Refusal>,
         guard: ExchangeGuard,
-    ) -> Response<AnswerBody> {
-        let may_switch = guard.may_switch();
+    ) -> Received {
+        let headers = NotedHeaders::from(std::mem::take(&mut parts.headers));
+        let (may_switch, transport) = (guard.may_switch(), downstream.transport);
+        let arrival = Arrival { parts, headers, body, verdict, may_switch, transport };
         // From here on it is accounted for, whatever becomes of it.
-        let mut account = Account::open(self.clone(), self.begin(&request, downstream), guard);
-        let transport = downstream.transport;
-        match self.admit(&mut account.exchange, request, verdict, Arrival { may_switch, transport }) {
+        let mut account = Account::open(self.clone(), self.begin(&arrival, downstream), guard);
+        let admission = self.admit(&mut account.exchange, arrival);
+        Received { account, admission }
+    }
+
+    /// Answers one request.
+    pub(super) async fn handle(self: Arc<Self>, received: Received) -> Response<AnswerBody> {
+        let Received { mut account, admission } = received;
+        match admission {
             Err(failure) => {
                 let response = self.refuse(&mut account.exchange, &failure);
                 self.finish(account, response)
@@ -148,14 +177,14 @@ impl Gateway {
     }
 
     /// The facts of the exchange that are known before anything is believed.
-    fn begin(&self, request: &Request<ClientBody>, downstream: &Downstream) -> Exchange {
-        let headers = request.headers();
+    fn begin(&self, arrival: &Arrival, downstream: &Downstream) -> Exchange {
+        let Arrival { parts, headers, .. } = arrival;
         let server = &self.config().server;
         let proxies = &server.trusted_proxies;
         let peer = downstream.peer.get();
         let from_proxy = proxies.iter().any(|network| network.contains(&peer));
         let given = if from_proxy { RequestId::from_proxy(headers) } else { None };
-        let trace = TraceParent::of(headers);
+        let trace = TraceParent::noted_in(headers);
         Exchange {
             id: given.unwrap_or_else(|| self.request_ids().next()),
             client: downstream.peer.or(client_address(peer, proxies, headers)),
@@ -165,22 +194,22 @@ impl Gateway {
                 // The proxy that ends TLS in front need not say so.
                 Transport::Plain => server.public_url.scheme(),
             }),
-            method: request.method().clone(),
-            version: request.version(),
+            method: parts.method.clone(),
+            version: parts.version,
             target: None,
             host: None,
             reader: self.config().cors.reader(headers),
-            user_agent: headers.get(USER_AGENT).cloned(),
+            user_agent: headers.lines(&USER_AGENT).next().cloned(),
             trace,
             place: self.place(trace, from_proxy),
-            received: request.body().received(),
+            received: arrival.body.received(),
             started: self.clock().monotonic(),
             asks_for_page: false,
             languages: None,
             is_login: false,
             had_cookie: false,
             may_have_cookie: false,
-            route: self.names().refused.clone(),
+            route: None,
             session: None,
             decided: None,
             principal: None,
@@ -194,15 +223,8 @@ impl Gateway {
     }
 
     /// Everything that can be said of a request without asking the store or the backend.
-    fn admit(
-        &self,
-        exchange: &mut Exchange,
-        request: Request<ClientBody>,
-        verdict: Result<(), Refusal>,
-        Arrival { may_switch, transport }: Arrival,
-    ) -> Result<Admission, Failure> {
-        let (mut parts, incoming) = request.into_parts();
-        let mut headers = NotedHeaders::from(parts.headers);
+    fn admit(&self, exchange: &mut Exchange, arrival: Arrival) -> Result<Admission, Failure> {
+        let Arrival { mut parts, mut headers, body, verdict, may_switch, transport } = arrival;
         let server = &self.config().server;
 
         // Whatever it is answered with, how that is to look.
@@ -216,36 +238,24 @@ impl Gateway {
 
         // 1. Framing first: of a head that can be read in two ways, nothing else can be believed either.
         verdict?;
-        exchange.target = parts.uri.path_and_query().cloned();
 
         // 2. Method and path in their one normal form, which the backend will get, too. What framing is to HTTP/1, the
         //    form of the parsed head is to HTTP/2.
-        let is_http2 = parts.version == Version::HTTP_2;
-        if is_http2 {
-            let limits = HeadLimits { bytes: server.max_header, count: server.max_headers };
-            check_http2_head(&parts.method, &parts.uri, &headers, limits)?;
-        }
-        check_method(&parts.method, &server.further_methods)?;
-        let (strict, lenient) = (Target::of_uri(&parts.uri), self.read_leniently(&parts.uri));
-        let refused = strict.as_ref().err().copied();
-        let mut target = match (strict, &lenient) {
-            (Ok(target), _) => target,
-            // Whether its routes take it is seen in step 4.
-            (Err(Refusal::BadPath(_)), Some(lenient)) => lenient.target.clone(),
-            (Err(refusal), _) => return Err(refusal.into()),
-        };
+        let read = self.read_target(&parts, &headers);
+        let ReadTarget { mut target, lenient, refused } =
+            read.inspect_err(|_| exchange.target = parts.uri.path_and_query().cloned())?;
         exchange.target = Some(target.path_and_query().clone());
 
         // 3. Health, before the host is looked at: load balancers ask by address, and some in HTTP/1.0 without a Host.
         if let Some(answer) = health::answer(&parts.method, target.path(), self.readiness()) {
-            exchange.route = self.names().health.clone();
+            exchange.route = Some(self.names().health.clone());
             return Ok(Admission::Health(answer));
         }
         //    Keys likewise: who asks for them is a backend, and they are for everybody.
         if target.path() == KEYS_PATH
             && let Some(keys) = self.published_keys()
         {
-            exchange.route = self.names().keys.clone();
+            exchange.route = Some(self.names().keys.clone());
             let allowed = matches!(parts.method, Method::GET | Method::HEAD);
             return if allowed { Ok(Admission::Keys(keys)) } else { Err(Failure::MethodNotAllowed("GET, HEAD")) };
         }
@@ -274,12 +284,12 @@ impl Gateway {
         if let (None, Some(refusal)) = (&lenient, refused) {
             return Err(refusal.into());
         }
-        let segments: Vec<Cow<'_, str>> = target.segments().collect();
+        let segments: SmallVec<[Cow<'_, str>; USUAL_DEPTH]> = target.segments().collect();
         let slash = target.path().ends_with('/');
         // A preflight asks the backend whether a page may call; it is no call of the endpoint itself.
         let preflight = Preflight::of(&parts.method, &headers);
         let endpoint = self.endpoints().pick(&parts.method, &segments, slash).filter(|_| preflight.is_none());
-        let answered = self.endpoints().answered(&segments, slash).filter(|_| preflight.is_some());
+        let answered = preflight.and_then(|_| self.endpoints().answered(&segments, slash));
         let route = match &lenient {
             Some((strictest, _)) => strictest.clone(),
             None => self.config().routes.pick(&parts.method, &segments, slash).clone(),
@@ -291,7 +301,7 @@ impl Gateway {
         let counts = |reading: &Reading| no_touch.find(&reading.segments, reading.trailing_slash).is_empty();
         let counts_as_read = lenient.as_ref().is_none_or(|(_, lenient)| lenient.readings.iter().all(counts));
         let touches = !ahead && preflight.is_none() && counts_as_read && no_touch.find(&segments, slash).is_empty();
-        exchange.route = route.pattern.clone();
+        exchange.route = Some(route.pattern.clone());
         let via = self.mark().take(&mut headers).map_err(|CameBack| Failure::CameBack(route.upstream.clone()))?;
         exchange.is_login = matches!(endpoint, Some(Endpoint::Login(_)));
         drop(segments);
@@ -380,7 +390,7 @@ impl Gateway {
             scheme: exchange.scheme,
             via,
             headers,
-            content: Content::of(incoming),
+            content: Content::of(body),
         });
         Ok(Admission::Admitted(Box::new(Admitted {
             cleared,
@@ -417,19 +427,9 @@ impl Gateway {
         exchange: &mut Exchange,
         admitted: Box<Admitted>,
     ) -> Result<Response<AnswerBody>, Failure> {
-        let Admitted {
-            mut cleared,
-            credential,
-            cookie,
-            claims,
-            endpoint,
-            route,
-            event,
-            mode,
-            touches,
-            preflight,
-            switch,
-        } = *admitted;
+        // Looked at where it stands: it is large.
+        let Admitted { credential, endpoint, mode, touches, preflight, .. } = *admitted;
+        let Admitted { mut cleared, cookie, claims, route, event, switch, .. } = *admitted;
         exchange.bound = Bound::presented(credential);
 
         // 8. A login needs no session, and makes one from the backend's own answer.

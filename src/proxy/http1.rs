@@ -92,13 +92,13 @@ pub(super) async fn serve_http1(
             let (gateway, stage) = (current.load().gateway.clone(), stage.clone());
             let answered = (!request.body().is_end_stream()).then(CancellationToken::new);
             let leftover = answered.clone().map(|answered| Leftover::of(state.clone()).once(answered));
-            let request = request.map(|body| ClientBody::http1(body, leftover));
-            let downstream = downstream.clone();
+            let (parts, body) = request.into_parts();
+            let received = gateway.receive(parts, ClientBody::http1(body, leftover), &downstream, verdict, guard);
             // Boxed: hyper keeps the room of this future for as long as there is the connection.
             made_in_place(|| async move {
                 // hyper writes an answer's head before it reads again.
                 let _answered = answered.map(CancellationToken::drop_guard);
-                let mut answer = gateway.handle(request, &downstream, verdict, guard).await;
+                let mut answer = gateway.handle(received).await;
                 if *stage.borrow() != Stage::Serving && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
                     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }

@@ -48,12 +48,14 @@ impl Stream {
         let (parts, body) = request.into_parts();
         let leftover = (!body.is_end_stream()).then(|| Leftover::of(guard.connection()));
         let body = ClientBody::http2(StreamBody::new(body, &parts.headers), leftover);
-        let request = Request::from_parts(parts, body);
         let answer = tokio::select! {
             biased;
             // The client does not want it any more.
             _ = poll_fn(|context| self.respond.poll_reset(context)) => return,
-            answer = gateway.clone().handle(request, &downstream, verdict, guard) => answer,
+            answer = async {
+                let received = gateway.receive(parts, body, &downstream, verdict, guard);
+                gateway.clone().handle(received).await
+            } => answer,
         };
         let (mut head, body) = answer.into_parts();
         complete_head(&mut head.headers, &body, &gateway);
