@@ -1,8 +1,9 @@
 //! What is ended by an operator is over everywhere: open connections, races with logins, crashes, older data
 //! (docs/behaviour.md, "Store", "Open streams").
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -99,21 +100,29 @@ fn five_hundred_open_connections_of_a_revoked_tenant_are_cut_on_two_gateways_wit
     }
 }
 
-/// A login of a race: when its request was sent, and the browser that it left behind.
+/// A login of a race: when its request was sent, its number, and the browser that it left behind.
 struct Login {
-    began: Instant,
+    sent: Instant,
+    number: u64,
     browser: Browser,
 }
 
 #[test]
 fn no_session_whose_login_began_before_a_tenants_revocation_works_after_its_acknowledgement() {
     let backend = echo();
-    // The password's check takes a moment, in which the tenant may be revoked.
-    backend.on_call("/api/login", |seen| {
-        let pause = Duration::from_millis(seen.body.len() as u64 % 7 * 5);
-        let wish: Value = serde_json::from_slice(&seen.body).expect("JSON");
-        vec![Step::Pause(pause), answer_json(&wish["answer"])]
+    // When the backend was asked: by then a login has begun. That its client has sent it says nothing yet.
+    let asked = Arc::new(Mutex::new(HashMap::new()));
+    backend.on_call("/api/login", {
+        let asked = asked.clone();
+        // The password's check takes a moment, in which the tenant may be revoked.
+        move |seen| {
+            let wish: Value = serde_json::from_slice(&seen.body).expect("JSON");
+            let number = wish["answer"]["number"].as_u64().expect("a number");
+            asked.lock().unwrap().insert(number, Instant::now());
+            vec![Step::Pause(Duration::from_millis(number % 7 * 5)), answer_json(&wish["answer"])]
+        }
     });
+    let numbers = AtomicU64::new(0);
     let store = Store::redis();
     let gateways = [(); 3].map(|()| operated(store.clone()).with_backend(&backend).start());
     let mut counted = 0;
@@ -121,19 +130,19 @@ fn no_session_whose_login_began_before_a_tenants_revocation_works_after_its_ackn
         let (stop, logins) = (AtomicBool::new(false), Mutex::new(Vec::new()));
         let (called, acknowledged) = thread::scope(|scope| {
             for worker in 0..6_usize {
-                let (gateways, logins, stop) = (&gateways, &logins, &stop);
+                let (gateways, logins, stop, numbers) = (&gateways, &logins, &stop, &numbers);
                 scope.spawn(move || {
                     for n in worker.. {
                         if stop.load(Ordering::Relaxed) {
                             return;
                         }
                         let mut browser = gateways[n % 3].browser();
-                        let began = Instant::now();
-                        let padding = "x".repeat(n % 7);
+                        let number = numbers.fetch_add(1, Ordering::Relaxed);
                         let mut answer = identity("acme", format!("u{worker}"));
-                        answer["padding"] = padding.into();
+                        answer["number"] = number.into();
+                        let sent = Instant::now();
                         browser.log_in_with(&answer);
-                        logins.lock().unwrap().push(Login { began, browser });
+                        logins.lock().unwrap().push(Login { sent, number, browser });
                     }
                 });
             }
@@ -151,10 +160,10 @@ fn no_session_whose_login_began_before_a_tenants_revocation_works_after_its_ackn
             (called, acknowledged)
         });
         let logins = logins.into_inner().unwrap();
-        let (before, after): (Vec<_>, Vec<_>) = logins
-            .into_iter()
-            .filter(|login| !(called..acknowledged).contains(&login.began))
-            .partition(|login| login.began < called);
+        let asked = asked.lock().unwrap();
+        let began_before = |login: &Login| asked.get(&login.number).is_some_and(|asked| *asked < called);
+        let (before, others): (Vec<_>, Vec<_>) = logins.into_iter().partition(began_before);
+        let after: Vec<_> = others.into_iter().filter(|login| login.sent >= acknowledged).collect();
         assert!(before.len() > 10 && after.len() > 10, "{} and {}", before.len(), after.len());
         for (n, login) in before.into_iter().enumerate().filter(|(_, login)| login.browser.has_session_cookie()) {
             login.browser.at(gateways[n % 3].address()).get("/x").expect_refusal(401, "session_revoked");
