@@ -1091,12 +1091,18 @@ pub(crate) async fn tightening_neither_revives_nor_makes_a_session(bench: &mut i
 
 pub(crate) async fn the_stores_time_never_steps_back(bench: &mut impl Bench) {
     let store = bench.store();
-    let (id, _) = session(&store).await;
+    let (id, record) = session(&store).await;
+    let margin = record.idle.unwrap().margin();
     let mut last = store.now().await.unwrap();
     for _ in 0..50 {
-        let seen = live(&store, id).await.now;
+        let Standing::Live(read) = store.read(id).await.unwrap() else { panic!("not live") };
+        // What is known without asking is of that time or a little earlier, as much as the idle limit keeps in hand.
+        let known = store.known(id, STALE_AT_MOST).map(|known| known.standing);
         let now = store.now().await.unwrap();
-        assert!(last <= seen && seen <= now);
+        assert!(last <= read.now && read.now <= now);
+        if let Some(Standing::Live(known)) = known {
+            assert!(read.now <= known.now.after(margin) && known.now <= now);
+        }
         last = now;
         bench.elapse(Duration::from_micros(100)).await;
     }
