@@ -421,8 +421,8 @@ impl<'a> Probe<'a> {
     ) -> Result<Answer, String> {
         let scheme = self.config.server.public_url.scheme();
         let head = Head { method: &method, target, host: &self.host, scheme, headers };
-        let (address, request_id) = (HeaderValue::from_static("127.0.0.1"), HeaderValue::from_static("probe-login"));
-        let sender = Sender { address: &address, request_id: &request_id };
+        let (address, name) = (HeaderValue::from_static("127.0.0.1"), HeaderValue::from_static("probe-login"));
+        let sender = Sender { address: &address, request_id: &name, via: &name };
         let permit = permit_login(&self.route);
         let mut request =
             without_body(self.config, &permit, &self.settings.host, head, sender).map_err(|error| error.to_string())?;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response};
+use http::{Method, Response};
 use http_body::Body as _;
 
 use super::client_body::ClientBody;
@@ -18,11 +18,11 @@ use super::upstreams::BoundUpstream;
 use crate::clock::Monotonic;
 use crate::config::{BodyMode, CacheControl, ClientValue};
 use crate::http::{
-    NotedHeaders, OwnLocations, RequestHost, Scheme, Target, Upgrade, VIA, keep_nowhere_by, keep_private, vary_by,
+    NotedHeaders, OwnLocations, RequestHost, Scheme, Target, Upgrade, keep_nowhere_by, keep_private, vary_by,
 };
 use crate::policy::{Identity, Permit, VouchedBy};
 use crate::sessions::OpenStream;
-use crate::upstream::{BodyError, BodyLimits, RequestBody, Switched, UpstreamBody};
+use crate::upstream::{BodyError, BodyLimits, Outgoing, RequestBody, Switched, UpstreamBody};
 
 const COOKIE: HeaderValue = HeaderValue::from_static("Cookie");
 const AUTHORIZATION: HeaderValue = HeaderValue::from_static("Authorization");
@@ -150,7 +150,7 @@ fn without_body(
     permit: &Permit,
     upstream: &BoundUpstream,
     cleared: &mut Cleared,
-) -> Result<Request<RequestBody>, Failure> {
+) -> Result<Outgoing, Failure> {
     let head = Head {
         method: &cleared.method,
         target: &cleared.target,
@@ -158,9 +158,9 @@ fn without_body(
         scheme: cleared.scheme,
         headers: std::mem::take(&mut cleared.headers),
     };
-    let sender = Sender { address: exchange.client.header_value(), request_id: exchange.id.header_value() };
+    let (address, request_id) = (exchange.client.header_value(), exchange.id.header_value());
+    let sender = Sender { address, request_id, via: &cleared.via };
     let mut request = outgoing::without_body(gateway.config(), permit, &upstream.host, head, sender)?;
-    request.headers_mut().insert(VIA, std::mem::replace(&mut cleared.via, HeaderValue::from_static("")));
     if let Some(place) = exchange.place.as_deref() {
         request.headers_mut().insert(TRACEPARENT, place.traceparent());
         if place.begins_here() {
@@ -174,7 +174,7 @@ fn without_body(
 
 /// Gives a request its body.
 async fn fill(
-    request: &mut Request<RequestBody>,
+    request: &mut Outgoing,
     gateway: &Gateway,
     upstream: &BoundUpstream,
     client: IpAddr,

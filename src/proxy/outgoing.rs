@@ -3,21 +3,24 @@
 //! It takes only headers from which everything that the client claims was removed. `probe-login` sends its requests with
 //! it, too.
 
-use http::header::{ACCEPT_ENCODING, HOST, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::header::{self, ACCEPT_ENCODING, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{Method, Request, Uri};
 
 use super::failure::Failure;
 use crate::config::{Config, HostHeader};
-use crate::http::{KnownName, NotedHeaders, RequestHost, Scheme, Target};
+use crate::http::{KnownName, NotedHeaders, RequestHost, Scheme, Target, VIA};
 use crate::policy::{Denial, ForeignClaim, Identity, Permit, rewrite, rewrite_query};
 use crate::session::TenantId;
-use crate::upstream::RequestBody;
+use crate::upstream::{Outgoing, OwnLines, RequestBody};
 
 static EXPECT: KnownName = KnownName::new("expect");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static HOST: HeaderName = header::HOST;
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What bears the marks of the gateways that a request has been through.
+static X_GATEWAY_VIA: HeaderName = VIA;
 
 /// A request's head from which everything that cannot be believed was removed.
 pub(crate) struct Head<'a> {
@@ -29,11 +32,12 @@ pub(crate) struct Head<'a> {
     pub(crate) headers: NotedHeaders,
 }
 
-/// Who sends it, and what the exchange is called.
+/// Who sends it, what the exchange is called, and which gateways it has been through.
 #[derive(Clone, Copy)]
 pub(crate) struct Sender<'a> {
     pub(crate) address: &'a HeaderValue,
     pub(crate) request_id: &'a HeaderValue,
+    pub(crate) via: &'a HeaderValue,
 }
 
 /// Why a request cannot be sent.
@@ -77,7 +81,7 @@ pub(crate) fn without_body(
     host: &HostHeader,
     head: Head<'_>,
     sender: Sender<'_>,
-) -> Result<Request<RequestBody>, Unsendable> {
+) -> Result<Outgoing, Unsendable> {
     let mut headers = head.headers;
 
     // Expectations are met here.
@@ -86,22 +90,26 @@ pub(crate) fn without_body(
     // The identity goes in last, after everything of that name went out.
     rewrite(&mut headers, permit, &config.identity.headers, config.identity.anonymous.as_ref())
         .map_err(|unwritable| Unsendable::Internal(unwritable.to_string()))?;
-    let forwarded_host = head.host.header_value().clone();
-    let host_value = match host {
-        HostHeader::Preserve => forwarded_host.clone(),
-        HostHeader::Fixed(value) => value.clone(),
+    let asked = head.host.header_value();
+    let host = match host {
+        HostHeader::Preserve => asked,
+        HostHeader::Fixed(value) => value,
     };
-    headers.insert(HOST, host_value);
-    headers.insert(X_FORWARDED_FOR, sender.address.clone());
-    headers.insert(X_FORWARDED_HOST, forwarded_host);
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(head.scheme.as_str()));
-    headers.insert(X_REQUEST_ID, sender.request_id.clone());
+    // After the identity: should a name of ours be one of its, ours holds.
+    let own = OwnLines::of(&[
+        (&HOST, host),
+        (&X_FORWARDED_FOR, sender.address),
+        (&X_FORWARDED_HOST, asked),
+        (&X_FORWARDED_PROTO, &HeaderValue::from_static(head.scheme.as_str())),
+        (&X_REQUEST_ID, sender.request_id),
+        (&X_GATEWAY_VIA, sender.via),
+    ]);
 
     let mut request = Request::new(RequestBody::Empty);
     *request.uri_mut() = uri(config, permit, head.target)?;
     *request.method_mut() = head.method.clone();
     *request.headers_mut() = headers;
-    Ok(request)
+    Ok(Outgoing::new(request, own))
 }
 
 /// The target as the backend is to see it: a tenant in the query is the permit's, or gone.

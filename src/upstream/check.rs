@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::body::RequestBody;
 use super::health::HealthCheck;
-use super::http1::{BodyFraming, Persistence};
+use super::http1::{BodyFraming, OwnLines, Persistence};
 use super::peer::Peer;
 
 /// How often a peer is checked.
@@ -41,7 +41,7 @@ async fn ask(peer: &Peer, check: &HealthCheck) -> Result<(), String> {
         .header("user-agent", USER_AGENT)
         .body(RequestBody::Empty)
         .map_err(|error| error.to_string())?;
-    connection.begin(&request, BodyFraming::None, Persistence::Close);
+    connection.begin(&request, &OwnLines::default(), BodyFraming::None, Persistence::Close);
     let (head, mut body) = request.into_parts();
     let answer = poll_fn(|context| connection.poll_head(context, &head.method, &mut body)).await;
     let status = answer.map_err(|trouble| trouble.to_string())?.status();

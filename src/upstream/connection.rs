@@ -25,7 +25,7 @@ use tokio_util::io::poll_read_buf;
 use super::alarm::Alarm;
 use super::body::RequestBody;
 use super::error::{AnswerCut, BodyError, BodyFault, UpstreamError};
-use super::http1::{AnswerHead, BodyFraming, BodyReader, HeadReader, Persistence, Step};
+use super::http1::{AnswerHead, BodyFraming, BodyReader, HeadReader, OwnLines, Persistence, Step};
 use super::outbox::Outbox;
 use super::socket::Socket;
 use crate::prefixed::Prefixed;
@@ -137,9 +137,15 @@ impl Connection {
     }
 
     /// Takes a request, whose head is written with the first poll for its answer. `framing` says how its body goes out.
-    pub(super) fn begin(&mut self, request: &Request<RequestBody>, framing: BodyFraming, persistence: Persistence) {
+    pub(super) fn begin(
+        &mut self,
+        request: &Request<RequestBody>,
+        own: &OwnLines,
+        framing: BodyFraming,
+        persistence: Persistence,
+    ) {
         self.outbox.clear();
-        self.outbox.put_head(request, framing, persistence);
+        self.outbox.put_head(request, own, framing, persistence);
         self.upload = match framing {
             BodyFraming::None | BodyFraming::Length(0) => Upload::Whole,
             BodyFraming::Length(length) => Upload::Going { left: Some(length), awaited: false },
@@ -446,7 +452,7 @@ mod tests {
 
     async fn head(connection: &mut Connection, request: &mut Request<RequestBody>) -> Result<Response<()>, Trouble> {
         let framing = request.body().size_hint().exact().map_or(BodyFraming::Chunked, BodyFraming::Length);
-        connection.begin(request, framing, Persistence::Persistent);
+        connection.begin(request, &OwnLines::default(), framing, Persistence::Persistent);
         let method = request.method().clone();
         poll_fn(|context| connection.poll_head(context, &method, request.body_mut())).await
     }
@@ -553,7 +559,7 @@ mod tests {
         for body in ["abcd", "ab"] {
             let (mut connection, mut far) = pair();
             let mut order = Request::post("/").body(RequestBody::Full(Bytes::from(body))).unwrap();
-            connection.begin(&order, BodyFraming::Length(3), Persistence::Persistent);
+            connection.begin(&order, &OwnLines::default(), BodyFraming::Length(3), Persistence::Persistent);
             let answer = poll_fn(|context| connection.poll_head(context, &Method::POST, order.body_mut())).await;
             let Err(Trouble::Final(error)) = answer else { panic!("{answer:?}") };
             assert!(matches!(error, UpstreamError::ClientBody(BodyFault::Broken)), "{error}");

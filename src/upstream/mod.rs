@@ -10,7 +10,7 @@
 //! One request, in the order of the files: [`address`](PeerAddress) names a peer, `balance` chooses among them by what
 //! `health` and its `check`s say of each, `peer` finds an idle connection (`pool`) or dials one (`resolve`, `dial`, `tls`, `socket`),
 //! `connection` carries the exchange (its request by way of an `outbox`, with an `alarm` for its waits) and keeps the
-//! facts that decide what went wrong, [`http1`] says what the bytes mean, `body` and `spool` are the request's body, `send`
+//! facts that decide what went wrong, [`http1`] says what the bytes mean, `outgoing` is a request, `body` and `spool` are its body, `send`
 //! walks through it all with a `lease` of the connection, `answer` is the body that streams back, `apart` goes on with a request whose answer came
 //! first, `switch` is a connection that has left HTTP, `whole` reads an answer that is not streamed.
 
@@ -29,6 +29,7 @@ pub mod http1;
 mod lease;
 mod observe;
 mod outbox;
+mod outgoing;
 mod peer;
 mod pool;
 mod resolve;
@@ -50,7 +51,9 @@ pub use balance::Balance;
 pub use body::{BodyLimits, LimitedBody, RequestBody, SpooledBody};
 pub use error::{AnswerCut, BodyError, BodyFault, UpstreamError};
 pub use health::{Ejection, HealthCheck};
+pub use http1::OwnLines;
 pub use observe::{PeerObserver, Unobserved, UpstreamObserver};
+pub use outgoing::Outgoing;
 pub use pool::{Keepalive, MAX_IDLE};
 pub use send::Upstream;
 pub use settings::UpstreamSettings;

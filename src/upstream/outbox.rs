@@ -8,7 +8,7 @@ use bytes::{Buf as _, Bytes};
 use http::Request;
 use tokio::io::AsyncWrite;
 
-use super::http1::{BodyFraming, Persistence, write_head};
+use super::http1::{BodyFraming, OwnLines, Persistence, write_head};
 
 /// Pieces up to this size are copied behind what waits, so that head and body go out in one write.
 const COPIED: usize = 4 * 1024;
@@ -30,8 +30,14 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// Puts a request's head in.
-    pub(super) fn put_head<B>(&mut self, request: &Request<B>, framing: BodyFraming, persistence: Persistence) {
-        write_head(&mut self.buffer, request, framing, persistence);
+    pub(super) fn put_head<B>(
+        &mut self,
+        request: &Request<B>,
+        own: &OwnLines,
+        framing: BodyFraming,
+        persistence: Persistence,
+    ) {
+        write_head(&mut self.buffer, request, own, framing, persistence);
     }
 
     /// Puts a piece of the body in. Only for who was told that there is room.
@@ -155,7 +161,7 @@ mod tests {
         let request = Request::post("/").body(()).unwrap();
         for width in [1, 7, 1000, usize::MAX] {
             let mut outbox = Outbox::default();
-            outbox.put_head(&request, BodyFraming::Chunked, Persistence::Persistent);
+            outbox.put_head(&request, &OwnLines::default(), BodyFraming::Chunked, Persistence::Persistent);
             outbox.put_chunk(Bytes::from_static(b"abc"), false);
             assert!(outbox.has_room());
             outbox.put_chunk(large.clone(), true);

@@ -23,6 +23,7 @@ use super::health::Ejection;
 use super::http1::{BodyFraming, Persistence};
 use super::lease::Lease;
 use super::observe::UpstreamObserver;
+use super::outgoing::Outgoing;
 use super::peer::Peer;
 use super::settings::UpstreamSettings;
 use super::switch::{Switched, UpstreamTunnel};
@@ -95,7 +96,7 @@ impl Upstream {
     /// # Errors
     /// See [`UpstreamError`]. After [`UpstreamError::Unreachable`] nothing was sent; after any other the backend may
     /// have seen the request.
-    pub async fn send(&self, request: Request<RequestBody>) -> Result<Response<UpstreamBody>, UpstreamError> {
+    pub async fn send(&self, request: impl Into<Outgoing> + Send) -> Result<Response<UpstreamBody>, UpstreamError> {
         self.send_for(None, request).await
     }
 
@@ -103,11 +104,12 @@ impl Upstream {
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub fn send_for<'a>(
+    pub fn send_for<'a, R: Into<Outgoing>>(
         &'a self,
         key: Option<&'a str>,
-        request: Request<RequestBody>,
-    ) -> impl Future<Output = Result<Response<UpstreamBody>, UpstreamError>> + Send + use<'a> {
+        request: R,
+    ) -> impl Future<Output = Result<Response<UpstreamBody>, UpstreamError>> + Send + use<'a, R> {
+        let request = request.into();
         let wanted = if is_of_certain_end(&request) { Wanted::Any } else { Wanted::Own };
         self.send_on(wanted, key, request)
     }
@@ -120,16 +122,16 @@ impl Upstream {
     pub async fn send_alone(
         &self,
         key: Option<&str>,
-        request: Request<RequestBody>,
+        request: impl Into<Outgoing> + Send,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
-        self.send_on(Wanted::Own, key, request).await
+        self.send_on(Wanted::Own, key, request.into()).await
     }
 
     async fn send_on(
         &self,
         mut wanted: Wanted,
         key: Option<&str>,
-        mut request: Request<RequestBody>,
+        mut request: Outgoing,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
         give_way().await;
         for _ in 0..MAX_ATTEMPTS {
@@ -162,8 +164,9 @@ impl Upstream {
     pub async fn send_upgrade(
         &self,
         key: Option<&str>,
-        mut request: Request<RequestBody>,
+        request: impl Into<Outgoing> + Send,
     ) -> Result<Switched, UpstreamError> {
+        let mut request = request.into();
         give_way().await;
         let (peer, mut lease) = self.connection(key, Wanted::Own).await?;
         let head = match self.first_answer(&mut lease, &mut request, Persistence::Upgrade).await {
@@ -239,11 +242,7 @@ impl Upstream {
     }
 
     /// Sends the request on one connection, and takes over the answer once its head is there.
-    async fn exchange(
-        &self,
-        mut lease: Lease,
-        request: &mut Request<RequestBody>,
-    ) -> Result<Response<UpstreamBody>, Trouble> {
+    async fn exchange(&self, mut lease: Lease, request: &mut Outgoing) -> Result<Response<UpstreamBody>, Trouble> {
         let persistence = if lease.home.is_some() { Persistence::Persistent } else { Persistence::Close };
         let head = self.first_answer(&mut lease, request, persistence).await.inspect_err(|trouble| {
             // On a connection that was kept, what is no answer may be the rest of the one before.
@@ -260,11 +259,11 @@ impl Upstream {
     async fn first_answer(
         &self,
         lease: &mut Lease,
-        request: &mut Request<RequestBody>,
+        request: &mut Outgoing,
         persistence: Persistence,
     ) -> Result<Response<()>, Trouble> {
         let connection = &mut lease.connection;
-        connection.begin(request, framing(request), persistence);
+        connection.begin(request, &request.own, framing(request), persistence);
         let method = request.method().clone();
         let body = request.body_mut();
         let mut alarm = std::mem::take(&mut connection.alarm);

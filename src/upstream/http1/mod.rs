@@ -8,11 +8,13 @@ mod body;
 mod chunks;
 mod framing;
 mod head;
+mod own;
 mod reading;
 mod request;
 
 pub use body::BodyReader;
 pub use framing::AnswerHead;
 pub use head::{HeadReader, MAX_HEAD};
+pub use own::OwnLines;
 pub use reading::{Malformed, Step};
 pub(super) use request::{BodyFraming, Persistence, write_head};
