@@ -63,8 +63,8 @@ fn names_nobody_else(pointer: &JsonPointer, answer: &EventAnswer) {
     let principal = Principal { tenant, user: UserId::parse("7").expect("a user"), role: None };
     let id = SessionId::parse(&[b'A'; 22]).expect("an id");
     let requester = Requester { with: Keep::Session(id), principal: &principal, path: &[] };
-    if let Judgement::Ends(ending) = event.judge(requester, answer, &IdentityRules::default()) {
-        let Ending::Many { scope: Scope::Tenant { tenant }, .. } = &ending else { panic!("{ending:?}") };
+    if let Judgement::Ends(endings) = event.judge(requester, answer, &IdentityRules::default()) {
+        let [Ending::Many { scope: Scope::Tenant { tenant }, .. }] = &endings[..] else { panic!("{endings:?}") };
         assert_eq!(*tenant, principal.tenant);
     }
 }

@@ -84,12 +84,13 @@ impl IdentityRules {
         }
     }
 
-    /// The user that a value in a JSON answer names. `None` when it names none, or one that cannot be.
+    /// The users that a value in a JSON answer [may mean](Self::users_meant); none when it names none, or one that cannot
+    /// be.
     #[must_use]
-    pub fn user_of(&self, value: &Value) -> Option<UserId> {
+    pub fn users_of(&self, value: &Value) -> Vec<UserId> {
         match Finding::of(value) {
-            Finding::Bytes(raw) => self.canonical_user(&raw).ok(),
-            Finding::Nothing | Finding::Unusable => None,
+            Finding::Bytes(raw) => self.users_meant(&raw),
+            Finding::Nothing | Finding::Unusable => Vec::new(),
         }
     }
 
@@ -145,6 +146,22 @@ impl IdentityRules {
     /// When the encoding does not allow it.
     pub fn canonical_user(&self, raw: &[u8]) -> Result<UserId, IdentityValueError> {
         UserId::parse(&self.encoded(raw)?)
+    }
+
+    /// Every user that a backend may mean by this: the one of exactly this spelling, and those that it is read as a number
+    /// or as a UUID. Apps convert what stands in their paths, and `007`, `+7` and ` 7` are 7 to Python's `int()`: whoever
+    /// was thrown out must not stay because of a spelling.
+    #[must_use]
+    pub fn users_meant(&self, raw: &[u8]) -> Vec<UserId> {
+        let mut users: Vec<UserId> = self.canonical_user(raw).into_iter().collect();
+        let text = std::str::from_utf8(raw).unwrap_or_default();
+        for reading in number_in(text).into_iter().chain(uuid(text.trim())) {
+            match UserId::parse(&reading) {
+                Ok(user) if !users.contains(&user) => users.push(user),
+                _ => {}
+            }
+        }
+        users
     }
 
     /// The one spelling of a role as the backend names it.
@@ -230,6 +247,47 @@ fn integer(text: &str, zeros: LeadingZeros) -> Option<Cow<'_, str>> {
     }
     (zeros == LeadingZeros::Dropped).then(|| Cow::Owned(format!("{sign}{significant}")))
 }
+
+/// What Python's `int()` reads in a text: with white space around, a sign, underscores between digits, digits of any script.
+fn number_in(text: &str) -> Option<String> {
+    let text = text.trim();
+    let (sign, digits) = match text.strip_prefix(['+', '-']) {
+        Some(digits) if text.starts_with('-') => ("-", digits),
+        Some(digits) => ("", digits),
+        None => ("", text),
+    };
+    if digits.len() > LONGEST_NUMBER || digits.starts_with('_') || digits.ends_with('_') || digits.contains("__") {
+        return None;
+    }
+    let digits: Option<String> = digits.chars().filter(|digit| *digit != '_').map(digit).collect();
+    integer(&format!("{sign}{}", digits?), LeadingZeros::Dropped).map(|number| match &*number {
+        "-0" => String::from("0"),
+        number => number.to_owned(),
+    })
+}
+
+/// The longest number that is read in a text, in bytes.
+const LONGEST_NUMBER: usize = 512;
+
+/// A decimal digit of any script, in ASCII.
+fn digit(character: char) -> Option<char> {
+    if character.is_ascii_digit() {
+        return Some(character);
+    }
+    let point = u32::from(character);
+    let zero = ZEROS.iter().find(|zero| (**zero..**zero + 10).contains(&point))?;
+    char::from_digit(point - zero, 10)
+}
+
+/// The zeros of all scripts, each with its nine digits behind it (Unicode 16, general category Nd).
+const ZEROS: [u32; 75] = [
+    0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0, 0xf20,
+    0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50, 0x1bb0, 0x1c40, 0x1c50, 0xa620, 0xa8d0,
+    0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0, 0xff10, 0x104a0, 0x10d30, 0x10d40, 0x11066, 0x110f0, 0x11136, 0x111d0,
+    0x112f0, 0x11450, 0x114d0, 0x11650, 0x116c0, 0x116d0, 0x116da, 0x11730, 0x118e0, 0x11950, 0x11bf0, 0x11c50,
+    0x11d50, 0x11da0, 0x11f50, 0x16130, 0x16a60, 0x16ac0, 0x16b50, 0x16d70, 0x1ccf0, 0x1d7ce, 0x1d7d8, 0x1d7e2,
+    0x1d7ec, 0x1d7f6, 0x1e140, 0x1e2f0, 0x1e4f0, 0x1e5f1, 0x1e950, 0x1fbf0,
+];
 
 /// 32 hexadecimal digits, with hyphens in the usual four places or none at all.
 fn uuid(text: &str) -> Option<String> {

@@ -96,18 +96,19 @@ impl Named {
         }
     }
 
-    /// The user who stands there. The error is for the log.
-    fn user(&self, path: &[String], answer: &EventAnswer, rules: &IdentityRules) -> Result<UserId, &'static str> {
-        match self {
-            Self::InPath(segment) => path
-                .get(*segment)
-                .and_then(|raw| rules.canonical_user(raw.as_bytes()).ok())
-                .ok_or("what the path names cannot be a user"),
-            Self::InAnswer(pointer) => answer
-                .value_at(pointer)
-                .and_then(|value| rules.user_of(&value))
-                .ok_or("the answer names no user, or one that cannot be"),
-        }
+    /// The users who may be meant there; never none. The error is for the log.
+    fn users(&self, path: &[String], answer: &EventAnswer, rules: &IdentityRules) -> Result<Vec<UserId>, &'static str> {
+        let (users, why) = match self {
+            Self::InPath(segment) => {
+                let named = path.get(*segment).map(|raw| rules.users_meant(raw.as_bytes()));
+                (named, "what the path names cannot be a user")
+            }
+            Self::InAnswer(pointer) => {
+                let named = answer.value_at(pointer).map(|value| rules.users_of(&value));
+                (named, "the answer names no user, or one that cannot be")
+            }
+        };
+        users.filter(|users| !users.is_empty()).ok_or(why)
     }
 }
 
@@ -242,8 +243,8 @@ pub enum Guard {
 pub enum Judgement {
     /// Nothing: the event has no action, or the backend did not do it.
     Nothing,
-    /// These sessions end.
-    Ends(Ending),
+    /// These sessions end: where a user is named in a way that can be read in several, those of each.
+    Ends(Vec<Ending>),
     /// They would, but for a guard.
     Refused(Guard),
     /// They would, but nobody can say whose: the text is for the log.
@@ -284,21 +285,23 @@ impl Event {
             Ok(tenant) if named.any || tenant == requester.principal.tenant => Ok(tenant),
             Ok(tenant) => Err(Judgement::Refused(Guard::OtherTenant(tenant))),
         };
-        let user_of = |named: &Named| named.user(requester.path, answer, rules).map_err(Judgement::Unclear);
+        let users_of = |named: &Named| named.users(requester.path, answer, rules).map_err(Judgement::Unclear);
         let own = requester.principal;
         match action {
-            Action::OtherSessions => Judgement::Ends(self.of_others(requester)),
-            Action::Session => Judgement::Ends(Ending::This(self.reason.unwrap_or(EndReason::Revoked))),
+            Action::OtherSessions => Judgement::Ends(vec![self.of_others(requester)]),
+            Action::Session => Judgement::Ends(vec![Ending::This(self.reason.unwrap_or(EndReason::Revoked))]),
             Action::User { user, tenant } => {
                 let tenant = tenant.as_ref().map_or_else(|| Ok(own.tenant.clone()), tenant_of);
-                let user = user.as_ref().map_or_else(|| Ok(own.user.clone()), user_of);
-                match (tenant, user) {
-                    (Ok(tenant), Ok(user)) => Judgement::Ends(self.of_user(tenant, user)),
+                let users = user.as_ref().map_or_else(|| Ok(vec![own.user.clone()]), users_of);
+                match (tenant, users) {
+                    (Ok(tenant), Ok(users)) => {
+                        Judgement::Ends(users.into_iter().map(|user| self.of_user(tenant.clone(), user)).collect())
+                    }
                     (Err(judgement), _) | (_, Err(judgement)) => judgement,
                 }
             }
             Action::Tenant { tenant, status } => match tenant_of(tenant) {
-                Ok(tenant) => Judgement::Ends(self.of_tenant(tenant, *status)),
+                Ok(tenant) => Judgement::Ends(vec![self.of_tenant(tenant, *status)]),
                 Err(judgement) => judgement,
             },
         }

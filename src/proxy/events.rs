@@ -254,10 +254,16 @@ fn weigh(
     let mut outcomes = Outcomes { endings: Vec::new(), counts: true, switches: false };
     match event.judge(requester, answer, &gateway.config().identity.rules) {
         Judgement::Nothing => outcomes.counts = false,
-        Judgement::Ends(ending) if claimed && event.roles.is_empty() && ending.tenant(requester.principal) != own => {
-            nothing(Outcome::Denied, "observed_only", Some(ending.tenant(requester.principal).clone()));
+        Judgement::Ends(endings) => {
+            for ending in endings {
+                let tenant = ending.tenant(requester.principal);
+                if claimed && event.roles.is_empty() && tenant != own {
+                    nothing(Outcome::Denied, "observed_only", Some(tenant.clone()));
+                } else {
+                    outcomes.endings.extend(of_every_kind(gateway, event, ending));
+                }
+            }
         }
-        Judgement::Ends(ending) => outcomes.endings.extend(of_every_kind(gateway, event, ending)),
         Judgement::Refused(Guard::Role) => nothing(Outcome::Denied, "forbidden_role", None),
         Judgement::Refused(Guard::OtherTenant(tenant)) => nothing(Outcome::Denied, "tenant_mismatch", Some(tenant)),
         Judgement::Unclear(why) => nothing(Outcome::Failure, why, None),

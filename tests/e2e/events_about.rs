@@ -159,3 +159,22 @@ fn an_event_whose_words_mean_nothing_is_refused_at_the_start() {
         assert!(said.contains(says), "{said}");
     }
 }
+
+on_both_stores!(a_user_is_out_however_the_deletion_spells_who_it_is, |store| {
+    let backend = echo();
+    let gateway = gateway(store)
+        .with_backend(&backend)
+        .settings("[[events]]\nmatch = \"DELETE /users/{user}\"\naction = \"revoke-user\"")
+        .start();
+    for spelling in ["007", "+7", "%2B7", "%207", "%D9%A7", "%37", "7"] {
+        let (mut admin, mut user) = (gateway.logged_in("42", "1"), gateway.logged_in("42", "7"));
+        let deleted = admin.request("DELETE", &format!("/users/{spelling}")).send().expect(200);
+        assert_eq!(deleted.header("x-session-invalidated"), Some("1"), "{spelling}");
+        user.get("/x").expect_refusal(401, "session_revoked");
+        admin.get("/x").expect(200);
+    }
+    // Whoever is called so is meant as well.
+    let (mut admin, mut other) = (gateway.logged_in("42", "1"), gateway.logged_in("42", "007"));
+    admin.request("DELETE", "/users/007").send().expect(200);
+    other.get("/x").expect_refusal(401, "session_revoked");
+});

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::entropy::SystemEntropy;
 use crate::http::TenantFormat;
-use crate::session::{Choices, Choosable, Generations, SessionToken, StoreTime, UserId};
+use crate::session::{Choices, Choosable, Generations, SessionId, SessionToken, StoreTime, UserId};
 
 fn event(action: Option<Action>) -> Event {
     let (when, count, roles, obeyed) = (None, None, Vec::new(), Order::ALL.to_vec());
@@ -46,11 +46,20 @@ fn verdict_of(event: &Event, path: &[String], answer: &EventAnswer, rules: &Iden
         Judgement::Unclear(_) => "unclear".to_owned(),
         Judgement::Refused(Guard::Role) => "role".to_owned(),
         Judgement::Refused(Guard::OtherTenant(tenant)) => format!("other {}", tenant.kept()),
-        Judgement::Ends(Ending::This(reason)) => format!("this {}", reason.as_str()),
-        Judgement::Ends(Ending::Status { tenant, status, reason }) => {
+        Judgement::Ends(endings) => {
+            let shown: Vec<String> = endings.into_iter().map(|ending| shown(ending, id)).collect();
+            shown.join(" + ")
+        }
+    }
+}
+
+fn shown(ending: Ending, id: SessionId) -> String {
+    match ending {
+        Ending::This(reason) => format!("this {}", reason.as_str()),
+        Ending::Status { tenant, status, reason } => {
             format!("{} {} {}", status.as_str(), tenant.kept(), reason.as_str())
         }
-        Judgement::Ends(Ending::Many { scope, reason }) => {
+        Ending::Many { scope, reason } => {
             let whose = match scope {
                 Scope::User { tenant, user } => format!("user {}/{}", tenant.kept(), user.kept()),
                 Scope::OtherSessions { tenant, user, keep } if keep == Keep::Session(id) => {
@@ -62,6 +71,43 @@ fn verdict_of(event: &Event, path: &[String], answer: &EventAnswer, rules: &Iden
             format!("{whose} {}", reason.as_str())
         }
     }
+}
+
+#[test]
+fn a_user_who_is_named_in_another_spelling_is_the_one_whom_an_app_reads_in_it() {
+    let rules = IdentityRules::default();
+    let event = of_user(Some(Named::InPath(1)), None);
+    let ends = |users: &[&str]| {
+        let users: Vec<String> = users.iter().map(|user| format!("user 42/{user} user_revoked")).collect();
+        users.join(" + ")
+    };
+    let uuid = "0190a5b0-1234-7abc-8def-0123456789ab";
+    for (path, users) in [
+        ("8", &["8"][..]),
+        ("008", &["008", "8"]),
+        ("+8", &["+8", "8"]),
+        ("-08", &["-08", "-8"]),
+        ("-0", &["-0", "0"]),
+        ("1_000", &["1_000", "1000"]),
+        (" 8\n", &["8"]),
+        ("\u{668}", &["8"]),
+        ("\u{ff18}\u{1d7d8}", &["80"]),
+        ("8.0", &["8.0"]),
+        ("8x", &["8x"]),
+        ("_8", &["_8"]),
+        ("alice", &["alice"]),
+        (uuid, &[uuid]),
+        ("0190A5B0-1234-7ABC-8DEF-0123456789AB", &["0190A5B0-1234-7ABC-8DEF-0123456789AB", uuid]),
+        ("0190a5b012347abc8def0123456789ab", &["0190a5b012347abc8def0123456789ab", uuid]),
+    ] {
+        assert_eq!(verdict(&event, Some(path), &EventAnswer::Other, &rules), ends(users), "{path:?}");
+    }
+    for path in ["\u{e4}", "a b", ""] {
+        assert_eq!(verdict(&event, Some(path), &EventAnswer::Other, &rules), "unclear", "{path:?}");
+    }
+    let event = of_user(Some(Named::InAnswer(pointer("/id"))), None);
+    let answer = EventAnswer::Json(json!({"id": "008"}));
+    assert_eq!(verdict(&event, None, &answer, &rules), ends(&["008", "8"]));
 }
 
 #[test]
