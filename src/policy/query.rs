@@ -1,10 +1,12 @@
 //! Query parameters that hold a tenant (`identity.query`): overwritten, set, dropped or compared.
 //!
 //! Everything else in the query stays byte for byte. A parameter is found by its decoded name, between `&`, and between
-//! `;` too, because older backends split there.
+//! `;` too, because older backends split there. One that only some backends read as it (`customer.id`, `customer_id[]`) is
+//! compared as it is, and never left in where another value is to stand.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 
+use crate::http::folded_name;
 use crate::session::TenantId;
 
 /// What is written with escapes in a name that is added.
@@ -34,10 +36,16 @@ impl QueryRules {
         Self(rules)
     }
 
-    fn rule(&self, name: &[u8]) -> Option<(&str, QueryRule)> {
+    /// The rule for a parameter, and whether it has exactly the name that was configured.
+    fn rule(&self, name: &[u8]) -> Option<(&str, QueryRule, bool)> {
         let name: Vec<u8> = name.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
         let name: Vec<u8> = percent_decode(&name).collect();
-        self.0.iter().find(|(known, _)| known.as_bytes() == name).map(|(known, rule)| (&**known, *rule))
+        let exact = self.0.iter().find(|(known, _)| known.as_bytes() == name);
+        let rule = exact.or_else(|| {
+            let folded = folded_name(&name);
+            self.0.iter().find(|(known, _)| known.as_bytes() == &*folded)
+        });
+        rule.map(|(known, rule)| (&**known, *rule, exact.is_some()))
     }
 
     /// Whether a query that is not there may have to be made.
@@ -92,14 +100,16 @@ pub fn rewrite_query(
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         match (rules.rule(name.as_bytes()), tenant, own) {
             (None, ..) => kept.push_str(piece),
-            (Some((_, QueryRule::Match)), Some(tenant), _) => {
+            (Some((_, QueryRule::Match, _)), Some(tenant), _) => {
                 if !same_tenant(&decoded(value), tenant) {
                     return Err(ForeignClaim);
                 }
                 kept.push_str(piece);
             }
             // Once: a second one could be the one that the backend believes.
-            (Some((known, QueryRule::Overwrite | QueryRule::Set)), _, Some(own)) if !overwritten.contains(&name) => {
+            (Some((known, QueryRule::Overwrite | QueryRule::Set, true)), _, Some(own))
+                if !overwritten.contains(&name) =>
+            {
                 changed = true;
                 overwritten.push(name);
                 set.push(known);
@@ -158,6 +168,42 @@ mod tests {
             ("Customer_id=2", Drop, Some("42"), None),
         ] {
             assert_eq!(rewritten(query, rule, tenant), Ok(expected.map(String::from)), "{query}");
+        }
+    }
+
+    #[test]
+    fn what_only_some_backends_read_as_the_parameter_is_never_another_tenants() {
+        use QueryRule::{Drop, Match, Overwrite, Set};
+        for name in [
+            "customer_id[]",
+            "customer_id%5B%5D",
+            "customer_id[0]",
+            "customer.id",
+            "customer+id",
+            "%20customer_id",
+            "customer[id",
+            "customer_id%00x",
+            "[customer_id]",
+            "customer%2Eid",
+        ] {
+            let foreign = format!("a=1&{name}=77&b=2");
+            for (rule, expected) in [
+                (Drop, Ok(Some("a=1&b=2"))),
+                (Overwrite, Ok(Some("a=1&b=2"))),
+                (Set, Ok(Some("a=1&b=2&customer_id=42"))),
+                (Match, Err(ForeignClaim)),
+            ] {
+                let expected = expected.map(|query| query.map(String::from));
+                assert_eq!(rewritten(&foreign, rule, Some("42")), expected, "{foreign} {rule:?}");
+            }
+            assert_eq!(rewritten(&format!("{name}=42"), Match, Some("42")), Ok(None), "{name}");
+            assert_eq!(rewritten(&foreign, Drop, None), Ok(Some("a=1&b=2".into())), "{name}");
+            let rules = QueryRules::new(vec![("customer_id".into(), Match)]);
+            assert_eq!(claimed_tenants(&foreign, &rules).collect::<Vec<_>>(), [b"77"], "{name}");
+        }
+        for other in ["customer_ids=77", "customer-id=77", "old_customer_id=77", "x[customer_id]=77", "customeridx=77"]
+        {
+            assert_eq!(rewritten(other, Drop, Some("42")), Ok(None), "{other}");
         }
     }
 

@@ -50,6 +50,9 @@ impl Gateway {
             .target
             .query()
             .is_some_and(|query| rewrite_query(query, &identity.query, Some(tenant), |claim, _| same(claim)).is_err());
+        if foreign_query {
+            self.tell_of_place(exchange, "query");
+        }
         if foreign_header || foreign_query { TenantClaim::Foreign } else { TenantClaim::Harmless }
     }
 

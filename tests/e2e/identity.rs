@@ -278,3 +278,23 @@ fn identity_headers_in_any_part_of_a_backends_answer_never_reach_the_client() {
     }
     browser.get("/x").expect(200);
 }
+
+on_both_stores!(a_foreign_tenant_in_the_query_is_told_and_so_is_one_that_only_some_apps_read_there, |store| {
+    let backend = echo();
+    let gateway = gateway(store)
+        .with_backend(&backend)
+        .settings("[identity.query]\ncustomer_id = \"match\"\norg_id = \"overwrite\"")
+        .start();
+    let mut browser = gateway.logged_in("42", "7");
+    browser.get("/x?customer_id=42&org_id=77&org_id[]=77&org.id=77").expect(200);
+    assert_eq!(backend.last().target, "/x?customer_id=42&org_id=42");
+    assert!(gateway.audit().iter().all(|event| event["type"] != "identity.spoofed"));
+    let asked = backend.seen().len();
+    for name in ["customer_id", "customer_id[]", "customer%5Fid%5B0%5D", "customer.id", "customer+id", "customer_id%00"]
+    {
+        browser.get(&format!("/x?{name}=77")).expect_refusal(403, "tenant_mismatch");
+    }
+    assert_eq!(backend.seen().len(), asked, "the backend hears of none");
+    let told = gateway.wait_audit("identity.spoofed", |event| event["reason"] == "query");
+    assert_eq!((told["tenant"].as_str(), told["details"]["path"].as_str()), (Some("42"), Some("/x")));
+});
