@@ -265,8 +265,13 @@ pub fn expire_set_cookie(attributes: &CookieAttributes) -> HeaderValue {
 /// The Set-Cookie lines that take a backend's cookie (`clear_cookies`) away. Where the gateway's own goes into other sites'
 /// frames, the backend's does, too: there browsers take no line without these attributes.
 pub fn expire_backend_cookie(name: &str, own: &CookieAttributes) -> impl Iterator<Item = HeaderValue> {
+    expire_backend_cookie_at(name, "/", own)
+}
+
+/// The same of one that was set for this path.
+pub fn expire_backend_cookie_at(name: &str, path: &str, own: &CookieAttributes) -> impl Iterator<Item = HeaderValue> {
     let line = move |partitioned: bool| {
-        let mut cookie = Cookie::build((name, "")).path("/").secure(own.secure);
+        let mut cookie = Cookie::build((name, "")).path(path).secure(own.secure);
         if own.same_site == SameSite::None {
             cookie = cookie.same_site(cookie::SameSite::None);
         }
@@ -275,6 +280,18 @@ pub fn expire_backend_cookie(name: &str, own: &CookieAttributes) -> impl Iterato
     // The app may have set it in the one way or in the other.
     let partitioned = own.partitioned.then(|| line(true));
     partitioned.into_iter().chain([line(false)])
+}
+
+/// The paths below the root that cookies of a request for this one may have been set for (RFC 6265 section 5.1.4): with and
+/// without a last slash each is another. Of a path that is very deep, or cannot stand in an attribute, there are none.
+pub fn cookie_paths(path: &str) -> impl Iterator<Item = &str> {
+    const DEEPEST: usize = 8;
+    let plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';');
+    let ends: Vec<usize> = path.match_indices('/').map(|(at, _)| at).skip(1).collect();
+    let usable = plain && ends.len() <= DEEPEST;
+    let below = ends.into_iter().flat_map(|at| [at, at + 1]);
+    let whole = (path.len() > 1 && !path.ends_with('/')).then_some(path.len());
+    below.chain(whole).filter(move |_| usable).filter_map(|end| path.get(..end))
 }
 
 /// Both, because old clients know only Expires.

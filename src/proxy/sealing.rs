@@ -3,14 +3,14 @@
 //! To which session they are bound is what the look-up showed. On a public route none is made; one is made here, only
 //! when such a cookie comes or goes, so that what an ended session had is of no use there either.
 
-use http::header::{HeaderMap, SET_COOKIE};
+use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 
 use super::exchange::{Bound, Exchange};
 use super::failure::Failure;
 use super::forward::Cleared;
 use super::lookup::{Lookup, look_at};
 use super::services::Gateway;
-use crate::http::expire_backend_cookie;
+use crate::http::{cookie_paths, expire_backend_cookie, expire_backend_cookie_at};
 use crate::seal::{Binding, NotSealed, Opened, Successor};
 use crate::session::Principal;
 use crate::sessions::Issued;
@@ -99,12 +99,35 @@ impl Gateway {
             sealed
                 .seal(headers, Binding::Session(issued.id), self.entropy())
                 .map_err(|why| not_sealed(exchange, &why))?;
-            let lines = left.into_iter().flat_map(|name| expire_backend_cookie(name, &self.config().cookie));
+            let lines = left.iter().flat_map(|name| expire_backend_cookie(name, &self.config().cookie));
             lines.for_each(|line| _ = headers.append(SET_COOKIE, line));
+            self.expire_below(exchange, headers, &left, usize::MAX);
             return Ok(());
         }
+        // What came for no session is nobody's, and left where it is.
+        let left = if whose.is_some() { sealed.left_by(&came, headers) } else { Vec::new() };
+        let set = headers.get_all(SET_COOKIE).iter().count();
         let to = Successor { id: issued.id, attributes: &self.config().cookie, max_age: issued.max_age() };
-        sealed.seal_anew(headers, &came, to, self.entropy()).map_err(|why| not_sealed(exchange, &why))
+        sealed.seal_anew(headers, &came, to, self.entropy()).map_err(|why| not_sealed(exchange, &why))?;
+        self.expire_below(exchange, headers, &left, set);
+        Ok(())
+    }
+
+    /// Takes away what the app had set for a path of its own: it opens no more, and browsers would send it before what is at
+    /// the root now. Before the lines from that one on: a client that knows cookies by their names alone ends with the last.
+    fn expire_below(&self, exchange: &Exchange, headers: &mut HeaderMap, names: &[&str], before: usize) {
+        let path = exchange.target.as_ref().map_or("/", |target| target.path());
+        let places = names.iter().flat_map(|name| cookie_paths(path).map(move |path| (name, path)));
+        let lines = places.flat_map(|(name, path)| expire_backend_cookie_at(name, path, &self.config().cookie));
+        let lines: Vec<HeaderValue> = lines.collect();
+        if lines.is_empty() {
+            return;
+        }
+        let mut all: Vec<HeaderValue> = headers.get_all(SET_COOKIE).iter().cloned().collect();
+        let at = before.min(all.len());
+        all.splice(at..at, lines);
+        headers.remove(SET_COOKIE);
+        all.into_iter().for_each(|line| _ = headers.append(SET_COOKIE, line));
     }
 
     async fn binding(&self, exchange: &mut Exchange) -> Option<Binding> {

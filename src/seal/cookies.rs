@@ -100,6 +100,7 @@ impl SealedCookies {
         for piece in headers.lines(&COOKIE).flat_map(|line| cookie_pieces(line.as_bytes())) {
             match self.open_piece(piece, binding, &mut tries) {
                 Reading::Refused => opened.refused += u64::from(binding.is_some()),
+                Reading::Nobodys => {}
                 // It stays byte for byte as it is.
                 Reading::Other if kept.is_empty() => kept.extend_from_slice(piece.trim_ascii_start()),
                 Reading::Other => kept.extend([b";", piece].concat()),
@@ -133,8 +134,12 @@ impl SealedCookies {
                 Piece::Own(sealed) => {
                     let (Some(binding), Some(left)) = (binding, tries.checked_sub(1)) else { return Reading::Refused };
                     *tries = left;
-                    let value = self.keys.open(binding, name.as_str().as_bytes(), sealed);
-                    return value.map_or(Reading::Refused, |value| Reading::Opened(index, value.into()));
+                    let opens = |binding| self.keys.open(binding, name.as_str().as_bytes(), sealed);
+                    return match opens(binding) {
+                        Some(value) => Reading::Opened(index, value.into()),
+                        None if opens(Binding::NoSession).is_some() => Reading::Nobodys,
+                        None => Reading::Refused,
+                    };
                 }
                 Piece::Imitation => imitated = true,
                 Piece::Other => {}
@@ -299,6 +304,8 @@ enum Reading {
     Other,
     /// It does not open.
     Refused,
+    /// It was set for no session, before the login: for a path of the app's own perhaps, where a login leaves it.
+    Nobodys,
     /// Which one it is, and its value.
     Opened(usize, Box<[u8]>),
 }

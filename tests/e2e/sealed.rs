@@ -7,7 +7,7 @@ use crate::support::echo::Echo;
 use crate::support::gateway::Builder;
 use crate::support::logins::identity;
 use crate::support::{
-    Browser, Gateway, RedisServer, SESSION_COOKIE, SWITCH, Store, answer, echo, flask_login, gateway, send,
+    Browser, Gateway, RedisServer, SESSION_COOKIE, SWITCH, Store, answer, answer_json, echo, flask_login, gateway, send,
 };
 
 const KEY: &str = "d8sLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbE";
@@ -423,9 +423,46 @@ on_both_stores!(who_logs_in_takes_over_no_cookie_that_was_sealed_for_somebody_el
         let mut browser = gateway.logged_in("42", "7");
         browser.get("/set").expect(200);
         let login = browser.log_in_with(&identity(tenant, user)).expect(200);
-        let gone = login.set_cookie("remember_token").expect("it is taken away");
-        assert_eq!((&*gone.value, gone.attribute("max-age")), ("", Some("0")));
+        let lines = login.headers.all("Set-Cookie");
+        for path in ["/", "/api", "/api/", "/api/login"] {
+            let gone = format!("remember_token=; Path={path}; Max-Age=0");
+            assert!(lines.iter().any(|line| line.starts_with(&gone)), "{path} {lines:?}");
+        }
         browser.get("/x").expect(200);
         assert_eq!(backend.last().header("cookie"), None, "{tenant} {user}");
     }
+});
+
+on_both_stores!(what_the_app_had_set_for_a_path_of_its_own_is_not_left_beside_what_is_sealed_anew, |store| {
+    let backend = echo();
+    backend.on("/app/start", [answer("200 OK", &[("Set-Cookie", "session=basket; Path=/app")], "{}")]);
+    backend.on("/app/login", [answer_json(&identity("42", "7"))]);
+    let gateway = sealed(gateway(store).with_backend(&backend))
+        .set("login.path", "/app/login")
+        .settings("[[routes]]\nmatch = [\"/app/start\"]\nauth = \"optional\"")
+        .start();
+    let spoofed = || gateway.audit().iter().any(|event| event["type"] == "identity.spoofed");
+    let mut browser = gateway.browser();
+    browser.get("/app/start").expect(200);
+    let before = browser.cookie("session").expect("it was set").to_owned();
+    browser.post_json("/app/login", &json!({})).expect(200);
+    let at_root = browser.cookie("session").expect("it was sealed anew").to_owned();
+    assert_ne!(before, at_root);
+    // A browser sends the one for the closer path first: it is nobody's, and no attack.
+    let both = format!("Cookie: {SESSION_COOKIE}={}; session={before}; session={at_root}", browser.token());
+    gateway.get_with_lines("/app/x", &[&both]).expect(200);
+    assert_eq!((backend.last().header("cookie"), spoofed()), (Some("session=basket"), false));
+
+    // What was sealed for the session before is somebody's, and taken away from wherever it can have been.
+    let again = browser.post_json("/app/login", &json!({})).expect(200);
+    let lines = again.headers.all("Set-Cookie");
+    let of_session: Vec<&str> = lines.into_iter().filter(|line| line.starts_with("session=")).collect();
+    let (anew, expired) = of_session.split_last().expect("a line");
+    assert!(anew.contains("Path=/") && !anew.contains("Max-Age=0"), "{anew}");
+    for (line, path) in expired.iter().zip(["/app", "/app/", "/app/login"]) {
+        assert!(line.starts_with(&format!("session=; Path={path}; Max-Age=0")), "{line}");
+    }
+    assert_eq!(expired.len(), 3, "{expired:?}");
+    browser.get("/app/x").expect(200);
+    assert_eq!((backend.last().header("cookie"), spoofed()), (Some("session=basket"), false));
 });

@@ -339,3 +339,17 @@ proptest! {
         take(&[&cookie, b"__Host-session=", &cookie]);
     }
 }
+
+#[test]
+fn a_cookie_of_a_request_was_set_for_a_path_that_its_own_begins_with() {
+    for (path, paths) in [
+        ("/", ""),
+        ("/login", "/login"),
+        ("/app/login", "/app /app/ /app/login"),
+        ("/app/login/", "/app /app/ /app/login /app/login/"),
+        ("/a;b/c", ""),
+        ("/a/b/c/d/e/f/g/h/i/j", ""),
+    ] {
+        assert_eq!(cookie_paths(path).collect::<Vec<_>>().join(" "), paths, "{path}");
+    }
+}
