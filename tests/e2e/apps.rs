@@ -3,13 +3,15 @@
 use serde_json::{Value, json};
 
 use crate::support::backend::Backend;
-use crate::support::{App, Browser, Gateway, Store, django_site, flask_login, flask_session, gateway, passwordless};
+use crate::support::{
+    App, Browser, Gateway, Store, django_site, flask_login, flask_session, gateway, membership, passwordless,
+};
 
 const PAGE: &str = include_str!("../../docs/apps.md");
 const KEY: &str = "d8sLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbE";
 
 /// An app with the configuration that stands under a heading of the page.
-struct Row {
+pub(crate) struct Row {
     app: &'static App,
     settings: &'static str,
 }
@@ -24,12 +26,19 @@ impl Backend for Row {
     }
 }
 
+impl Row {
+    /// The one under this heading.
+    pub(crate) fn of(heading: &str, app: &'static App) -> Self {
+        let (_, section) = PAGE.split_once(&format!("\n## {heading}\n")).expect(heading);
+        let (_, block) = section.split_once("```toml\n").expect(heading);
+        let (settings, _) = block.split_once("```").expect(heading);
+        Self { app, settings }
+    }
+}
+
 /// The gateway of a row.
 fn row(heading: &str, app: &'static App) -> Gateway {
-    let (_, section) = PAGE.split_once(&format!("\n## {heading}\n")).expect(heading);
-    let (_, block) = section.split_once("```toml\n").expect(heading);
-    let (settings, _) = block.split_once("```").expect(heading);
-    gateway(Store::Embedded).with_backend(&Row { app, settings }).set("secrets.key", KEY).start()
+    gateway(Store::Embedded).with_backend(&Row::of(heading, app)).set("secrets.key", KEY).start()
 }
 
 /// What a browser is shown: the tenant and user that the app was told, and whom it knows by itself.
@@ -220,13 +229,55 @@ fn an_app_with_two_kinds_of_login_has_users_and_operators_of_one_id() {
 
 #[test]
 fn every_block_of_the_page_is_run() {
-    let tests = include_str!("apps.rs");
+    let (tests, with_a_browser) = (include_str!("apps.rs"), include_str!("front.rs"));
     let headings: Vec<&str> = PAGE.lines().filter_map(|line| line.strip_prefix("## ")).collect();
     assert!(headings.len() >= 5, "{headings:?}");
     for heading in headings {
-        assert!(tests.contains(&format!("row(\"{heading}\", ")), "{heading} is run by no test");
+        let is_run = tests.contains(&format!("row(\"{heading}\", "))
+            || with_a_browser.contains(&format!("behind(\"{heading}\")"));
+        assert!(is_run, "{heading} is run by no test");
         let anchor: String =
             heading.to_lowercase().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-')).collect();
         assert!(PAGE.contains(&format!("(#{})", anchor.replace(' ', "-"))), "{heading} is not in the table");
     }
+}
+
+#[test]
+fn an_app_with_memberships_serves_each_user_in_each_of_their_organisations_and_no_other() {
+    let gateway = row("Several organisations", membership());
+    let log_in = |name: &str| {
+        let mut browser = gateway.browser();
+        browser.post_json("/api/login", &json!({"username": name, "password": "wrong"})).expect(401);
+        let fields = json!({"username": name, "password": "demo", "remember": true});
+        browser.post_json("/api/login", &fields).expect(200);
+        browser
+    };
+    let ask = |browser: &mut Browser, organisation: &str| {
+        let request = browser.request("GET", "/api/projects");
+        if organisation.is_empty() { request.send() } else { request.header("X-Customer-ID", organisation).send() }
+    };
+    let (mut alice, mut bob) = (log_in("alice"), log_in("bob"));
+    for (browser, id, own, other, foreign) in [(&mut alice, "7", "42", "77", "99"), (&mut bob, "19", "77", "99", "42")]
+    {
+        for (organisation, told) in [("", own), (own, own), (other, other)] {
+            let answer = ask(browser, organisation).expect(200);
+            assert_eq!((answer.at("/tenant"), answer.at("/user"), answer.at("/own")), three(told, id, id));
+        }
+        ask(browser, foreign).expect_refusal(403, "tenant_mismatch");
+        let write = browser.request("POST", "/api/projects").header("X-Customer-ID", foreign);
+        write.json(&json!({"name": "of nobody"})).send().expect_refusal(403, "tenant_mismatch");
+        let status = browser.get("/api/session/status").expect(200).json();
+        assert_eq!((&status["tenant"], &status["tenants"]), (&json!(own), &json!([own, other])));
+    }
+    let mut thief = bob.clone();
+    for name in ["session", "remember_token"] {
+        thief.set_cookie(name, alice.cookie(name).expect(name));
+    }
+    assert_eq!(ask(&mut thief, "77").expect(200).at("/own"), "nobody", "whichever organisation is chosen");
+    let kept = alice.clone();
+    alice.post("/api/logout").expect(200);
+    for organisation in ["", "42", "77"] {
+        ask(&mut kept.clone(), organisation).expect(401);
+    }
+    ask(&mut bob, "99").expect(200);
 }

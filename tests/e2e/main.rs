@@ -29,6 +29,7 @@ mod events;
 mod events_about;
 mod follow;
 mod forwarding;
+mod front;
 mod fronts;
 mod harness;
 mod held;

@@ -506,3 +506,18 @@ fn a_key_that_cannot_sign_is_refused_at_start_and_by_check_with_what_mends_it() 
         assert!(key.is_empty() || key.starts_with('-') || !said.contains(key), "{said}");
     }
 }
+
+on_both_stores!(what_is_signed_is_the_tenant_that_was_chosen_however_requests_alternate, |store| {
+    let backend = echo();
+    let gateway = signing(store, "jwt")
+        .with_backend(&backend)
+        .set("identity.client_value", "choose")
+        .set("login.tenants", vec!["/memberships/*"])
+        .start();
+    let mut browser = gateway.browser();
+    browser.log_in_with(&json!({"customer_id": 42, "user_id": 7, "memberships": [77, 99]})).expect(200);
+    for tenant in ["42", "77", "42", "99", "77", "77"] {
+        browser.request("GET", "/x").header("X-Customer-ID", tenant).send().expect(200);
+        assert_eq!(asserted(&gateway, &backend.last())["tenant"], tenant);
+    }
+});

@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Chromium {
     driver: SocketAddr,
     session: String,
+    wanted: Value,
     _process: Process,
     _profile: TempDir,
 }
@@ -58,9 +59,35 @@ impl Chromium {
             "acceptInsecureCerts": true,
             "goog:chromeOptions": {"binary": browser, "args": arguments},
         }}});
-        let made = call(address, "POST", "/session", &wanted);
-        let session = made["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {made}")).to_owned();
-        Some(Self { driver: address, session, _process: process, _profile: profile })
+        let session = begin(address, &wanted);
+        Some(Self { driver: address, session, wanted, _process: process, _profile: profile })
+    }
+
+    /// Closes it, and starts it again with the same profile.
+    pub fn restart(&mut self) {
+        self.call("DELETE", "", &Value::Null);
+        self.session = begin(self.driver, &self.wanted);
+    }
+
+    /// The tab that is in front.
+    pub fn tab(&self) -> String {
+        self.call("GET", "/window", &Value::Null).as_str().expect("a handle").to_owned()
+    }
+
+    /// Opens another tab, and has it in front.
+    pub fn open_tab(&mut self) {
+        let made = self.call("POST", "/window/new", &json!({"type": "tab"}));
+        self.go_to_tab(made["handle"].as_str().expect("a handle"));
+    }
+
+    /// Has this tab in front.
+    pub fn go_to_tab(&mut self, handle: &str) {
+        self.call("POST", "/window", &json!({ "handle": handle }));
+    }
+
+    /// Goes back, as the button does.
+    pub fn back(&self) {
+        self.call("POST", "/back", &json!({}));
     }
 
     fn call(&self, method: &str, path: &str, body: &Value) -> Value {
@@ -121,6 +148,11 @@ impl Drop for Chromium {
             let _gone_already = wire.try_send(request).and_then(|()| wire.try_receive("DELETE"));
         }
     }
+}
+
+fn begin(driver: SocketAddr, wanted: &Value) -> String {
+    let made = call(driver, "POST", "/session", wanted);
+    made["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {made}")).to_owned()
 }
 
 fn request(driver: SocketAddr, method: &str, path: &str, body: &Value) -> String {

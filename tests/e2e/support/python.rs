@@ -104,6 +104,16 @@ pub fn passwordless() -> &'static App {
     APP.get_or_init(|| start("tests.python.passwordless_app:app", "", Path::new(""), None))
 }
 
+/// The Flask app whose users belong to several organisations, with its React front end and a database of its own.
+pub fn membership() -> &'static App {
+    static APP: OnceLock<App> = OnceLock::new();
+    APP.get_or_init(|| {
+        let database = Path::new(env!("CARGO_TARGET_TMPDIR")).join("membership.sqlite3");
+        let _first_run = std::fs::remove_file(&database);
+        start("tests.python.membership_app:app", JSON_LOGIN, &database, None)
+    })
+}
+
 /// The Django app whose login pages send those away whom they know, with a database of its own.
 pub fn django_admin() -> &'static App {
     static APP: OnceLock<App> = OnceLock::new();
