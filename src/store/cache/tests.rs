@@ -554,7 +554,7 @@ fn read_tenant(bench: &Bench, during: impl FnOnce(&Bench), generation: u64) {
 
 fn known_tenant(bench: &Bench) -> Option<u64> {
     let tenant = TenantId::parse("acme").expect("visible ASCII");
-    Some(bench.cache.known_tenant(&tenant, SECOND, None)?.standing.generation.as_micros())
+    Some(bench.cache.known_tenant(&tenant, SECOND, Some(SOURCE))?.standing.generation.as_micros())
 }
 
 #[test]
