@@ -111,7 +111,7 @@ pub(super) async fn send(
     let upstream = gateway.upstream(permit)?;
     let mut request = without_body(gateway, exchange, permit, upstream, &mut cleared)?;
     fill(&mut request, gateway, upstream, exchange.client.get(), cleared).await?;
-    let sent = begin_to_send(gateway, exchange).await?;
+    let sent = begin_to_send(gateway, exchange, permit, &mut request).await?;
     let answer = upstream.peers.send_alone(tenant_of(permit), request).await;
     exchange.upstream_took(gateway.clock().monotonic().since(sent));
     answer.map_err(Failure::Upstream)
@@ -129,18 +129,30 @@ pub(super) async fn send_upgrade(
     let mut request = without_body(gateway, exchange, permit, upstream, &mut cleared)?;
     fill(&mut request, gateway, upstream, exchange.client.get(), cleared).await?;
     upgrade.write(request.headers_mut());
-    let sent = begin_to_send(gateway, exchange).await?;
+    let sent = begin_to_send(gateway, exchange, permit, &mut request).await?;
     let answer = upstream.peers.send_upgrade(tenant_of(permit), request).await;
     exchange.upstream_took(gateway.clock().monotonic().since(sent));
     answer.map_err(Failure::Upstream)
 }
 
-/// The moment at which the backend is asked: what the store said of the session is not older by then than it may be.
-async fn begin_to_send(gateway: &Gateway, exchange: &mut Exchange) -> Result<Monotonic, Failure> {
+/// The moment at which the backend is asked: what the store said of the session is not older by then than it may be, and what
+/// the backend is told is signed as of now, however long the body took to come.
+async fn begin_to_send(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    permit: &Permit,
+    request: &mut Outgoing,
+) -> Result<Monotonic, Failure> {
     let now = gateway.clock().monotonic();
-    let Some(outdated) = exchange.take_outdated(now) else { return Ok(now) };
-    Box::pin(gateway.look_again(outdated)).await?;
-    Ok(gateway.clock().monotonic())
+    let now = match exchange.take_outdated(now) {
+        None => now,
+        Some(outdated) => {
+            Box::pin(gateway.look_again(outdated)).await?;
+            gateway.clock().monotonic()
+        }
+    };
+    sign(gateway, permit, request)?;
+    Ok(now)
 }
 
 /// The request as the permit's upstream is to get it, but for its body.
@@ -168,7 +180,6 @@ fn without_body(
             request.headers_mut().remove(TRACESTATE);
         }
     }
-    sign(gateway, permit, &mut request)?;
     Ok(request)
 }
 
@@ -220,7 +231,7 @@ pub(super) async fn forward_unsealed(
     let upstream = gateway.upstream(permit)?;
     let mut request = without_body(gateway, exchange, permit, upstream, &mut cleared)?;
     fill(&mut request, gateway, upstream, exchange.client.get(), cleared).await?;
-    let sent = begin_to_send(gateway, exchange).await?;
+    let sent = begin_to_send(gateway, exchange, permit, &mut request).await?;
     let answer = upstream.peers.send_for(tenant_of(permit), request).await;
     exchange.upstream_took(gateway.clock().monotonic().since(sent));
     let mut answer = answer.map_err(Failure::Upstream)?;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -22,7 +23,9 @@ use crate::support::logins::identity;
 use crate::support::ports::{free_port, local};
 use crate::support::process::Process;
 use crate::support::python::python;
-use crate::support::{Browser, Gateway, Issuer, Store, Wire, answer, echo, gateway, scratch, wait_until};
+use crate::support::{
+    Browser, Gateway, Issuer, SESSION_COOKIE, Store, Wire, answer, echo, gateway, scratch, wait_until,
+};
 
 const KEYS: &str = "/.well-known/session-gateway/jwks.json";
 const SECRET: &str = "kY3v0bq8Zr5mT1xW7nC4uJ9sL2dG6hPa";
@@ -189,6 +192,28 @@ fn keys_are_published_on_both_listeners_where_there_are_any() {
         gateway.browser().get(KEYS).expect(401);
         gateway.admin_get(KEYS).expect(404);
     }
+}
+
+#[test]
+fn what_is_signed_is_of_the_moment_at_which_the_backend_is_asked_however_long_the_body_takes() {
+    let backend = echo();
+    let gateway = signing(Store::Embedded, "hmac").with_backend(&backend).start();
+    let browser = gateway.logged_in("42", "7");
+    let seconds = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let mut upload = gateway.wire();
+    let begun = seconds();
+    let head = format!(
+        "POST /upload HTTP/1.1\r\nHost: localhost\r\nCookie: {SESSION_COOKIE}={}\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
+        browser.token()
+    );
+    upload.send(head);
+    // The signature's times are whole seconds of the real clock.
+    wait_until("another second", || (seconds() > begun + 1).then_some(()));
+    upload.send("1\r\nb\r\n0\r\n\r\n").receive().expect(200);
+    let signature = backend.wait_for("/upload").header("x-session-signature").expect("signed").to_owned();
+    let of: u64 =
+        signature.strip_prefix("t=").and_then(|rest| rest.split(',').next()).expect("a time").parse().expect("digits");
+    assert!(of > begun + 1, "{signature}, begun {begun}");
 }
 
 /// A real app, under a real server, that believes the gateway alone.
