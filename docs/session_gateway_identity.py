@@ -109,6 +109,8 @@ class Keys:
         now = time.monotonic()
         if self._tried is not None and now - self._tried < self._pause:
             return False
+        if self._lock.locked() and self.known(kid) is not None:
+            return False  # somebody asks already, and this one need not wait for it
         return self._seen is None or now - self._seen >= self._fresh or kid not in self._keys
 
     def look(self):
@@ -117,14 +119,14 @@ class Keys:
         with self._lock:
             if self._tried is not None and self._tried > asked:
                 return
-            self._tried = time.monotonic()
             try:
-                keys = self._read()
+                self._keys, self._seen = self._read(), time.monotonic()
             except Exception as error:  # whatever it was, what is known counts on
                 if self._seen is None:
                     raise Refused(f"the gateway's keys cannot be had: {error}") from error
-                return
-            self._keys, self._seen = keys, time.monotonic()
+            finally:
+                # Not before: whoever comes meanwhile waits for what is heard.
+                self._tried = time.monotonic()
 
     def _read(self):
         if self._file is not None:
