@@ -16,7 +16,12 @@ const REFRESH_TOKENS: [&str; 2] = ["/refresh_token", "/data/refresh_token"];
 const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) fn capture(raw: RawLogin, problems: &mut Problems) -> Option<JwtCapture> {
-    let tenants = tenants(&raw.tenants, problems);
+    let chosen = tenants(&raw.tenants, problems);
+    if !chosen.is_empty() {
+        let message = "cannot stand beside `capture = \"jwt\"`: the app's token is of one tenant, whichever its user chooses; \
+                       remove it";
+        problems.error(raw.tenants.place(), message);
+    }
     let (whoami, identity) = if raw.whoami.is_given() {
         let asked = raw.whoami.table();
         if asked.bearer.get() != Some(&true) {
@@ -26,14 +31,14 @@ pub(super) fn capture(raw: RawLogin, problems: &mut Problems) -> Option<JwtCaptu
                  remove `login.whoami` and have the token's claims read",
             );
         }
-        let (target, identity) = whoami(&asked, tenants, problems);
+        let (target, identity) = whoami(&asked, chosen, problems);
         (Some(target?), identity)
     } else {
         let identity = IdentityPointers {
             tenant: needed_pointers(&raw.tenant, &["/org_id"], problems),
             user: needed_pointers(&raw.user, &["/sub"], problems),
             role: pointers(&raw.role, &[], problems),
-            tenants,
+            tenants: chosen,
         };
         (None, identity)
     };

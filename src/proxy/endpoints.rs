@@ -16,7 +16,7 @@ use super::respond::{self, json};
 use super::services::Gateway;
 use crate::config::ClientValue;
 use crate::http::{expire_set_cookie, keep_nowhere};
-use crate::policy::{Denial, Route, SessionFacts, permit_logout};
+use crate::policy::{Authorization, Denial, Route, SessionFacts, permit_logout};
 use crate::seal::Binding;
 use crate::session::{By, EndReason, Scope};
 use crate::upstream::UpstreamError;
@@ -158,6 +158,7 @@ pub(super) async fn logout(
         Lookup::NoCredential | Lookup::Unknown(_) => permit_logout(route, lookup.facts()),
     };
     let permit = gateway.as_vouched(permit, route, &cleared.headers);
+    let token = token.filter(|_| route.authorization == Authorization::Pass);
     let permit = if let Some(token) = token { permit.with_token(token) } else { permit };
     let live = if let Lookup::Live(live) = lookup { Some(live) } else { None };
     let is_token = live.is_some_and(|live| live.token.is_some());

@@ -40,7 +40,8 @@ use crate::http::{
     take_gateway_cookie, take_stray_token,
 };
 use crate::policy::{
-    Aim, Auth, Call, Denial, Event, Identity, IdentityMode, Route, TenantClaim, decide, is_forged, permit_preflight,
+    Aim, Auth, Authorization, Call, Denial, Event, Identity, IdentityMode, Route, TenantClaim, decide, is_forged,
+    permit_preflight,
 };
 use crate::session::{By, Credential, EndReason, SessionId, SessionToken, Standing};
 use crate::signed::{KEYS_PATH, Published};
@@ -512,9 +513,12 @@ impl Gateway {
             return Err(Failure::Denied(Denial::SessionEnded(reason)));
         }
 
-        //     What the session has of the app's own tokens goes along in the place of what the client sends.
+        //     What the session has of the app's own tokens goes along in the place of what the client sends, but not where the
+        //     client's is not to go either.
         let permit = match self.token_for(exchange, &lookup, cookie.as_ref(), &cleared).await? {
-            Some(token) if preflight.is_none() => permit.with_token(token),
+            Some(token) if preflight.is_none() && route.authorization == Authorization::Pass => {
+                permit.with_token(token)
+            }
             _ => permit,
         };
 

@@ -83,8 +83,8 @@ on_both_stores!(the_browser_has_a_cookie_and_a_placeholder_and_the_app_gets_its_
 
 on_both_stores!(the_token_goes_nowhere_without_a_session_nor_what_stands_for_it, |store| {
     let (backend, app) = (echo(), Issuer::new("k"));
-    let routes =
-        "[[routes]]\nmatch = \"/open\"\nauth = \"public\"\n[[routes]]\nmatch = \"/maybe\"\nauth = \"optional\"\n";
+    let routes = "[[routes]]\nmatch = \"/open\"\nauth = \"public\"\n[[routes]]\nmatch = \"/maybe\"\nauth = \"optional\"\n\
+         [[routes]]\nmatch = \"/elsewhere\"\nauthorization = \"drop\"\n";
     let gateway = capturing(store, &backend, "").settings(routes).start();
     let token = app.token(&json!({}));
     let mut browser = log_in(&gateway, &json!({"access_token": token}));
@@ -108,6 +108,7 @@ on_both_stores!(the_token_goes_nowhere_without_a_session_nor_what_stands_for_it,
     assert_eq!(with(&mut nobody, "/maybe", &format!("Bearer {token}")), None, "nobody has verified it");
     nobody.request("GET", "/x").header("Authorization", &format!("Bearer {token}")).send().expect(401);
     assert_eq!(with(&mut browser, "/maybe", "Bearer another"), bearer(&token), "with the session it is the session's");
+    assert_eq!(with(&mut browser, "/elsewhere", "Bearer another"), None, "what is to have none has none");
     assert!(backend.seen_at("/x").is_empty());
 });
 
