@@ -433,12 +433,10 @@ async fn switch_tenant(
     backend.receive_cookies(gateway, said);
     verify_tenant(gateway, exchange, backend, &principal).await?;
     // Within the tenant the same answer may have ended the user's other sessions, which must not end this switch as well.
-    // What others end the old session would not survive, and a switch from a session that is over is none.
-    let began = if principal.tenant == live.record.principal.tenant {
-        gateway.store().begin().await.map_err(Failure::Store)?
-    } else {
-        began
-    };
+    // What others end the old session would not survive, and a switch from a session that is over is none. One with several
+    // tenants would survive it.
+    let within = principal.tenant == live.record.principal.tenant && live.record.ends_with_its_tenant();
+    let began = if within { gateway.store().begin().await.map_err(Failure::Store)? } else { began };
     let body = if let Held::Whole(body, _) = &*held { body.clone() } else { Bytes::new() };
     let moving = gateway.move_token(live, call.cookie, &principal, &body).await?;
     if let Some(moving) = &moving {

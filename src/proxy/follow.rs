@@ -27,7 +27,7 @@ use crate::http::is_safe;
 use crate::login::{Capture, Change, Said};
 use crate::policy::Route;
 use crate::seal::Binding;
-use crate::session::{By, Credential, EndReason, Principal, TenantId, UserKind};
+use crate::session::{By, Credential, EndReason, Principal, SessionRecord, TenantId, UserKind};
 use crate::sessions::Holder;
 use crate::told::{NoLogin, Source};
 
@@ -218,7 +218,9 @@ fn conclude<'a>(
     now: &'a Lookup,
 ) -> Result<Conclusion<'a>, Failure> {
     match (said, now) {
-        (Said::Somebody(principal, _), Lookup::Live(live)) if *live.record.principal == principal => {
+        (Said::Somebody(principal, tenants), Lookup::Live(live))
+            if *live.record.principal == principal && has_these_tenants(&live.record, &tenants) =>
+        {
             Ok(Conclusion::Nothing)
         }
         (_, Lookup::Unavailable(_, unavailable)) => Err(Failure::Store(unavailable.clone())),
@@ -233,6 +235,13 @@ fn conclude<'a>(
         }
         (Said::Nobody | Said::Unclear(_), _) => Ok(Conclusion::Nothing),
     }
+}
+
+/// Whether its user may choose from these tenants beside its own, and from no others: a login may list fewer than before.
+fn has_these_tenants(record: &SessionRecord, tenants: &[TenantId]) -> bool {
+    let own = &record.principal.tenant;
+    let has = |tenant: &TenantId| record.tenants().any(|(one, _)| one == tenant);
+    record.tenants().all(|(one, _)| one == own || tenants.contains(one)) && tenants.iter().all(has)
 }
 
 /// Whether a session is over because somebody wanted that, and not because of time or of another login.
