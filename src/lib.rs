@@ -36,7 +36,7 @@
 //!
 //! # The three kinds of modules
 //!
-//! * **Pure**: [`session`], [`http`], [`jwt`], [`policy`], [`login`], [`custody`]. Data and the time in, decisions and effects out; no runtime, no store, no
+//! * **Pure**: [`session`], [`http`], [`jwt`], [`policy`], [`login`], [`custody`], [`monitor`]. Data and the time in, decisions and effects out; no runtime, no store, no
 //!   clock. What must be right is here, and tested as tables and properties.
 //! * **Edges**: [`proxy`] towards clients, [`upstream`] towards backends, [`store`] towards Redis or a file, [`admin`] towards
 //!   operators, [`audit`] and [`telemetry`] towards disks and scrapers.
@@ -70,6 +70,7 @@ pub mod json_line;
 pub mod jwt;
 pub mod login;
 pub mod maintenance;
+pub mod monitor;
 pub mod network;
 pub mod policy;
 mod prefixed;

@@ -1,6 +1,7 @@
 //! What the contract suite needs of a store under test.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,7 +10,13 @@ use session_gateway::session::{
     By, EndReason, IdleLimit, LiveSession, Principal, Revocation, Role, Scope, SessionId, SessionRecord, SessionToken,
     Standing, StoreTime, TenantChange, TenantId, TenantStanding, TenantStatus, UserAgent, UserId, Words,
 };
+use session_gateway::store::monitor::{FindingStore, LoginGuard};
 use session_gateway::store::{Creation, NewSession, STALE_AT_MOST, SharedStore};
+
+/// What a store does for the monitoring.
+pub(crate) trait MonitorStore: LoginGuard + FindingStore {}
+
+impl<T: LoginGuard + FindingStore> MonitorStore for T {}
 
 /// A store under test.
 #[async_trait]
@@ -18,6 +25,10 @@ pub(crate) trait Bench: Send + Sync {
     fn store(&self) -> SharedStore;
     /// Another gateway's view of it.
     async fn other_instance(&self) -> SharedStore;
+    /// Where logins are counted, and what was found is kept.
+    fn monitor(&self) -> Arc<dyn MonitorStore>;
+    /// Another gateway's view of that.
+    async fn other_monitor(&self) -> Arc<dyn MonitorStore>;
     /// Lets time pass: moves the clock, or waits.
     async fn elapse(&self, time: Duration);
     /// Lets time pass until the store's clock shows `time`. A wait that follows from the clock leaves a slow machine

@@ -14,10 +14,11 @@ use session_gateway::session::{By, EndReason, SessionId, Standing};
 use session_gateway::store::SharedStore;
 use session_gateway::store::audit::{Anchor, Anchored, AuditAnchors as _};
 use session_gateway::store::embedded::{EmbeddedStore, OpenError, OpenErrorKind};
+use session_gateway::store::monitor::{Kept, Reserved};
 use session_gateway::store::observe::Unobserved;
 use tempfile::TempDir;
 
-use crate::bench::{Bench, HOUR, live, login, revoke_user, session, stored};
+use crate::bench::{Bench, HOUR, MonitorStore, live, login, revoke_user, session, stored};
 
 const START: WallTime = WallTime::from_micros(1_700_000_000_000_000);
 
@@ -57,6 +58,14 @@ impl Bench for EmbeddedBench {
 
     async fn other_instance(&self) -> SharedStore {
         self.store()
+    }
+
+    fn monitor(&self) -> Arc<dyn MonitorStore> {
+        self.store.clone().unwrap()
+    }
+
+    async fn other_monitor(&self) -> Arc<dyn MonitorStore> {
+        self.monitor()
     }
 
     async fn elapse(&self, time: Duration) {
@@ -343,4 +352,30 @@ async fn an_audit_chain_never_goes_back_in_the_store_and_is_known_after_a_restar
     drop(store);
     bench.open();
     assert_eq!(bench.store.as_ref().unwrap().anchors().await.unwrap(), [anchor(6, "c")]);
+}
+
+#[tokio::test]
+async fn locks_failures_and_findings_survive_a_restart() {
+    let mut bench = EmbeddedBench::start();
+    let attempt = crate::monitor::attempt("bob", "192.0.2.1");
+    for _ in 0..5 {
+        crate::monitor::fail(&*bench.monitor(), &attempt()).await;
+    }
+    let found = bench.monitor().keep(&crate::monitor::record("LOGIN_AFTER_FAILURES"), "one").await.unwrap();
+    bench.store = None;
+    bench.open();
+    assert!(matches!(bench.monitor().reserve(&attempt()).await.unwrap(), Reserved::Locked { .. }));
+    assert_eq!(bench.monitor().locks(None, 10).await.unwrap().len(), 1);
+    let Kept::New(id) = found else { panic!("{found:?}") };
+    assert!(bench.monitor().finding(id).await.unwrap().is_some());
+    // Beyond their time nothing of them is left.
+    bench.clock.advance(Duration::from_secs(100 * 86_400));
+    crate::monitor::fail(&*bench.monitor(), &crate::monitor::attempt("eve", "192.0.2.2")()).await;
+    bench.monitor().keep(&crate::monitor::record("LOGIN_AFTER_FAILURES"), "two").await.unwrap();
+    assert_eq!(bench.monitor().findings(None, 10).await.unwrap().len(), 1);
+    bench.store = None;
+    let database = Database::open(bench.path()).unwrap();
+    let read = database.begin_read().unwrap();
+    let buckets: TableDefinition<'_, &str, (&[u8], u64)> = TableDefinition::new("login_buckets");
+    assert_eq!(read.open_table(buckets).unwrap().len().unwrap(), 3, "those of eve's login alone");
 }

@@ -6,6 +6,7 @@ mod choosing;
 mod contract;
 mod embedded;
 mod journal;
+mod monitor;
 mod redis;
 mod redis_outages;
 mod redis_server;
@@ -126,5 +127,25 @@ mod chosen_tenants {
         the_session_that_ends_all_others_stays_in_each_of_its_tenants,
         what_is_revoked_while_a_login_is_under_way_is_lost_to_it,
         a_session_that_goes_on_in_another_tenant_may_choose_what_it_had_and_lost_nothing_back,
+    }
+}
+
+/// What a store does for the monitoring.
+mod of_the_monitoring {
+    contract! {
+        monitor in "monitor.rs":
+        no_more_are_let_through_at_once_than_may_fail,
+        the_last_failure_locks_until_a_fixed_time_that_nothing_moves,
+        a_success_clears_the_pair_of_its_own_account_and_network_alone,
+        what_says_nothing_of_who_tried_gives_its_place_back,
+        failures_that_are_long_ago_count_no_more,
+        many_accounts_that_fail_fill_a_network,
+        a_wider_network_has_more_room_and_not_without_end,
+        a_success_is_told_how_often_its_account_failed_elsewhere,
+        what_is_only_observed_holds_nobody_up_and_is_found_once,
+        a_lock_that_an_operator_ends_is_over_with_what_led_to_it,
+        locks_are_listed_page_by_page_by_their_ends,
+        findings_are_listed_from_the_newest_on_and_the_same_counts_on_the_first,
+        the_last_word_about_a_finding_counts,
     }
 }

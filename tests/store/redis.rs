@@ -25,7 +25,9 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-use crate::bench::{Bench, HOUR, change_tenant, id, live, login, revoke, revoke_user, session, session_of, stored};
+use crate::bench::{
+    Bench, HOUR, MonitorStore, change_tenant, id, live, login, revoke, revoke_user, session, session_of, stored,
+};
 use crate::redis_server::{RedisServer, settings};
 
 pub(crate) const MANUAL: &str = include_str!("../../docs/redis.md");
@@ -114,6 +116,14 @@ impl Bench for RedisBench {
     }
 
     async fn other_instance(&self) -> SharedStore {
+        instance(&self.server, self.has_cache).await
+    }
+
+    fn monitor(&self) -> Arc<dyn MonitorStore> {
+        self.store.clone()
+    }
+
+    async fn other_monitor(&self) -> Arc<dyn MonitorStore> {
         instance(&self.server, self.has_cache).await
     }
 

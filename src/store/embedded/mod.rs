@@ -6,6 +6,8 @@
 mod audit;
 mod commit;
 mod file;
+mod findings;
+mod guard;
 mod listing;
 mod lists;
 mod look;

@@ -36,6 +36,20 @@ pub(super) const EXPIRY: TableDefinition<'static, (u64, &str), ()> = TableDefini
 pub(super) const AUDIT_ANCHORS: TableDefinition<'static, &str, &str> = TableDefinition::new("audit_anchors");
 /// What all are to know, by its name.
 pub(super) const NOTICES: TableDefinition<'static, &str, &str> = TableDefinition::new("notices");
+/// What a login is counted by, to its tally, and until when (µs) that says anything.
+pub(super) const LOGIN_BUCKETS: TableDefinition<'static, &str, (&[u8], u64)> = TableDefinition::new("login_buckets");
+/// When (µs) a bucket can be forgotten.
+pub(super) const LOGIN_EXPIRY: TableDefinition<'static, (u64, &str), ()> = TableDefinition::new("login_expiry");
+/// Lock to what it is and until when (µs) it holds.
+pub(super) const LOGIN_LOCKS: TableDefinition<'static, &str, (&str, u64)> = TableDefinition::new("login_locks");
+/// Finding (ms, number) to what was found.
+pub(super) const FINDINGS: TableDefinition<'static, (u64, u64), &str> = TableDefinition::new("findings");
+/// Finding to how often it was found again.
+pub(super) const FINDINGS_AGAIN: TableDefinition<'static, (u64, u64), u64> = TableDefinition::new("findings_again");
+/// Finding to what was said of it.
+pub(super) const FINDING_NOTES: TableDefinition<'static, (u64, u64), &str> = TableDefinition::new("finding_notes");
+/// What tells the same finding, to the first of it, and until when (µs) it counts there.
+pub(super) const SAME_FINDINGS: TableDefinition<'static, &str, (u64, u64, u64)> = TableDefinition::new("same_findings");
 /// Which app's sessions they are.
 pub(super) const APPS: TableDefinition<'static, &str, &str> = TableDefinition::new("apps");
 pub(super) const APP_KEY: &str = "public_url";

@@ -58,6 +58,8 @@ pub(super) struct Walk {
 
 /// All tables, open for writing in one transaction.
 pub(super) struct Tables<'txn> {
+    /// For what is rarely used, and opened by who does.
+    pub(super) transaction: &'txn WriteTransaction,
     meta: Table<'txn, &'static str, u64>,
     sessions: Table<'txn, &'static str, &'static [u8]>,
     sealed_tokens: Table<'txn, &'static str, &'static [u8]>,
@@ -76,6 +78,7 @@ pub(super) struct Tables<'txn> {
 impl<'txn> Tables<'txn> {
     pub(super) fn open(transaction: &'txn WriteTransaction) -> Result<Self, redb::Error> {
         Ok(Self {
+            transaction,
             meta: transaction.open_table(META)?,
             sessions: transaction.open_table(SESSIONS)?,
             sealed_tokens: transaction.open_table(SEALED_TOKENS)?,

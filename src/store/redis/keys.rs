@@ -159,6 +159,36 @@ impl Keys {
         format!("{}maintenance", self.prefix)
     }
 
+    /// What logins are counted by, by a bucket's key. All in one slot: they decide together.
+    pub(super) fn login_bucket(&self, bucket: &str) -> String {
+        format!("{}m:{{login}}:{bucket}", self.prefix)
+    }
+
+    /// The locks in force, by their ends. No bucket's key is so short.
+    pub(super) fn login_locks(&self) -> String {
+        self.login_bucket("l")
+    }
+
+    /// What was found.
+    pub(super) fn findings(&self) -> String {
+        format!("{}m:f:{{findings}}", self.prefix)
+    }
+
+    /// That the same was found a while ago.
+    pub(super) fn same_finding(&self, dedupe: &str) -> String {
+        format!("{}m:o:{{findings}}:{}", self.prefix, hash(dedupe))
+    }
+
+    /// How often each was found again.
+    pub(super) fn findings_again(&self) -> String {
+        format!("{}m:fa:{{findings}}", self.prefix)
+    }
+
+    /// What was said of them.
+    pub(super) fn finding_notes(&self) -> String {
+        format!("{}m:fn:{{findings}}", self.prefix)
+    }
+
     /// When the data that the server holds began: gone where it was emptied.
     pub(super) fn birth(&self) -> String {
         format!("{}birth", self.prefix)
@@ -214,6 +244,12 @@ mod tests {
         assert_eq!(keys.order(), "sg:order");
         assert_eq!(keys.maintenance(), "sg:maintenance");
         assert_eq!(keys.choosers(), "sg:choosers");
+        assert_eq!(keys.login_bucket("n:192.0.2.1"), "sg:m:{login}:n:192.0.2.1");
+        assert_eq!(keys.login_locks(), "sg:m:{login}:l");
+        assert_eq!(keys.findings(), "sg:m:f:{findings}");
+        assert_eq!(keys.findings_again(), "sg:m:fa:{findings}");
+        assert_eq!(keys.finding_notes(), "sg:m:fn:{findings}");
+        assert_eq!(keys.same_finding("acme"), "sg:m:o:{findings}:giszrYfBSKCiClunzV68qg");
         // printf acme | sha256sum, first 16 bytes, base64url
         assert_eq!(keys.tenant(&tenant), "sg:n:{giszrYfBSKCiClunzV68qg}");
         assert_eq!(keys.tenant_note(&tenant), "sg:nn:{giszrYfBSKCiClunzV68qg}");

@@ -1,0 +1,28 @@
+//! Session monitoring: what is noticed, by which rule, and what is to be done about it (docs/monitoring.md).
+//!
+//! Pure: what happened, the time and the rules in, what it comes to out. It asks no store and tells nobody; that is the
+//! [`watch`](crate::watch)'s.
+
+mod account;
+mod attempt;
+mod crowd;
+mod device;
+mod finding;
+mod lock;
+mod networks;
+mod new_keys;
+mod rules;
+mod severity;
+mod tally;
+
+pub use account::{AccountId, MonitorKeys, normalised};
+pub use attempt::{Attempt, Attempted, Bucket, BucketKind, Named};
+pub use crowd::Crowd;
+pub use device::DeviceId;
+pub use finding::{Evidence, Finding, FindingKind, FindingNote, FindingRecord, Taken, Verdict};
+pub use lock::{Lock, LockId, LockNote, LockedBy};
+pub use networks::{NetworkRange, ranges_of};
+pub use new_keys::NewKeys;
+pub use rules::{Action, FailedLogins, GuessedLogin, LockBy, MonitorMode, MonitorRules, Rule};
+pub use severity::Severity;
+pub use tally::{Full, Outcome, Standing, Tally};

@@ -1,0 +1,124 @@
+//! What the operator wants noticed, and what is to be done about it (`[monitor]`).
+
+use std::time::Duration;
+
+use super::Severity;
+
+/// Whether anything is done (`monitor.mode`). Without monitoring there are no rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MonitorMode {
+    /// What would have been done is written down, and nothing is done.
+    Observe,
+    /// It is done.
+    Enforce,
+}
+
+impl MonitorMode {
+    /// Its word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Enforce => "enforce",
+        }
+    }
+}
+
+/// What is done about a finding. Each is recorded, whatever else is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It is kept, audited and counted: no more than is done about each.
+    Record,
+    /// Further logins are refused for a while.
+    Lock,
+}
+
+impl Action {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Record, Self::Lock];
+
+    /// Its word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Lock => "lock",
+        }
+    }
+}
+
+/// What all rules have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// How often it takes.
+    pub count: u32,
+    /// Within which time.
+    pub window: Duration,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is done.
+    pub actions: Vec<Action>,
+}
+
+impl Rule {
+    /// Whether this is among what is done.
+    #[must_use]
+    pub fn does(&self, action: Action) -> bool {
+        self.actions.contains(&action)
+    }
+}
+
+/// Whom failed logins lock out (`monitor.failed_logins.by`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockBy {
+    /// An account from where they came, and everywhere only after many.
+    AccountAndNetwork,
+    /// An account everywhere, its owner's devices included: a stranger can lock anybody out.
+    Account,
+}
+
+/// Failed logins (`[monitor.failed_logins]`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedLogins {
+    /// `count` is for an account from a network, or on a device.
+    pub rule: Rule,
+    /// How many failures of an account from devices that it does not know.
+    pub account_count: u32,
+    /// How many failures from a network.
+    pub network_count: u32,
+    /// How many different accounts that failed from a network.
+    pub network_accounts: u32,
+    /// How long a lock holds.
+    pub lock: Duration,
+    /// Whom it holds for.
+    pub by: LockBy,
+}
+
+/// A login that succeeds after many failures from elsewhere (`[monitor.guessed_login]`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuessedLogin {
+    /// `count` is how many failures.
+    pub rule: Rule,
+}
+
+/// Everything that is to be noticed (`[monitor]`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MonitorRules {
+    /// Whether anything is done.
+    pub mode: MonitorMode,
+    /// For how long a device is known that somebody logged in on; `None`: none is.
+    pub device_cookie: Option<Duration>,
+    /// `None`: off.
+    pub failed_logins: Option<FailedLogins>,
+    /// `None`: off.
+    pub guessed_login: Option<GuessedLogin>,
+}
+
+impl MonitorRules {
+    /// Whether logins are refused after failures, and not only counted.
+    #[must_use]
+    pub fn locks(&self) -> bool {
+        let asked_for = self.failed_logins.as_ref().is_some_and(|failed| failed.rule.does(Action::Lock));
+        self.mode == MonitorMode::Enforce && asked_for
+    }
+}

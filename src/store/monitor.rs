@@ -1,0 +1,218 @@
+//! What a store does for the monitoring: it counts logins, for all gateways together, and keeps what was found.
+//!
+//! # The contract of [`LoginGuard`]
+//!
+//! - Of the logins that are reserved at once, at however many gateways, no more are let through than the bucket's limit less
+//!   the failures that count.
+//! - A lock ends when it was said to. What comes meanwhile neither counts nor moves its end.
+//! - A success empties the buckets that say so, and no other.
+//! - A login that was reserved and never settled counts for [`Attempt::RESERVED_FOR`], and then no more.
+//!
+//! What is counted wrongly costs a login at most. So a store that fails, or has no room, is no reason to refuse one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use async_trait::async_trait;
+
+use super::StoreResult;
+use crate::monitor::{Attempt, FindingNote, FindingRecord, Full, Lock, LockId, Outcome};
+use crate::session::StoreTime;
+
+/// Whether a login may go on to the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reserved {
+    /// It may, and is counted as under way. So many of its buckets were new.
+    Yes {
+        /// Buckets of which nothing was kept.
+        new: u32,
+    },
+    /// Not while so many others are under way.
+    Busy,
+    /// Not until then: this bucket of it is locked.
+    Locked {
+        /// Which of the attempt's buckets; of several the one that is locked longest.
+        bucket: usize,
+        /// When the lock ends.
+        until: StoreTime,
+        /// The store's time.
+        now: StoreTime,
+    },
+}
+
+/// What the end of a login came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settlement {
+    /// The buckets that it filled, which are locked from now on.
+    pub full: Vec<(usize, Full)>,
+    /// Of a success: how often its account failed from elsewhere within the window.
+    pub elsewhere: u32,
+    /// Buckets of which nothing was kept.
+    pub new: u32,
+}
+
+/// Counts logins.
+#[async_trait]
+pub trait LoginGuard: Send + Sync + 'static {
+    /// Asks whether a login may go on, and counts it as under way if so.
+    async fn reserve(&self, attempt: &Attempt) -> StoreResult<Reserved>;
+
+    /// Says how a login came out, whether it was reserved or not.
+    async fn settle(&self, attempt: &Attempt, outcome: Outcome) -> StoreResult<Settlement>;
+
+    /// The locks in force, the one that ends first before the others; those behind `after` alone.
+    async fn locks(&self, after: Option<&LockCursor>, limit: usize) -> StoreResult<Vec<Lock>>;
+
+    /// How many are in force.
+    async fn count_locks(&self) -> StoreResult<u64>;
+
+    /// Ends a lock. Answers what it was, where there was one.
+    async fn unlock(&self, id: &LockId) -> StoreResult<Option<Lock>>;
+}
+
+/// The most locks that are listed: of more, those that end first are not.
+pub const MOST_LOCKS: usize = 10_000;
+
+/// A place in the list of locks.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LockCursor {
+    /// When the lock ends, in ms.
+    pub until: u64,
+    /// Its name.
+    pub id: LockId,
+}
+
+impl LockCursor {
+    /// That of a lock.
+    #[must_use]
+    pub fn of(lock: &Lock) -> Self {
+        Self { until: lock.until.as_millis_rounded_up(), id: lock.id() }
+    }
+}
+
+impl fmt::Display for LockCursor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}_{}", self.until, self.id)
+    }
+}
+
+/// A text that is no cursor, or no name of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+impl FromStr for LockCursor {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let (until, id) = text.split_once('_').ok_or(Malformed)?;
+        Ok(Self { until: until.parse().map_err(|_| Malformed)?, id: LockId::parse(id).ok_or(Malformed)? })
+    }
+}
+
+/// Of the locks in force, in their order, those behind a cursor.
+pub(super) fn page_of_locks(mut locks: Vec<Lock>, after: Option<&LockCursor>, limit: usize) -> Vec<Lock> {
+    locks.sort_by_cached_key(LockCursor::of);
+    locks.retain(|lock| after.is_none_or(|after| LockCursor::of(lock) > *after));
+    locks.truncate(limit);
+    locks
+}
+
+/// A finding's name: when it was found, by the store's time in ms, and which of that moment's it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FindingId {
+    /// When, in ms.
+    pub millis: u64,
+    /// Which of that moment's.
+    pub count: u64,
+}
+
+impl fmt::Display for FindingId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}-{}", self.millis, self.count)
+    }
+}
+
+impl FromStr for FindingId {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let (millis, count) = text.split_once('-').ok_or(Malformed)?;
+        let number = |text: &str| {
+            let digits = (1..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse().ok().filter(|_| digits).ok_or(Malformed)
+        };
+        Ok(Self { millis: number(millis)?, count: number(count)? })
+    }
+}
+
+/// A finding as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptFinding {
+    /// Its name.
+    pub id: FindingId,
+    /// What was found. `None`: it cannot be read; it may be another version's.
+    pub record: Option<FindingRecord>,
+    /// How often it was found again, and not told.
+    pub repeats: u64,
+    /// What somebody said of it.
+    pub note: Option<FindingNote>,
+}
+
+impl KeptFinding {
+    /// When it was found.
+    #[must_use]
+    pub const fn found(&self) -> StoreTime {
+        StoreTime::from_millis(self.id.millis)
+    }
+}
+
+/// What became of a finding that was to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It is new.
+    New(FindingId),
+    /// The same was found a while ago, and counts there.
+    Again(FindingId),
+}
+
+/// For how long the same finding counts on the first.
+pub const REPEAT: std::time::Duration = std::time::Duration::from_secs(4 * 3600);
+/// For how long findings are kept.
+pub const FINDINGS_KEPT: std::time::Duration = std::time::Duration::from_secs(90 * 86_400);
+/// About how many findings are kept: of more, the oldest go.
+pub const MOST_FINDINGS: usize = 100_000;
+
+/// Keeps what was found.
+#[async_trait]
+pub trait FindingStore: Send + Sync + 'static {
+    /// Keeps a finding, unless the same one (`dedupe`) was found within [`REPEAT`].
+    async fn keep(&self, record: &FindingRecord, dedupe: &str) -> StoreResult<Kept>;
+
+    /// Findings, the newest first; those before `position` alone. None is older than [`FINDINGS_KEPT`].
+    async fn findings(&self, position: Option<FindingId>, limit: usize) -> StoreResult<Vec<KeptFinding>>;
+
+    /// One of them.
+    async fn finding(&self, id: FindingId) -> StoreResult<Option<KeptFinding>>;
+
+    /// Notes what somebody says of it; the last one counts. Answers whether there is such a finding.
+    async fn judge(&self, id: FindingId, note: &FindingNote) -> StoreResult<bool>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_cursors_read_back_and_nothing_else_does() {
+        let id = FindingId { millis: 1_700_000_000_000, count: 3 };
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for garbage in ["", "-", "1", "1-", "+1-0", "1-0-0", "1-99999999999999999999", "AAAA"] {
+            assert_eq!(garbage.parse::<FindingId>(), Err(Malformed), "{garbage}");
+        }
+        let cursor = LockCursor { until: 7, id: LockId::of("n:192.0.2.1") };
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        for garbage in ["", "_", "7", "7_short", "x_AAAAAAAAAAAAAAAAAAAAAA"] {
+            assert_eq!(garbage.parse::<LockCursor>(), Err(Malformed), "{garbage}");
+        }
+    }
+}
