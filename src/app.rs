@@ -26,7 +26,7 @@ pub use self::error::StartError;
 pub(crate) use self::error::bind_advice;
 use self::limits::{TRAFFIC_PROTOCOLS, listener_limits};
 pub use self::open::read_anchors;
-use self::open::{Opened, Serving, bind_all, open_audit, open_store};
+use self::open::{Opened, Serving, bind_all, monitor_keys, open_audit, open_store};
 use self::reload::Reloader;
 use self::stop::{InFlight, LAST_LINES, LastWords, StopSignals};
 use self::tls::{ListenerTls, Watcher};
@@ -50,6 +50,7 @@ use crate::store::touch_queue::{DEFAULT_CAPACITY, TouchQueue};
 use crate::telemetry::{Log, LogSettings, Metrics, StoreTelemetry};
 use crate::tls::HTTP1;
 use crate::told::Teller;
+use crate::watch::{Watch, WatchServices};
 
 /// Runs the gateway until it is told to stop. `file` is where `config` was read, and where it is read again.
 ///
@@ -116,7 +117,7 @@ async fn serve(
         entropy: entropy.clone(),
         teller: teller.clone(),
     };
-    let Opened { store, maintenance, anchors, stream, .. } =
+    let Opened { store, maintenance, guard, findings, anchors, stream, .. } =
         open_store(&config.store, clock.clone(), observer.clone(), Some(serving)).await?;
     let maintenance = Arc::new(MaintenanceMode::kept_by(maintenance));
     let events = AuditQuery::over(&config.audit.file, stream.clone());
@@ -125,7 +126,17 @@ async fn serve(
     let touches = Arc::new(TouchQueue::start(store.clone(), observer, DEFAULT_CAPACITY));
     let sessions = Sessions::new(store.clone(), teller.clone(), entropy.clone());
     let tasks = TaskTracker::new();
-    let commons = Commons { store, sessions, maintenance, metrics, readiness, clock, entropy, tasks };
+    let watch = Watch::new(WatchServices {
+        guard,
+        findings,
+        keys: monitor_keys(&config, &entropy)?,
+        teller: teller.clone(),
+        metrics: metrics.clone(),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        tasks: tasks.clone(),
+    });
+    let commons = Commons { store, sessions, maintenance, watch, metrics, readiness, clock, entropy, tasks };
 
     let mut tls = ListenerTls::of(config.server.tls.as_ref(), &TRAFFIC_PROTOCOLS).map_err(StartError::Tls)?;
     if let Some(tls) = &mut tls {

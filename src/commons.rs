@@ -11,6 +11,7 @@ use crate::maintenance::MaintenanceMode;
 use crate::sessions::Sessions;
 use crate::store::SharedStore;
 use crate::telemetry::Metrics;
+use crate::watch::Watch;
 
 /// It. A copy is the same.
 #[derive(Clone)]
@@ -21,6 +22,8 @@ pub struct Commons {
     pub sessions: Sessions,
     /// Whether the site is being worked on.
     pub maintenance: Arc<MaintenanceMode>,
+    /// What notices, and refuses logins.
+    pub watch: Watch,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// Whether the gateway is ready, and why not.

@@ -88,3 +88,4 @@ pub mod telemetry;
 pub mod tls;
 pub mod told;
 pub mod upstream;
+pub mod watch;

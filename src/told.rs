@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use crate::audit::{Actor, AuditEvent, AuditLog, AuditType, ClientText, Details, Outcome, Reason};
 use crate::clock::{SharedClock, WallTime};
+use crate::monitor::{Finding, Lock, Verdict};
 use crate::session::{
     By, EndReason, Principal, Revocation, Scope, SessionId, SessionRecord, TenantChange, TenantId, TenantStatus, Words,
 };
@@ -133,6 +134,8 @@ pub enum NoLogin {
     Unanswered,
     /// The backend accepted it, and the gateway did not.
     Refused(&'static str),
+    /// The backend was not asked, after too many failures: what is locked, or nothing where too many others are under way.
+    Locked(Option<&'static str>),
 }
 
 /// What happened.
@@ -224,6 +227,22 @@ pub enum Told {
         /// Who it would have been, where the backend said it.
         principal: Option<Arc<Principal>>,
     },
+    /// The monitoring found something.
+    Found {
+        /// What.
+        finding: Box<Finding>,
+        /// What it is kept as.
+        id: Option<String>,
+    },
+    /// An operator said what is to be thought of a finding.
+    FindingJudged {
+        /// What it is kept as.
+        id: String,
+        /// What they said.
+        verdict: Verdict,
+    },
+    /// A lock on logins was ended.
+    LoginUnlocked(Box<Lock>),
     /// A client claimed an identity that is not its session's.
     IdentitySpoofed {
         /// By what.
@@ -341,14 +360,23 @@ impl Teller {
                 NoLogin::Unnamed => LoginOutcome::Unnamed,
                 NoLogin::Unanswered => LoginOutcome::Error,
                 NoLogin::Refused(_) => LoginOutcome::Denied,
+                NoLogin::Locked(_) => LoginOutcome::Locked,
             }),
+            Told::Found { finding, .. } => {
+                metrics.finding(finding.kind.as_str(), finding.severity.as_str());
+                for action in &finding.actions {
+                    metrics.monitor_action(action.as_str(), finding.mode.as_str());
+                }
+            }
+            Told::FindingJudged { verdict, .. } => metrics.finding_verdict(verdict.as_str()),
             Told::IdentitySpoofed { by: Spoof::Headers(count), .. } => metrics.spoofed_headers(*count),
             Told::IdentitySpoofed { by: Spoof::Cookies(count), .. } => metrics.spoofed_cookies(*count),
             Told::IdentitySpoofed { by: Spoof::Place(_), .. } => {}
             Told::SessionRejected { .. }
             | Told::TokenRejected { .. }
             | Told::EventEndedNothing { .. }
-            | Told::EventUnknown { .. } => {}
+            | Told::EventUnknown { .. }
+            | Told::LoginUnlocked(_) => {}
         }
     }
 }
@@ -429,7 +457,24 @@ fn lines(origin: &Origin, told: &Told, now: WallTime) -> impl Iterator<Item = Au
             unknown.session_id = *session;
             (Some(unknown.with_details(origin.details().text("said", said.clone()))), None)
         }
-        Told::NoLogin { why: NoLogin::Undecided | NoLogin::Unnamed | NoLogin::Unanswered, .. } => (None, None),
+        Told::NoLogin {
+            why: NoLogin::Undecided | NoLogin::Unnamed | NoLogin::Unanswered | NoLogin::Locked(None),
+            ..
+        } => (None, None),
+        Told::NoLogin { why: NoLogin::Locked(Some(by)), .. } => {
+            (Some(event(AuditType::LoginLocked, Outcome::Denied).because(*by)), None)
+        }
+        Told::Found { finding, id } => {
+            (Some(found(event(AuditType::AnomalyFound, Outcome::Success), finding, id)), None)
+        }
+        Told::FindingJudged { id, verdict } => {
+            let details = origin.details().text("finding", id.as_str()).text("verdict", verdict.as_str());
+            (Some(event(AuditType::AnomalyVerdict, Outcome::Success).with_details(details)), None)
+        }
+        Told::LoginUnlocked(lock) => {
+            let details = origin.details().text("lock", lock.id().as_str()).text("by", lock.note.by.as_str());
+            (Some(event(AuditType::LoginUnlocked, Outcome::Success).with_details(details)), None)
+        }
         Told::NoLogin { why: NoLogin::Failed(status), .. } => {
             let failed = event(AuditType::LoginFailed, Outcome::Failure);
             (Some(failed.with_details(Details::none().count("status", u64::from(*status)))), None)
@@ -451,6 +496,20 @@ fn lines(origin: &Origin, told: &Told, now: WallTime) -> impl Iterator<Item = Au
         }
     };
     first.into_iter().chain(second)
+}
+
+/// The line of a finding: the gateway's own, whoever caused it.
+fn found(event: AuditEvent, finding: &Finding, id: &Option<String>) -> AuditEvent {
+    let details = Details::none().text("severity", finding.severity.as_str()).text("mode", finding.mode.as_str());
+    let actions: Vec<&str> = finding.actions.iter().map(|action| action.as_str()).collect();
+    let details = details.text("action", &*actions.join(" ")).text("evidence", &*finding.evidence.to_string());
+    let details = match id {
+        Some(id) => details.text("finding", id.as_str()),
+        None => details,
+    };
+    let (session_id, actor) = (finding.session.as_ref().map(|(id, _)| *id), Actor::Gateway);
+    let event = AuditEvent { session_id, actor, ..event.because(finding.kind.as_str()) };
+    of(event, finding.session.as_ref().map(|(_, principal)| &**principal)).with_details(details)
 }
 
 fn of(event: AuditEvent, principal: Option<&Principal>) -> AuditEvent {

@@ -67,6 +67,11 @@ pub(super) struct Operator {
 }
 
 impl Operator {
+    /// The name of the token.
+    pub(super) fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
     /// That something is this operator's act, by a call that logs call `request_id`.
     pub(super) fn origin(&self, words: &Words, request_id: &str) -> Origin {
         let (name, words) = (self.name.as_str().into(), words.clone());

@@ -14,7 +14,9 @@ use utoipa::ToSchema;
 
 use super::problem::Problem;
 use super::state::AdminState;
+use crate::monitor::LockId;
 use crate::session::{SessionId, TenantId, UserId, UserKind, Words};
+use crate::store::monitor::FindingId;
 
 /// The largest body.
 const MOST_BYTES: usize = 16 * 1024;
@@ -201,6 +203,28 @@ impl FromRequestParts<AdminState> for SessionPath {
     async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self, Problem> {
         let id = captured(parts, state, "id").await?;
         SessionId::parse(id.as_bytes()).map(Self).ok_or(Problem::NO_SESSION)
+    }
+}
+
+/// The `{id}` of a path of a finding.
+pub(super) struct FindingPath(pub(super) FindingId);
+
+impl FromRequestParts<AdminState> for FindingPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self, Problem> {
+        captured(parts, state, "id").await?.parse().map(Self).map_err(|_| Problem::NO_FINDING)
+    }
+}
+
+/// The `{id}` of a path of a lock.
+pub(super) struct LockPath(pub(super) LockId);
+
+impl FromRequestParts<AdminState> for LockPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self, Problem> {
+        LockId::parse(&captured(parts, state, "id").await?).map(Self).ok_or(Problem::NO_LOCK)
     }
 }
 

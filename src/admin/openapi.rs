@@ -23,6 +23,7 @@ use super::problem::{CONTENT_TYPE, Problem, ProblemBody};
         (name = "sessions", description = "Live sessions"),
         (name = "tenants", description = "Tenants and their users"),
         (name = "maintenance", description = "The site is closed for a while"),
+        (name = "monitoring", description = "What was found, and which logins are locked"),
         (name = "audit", description = "What happened"),
     ),
 )]

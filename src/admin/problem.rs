@@ -50,6 +50,13 @@ impl Problem {
     pub(super) const NOT_FOUND: Self = Self::told(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path");
     pub(super) const NO_SESSION: Self =
         Self::told(StatusCode::NOT_FOUND, "session_not_found", "there is no live session of this id");
+    pub(super) const NO_FINDING: Self = Self::told(
+        StatusCode::NOT_FOUND,
+        "finding_not_found",
+        "there is no finding of this id; they are kept for 90 days",
+    );
+    pub(super) const NO_LOCK: Self =
+        Self::told(StatusCode::NOT_FOUND, "lock_not_found", "there is no lock of this id in force");
     pub(super) const METHOD_NOT_ALLOWED: Self = Self::told(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",

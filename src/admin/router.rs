@@ -14,8 +14,8 @@ use super::openapi::{Document, complete, frame};
 use super::problem::Problem;
 use super::state::AdminState;
 use super::{
-    change_tenant, end_session, health, host, list_sessions, list_tenants, maintenance, mint_session, openapi,
-    query_audit, revoke_tenant, revoke_user, show_session, show_tenant,
+    change_tenant, end_session, health, host, judge_anomaly, list_anomalies, list_sessions, list_tenants, locks,
+    maintenance, mint_session, openapi, query_audit, revoke_tenant, revoke_user, show_session, show_tenant,
 };
 
 /// Everything that the listener answers.
@@ -59,6 +59,11 @@ fn api() -> OpenApiRouter<AdminState> {
         .routes(routes!(revoke_tenant::revoke_tenant))
         .routes(routes!(revoke_user::revoke_user))
         .routes(routes!(maintenance::show_maintenance, maintenance::set_maintenance))
+        .routes(routes!(list_anomalies::list_anomalies))
+        .routes(routes!(list_anomalies::show_anomaly))
+        .routes(routes!(judge_anomaly::judge_anomaly))
+        .routes(routes!(locks::list_locks))
+        .routes(routes!(locks::end_lock))
         .routes(routes!(query_audit::query_audit))
         .routes(routes!(openapi::openapi))
 }

@@ -2,6 +2,7 @@
 
 mod calls;
 mod listener;
+mod monitoring;
 mod unauthorised;
 
 use std::net::IpAddr;
@@ -27,6 +28,7 @@ use crate::config::Config;
 use crate::entropy::SystemEntropy;
 use crate::health::Readiness;
 use crate::maintenance::MaintenanceMode;
+use crate::monitor::MonitorKeys;
 use crate::secret::Secret;
 use crate::session::SessionId;
 use crate::sessions::{Cuts, Holder, OpenStream, Sessions};
@@ -34,6 +36,7 @@ use crate::store::embedded::EmbeddedStore;
 use crate::store::observe::Unobserved;
 use crate::telemetry::Metrics;
 use crate::told::Teller;
+use crate::watch::{Watch, WatchServices};
 
 const ALL: &str = "all-1234567890-1234567890-1234567890-1234567890";
 const READ: &str = "read-1234567890-1234567890-1234567890-1234567890";
@@ -151,15 +154,27 @@ impl Admin {
         let traffic = Arc::new(Traffic { config: Mutex::new(config(added)) });
         let audit = Arc::new(AuditLog::open(settings, clock.clone(), metrics.audit()).expect("opens"));
         let teller = Teller::new(audit.clone(), metrics.clone(), clock.clone());
+        let tasks = TaskTracker::new();
+        let watch = Watch::new(WatchServices {
+            guard: store.clone(),
+            findings: store.clone(),
+            keys: MonitorKeys::new(&Secret::new("a key for tests")),
+            teller: teller.clone(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            entropy: Arc::new(SystemEntropy),
+            tasks: tasks.clone(),
+        });
         let commons = Commons {
             sessions: Sessions::new(store.clone(), teller, Arc::new(SystemEntropy)),
+            watch,
             maintenance: Arc::new(MaintenanceMode::kept_by(store.clone())),
             store,
             metrics,
             readiness: Arc::new(Readiness::new()),
             clock: clock.clone(),
             entropy: Arc::new(SystemEntropy),
-            tasks: TaskTracker::new(),
+            tasks,
         };
         let events = AuditQuery::over(&target, None);
         let state = AdminState::new(AdminServices { commons, audit, events, traffic: traffic.clone() });

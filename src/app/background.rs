@@ -1,6 +1,7 @@
 //! What goes on beside the requests, for as long as the process serves.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -9,14 +10,19 @@ use crate::commons::Commons;
 use crate::health::probe_store;
 use crate::maintenance::Maintenance;
 use crate::proxy::Current;
+use crate::watch::Watch;
 
-/// Begins all of it: overdue streams are cut, ended ones are found, the store is looked at, and the maintenance mode is followed.
+const BETWEEN_COUNTS: Duration = Duration::from_secs(10);
+
+/// Begins all of it: overdue streams are cut, ended ones are found, the store is looked at, the maintenance mode is followed,
+/// and locks on logins are counted.
 pub(super) fn begin(background: &mut JoinSet<()>, commons: &Commons, current: &Current, audit: &Arc<AuditLog>) {
     let streams = commons.sessions.open().clone();
     background.spawn(async move { streams.cut_overdue().await });
     background.spawn(look_at_the_store(commons.clone(), current.clone(), audit.clone()));
     background.spawn(follow_the_maintenance(commons.clone()));
     background.spawn(cut_what_has_ended(current.clone()));
+    background.spawn(count_the_locks(commons.watch.clone(), current.clone()));
 }
 
 /// Each look tells operators of what else they should know by now.
@@ -39,6 +45,16 @@ async fn follow_the_maintenance(commons: Commons) {
         readiness.warn("maintenance", known.map(|_| String::from("the maintenance mode is on")));
     };
     maintenance.follow(seen).await;
+}
+
+/// For the metrics, while logins are looked at.
+async fn count_the_locks(watch: Watch, current: Current) {
+    loop {
+        tokio::time::sleep(BETWEEN_COUNTS).await;
+        if current.load().gateway.config().monitor.is_some() {
+            watch.count_locks().await;
+        }
+    }
 }
 
 async fn cut_what_has_ended(current: Current) {

@@ -11,8 +11,9 @@ use crate::audit::{AuditLog, AuditSettings};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, ServerConfig, StoreConfig, StoreKind};
 use crate::descriptors::Room;
-use crate::entropy::SharedEntropy;
+use crate::entropy::{EntropyError, SharedEntropy};
 use crate::health::Readiness;
+use crate::monitor::MonitorKeys;
 use crate::proxy::Entrance;
 use crate::socket::{Bound, Sockets};
 use crate::store::Claim;
@@ -22,6 +23,7 @@ use crate::store::audit::{Anchor, AuditAnchors, AuditStream};
 use crate::store::embedded::{EmbeddedStore, OpenErrorKind};
 use crate::store::journal::{Journal, Late};
 use crate::store::maintenance::MaintenanceStore;
+use crate::store::monitor::{FindingStore, LoginGuard};
 use crate::store::observe::{SharedObserver, Unobserved};
 use crate::store::redis::{RedisSettings, RedisStore};
 use crate::telemetry::Metrics;
@@ -56,6 +58,15 @@ fn bind(sockets: &mut Sockets, server: &ServerConfig) -> Result<Vec<(Entrance, S
     traffic.chain(redirect).map(bind).collect()
 }
 
+/// What accounts and devices are called by. Without a configured key, which production asks for where it monitors, for this
+/// run alone.
+pub(super) fn monitor_keys(config: &Config, entropy: &SharedEntropy) -> Result<MonitorKeys, EntropyError> {
+    match &config.secrets.key {
+        Some(key) => Ok(MonitorKeys::new(key)),
+        None => MonitorKeys::ephemeral(&**entropy),
+    }
+}
+
 /// Opens the audit log.
 pub(super) fn open_audit(
     config: &Config,
@@ -76,6 +87,8 @@ pub(super) fn open_audit(
 pub(super) struct Opened {
     pub(super) store: SharedStore,
     pub(super) maintenance: Arc<dyn MaintenanceStore>,
+    pub(super) guard: Arc<dyn LoginGuard>,
+    pub(super) findings: Arc<dyn FindingStore>,
     pub(super) anchors: Arc<dyn AuditAnchors>,
     /// When several gateways share it.
     pub(super) stream: Option<Arc<dyn AuditStream>>,
@@ -112,7 +125,15 @@ pub(super) async fn open_store(
             if let Some(serving) = &serving {
                 store.claim(path, &serving.claim)?;
             }
-            Opened { store: store.clone(), maintenance: store.clone(), anchors: store, stream: None, redis: None }
+            Opened {
+                store: store.clone(),
+                maintenance: store.clone(),
+                guard: store.clone(),
+                findings: store.clone(),
+                anchors: store,
+                stream: None,
+                redis: None,
+            }
         }
         StoreKind::Redis { address, journal, cache_entries } => {
             let mut settings = RedisSettings::new(address.clone(), &config.prefix);
@@ -138,6 +159,8 @@ pub(super) async fn open_store(
             Opened {
                 store: store.clone(),
                 maintenance: store.clone(),
+                guard: store.clone(),
+                findings: store.clone(),
                 anchors: store.clone(),
                 stream: Some(store.clone()),
                 redis: Some(store),

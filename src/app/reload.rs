@@ -179,6 +179,7 @@ impl<'a> Fixed<'a> {
             cors: _,
             errors: _,
             bearer: _,
+            monitor: _,
             admin,
             audit,
             telemetry,
@@ -291,6 +292,7 @@ mod tests {
             ("s", "admin.token = \"d8sLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbE\"", &[]),
             ("s", "secrets.key = \"d8sLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbE\"", &["secrets"]),
             ("s", "telemetry.level = \"debug\"", &["telemetry"]),
+            ("s", "monitor.mode = \"off\"\nlogin.account = \"/name\"", &[]),
         ] {
             assert_eq!(fixed_keys(&old, &config(store, added)), expected, "{added}");
         }

@@ -57,9 +57,14 @@ pub fn is_repeatable(event: &AuditEvent) -> bool {
         | AuditType::IdentitySpoofed => true,
         // Without a right token, or with one whose roles do not suffice; and what a guard kept a session from ending.
         AuditType::AdminCalled | AuditType::SessionEnded => event.outcome == Outcome::Denied,
-        AuditType::SessionCreated | AuditType::TokenRevoked | AuditType::TenantChanged | AuditType::ConfigReloaded => {
-            false
-        }
+        // Whoever has many addresses has as many findings made.
+        AuditType::AnomalyFound => event.session_id.is_none(),
+        AuditType::SessionCreated
+        | AuditType::TokenRevoked
+        | AuditType::TenantChanged
+        | AuditType::ConfigReloaded
+        | AuditType::LoginUnlocked
+        | AuditType::AnomalyVerdict => false,
     }
 }
 
@@ -309,6 +314,7 @@ mod tests {
                     | AuditType::TokenRejected
                     | AuditType::LoginFailed
                     | AuditType::LoginLocked
+                    | AuditType::AnomalyFound
                     | AuditType::IdentitySpoofed
                     | AuditType::EventUnknown
             );

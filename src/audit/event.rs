@@ -25,6 +25,12 @@ pub enum AuditType {
     LoginFailed,
     /// A login was refused unasked, after too many failures.
     LoginLocked,
+    /// A lock on logins was ended by an operator.
+    LoginUnlocked,
+    /// The monitoring found something.
+    AnomalyFound,
+    /// An operator said what is to be thought of that.
+    AnomalyVerdict,
     /// A client sent a protected header that differs from its session.
     IdentitySpoofed,
     /// A tenant's status was changed.
@@ -39,7 +45,7 @@ pub enum AuditType {
 
 impl AuditType {
     /// Every type.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::SessionCreated,
         Self::SessionEnded,
         Self::SessionRejected,
@@ -47,6 +53,9 @@ impl AuditType {
         Self::TokenRejected,
         Self::LoginFailed,
         Self::LoginLocked,
+        Self::LoginUnlocked,
+        Self::AnomalyFound,
+        Self::AnomalyVerdict,
         Self::IdentitySpoofed,
         Self::TenantChanged,
         Self::ConfigReloaded,
@@ -65,6 +74,9 @@ impl AuditType {
             Self::TokenRejected => "token.rejected",
             Self::LoginFailed => "login.failed",
             Self::LoginLocked => "login.locked",
+            Self::LoginUnlocked => "login.unlocked",
+            Self::AnomalyFound => "anomaly.found",
+            Self::AnomalyVerdict => "anomaly.verdict",
             Self::IdentitySpoofed => "identity.spoofed",
             Self::TenantChanged => "tenant.changed",
             Self::ConfigReloaded => "config.reloaded",

@@ -3,6 +3,7 @@
 //! Exit codes: 0 fine, 1 failed while running, 2 bad usage or bad configuration.
 
 pub mod act;
+pub mod anomalies;
 pub mod api;
 pub mod audit;
 pub mod check;
@@ -10,6 +11,7 @@ pub mod completions;
 pub mod confirm;
 pub mod keygen;
 pub mod list;
+pub mod locks;
 pub mod maintenance;
 pub mod manual;
 mod options;
@@ -66,6 +68,12 @@ pub enum Command {
     /// Close the site for a while, and open it again
     #[command(subcommand)]
     Maintenance(maintenance::MaintenanceCommand),
+    /// What the monitoring found
+    #[command(subcommand)]
+    Anomalies(anomalies::AnomaliesCommand),
+    /// Logins that are locked after too many failures
+    #[command(subcommand)]
+    Locks(locks::LocksCommand),
     /// Deny access tokens of issuers
     #[command(subcommand)]
     Tokens(tokens::TokensCommand),
@@ -91,6 +99,8 @@ impl CommandLine {
             Some(Command::Users(command)) => users::users(&command),
             Some(Command::Tenants(command)) => tenants::tenants(&command),
             Some(Command::Maintenance(command)) => maintenance::maintenance(&command),
+            Some(Command::Anomalies(command)) => anomalies::anomalies(&command),
+            Some(Command::Locks(command)) => locks::locks(&command),
             Some(Command::Tokens(command)) => tokens::tokens(&command),
             Some(Command::Audit(command)) => match command {
                 audit::AuditCommand::Verify(options) => audit::verify(&options, &serve::read_anchors),

@@ -11,7 +11,8 @@ use super::login::Logins;
 use super::paths::{OwnPath, Settings, own_paths, report_conflicts};
 use super::raw::{
     RawAdmin, RawAudit, RawBearer, RawConfig, RawCookie, RawCors, RawErrors, RawEvent, RawIdentity, RawLogin,
-    RawLogout, RawRoute, RawSecrets, RawServer, RawSession, RawStore, RawTelemetry, RawTenants, RawUpstream,
+    RawLogout, RawMonitor, RawRoute, RawSecrets, RawServer, RawSession, RawStore, RawTelemetry, RawTenants,
+    RawUpstream,
 };
 use super::reader::{DateText, Named, Spot};
 use super::routes::Defaults;
@@ -22,10 +23,11 @@ use super::{
     Mode, SecretsConfig, ServerConfig, SessionConfig, StoreConfig, TelemetryConfig, TenantsConfig, UpstreamConfig,
 };
 use super::{
-    admin, bearer, captured, chosen, cookie, cors, errors, events, identity, login, logout, mode, parsers, roles,
-    routes, sealed, secrets, server, session, signed, store, telemetry, tenants, upstream,
+    admin, bearer, captured, chosen, cookie, cors, errors, events, identity, login, logout, mode, monitor, parsers,
+    roles, routes, sealed, secrets, server, session, signed, store, telemetry, tenants, upstream,
 };
 use crate::http::{CookieAttributes, CorsPolicy};
+use crate::monitor::MonitorRules;
 use crate::policy::{EventTable, RouteTable};
 
 /// A complete, valid configuration.
@@ -59,6 +61,8 @@ pub struct Config {
     pub errors: ErrorsConfig,
     /// Whose tokens are believed; `None`: nobody's.
     pub bearer: Option<BearerConfig>,
+    /// What is noticed, and what is done about it; `None`: nothing.
+    pub monitor: Option<MonitorRules>,
     /// The listener for operators.
     pub admin: AdminConfig,
     /// Where audit events go.
@@ -114,6 +118,7 @@ struct Tables {
     cors: RawCors,
     errors: RawErrors,
     bearer: Option<RawBearer>,
+    monitor: Option<(Place, RawMonitor)>,
     admin: RawAdmin,
     audit: RawAudit,
     telemetry: RawTelemetry,
@@ -143,6 +148,7 @@ impl Tables {
             cors: raw.cors.table(),
             errors: raw.errors.table(),
             bearer: raw.bearer.is_given().then(|| raw.bearer.table()),
+            monitor: raw.monitor.is_given().then(|| (raw.monitor.place().clone(), raw.monitor.table())),
             admin: raw.admin.table(),
             audit: raw.audit.table(),
             telemetry: raw.telemetry.table(),
@@ -181,6 +187,7 @@ struct Sections {
     cors: CorsPolicy,
     errors: ErrorsConfig,
     bearer: Option<BearerConfig>,
+    monitor: Option<MonitorRules>,
     admin: AdminConfig,
     audit: AuditConfig,
     telemetry: TelemetryConfig,
@@ -216,6 +223,7 @@ impl Sections {
             cors: cors::cors(&tables.cors, trusted, problems),
             errors: errors::errors(&tables.errors, problems),
             bearer: tables.bearer.as_ref().and_then(|raw| bearer::bearer(raw, mode, problems)),
+            monitor: tables.monitor.as_ref().and_then(|(_, raw)| monitor::monitor(raw, problems)),
             admin: admin::admin(&tables.admin, mode, &traffic, problems),
             audit: telemetry::audit(&tables.audit, problems),
             telemetry: telemetry::telemetry(&tables.telemetry, problems),
@@ -257,6 +265,9 @@ impl Sections {
             sealed::report_followed(&tables.identity, self.logins.config(), problems);
         }
         chosen::report(&tables.identity, &self.identity, self.logins.tenants_listed(), problems);
+        if let (Some((place, _)), Some(_)) = (&tables.monitor, &self.monitor) {
+            monitor::report_secret(place, &self.secrets, self.mode, problems);
+        }
         let named = |config: &LoginConfig| config.logins.iter().any(|login| roles::are_named_by(&login.rules));
         if self.logins.config().is_some_and(|config| !named(config)) {
             roles::report_unnamed(&tables.routes, &tables.events, problems);
@@ -280,6 +291,7 @@ impl Sections {
             cors: self.cors,
             errors: self.errors,
             bearer: self.bearer,
+            monitor: self.monitor,
             admin: self.admin,
             audit: self.audit,
             telemetry: self.telemetry,

@@ -6,7 +6,8 @@ use http::{HeaderName, Method};
 
 use super::error::{Place, Problems};
 use super::parsers::{
-    cookie_name, each, each_of, endpoint, not_forwarded, pattern, pointers, report_own_cookie, request_path, statuses,
+    cookie_name, each, each_of, endpoint, not_forwarded, pattern, pointer, pointers, report_own_cookie, request_path,
+    statuses,
 };
 use super::raw::{RawLogin, RawLoginHeader};
 use super::reader::{OneOrMany, Spot};
@@ -15,6 +16,7 @@ use super::tokens;
 use super::value::{Parsed, choice, header_name, memory_within, quoted};
 use super::whoami::{needed_pointers, tenants, whoami};
 use crate::custody::Left;
+use crate::http::JsonPointer;
 use crate::login::{Capture, Condition, IdentityPointers, LoginHeaders, LoginRules, Users, WithoutTenant};
 use crate::policy::{MethodSet, PathPattern, PatternTree};
 use crate::session::{UserId, UserKind};
@@ -33,6 +35,8 @@ pub struct LoginConfig {
 pub struct Login {
     /// The requests that are it.
     pub paths: Vec<LoginPath>,
+    /// Where their requests name the account.
+    pub account: Vec<JsonPointer>,
     /// How their answers are read.
     pub rules: LoginRules,
     /// The largest answer to one, in bytes.
@@ -164,6 +168,8 @@ enum CaptureWord {
     Jwt,
 }
 
+/// Where a login's request names the account, where that is not said.
+const ACCOUNT: [&str; 4] = ["email", "username", "login", "user"];
 /// `login_url` where no login has one.
 const LOGIN_URL: &str = "/login";
 
@@ -209,6 +215,7 @@ fn login(raw: RawLogin, paths: Vec<LoginPath>, login_url: String, problems: &mut
         without_tenant: raw.without_tenant.parse_or(WithoutTenant::Refuse, problems, choice(&words)),
     };
     let follow = each(&raw.follow, problems, cookie_name);
+    let account = account(&raw.account, problems);
     let (follow_place, tenants_place) = (raw.follow.setting().place, raw.tenants.setting().place);
     let capture = capture(raw, problems)?;
     if !follow.is_empty() && !matches!(capture, Capture::Whoami { .. }) {
@@ -222,7 +229,7 @@ fn login(raw: RawLogin, paths: Vec<LoginPath>, login_url: String, problems: &mut
                    `roles` refuse";
         problems.warn(&tenants_place, why);
     }
-    Some(Login { paths, rules: LoginRules { capture, users, failure, unless }, max_body, login_url, follow })
+    Some(Login { paths, account, rules: LoginRules { capture, users, failure, unless }, max_body, login_url, follow })
 }
 
 /// Of a cookie that two logins follow nobody knows whom to ask about it.
@@ -281,6 +288,17 @@ fn login_path(text: &str, further: &[Method]) -> Parsed<LoginPath> {
 
 fn condition(text: &str) -> Parsed<Condition> {
     Condition::parse(text).map_err(|error| format!("{} {error}", quoted(text)))
+}
+
+/// JSON pointers, or the bare names of fields.
+fn account(field: &Field<OneOrMany>, problems: &mut Problems) -> Vec<JsonPointer> {
+    let Some(OneOrMany(list)) = field.get() else { return ACCOUNT.map(JsonPointer::of_field).into() };
+    if list.is_empty() {
+        problems.error(field.place(), "is empty; write where a login's request names the account, as in \"/email\"");
+    }
+    each_of(list, problems, |text| {
+        if text.starts_with('/') || text.is_empty() { pointer(text) } else { Ok(JsonPointer::of_field(text)) }
+    })
 }
 
 fn capture(raw: RawLogin, problems: &mut Problems) -> Option<Capture> {

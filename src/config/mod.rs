@@ -24,6 +24,7 @@ mod identity;
 mod login;
 mod logout;
 mod mode;
+mod monitor;
 mod parsers;
 mod paths;
 mod raw;

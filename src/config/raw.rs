@@ -34,11 +34,12 @@ tables! {
         cors: RawCors,
         errors: RawErrors,
         bearer: RawBearer,
+        monitor: RawMonitor,
         admin: RawAdmin,
         audit: RawAudit,
         telemetry: RawTelemetry,
         secrets: RawSecrets,
-    } unbuilt ["monitor", "alerts", "oidc"]
+    } unbuilt ["alerts", "oidc"]
 
     /// `[server]`
     struct RawServer {
@@ -184,6 +185,7 @@ tables! {
     /// `[login]`, or each `[[login]]`
     struct RawLogin {
         path: OneOrMany,
+        account: OneOrMany,
         kind: String,
         without_tenant: String,
         follow: List,
@@ -307,6 +309,40 @@ tables! {
         tenant: OneOrMany,
         user: OneOrMany,
         role: OneOrMany,
+    }
+
+    /// `[monitor]`
+    struct RawMonitor {
+        mode: String,
+        device_cookie: String,
+        failed_logins: RawFailedLogins,
+        guessed_login: RawGuessedLogin,
+    } unbuilt [
+        "geo", "ignore_networks", "ignore_asns", "low_asns", "api", "admin_roles", "path", "travel", "location_change",
+        "concurrent", "locations", "calls", "exports", "privileges", "passwords", "revoked_use"
+    ]
+
+    /// `monitor.failed_logins`
+    struct RawFailedLogins {
+        enabled: bool,
+        count: u64,
+        account_count: u64,
+        network_count: u64,
+        network_accounts: u64,
+        window: String,
+        lock: String,
+        by: String,
+        severity: String,
+        action: OneOrMany,
+    }
+
+    /// `monitor.guessed_login`
+    struct RawGuessedLogin {
+        enabled: bool,
+        count: u64,
+        window: String,
+        severity: String,
+        action: OneOrMany,
     }
 
     /// `[admin]`

@@ -94,6 +94,29 @@ impl From<Presented> for Credential {
 /// The other cookies stay byte for byte. Several Cookie lines become one, joined with `; ` (backends join them with a
 /// comma, which ends up in a value); a line with nothing left is dropped.
 pub fn take_gateway_cookie(headers: &mut NotedHeaders, name: &GatewayCookieName) -> Presented {
+    take_cookie(headers, name, |found| match found {
+        Found::None => Presented::None,
+        Found::Conflicting => Presented::Conflicting,
+        Found::One(value) => SessionToken::parse(value).map_or(Presented::NotAToken, Presented::One),
+    })
+}
+
+/// Takes another cookie of the gateway's own out, by the same rule. Answers its value, where it is one alone.
+pub fn take_own_cookie(headers: &mut NotedHeaders, name: &CookieName) -> Option<Box<[u8]>> {
+    take_cookie(headers, name, |found| match found {
+        Found::One(value) => Some(value.into()),
+        Found::None | Found::Conflicting => None,
+    })
+}
+
+/// What a request has of a cookie.
+enum Found<'a> {
+    None,
+    One(&'a [u8]),
+    Conflicting,
+}
+
+fn take_cookie<T>(headers: &mut NotedHeaders, name: &CookieName, read: impl FnOnce(Found<'_>) -> T) -> T {
     let mut presented: Option<&[u8]> = None;
     let (mut conflicting, mut taken, mut has_others) = (false, false, false);
     let mut lines = 0;
@@ -111,11 +134,11 @@ pub fn take_gateway_cookie(headers: &mut NotedHeaders, name: &GatewayCookieName)
             }
         }
     }
-    let outcome = match presented {
-        None => Presented::None,
-        Some(_) if conflicting => Presented::Conflicting,
-        Some(value) => SessionToken::parse(value).map_or(Presented::NotAToken, Presented::One),
-    };
+    let outcome = read(match presented {
+        None => Found::None,
+        Some(_) if conflicting => Found::Conflicting,
+        Some(value) => Found::One(value),
+    });
     if taken || lines > 1 {
         match if has_others { others(headers, name) } else { None } {
             Some(others) => {
@@ -135,7 +158,7 @@ fn is_blank(pieces: &[u8]) -> bool {
 }
 
 /// The cookies that are not ours, as one line. `None` when there are none.
-fn others(headers: &NotedHeaders, name: &GatewayCookieName) -> Option<HeaderValue> {
+fn others(headers: &NotedHeaders, name: &CookieName) -> Option<HeaderValue> {
     let mut kept = Vec::with_capacity(headers.lines(&COOKIE).map(|line| line.len() + 2).sum());
     for line in headers.lines(&COOKIE) {
         let mut first_of_line = true;
@@ -246,6 +269,13 @@ pub fn app_set_cookie(
     max_age: Option<Duration>,
 ) -> HeaderValue {
     written(for_as_long(attributes.named(name, value), max_age))
+}
+
+/// The Set-Cookie line of a cookie of the gateway's own that outlives sessions. Never for frames of other sites.
+#[must_use]
+pub fn own_set_cookie(name: &CookieName, value: &str, secure: bool, max_age: Duration) -> HeaderValue {
+    let cookie = Cookie::build((name.as_str(), value)).path("/").http_only(true).secure(secure);
+    written(for_as_long(cookie.same_site(cookie::SameSite::Lax), Some(max_age)))
 }
 
 fn for_as_long(cookie: CookieBuilder<'_>, max_age: Option<Duration>) -> CookieBuilder<'_> {

@@ -50,8 +50,8 @@ pub use body_values::values_in_body;
 pub use caching::{keep_nowhere, keep_nowhere_by, keep_private, vary_by};
 pub use cookie::{
     CookieAttributes, CookieNameError, GatewayCookieName, Presented, SameSite, app_set_cookie, cookie_paths,
-    drop_gateway_set_cookie, expire_backend_cookie, expire_backend_cookie_at, expire_set_cookie, session_set_cookie,
-    take_gateway_cookie,
+    drop_gateway_set_cookie, expire_backend_cookie, expire_backend_cookie_at, expire_set_cookie, own_set_cookie,
+    session_set_cookie, take_gateway_cookie, take_own_cookie,
 };
 pub use cookie_name::{CookieName, Piece, pieces as cookie_pieces};
 pub use cors::CorsPolicy;

@@ -4,6 +4,7 @@
 //! clock and no configuration. The gateway and `probe-login` run the same inquiry, so that what the one shows is what the
 //! other does. A new way to name the user is a variant of [`Capture`] and an arm where `rules` reads it.
 
+mod account;
 mod browser;
 mod condition;
 mod document;
@@ -12,9 +13,11 @@ mod identity;
 mod inquiry;
 mod jar;
 mod membership;
+mod multipart;
 mod remember;
 mod rules;
 
+pub use account::{TooManyAccounts, accounts_named};
 pub use browser::{Browser, LARGEST_ANSWER_TO_A_QUESTION, Question};
 pub use condition::Condition;
 pub use document::read_json;

@@ -1,15 +1,12 @@
 //! Whether a login request asked to be remembered.
 
 use ::http::HeaderValue;
-use memchr::memmem;
 use serde_json::Value;
 
 use super::condition::is_zero;
+use super::multipart::{parameter, part_named, parts, split_once};
 use super::read_json;
 use crate::http::JsonPointer;
-
-/// RFC 2046 section 5.1.1.
-const LONGEST_BOUNDARY: usize = 70;
 
 /// Whether a login request asked to be remembered: anything but a no at `field`, in a form (urlencoded or multipart) in
 /// the field of its last part's name. Of several values one is enough (a hidden `0` goes with many checkboxes).
@@ -48,44 +45,6 @@ fn says_yes(text: &[u8]) -> bool {
     let text = text.trim_ascii();
     let noes: [&[u8]; 8] = [b"", b"0", b"false", b"off", b"no", b"n", b"null", b"none"];
     !noes.iter().any(|no| text.eq_ignore_ascii_case(no))
-}
-
-fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
-    let position = memchr::memchr(at, text)?;
-    Some((text.get(..position)?, text.get(position + 1..)?))
-}
-
-/// A parameter of a header value (`; name=value` or `; name="value"`).
-fn parameter<'a>(parameters: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    parameters.split(|byte| *byte == b';').find_map(|parameter| {
-        let (key, value) = split_once(parameter, b'=')?;
-        let value = value.trim_ascii();
-        let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
-        key.trim_ascii().eq_ignore_ascii_case(name).then_some(unquoted)
-    })
-}
-
-/// What stands between the delimiters of a multipart body (RFC 7578).
-fn parts<'a>(body: &'a [u8], boundary: &[u8]) -> impl Iterator<Item = &'a [u8]> {
-    let usable = (1..=LONGEST_BOUNDARY).contains(&boundary.len());
-    let delimiter = [b"--", boundary].concat();
-    let starts: Vec<usize> = if usable { memmem::find_iter(body, &delimiter).collect() } else { Vec::new() };
-    let ends: Vec<usize> = starts.iter().skip(1).copied().collect();
-    let length = delimiter.len();
-    starts.into_iter().zip(ends).filter_map(move |(start, end)| body.get(start + length..end))
-}
-
-/// The value of a part, if it is the form field of that name.
-fn part_named<'a>(part: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
-    let part = part.strip_prefix(b"\r\n")?.strip_suffix(b"\r\n")?;
-    let head = memmem::find(part, b"\r\n\r\n")?;
-    let (head, value) = (part.get(..head)?, part.get(head + 4..)?);
-    let disposition = head.split(|byte| *byte == b'\n').find_map(|line| {
-        let (name, value) = split_once(line, b':')?;
-        name.trim_ascii().eq_ignore_ascii_case(b"content-disposition").then_some(value)
-    })?;
-    let (_, parameters) = split_once(disposition, b';')?;
-    (parameter(parameters, b"name")? == wanted).then_some(value)
 }
 
 #[cfg(test)]

@@ -112,6 +112,13 @@ impl LoginRules {
         status.is_client_error() || self.failure.contains(&status.as_u16())
     }
 
+    /// Whether an answer of this status, which is no success, is what a wrong password gets: what a client did wrong in some
+    /// other way is not, and a backend that failed says nothing.
+    #[must_use]
+    pub fn is_failed_login(&self, status: StatusCode) -> bool {
+        matches!(status.as_u16(), 400 | 401 | 403 | 422) || self.failure.contains(&status.as_u16())
+    }
+
     /// Where the user is looked for, for the log.
     #[must_use]
     pub fn places(&self) -> String {

@@ -12,6 +12,7 @@ use super::exchange::Exchange;
 use super::failure::Failure;
 use super::follow::{Follower, Settled, settle};
 use super::forward::{Cleared, clean_answer, send};
+use super::guarding::Guess;
 use super::held_token::without_tokens;
 use super::limits::OWN_REQUEST_MAX;
 use super::newcomer::{Vouched, end_presented, end_replaced, give, make_session, tell_of_none};
@@ -30,16 +31,26 @@ use crate::told::{NoLogin, Source};
 /// The most cookies that are expired unasked.
 const MOST_CLEARED: usize = 50;
 
+/// A login, beside what of its request goes to the backend.
+pub(super) struct Call<'a> {
+    /// Which of the configuration's.
+    pub(super) number: usize,
+    pub(super) route: &'a Route,
+    pub(super) credential: Credential,
+    /// The cookie of a device, as it came.
+    pub(super) device: Option<Box<[u8]>>,
+}
+
 /// Runs a login, and tells of one that came to nothing here.
 pub(super) async fn login(
     gateway: &Arc<Gateway>,
     exchange: &mut Exchange,
-    number: usize,
-    route: &Route,
-    credential: Credential,
+    mut call: Call<'_>,
     cleared: Box<Cleared>,
 ) -> Result<Response<AnswerBody>, Failure> {
-    let outcome = exchange_login(gateway, exchange, number, route, credential, cleared).await;
+    let mut guess = Guess::with(call.device.take());
+    let mut outcome = exchange_login(gateway, exchange, &call, cleared, &mut guess).await;
+    guess.settle(gateway, exchange, &mut outcome).await;
     match &outcome {
         Err(failure) if failure.refuses_the_login() => {
             tell_of_none(gateway, exchange, NoLogin::Refused(failure.code()));
@@ -53,17 +64,20 @@ pub(super) async fn login(
 async fn exchange_login(
     gateway: &Arc<Gateway>,
     exchange: &mut Exchange,
-    number: usize,
-    route: &Route,
-    credential: Credential,
+    call: &Call<'_>,
     mut cleared: Box<Cleared>,
+    guess: &mut Guess,
 ) -> Result<Response<AnswerBody>, Failure> {
-    // The store's time *before* the backend is asked: a revocation from here on wins over this login. It also shows
-    // that there is a store, before the backend has done anything.
-    let began = gateway.store().begin().await.map_err(Failure::Store)?;
+    let Call { number, route, credential, .. } = *call;
     let settings = gateway.config().login.logins.get(number);
     let settings = settings.ok_or_else(|| Failure::Internal(format!("there is no login {number}")))?;
     let body = cleared.content.buffer(gateway, OWN_REQUEST_MAX).await?;
+    // The store's time *before* the backend is asked: a revocation from here on wins over this login. It also shows
+    // that there is a store, before the backend has done anything. Whether the login may go on is asked with it.
+    let may_go_on = guess.admit(gateway, exchange, settings, &cleared.headers, &body);
+    let (began, admitted) = tokio::join!(gateway.store().begin(), may_go_on);
+    let began = began.map_err(Failure::Store)?;
+    admitted?;
     let content_type = cleared.headers.get(CONTENT_TYPE);
     let remembered = remembered(content_type, &body, &gateway.config().session.remember_field);
     ask_for_what_can_be_read(&mut cleared.headers);
@@ -83,12 +97,15 @@ async fn exchange_login(
         } else {
             NoLogin::Undecided
         };
+        guess.answered(settings, parts.status);
         tell_of_none(gateway, exchange, why);
         settle(gateway, exchange, follower, &mut parts.headers).await?;
         return Ok(Response::from_parts(parts, AnswerBody::streamed(upstream_body)));
     }
     let mut body = read_answer(gateway, &permit, &parts.headers, upstream_body, settings.max_body).await?;
-    match judge(gateway, exchange, settings, &mut backend, &said, &body).await? {
+    let verdict = judge(gateway, exchange, settings, &mut backend, &said, &body).await?;
+    guess.judged(settings, &verdict);
+    match verdict {
         Verdict::Failed => {
             tell_of_none(gateway, exchange, NoLogin::Failed(parts.status.as_u16()));
             settle(gateway, exchange, follower, &mut parts.headers).await?;
@@ -139,6 +156,7 @@ async fn exchange_login(
                 gateway.sessions().take_back(&exchange.origin(By::Gateway), &issued).await;
                 return Err(failure);
             }
+            guess.let_in(issued.id, issued.record.principal.clone());
             give(&mut parts.headers, issued);
         }
     }

@@ -37,6 +37,13 @@ pub(super) enum Failure {
     TooManySessions,
     /// The user or tenant was revoked while the login was under way.
     Superseded,
+    /// Too many logins failed: none before so many seconds have passed.
+    LoginLocked {
+        /// How many.
+        seconds: u64,
+    },
+    /// Too many logins of the account, or from the network, are under way.
+    TooManyLogins,
     /// The store's.
     Store(Unavailable),
     /// The backend's: its login answer names something that cannot be an identity.
@@ -164,6 +171,16 @@ impl Failure {
                 "You are logged in on too many devices. Please log out on one of them.",
             ),
             Self::Superseded => SESSION_REVOKED,
+            Self::LoginLocked { .. } => told(
+                StatusCode::TOO_MANY_REQUESTS,
+                "login_locked",
+                "There were too many failed logins. Please wait a while before you try again.",
+            ),
+            Self::TooManyLogins => told(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "Too many logins are under way. Please try again in a moment.",
+            ),
             Self::Store(_) => STORE_UNAVAILABLE,
             Self::Overloaded | Self::Spool(_) => {
                 told(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many uploads are under way. Please try again.")
@@ -260,7 +277,9 @@ impl Failure {
             | Self::HttpsRequired
             | Self::PlainOnTls
             | Self::CrossOrigin
-            | Self::MethodNotAllowed(_) => true,
+            | Self::MethodNotAllowed(_)
+            | Self::LoginLocked { .. }
+            | Self::TooManyLogins => true,
             Self::Denied(denial) => !matches!(denial, Denial::StoreUnavailable | Denial::KeysUnavailable),
             _ => self.blames_the_body(),
         }
@@ -325,6 +344,8 @@ impl Failure {
             | Self::Denied(_)
             | Self::TenantRefused
             | Self::TooManySessions
+            | Self::LoginLocked { .. }
+            | Self::TooManyLogins
             | Self::Superseded => {}
         }
     }

@@ -37,7 +37,7 @@ use crate::http::{
     CameBack, Claims, KnownName, NotedHeaders, Preflight, Presented, ProtectedHeaders, Reading, Refusal, SameSite,
     Scheme, TraceParent, Upgrade, check_expectation, check_singular, client_address, forwarded_proto, http1_0_host,
     http2_host, is_led_here, is_navigation, is_safe, is_websocket_upgrade, only_looks_ahead, request_host,
-    take_gateway_cookie, take_stray_token,
+    take_gateway_cookie, take_own_cookie, take_stray_token,
 };
 use crate::policy::{
     Aim, Auth, Authorization, Call, Denial, Event, Identity, IdentityMode, Route, TenantClaim, decide, is_forged,
@@ -71,6 +71,8 @@ struct Admitted {
     preflight: Option<Preflight>,
     /// The protocol that the client wants to switch to.
     switch: Option<tunnel::Asked>,
+    /// Of a login: the cookie that says that it comes from a known device.
+    device: Option<Box<[u8]>>,
 }
 
 impl Admitted {
@@ -350,6 +352,10 @@ impl Gateway {
             take_gateway_cookie(&mut headers, name);
         }
 
+        // Nor is it anybody's else which devices are known; a login alone asks.
+        let device = self.device_cookie().and_then(|name| take_own_cookie(&mut headers, name));
+        let device = device.filter(|_| exchange.is_login);
+
         // A switch of protocols is asked for with headers that step 7 takes out. An event is none: who asked for one
         // with it would have its answer carried past step 14.
         let switch = match parts.extensions.remove::<OnUpgrade>() {
@@ -405,6 +411,7 @@ impl Gateway {
             touches,
             preflight,
             switch,
+            device,
         })))
     }
 
@@ -430,12 +437,13 @@ impl Gateway {
     ) -> Result<Response<AnswerBody>, Failure> {
         // Looked at where it stands: it is large.
         let Admitted { credential, endpoint, mode, touches, preflight, .. } = *admitted;
-        let Admitted { mut cleared, cookie, claims, route, event, switch, .. } = *admitted;
+        let Admitted { mut cleared, cookie, claims, route, event, switch, device, .. } = *admitted;
         exchange.bound = Bound::presented(credential);
 
         // 8. A login needs no session, and makes one from the backend's own answer.
         if let Some(Endpoint::Login(number)) = endpoint {
-            return Box::pin(capture::login(self, exchange, number, &route, credential, cleared)).await;
+            let call = capture::Call { number, route: &route, credential, device };
+            return Box::pin(capture::login(self, exchange, call, cleared)).await;
         }
 
         // 9. The session, read from the store. A public route costs no look-up; a preflight carries no identity.

@@ -22,6 +22,7 @@ mod follow;
 mod former_cookies;
 mod forward;
 mod gateway;
+mod guarding;
 mod held;
 mod held_token;
 mod http1;

@@ -97,8 +97,15 @@ pub(super) fn failure(
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     if told.status == StatusCode::TOO_MANY_REQUESTS {
-        // A place comes free when somebody logs out or a session times out.
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));
+        headers.insert(
+            RETRY_AFTER,
+            HeaderValue::from(match failure {
+                Failure::LoginLocked { seconds } => *seconds,
+                Failure::TooManyLogins => 1,
+                // A place comes free when somebody logs out or a session times out.
+                _ => 60,
+            }),
+        );
     }
     if failure.poisons_connection() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));

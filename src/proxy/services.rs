@@ -39,6 +39,7 @@ use crate::store::{SessionStore, StoreResult};
 use crate::telemetry::{Given, Log, Metrics, Place, RouteMetrics, Traces};
 use crate::told::{Origin, Teller, Told};
 use crate::upstream::{BodyLimits, BodyMemory};
+use crate::watch::Watch;
 
 /// What a [`Gateway`] is made of; see [`Gateway::new`].
 #[derive(Clone)]
@@ -76,6 +77,8 @@ pub struct Gateway {
     asked_about: AskedAbout,
     mark: GatewayMark,
     former_cookies: FormerCookies,
+    /// The cookie of devices that are known; `None` where none are.
+    device_cookie: Option<CookieName>,
     /// The app's own cookies that are sealed; `None` where none are.
     sealed_cookies: Option<SealedCookies>,
     /// They do not change while the process runs.
@@ -169,6 +172,7 @@ impl Gateway {
             mark: shared.mark,
             former_cookies: shared.former_cookies,
             app_tokens: app_tokens(&services, before.app_tokens)?,
+            device_cookie: device_cookie(config),
             sealed_cookies: sealed_cookies(config, &shared.sealing_keys),
             sealing_keys: shared.sealing_keys,
             request_ids: RequestIds::new(&*services.commons.entropy)?,
@@ -243,6 +247,16 @@ impl Gateway {
             _ => may_hold_bearer_token(headers),
         };
         if drops { permit.without_authorization() } else { permit }
+    }
+
+    /// What notices, and refuses logins.
+    pub(super) const fn watch(&self) -> &Watch {
+        &self.services.commons.watch
+    }
+
+    /// The cookie of devices that are known, where they are.
+    pub(super) const fn device_cookie(&self) -> Option<&CookieName> {
+        self.device_cookie.as_ref()
     }
 
     pub(super) const fn sessions(&self) -> &Sessions {
@@ -468,6 +482,12 @@ fn app_tokens(services: &Services, before: Option<&Arc<AppTokens>>) -> Result<Op
     };
     let keys = Arc::new(CustodyKeys::new(&key, &config.secrets.previous));
     Ok(Some(Arc::new(AppTokens::new(keys, &*commons.entropy)?)))
+}
+
+/// A cookie for this host alone, which browsers take over TLS only.
+fn device_cookie(config: &Config) -> Option<CookieName> {
+    config.monitor.as_ref()?.device_cookie?;
+    Some(CookieName::new(if config.cookie.secure { "__Host-device" } else { "device" }))
 }
 
 fn sealed_cookies(config: &Config, keys: &Arc<SealingKeys>) -> Option<SealedCookies> {

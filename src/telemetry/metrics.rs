@@ -6,8 +6,10 @@
 
 mod handles;
 mod labels;
+mod monitor;
 mod nodes;
 mod peers;
+mod registration;
 mod route;
 
 use std::time::Duration;
@@ -17,14 +19,16 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Metric, Registry};
+use prometheus_client::registry::Registry;
 
 pub use handles::{AuditMetrics, Counted};
 use labels::{CodeLabel, CommandLabels, KindLabel, ObservedLabels, OutcomeLabel, ReasonLabel, ScopeLabel};
 pub use labels::{LoginOutcome, RevocationScope, TokenRefresh};
+use monitor::MonitorMetrics;
 use nodes::{Nodes, Seconds};
 pub use peers::PeerMetric;
 use peers::Peers;
+use registration::Registration;
 use route::RequestLabels;
 pub use route::RouteMetrics;
 
@@ -71,6 +75,7 @@ pub struct Metrics {
     spoofed_cookies: Counter,
     logins: Family<OutcomeLabel, Counter>,
     token_refreshes: Family<OutcomeLabel, Counter>,
+    monitor: MonitorMetrics,
     upstream_errors: Family<KindLabel, Counter>,
     upstream_peers: Peers,
     connections: Gauge,
@@ -173,6 +178,7 @@ impl Metrics {
                 "Refreshes of tokens that sessions have, by outcome",
                 Family::default(),
             ),
+            monitor: MonitorMetrics::of(&mut metrics),
             upstream_errors: metrics.add(
                 "upstream_errors",
                 "Failed exchanges with backends, by kind",
@@ -260,6 +266,7 @@ impl Metrics {
         for outcome in TokenRefresh::ALL {
             drop(self.token_refreshes.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }));
         }
+        self.monitor.begin_at_zero();
         for outcome in ["success", "failure"] {
             drop(self.config_reloads.get_or_create(&OutcomeLabel { outcome }));
         }
@@ -376,6 +383,31 @@ impl Metrics {
         self.token_refreshes.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).inc();
     }
 
+    /// The monitoring found something of this type.
+    pub fn finding(&self, kind: &'static str, severity: &'static str) {
+        self.monitor.finding(kind, severity);
+    }
+
+    /// Somebody said what is to be thought of a finding.
+    pub fn finding_verdict(&self, verdict: &'static str) {
+        self.monitor.verdict(verdict);
+    }
+
+    /// This is done about a finding, or would be.
+    pub fn monitor_action(&self, action: &'static str, mode: &'static str) {
+        self.monitor.action(action, mode);
+    }
+
+    /// The monitoring did not see, or keep, something.
+    pub fn monitor_dropped(&self) {
+        self.monitor.dropped();
+    }
+
+    /// So many locks on logins are in force.
+    pub fn login_locks(&self, count: u64) {
+        self.monitor.locks(count);
+    }
+
     /// An exchange with a backend failed; `kind` is one of the program's own words.
     pub fn upstream_error(&self, kind: &'static str) {
         self.upstream_errors.get_or_create(&KindLabel { kind }).inc();
@@ -452,16 +484,6 @@ impl Metrics {
         process::write(&mut out);
         let _ = text::encode_eof(&mut out);
         out
-    }
-}
-
-struct Registration(Registry);
-
-impl Registration {
-    /// Registers a metric and keeps a handle. A counter is exposed with `_total` behind its name.
-    fn add<M: Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M {
-        self.0.register(name, help, metric.clone());
-        metric
     }
 }
 

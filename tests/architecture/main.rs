@@ -105,7 +105,7 @@ fn the_pure_modules_know_no_runtime_no_store_no_clock_and_no_configuration() {
         "dyn Clock",
         "SystemClock",
     ];
-    for folder in ["session", "http", "jwt", "policy", "login", "seal", "custody"] {
+    for folder in ["session", "http", "jwt", "policy", "login", "seal", "custody", "monitor"] {
         assert_never(folder, &never);
         assert_never(folder, &ABOVE);
     }
@@ -120,6 +120,7 @@ fn the_session_knows_nobody_above_it() {
     assert_never("policy", &["crate::login", "crate::seal"]);
     assert_never("seal", &["crate::policy", "crate::login", "crate::jwt"]);
     assert_never("custody", &["crate::policy", "crate::login", "crate::seal"]);
+    assert_never("monitor", &["crate::http", "crate::policy", "crate::login", "crate::seal", "crate::watch"]);
 }
 
 #[test]
@@ -176,6 +177,15 @@ fn where_sessions_are_made_and_ended_no_edge_no_policy_and_no_configuration_is_k
     assert_never("maintenance.rs", &ABOVE);
     assert_never("maintenance.rs", &CONCRETE);
     assert_never("maintenance.rs", &["crate::http", "crate::policy", "crate::config", "crate::sessions"]);
+}
+
+#[test]
+fn who_notices_knows_no_edge_no_request_and_no_configuration() {
+    assert_never("watch", &ABOVE);
+    assert_never("watch", &CONCRETE);
+    assert_never("watch", &["crate::http", "crate::policy", "crate::config", "crate::login", "crate::sessions"]);
+    assert_never("store", &["crate::watch"]);
+    assert_never("told.rs", &["crate::watch"]);
 }
 
 #[test]

@@ -41,6 +41,7 @@ mod identity;
 mod lifetime;
 mod limits;
 mod login;
+mod login_guard;
 mod login_kinds;
 mod logout;
 mod loops;

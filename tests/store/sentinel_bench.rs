@@ -10,7 +10,7 @@ use session_gateway::store::redis::{RedisSettings, RedisStore};
 use session_gateway::store::{Beside, SentinelLogin, SharedStore, StoreAddress};
 use tokio::sync::OnceCell;
 
-use crate::bench::Bench;
+use crate::bench::{Bench, MonitorStore};
 use crate::redis::{MANUAL, PASSWORD, add_the_manuals_user, with_a_cache};
 use crate::topology::{Plan, Topology};
 
@@ -89,6 +89,14 @@ impl Bench for SentinelBench {
     }
 
     async fn other_instance(&self) -> SharedStore {
+        with_a_cache(as_the_manuals_users(self.topology, &self.prefix)).await
+    }
+
+    fn monitor(&self) -> Arc<dyn MonitorStore> {
+        self.store.clone()
+    }
+
+    async fn other_monitor(&self) -> Arc<dyn MonitorStore> {
         with_a_cache(as_the_manuals_users(self.topology, &self.prefix)).await
     }
 

@@ -445,7 +445,51 @@ fn each_bad_value_is_refused_with_what_to_do() {
             "[[routes]]\nmatch = \"/open/*\"\nauth = \"public\"\n[[events]]\nmatch = \"POST /open/x\"\naction = \"revoke-user\"",
             "t.toml:8: events[0].match: \"POST /open/x\" takes the public route \"/open/*\", where nobody has a session; give it a route with `auth = \"required\"`",
         ),
-        ("[monitor]", "t.toml:4: monitor: is not supported by this version; remove it"),
+        ("[monitor]", "t.toml:4: monitor.mode: is missing; add `mode = \"observe\"`"),
+        (
+            "[monitor]\nmode = \"enforced\"",
+            "t.toml:5: monitor.mode: \"enforced\" is not known; choose one of \"off\", \"observe\", \"enforce\"",
+        ),
+        (
+            "[monitor]\nmode = \"observe\"",
+            "t.toml:4: monitor: needs `secrets.key` or `secrets.key_file`: what is counted is known by an HMAC, the same at all gateways; make a key with `session-gateway keygen`",
+        ),
+        (
+            "[monitor]\nmode = \"off\"\ndevice_cookie = \"1h\"",
+            "t.toml:6: monitor.device_cookie: \"1h\" is out of bounds; choose from \"1d\" to \"400d\"",
+        ),
+        (
+            "[monitor]\nmode = \"off\"\npath = \"/api/sessions\"",
+            "t.toml:6: monitor.path: is not supported by this version; remove it",
+        ),
+        (
+            "[monitor]\nmode = \"off\"\n[monitor.travel]\nkmh = 900",
+            "t.toml:6: monitor.travel: is not supported by this version; remove it",
+        ),
+        (
+            "[monitor]\nmode = \"off\"\nfailed_logins = { count = 0 }",
+            "t.toml:6: monitor.failed_logins.count: 0 is out of bounds; choose from 1 to 1000",
+        ),
+        (
+            "[monitor]\nmode = \"off\"\nfailed_logins = { action = [\"lock\", \"alert\"] }",
+            "t.toml:6: monitor.failed_logins.action[1]: \"alert\" is not supported by this version; remove it",
+        ),
+        (
+            "[monitor]\nmode = \"off\"\nguessed_login = { action = \"lock\" }",
+            "t.toml:6: monitor.guessed_login.action: \"lock\" is not known; choose one of \"record\"",
+        ),
+        (
+            "[monitor]\nmode = \"off\"\nfailed_logins = { action = [] }",
+            "t.toml:6: monitor.failed_logins.action: is empty; write \"record\" where nothing is to be done but to keep what was found",
+        ),
+        (
+            "[monitor]\nmode = \"off\"\nguessed_login = { window = \"1h\" }",
+            "t.toml:6: monitor.guessed_login.window: is longer than `monitor.failed_logins.window`, for which failures are kept; raise that one, or lower this",
+        ),
+        (
+            "login.account = []",
+            "t.toml:4: login.account: is empty; write where a login's request names the account, as in \"/email\"",
+        ),
         ("[[routes]]\nauth = \"public\"", "t.toml:4: routes[0].match: is missing; add `match = \"/static/*\"`"),
         (
             "[[routes]]\nmatch = \"/a\"\nauht = \"public\"",

@@ -103,11 +103,13 @@ pub enum LoginOutcome {
     Denied,
     /// The backend or the store could not be asked, or did not answer properly.
     Error,
+    /// The backend was not asked, after too many failures.
+    Locked,
 }
 
 impl LoginOutcome {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Success, Self::Failure, Self::Incomplete, Self::Unnamed, Self::Denied, Self::Error];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Success, Self::Failure, Self::Incomplete, Self::Unnamed, Self::Denied, Self::Error, Self::Locked];
 
     pub(super) const fn as_str(self) -> &'static str {
         match self {
@@ -117,6 +119,7 @@ impl LoginOutcome {
             Self::Unnamed => "unnamed",
             Self::Denied => "denied",
             Self::Error => "error",
+            Self::Locked => "locked",
         }
     }
 }

@@ -13,6 +13,8 @@ fn used() -> Metrics {
     metrics.identity_observed("/api/*", "match");
     metrics.store_node("redis-1:6379", true);
     metrics.cache_lease_age("redis-1:6379", Duration::from_millis(3));
+    metrics.finding("LOGIN_AFTER_FAILURES", "high");
+    metrics.monitor_action("lock", "observe");
     metrics.certificates("tls", vec![("a.test", 1)]);
     metrics
 }
@@ -59,10 +61,15 @@ fn the_names_are_the_promised_ones_and_more() {
         "session_gateway_connections",
         "session_gateway_connections_refused_total",
         "session_gateway_exchanges_detached",
+        "session_gateway_finding_verdicts_total",
+        "session_gateway_findings_total",
         "session_gateway_identity_observed_total",
         "session_gateway_log_lines_dropped_total",
+        "session_gateway_login_locks",
         "session_gateway_logins_total",
         "session_gateway_maintenance",
+        "session_gateway_monitor_actions_total",
+        "session_gateway_monitor_dropped_total",
         "session_gateway_request_seconds",
         "session_gateway_requests_total",
         "session_gateway_revocations_total",

@@ -1,0 +1,127 @@
+//! The guard of logins (docs/behaviour.md, "Login guard"): whoever failed too often is refused before the backend is asked.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, SET_COOKIE};
+use http::{Response, StatusCode};
+
+use super::body::AnswerBody;
+use super::exchange::Exchange;
+use super::failure::Failure;
+use super::newcomer::tell_of_none;
+use super::services::Gateway;
+use crate::config::Login;
+use crate::http::{Refusal, own_set_cookie};
+use crate::login::{Capture, TooManyAccounts, Verdict, accounts_named};
+use crate::monitor::{MonitorRules, Named, normalised};
+use crate::session::{By, Principal, SessionId};
+use crate::told::NoLogin;
+use crate::watch::{Admission, CameOut, Guarded, Tried};
+
+/// A login between its request and what came of it.
+pub(super) struct Guess {
+    /// The cookie of a device, as it came.
+    device: Option<Box<[u8]>>,
+    guarded: Option<Guarded>,
+    came_out: CameOut,
+}
+
+impl Guess {
+    pub(super) const fn with(device: Option<Box<[u8]>>) -> Self {
+        Self { device, guarded: None, came_out: CameOut::Neither }
+    }
+
+    /// Whether the backend may be asked.
+    pub(super) async fn admit(
+        &mut self,
+        gateway: &Gateway,
+        exchange: &Exchange,
+        login: &Login,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> Result<(), Failure> {
+        let Some(rules) = &gateway.config().monitor else { return Ok(()) };
+        let mut named = named(gateway, login, headers, body).map_err(|TooManyAccounts| {
+            Failure::Refused(Refusal::BadRequest("The login names more accounts than anybody has."))
+        })?;
+        named.device = gateway.watch().known_device(rules, &named, self.device.as_deref());
+        let address = exchange.client.get();
+        let is_proxy = gateway.config().server.trusted_proxies.iter().any(|network| network.contains(&address));
+        match gateway.watch().admit(rules, Tried { named, address, is_proxy }).await {
+            Admission::Go(guarded) => {
+                self.guarded = Some(guarded);
+                Ok(())
+            }
+            Admission::Locked { seconds, by } => {
+                tell_of_none(gateway, exchange, NoLogin::Locked(Some(by)));
+                Err(Failure::LoginLocked { seconds })
+            }
+            Admission::Busy => {
+                tell_of_none(gateway, exchange, NoLogin::Locked(None));
+                Err(Failure::TooManyLogins)
+            }
+        }
+    }
+
+    /// The backend's answer has this status, which is no success.
+    pub(super) fn answered(&mut self, login: &Login, status: StatusCode) {
+        if login.rules.is_failed_login(status) {
+            self.came_out = CameOut::Failed;
+        }
+    }
+
+    /// Its answer came to this.
+    pub(super) fn judged(&mut self, login: &Login, verdict: &Verdict) {
+        let failed = match verdict {
+            Verdict::Failed | Verdict::NoCookie => true,
+            // Of a path that is not there, or too busy, nothing can be said.
+            Verdict::Refused(status) => !matches!(status.as_u16(), 404 | 405 | 408 | 413 | 415 | 429),
+            Verdict::Unnamed => matches!(login.rules.capture, Capture::Whoami { .. }),
+            Verdict::Unfinished | Verdict::NamedBefore | Verdict::LoggedIn(..) | Verdict::Bad(_) => false,
+        };
+        if failed {
+            self.came_out = CameOut::Failed;
+        }
+    }
+
+    /// It made this session.
+    pub(super) fn let_in(&mut self, session: SessionId, principal: Arc<Principal>) {
+        self.came_out = CameOut::In(session, principal);
+    }
+
+    /// Counts what came of it, and has the browser of a success know that the account was here.
+    pub(super) async fn settle(
+        self,
+        gateway: &Gateway,
+        exchange: &Exchange,
+        outcome: &mut Result<Response<AnswerBody>, Failure>,
+    ) {
+        let (Some(rules), Some(guarded)) = (&gateway.config().monitor, self.guarded) else { return };
+        if let (CameOut::In(..), Ok(response)) = (&self.came_out, outcome) {
+            remember_device(gateway, rules, &guarded, response.headers_mut());
+        }
+        gateway.watch().settle(rules, guarded, self.came_out, &exchange.origin(By::User)).await;
+    }
+}
+
+/// Whom a login names, as it counts.
+fn named(gateway: &Gateway, login: &Login, headers: &HeaderMap, body: &Bytes) -> Result<Named, TooManyAccounts> {
+    let kind = login.rules.users.kind.as_ref().map(crate::session::UserKind::as_str);
+    let mut named = Named::default();
+    for name in accounts_named(headers.get(CONTENT_TYPE), body, &login.account)? {
+        let Some(name) = normalised(&name) else { continue };
+        let account = gateway.watch().account(kind, &name);
+        if !named.accounts.contains(&account) {
+            named.accounts.push(account);
+        }
+    }
+    Ok(named)
+}
+
+fn remember_device(gateway: &Gateway, rules: &MonitorRules, guarded: &Guarded, headers: &mut HeaderMap) {
+    let Some(name) = gateway.device_cookie() else { return };
+    if let Some((value, lifetime)) = gateway.watch().device_cookie(rules, guarded) {
+        headers.append(SET_COOKIE, own_set_cookie(name, &value, gateway.config().cookie.secure, lifetime));
+    }
+}

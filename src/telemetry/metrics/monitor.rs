@@ -1,0 +1,81 @@
+//! What the monitoring found and did.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+
+use super::registration::Registration;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FindingLabels {
+    r#type: &'static str,
+    severity: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerdictLabel {
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ActionLabels {
+    action: &'static str,
+    mode: &'static str,
+}
+
+/// Its metrics.
+#[derive(Debug)]
+pub(super) struct MonitorMetrics {
+    findings: Family<FindingLabels, Counter>,
+    verdicts: Family<VerdictLabel, Counter>,
+    actions: Family<ActionLabels, Counter>,
+    locks: Gauge,
+    dropped: Counter,
+}
+
+impl MonitorMetrics {
+    pub(super) fn of(metrics: &mut Registration) -> Self {
+        Self {
+            findings: metrics.add("findings", "What the monitoring found, by type and severity", Family::default()),
+            verdicts: metrics.add("finding_verdicts", "What was said of findings", Family::default()),
+            actions: metrics.add(
+                "monitor_actions",
+                "What was done about findings (mode enforce), or would have been (observe)",
+                Family::default(),
+            ),
+            locks: metrics.add("login_locks", "Locks on logins that are in force", Gauge::default()),
+            dropped: metrics.add(
+                "monitor_dropped",
+                "Logins that were not counted and findings that were not kept",
+                Counter::default(),
+            ),
+        }
+    }
+
+    pub(super) fn begin_at_zero(&self) {
+        for verdict in ["expected", "malicious"] {
+            drop(self.verdicts.get_or_create(&VerdictLabel { verdict }));
+        }
+    }
+
+    pub(super) fn finding(&self, kind: &'static str, severity: &'static str) {
+        self.findings.get_or_create(&FindingLabels { r#type: kind, severity }).inc();
+    }
+
+    pub(super) fn verdict(&self, verdict: &'static str) {
+        self.verdicts.get_or_create(&VerdictLabel { verdict }).inc();
+    }
+
+    pub(super) fn action(&self, action: &'static str, mode: &'static str) {
+        self.actions.get_or_create(&ActionLabels { action, mode }).inc();
+    }
+
+    pub(super) fn locks(&self, count: u64) {
+        self.locks.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn dropped(&self) {
+        self.dropped.inc();
+    }
+}

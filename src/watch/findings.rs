@@ -1,0 +1,36 @@
+//! What was found is kept, then told: once, however often it is found again within a while.
+
+use super::Watch;
+use crate::monitor::Finding;
+use crate::store::monitor::Kept;
+use crate::told::{Origin, Told};
+
+impl Watch {
+    /// Something was found, in a request of this origin. Never waits.
+    pub(super) fn found(&self, finding: Finding, origin: Origin) {
+        let services = &self.0.services;
+        let Ok(place) = self.0.under_way.clone().try_acquire_owned() else {
+            services.metrics.monitor_dropped();
+            return;
+        };
+        let watch = self.clone();
+        services.tasks.spawn(async move {
+            let _place = place;
+            watch.keep_and_tell(finding, &origin).await;
+        });
+    }
+
+    async fn keep_and_tell(&self, finding: Finding, origin: &Origin) {
+        let services = &self.0.services;
+        let id = match services.findings.keep(&finding.record(), &finding.dedupe()).await {
+            Ok(Kept::Again(_)) => return,
+            Ok(Kept::New(id)) => Some(id.to_string()),
+            Err(error) => {
+                tracing::debug!(%error, "a finding is told and not kept");
+                services.metrics.monitor_dropped();
+                None
+            }
+        };
+        services.teller.tell(origin, &Told::Found { finding: Box::new(finding), id });
+    }
+}

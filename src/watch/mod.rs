@@ -1,0 +1,119 @@
+//! The monitoring at work: what is noticed by the rules of [`monitor`](crate::monitor) is counted in the store, kept, told
+//! and acted on.
+//!
+//! Nothing of it ever costs a request: a store that is slow or full, or a queue that is, makes it see less, which is
+//! counted.
+
+mod findings;
+mod guard;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+pub use guard::{Admission, CameOut, Guarded, Tried};
+
+use crate::clock::SharedClock;
+use crate::entropy::SharedEntropy;
+use crate::monitor::{AccountId, Crowd, MonitorKeys, NewKeys};
+use crate::store::monitor::{FindingStore, LoginGuard};
+use crate::telemetry::Metrics;
+use crate::told::{Origin, Teller, Told};
+
+/// Logins that wait for others of their account or network at once; any more are told at once to come again.
+const MOST_WAITING: usize = 512;
+/// Findings that are on their way to the store at once; more are dropped, and counted.
+const MOST_UNDER_WAY: usize = 64;
+
+/// What the monitoring works with.
+pub struct WatchServices {
+    /// Counts logins.
+    pub guard: Arc<dyn LoginGuard>,
+    /// Keeps what was found.
+    pub findings: Arc<dyn FindingStore>,
+    /// What accounts and devices are called by.
+    pub keys: MonitorKeys,
+    /// Who hears of it.
+    pub teller: Teller,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// The machine's clocks.
+    pub clock: SharedClock,
+    /// The machine's randomness.
+    pub entropy: SharedEntropy,
+    /// What goes on beside the requests; the drain waits for it.
+    pub tasks: TaskTracker,
+}
+
+/// The monitoring. A copy is the same.
+#[derive(Clone)]
+pub struct Watch(Arc<Inner>);
+
+struct Inner {
+    services: WatchServices,
+    crowd: Mutex<Crowd>,
+    new_keys: Mutex<NewKeys>,
+    waiting: Semaphore,
+    under_way: Arc<Semaphore>,
+    /// Whether it was said that a proxy's own address comes as a client's.
+    told_of_proxy: AtomicBool,
+    /// Whether it was said that nearly all come from one network.
+    told_of_crowd: AtomicBool,
+}
+
+impl Watch {
+    /// A monitoring that has seen nothing yet.
+    #[must_use]
+    pub fn new(services: WatchServices) -> Self {
+        let new_keys = Mutex::new(NewKeys::beginning_at(services.clock.monotonic()));
+        Self(Arc::new(Inner {
+            services,
+            crowd: Mutex::default(),
+            new_keys,
+            waiting: Semaphore::new(MOST_WAITING),
+            under_way: Arc::new(Semaphore::new(MOST_UNDER_WAY)),
+            told_of_proxy: AtomicBool::new(false),
+            told_of_crowd: AtomicBool::new(false),
+        }))
+    }
+
+    /// What stands for an account of this [normalised](crate::monitor::normalised) name at a login of this kind.
+    #[must_use]
+    pub fn account(&self, kind: Option<&str>, name: &str) -> AccountId {
+        self.0.services.keys.account(kind, name)
+    }
+
+    /// Where logins are counted.
+    #[must_use]
+    pub fn guard(&self) -> &dyn LoginGuard {
+        &*self.0.services.guard
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn kept(&self) -> &dyn FindingStore {
+        &*self.0.services.findings
+    }
+
+    /// Tells what an operator did.
+    pub fn tell(&self, origin: &Origin, told: &Told) {
+        self.0.services.teller.tell(origin, told);
+    }
+
+    /// Shows how many locks are in force. What the store cannot say is left as it was.
+    pub async fn count_locks(&self) {
+        if let Ok(count) = self.guard().count_locks().await {
+            self.0.services.metrics.login_locks(count);
+        }
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Watch").finish_non_exhaustive()
+    }
+}
