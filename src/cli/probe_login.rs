@@ -365,7 +365,7 @@ impl<'a> Probe<'a> {
     fn say_all(&self, found: &Found) {
         self.say(format_args!("\n{}", self.report().conclusion(&found.conclusion)));
         if self.config.tenants.is_some() && found.conclusion.is_session() {
-            self.say(format_args!("  (The gateway would ask `tenants.verify`, too; that was not tried.)"));
+            self.say(format_args!("  (The gateway would ask `tenants.verify`, too, which may name another tenant, or one at all; that was not tried.)"));
         }
         let offers = found.offers.lines();
         if !offers.is_empty() {

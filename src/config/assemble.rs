@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use http::Method;
+
 use super::error::{Place, Problems};
 use super::files::Files;
 use super::login::Logins;
@@ -75,6 +77,15 @@ pub struct Config {
     pub digest: ConfigDigest,
     /// Things that are allowed but that an operator should know: logged at start, shown by `check`.
     pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Whether a request is for those who have no tenant yet.
+    #[must_use]
+    pub fn onboards<S: AsRef<str>>(&self, method: &Method, segments: &[S], trailing_slash: bool) -> bool {
+        let onboarding = self.tenants.as_ref().and_then(|tenants| tenants.onboarding.as_ref());
+        onboarding.is_some_and(|onboarding| onboarding.covers(method, segments, trailing_slash))
+    }
 }
 
 /// Where a configuration stands.
@@ -205,13 +216,23 @@ impl Sections {
         let identity = identity::identity(&tables.identity, mode, problems);
         let further_methods = server.as_ref().map_or(&[][..], |server| &server.further_methods);
         let own_cookie = cookie.as_ref().map_or("", |cookie| cookie.name.as_str());
-        let logins = login::logins(listed.logins, own_cookie, further_methods, problems);
+        let mut logins = login::logins(listed.logins, own_cookie, further_methods, problems);
+        let tenants = tables
+            .tenants
+            .as_ref()
+            .and_then(|raw| tenants::tenants(raw, logins.config(), &session.limits, further_methods, problems));
+        if tenants.as_ref().is_some_and(TenantsConfig::asks_about_the_user) {
+            logins.ask_for_tenants();
+        }
         let logout = logout::logout(&tables.logout, problems);
         let own_paths = own_paths(&session, &logins, &logout, &Settings::of(&tables.session, &tables.logout));
         // A wrong date has been reported by its own section.
         let compat_until = tables.identity.compat_until.get().and_then(|DateText(text)| identity::date(text).ok());
         let defaults = Defaults { mode, further_methods, identity: identity.mode, compat_until };
-        let routes = routes::routes(&tables.routes, &own_paths, &defaults, &upstreams, problems);
+        let mut routes = routes::routes(&tables.routes, &own_paths, &defaults, &upstreams, problems);
+        if let Some(tenants) = &tenants {
+            routes::block(&mut routes, &tenants.asked);
+        }
         let events = events::events(&tables.events, further_methods, &routes, &own_paths, problems);
         let trusted = server.as_ref().map_or(&[][..], |server| &server.trusted_origins);
         let traffic: Vec<_> =
@@ -219,7 +240,7 @@ impl Sections {
         Self {
             mode,
             store: store::store(&tables.store, problems),
-            tenants: tables.tenants.as_ref().and_then(|raw| tenants::tenants(raw, logins.config(), problems)),
+            tenants,
             cors: cors::cors(&tables.cors, trusted, problems),
             errors: errors::errors(&tables.errors, problems),
             bearer: tables.bearer.as_ref().and_then(|raw| bearer::bearer(raw, mode, problems)),
@@ -267,6 +288,19 @@ impl Sections {
         chosen::report(&tables.identity, &self.identity, self.logins.tenants_listed(), problems);
         if let (Some((place, _)), Some(_)) = (&tables.monitor, &self.monitor) {
             monitor::report_secret(place, &self.secrets, self.mode, problems);
+        }
+        let onboards = self.tenants.as_ref().is_some_and(|tenants| tenants.onboarding.is_some());
+        if let (true, Some(raw)) =
+            (onboards && self.logins.config().is_some_and(LoginConfig::captures_tokens), &tables.tenants)
+        {
+            problems.error(raw.onboarding.place(), "cannot stand beside a login with `capture = \"jwt\"`: its token does not move into the new tenant; remove one of the two");
+        }
+        if let Some(raw) = tables.tenants.as_ref().filter(|_| self.logins.disagree_about_tenants()) {
+            problems.error(
+                raw.verify.place(),
+                "cannot tell users without a tenant apart: a login of the same kind lets them in unasked \
+                 (`without_tenant = \"session\"`); give its users a `kind` of their own",
+            );
         }
         let named = |config: &LoginConfig| config.logins.iter().any(|login| roles::are_named_by(&login.rules));
         if self.logins.config().is_some_and(|config| !named(config)) {

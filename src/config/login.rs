@@ -101,6 +101,14 @@ impl LoginConfig {
         })
     }
 
+    /// Whether users of this kind get a session although they have no tenant.
+    #[must_use]
+    pub fn lets_in_without_tenant(&self, kind: Option<&str>) -> bool {
+        let of_kind = |login: &&Login| login.rules.users.kind.as_ref().map(UserKind::as_str) == kind;
+        let lets_in = |login: &Login| login.rules.users.without_tenant == WithoutTenant::Session;
+        self.logins.iter().filter(of_kind).any(lets_in)
+    }
+
     /// Whether any cookie of the backend's is followed.
     #[must_use]
     pub fn follows(&self) -> bool {
@@ -147,6 +155,25 @@ impl Logins {
     /// Where tenants to choose from are listed.
     pub(super) fn tenants_listed(&self) -> &[Place] {
         &self.tenants_listed
+    }
+
+    /// Has the backend be asked of which tenant those users are whom a login names without one.
+    pub(super) fn ask_for_tenants(&mut self) {
+        for login in self.config.iter_mut().flat_map(|config| &mut config.logins) {
+            if login.rules.users.without_tenant == WithoutTenant::Refuse {
+                login.rules.users.without_tenant = WithoutTenant::Asked;
+            }
+        }
+    }
+
+    /// Whether users of one kind are let in without a tenant by one login and not by another.
+    pub(super) fn disagree_about_tenants(&self) -> bool {
+        let logins = self.config.iter().flat_map(|config| &config.logins).map(|login| &login.rules.users);
+        let asked = logins.clone().filter(|users| users.without_tenant == WithoutTenant::Asked);
+        let mut asked = asked.map(|users| &users.kind);
+        asked.any(|kind| {
+            logins.clone().any(|users| users.kind == *kind && users.without_tenant == WithoutTenant::Session)
+        })
     }
 
     /// All of them, unless one could not be read.

@@ -69,7 +69,7 @@ pub use server::{ProxyProtocol, ServerConfig};
 pub use session::{CacheControl, SessionConfig};
 pub use store::{StoreConfig, StoreKind};
 pub use telemetry::{AuditConfig, TelemetryConfig, TracesConfig};
-pub use tenants::TenantsConfig;
+pub use tenants::{Onboarding, TenantsConfig};
 pub use tls::TlsConfig;
 pub use upstream::{BodyMode, HostHeader, UpstreamConfig};
 pub(crate) use value::{duration, show_duration};

@@ -273,9 +273,12 @@ tables! {
         verify: String,
         exists: OneOrMany,
         tenant: OneOrMany,
+        paid: OneOrMany,
         missing: Vec<Spot<StatusText>>,
         attempts: u64,
         backoff: String,
+        onboarding: List,
+        onboarding_lifetime: String,
     }
 
     /// `[cors]`

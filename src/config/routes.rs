@@ -144,7 +144,7 @@ fn report_unchecked_roles(field: &Field<Vec<Spot<String>>>, auth: Auth, methods:
             problems.warn(field.place(), "is checked only for methods that this public route does not list");
         }
         Auth::Optional => problems.warn(field.place(), "is not checked for requests without a session"),
-        Auth::Required => {}
+        Auth::Required | Auth::Blocked => {}
     }
 }
 
@@ -267,6 +267,24 @@ fn add_implicit(table: &mut RouteTable, own_paths: &[OwnPath]) {
     for (pattern, route) in implicit {
         table.add_implicit(pattern, route);
     }
+}
+
+/// Keeps clients from what the gateway asks the backend for itself, unless a route of the same pattern lets them.
+pub(super) fn block(table: &mut RouteTable, asked: &PathPattern) {
+    let segments: Vec<&str> = asked.as_str().split('/').filter(|segment| !segment.is_empty()).collect();
+    let covering = table.pick(&Method::GET, &segments, asked.as_str().ends_with('/'));
+    let route = Route {
+        pattern: asked.as_str().into(),
+        auth: Auth::Blocked,
+        roles: Vec::new(),
+        csrf: true,
+        lenient: false,
+        mode: IdentityMode::Enforce,
+        upgrade: Vec::new(),
+        naming: NamingPlaces::default(),
+        ..covering.as_ref().clone()
+    };
+    table.add_implicit(asked, route);
 }
 
 /// An explicit route may take the way to the login away.

@@ -1,33 +1,72 @@
-//! `[tenants]`: asking the backend at login whether a user may use the tenant.
+//! `[tenants]`: asking the backend whether a user's tenant exists, and what becomes of those who paid and have none yet.
 
 use std::time::Duration;
 
+use http::Method;
+
 use super::error::Problems;
 use super::login::LoginConfig;
-use super::parsers::{pointers, request_path, statuses};
+use super::parsers::{not_forwarded, pattern, pointers, request_path, statuses};
 use super::raw::RawTenants;
 use super::reader::OneOrMany;
 use super::value::{Parsed, count_within, duration_within, quoted};
 use crate::login::MembershipRules;
+use crate::policy::{MethodSet, PathPattern, PatternTree};
+use crate::session::Limits;
 
-/// How the backend is asked about a tenant at login.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How the backend is asked about a user's tenant.
+#[derive(Clone, Debug)]
 pub struct TenantsConfig {
     /// The path that is asked, with `{user_id}` and `{tenant}` to be filled in.
     pub verify: String,
+    /// The same as clients would ask it, which they may not.
+    pub asked: PathPattern,
     /// How its answer is read.
     pub answer: MembershipRules,
-    /// How often it is asked before the login is refused.
+    /// How often it is asked before nobody can tell.
     pub attempts: u32,
     /// How long is waited between two attempts, times the attempt's number.
     pub backoff: Duration,
+    /// What becomes of users who paid and have no tenant yet; `None`: they cannot come in.
+    pub onboarding: Option<Onboarding>,
 }
 
+/// Sessions of users who paid and have no tenant yet.
+#[derive(Clone, Debug)]
+pub struct Onboarding {
+    paths: PatternTree<MethodSet>,
+    /// How long they live.
+    pub limits: Limits,
+}
+
+impl TenantsConfig {
+    /// Whether it is asked about a user alone, so that its answer can say of which tenant they are.
+    #[must_use]
+    pub fn asks_about_the_user(&self) -> bool {
+        !self.verify.contains(TENANT)
+    }
+}
+
+impl Onboarding {
+    /// Whether a request is one for which such a session is good.
+    pub fn covers<S: AsRef<str>>(&self, method: &Method, segments: &[S], trailing_slash: bool) -> bool {
+        self.paths.find(segments, trailing_slash).iter().any(|methods| methods.contains(method))
+    }
+}
+
+const TENANT: &str = "{tenant}";
 const NAMES: [&str; 2] = ["user_id", "tenant"];
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_secs(60);
 
-/// `login` has further places in which an answer may name the tenant.
-pub(super) fn tenants(raw: &RawTenants, login: Option<&LoginConfig>, problems: &mut Problems) -> Option<TenantsConfig> {
+/// `login` has further places in which an answer may name the tenant; `limits` are those of all sessions.
+pub(super) fn tenants(
+    raw: &RawTenants,
+    login: Option<&LoginConfig>,
+    limits: &Limits,
+    further_methods: &[Method],
+    problems: &mut Problems,
+) -> Option<TenantsConfig> {
     let verify = raw.verify.require(problems, "verify = \"/api/tenants/verify/{user_id}\"", |text| template(text));
     let attempts = raw.attempts.parse_or(3, problems, count_within(1..=10));
     let backoff =
@@ -43,11 +82,60 @@ pub(super) fn tenants(raw: &RawTenants, login: Option<&LoginConfig>, problems: &
     }
     let missing =
         statuses(&raw.missing, 400..600, problems, "is no error; write one from \"400\" to \"599\", as in \"404\"");
-    let answer = MembershipRules { exists, tenant, missing };
-    Some(TenantsConfig { verify: verify?, answer, attempts, backoff })
+    let onboarding = onboarding(raw, limits, further_methods, problems);
+    let paid = if onboarding.is_some() { pointers(&raw.paid, &["/has_payment"], problems) } else { Vec::new() };
+    if onboarding.is_some() && raw.verify.get().is_some_and(|verify| verify.contains(TENANT)) {
+        let message = "asks about a tenant, which a user in onboarding does not have; ask about {user_id} alone";
+        problems.error(raw.verify.place(), message);
+    }
+    let (verify, asked) = verify?;
+    let answer = MembershipRules { exists, tenant, paid, missing };
+    Some(TenantsConfig { verify, asked, answer, attempts, backoff, onboarding })
 }
 
-fn template(text: &str) -> Parsed<String> {
+fn onboarding(
+    raw: &RawTenants,
+    limits: &Limits,
+    further_methods: &[Method],
+    problems: &mut Problems,
+) -> Option<Onboarding> {
+    let longest = MINUTE * 60 * 24 * 7;
+    let lifetime = raw.onboarding_lifetime.parse_or(MINUTE * 120, problems, duration_within(MINUTE..=longest));
+    let listed = raw.onboarding.get().map_or(&[][..], Vec::as_slice);
+    if listed.is_empty() {
+        for (given, place) in [
+            (raw.paid.is_given(), raw.paid.place()),
+            (raw.onboarding_lifetime.is_given(), raw.onboarding_lifetime.place()),
+        ] {
+            // A wrong list has been reported.
+            if given && (raw.onboarding.get().is_some() || !raw.onboarding.is_given()) {
+                problems.error(place, "has no effect without `onboarding`; add the routes for those who paid and have no tenant yet, as in `onboarding = [\"/onboarding/*\"]`");
+            }
+        }
+        return None;
+    }
+    let mut paths = PatternTree::default();
+    for spot in listed {
+        match onboarding_path(&spot.value, further_methods) {
+            Ok((methods, pattern)) => paths.insert(&pattern, methods),
+            Err(message) => problems.error(&spot.place, message),
+        }
+    }
+    let limits = Limits { absolute: limits.absolute.min(lifetime), remember: limits.remember.min(lifetime), ..*limits };
+    Some(Onboarding { paths, limits })
+}
+
+/// A pattern, by all methods unless one stands before it.
+fn onboarding_path(text: &str, further: &[Method]) -> Parsed<(MethodSet, PathPattern)> {
+    let (methods, path) = match text.split_once(' ') {
+        Some((method, path)) => (MethodSet::NONE.with(method, further).ok_or_else(|| not_forwarded(method))?, path),
+        None => (MethodSet::ALL, text),
+    };
+    Ok((methods, pattern(path)?))
+}
+
+/// The path, and the pattern of what can be asked by it.
+fn template(text: &str) -> Parsed<(String, PathPattern)> {
     let mut rest = text;
     let mut names = 0;
     while let Some((_, after)) = rest.split_once('{') {
@@ -61,5 +149,9 @@ fn template(text: &str) -> Parsed<String> {
     if rest.contains('}') || names == 0 {
         return Err(format!("{} has no {{user_id}} or {{tenant}}; write where they stand", quoted(text)));
     }
-    request_path(text)
+    let path = request_path(text)?;
+    let segments = path.split('?').next().unwrap_or_default().split('/').skip(1);
+    let any = |segment: &str| if segment.contains('{') { String::from("{_}") } else { segment.to_owned() };
+    let asked = segments.map(any).fold(String::new(), |path, segment| format!("{path}/{segment}"));
+    Ok((path, pattern(&asked)?))
 }

@@ -53,6 +53,8 @@ pub enum WithoutTenant {
     Refuse,
     /// They get a session, and the backend no tenant.
     Session,
+    /// The backend is asked of which tenant they are (`tenants.verify`), and they get a session if it says so.
+    Asked,
 }
 
 /// Whom a login lets in.
@@ -146,8 +148,8 @@ impl Named<'_> {
 
     fn principal(&self, users: &Users, rules: &IdentityRules) -> Result<Option<Principal>, &'static str> {
         let tenant = match &self.tenant {
-            Finding::Nothing if users.without_tenant == WithoutTenant::Session => Ok(TenantId::none()),
-            Finding::Nothing => return Ok(None),
+            Finding::Nothing if users.without_tenant == WithoutTenant::Refuse => return Ok(None),
+            Finding::Nothing => Ok(TenantId::none()),
             Finding::Unusable => Err("the tenant is neither one string nor an integer"),
             Finding::Bytes(tenant) => rules.named_tenant(tenant),
         };

@@ -85,6 +85,8 @@ pub fn decide(
     claim: TenantClaim,
 ) -> Result<Permit, Denial> {
     let identity = match (route.auth, session) {
+        (Auth::Blocked, _) => return Err(Denial::PathBlocked),
+
         // No look-up was made and none would count.
         (Auth::Public, SessionFacts::NoCredential) => without_cookie(mode),
         (Auth::Public, _) => without_session(mode),

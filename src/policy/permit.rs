@@ -129,6 +129,10 @@ pub enum Denial {
     ForbiddenRole,
     /// The client claimed another tenant than its session's.
     TenantMismatch,
+    /// The session is of a user who has no tenant yet, and good for other routes alone.
+    OnboardingRequired,
+    /// No client may ask there.
+    PathBlocked,
     /// What came as a token is none that anybody here believes.
     TokenInvalid,
     /// The token is over.

@@ -22,11 +22,14 @@ pub enum Auth {
     Optional,
     /// Anyone; no look-up and no identity.
     Public,
+    /// No client: the gateway asks the backend there.
+    Blocked,
 }
 
 impl Auth {
     const fn stricter(self, other: Self) -> Self {
         match (self, other) {
+            (Self::Blocked, _) | (_, Self::Blocked) => Self::Blocked,
             (Self::Required, _) | (_, Self::Required) => Self::Required,
             (Self::Optional, _) | (_, Self::Optional) => Self::Optional,
             (Self::Public, Self::Public) => Self::Public,

@@ -20,7 +20,7 @@ use super::outgoing::ask_for_what_can_be_read;
 use super::questions::{Questions, read_answer, unix_seconds};
 use super::sealing::Came;
 use super::services::Gateway;
-use super::verify::verify_tenant;
+use super::verify::verify_login;
 use crate::config::Login;
 use crate::http::expire_set_cookie;
 use crate::login::{Inquiry, Step, Verdict, remembered};
@@ -144,7 +144,7 @@ async fn exchange_login(
                 body = without_tokens(token, rules.left, &mut parts.headers, body);
             }
             gateway.check_cookies(exchange, &parts.headers)?;
-            verify_tenant(gateway, exchange, &backend, &principal).await?;
+            let principal = verify_login(gateway, exchange, &backend, principal).await?;
             let deposit = token.zip(rules).and_then(|(token, rules)| gateway.deposit(token, rules));
             let vouched = Vouched { principal, tenants, source: Source::Login, remembered, began, deposit };
             let issued = make_session(gateway, exchange, vouched, credential).await?;

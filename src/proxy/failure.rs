@@ -62,6 +62,8 @@ pub(super) enum Failure {
     Spool(String),
     /// The backend's: the token that the session has is over, and no other can be had just now.
     TokenUnavailable,
+    /// The backend says that the user has no tenant, or not this one.
+    TenantMissing,
     /// The tenant's membership could not be verified.
     TenantUnverified(String),
     /// The client's: it sends something in the clear that is not to be sent so.
@@ -143,6 +145,14 @@ impl Failure {
                     "tenant_mismatch",
                     "The request names another tenant than the session's.",
                 ),
+                Denial::OnboardingRequired => told(
+                    StatusCode::FORBIDDEN,
+                    "onboarding_required",
+                    "Your account is not set up yet. Please finish that first.",
+                ),
+                Denial::PathBlocked => {
+                    told(StatusCode::FORBIDDEN, "path_blocked", "This path is not served to clients.")
+                }
                 Denial::TokenInvalid => told(
                     StatusCode::UNAUTHORIZED,
                     "token_invalid",
@@ -165,6 +175,11 @@ impl Failure {
                 ),
             },
             Self::TenantRefused => TENANT_SUSPENDED,
+            Self::TenantMissing => told(
+                StatusCode::FORBIDDEN,
+                "tenant_missing",
+                "There is no organisation for your account. Please ask whoever invited you.",
+            ),
             Self::TooManySessions => told(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_sessions",
@@ -262,6 +277,7 @@ impl Failure {
         matches!(
             self,
             Self::TenantRefused
+                | Self::TenantMissing
                 | Self::TooManySessions
                 | Self::Superseded
                 | Self::BadIdentity(_)
@@ -343,6 +359,7 @@ impl Failure {
             | Self::MethodNotAllowed(_)
             | Self::Denied(_)
             | Self::TenantRefused
+            | Self::TenantMissing
             | Self::TooManySessions
             | Self::LoginLocked { .. }
             | Self::TooManyLogins

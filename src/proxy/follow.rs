@@ -20,11 +20,11 @@ use super::newcomer::{Vouched, end_replaced, give, make_session, tell_of_none};
 use super::questions::{Questions, unix_seconds};
 use super::sealing::Came;
 use super::services::Gateway;
-use super::verify::verify_tenant;
+use super::verify::verify_login;
 use crate::clock::Monotonic;
 use crate::config::Login;
 use crate::http::is_safe;
-use crate::login::{Capture, Change, Said};
+use crate::login::{Capture, Change, Said, WithoutTenant};
 use crate::policy::Route;
 use crate::seal::Binding;
 use crate::session::{By, Credential, EndReason, Principal, SessionRecord, TenantId, UserKind};
@@ -137,7 +137,12 @@ impl Follower {
             return Ok(Settled::AsItWas);
         }
         let now = look_up(gateway.store(), gateway.clock(), credential, &config.session.limits).await;
-        let settled = match conclude(said, login.rules.users.kind.as_ref(), was_live, &now)? {
+        let settled = match conclude(
+            as_known(said, login.rules.users.without_tenant, &now),
+            login.rules.users.kind.as_ref(),
+            was_live,
+            &now,
+        )? {
             Conclusion::Nothing => {
                 turn.remember();
                 return Ok(Settled::AsItWas);
@@ -208,6 +213,20 @@ pub(super) async fn settle(
 /// is a page that a person asked for, or leads to one. What scripts read is not asked about for each answer.
 fn may_change_users(exchange: &Exchange, answer: &HeaderMap) -> bool {
     !is_safe(&exchange.method) || exchange.asks_for_page || answer.contains_key(LOCATION)
+}
+
+/// Of a user of whom another question tells the tenant, the one that was told is theirs still.
+fn as_known(said: Said, without_tenant: WithoutTenant, now: &Lookup) -> Said {
+    match (said, now) {
+        (Said::Somebody(principal, tenants), Lookup::Live(live))
+            if without_tenant == WithoutTenant::Asked
+                && principal.tenant.name().is_none()
+                && (&principal.user, &principal.role) == (&live.record.principal.user, &live.record.principal.role) =>
+        {
+            Said::Somebody(Principal::clone(&live.record.principal), tenants)
+        }
+        (said, _) => said,
+    }
 }
 
 /// What follows from what the backend says of a browser whose session is this `now`.
@@ -281,8 +300,8 @@ async fn make(
     let (on, mut of) = (gateway.clone(), exchange.clone());
     let made = gateway.tasks().spawn(async move {
         let made = async {
-            verify_tenant(&on, &mut of, &questions, &vouched.principal).await?;
-            let issued = make_session(&on, &mut of, vouched, credential).await?;
+            let principal = verify_login(&on, &mut of, &questions, vouched.principal).await?;
+            let issued = make_session(&on, &mut of, Vouched { principal, ..vouched }, credential).await?;
             end_replaced(&on, &mut of, credential, &issued).await?;
             Ok(issued)
         };

@@ -24,12 +24,13 @@ use super::failure::Failure;
 use super::follow::{Follower, Settled, settle};
 use super::forward::{Cleared, Content, forward_unsealed};
 use super::held::{cuts_of, for_as_long_as};
-use super::lookup::{BadTokenUse, EndedUse, Lookup, Recorded, look_at, look_up};
+use super::lookup::{BadTokenUse, EndedUse, Lookup, Recorded, look_up};
+use super::onboarding;
 use super::readings::ReadTarget;
 use super::respond;
 use super::sealing::bound_by;
 use super::services::Gateway;
-use super::token::{look_at_token, look_up_token};
+use super::token::look_up_token;
 use super::tunnel::{self, TunnelSession};
 use crate::config::Config;
 use crate::health;
@@ -43,9 +44,8 @@ use crate::policy::{
     Aim, Auth, Authorization, Call, Denial, Event, Identity, IdentityMode, Route, TenantClaim, decide, is_forged,
     permit_preflight,
 };
-use crate::session::{By, Credential, EndReason, SessionId, SessionToken, Standing};
+use crate::session::{By, Credential, SessionToken};
 use crate::signed::{KEYS_PATH, Published};
-use crate::store::STALE_AT_MOST;
 use crate::told::Told;
 
 static USER_AGENT: KnownName = KnownName::new("user-agent");
@@ -67,6 +67,8 @@ struct Admitted {
     mode: IdentityMode,
     /// Whether a use of this path keeps a session alive.
     touches: bool,
+    /// Whether it is for those who have no tenant yet.
+    onboards: bool,
     /// Whether it asks for permission alone, on behalf of a page.
     preflight: Option<Preflight>,
     /// The protocol that the client wants to switch to.
@@ -78,7 +80,7 @@ struct Admitted {
 impl Admitted {
     /// Whether the exchange goes on when the client hangs up: what makes or ends sessions does.
     fn runs_to_its_end(&self) -> bool {
-        self.event.is_some() || self.endpoint.is_some_and(Endpoint::runs_to_its_end)
+        self.event.is_some() || self.onboards || self.endpoint.is_some_and(Endpoint::runs_to_its_end)
     }
 }
 
@@ -305,6 +307,10 @@ impl Gateway {
         let counts_as_read = lenient.as_ref().is_none_or(|(_, lenient)| lenient.readings.iter().all(counts));
         let touches = !ahead && preflight.is_none() && counts_as_read && no_touch.find(&segments, slash).is_empty();
         exchange.route = Some(route.pattern.clone());
+        if route.auth == Auth::Blocked && endpoint.is_none() {
+            return Err(Failure::Denied(Denial::PathBlocked));
+        }
+        let onboards = lenient.is_none() && self.config().onboards(&parts.method, &segments, slash);
         let via = self.mark().take(&mut headers).map_err(|CameBack| Failure::CameBack(route.upstream.clone()))?;
         exchange.is_login = matches!(endpoint, Some(Endpoint::Login(_)));
         drop(segments);
@@ -409,6 +415,7 @@ impl Gateway {
             event,
             mode,
             touches,
+            onboards,
             preflight,
             switch,
             device,
@@ -436,7 +443,7 @@ impl Gateway {
         admitted: Box<Admitted>,
     ) -> Result<Response<AnswerBody>, Failure> {
         // Looked at where it stands: it is large.
-        let Admitted { credential, endpoint, mode, touches, preflight, .. } = *admitted;
+        let Admitted { credential, endpoint, mode, touches, onboards, preflight, .. } = *admitted;
         let Admitted { mut cleared, cookie, claims, route, event, switch, device, .. } = *admitted;
         exchange.bound = Bound::presented(credential);
 
@@ -486,6 +493,7 @@ impl Gateway {
         let permit = if let Some(preflight) = preflight {
             permit_preflight(&route, preflight)
         } else {
+            self.keep_to_onboarding(&lookup, mode, onboards)?;
             let mut claim = self.compare_claims(exchange, &route, &cleared, &claims, &lookup);
             if let Lookup::Live(live) = &mut lookup
                 && live.in_tenant().is_some()
@@ -548,6 +556,13 @@ impl Gateway {
             let (route, permit, cookie) = (&route, &permit, cookie.as_ref());
             let call = events::Call { event, route, permit, live, cookie, cuts: cuts_of(mode) };
             return Box::pin(events::run(self, exchange, &call, cleared)).await;
+        }
+
+        if let (true, None, Lookup::Live(live)) = (onboards, &switch, &lookup)
+            && self.is_onboarding(&live.record.principal)
+        {
+            let call = onboarding::Call { route: &route, permit: &permit, live, mode };
+            return Box::pin(onboarding::run(self, exchange, &call, cleared)).await;
         }
 
         // 15. To the backend, and its answer back. From here on the end of the session ends them, too.
@@ -613,28 +628,5 @@ impl Gateway {
     async fn note_end(&self, exchange: &Exchange, ended: &EndedUse) {
         let (Some(record), false) = (&ended.record, ended.noted) else { return };
         self.sessions().note_end(&exchange.origin(By::Gateway), ended.id, record, ended.reason).await;
-    }
-
-    /// Asks once more about a session that a request was accepted for, just before the backend is.
-    pub(super) async fn look_again(&self, decided: Decided) -> Result<(), Failure> {
-        let Decided { id, cuts, token, tenant, .. } = decided;
-        let lookup = match token {
-            Some(token) => look_at_token(self.store(), self.clock(), token, STALE_AT_MOST).await,
-            None => look_at(self.store(), self.clock(), id, &self.config().session.limits, STALE_AT_MOST).await,
-        };
-        match (lookup.over(), lookup) {
-            (_, Lookup::BadToken(token)) => Err(Failure::Denied(token.bad.denial())),
-            (Some(reason), _) if cuts.includes(reason) => Err(Failure::Denied(Denial::SessionEnded(reason))),
-            (None, Lookup::Unavailable(_, unavailable)) => Err(Failure::Store(unavailable)),
-            _ => self.look_again_in(tenant.as_deref()).await,
-        }
-    }
-
-    /// Why a session ended between its look-up and its use.
-    async fn why_gone(&self, id: SessionId) -> Result<EndReason, Failure> {
-        match self.store().read(id).await.map_err(Failure::Store)? {
-            Standing::Ended(ended) => Ok(ended.reason),
-            Standing::Absent | Standing::Live(_) => Ok(EndReason::IdleTimeout),
-        }
     }
 }

@@ -59,7 +59,8 @@ pub(super) async fn make_session(
     };
     exchange.principal = Some(Arc::new(principal));
     let origin = exchange.origin(By::User);
-    let issued = gateway.sessions().issue(&origin, source, gateway.terms(), newcomer, replaces).await?;
+    let terms = gateway.terms_of(&newcomer.principal);
+    let issued = gateway.sessions().issue(&origin, source, terms, newcomer, replaces).await?;
     exchange.session = Some(issued.id);
     Ok(issued)
 }

@@ -31,7 +31,7 @@ use crate::maintenance::MaintenanceMode;
 use crate::policy::{Auth, Authorization, Identity, Permit, Route, VouchedBy};
 use crate::seal::{SealedCookies, SealingKeys};
 use crate::secret::Secret;
-use crate::session::{By, EndReason, SessionToken};
+use crate::session::{By, EndReason, Principal, SessionToken};
 use crate::sessions::{Cuts, OpenStream, OpenStreams, Sessions, Terms};
 use crate::signed::{Published, Signer};
 use crate::store::touch_queue::{Queued, TouchQueue};
@@ -272,6 +272,15 @@ impl Gateway {
     pub(super) fn terms(&self) -> Terms<'_> {
         let config = self.config();
         Terms { limits: &config.session.limits, max_per_user: config.session.max_per_user, cookie: &config.cookie }
+    }
+
+    /// What a session of this principal is granted: one without a tenant has less time to get one.
+    pub(super) fn terms_of(&self, principal: &Principal) -> Terms<'_> {
+        let onboarding = self.config().tenants.as_ref().and_then(|tenants| tenants.onboarding.as_ref());
+        match onboarding.filter(|_| self.is_onboarding(principal)) {
+            Some(onboarding) => Terms { limits: &onboarding.limits, ..self.terms() },
+            None => self.terms(),
+        }
     }
 
     pub(super) const fn teller(&self) -> &Teller {

@@ -1,4 +1,4 @@
-//! Asking the backend at login whether the user may use the tenant (`[tenants]` `verify`).
+//! Asking the backend whether a user's tenant exists (`[tenants]` `verify`).
 //!
 //! What is neither a yes nor a no is asked again, and in the end refused: a tenant that could not be verified is not
 //! believed.
@@ -12,38 +12,91 @@ use super::services::Gateway;
 use crate::config::TenantsConfig;
 use crate::http::Target;
 use crate::login::Membership;
-use crate::session::Principal;
+use crate::session::{Principal, TenantId};
 
-/// Verifies the tenant of a login, where that is configured.
+/// For whom a session is made that the backend has vouched for: somebody of the tenant that `verify` says, or, having paid,
+/// of none yet. Where nobody is asked, for the same.
+pub(super) async fn verify_login(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    backend: &Questions,
+    principal: Principal,
+) -> Result<Principal, Failure> {
+    let Some(settings) = asked_about(gateway, &principal) else { return Ok(principal) };
+    match ask(gateway, exchange, backend, &principal, settings.attempts).await? {
+        Membership::Yes(tenant) => Ok(Principal { tenant, ..principal }),
+        Membership::No { paid: true } if settings.onboarding.is_some() => {
+            Ok(Principal { tenant: TenantId::none(), ..principal })
+        }
+        Membership::No { .. } => Err(Failure::TenantMissing),
+        Membership::Unclear(why) => Err(Failure::TenantUnverified(why)),
+    }
+}
+
+/// Verifies the tenant that a session is to go on in.
 pub(super) async fn verify_tenant(
     gateway: &Gateway,
     exchange: &mut Exchange,
     backend: &Questions,
     principal: &Principal,
 ) -> Result<(), Failure> {
-    let (Some(settings), Some(tenant)) = (&gateway.config().tenants, principal.tenant.name()) else { return Ok(()) };
-    let target = Target::parse(&filled(settings, principal.user.as_str(), tenant))
-        .map_err(|_| Failure::TenantUnverified(String::from("the path cannot hold this user or tenant")))?;
-    let mut last = String::new();
-    for attempt in 1..=settings.attempts {
-        if attempt > 1 {
-            tokio::time::sleep(settings.backoff * (attempt - 1)).await;
+    let Some(settings) = asked_about(gateway, principal) else { return Ok(()) };
+    match ask(gateway, exchange, backend, principal, settings.attempts).await? {
+        Membership::Yes(tenant) if tenant == principal.tenant => Ok(()),
+        Membership::Yes(_) | Membership::No { .. } => Err(Failure::TenantMissing),
+        Membership::Unclear(why) => Err(Failure::TenantUnverified(why)),
+    }
+}
+
+/// How the backend is asked about a user; `None`: it is not, because nothing is configured, or because users of this login
+/// may be without a tenant.
+fn asked_about<'a>(gateway: &'a Gateway, principal: &Principal) -> Option<&'a TenantsConfig> {
+    let config = gateway.config();
+    let settings = config.tenants.as_ref()?;
+    let needs_none = principal.tenant.name().is_none() && config.login.lets_in_without_tenant(principal.user.kind());
+    (!needs_none).then_some(settings)
+}
+
+/// Asks until the answer is a yes or a no, at most so often.
+pub(super) async fn ask(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    backend: &Questions,
+    principal: &Principal,
+    attempts: u32,
+) -> Result<Membership, Failure> {
+    let Some(settings) = &gateway.config().tenants else { return Ok(Membership::Yes(principal.tenant.clone())) };
+    let Principal { tenant, user, .. } = principal;
+    let target = match (settings.asks_about_the_user(), tenant.name()) {
+        (false, None) => None,
+        (_, tenant) => Target::parse(&filled(settings, user.as_str(), tenant.unwrap_or_default())).ok(),
+    };
+    let Some(target) = target else {
+        return Ok(Membership::Unclear(String::from("the path cannot hold this user or tenant")));
+    };
+    let (mut said, mut asked) = (Membership::Unclear(String::new()), 0);
+    while asked < attempts && matches!(said, Membership::Unclear(_)) {
+        if asked > 0 {
+            tokio::time::sleep(settings.backoff * asked).await;
         }
-        last = match backend.ask(gateway, exchange, backend.browser.question(&target)).await {
+        asked += 1;
+        said = match backend.ask(gateway, exchange, backend.browser.question(&target)).await {
             Ok(Reply { status, body, .. }) => {
-                let spelling = &gateway.config().identity.rules;
-                match settings.answer.read(status, &body, &principal.tenant, spelling) {
-                    Membership::Yes => return Ok(()),
-                    Membership::No => return Err(Failure::TenantRefused),
-                    Membership::Unclear(why) => why,
-                }
+                settings.answer.read(status, &body, tenant, &gateway.config().identity.rules)
             }
-            Err(Failure::Upstream(error)) => error.to_string(),
-            Err(Failure::BadIdentity(why)) => why.to_owned(),
+            Err(Failure::Upstream(error)) => Membership::Unclear(error.to_string()),
+            Err(Failure::BadIdentity(why)) => Membership::Unclear(why.to_owned()),
             Err(failure) => return Err(failure),
         };
     }
-    Err(Failure::TenantUnverified(last))
+    let outcome = match &said {
+        Membership::Yes(_) => "yes",
+        Membership::No { paid: true } => "paid",
+        Membership::No { paid: false } => "no",
+        Membership::Unclear(_) => "unclear",
+    };
+    gateway.metrics().tenant_verified(outcome, asked);
+    Ok(said)
 }
 
 /// The path with the user and tenant filled in.

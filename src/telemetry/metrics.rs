@@ -76,6 +76,8 @@ pub struct Metrics {
     logins: Family<OutcomeLabel, Counter>,
     token_refreshes: Family<OutcomeLabel, Counter>,
     monitor: MonitorMetrics,
+    tenant_verifications: Family<OutcomeLabel, Counter>,
+    tenant_verification_attempts: Histogram,
     upstream_errors: Family<KindLabel, Counter>,
     upstream_peers: Peers,
     connections: Gauge,
@@ -179,6 +181,16 @@ impl Metrics {
                 Family::default(),
             ),
             monitor: MonitorMetrics::of(&mut metrics),
+            tenant_verifications: metrics.add(
+                "tenant_verifications",
+                "Times that the backend was asked whether a user's tenant exists, by what it came to",
+                Family::default(),
+            ),
+            tenant_verification_attempts: metrics.add(
+                "tenant_verification_attempts",
+                "How often the backend had to be asked until it said yes or no, or was given up",
+                Histogram::new([1.0, 2.0, 3.0, 5.0, 10.0]),
+            ),
             upstream_errors: metrics.add(
                 "upstream_errors",
                 "Failed exchanges with backends, by kind",
@@ -267,6 +279,9 @@ impl Metrics {
             drop(self.token_refreshes.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }));
         }
         self.monitor.begin_at_zero();
+        for outcome in ["yes", "no", "paid", "unclear"] {
+            drop(self.tenant_verifications.get_or_create(&OutcomeLabel { outcome }));
+        }
         for outcome in ["success", "failure"] {
             drop(self.config_reloads.get_or_create(&OutcomeLabel { outcome }));
         }
@@ -406,6 +421,12 @@ impl Metrics {
     /// So many locks on logins are in force.
     pub fn login_locks(&self, count: u64) {
         self.monitor.locks(count);
+    }
+
+    /// The backend was asked whether a user's tenant exists; `outcome` is one of the program's own words.
+    pub fn tenant_verified(&self, outcome: &'static str, attempts: u32) {
+        self.tenant_verifications.get_or_create(&OutcomeLabel { outcome }).inc();
+        self.tenant_verification_attempts.observe(f64::from(attempts));
     }
 
     /// An exchange with a backend failed; `kind` is one of the program's own words.

@@ -685,9 +685,9 @@ fn a_switch_into_a_tenant_that_is_shut_out_or_not_the_users_is_refused() {
     let gateway = start(store, &backend, events);
     let mut browser = gateway.logged_in("42", "7");
     let token = browser.token();
-    for tenant in ["acme", "77"] {
+    for (tenant, code) in [("acme", "tenant_suspended"), ("77", "tenant_missing")] {
         backend.on("/switch", [ordering(&[("X-Session-Event", "switch-tenant"), ("X-Session-Tenant", tenant)])]);
-        browser.post("/switch").expect_refusal(403, "tenant_suspended");
+        browser.post("/switch").expect_refusal(403, code);
         assert_eq!(browser.token(), token);
         lives(&browser);
         assert_eq!(backend.last().identity(), (Some("42"), Some("7")));

@@ -301,9 +301,9 @@ fn only_a_clear_yes_about_the_tenant_lets_a_login_through() {
     for (status, body, expected) in [
         ("200 OK", r#"{"tenant_exists": true}"#, Ok(())),
         ("200 OK", r#"{"success": true, "tenant_id": "42"}"#, Ok(())),
-        ("200 OK", r#"{"tenant_exists": false}"#, Err((403, "tenant_suspended", 1))),
-        ("200 OK", r#"{"tenant_exists": true, "tenant_id": "77"}"#, Err((403, "tenant_suspended", 1))),
-        ("200 OK", r#"{"tenant_exists": true, "user": {"customer_id": 77}}"#, Err((403, "tenant_suspended", 1))),
+        ("200 OK", r#"{"tenant_exists": false}"#, Err((403, "tenant_missing", 1))),
+        ("200 OK", r#"{"tenant_exists": true, "tenant_id": "77"}"#, Err((403, "tenant_missing", 1))),
+        ("200 OK", r#"{"tenant_exists": true, "user": {"customer_id": 77}}"#, Err((403, "tenant_missing", 1))),
         ("200 OK", "{}", Err((503, "tenant_unverified", 2))),
         ("200 OK", "<html>", Err((503, "tenant_unverified", 2))),
         ("204 No Content", "", Err((503, "tenant_unverified", 2))),

@@ -69,6 +69,7 @@ mod store_outage;
 mod streams;
 mod supervisor;
 mod support;
+mod tenants;
 mod tls;
 mod traces;
 mod tunnels;

@@ -86,6 +86,8 @@ fn the_names_are_the_promised_ones_and_more() {
         "session_gateway_store_topology_changes_total",
         "session_gateway_store_up",
         "session_gateway_streams_cut_total",
+        "session_gateway_tenant_verification_attempts",
+        "session_gateway_tenant_verifications_total",
         "session_gateway_token_refreshes_total",
         "session_gateway_upstream_errors_total",
         "session_gateway_upstream_peer_up",

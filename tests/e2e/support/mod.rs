@@ -28,7 +28,9 @@ pub use echo::{Gate, Step, answer, answer_json, echo, send};
 pub use gateway::{Gateway, gateway};
 pub use http::{Wire, exchange};
 pub use issuer::Issuer;
-pub use python::{App, django, django_admin, django_site, flask, flask_login, flask_session, membership, passwordless};
+pub use python::{
+    App, accounts, django, django_admin, django_site, flask, flask_login, flask_session, membership, passwordless,
+};
 pub use recorder::{Recorder, recorder};
 pub use redis::RedisServer;
 pub use store::Store;

@@ -89,6 +89,15 @@ pub fn django_site() -> &'static App {
     })
 }
 
+/// The Django app whose accounts may have no organisation yet, with a database of its own.
+pub fn accounts() -> &'static App {
+    static APP: OnceLock<App> = OnceLock::new();
+    APP.get_or_init(|| {
+        let database = made_by("tests.python.tenants_app", "tenants.sqlite3");
+        start("tests.python.tenants_app:application", "", &database, None)
+    })
+}
+
 /// The legacy Django app, with a database of its own.
 pub fn django() -> &'static App {
     static APP: OnceLock<App> = OnceLock::new();
