@@ -7,28 +7,35 @@
 use ::http::HeaderValue;
 use serde_json::Value;
 
-use super::multipart::{parameter, part_named, parts, split_once};
+use super::multipart::{is_plain, parameter, part_named, parts, split_once};
 use super::read_json;
 use crate::http::JsonPointer;
 
-/// More names than this no login of a rightful user has.
-const MOST: usize = 8;
+/// An e-mail address and a name; more no login of a rightful user has. A failure counts for each: the more there may be, the
+/// more accounts a stranger could lock at once.
+const MOST: usize = 2;
 
-/// A login's request names more accounts than anybody has.
+/// Which account a login means cannot be said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the login names more than {MOST} accounts")]
-pub struct TooManyAccounts;
+pub enum AccountUnclear {
+    /// It names more accounts than anybody has.
+    #[error("names more accounts than anybody has")]
+    TooMany,
+    /// A backend may read another account in it than this reader.
+    #[error("can be read in several ways")]
+    Body,
+}
 
 /// The names at these places of a login's request, in a form (urlencoded or multipart) in the fields of their last parts'
 /// names. As they stand there, each once.
 ///
 /// # Errors
-/// When there are more than any rightful login has.
+/// When there are more than any rightful login has, or a backend may find there what is not seen here.
 pub fn accounts_named(
     content_type: Option<&HeaderValue>,
     body: &[u8],
     places: &[JsonPointer],
-) -> Result<Vec<String>, TooManyAccounts> {
+) -> Result<Vec<String>, AccountUnclear> {
     let content_type = content_type.map(HeaderValue::as_bytes).unwrap_or_default();
     let (media_type, parameters) = split_once(content_type, b';').unwrap_or((content_type, b""));
     let media_type = media_type.trim_ascii();
@@ -37,13 +44,16 @@ pub fn accounts_named(
         if !names.contains(&name) {
             names.push(name);
         }
-        if names.len() > MOST { Err(TooManyAccounts) } else { Ok(()) }
+        if names.len() > MOST { Err(AccountUnclear::TooMany) } else { Ok(()) }
     };
     let fields: Vec<String> = places.iter().map(JsonPointer::last_part).collect();
     if media_type.eq_ignore_ascii_case(b"multipart/form-data")
         && let Some(boundary) = parameter(parameters, b"boundary")
     {
         for part in parts(body, boundary) {
+            if !is_plain(part) {
+                return Err(AccountUnclear::Body);
+            }
             for value in fields.iter().filter_map(|field| part_named(part, field.as_bytes())) {
                 add(String::from_utf8_lossy(value).into_owned())?;
             }
@@ -51,7 +61,12 @@ pub fn accounts_named(
         return Ok(names);
     }
     // Legacy apps read JSON whatever its type says, and a form where nothing says that it is none.
-    if let Some(document) = read_json(body) {
+    let document = read_json(body);
+    if document.is_none() && body.contains(&0) {
+        // UTF-32, which Python's reader of JSON takes.
+        return Err(AccountUnclear::Body);
+    }
+    if let Some(document) = document {
         for value in places.iter().filter_map(|place| place.find_in(&document)) {
             match value {
                 Value::String(text) => add(text.clone())?,
@@ -61,7 +76,10 @@ pub fn accounts_named(
         }
     }
     if !media_type.eq_ignore_ascii_case(b"application/json") {
-        for (name, value) in form_urlencoded::parse(body) {
+        // Older readers end a field at a semicolon, too.
+        let pieces = body.split(|byte| *byte == b'&');
+        let more = body.split(|byte| matches!(byte, b'&' | b';')).filter(|_| body.contains(&b';'));
+        for (name, value) in pieces.chain(more).flat_map(form_urlencoded::parse) {
             if fields.iter().any(|field| *field == name) {
                 add(value.into_owned())?;
             }
@@ -80,7 +98,7 @@ mod tests {
         ["/email", "/username", "/user/login"].map(|text| JsonPointer::parse(text).expect(text)).into()
     }
 
-    fn named(kind: &str, body: &str) -> Result<Vec<String>, TooManyAccounts> {
+    fn named(kind: &str, body: &str) -> Result<Vec<String>, AccountUnclear> {
         let kind = HeaderValue::from_str(kind).expect("a value");
         accounts_named(Some(&kind), body.as_bytes(), &places())
     }
@@ -107,6 +125,7 @@ mod tests {
             (form, r#""a&username=bob&b""#, &["bob"]),
             ("text/plain", r#"{"email":"bob"}"#, &["bob"]),
             (multipart, "--x\r\nContent-Disposition: form-data; name=\"username\"\r\n\r\nbob\r\n--x--\r\n", &["bob"]),
+            (form, "a=1;username=bob", &["bob"]),
             (form, "", &[]),
         ] {
             assert_eq!(named(kind, body).expect("few"), names, "{kind} {body}");
@@ -117,8 +136,24 @@ mod tests {
     fn a_login_with_more_names_than_anybody_has_is_none() {
         let many = |count: usize| (0..count).map(|n| format!("email={n}&")).collect::<String>();
         assert_eq!(named("", &many(MOST)).expect("few").len(), MOST);
-        assert_eq!(named("", &many(MOST + 1)), Err(TooManyAccounts));
+        assert_eq!(named("", &many(MOST + 1)), Err(AccountUnclear::TooMany));
         assert_eq!(named("", &"email=bob&".repeat(1000)).expect("one"), ["bob"]);
+    }
+
+    #[test]
+    fn a_body_in_which_a_backend_may_read_another_account_is_refused() {
+        let part = |head: &str| format!("--x\r\nContent-Disposition: form-data; {head}\r\n\r\nbob\r\n--x--\r\n");
+        let utf_32: String = r#"{"email":"bob"}"#.chars().flat_map(|letter| [letter, '\0', '\0', '\0']).collect();
+        for (kind, body) in [
+            ("application/json", utf_32),
+            ("multipart/form-data; boundary=x", part("name*=utf-8''username")),
+            ("multipart/form-data; boundary=x", part("name=\"username\"\r\nContent-Transfer-Encoding: base64")),
+            ("multipart/form-data; boundary=x", part("name=\"username\"").replace("\r\n", "\n")),
+            ("multipart/form-data; boundary=x", part("name=\"a\"\n\nx")),
+        ] {
+            assert_eq!(named(kind, &body), Err(AccountUnclear::Body), "{body:?}");
+        }
+        assert_eq!(named("multipart/form-data; boundary=x", &part("name=\"username\"")).expect("plain"), ["bob"]);
     }
 
     proptest! {

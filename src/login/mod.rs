@@ -17,7 +17,7 @@ mod multipart;
 mod remember;
 mod rules;
 
-pub use account::{TooManyAccounts, accounts_named};
+pub use account::{AccountUnclear, accounts_named};
 pub use browser::{Browser, LARGEST_ANSWER_TO_A_QUESTION, Question};
 pub use condition::Condition;
 pub use document::read_json;

@@ -31,6 +31,19 @@ pub(super) fn parts<'a>(body: &'a [u8], boundary: &[u8]) -> impl Iterator<Item =
     starts.into_iter().zip(ends).filter_map(move |(start, end)| body.get(start + length..end))
 }
 
+/// Whether every reader of forms finds the same field in a part: lines end in CRLF, nothing is encoded, and its name stands
+/// there in one way.
+pub(super) fn is_plain(part: &[u8]) -> bool {
+    let Some(part) = part.strip_prefix(b"\r\n").and_then(|part| part.strip_suffix(b"\r\n")) else { return false };
+    let Some(head) = memmem::find(part, b"\r\n\r\n").and_then(|end| part.get(..end)) else { return false };
+    let head = head.to_ascii_lowercase();
+    let bare =
+        head.iter().enumerate().any(|(at, byte)| *byte == b'\n' && (at == 0 || head.get(at - 1) != Some(&b'\r')));
+    let is_encoded =
+        memmem::find(&head, b"content-transfer-encoding").is_some() || memmem::find(&head, b"name*").is_some();
+    !bare && !is_encoded
+}
+
 /// The value of a part, if it is the form field of that name.
 pub(super) fn part_named<'a>(part: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
     let part = part.strip_prefix(b"\r\n")?.strip_suffix(b"\r\n")?;

@@ -13,8 +13,8 @@ use super::newcomer::tell_of_none;
 use super::services::Gateway;
 use crate::config::Login;
 use crate::http::{Refusal, own_set_cookie};
-use crate::login::{Capture, TooManyAccounts, Verdict, accounts_named};
-use crate::monitor::{MonitorRules, Named, normalised};
+use crate::login::{AccountUnclear, Capture, Verdict, accounts_named};
+use crate::monitor::{MonitorMode, MonitorRules, Named, normalised};
 use crate::session::{By, Principal, SessionId};
 use crate::told::NoLogin;
 use crate::watch::{Admission, CameOut, Guarded, Tried};
@@ -42,9 +42,18 @@ impl Guess {
         body: &Bytes,
     ) -> Result<(), Failure> {
         let Some(rules) = &gateway.config().monitor else { return Ok(()) };
-        let mut named = named(gateway, login, headers, body).map_err(|TooManyAccounts| {
-            Failure::Refused(Refusal::BadRequest("The login names more accounts than anybody has."))
-        })?;
+        let mut named = match named(gateway, login, headers, body) {
+            Ok(named) => named,
+            // Nobody is refused by what only looks on.
+            Err(_) if rules.mode == MonitorMode::Observe => Named::default(),
+            Err(AccountUnclear::TooMany) => {
+                return Err(Failure::Refused(Refusal::BadRequest("The login names more accounts than anybody has.")));
+            }
+            Err(AccountUnclear::Body) => {
+                let text = "The login's body can be read in several ways; send JSON or a form in UTF-8.";
+                return Err(Failure::Refused(Refusal::BadRequest(text)));
+            }
+        };
         named.device = gateway.watch().known_device(rules, &named, self.device.as_deref());
         let address = exchange.client.get();
         let is_proxy = gateway.config().server.trusted_proxies.iter().any(|network| network.contains(&address));
@@ -106,7 +115,7 @@ impl Guess {
 }
 
 /// Whom a login names, as it counts.
-fn named(gateway: &Gateway, login: &Login, headers: &HeaderMap, body: &Bytes) -> Result<Named, TooManyAccounts> {
+fn named(gateway: &Gateway, login: &Login, headers: &HeaderMap, body: &Bytes) -> Result<Named, AccountUnclear> {
     let kind = login.rules.users.kind.as_ref().map(crate::session::UserKind::as_str);
     let mut named = Named::default();
     for name in accounts_named(headers.get(CONTENT_TYPE), body, &login.account)? {
