@@ -34,6 +34,8 @@ pub(crate) struct RedisServer {
     folder: TempDir,
     port: u16,
     arguments: Vec<String>,
+    /// By how many seconds its clock is off.
+    skew: Option<i32>,
     process: Option<Process>,
 }
 
@@ -49,7 +51,7 @@ impl RedisServer {
     pub(crate) fn stopped(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        Self { folder, port: free_port(), arguments, process: None }
+        Self { folder, port: free_port(), arguments, skew: None, process: None }
     }
 
     pub(crate) async fn run(&mut self) {
@@ -89,7 +91,19 @@ impl RedisServer {
             ])
             .args(&self.arguments)
             .args(more);
+        if let Some(skew) = self.skew {
+            let library = self.folder.path().join("skewed-clock.so");
+            let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/store/skewed-clock.c");
+            let made = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).output().unwrap();
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+            command.env("LD_PRELOAD", library).env("TEST_CLOCK_SKEW", skew.to_string());
+        }
         self.process = Some(Process::spawn(&mut command));
+    }
+
+    /// Has its clock be off by so many seconds from its next start on.
+    pub(crate) const fn skew_clock(&mut self, seconds: i32) {
+        self.skew = Some(seconds);
     }
 
     /// Adds settings before it runs.

@@ -1,5 +1,5 @@
 //! What the store does when the master changes. Each situation has its number and name in the design of several nodes
-//! (docs/adr/0017).
+//! (docs/adr/0018).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,13 +10,16 @@ use session_gateway::clock::SystemClock;
 use session_gateway::entropy::SystemEntropy;
 use session_gateway::secret::Secret;
 use session_gateway::session::{By, EndReason, Revocation, Scope, SessionId, Standing, TenantStatus};
+use session_gateway::store::audit::{AuditStream as _, SharedLine, StreamPosition};
 use session_gateway::store::observe::Unobserved;
 use session_gateway::store::redis::{RedisSettings, RedisStore};
-use session_gateway::store::{Beside, Condition, STALE_AT_MOST, SessionsOf, SharedStore, StoreAddress};
+use session_gateway::store::{
+    Beside, Condition, Creation, NewSession, STALE_AT_MOST, SessionsOf, SharedStore, StoreAddress,
+};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::bench::{change_tenant, live, principal, revoke_user, session, session_of};
+use crate::bench::{change_tenant, live, login_at, principal, revoke_user, session, session_of};
 use crate::journal::journal;
 use crate::redis::until_cached;
 use crate::redis_outages::recovers;
@@ -73,6 +76,14 @@ async fn is_replicated(store: &SharedStore) -> bool {
     store.is_replicated(SystemClock.monotonic()).await
 }
 
+/// Waits until it is: on a machine that does much else a replica may take its time.
+async fn becomes_replicated(store: &SharedStore) {
+    let begin = instant();
+    while !is_replicated(store).await {
+        assert!(begin.elapsed() < Duration::from_secs(30), "not all replicas answer");
+    }
+}
+
 /// How long until the store may be used.
 async fn serves_again(store: &SharedStore, id: SessionId) -> Duration {
     let begin = instant();
@@ -93,7 +104,7 @@ async fn situation_1_a_killed_master_loses_no_end_that_was_confirmed() {
     until_cached(&*other, ended).await;
     assert!(store.end(ended, &record, EndReason::Logout, &By::User).await.unwrap());
     assert_eq!(revoke_user(&store, "acme", "9", EndReason::UserRevoked).await, 1);
-    assert!(is_replicated(&store).await, "all replicas are there");
+    becomes_replicated(&store).await;
     topology.members[0].redis.kill();
     let killed = instant();
     let watched = other.clone();
@@ -209,7 +220,7 @@ async fn situation_4_while_a_replica_is_dead_the_sentinels_vouch_unless_that_is_
     serves_again(&strict, id).await;
     until_cached(&*store, id).await;
     until_cached(&*strict, id).await;
-    assert!(is_replicated(&store).await);
+    becomes_replicated(&store).await;
     assert_eq!(store.check().await.unwrap(), Condition::Good);
 }
 
@@ -218,13 +229,14 @@ async fn situation_5_a_failover_by_hand_revives_nothing_and_logs_nobody_out() {
     let topology = Topology::start().await;
     let (store, other) = (connect(cached(topology.settings())).await, connect(cached(topology.settings())).await);
     let (kept, _) = session(&store).await;
-    let mut master = 0;
+    let (mut master, mut times) = (0, Vec::new());
     for round in 0..failovers() {
         let (ended, record) = session_of(&store, "acme", "8").await;
         until_cached(&*other, ended).await;
         assert!(store.end(ended, &record, EndReason::Logout, &By::User).await.unwrap());
         let confirmed = is_replicated(&store).await;
         assert_eq!(topology.sentinels[0].cli(&["SENTINEL", "FAILOVER", NAME]), "OK", "round {round}");
+        let ordered = instant();
         let watched = other.clone();
         let watching = tokio::spawn(async move {
             if confirmed {
@@ -234,12 +246,15 @@ async fn situation_5_a_failover_by_hand_revives_nothing_and_logs_nobody_out() {
         master = topology.another_master(master).await;
         let served = serves_again(&store, kept).await;
         assert!(served < SECOND, "round {round}: {served:?}");
+        times.push((ordered.elapsed(), served));
         watching.await.unwrap();
         // The Sentinels take no other order until all follow the new one.
         topology.replicas_are_online(2).await;
         topology.sentinels_agree().await;
     }
     live(&other, kept).await;
+    times.sort_unstable();
+    println!("from the order to the answer, and from the agreement: {:?} … {:?}", times[times.len() / 2], times.last());
 }
 
 /// How many failovers one test makes: more by hand than in each run.
@@ -300,7 +315,7 @@ async fn situation_11_what_the_promoted_replica_lacks_comes_again_from_the_journ
     let (kept, _) = session(&store).await;
     let (ended, _) = session_of(&store, "acme", "8").await;
     until_cached(&*other, ended).await;
-    assert!(is_replicated(&store).await);
+    becomes_replicated(&store).await;
     ends_what_no_replica_gets(&topology, &store).await;
     let watched = store.clone();
     let watching = tokio::spawn(async move { never_yes(&watched, ended, Duration::from_secs(8)).await });
@@ -320,7 +335,7 @@ async fn situation_11_while_the_gateway_that_has_it_is_away_it_is_lost_and_then_
     let other = connect(cached(topology.settings())).await;
     let (kept, _) = session(&store).await;
     let (ended, _) = session_of(&store, "acme", "8").await;
-    assert!(is_replicated(&store).await);
+    becomes_replicated(&store).await;
     ends_what_no_replica_gets(&topology, &store).await;
     drop(store);
     topology.another_master(0).await;
@@ -343,7 +358,7 @@ async fn situation_12_two_failovers_one_after_the_other_lose_nothing_that_the_jo
     let store = connect(cached(topology.settings()).with_journal(journal(folder.path()))).await;
     let (kept, _) = session(&store).await;
     let (ended, _) = session_of(&store, "acme", "8").await;
-    assert!(is_replicated(&store).await);
+    becomes_replicated(&store).await;
     ends_what_no_replica_gets(&topology, &store).await;
     let watched = store.clone();
     let watching = tokio::spawn(async move { never_yes(&watched, ended, Duration::from_secs(8)).await });
@@ -413,7 +428,7 @@ async fn situation_13_a_sentinel_that_lies_is_outvoted() {
     let store = connect(cached(RedisSettings::new(address, "sg:"))).await;
     let (id, _) = session(&store).await;
     until_cached(&*store, id).await;
-    assert!(is_replicated(&store).await);
+    becomes_replicated(&store).await;
     assert!(liar.asked.load(Ordering::SeqCst) > 0, "it was heard");
     let begin = instant();
     while begin.elapsed() < Duration::from_secs(2) {
@@ -485,6 +500,51 @@ async fn lie(stream: TcpStream, master: u16, asked: Arc<AtomicUsize>) {
     }
 }
 
+/// The replica that is promoted has a clock that is off by so many seconds.
+async fn situation_15(seconds: i32) {
+    let mut topology = Topology::with(Plan { skew_of_replicas: Some(seconds), ..Plan::default() }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = connect(cached(topology.settings()).with_journal(journal(folder.path()))).await;
+    let other = connect(cached(topology.settings())).await;
+    let (kept, _) = session(&store).await;
+    let (ended, record) = session_of(&store, "acme", "8").await;
+    let (revoked, _) = session_of(&store, "acme", "9").await;
+    assert!(store.end(ended, &record, EndReason::Logout, &By::User).await.unwrap());
+    assert_eq!(revoke_user(&store, "acme", "9", EndReason::UserRevoked).await, 1);
+    becomes_replicated(&store).await;
+    let before = store.now().await.unwrap();
+    let began = store.begin().await.unwrap();
+    topology.members[0].redis.kill();
+    topology.another_master(0).await;
+    serves_again(&store, kept).await;
+    serves_again(&other, kept).await;
+    let after = store.now().await.unwrap();
+    let off = after.since(before).max(before.since(after));
+    assert!(off > SECOND, "else the clocks are the same: {before:?} {after:?}");
+    for over in [ended, revoked] {
+        never_yes(&other, over, Duration::from_millis(300)).await;
+    }
+    // What came before what no clock decides: a login that was on its way, and a revocation after it.
+    assert_eq!(revoke_user(&store, "acme", "10", EndReason::UserRevoked).await, 0);
+    let on_its_way = NewSession { principal: principal("acme", "10"), ..login_at(began) };
+    assert_eq!(store.create(on_its_way).await.unwrap(), Creation::Superseded);
+    let (new, _) = session_of(&store, "acme", "10").await;
+    live(&other, new).await;
+    assert_eq!(revoke_user(&store, "acme", "7", EndReason::UserRevoked).await, 1);
+    tokio::time::sleep(SECOND).await;
+    never_yes(&other, kept, Duration::from_millis(300)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn situation_15_a_new_master_whose_clock_is_behind_keeps_the_order_of_logins_and_revocations() {
+    situation_15(-5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn situation_15_so_does_one_whose_clock_is_ahead() {
+    situation_15(5).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn situation_16_a_listing_and_a_revocation_across_a_failover_miss_nothing() {
     let topology = Topology::start().await;
@@ -493,7 +553,7 @@ async fn situation_16_a_listing_and_a_revocation_across_a_failover_miss_nothing(
     for user in 0..400 {
         made.insert(session_of(&store, "acme", &user.to_string()).await.0);
     }
-    assert!(is_replicated(&store).await);
+    becomes_replicated(&store).await;
     let of = SessionsOf::Tenant(principal("acme", "7").tenant);
     let (mut listed, mut after, mut ordered) = (Vec::new(), None, false);
     loop {
@@ -540,6 +600,34 @@ async fn revoked_everywhere(store: &SharedStore, made: &HashSet<SessionId>) -> u
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn situation_17_who_reads_the_audit_log_across_a_failover_gets_each_line_once() {
+    let mut topology = Topology::start().await;
+    let store = RedisStore::connect(topology.settings(), Arc::new(Unobserved)).await.unwrap();
+    let lines = |numbers: std::ops::Range<u64>| {
+        let line = |seq| SharedLine { instance: "chain".into(), seq, line: format!("line {seq}").into_bytes().into() };
+        numbers.map(line).collect::<Vec<_>>()
+    };
+    store.append(&lines(1..7)).await.unwrap();
+    let mut read = Vec::new();
+    let mut position = StreamPosition::default();
+    for entry in store.after(position, 3).await.unwrap() {
+        position = entry.position;
+        read.push(String::from_utf8(entry.line).unwrap());
+    }
+    let shared: SharedStore = store.clone();
+    becomes_replicated(&shared).await;
+    topology.members[0].redis.kill();
+    topology.another_master(0).await;
+    recovers(&shared).await;
+    // Whoever wrote them does not know which came through.
+    store.append(&lines(5..10)).await.unwrap();
+    for entry in store.after(position, 100).await.unwrap() {
+        read.push(String::from_utf8(entry.line).unwrap());
+    }
+    assert_eq!(read, (1..10).map(|seq| format!("line {seq}")).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn situation_18_with_tls_by_name_and_a_login_of_the_sentinels_own_a_failover_is_followed() {
     let topology = Topology::with(Plan { tls: true, ..Plan::default() }).await;
     add_the_manuals_users(&topology);
@@ -551,7 +639,7 @@ async fn situation_18_with_tls_by_name_and_a_login_of_the_sentinels_own_a_failov
     let store = connected(beside.clone()).await;
     let (id, _) = session(&store).await;
     until_cached(&*store, id).await;
-    assert!(is_replicated(&store).await);
+    becomes_replicated(&store).await;
     // By another name than the certificate's, with another authority, or with the servers' password for the Sentinels'.
     let by_address = topology.members.iter().map(|member| &member.inner);
     let by_address = by_address.chain(topology.sentinels.iter().map(|sentinel| &sentinel.inner));

@@ -54,11 +54,13 @@ pub(crate) struct Plan {
     pub(crate) tls: bool,
     /// For how long a server may be silent (ms): a machine that does much else stops each of them for a while.
     pub(crate) down_after: u32,
+    /// By how many seconds the replicas' clocks are off.
+    pub(crate) skew_of_replicas: Option<i32>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { replicas: 2, arguments: &[], tls: false, down_after: 1500 }
+        Self { replicas: 2, arguments: &[], tls: false, down_after: 1500, skew_of_replicas: None }
     }
 }
 
@@ -91,6 +93,7 @@ impl Topology {
         for (number, member) in topology.members.iter_mut().enumerate() {
             if number > 0 {
                 member.redis.add(&["--replicaof", "127.0.0.1", &master]);
+                plan.skew_of_replicas.inspect(|seconds| member.redis.skew_clock(*seconds));
             }
             member.redis.launch(&[]);
         }

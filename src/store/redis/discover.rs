@@ -30,6 +30,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const EVERY: Duration = Duration::from_secs(1);
 /// The same while it does not, so that their word has to do.
 const URGENTLY: Duration = Duration::from_millis(250);
+/// Between two questions at the least, however much news there is.
+const AT_LEAST: Duration = Duration::from_millis(20);
 /// Between two attempts to reach one.
 const AGAIN: Duration = Duration::from_millis(500);
 /// What is said on it names a new master.
@@ -198,6 +200,7 @@ impl Discovery {
             tracing::warn!(sentinel = %node, %cause, "a Sentinel does not tell of failovers; it is asked each second");
         }
         loop {
+            sleep(AT_LEAST).await;
             let pause = if self.urgent.load(Ordering::Relaxed) { URGENTLY } else { EVERY };
             tokio::select! {
                 () = sleep(pause) => {}
