@@ -4,7 +4,7 @@
 //! browser gets, [`CustodyKeys`] seals it for the store, and [`AppToken`] says when it is to be refreshed.
 //!
 //! Pure: answers, keys and the time in, tokens and bytes out; randomness is an argument. Knows no login, no store and no
-//! request. Why it is built so is in ADR 0016.
+//! request. Why it is built so is in ADR 0019.
 
 mod rules;
 mod sealed;
