@@ -757,7 +757,8 @@ pub(crate) async fn a_login_beyond_the_limit_is_refused_until_there_is_room(benc
     let store = bench.store();
     let new = |new| limited(new, 2, LimitAction::Deny);
     let (first, record) = session(&store).await;
-    let second = new(NewSession { idle: idle(100), ..login(&store).await });
+    // Long enough for what follows on a busy machine.
+    let second = new(NewSession { idle: idle(1_500), ..login(&store).await });
     stored(&store, second).await;
     let refused = new(login(&store).await);
     let id = refused.id;
@@ -772,7 +773,7 @@ pub(crate) async fn a_login_beyond_the_limit_is_refused_until_there_is_room(benc
     // A logout, a time-out and a revocation each make room.
     assert!(store.end(instead.0, &instead.1, EndReason::Logout, &By::Gateway).await.unwrap());
     stored(&store, new(login(&store).await)).await;
-    bench.elapse(Duration::from_millis(110)).await;
+    bench.elapse(Duration::from_millis(1_600)).await;
     stored(&store, new(login(&store).await)).await;
     assert_eq!(store.create(new(login(&store).await)).await.unwrap(), Creation::LimitReached);
     revoke_user(&store, "acme", "7", EndReason::UserRevoked).await;
