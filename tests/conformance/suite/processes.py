@@ -1,6 +1,7 @@
 """Processes that a column of the table needs: started on free ports, waited for, stopped."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -14,9 +15,12 @@ class Failure(Exception):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody listens on, below those that the kernel gives to outgoing connections."""
+    while True:
+        port = random.randrange(10_000, 20_000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
 
 
 class Process:

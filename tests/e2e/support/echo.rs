@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::backend::Backend;
 use super::http::{Headers, find, split_once, timed_out};
-use super::ports::{free_port, local};
+use super::ports::listen;
 use super::process::lock;
 use super::wait::wait_until;
 
@@ -142,12 +142,16 @@ pub struct Echo {
 
 /// Starts an echo backend.
 pub fn echo() -> Echo {
-    echo_at(local(free_port()))
+    let (listener, address) = listen();
+    echo_on(listener, address)
 }
 
 /// Starts an echo backend at this address.
 pub fn echo_at(address: SocketAddr) -> Echo {
-    let listener = TcpListener::bind(address).expect("the port is free");
+    echo_on(TcpListener::bind(address).expect("the port is free"), address)
+}
+
+fn echo_on(listener: TcpListener, address: SocketAddr) -> Echo {
     let state = Arc::new(State::default());
     let shared = Arc::clone(&state);
     std::thread::spawn(move || {

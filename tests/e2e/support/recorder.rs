@@ -2,14 +2,14 @@
 //! well-formed request after another, framed in one way only, is a finding and gets no answer.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::backend::Backend;
 use super::http::{find, timed_out};
-use super::ports::{free_port, local};
+use super::ports::listen;
 use super::process::lock;
 
 /// A request as it stood on the wire.
@@ -40,8 +40,7 @@ pub struct Recorder {
 
 /// Starts one. It answers each request with its request line, and keeps the connection.
 pub fn recorder() -> Recorder {
-    let address = local(free_port());
-    let listener = TcpListener::bind(address).expect("the port is free");
+    let (listener, address) = listen();
     let state = Arc::new(State::default());
     let shared = Arc::clone(&state);
     std::thread::spawn(move || {
