@@ -181,7 +181,9 @@ impl Gateway {
         asking: Asking,
         old: &Opened,
     ) -> StoreResult<Refreshing> {
-        let Ok(_at_a_time) = tokens.at_a_time.acquire().await else { return Ok(Refreshing::Unavailable) };
+        let Ok(Ok(_at_a_time)) = tokio::time::timeout(PATIENCE, tokens.at_a_time.acquire()).await else {
+            return Ok(self.not_refreshed(&asking, &"too many are being refreshed"));
+        };
         let began = self.clock().monotonic();
         let _turn = loop {
             if let Some(turn) = self.take_turn(tokens, asking.id).await? {
