@@ -4,6 +4,7 @@
 //! modules and the store, `forward` sends it on, `respond` answers failures. Knows no concrete store and no admin API.
 
 mod account;
+mod admission;
 mod app_tokens;
 mod asked_about;
 mod body;
@@ -36,7 +37,7 @@ mod leave;
 mod leftover;
 mod limits;
 mod listener;
-mod look_again;
+mod looked_up;
 mod lookup;
 mod moved_token;
 mod named;
