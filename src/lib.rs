@@ -3,7 +3,7 @@
 //!
 //! # The request path
 //!
-//! A request meets the modules in this order; the steps are those of [`proxy`]'s `gateway.rs`, which is the whole path in
+//! A request meets the modules in this order; the steps are those of [`proxy`]'s `admission.rs` and `gateway.rs`, which are the whole path in
 //! one file.
 //!
 //! ```text

@@ -58,7 +58,7 @@ pub struct Services {
     pub traces: Option<Arc<Traces>>,
 }
 
-/// The gateway: turns a request into an answer. Its `handle` (gateway.rs) is the whole path.
+/// The gateway: turns a request into an answer. Its `handle` (gateway.rs) is the path of all that is admitted.
 pub struct Gateway {
     services: Services,
     filter: RequestFilter,
