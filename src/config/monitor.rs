@@ -23,9 +23,6 @@ const MODES: [(&str, Option<MonitorMode>); 3] =
 const SEVERITIES: [(&str, Severity); 3] =
     [("low", Severity::Low), ("medium", Severity::Medium), ("high", Severity::High)];
 const LOCK_BY: [(&str, LockBy); 2] = [("account+network", LockBy::AccountAndNetwork), ("account", LockBy::Account)];
-/// Actions that the format knows and this version does not build.
-const UNBUILT_ACTIONS: [&str; 5] = ["alert", "notify", "throttle", "reauth", "terminate"];
-
 /// `None`: off.
 pub(super) fn monitor(raw: &RawMonitor, problems: &mut Problems) -> Option<MonitorRules> {
     let mode = raw.mode.require(problems, "mode = \"observe\"", choice(&MODES)).flatten();
@@ -70,12 +67,9 @@ fn failed_logins(raw: &RawFailedLogins, problems: &mut Problems) -> Option<Faile
     let count = |field: &Field<u64>, usual: u32, problems: &mut Problems| {
         field.parse_or(usual, problems, count_within(1..=MOST_FAILURES))
     };
-    let rule = Rule {
-        count: count(&raw.count, usual.rule.count, problems),
-        window: raw.window.parse_or(usual.rule.window, problems, duration_within(MINUTE..=DAY)),
-        severity: raw.severity.parse_or(usual.rule.severity, problems, choice(&SEVERITIES)),
-        actions: actions(&raw.action, &usual.rule.actions, &[Action::Record, Action::Lock], problems),
-    };
+    let RawFailedLogins { count: times, window, severity, action, .. } = raw;
+    let fields = RuleFields { count: times, window, severity, action };
+    let rule = fields.rule(&usual.rule, &[Action::Record, Action::Lock], problems);
     let failed = FailedLogins {
         rule,
         account_count: count(&raw.account_count, usual.account_count, problems),
@@ -94,16 +88,32 @@ fn failed_logins(raw: &RawFailedLogins, problems: &mut Problems) -> Option<Faile
 
 fn guessed_login(raw: &RawGuessedLogin, problems: &mut Problems) -> Option<GuessedLogin> {
     let usual = default_guessed_login().rule;
-    let rule = Rule {
-        count: raw.count.parse_or(usual.count, problems, count_within(1..=MOST_FAILURES)),
-        window: raw.window.parse_or(usual.window, problems, duration_within(MINUTE..=DAY)),
-        severity: raw.severity.parse_or(usual.severity, problems, choice(&SEVERITIES)),
-        actions: actions(&raw.action, &usual.actions, &[Action::Record], problems),
-    };
+    let RawGuessedLogin { count, window, severity, action, .. } = raw;
+    let rule = RuleFields { count, window, severity, action }.rule(&usual, &[Action::Record], problems);
     raw.enabled.get().copied().unwrap_or(true).then_some(GuessedLogin { rule })
 }
 
-/// What is done: of these; what this version cannot do is refused, so that nobody relies on it.
+/// The keys that the tables of all rules have.
+struct RuleFields<'a> {
+    count: &'a Field<u64>,
+    window: &'a Field<String>,
+    severity: &'a Field<String>,
+    action: &'a Field<OneOrMany>,
+}
+
+impl RuleFields<'_> {
+    /// The rule; what is not written is as usual. It can do no more than what is `possible`.
+    fn rule(&self, usual: &Rule, possible: &[Action], problems: &mut Problems) -> Rule {
+        Rule {
+            count: self.count.parse_or(usual.count, problems, count_within(1..=MOST_FAILURES)),
+            window: self.window.parse_or(usual.window, problems, duration_within(MINUTE..=DAY)),
+            severity: self.severity.parse_or(usual.severity, problems, choice(&SEVERITIES)),
+            actions: actions(self.action, &usual.actions, possible, problems),
+        }
+    }
+}
+
+/// What is done: of these. What this rule cannot do is refused, so that nobody relies on it.
 fn actions(field: &Field<OneOrMany>, usual: &[Action], possible: &[Action], problems: &mut Problems) -> Vec<Action> {
     let Some(OneOrMany(list)) = field.get() else { return usual.to_vec() };
     if list.is_empty() {
@@ -125,11 +135,10 @@ fn action(text: &str, possible: &[Action]) -> Parsed<Action> {
     if let Some(action) = possible.iter().copied().find(|action| action.as_str() == text) {
         return Ok(action);
     }
-    if UNBUILT_ACTIONS.contains(&text) {
-        return Err(format!("{} is not supported by this version; remove it", quoted(text)));
-    }
-    let known: Vec<String> = possible.iter().map(|action| quoted(action.as_str())).collect();
-    Err(format!("{} is not known; choose one of {}", quoted(text), known.join(", ")))
+    let known = Action::ALL.iter().any(|action| action.as_str() == text);
+    let why = if known { "is no action of this rule" } else { "is not known" };
+    let choices: Vec<String> = possible.iter().map(|action| quoted(action.as_str())).collect();
+    Err(format!("{} {why}; choose one of {}", quoted(text), choices.join(", ")))
 }
 
 fn default_failed_logins() -> FailedLogins {

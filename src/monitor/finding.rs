@@ -16,11 +16,41 @@ pub enum FindingKind {
     FailedLogins,
     /// A login succeeded after many failures from elsewhere.
     GuessedLogin,
+    /// Two places in too short a time for anybody to travel.
+    Travel,
+    /// A place far from the last one, within a short time.
+    LocationChange,
+    /// More live sessions of a user than are usual.
+    Concurrent,
+    /// Live sessions of a user in places far from each other.
+    Locations,
+    /// More calls in a minute than a person makes.
+    Calls,
+    /// More records than are usual were taken out.
+    Exports,
+    /// Several things were tried that this user may not do.
+    Privileges,
+    /// A password was changed again and again.
+    Passwords,
+    /// The cookie of a session that was ended on purpose came from elsewhere.
+    RevokedUse,
 }
 
 impl FindingKind {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::FailedLogins, Self::GuessedLogin];
+    pub const ALL: [Self; 11] = [
+        Self::FailedLogins,
+        Self::GuessedLogin,
+        Self::Travel,
+        Self::LocationChange,
+        Self::Concurrent,
+        Self::Locations,
+        Self::Calls,
+        Self::Exports,
+        Self::Privileges,
+        Self::Passwords,
+        Self::RevokedUse,
+    ];
 
     /// Its name, wherever people and programs read it.
     #[must_use]
@@ -28,6 +58,15 @@ impl FindingKind {
         match self {
             Self::FailedLogins => "SUSPICIOUS_FAILED_AUTH_ATTEMPTS",
             Self::GuessedLogin => "LOGIN_AFTER_FAILURES",
+            Self::Travel => "IMPOSSIBLE_TRAVEL",
+            Self::LocationChange => "SUSPICIOUS_LOCATION_CHANGE",
+            Self::Concurrent => "EXCESSIVE_CONCURRENT_SESSIONS",
+            Self::Locations => "MULTIPLE_LOCATION_SESSIONS",
+            Self::Calls => "SUSPICIOUS_RAPID_API_CALLS",
+            Self::Exports => "SUSPICIOUS_DATA_EXPORT_VOLUME",
+            Self::Privileges => "SUSPICIOUS_PRIVILEGE_ESCALATION_ATTEMPTS",
+            Self::Passwords => "SUSPICIOUS_PASSWORD_CHANGES",
+            Self::RevokedUse => "REVOKED_SESSION_USE",
         }
     }
 }

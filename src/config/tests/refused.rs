@@ -472,11 +472,11 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         (
             "[monitor]\nmode = \"off\"\nfailed_logins = { action = [\"lock\", \"alert\"] }",
-            "t.toml:6: monitor.failed_logins.action[1]: \"alert\" is not supported by this version; remove it",
+            "t.toml:6: monitor.failed_logins.action[1]: \"alert\" is no action of this rule; choose one of \"record\", \"lock\"",
         ),
         (
             "[monitor]\nmode = \"off\"\nguessed_login = { action = \"lock\" }",
-            "t.toml:6: monitor.guessed_login.action: \"lock\" is not known; choose one of \"record\"",
+            "t.toml:6: monitor.guessed_login.action: \"lock\" is no action of this rule; choose one of \"record\"",
         ),
         (
             "[monitor]\nmode = \"off\"\nfailed_logins = { action = [] }",
