@@ -16,6 +16,8 @@ demo:
 	@cargo build --locked
 	@demo/run
 
+# Most tests wait for a server or for a time to pass: more of them at once than there are processors.
+test: export RUST_TEST_THREADS ?= $(shell expr 2 '*' $$(nproc))
 test:
 	@scripts/setup test
 	@cargo test --locked

@@ -72,7 +72,7 @@ on_both_stores!(a_login_needs_a_user_alone_and_gets_the_tenant_that_the_app_says
 
 #[test]
 fn a_no_lets_nobody_in_and_what_is_neither_is_asked_again_and_then_503() {
-    let gateway = before_the_app(Store::Embedded).set("upstream.response_timeout", "1s").start();
+    let gateway = before_the_app(Store::Embedded).set("upstream.response_timeout", "2s").start();
     for (row, organisation, paid, mode, status, code, times) in [
         ("no payment", Value::Null, false, "", 403, "tenant_missing", 1),
         ("500 with a no", Value::Null, true, "error", 503, "tenant_unverified", 2),
