@@ -38,6 +38,7 @@ mod http2;
 mod http2_abuse;
 mod http2_cuts;
 mod identity;
+mod jwt_apps;
 mod lifetime;
 mod limits;
 mod login;

@@ -134,16 +134,57 @@ pub fn django_admin() -> &'static App {
 
 /// The database that a module makes anew.
 fn made_by(module: &str, name: &str) -> PathBuf {
+    made_with(module, name, &[])
+}
+
+/// The same, with further settings in the environment.
+fn made_with(module: &str, name: &str, settings: &[(&str, &str)]) -> PathBuf {
     let database = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _first_run = std::fs::remove_file(&database);
     let made = Command::new(python("python"))
         .args(["-m", module])
         .current_dir(ROOT)
         .env("DEMO_DJANGO_DB", &database)
+        .envs(settings.iter().copied())
         .output()
         .expect("python starts");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     database
+}
+
+/// What the apps with tokens sign them with, by HS256.
+pub const JWT_SECRET: &str = "kY3v0bq8Zr5mT1xW7nC4uJ9sL2dG6hPaEo";
+
+/// The Flask app with Flask-JWT-Extended, whose access tokens live for so many seconds, with a database of its own.
+pub fn flask_jwt(seconds: u32) -> App {
+    let database = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("flask-jwt-{seconds}.sqlite3"));
+    let _first_run = std::fs::remove_file(&database);
+    let [app, life] = ["tests.python.flask_jwt_app:app".to_owned(), seconds.to_string()];
+    with_tokens(gunicorn(&app, &database), &app, &life)
+}
+
+/// The same of Django REST framework and SimpleJWT, which rotate refresh tokens and refuse those that were used.
+pub fn simplejwt(seconds: u32) -> App {
+    let life = seconds.to_string();
+    let settings = [("JWT_SECRET", JWT_SECRET), ("JWT_SECONDS", &*life)];
+    let database = made_with("tests.python.simplejwt_app", &format!("simplejwt-{seconds}.sqlite3"), &settings);
+    let app = "tests.python.simplejwt_app:application";
+    with_tokens(gunicorn(app, &database), app, &life)
+}
+
+/// The same of FastAPI and python-jose, under uvicorn.
+pub fn fastapi_jose(seconds: u32) -> App {
+    let (address, app) = (local(free_port()), "tests.python.fastapi_jose_app:app");
+    let mut command = Command::new(python("uvicorn"));
+    command.args(["--log-level", "warning", "--host", "127.0.0.1", "--port", &address.port().to_string(), app]);
+    with_tokens((address, command), app, &seconds.to_string())
+}
+
+fn with_tokens((address, mut command): (SocketAddr, Command), app: &str, life: &str) -> App {
+    command.current_dir(ROOT).env("JWT_SECRET", JWT_SECRET).env("JWT_SECONDS", life);
+    let mut process = Process::spawn(&mut command);
+    process.wait_ready(app, || is_healthy(address));
+    App { address, settings: "", tls: false, _process: process }
 }
 
 /// A tool of the Python environment.
@@ -156,24 +197,31 @@ pub fn python(tool: &str) -> PathBuf {
 }
 
 fn start(app: &str, settings: &'static str, database: &Path, tls: Option<&Path>) -> App {
-    let address = local(free_port());
-    let mut command = Command::new(python("gunicorn"));
-    command.args(["--worker-class", "sync", "--workers", "2", "--no-control-socket", "--bind", &address.to_string()]);
+    let (address, mut command) = gunicorn(app, database);
     if let Some(files) = tls {
         command.arg("--certfile").arg(files.with_extension("crt")).arg("--keyfile").arg(files.with_extension("key"));
     }
-    let mut process = Process::spawn(
-        command.arg(app).current_dir(ROOT).env("DEMO_DJANGO_DB", database).env("TEST_APP_DATA", database),
-    );
+    let mut process = Process::spawn(&mut command);
     if tls.is_some() {
         process.wait_ready(app, || Wire::try_connect(address).is_ok());
         return App { address, settings, tls: true, _process: process };
     }
-    process.wait_ready(app, || {
-        let request = "GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n";
-        Wire::try_connect(address)
-            .and_then(|mut wire| wire.try_send(request).and_then(|()| wire.try_receive("GET")))
-            .is_ok_and(|response| response.status == 200)
-    });
+    process.wait_ready(app, || is_healthy(address));
     App { address, settings, tls: false, _process: process }
+}
+
+/// gunicorn for an app, and where it will listen.
+fn gunicorn(app: &str, database: &Path) -> (SocketAddr, Command) {
+    let address = local(free_port());
+    let mut command = Command::new(python("gunicorn"));
+    command.args(["--worker-class", "sync", "--workers", "2", "--no-control-socket", "--bind", &address.to_string()]);
+    command.arg(app).current_dir(ROOT).env("DEMO_DJANGO_DB", database).env("TEST_APP_DATA", database);
+    (address, command)
+}
+
+fn is_healthy(address: SocketAddr) -> bool {
+    let request = "GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    Wire::try_connect(address)
+        .and_then(|mut wire| wire.try_send(request).and_then(|()| wire.try_receive("GET")))
+        .is_ok_and(|response| response.status == 200)
 }
