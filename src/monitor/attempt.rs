@@ -58,6 +58,12 @@ pub struct Bucket {
 }
 
 impl Bucket {
+    /// Whether there are as many of it as there are names, and not as networks.
+    #[must_use]
+    pub const fn is_of_account(&self) -> bool {
+        !matches!(self.kind, BucketKind::Network)
+    }
+
     /// Whether a success empties it: the account's own from there.
     #[must_use]
     pub const fn is_cleared_by_success(&self) -> bool {
@@ -72,8 +78,8 @@ pub struct Attempted<'a> {
     pub named: &'a Named,
     /// From where, the narrowest network first; none where that says nothing of a client.
     pub networks: &'a [NetworkRange],
-    /// Whether the store may be asked to remember accounts.
-    pub with_accounts: bool,
+    /// Whether the store may be asked to remember accounts of which it keeps nothing.
+    pub remembers_accounts: bool,
 }
 
 /// One try to log in.
@@ -97,6 +103,9 @@ pub struct Attempt {
     pub enforced: bool,
     /// Whether locks are listed: those that hold nobody up, too, but not where none is meant.
     pub lists_locks: bool,
+    /// Whether accounts of which nothing is kept yet are remembered. Those that are known count in any case: no flood of
+    /// names that are made up opens what is locked.
+    pub remembers_accounts: bool,
     /// Under which name the failures of its one account stand.
     pub account_key: Option<String>,
 }
@@ -111,14 +120,13 @@ impl Attempt {
     /// fails elsewhere, the owner comes in.
     #[must_use]
     pub fn of(rules: &FailedLogins, enforced: bool, tried: Attempted<'_>, id: u64) -> Self {
-        let Attempted { named, networks, with_accounts } = tried;
+        let Attempted { named, networks, remembers_accounts } = tried;
         let mut buckets = Buckets { rules, enforced, all: Vec::new() };
-        let accounts: &[AccountId] = if with_accounts { &named.accounts } else { &[] };
-        let device = named.device.filter(|_| with_accounts && rules.by == LockBy::AccountAndNetwork);
+        let device = named.device.filter(|_| rules.by == LockBy::AccountAndNetwork);
         match (device, named.account()) {
             (Some(device), Some(account)) => buckets.device(account, device),
             _ => {
-                for account in accounts {
+                for account in &named.accounts {
                     buckets.account(account, networks);
                 }
                 for network in networks {
@@ -136,8 +144,15 @@ impl Attempt {
             lock: rules.lock,
             enforced,
             lists_locks: rules.rule.does(Action::Lock),
-            account_key: named.account().filter(|_| with_accounts).map(account_key),
+            remembers_accounts,
+            account_key: named.account().map(account_key),
         }
+    }
+
+    /// Whether a bucket of which nothing is kept yet is to be.
+    #[must_use]
+    pub const fn remembers(&self, bucket: &Bucket) -> bool {
+        self.remembers_accounts || !bucket.is_of_account()
     }
 }
 
@@ -238,7 +253,7 @@ mod tests {
         let networks =
             if address.is_empty() { SmallVec::new() } else { ranges_of(address.parse().expect("an address")) };
         let named = Named { accounts: accounts.clone(), device };
-        let tried = Attempted { named: &named, networks: &networks, with_accounts: true };
+        let tried = Attempted { named: &named, networks: &networks, remembers_accounts: true };
         let attempt = Attempt::of(&rules(by), true, tried, 1);
         let shown = |bucket: &Bucket| {
             let mut key = bucket.key.clone();
@@ -294,14 +309,14 @@ mod tests {
             device: None,
         };
         let networks = ranges_of("2001:db8::1".parse().expect("an address"));
-        let tried = Attempted { named: &named, networks: &networks, with_accounts: true };
+        let tried = Attempted { named: &named, networks: &networks, remembers_accounts: true };
         let attempt = Attempt::of(&rules(LockBy::AccountAndNetwork), true, tried, 1);
         let cleared: Vec<&str> =
             attempt.buckets.iter().filter(|bucket| bucket.is_cleared_by_success()).map(|bucket| &*bucket.key).collect();
         assert_eq!(cleared.len(), 1);
         assert!(cleared[0].starts_with("an:") && cleared[0].ends_with("/64"), "{cleared:?}");
         let without =
-            Attempt::of(&rules(LockBy::AccountAndNetwork), true, Attempted { with_accounts: false, ..tried }, 1);
-        assert!(without.buckets.iter().all(|bucket| bucket.kind == BucketKind::Network), "too many new accounts");
+            Attempt::of(&rules(LockBy::AccountAndNetwork), true, Attempted { remembers_accounts: false, ..tried }, 1);
+        assert!(without.buckets.iter().all(|bucket| without.remembers(bucket) == (bucket.kind == BucketKind::Network)));
     }
 }

@@ -1,11 +1,12 @@
-//! How many accounts nobody ever heard of a gateway may have the store remember: names can be made up without end.
+//! How many buckets of accounts nobody ever heard of a gateway may have the store remember: names can be made up without
+//! end. An account has one, and one more for each network that it is tried from.
 
 use std::time::Duration;
 
 use crate::clock::Monotonic;
 
 const WINDOW: Duration = Duration::from_secs(900);
-/// The most new accounts within it.
+/// The most new buckets within it.
 const MOST: u32 = 200_000;
 
 /// How many there were.
@@ -23,7 +24,7 @@ impl NewKeys {
         Self { since: now, count: 0, most: MOST }
     }
 
-    /// Whether there may be more. Beyond, logins are counted by network alone.
+    /// Whether there may be more. Beyond, an account of which nothing is kept is counted by its network alone.
     pub fn has_room(&mut self, now: Monotonic) -> bool {
         if now.since(self.since) >= WINDOW {
             (self.since, self.count) = (now, 0);

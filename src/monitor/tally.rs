@@ -190,7 +190,7 @@ mod tests {
         let mut named = Named::default();
         named.accounts.push(MonitorKeys::new(&Secret::new("k")).account(None, "bob"));
         let networks = ranges_of([192, 0, 2, 1].into());
-        Attempt::of(&rules, true, Attempted { named: &named, networks: &networks, with_accounts: true }, id)
+        Attempt::of(&rules, true, Attempted { named: &named, networks: &networks, remembers_accounts: true }, id)
     }
 
     fn at(seconds: u64) -> StoreTime {

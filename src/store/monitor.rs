@@ -22,9 +22,9 @@ use crate::session::StoreTime;
 /// Whether a login may go on to the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reserved {
-    /// It may, and is counted as under way. So many of its buckets were new.
+    /// It may, and is counted as under way. So many buckets of accounts were new.
     Yes {
-        /// Buckets of which nothing was kept.
+        /// Buckets of accounts of which nothing was kept.
         new: u32,
     },
     /// Not while so many others are under way.
@@ -47,7 +47,7 @@ pub struct Settlement {
     pub full: Vec<(usize, Full)>,
     /// Of a success: how often its account failed from elsewhere within the window.
     pub elsewhere: u32,
-    /// Buckets of which nothing was kept.
+    /// Buckets of accounts of which nothing was kept.
     pub new: u32,
 }
 

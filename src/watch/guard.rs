@@ -214,10 +214,10 @@ impl Watch {
     fn attempt(&self, rules: &MonitorRules, tried: &Tried, networks: &[NetworkRange]) -> Option<Attempt> {
         let services = &self.0.services;
         let failed = rules.failed_logins.as_ref()?;
-        let with_accounts = self.0.new_keys.lock().has_room(services.clock.monotonic());
+        let remembers_accounts = self.0.new_keys.lock().has_room(services.clock.monotonic());
         let mut id = [0; 8];
         services.entropy.fill(&mut id).ok()?;
-        let attempted = Attempted { named: &tried.named, networks, with_accounts };
+        let attempted = Attempted { named: &tried.named, networks, remembers_accounts };
         let mut attempt = Attempt::of(failed, rules.locks(), attempted, u64::from_be_bytes(id));
         if let Some(guessed) = &rules.guessed_login {
             attempt.guess_window = guessed.rule.window;

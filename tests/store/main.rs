@@ -135,6 +135,7 @@ mod of_the_monitoring {
     contract! {
         monitor in "monitor.rs":
         no_more_are_let_through_at_once_than_may_fail,
+        a_flood_of_names_that_are_made_up_opens_nothing_that_is_locked,
         the_last_failure_locks_until_a_fixed_time_that_nothing_moves,
         a_success_clears_the_pair_of_its_own_account_and_network_alone,
         what_says_nothing_of_who_tried_gives_its_place_back,

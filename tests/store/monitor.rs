@@ -42,7 +42,7 @@ fn attempt_by(rules: &FailedLogins, enforced: bool, name: &str, address: &str) -
     let mut named = Named::default();
     named.accounts.push(account(name));
     let networks = ranges_of(address.parse().unwrap());
-    Attempt::of(rules, enforced, Attempted { named: &named, networks: &networks, with_accounts: true }, next())
+    Attempt::of(rules, enforced, Attempted { named: &named, networks: &networks, remembers_accounts: true }, next())
 }
 
 /// Makes tries of this account from there, each another one.
@@ -104,6 +104,25 @@ pub(crate) async fn no_more_are_let_through_at_once_than_may_fail(bench: &mut im
             gateways[0].settle(attempt, Outcome::Neither).await.unwrap();
         }
     }
+}
+
+pub(crate) async fn a_flood_of_names_that_are_made_up_opens_nothing_that_is_locked(bench: &mut impl Bench) {
+    let (guard, other) = (bench.monitor(), bench.other_monitor().await);
+    let (bob, eve) = (attempt("bob", "192.0.2.1"), attempt("eve", "192.0.2.1"));
+    // As a gateway asks that has heard of too many.
+    let flooded = |attempt: Attempt| Attempt { remembers_accounts: false, ..attempt };
+    let known = fail(&*guard, &bob()).await;
+    assert_eq!(known.new, 0, "it was remembered when it was reserved");
+    for failures in 2..=5 {
+        let settlement = fail(&*other, &flooded(bob())).await;
+        assert_eq!(settlement.full.len(), usize::from(failures == 5), "who is known counts on: {failures}");
+    }
+    let locked = guard.reserve(&flooded(bob())).await.unwrap();
+    assert!(matches!(locked, Reserved::Locked { .. }), "{locked:?}");
+    for _ in 0..6 {
+        assert_eq!(fail(&*other, &flooded(eve())).await, Settlement::default(), "by the network alone");
+    }
+    assert!(matches!(guard.reserve(&eve()).await.unwrap(), Reserved::Yes { new: 2 }), "nothing was kept of eve");
 }
 
 pub(crate) async fn the_last_failure_locks_until_a_fixed_time_that_nothing_moves(bench: &mut impl Bench) {

@@ -76,7 +76,9 @@ impl<'txn> Buckets<'txn> {
         let mut locked: Option<(usize, StoreTime)> = None;
         for (at, bucket) in attempt.buckets.iter().enumerate() {
             let tally = self.tally(&bucket.key, now)?;
-            new += u32::from(tally.is_none());
+            let is_new = tally.is_none();
+            let is_counted = !is_new || attempt.remembers(bucket);
+            new += u32::from(is_new && is_counted && bucket.is_of_account());
             let tally = tally.unwrap_or_default();
             match tally.standing(bucket, attempt, now) {
                 Standing::Free => {}
@@ -87,7 +89,7 @@ impl<'txn> Buckets<'txn> {
                     }
                 }
             }
-            tallies.push(tally);
+            tallies.push(Some(tally).filter(|_| is_counted));
         }
         if let Some((bucket, until)) = locked {
             return Ok(Reserved::Locked { bucket, until, now });
@@ -95,7 +97,8 @@ impl<'txn> Buckets<'txn> {
         if busy {
             return Ok(Reserved::Busy);
         }
-        for (bucket, mut tally) in attempt.buckets.iter().zip(tallies) {
+        for (bucket, tally) in attempt.buckets.iter().zip(tallies) {
+            let Some(mut tally) = tally else { continue };
             tally.reserve(attempt, now);
             self.write(&bucket.key, &tally, attempt)?;
         }
@@ -110,10 +113,13 @@ impl<'txn> Buckets<'txn> {
         for (at, bucket) in attempt.buckets.iter().enumerate() {
             let tally = self.tally(&bucket.key, now)?;
             let is_new = tally.is_none();
+            if is_new && !attempt.remembers(bucket) {
+                continue;
+            }
             let mut tally = tally.unwrap_or_default();
             match outcome {
                 Outcome::Failed => {
-                    settlement.new += u32::from(is_new);
+                    settlement.new += u32::from(is_new && bucket.is_of_account());
                     settlement.full.extend(tally.fail(bucket, attempt, now).map(|full| (at, full)));
                 }
                 Outcome::Succeeded if bucket.is_cleared_by_success() => {

@@ -27,6 +27,7 @@ const COUNT: &str = r"
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local window, reserved = tonumber(ARGV[2]), tonumber(ARGV[3])
+local remembers = ARGV[4] == '1'
 local none = string.rep('0', 16)
 local function look(key, with_reserved)
   local all = redis.call('ZRANGE', key, '0', '-1', 'WITHSCORES')
@@ -58,24 +59,28 @@ local function keep(key, micros)
   if redis.call('PEXPIRETIME', key) < millis then redis.call('PEXPIREAT', key, string.format('%.0f', millis)) end
 end
 local account = string.sub(ARGV[1], 17, 32)
+-- A bucket that counts accounts is a network's.
+local function is_left_out(seen, most_accounts) return seen.new and most_accounts == 0 and not remembers end
 ";
 
-/// Keys: the buckets. Arguments: the rest of the member, the window and how long a login is under way at most (µs), then of
-/// each bucket its limit and that of accounts (0: none). Answers 0 and how many were new; 1 where it must wait; 2, which bucket
-/// is locked longest, until when and the time (µs).
+/// Keys: the buckets. Arguments: the rest of the member, the window and how long a login is under way at most (µs), whether
+/// accounts of which nothing is kept are remembered, then of each bucket its limit and that of accounts (0: none). Answers 0
+/// and how many accounts' buckets were new; 1 where it must wait; 2, which bucket is locked longest, until when and the time
+/// (µs).
 const RESERVE: &str = r"
-local busy, locked, until_then, new = false, 0, 0, 0
+local busy, locked, until_then, new, counted = false, 0, 0, 0, {}
 for at, key in ipairs(KEYS) do
   local seen = look(key, true)
-  local most, most_accounts = tonumber(ARGV[2 + 2 * at]), tonumber(ARGV[3 + 2 * at])
-  if seen.new then new = new + 1 end
+  local most, most_accounts = tonumber(ARGV[3 + 2 * at]), tonumber(ARGV[4 + 2 * at])
+  if not is_left_out(seen, most_accounts) then counted[#counted + 1] = key end
+  if seen.new and most_accounts == 0 and remembers then new = new + 1 end
   if seen.L > now and seen.L > until_then then locked, until_then = at, seen.L end
   if seen.count >= most then busy = true end
   if most_accounts > 0 and account ~= none and not seen.known[account] and seen.accounts >= most_accounts then busy = true end
 end
 if locked > 0 then return {2, locked, string.format('%.0f', until_then), string.format('%.0f', now)} end
 if busy then return {1} end
-for _, key in ipairs(KEYS) do
+for _, key in ipairs(counted) do
   redis.call('ZADD', key, string.format('%.0f', now), 'r' .. ARGV[1])
   keep(key, now + math.max(window, reserved))
 end
@@ -85,35 +90,35 @@ return {0, new}
 /// Keys: the locks, then the bucket of the account (or the locks once more), then the buckets. Arguments: as above, then
 /// `failed`, `succeeded` or `neither`; how long a lock holds (µs); `L` or `O`; how many locks are listed; within which
 /// time an account's failures matter to its success (µs); then of each bucket its limit, that of accounts, whether a success empties it, and the note of its lock (or
-/// nothing). Answers how many were new, how often
+/// nothing). Answers how many accounts' buckets were new, how often
 /// the account failed from elsewhere, and then of each bucket that is full which it is, the failures, the accounts, until when
 /// (µs).
 const SETTLE: &str = r"
-local outcome, lasts, letter, most_locks = ARGV[4], tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
+local outcome, lasts, letter, most_locks = ARGV[5], tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
 local new, elsewhere, answer = 0, 0, {}
 if outcome == 'succeeded' and KEYS[2] ~= KEYS[1] then
   local all = redis.call('ZRANGE', KEYS[2], '0', '-1', 'WITHSCORES')
   for at = 1, #all, 2 do
     local member = all[at]
-    if string.sub(member, 1, 1) == 'f' and tonumber(all[at + 1]) > now - tonumber(ARGV[8])
+    if string.sub(member, 1, 1) == 'f' and tonumber(all[at + 1]) > now - tonumber(ARGV[9])
       and string.sub(member, 34) ~= string.sub(ARGV[1], 33) then elsewhere = elsewhere + 1 end
   end
 end
 for at = 3, #KEYS do
-  local key, first = KEYS[at], 9 + 4 * (at - 3)
+  local key, first = KEYS[at], 10 + 4 * (at - 3)
+  local seen = outcome == 'failed' and look(key, false)
   redis.call('ZREM', key, 'r' .. ARGV[1])
   if outcome == 'succeeded' and ARGV[first + 2] == '1' then
     for _, member in ipairs(redis.call('ZRANGE', key, '0', '-1')) do
       if string.sub(member, 1, 1) == 'f' then redis.call('ZREM', key, member) end
     end
-  elseif outcome == 'failed' then
-    local seen = look(key, false)
-    if seen.L <= now and (letter == 'L' or seen.O <= now) then
-      if seen.new then new = new + 1 end
+  elseif seen then
+    local most, most_accounts = tonumber(ARGV[first]), tonumber(ARGV[first + 1])
+    if seen.L <= now and (letter == 'L' or seen.O <= now) and not is_left_out(seen, most_accounts) then
+      if seen.new and most_accounts == 0 then new = new + 1 end
       redis.call('ZADD', key, string.format('%.0f', now), 'f' .. ARGV[1])
       seen.count = seen.count + 1
       if account ~= none and not seen.known[account] then seen.accounts = seen.accounts + 1 end
-      local most, most_accounts = tonumber(ARGV[first]), tonumber(ARGV[first + 1])
       if seen.count >= most or (most_accounts > 0 and seen.accounts >= most_accounts) then
         local ends = string.format('%.0f', now + lasts)
         redis.call('ZADD', key, ends, letter, string.format('%.0f', now), 'B')
@@ -250,6 +255,7 @@ impl RedisStore {
 fn common(command: &mut Cmd, attempt: &Attempt) {
     command.arg(format!("{:016x}{:016x}{:016x}", attempt.id, attempt.account_tag, attempt.network));
     command.arg(micros(attempt.window)).arg(micros(Attempt::RESERVED_FOR));
+    command.arg(u8::from(attempt.remembers_accounts));
 }
 
 fn micros(duration: Duration) -> u64 {
