@@ -294,7 +294,7 @@ fn secret(raw: &RawIssuer, algorithms: &[Algorithm], mode: Mode, problems: &mut 
             let least = algorithms.iter().map(|algorithm| algorithm.shortest_secret()).max().unwrap_or_default();
             let message = format!(
                 "is shorter than the {least} bytes that these `algorithms` need, or longer than 4 KiB; make a \
-                strong one with `session-gateway keygen`, for the app as well"
+                strong one with `session-gateway keygen --bytes {least}`, for the app as well"
             );
             problems.error(raw.key_file.place(), message);
             None

@@ -32,6 +32,11 @@ pub(super) fn monitor(raw: &RawMonitor, problems: &mut Problems) -> Option<Monit
         raw.failed_logins.get().map_or_else(|| Some(default_failed_logins()), |raw| failed_logins(raw, problems));
     let guessed_login =
         raw.guessed_login.get().map_or_else(|| Some(default_guessed_login()), |raw| guessed_login(raw, problems));
+    if failed_logins.is_none() && guessed_login.is_some() && raw.guessed_login.get().is_some() {
+        let message = "needs `monitor.failed_logins`, which counts the failures, and which is not `enabled`; enable it, or set \
+                       `enabled = false` here, too";
+        problems.error(raw.guessed_login.place(), message);
+    }
     let guessed_login = guessed_login.filter(|_| failed_logins.is_some());
     if let (Some(failed), Some(guessed), Some(raw)) = (&failed_logins, &guessed_login, raw.guessed_login.get())
         && guessed.rule.window > failed.rule.window

@@ -475,6 +475,10 @@ fn each_bad_value_is_refused_with_what_to_do() {
             "t.toml:6: monitor.failed_logins.action[1]: \"alert\" is no action of this rule; choose one of \"record\", \"lock\"",
         ),
         (
+            "[monitor]\nmode = \"off\"\nfailed_logins = { enabled = false }\nguessed_login = { count = 4 }",
+            "t.toml:7: monitor.guessed_login: needs `monitor.failed_logins`, which counts the failures, and which is not `enabled`; enable it, or set `enabled = false` here, too",
+        ),
+        (
             "[monitor]\nmode = \"off\"\nguessed_login = { action = \"lock\" }",
             "t.toml:6: monitor.guessed_login.action: \"lock\" is no action of this rule; choose one of \"record\"",
         ),
