@@ -3,8 +3,8 @@
 //!
 //! # The request path
 //!
-//! A request meets the modules in this order; the steps are those of [`proxy`]'s `admission.rs` and `gateway.rs`, which are the whole path in
-//! one file.
+//! A request meets the modules in this order; the steps are those of [`proxy`]'s `admission.rs` and `gateway.rs`, which are the
+//! whole path.
 //!
 //! ```text
 //! client
@@ -36,7 +36,7 @@
 //!
 //! # The three kinds of modules
 //!
-//! * **Pure**: [`session`], [`http`], [`jwt`], [`policy`], [`login`], [`custody`], [`monitor`]. Data and the time in, decisions and effects out; no runtime, no store, no
+//! * **Pure**: [`session`], [`http`], [`jwt`], [`policy`], [`login`], [`seal`], [`custody`], [`monitor`]. Data and the time in, decisions and effects out; no runtime, no store, no
 //!   clock. What must be right is here, and tested as tables and properties.
 //! * **Edges**: [`proxy`] towards clients, [`upstream`] towards backends, [`store`] towards Redis or a file, [`admin`] towards
 //!   operators, [`audit`] and [`telemetry`] towards disks and scrapers.
