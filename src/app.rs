@@ -117,7 +117,7 @@ async fn serve(
         entropy: entropy.clone(),
         teller: teller.clone(),
     };
-    let Opened { store, maintenance, guard, findings, anchors, stream, .. } =
+    let Opened { store, maintenance, memberships, guard, findings, anchors, stream, .. } =
         open_store(&config.store, clock.clone(), observer.clone(), Some(serving)).await?;
     let maintenance = Arc::new(MaintenanceMode::kept_by(maintenance));
     let events = AuditQuery::over(&config.audit.file, stream.clone());
@@ -136,7 +136,8 @@ async fn serve(
         entropy: entropy.clone(),
         tasks: tasks.clone(),
     });
-    let commons = Commons { store, sessions, maintenance, watch, metrics, readiness, clock, entropy, tasks };
+    let commons =
+        Commons { store, sessions, maintenance, memberships, watch, metrics, readiness, clock, entropy, tasks };
 
     let mut tls = ListenerTls::of(config.server.tls.as_ref(), &TRAFFIC_PROTOCOLS).map_err(StartError::Tls)?;
     if let Some(tls) = &mut tls {

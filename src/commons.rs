@@ -10,6 +10,7 @@ use crate::health::Readiness;
 use crate::maintenance::MaintenanceMode;
 use crate::sessions::Sessions;
 use crate::store::SharedStore;
+use crate::store::membership::MembershipStore;
 use crate::telemetry::Metrics;
 use crate::watch::Watch;
 
@@ -22,6 +23,8 @@ pub struct Commons {
     pub sessions: Sessions,
     /// Whether the site is being worked on.
     pub maintenance: Arc<MaintenanceMode>,
+    /// Who paid and has no tenant, and who asks the backend about whom.
+    pub memberships: Arc<dyn MembershipStore>,
     /// What notices, and refuses logins.
     pub watch: Watch,
     /// The metrics.

@@ -227,6 +227,15 @@ pub enum Told {
         /// Who it would have been, where the backend said it.
         principal: Option<Arc<Principal>>,
     },
+    /// A login of somebody who paid and has no tenant.
+    LoginOrphaned {
+        /// Who.
+        principal: Arc<Principal>,
+        /// Whether they were let in, to get one.
+        let_in: bool,
+        /// Whether they are new among those; `None` where the store cannot say.
+        is_new: Option<bool>,
+    },
     /// The monitoring found something.
     Found {
         /// What.
@@ -376,6 +385,7 @@ impl Teller {
             | Told::TokenRejected { .. }
             | Told::EventEndedNothing { .. }
             | Told::EventUnknown { .. }
+            | Told::LoginOrphaned { .. }
             | Told::LoginUnlocked(_) => {}
         }
     }
@@ -463,6 +473,11 @@ fn lines(origin: &Origin, told: &Told, now: WallTime) -> impl Iterator<Item = Au
         } => (None, None),
         Told::NoLogin { why: NoLogin::Locked(Some(by)), .. } => {
             (Some(event(AuditType::LoginLocked, Outcome::Denied).because(*by)), None)
+        }
+        Told::LoginOrphaned { principal, let_in, is_new } => {
+            let orphaned = event(AuditType::LoginOrphaned, if *let_in { Outcome::Success } else { Outcome::Denied });
+            let details = is_new.map_or_else(Details::none, |is_new| Details::none().flag("new", is_new));
+            (Some(orphaned.of_principal(principal).with_details(details)), None)
         }
         Told::Found { finding, id } => {
             (Some(found(event(AuditType::AnomalyFound, Outcome::Success), finding, id)), None)

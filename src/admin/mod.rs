@@ -20,6 +20,7 @@ mod host;
 mod input;
 mod judge_anomaly;
 mod list_anomalies;
+mod list_orphans;
 mod list_sessions;
 mod list_tenants;
 mod locks;

@@ -14,8 +14,8 @@ use super::openapi::{Document, complete, frame};
 use super::problem::Problem;
 use super::state::AdminState;
 use super::{
-    change_tenant, end_session, health, host, judge_anomaly, list_anomalies, list_sessions, list_tenants, locks,
-    maintenance, mint_session, openapi, query_audit, revoke_tenant, revoke_user, show_session, show_tenant,
+    change_tenant, end_session, health, host, judge_anomaly, list_anomalies, list_orphans, list_sessions, list_tenants,
+    locks, maintenance, mint_session, openapi, query_audit, revoke_tenant, revoke_user, show_session, show_tenant,
 };
 
 /// Everything that the listener answers.
@@ -57,6 +57,7 @@ fn api() -> OpenApiRouter<AdminState> {
         .routes(routes!(list_tenants::list_tenants))
         .routes(routes!(show_tenant::show_tenant, change_tenant::change_tenant))
         .routes(routes!(revoke_tenant::revoke_tenant))
+        .routes(routes!(list_orphans::list_orphans))
         .routes(routes!(revoke_user::revoke_user))
         .routes(routes!(maintenance::show_maintenance, maintenance::set_maintenance))
         .routes(routes!(list_anomalies::list_anomalies))

@@ -169,6 +169,7 @@ impl Admin {
             sessions: Sessions::new(store.clone(), teller, Arc::new(SystemEntropy)),
             watch,
             maintenance: Arc::new(MaintenanceMode::kept_by(store.clone())),
+            memberships: store.clone(),
             store,
             metrics,
             readiness: Arc::new(Readiness::new()),

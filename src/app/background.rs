@@ -15,7 +15,7 @@ use crate::watch::Watch;
 const BETWEEN_COUNTS: Duration = Duration::from_secs(10);
 
 /// Begins all of it: overdue streams are cut, ended ones are found, the store is looked at, the maintenance mode is followed,
-/// and locks on logins are counted.
+/// locks on logins are counted, and so is who paid and has no tenant.
 pub(super) fn begin(background: &mut JoinSet<()>, commons: &Commons, current: &Current, audit: &Arc<AuditLog>) {
     let streams = commons.sessions.open().clone();
     background.spawn(async move { streams.cut_overdue().await });
@@ -23,6 +23,7 @@ pub(super) fn begin(background: &mut JoinSet<()>, commons: &Commons, current: &C
     background.spawn(follow_the_maintenance(commons.clone()));
     background.spawn(cut_what_has_ended(current.clone()));
     background.spawn(count_the_locks(commons.watch.clone(), current.clone()));
+    background.spawn(count_the_orphans(commons.clone(), current.clone()));
 }
 
 /// Each look tells operators of what else they should know by now.
@@ -53,6 +54,18 @@ async fn count_the_locks(watch: Watch, current: Current) {
         tokio::time::sleep(BETWEEN_COUNTS).await;
         if current.load().gateway.config().monitor.is_some() {
             watch.count_locks().await;
+        }
+    }
+}
+
+/// The same of those who paid and have no tenant, while the backend is asked about that. What the store cannot say is left
+/// as it was.
+async fn count_the_orphans(Commons { memberships, metrics, .. }: Commons, current: Current) {
+    loop {
+        tokio::time::sleep(BETWEEN_COUNTS).await;
+        let asks = current.load().gateway.config().tenants.is_some();
+        if asks && let Ok(count) = memberships.count_orphans().await {
+            metrics.orphans(count);
         }
     }
 }

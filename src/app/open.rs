@@ -23,6 +23,7 @@ use crate::store::audit::{Anchor, AuditAnchors, AuditStream};
 use crate::store::embedded::{EmbeddedStore, OpenErrorKind};
 use crate::store::journal::{Journal, Late};
 use crate::store::maintenance::MaintenanceStore;
+use crate::store::membership::MembershipStore;
 use crate::store::monitor::{FindingStore, LoginGuard};
 use crate::store::observe::{SharedObserver, Unobserved};
 use crate::store::redis::{RedisSettings, RedisStore};
@@ -87,6 +88,7 @@ pub(super) fn open_audit(
 pub(super) struct Opened {
     pub(super) store: SharedStore,
     pub(super) maintenance: Arc<dyn MaintenanceStore>,
+    pub(super) memberships: Arc<dyn MembershipStore>,
     pub(super) guard: Arc<dyn LoginGuard>,
     pub(super) findings: Arc<dyn FindingStore>,
     pub(super) anchors: Arc<dyn AuditAnchors>,
@@ -128,6 +130,7 @@ pub(super) async fn open_store(
             Opened {
                 store: store.clone(),
                 maintenance: store.clone(),
+                memberships: store.clone(),
                 guard: store.clone(),
                 findings: store.clone(),
                 anchors: store,
@@ -159,6 +162,7 @@ pub(super) async fn open_store(
             Opened {
                 store: store.clone(),
                 maintenance: store.clone(),
+                memberships: store.clone(),
                 guard: store.clone(),
                 findings: store.clone(),
                 anchors: store.clone(),

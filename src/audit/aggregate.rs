@@ -60,6 +60,7 @@ pub fn is_repeatable(event: &AuditEvent) -> bool {
         // Whoever has many addresses has as many findings made.
         AuditType::AnomalyFound => event.session_id.is_none(),
         AuditType::SessionCreated
+        | AuditType::LoginOrphaned
         | AuditType::TokenRevoked
         | AuditType::TenantChanged
         | AuditType::ConfigReloaded

@@ -25,6 +25,8 @@ pub enum AuditType {
     LoginFailed,
     /// A login was refused unasked, after too many failures.
     LoginLocked,
+    /// A login of somebody who paid and has no tenant.
+    LoginOrphaned,
     /// A lock on logins was ended by an operator.
     LoginUnlocked,
     /// The monitoring found something.
@@ -45,7 +47,7 @@ pub enum AuditType {
 
 impl AuditType {
     /// Every type.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::SessionCreated,
         Self::SessionEnded,
         Self::SessionRejected,
@@ -53,6 +55,7 @@ impl AuditType {
         Self::TokenRejected,
         Self::LoginFailed,
         Self::LoginLocked,
+        Self::LoginOrphaned,
         Self::LoginUnlocked,
         Self::AnomalyFound,
         Self::AnomalyVerdict,
@@ -74,6 +77,7 @@ impl AuditType {
             Self::TokenRejected => "token.rejected",
             Self::LoginFailed => "login.failed",
             Self::LoginLocked => "login.locked",
+            Self::LoginOrphaned => "login.orphaned",
             Self::LoginUnlocked => "login.unlocked",
             Self::AnomalyFound => "anomaly.found",
             Self::AnomalyVerdict => "anomaly.verdict",

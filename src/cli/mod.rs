@@ -15,6 +15,7 @@ pub mod locks;
 pub mod maintenance;
 pub mod manual;
 mod options;
+pub mod orphans;
 mod output;
 pub mod probe_login;
 pub mod revoke_all;
@@ -65,6 +66,9 @@ pub enum Command {
     /// List tenants, end their sessions, shut them out and let them in
     #[command(subcommand)]
     Tenants(tenants::TenantsCommand),
+    /// Users who paid and have no tenant yet
+    #[command(subcommand)]
+    Orphans(orphans::OrphansCommand),
     /// Close the site for a while, and open it again
     #[command(subcommand)]
     Maintenance(maintenance::MaintenanceCommand),
@@ -98,6 +102,7 @@ impl CommandLine {
             Some(Command::Sessions(command)) => sessions::sessions(&command),
             Some(Command::Users(command)) => users::users(&command),
             Some(Command::Tenants(command)) => tenants::tenants(&command),
+            Some(Command::Orphans(command)) => orphans::orphans(&command),
             Some(Command::Maintenance(command)) => maintenance::maintenance(&command),
             Some(Command::Anomalies(command)) => anomalies::anomalies(&command),
             Some(Command::Locks(command)) => locks::locks(&command),

@@ -9,7 +9,7 @@ use super::login::LoginConfig;
 use super::parsers::{not_forwarded, pattern, pointers, request_path, statuses};
 use super::raw::RawTenants;
 use super::reader::OneOrMany;
-use super::value::{Parsed, count_within, duration_within, quoted};
+use super::value::{Parsed, count_within, duration_within, or_off, quoted};
 use crate::login::MembershipRules;
 use crate::policy::{MethodSet, PathPattern, PatternTree};
 use crate::session::Limits;
@@ -42,6 +42,18 @@ pub struct Onboarding {
 impl TenantsConfig {
     /// Whether it is asked about a user alone, so that its answer can say of which tenant they are.
     #[must_use]
+    /// Whether its answers say who paid.
+    #[must_use]
+    pub fn knows_who_paid(&self) -> bool {
+        !self.answer.paid.is_empty()
+    }
+
+    /// Whether it is asked about users, and not about tenants as a whole.
+    #[must_use]
+    pub fn asks_about_users(&self) -> bool {
+        self.verify.contains(USER)
+    }
+
     pub fn asks_about_the_user(&self) -> bool {
         !self.verify.contains(TENANT)
     }
@@ -56,6 +68,7 @@ impl Onboarding {
 
 const TENANT: &str = "{tenant}";
 const NAMES: [&str; 2] = ["user_id", "tenant"];
+const USER: &str = "{user_id}";
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -83,14 +96,19 @@ pub(super) fn tenants(
     let missing =
         statuses(&raw.missing, 400..600, problems, "is no error; write one from \"400\" to \"599\", as in \"404\"");
     let onboarding = onboarding(raw, limits, further_methods, problems);
-    let paid = if onboarding.is_some() { pointers(&raw.paid, &["/has_payment"], problems) } else { Vec::new() };
-    if onboarding.is_some() && raw.verify.get().is_some_and(|verify| verify.contains(TENANT)) {
+    let asks_about_a_tenant = raw.verify.get().is_some_and(|verify| verify.contains(TENANT));
+    // Users are within tenants: who has none is somebody only where they are asked about alone.
+    let paid = if asks_about_a_tenant { Vec::new() } else { pointers(&raw.paid, &["/has_payment"], problems) };
+    if asks_about_a_tenant && onboarding.is_some() {
         let message = "asks about a tenant, which a user in onboarding does not have; ask about {user_id} alone";
         problems.error(raw.verify.place(), message);
     }
     let (verify, asked) = verify?;
     let answer = MembershipRules { exists, tenant, paid, missing };
     Some(TenantsConfig { verify, asked, answer, attempts, backoff, onboarding })
+    } else if asks_about_a_tenant && raw.paid.is_given() {
+        let message = "has no effect where `verify` asks about a {tenant}; ask about {user_id} alone";
+        problems.error(raw.paid.place(), message);
 }
 
 fn onboarding(
@@ -103,14 +121,9 @@ fn onboarding(
     let lifetime = raw.onboarding_lifetime.parse_or(MINUTE * 120, problems, duration_within(MINUTE..=longest));
     let listed = raw.onboarding.get().map_or(&[][..], Vec::as_slice);
     if listed.is_empty() {
-        for (given, place) in [
-            (raw.paid.is_given(), raw.paid.place()),
-            (raw.onboarding_lifetime.is_given(), raw.onboarding_lifetime.place()),
-        ] {
-            // A wrong list has been reported.
-            if given && (raw.onboarding.get().is_some() || !raw.onboarding.is_given()) {
-                problems.error(place, "has no effect without `onboarding`; add the routes for those who paid and have no tenant yet, as in `onboarding = [\"/onboarding/*\"]`");
-            }
+        // A wrong list has been reported.
+        if raw.onboarding_lifetime.is_given() && (raw.onboarding.get().is_some() || !raw.onboarding.is_given()) {
+            problems.error(raw.onboarding_lifetime.place(), "has no effect without `onboarding`; add the routes for those who paid and have no tenant yet, as in `onboarding = [\"/onboarding/*\"]`");
         }
         return None;
     }

@@ -44,6 +44,7 @@ mod named;
 mod newcomer;
 mod onboarding;
 mod once_more;
+mod orphans;
 pub(crate) mod outgoing;
 mod proxy_protocol;
 mod questions;

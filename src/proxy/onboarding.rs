@@ -75,10 +75,19 @@ pub(super) async fn run(
     let open = gateway.open_for(live, cuts);
     cleared.content.cut_by(&open, true);
     ask_for_all(&mut cleared.headers);
+    let user = &live.record.principal.user;
     let mut answer = match forward_unsealed(gateway, exchange, call.permit, cleared).await {
         Ok(answer) => answer,
-        failed @ Err(_) => return for_as_long_as(Some(open), failed),
+        Err(failure) => {
+            if let Failure::Upstream(error) = &failure {
+                gateway.note_failure(user, &error.to_string()).await;
+            }
+            return for_as_long_as(Some(open), Err(failure));
+        }
     };
+    if answer.status().is_server_error() {
+        gateway.note_failure(user, &format!("the backend answered {} on an onboarding route", answer.status())).await;
+    }
     backend.receive_cookies(gateway, answer.headers());
     // Where the app let somebody in by it, that is settled first, and this another time.
     let follows = follower.as_ref().is_some_and(|follower| follower.sees_change(gateway, answer.headers()));
@@ -111,14 +120,15 @@ async fn bind(
 ) -> Result<Option<Issued>, Failure> {
     let principal = &*live.record.principal;
     // Once: an answer that has to be waited for is asked for by the next request as well.
-    let tenant = match ask(gateway, exchange, backend, principal, 1).await {
-        Ok(Membership::Yes(tenant)) => tenant,
-        Ok(Membership::No { .. } | Membership::Unclear(_)) => return Ok(None),
+    let answered = match ask(gateway, exchange, backend, principal, 1).await {
+        Ok(answered) => answered,
         Err(failure) => {
             failure.log(exchange.id.as_str());
             return Ok(None);
         }
     };
+    gateway.note_answer(&principal.user, &answered).await;
+    let Membership::Yes(tenant) = answered.said else { return Ok(None) };
     let newcomer = Newcomer {
         principal: Principal { tenant, ..principal.clone() },
         tenants: Vec::new(),

@@ -35,6 +35,7 @@ use crate::session::{By, EndReason, Principal, SessionToken};
 use crate::sessions::{Cuts, OpenStream, OpenStreams, Sessions, Terms};
 use crate::signed::{Published, Signer};
 use crate::store::touch_queue::{Queued, TouchQueue};
+use crate::store::membership::MembershipStore;
 use crate::store::{SessionStore, StoreResult};
 use crate::telemetry::{Given, Log, Metrics, Place, RouteMetrics, Traces};
 use crate::told::{Origin, Teller, Told};
@@ -252,6 +253,11 @@ impl Gateway {
     /// What notices, and refuses logins.
     pub(super) const fn watch(&self) -> &Watch {
         &self.services.commons.watch
+    }
+
+    /// Who paid and has no tenant, and who asks the backend about whom.
+    pub(super) fn memberships(&self) -> &dyn MembershipStore {
+        &*self.services.commons.memberships
     }
 
     /// The cookie of devices that are known, where they are.

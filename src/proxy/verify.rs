@@ -3,6 +3,8 @@
 //! What is neither a yes nor a no is asked again, and in the end refused: a tenant that could not be verified is not
 //! believed.
 
+use std::sync::Arc;
+
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::exchange::Exchange;
@@ -13,6 +15,7 @@ use crate::config::TenantsConfig;
 use crate::http::Target;
 use crate::login::Membership;
 use crate::session::{Principal, TenantId};
+use crate::told::Told;
 
 /// For whom a session is made that the backend has vouched for: somebody of the tenant that `verify` says, or, having paid,
 /// of none yet. Where nobody is asked, for the same.
@@ -23,12 +26,17 @@ pub(super) async fn verify_login(
     principal: Principal,
 ) -> Result<Principal, Failure> {
     let Some(settings) = asked_about(gateway, &principal) else { return Ok(principal) };
-    match ask(gateway, exchange, backend, &principal, settings.attempts).await? {
+    let answered = ask(gateway, exchange, backend, &principal, settings.attempts).await?;
+    let is_new = gateway.note_answer(&principal.user, &answered).await;
+    match answered.said {
         Membership::Yes(tenant) => Ok(Principal { tenant, ..principal }),
-        Membership::No { paid: true } if settings.onboarding.is_some() => {
-            Ok(Principal { tenant: TenantId::none(), ..principal })
+        Membership::No { paid: true } => {
+            let let_in = settings.onboarding.is_some();
+            let principal = Principal { tenant: TenantId::none(), ..principal };
+            gateway.tell(exchange, &Told::LoginOrphaned { principal: Arc::new(principal.clone()), let_in, is_new });
+            if let_in { Ok(principal) } else { Err(Failure::TenantMissing) }
         }
-        Membership::No { .. } => Err(Failure::TenantMissing),
+        Membership::No { paid: false } => Err(Failure::TenantMissing),
         Membership::Unclear(why) => Err(Failure::TenantUnverified(why)),
     }
 }
@@ -41,7 +49,7 @@ pub(super) async fn verify_tenant(
     principal: &Principal,
 ) -> Result<(), Failure> {
     let Some(settings) = asked_about(gateway, principal) else { return Ok(()) };
-    match ask(gateway, exchange, backend, principal, settings.attempts).await? {
+    match ask(gateway, exchange, backend, principal, settings.attempts).await?.said {
         Membership::Yes(tenant) if tenant == principal.tenant => Ok(()),
         Membership::Yes(_) | Membership::No { .. } => Err(Failure::TenantMissing),
         Membership::Unclear(why) => Err(Failure::TenantUnverified(why)),
@@ -57,6 +65,13 @@ fn asked_about<'a>(gateway: &'a Gateway, principal: &Principal) -> Option<&'a Te
     (!needs_none).then_some(settings)
 }
 
+/// What the backend said in the end.
+pub(super) struct Answered {
+    pub(super) said: Membership,
+    /// How often it was asked.
+    pub(super) asked: u32,
+}
+
 /// Asks until the answer is a yes or a no, at most so often.
 pub(super) async fn ask(
     gateway: &Gateway,
@@ -64,15 +79,18 @@ pub(super) async fn ask(
     backend: &Questions,
     principal: &Principal,
     attempts: u32,
-) -> Result<Membership, Failure> {
-    let Some(settings) = &gateway.config().tenants else { return Ok(Membership::Yes(principal.tenant.clone())) };
+) -> Result<Answered, Failure> {
+    let Some(settings) = &gateway.config().tenants else {
+        return Ok(Answered { said: Membership::Yes(principal.tenant.clone()), asked: 0 });
+    };
     let Principal { tenant, user, .. } = principal;
     let target = match (settings.asks_about_the_user(), tenant.name()) {
         (false, None) => None,
         (_, tenant) => Target::parse(&filled(settings, user.as_str(), tenant.unwrap_or_default())).ok(),
     };
     let Some(target) = target else {
-        return Ok(Membership::Unclear(String::from("the path cannot hold this user or tenant")));
+        let why = String::from("the path cannot hold this user or tenant");
+        return Ok(Answered { said: Membership::Unclear(why), asked: 0 });
     };
     let (mut said, mut asked) = (Membership::Unclear(String::new()), 0);
     while asked < attempts && matches!(said, Membership::Unclear(_)) {
@@ -96,7 +114,7 @@ pub(super) async fn ask(
         Membership::Unclear(_) => "unclear",
     };
     gateway.metrics().tenant_verified(outcome, asked);
-    Ok(said)
+    Ok(Answered { said, asked })
 }
 
 /// The path with the user and tenant filled in.

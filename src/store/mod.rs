@@ -30,6 +30,7 @@ pub mod embedded;
 pub mod journal;
 mod listing;
 pub mod maintenance;
+pub mod membership;
 pub mod monitor;
 pub mod observe;
 pub mod redis;

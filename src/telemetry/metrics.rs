@@ -78,6 +78,7 @@ pub struct Metrics {
     monitor: MonitorMetrics,
     tenant_verifications: Family<OutcomeLabel, Counter>,
     tenant_verification_attempts: Histogram,
+    orphans: Gauge,
     upstream_errors: Family<KindLabel, Counter>,
     upstream_peers: Peers,
     connections: Gauge,
@@ -191,6 +192,7 @@ impl Metrics {
                 "How often the backend had to be asked until it said yes or no, or was given up",
                 Histogram::new([1.0, 2.0, 3.0, 5.0, 10.0]),
             ),
+            orphans: metrics.add("orphans", "Users who paid and have no tenant yet", Gauge::default()),
             upstream_errors: metrics.add(
                 "upstream_errors",
                 "Failed exchanges with backends, by kind",
@@ -427,6 +429,11 @@ impl Metrics {
     pub fn tenant_verified(&self, outcome: &'static str, attempts: u32) {
         self.tenant_verifications.get_or_create(&OutcomeLabel { outcome }).inc();
         self.tenant_verification_attempts.observe(f64::from(attempts));
+    }
+
+    /// So many users paid and have no tenant yet.
+    pub fn orphans(&self, count: u64) {
+        self.orphans.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// An exchange with a backend failed; `kind` is one of the program's own words.

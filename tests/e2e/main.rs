@@ -50,6 +50,7 @@ mod maintenance;
 mod one_app;
 mod operation;
 mod operator;
+mod orphans;
 mod otlp;
 mod pages;
 mod paths;

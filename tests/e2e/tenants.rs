@@ -7,7 +7,7 @@ use crate::support::backend::Backend;
 use crate::support::gateway::Builder;
 use crate::support::{Browser, Gateway, RedisServer, Store, accounts, answer_json, echo, gateway};
 
-const SETTINGS: &str = r#"
+pub(super) const SETTINGS: &str = r#"
     [login]
     path = "/api/login"
     tenant = ["/user/customer_id"]
@@ -20,24 +20,24 @@ const SETTINGS: &str = r#"
 "#;
 
 /// A gateway before the app, with what is added.
-fn before_the_app(store: Store) -> Builder {
+pub(super) fn before_the_app(store: Store) -> Builder {
     gateway(store).set("upstream.url", accounts().url()).settings(SETTINGS)
 }
 
 /// What is so of an account from now on.
-fn account(name: &str, organisation: &Value, paid: bool, mode: &str) {
+pub(super) fn account(name: &str, organisation: &Value, paid: bool, mode: &str) {
     let fields = json!({"name": name, "organisation": organisation, "paid": paid, "mode": mode});
     Browser::new(accounts().address()).post_json("/test/account", &fields).expect(200);
 }
 
 /// How often the app was asked about an account.
-fn asked(name: &str) -> u64 {
+pub(super) fn asked(name: &str) -> u64 {
     let encoded = name.replace('|', "%7C");
     let answer = Browser::new(accounts().address()).get(&format!("/test/asked/{encoded}")).expect(200).json();
     answer["asked"].as_u64().expect("a number")
 }
 
-fn log_in(gateway: &Gateway, name: &str) -> Browser {
+pub(super) fn log_in(gateway: &Gateway, name: &str) -> Browser {
     let mut browser = gateway.browser();
     browser.post_json("/api/login", &json!({"username": name})).expect(200);
     assert!(browser.has_session_cookie());
@@ -45,7 +45,7 @@ fn log_in(gateway: &Gateway, name: &str) -> Browser {
 }
 
 /// A name that no other test has: the app is one for all of them.
-fn name_of(gateway: &Gateway, name: &str) -> String {
+pub(super) fn name_of(gateway: &Gateway, name: &str) -> String {
     format!("auth0|{name}-{}", gateway.address().port())
 }
 

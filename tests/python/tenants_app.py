@@ -1,7 +1,8 @@
 """A Django app whose accounts may have no organisation yet, with the endpoint that says so.
 
 `python -m tests.python.tenants_app` makes its database. A test says straight to `/test/account` what is so of an account,
-and how the endpoint behaves: `mode` is empty, `error` (500, with the same body), `slow`, `page` or `gone` (404).
+and how the endpoint behaves: `mode` is empty, `error` (500, with the same body), `slow`, `page`, `gone` (404) or `once` (a no,
+and from then on empty). With `broken` no organisation can be made (500).
 """
 
 import json
@@ -59,10 +60,11 @@ def asked(request, name):
 
 
 def login(request):
-    name = json.loads(request.body)["username"]
+    fields = json.loads(request.body)
+    name, customer = fields["username"], fields.get("customer_id")
     if not Account.objects.filter(name=name).exists():
         return JsonResponse({"success": False}, status=401)
-    return JsonResponse({"success": True, "user": {"user_id": name}})
+    return JsonResponse({"success": True, "user": {"user_id": name, "customer_id": customer}})
 
 
 def verify(request, name):
@@ -74,6 +76,9 @@ def verify(request, name):
         time.sleep(3)
     if found.mode == "page":
         return HttpResponse("<h1>Please log in</h1>")
+    if found.mode == "once":
+        Account.objects.filter(name=name).update(mode="")
+        return JsonResponse({"tenant_exists": False})
     exists = found.organisation is not None
     body = {"success": True, "tenant_exists": exists, "tenant_id": found.organisation, "has_payment": found.paid}
     return JsonResponse(body, status=500 if found.mode == "error" else 200)
@@ -82,6 +87,8 @@ def verify(request, name):
 def organisations(request):
     """Makes the organisation of whoever asks, who is known by the gateway's header alone."""
     name = request.headers["X-User-ID"]
+    if Account.objects.get(name=name).mode == "broken":
+        return JsonResponse({}, status=500)
     Account.objects.filter(name=name).update(organisation=json.loads(request.body)["name"])
     return JsonResponse({}, status=201)
 

@@ -6,6 +6,7 @@ mod choosing;
 mod contract;
 mod embedded;
 mod journal;
+mod membership;
 mod monitor;
 mod redis;
 mod redis_outages;
@@ -148,5 +149,18 @@ mod of_the_monitoring {
         locks_are_listed_page_by_page_by_their_ends,
         findings_are_listed_from_the_newest_on_and_the_same_counts_on_the_first,
         the_last_word_about_a_finding_counts,
+    }
+}
+
+/// What a store does for tenants that must exist.
+mod of_memberships {
+    contract! {
+        membership in "membership.rs":
+        whoever_is_noted_waits_since_then_and_attempts_add_up,
+        whoever_is_forgotten_is_new_when_they_are_noted_again,
+        attempts_of_whom_nobody_noted_are_nobodys,
+        of_many_notes_at_once_one_is_new_and_none_is_lost,
+        those_who_wait_are_listed_page_by_page_from_the_longest_on_while_others_come_and_go,
+        of_claims_at_once_one_has_it_until_it_is_over,
     }
 }

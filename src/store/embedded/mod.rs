@@ -4,6 +4,7 @@
 //! thread, which commits durably before anybody is answered. So what was answered survives `kill -9`.
 
 mod audit;
+mod claims;
 mod commit;
 mod file;
 mod findings;
@@ -12,6 +13,7 @@ mod listing;
 mod lists;
 mod look;
 mod maintenance;
+mod membership;
 mod schema;
 mod shared;
 mod tables;
@@ -35,6 +37,7 @@ use tokio::time::timeout;
 pub(super) use self::file::open_as;
 pub use self::file::{OpenError, OpenErrorKind};
 
+use self::claims::Claims;
 use self::commit::{Committer, Job, Opener};
 use self::lists::{IndexOf, Place};
 use self::look::Look as _;
@@ -72,6 +75,7 @@ pub struct EmbeddedStore {
     jobs: Option<SyncSender<Job>>,
     committer: Option<JoinHandle<()>>,
     turns: Turns,
+    claims: Claims,
 }
 
 impl EmbeddedStore {
@@ -123,6 +127,7 @@ impl EmbeddedStore {
             jobs: Some(jobs),
             committer: Some(committer),
             turns: Turns::default(),
+            claims: Claims::default(),
         }))
     }
 

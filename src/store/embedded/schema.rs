@@ -50,6 +50,13 @@ pub(super) const FINDINGS_AGAIN: TableDefinition<'static, (u64, u64), u64> = Tab
 pub(super) const FINDING_NOTES: TableDefinition<'static, (u64, u64), &str> = TableDefinition::new("finding_notes");
 /// What tells the same finding, to the first of it, and until when (µs) it counts there.
 pub(super) const SAME_FINDINGS: TableDefinition<'static, &str, (u64, u64, u64)> = TableDefinition::new("same_findings");
+/// What stands for somebody who paid and has no tenant, to who they are, since when they wait and when they were asked about
+/// last (ms), how often, and what went wrong.
+pub(super) const ORPHANS: TableDefinition<'static, &str, (&str, u64, u64, u64, &str)> = TableDefinition::new("orphans");
+/// Since when (ms) somebody of them waits.
+pub(super) const ORPHANS_WAITING: TableDefinition<'static, (u64, &str), ()> = TableDefinition::new("orphans_waiting");
+/// When (ms) somebody of them was asked about last.
+pub(super) const ORPHANS_ASKED: TableDefinition<'static, (u64, &str), ()> = TableDefinition::new("orphans_asked");
 /// Which app's sessions they are.
 pub(super) const APPS: TableDefinition<'static, &str, &str> = TableDefinition::new("apps");
 pub(super) const APP_KEY: &str = "public_url";

@@ -189,6 +189,16 @@ impl Keys {
         format!("{}m:fn:{{findings}}", self.prefix)
     }
 
+    /// Who paid and has no tenant yet; their order of waiting, and that of asking.
+    pub(super) fn orphans(&self) -> [String; 3] {
+        ["o", "ow", "oa"].map(|kind| format!("{}{kind}:{{orphans}}", self.prefix))
+    }
+
+    /// That somebody asks the backend about this user or tenant.
+    pub(super) fn recheck(&self, subject: &str) -> String {
+        format!("{}r:{{{}}}", self.prefix, hash(subject))
+    }
+
     /// When the data that the server holds began: gone where it was emptied.
     pub(super) fn birth(&self) -> String {
         format!("{}birth", self.prefix)
@@ -249,6 +259,8 @@ mod tests {
         assert_eq!(keys.findings(), "sg:m:f:{findings}");
         assert_eq!(keys.findings_again(), "sg:m:fa:{findings}");
         assert_eq!(keys.finding_notes(), "sg:m:fn:{findings}");
+        assert_eq!(keys.orphans(), ["sg:o:{orphans}", "sg:ow:{orphans}", "sg:oa:{orphans}"]);
+        assert_eq!(keys.recheck("acme 7"), "sg:r:{E3v8BmI7ecmcOOUY7vreYw}");
         assert_eq!(keys.same_finding("acme"), "sg:m:o:{findings}:giszrYfBSKCiClunzV68qg");
         // printf acme | sha256sum, first 16 bytes, base64url
         assert_eq!(keys.tenant(&tenant), "sg:n:{giszrYfBSKCiClunzV68qg}");

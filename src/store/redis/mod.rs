@@ -31,6 +31,7 @@ mod late;
 mod listing;
 mod maintenance;
 mod making;
+mod membership;
 mod order;
 mod read;
 mod replay;
