@@ -45,6 +45,13 @@ pub fn spread(pause: Duration) -> Duration {
     pause.mul_f64(rand::rng().random_range(0.5..=1.0))
 }
 
+/// A moment for what many come to be due for at once: anywhere within `period`.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "nothing is protected by it, and no test could wait for a certain value")]
+pub fn anywhere_in(period: Duration) -> Duration {
+    period.mul_f64(rand::rng().random_range(0.0..=1.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,5 +65,16 @@ mod tests {
         pauses.dedup();
         assert!(pauses.len() > 900, "{}", pauses.len());
         assert_eq!(spread(Duration::ZERO), Duration::ZERO);
+    }
+
+    #[test]
+    fn moments_are_everywhere_in_a_period() {
+        let period = Duration::from_secs(2);
+        let moments: Vec<Duration> = (0..1000).map(|_| anywhere_in(period)).collect();
+        assert!(moments.iter().all(|moment| *moment <= period));
+        for tenth in 0..10 {
+            let part = period * tenth / 10..period * (tenth + 1) / 10;
+            assert!(moments.iter().any(|moment| part.contains(moment)), "{part:?}");
+        }
     }
 }

@@ -93,6 +93,12 @@ impl LoginConfig {
         self.logins.iter().any(left)
     }
 
+    /// A login of this user's kind.
+    #[must_use]
+    pub fn of(&self, user: &UserId) -> Option<&Login> {
+        self.logins.iter().find(|login| login.rules.users.kind.as_ref().map(UserKind::as_str) == user.kind())
+    }
+
     /// The login that the token of a user's session is of.
     #[must_use]
     pub fn of_token(&self, user: &UserId) -> Option<&Login> {

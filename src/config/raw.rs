@@ -277,6 +277,7 @@ tables! {
         missing: Vec<Spot<StatusText>>,
         attempts: u64,
         backoff: String,
+        recheck: String,
         onboarding: List,
         onboarding_lifetime: String,
     }

@@ -27,6 +27,8 @@ pub struct TenantsConfig {
     pub attempts: u32,
     /// How long is waited between two attempts, times the attempt's number.
     pub backoff: Duration,
+    /// How often it is asked again about those whose sessions are in use; `None`: never.
+    pub recheck: Option<Duration>,
     /// What becomes of users who paid and have no tenant yet; `None`: they cannot come in.
     pub onboarding: Option<Onboarding>,
 }
@@ -40,8 +42,6 @@ pub struct Onboarding {
 }
 
 impl TenantsConfig {
-    /// Whether it is asked about a user alone, so that its answer can say of which tenant they are.
-    #[must_use]
     /// Whether its answers say who paid.
     #[must_use]
     pub fn knows_who_paid(&self) -> bool {
@@ -54,6 +54,8 @@ impl TenantsConfig {
         self.verify.contains(USER)
     }
 
+    /// Whether it is asked about a user alone, so that its answer can say of which tenant they are.
+    #[must_use]
     pub fn asks_about_the_user(&self) -> bool {
         !self.verify.contains(TENANT)
     }
@@ -66,10 +68,12 @@ impl Onboarding {
     }
 }
 
+const USER: &str = "{user_id}";
 const TENANT: &str = "{tenant}";
 const NAMES: [&str; 2] = ["user_id", "tenant"];
-const USER: &str = "{user_id}";
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+/// Asked more often, a backend would have as many questions as requests.
+const RECHECKS: std::ops::RangeInclusive<Duration> = Duration::from_secs(30)..=Duration::from_secs(86_400);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// `login` has further places in which an answer may name the tenant; `limits` are those of all sessions.
@@ -102,13 +106,14 @@ pub(super) fn tenants(
     if asks_about_a_tenant && onboarding.is_some() {
         let message = "asks about a tenant, which a user in onboarding does not have; ask about {user_id} alone";
         problems.error(raw.verify.place(), message);
-    }
-    let (verify, asked) = verify?;
-    let answer = MembershipRules { exists, tenant, paid, missing };
-    Some(TenantsConfig { verify, asked, answer, attempts, backoff, onboarding })
     } else if asks_about_a_tenant && raw.paid.is_given() {
         let message = "has no effect where `verify` asks about a {tenant}; ask about {user_id} alone";
         problems.error(raw.paid.place(), message);
+    }
+    let recheck = raw.recheck.parse_or(None, problems, or_off(duration_within(RECHECKS)));
+    let (verify, asked) = verify?;
+    let answer = MembershipRules { exists, tenant, paid, missing };
+    Some(TenantsConfig { verify, asked, answer, attempts, backoff, recheck, onboarding })
 }
 
 fn onboarding(

@@ -211,6 +211,11 @@ impl Gateway {
             return Err(Failure::Denied(Denial::SessionEnded(reason)));
         }
 
+        //     Beside it, and now and then, the backend is asked whether its user still has that tenant.
+        if let Lookup::Live(live) = &lookup {
+            self.recheck(exchange, live, &cleared);
+        }
+
         //     What the session has of the app's own tokens goes along in the place of what the client sends, but not where the
         //     client's is not to go either.
         let permit = match self.token_for(exchange, &lookup, cookie.as_ref(), &cleared).await? {

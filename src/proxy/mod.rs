@@ -50,6 +50,8 @@ mod proxy_protocol;
 mod questions;
 mod rarely;
 mod readings;
+mod recheck;
+mod rechecks;
 mod respond;
 mod sealing;
 mod services;

@@ -44,6 +44,12 @@ impl Questions {
         }
     }
 
+    /// The same, in nobody's name.
+    pub(super) fn in_nobodys_name(self, gateway: &Gateway) -> Self {
+        let (own_cookie, host) = (&gateway.config().cookie.name, self.host.host());
+        Self { browser: Browser::of_request(own_cookie, &HeaderMap::new(), host, "/"), ..self }
+    }
+
     /// The same, in the name of the browser as it is by now, to the upstream of that route.
     pub(super) fn about(self, browser: Browser, route: &Route) -> Self {
         Self { browser, permit: permit_login(route), ..self }

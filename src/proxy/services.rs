@@ -15,6 +15,7 @@ use super::late_endings::Endings;
 use super::lookup::{LiveUse, Recorded};
 use super::named::Named;
 use super::rarely::Rarely;
+use super::rechecks::Rechecks;
 use super::upstreams::{BoundUpstream, Upstreams, upstreams};
 use crate::bearer::Bearer;
 use crate::clock::Clock;
@@ -34,8 +35,8 @@ use crate::secret::Secret;
 use crate::session::{By, EndReason, Principal, SessionToken};
 use crate::sessions::{Cuts, OpenStream, OpenStreams, Sessions, Terms};
 use crate::signed::{Published, Signer};
-use crate::store::touch_queue::{Queued, TouchQueue};
 use crate::store::membership::MembershipStore;
+use crate::store::touch_queue::{Queued, TouchQueue};
 use crate::store::{SessionStore, StoreResult};
 use crate::telemetry::{Given, Log, Metrics, Place, RouteMetrics, Traces};
 use crate::told::{Origin, Teller, Told};
@@ -76,6 +77,7 @@ pub struct Gateway {
     unnamed: Rarely,
     unclear: Rarely,
     asked_about: AskedAbout,
+    rechecks: Arc<Rechecks>,
     mark: GatewayMark,
     former_cookies: FormerCookies,
     /// The cookie of devices that are known; `None` where none are.
@@ -104,6 +106,7 @@ struct Before<'a> {
 struct Shared {
     bodies: Arc<BodyMemory>,
     endings: Arc<Endings>,
+    rechecks: Arc<Rechecks>,
     mark: GatewayMark,
     former_cookies: FormerCookies,
     sealing_keys: Arc<SealingKeys>,
@@ -125,7 +128,8 @@ impl Gateway {
         let mark = mark(&services)?;
         let sealing_keys = Arc::new(sealing_keys(&services)?);
         let (bodies, endings, former_cookies) = (Arc::default(), Arc::default(), FormerCookies::default());
-        let shared = Shared { bodies, endings, mark, former_cookies, sealing_keys };
+        let rechecks = Arc::default();
+        let shared = Shared { bodies, endings, rechecks, mark, former_cookies, sealing_keys };
         Self::assemble(services, Before::default(), shared)
     }
 
@@ -137,8 +141,8 @@ impl Gateway {
     pub fn reconfigured(&self, config: Arc<Config>) -> Result<Self, EntropyError> {
         let former_cookies = self.former_cookies.followed_by(self.config(), &config, self.clock().monotonic());
         let (bodies, endings, mark) = (self.bodies.clone(), self.endings.clone(), self.mark.clone());
-        let sealing_keys = self.sealing_keys.clone();
-        let shared = Shared { bodies, endings, mark, former_cookies, sealing_keys };
+        let (rechecks, sealing_keys) = (self.rechecks.clone(), self.sealing_keys.clone());
+        let shared = Shared { bodies, endings, rechecks, mark, former_cookies, sealing_keys };
         let (bearer, signer, app_tokens) = (self.bearer.as_ref(), self.signer.as_ref(), self.app_tokens.as_ref());
         let before = Before { upstreams: Some(&self.upstreams), bearer, signer, app_tokens };
         Self::assemble(Services { config, ..self.services.clone() }, before, shared)
@@ -170,6 +174,7 @@ impl Gateway {
             unnamed: Rarely::default(),
             unclear: Rarely::default(),
             asked_about: AskedAbout::default(),
+            rechecks: shared.rechecks,
             mark: shared.mark,
             former_cookies: shared.former_cookies,
             app_tokens: app_tokens(&services, before.app_tokens)?,
@@ -250,14 +255,14 @@ impl Gateway {
         if drops { permit.without_authorization() } else { permit }
     }
 
-    /// What notices, and refuses logins.
-    pub(super) const fn watch(&self) -> &Watch {
-        &self.services.commons.watch
-    }
-
     /// Who paid and has no tenant, and who asks the backend about whom.
     pub(super) fn memberships(&self) -> &dyn MembershipStore {
         &*self.services.commons.memberships
+    }
+
+    /// What notices, and refuses logins.
+    pub(super) const fn watch(&self) -> &Watch {
+        &self.services.commons.watch
     }
 
     /// The cookie of devices that are known, where they are.
@@ -341,6 +346,11 @@ impl Gateway {
     /// The values of followed cookies that were asked about.
     pub(super) const fn asked_about(&self) -> &AskedAbout {
         &self.asked_about
+    }
+
+    /// When the backend is asked again about whom.
+    pub(super) const fn rechecks(&self) -> &Arc<Rechecks> {
+        &self.rechecks
     }
 
     /// The endings that wait for the store.

@@ -59,6 +59,7 @@ mod places;
 mod probe_login;
 mod prometheus;
 mod proxy_protocol;
+mod recheck;
 mod refusals;
 mod reload;
 mod rest;

@@ -260,6 +260,10 @@ fn each_bad_value_is_refused_with_what_to_do() {
             "t.toml:4: tenants.verify: \"/t\" has no {user_id} or {tenant}; write where they stand",
         ),
         (
+            "tenants = { verify = \"/t/{tenant}\", recheck = \"29s\" }",
+            "t.toml:4: tenants.recheck: \"29s\" is out of bounds; choose from \"30s\" to \"1d\"",
+        ),
+        (
             "tenants = { verify = \"/t/{tenant}\", exists = [] }",
             "t.toml:4: tenants.exists: is empty; write where the answer says true or false, as in \"/exists\"",
         ),
