@@ -129,6 +129,7 @@ async fn serve(
     let watch = Watch::new(WatchServices {
         guard,
         findings,
+        geo: Arc::default(),
         keys: monitor_keys(&config, &entropy)?,
         teller: teller.clone(),
         metrics: metrics.clone(),

@@ -64,6 +64,7 @@ pub mod config;
 pub mod custody;
 pub mod descriptors;
 pub mod entropy;
+pub mod geo;
 pub mod health;
 pub mod http;
 pub mod json_line;

@@ -158,6 +158,7 @@ impl Admin {
         let watch = Watch::new(WatchServices {
             guard: store.clone(),
             findings: store.clone(),
+            geo: Arc::default(),
             keys: MonitorKeys::new(&Secret::new("a key for tests")),
             teller: teller.clone(),
             metrics: metrics.clone(),

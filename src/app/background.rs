@@ -5,17 +5,20 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::tls::seconds;
 use crate::audit::AuditLog;
 use crate::commons::Commons;
+use crate::geo::{self, GeoWatch};
 use crate::health::probe_store;
 use crate::maintenance::Maintenance;
+use crate::monitor::GeoFiles;
 use crate::proxy::Current;
 use crate::watch::Watch;
 
 const BETWEEN_COUNTS: Duration = Duration::from_secs(10);
 
 /// Begins all of it: overdue streams are cut, ended ones are found, the store is looked at, the maintenance mode is followed,
-/// locks on logins are counted, and so is who paid and has no tenant.
+/// locks on logins are counted, and so is who paid and has no tenant, and new databases of places are taken over.
 pub(super) fn begin(background: &mut JoinSet<()>, commons: &Commons, current: &Current, audit: &Arc<AuditLog>) {
     let streams = commons.sessions.open().clone();
     background.spawn(async move { streams.cut_overdue().await });
@@ -24,6 +27,33 @@ pub(super) fn begin(background: &mut JoinSet<()>, commons: &Commons, current: &C
     background.spawn(cut_what_has_ended(current.clone()));
     background.spawn(count_the_locks(commons.watch.clone(), current.clone()));
     background.spawn(count_the_orphans(commons.clone(), current.clone()));
+    let databases = Databases { commons: commons.clone(), current: current.clone() };
+    background.spawn(geo::follow(commons.watch.geo().clone(), databases));
+}
+
+/// The databases of places, as the configuration in force names them.
+struct Databases {
+    commons: Commons,
+    current: Current,
+}
+
+impl GeoWatch for Databases {
+    fn files(&self) -> Option<GeoFiles> {
+        let in_force = self.current.load();
+        in_force.gateway.config().monitor.as_ref()?.places.geo.clone()
+    }
+
+    fn now(&self) -> u64 {
+        seconds(&self.commons.clock)
+    }
+
+    fn warn(&self, warning: Option<String>) {
+        self.commons.readiness.warn("geo", warning);
+    }
+
+    fn ages(&self, ages: &[(&'static str, u64)]) {
+        self.commons.metrics.geo_ages(ages);
+    }
 }
 
 /// Each look tells operators of what else they should know by now.

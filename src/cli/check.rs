@@ -17,6 +17,7 @@ use crate::audit::AuditTarget;
 use crate::clock::{Clock as _, SystemClock, WallTime};
 use crate::config::{Config, ConfigErrors, Mode, StoreConfig, locate, process_environment};
 use crate::descriptors::{self, Room};
+use crate::geo;
 use crate::signed::{SignedForm, SignedIdentity};
 pub use trial::{Trial, TrialOutcome};
 
@@ -72,6 +73,9 @@ pub fn check(options: &CheckOptions, try_store: TryStore<'_>) -> ExitCode {
     let mut warnings = config.warnings.clone();
     warnings.extend(config.warnings_at(SystemClock.wall()));
     warnings.extend(room.warning(limit, &config));
+    if let Some(files) = config.monitor.as_ref().and_then(|monitor| monitor.places.geo.as_ref()) {
+        warnings.extend(geo::examine(files, SystemClock.wall().as_micros() / 1_000_000));
+    }
     if !options.json {
         for warning in &warnings {
             complain(format_args!("warning: {warning}"));

@@ -26,7 +26,7 @@ use super::{
 };
 use super::{
     admin, bearer, captured, chosen, cookie, cors, errors, events, identity, login, logout, mode, monitor, parsers,
-    roles, routes, sealed, secrets, server, session, signed, store, telemetry, tenants, upstream,
+    places, roles, routes, sealed, secrets, server, session, signed, store, telemetry, tenants, upstream,
 };
 use crate::http::{CookieAttributes, CorsPolicy};
 use crate::monitor::MonitorRules;
@@ -177,6 +177,7 @@ impl Tables {
         files.of_telemetry(&self.telemetry);
         signed::files(&self.identity, files);
         self.bearer.iter().for_each(|raw| bearer::files(raw, files));
+        self.monitor.iter().for_each(|(_, raw)| places::files(raw, files));
     }
 }
 

@@ -27,6 +27,7 @@ mod mode;
 mod monitor;
 mod parsers;
 mod paths;
+mod places;
 mod raw;
 mod reader;
 mod roles;

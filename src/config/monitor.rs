@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::error::{Place, Problems};
 use super::mode::Mode;
+use super::places;
 use super::raw::{RawFailedLogins, RawGuessedLogin, RawMonitor};
 use super::reader::OneOrMany;
 use super::secrets::SecretsConfig;
@@ -45,7 +46,8 @@ pub(super) fn monitor(raw: &RawMonitor, problems: &mut Problems) -> Option<Monit
             "is longer than `monitor.failed_logins.window`, for which failures are kept; raise that one, or lower this";
         problems.error(raw.window.place(), message);
     }
-    mode.map(|mode| MonitorRules { mode, device_cookie, failed_logins, guessed_login })
+    let places = places::places(raw, problems);
+    mode.map(|mode| MonitorRules { mode, device_cookie, failed_logins, guessed_login, places })
 }
 
 /// What the keys of accounts and devices are derived from.

@@ -1,6 +1,9 @@
 //! Small parsers that several sections share: lists, patterns, pointers, paths, statuses, methods, roles, cookies.
 
+use std::net::IpAddr;
 use std::ops::Range;
+
+use ipnet::IpNet;
 
 use super::error::Problems;
 use super::reader::{OneOrMany, Spot, StatusText};
@@ -29,6 +32,14 @@ pub(super) fn each_of<T>(list: &[Spot<String>], problems: &mut Problems, parse: 
         }
     }
     parsed
+}
+
+/// A network; an address is one of itself alone.
+pub(super) fn network(text: &str) -> Parsed<IpNet> {
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    text.parse::<IpNet>().ok().or(address.ok()).map(|net| net.trunc()).ok_or_else(|| {
+        format!("{} is neither a network nor an address; write it as \"10.0.0.0/8\" or \"10.1.2.3\"", quoted(text))
+    })
 }
 
 /// A path pattern.

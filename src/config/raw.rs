@@ -321,8 +321,12 @@ tables! {
         device_cookie: String,
         failed_logins: RawFailedLogins,
         guessed_login: RawGuessedLogin,
+        geo: RawGeo,
+        ignore_networks: List,
+        ignore_asns: Vec<Spot<u64>>,
+        low_asns: Vec<Spot<u64>>,
     } unbuilt [
-        "geo", "ignore_networks", "ignore_asns", "low_asns", "api", "admin_roles", "path", "travel", "location_change",
+        "api", "admin_roles", "path", "travel", "location_change",
         "concurrent", "locations", "calls", "exports", "privileges", "passwords", "revoked_use"
     ]
 
@@ -347,6 +351,12 @@ tables! {
         window: String,
         severity: String,
         action: OneOrMany,
+    }
+
+    /// `monitor.geo`
+    struct RawGeo {
+        city: OneOrMany,
+        asn: OneOrMany,
     }
 
     /// `[admin]`

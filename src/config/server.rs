@@ -1,6 +1,6 @@
 //! `[server]`: where the gateway listens, what it is called, and how much it takes.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::address::{collide, socket_address};
 use super::error::Problems;
 use super::mode::Mode;
-use super::parsers::each;
+use super::parsers::{each, network};
 use super::raw::RawServer;
 use super::reader::{OneOrMany, Spot};
 use super::table::Field;
@@ -239,12 +239,7 @@ fn hosts(
 }
 
 fn trusted_proxies(field: &Field<Vec<Spot<String>>>, problems: &mut Problems) -> Vec<IpNet> {
-    let nets = each(field, problems, |text| {
-        let address = text.parse::<IpAddr>().map(IpNet::from);
-        text.parse::<IpNet>().ok().or(address.ok()).map(|net| net.trunc()).ok_or_else(|| {
-            format!("{} is neither a network nor an address; write it as \"10.0.0.0/8\" or \"10.1.2.3\"", quoted(text))
-        })
-    });
+    let nets = each(field, problems, network);
     if nets.iter().any(|net| net.prefix_len() == 0) {
         problems.warn(field.place(), "trusts every address, so that any client can claim any address");
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Severity;
+use super::{PlaceRules, Severity};
 
 /// Whether anything is done (`monitor.mode`). Without monitoring there are no rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +128,8 @@ pub struct MonitorRules {
     pub failed_logins: Option<FailedLogins>,
     /// `None`: off.
     pub guessed_login: Option<GuessedLogin>,
+    /// What the rules about places go by.
+    pub places: PlaceRules,
 }
 
 impl MonitorRules {

@@ -415,6 +415,11 @@ impl Metrics {
         self.monitor.action(action, mode);
     }
 
+    /// How old the databases of places are that are in force, in seconds.
+    pub fn geo_ages(&self, ages: &[(&'static str, u64)]) {
+        self.monitor.geo_ages(ages);
+    }
+
     /// The monitoring did not see, or keep, something.
     pub fn monitor_dropped(&self) {
         self.monitor.dropped();

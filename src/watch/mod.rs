@@ -19,6 +19,7 @@ pub use guard::{Admission, CameOut, Guarded, Tried};
 
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
+use crate::geo::Geo;
 use crate::monitor::{AccountId, Crowd, MonitorKeys, NewKeys};
 use crate::store::monitor::{FindingStore, LoginGuard};
 use crate::telemetry::Metrics;
@@ -35,6 +36,8 @@ pub struct WatchServices {
     pub guard: Arc<dyn LoginGuard>,
     /// Keeps what was found.
     pub findings: Arc<dyn FindingStore>,
+    /// Where addresses are.
+    pub geo: Arc<Geo>,
     /// What accounts and devices are called by.
     pub keys: MonitorKeys,
     /// Who hears of it.
@@ -97,6 +100,12 @@ impl Watch {
     #[must_use]
     pub fn kept(&self) -> &dyn FindingStore {
         &*self.0.services.findings
+    }
+
+    /// Where addresses are.
+    #[must_use]
+    pub fn geo(&self) -> &Arc<Geo> {
+        &self.0.services.geo
     }
 
     /// Tells what an operator did.

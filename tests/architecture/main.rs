@@ -189,6 +189,13 @@ fn who_notices_knows_no_edge_no_request_and_no_configuration() {
 }
 
 #[test]
+fn who_knows_places_knows_nobody_who_asks() {
+    assert_never("geo", &ABOVE);
+    assert_never("geo", &["crate::store", "crate::session", "crate::told", "crate::telemetry", "crate::health"]);
+    assert_never("geo", &["crate::http", "crate::policy", "crate::config", "crate::watch", "crate::clock"]);
+}
+
+#[test]
 fn certificates_know_nobody_but_how_files_of_others_are_read() {
     let modules = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).expect("our sources");
     let names = modules.map(|entry| entry.expect("an entry").path().with_extension(""));

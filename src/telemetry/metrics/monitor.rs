@@ -24,6 +24,11 @@ struct ActionLabels {
     mode: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DatabaseLabel {
+    database: &'static str,
+}
+
 /// Its metrics.
 #[derive(Debug)]
 pub(super) struct MonitorMetrics {
@@ -32,6 +37,7 @@ pub(super) struct MonitorMetrics {
     actions: Family<ActionLabels, Counter>,
     locks: Gauge,
     dropped: Counter,
+    geo_age: Family<DatabaseLabel, Gauge>,
 }
 
 impl MonitorMetrics {
@@ -49,6 +55,11 @@ impl MonitorMetrics {
                 "monitor_dropped",
                 "Logins that were not counted and findings that were not kept",
                 Counter::default(),
+            ),
+            geo_age: metrics.add(
+                "geo_age_seconds",
+                "How old the databases of places are that are in force",
+                Family::default(),
             ),
         }
     }
@@ -77,5 +88,18 @@ impl MonitorMetrics {
 
     pub(super) fn dropped(&self) {
         self.dropped.inc();
+    }
+
+    /// Of those in force alone.
+    pub(super) fn geo_ages(&self, ages: &[(&'static str, u64)]) {
+        for database in ["city", "asn"] {
+            let label = DatabaseLabel { database };
+            match ages.iter().find(|(name, _)| *name == database) {
+                Some((_, age)) => {
+                    self.geo_age.get_or_create(&label).set(i64::try_from(*age).unwrap_or(i64::MAX));
+                }
+                None => _ = self.geo_age.remove(&label),
+            }
+        }
     }
 }
