@@ -117,7 +117,7 @@ async fn serve(
         entropy: entropy.clone(),
         teller: teller.clone(),
     };
-    let Opened { store, maintenance, memberships, guard, findings, anchors, stream, .. } =
+    let Opened { store, maintenance, memberships, guard, findings, calls, anchors, stream, .. } =
         open_store(&config.store, clock.clone(), observer.clone(), Some(serving)).await?;
     let maintenance = Arc::new(MaintenanceMode::kept_by(maintenance));
     let events = AuditQuery::over(&config.audit.file, stream.clone());
@@ -130,13 +130,14 @@ async fn serve(
         guard,
         findings,
         geo: Arc::default(),
+        calls,
         keys: monitor_keys(&config, &entropy)?,
         teller: teller.clone(),
         metrics: metrics.clone(),
         clock: clock.clone(),
         entropy: entropy.clone(),
         tasks: tasks.clone(),
-    });
+    })?;
     let commons =
         Commons { store, sessions, maintenance, memberships, watch, metrics, readiness, clock, entropy, tasks };
 

@@ -159,13 +159,15 @@ impl Admin {
             guard: store.clone(),
             findings: store.clone(),
             geo: Arc::default(),
+            calls: store.clone(),
             keys: MonitorKeys::new(&Secret::new("a key for tests")),
             teller: teller.clone(),
             metrics: metrics.clone(),
             clock: clock.clone(),
             entropy: Arc::new(SystemEntropy),
             tasks: tasks.clone(),
-        });
+        })
+        .expect("randomness");
         let commons = Commons {
             sessions: Sessions::new(store.clone(), teller, Arc::new(SystemEntropy)),
             watch,

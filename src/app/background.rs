@@ -18,7 +18,8 @@ use crate::watch::Watch;
 const BETWEEN_COUNTS: Duration = Duration::from_secs(10);
 
 /// Begins all of it: overdue streams are cut, ended ones are found, the store is looked at, the maintenance mode is followed,
-/// locks on logins are counted, and so is who paid and has no tenant, and new databases of places are taken over.
+/// locks on logins are counted, and so is who paid and has no tenant, calls are exchanged with the other gateways, and new
+/// databases of places are taken over.
 pub(super) fn begin(background: &mut JoinSet<()>, commons: &Commons, current: &Current, audit: &Arc<AuditLog>) {
     let streams = commons.sessions.open().clone();
     background.spawn(async move { streams.cut_overdue().await });
@@ -26,6 +27,7 @@ pub(super) fn begin(background: &mut JoinSet<()>, commons: &Commons, current: &C
     background.spawn(follow_the_maintenance(commons.clone()));
     background.spawn(cut_what_has_ended(current.clone()));
     background.spawn(count_the_locks(commons.watch.clone(), current.clone()));
+    background.spawn(exchange_calls(commons.watch.clone(), current.clone()));
     background.spawn(count_the_orphans(commons.clone(), current.clone()));
     let databases = Databases { commons: commons.clone(), current: current.clone() };
     background.spawn(geo::follow(commons.watch.geo().clone(), databases));
@@ -97,6 +99,15 @@ async fn count_the_orphans(Commons { memberships, metrics, .. }: Commons, curren
         if asks && let Ok(count) = memberships.count_orphans().await {
             metrics.orphans(count);
         }
+    }
+}
+
+/// Has gateways know of each other's calls, while they are counted.
+async fn exchange_calls(watch: Watch, current: Current) {
+    loop {
+        let rules = current.load().gateway.shared_config();
+        let calls = rules.monitor.as_ref().and_then(|rules| rules.calls.as_ref());
+        watch.exchange_calls(calls.map(|calls| calls.rule.count)).await;
     }
 }
 

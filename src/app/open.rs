@@ -19,6 +19,7 @@ use crate::socket::{Bound, Sockets};
 use crate::store::Claim;
 use crate::store::SharedStore;
 use crate::store::Unavailable;
+use crate::store::acts::CallExchange;
 use crate::store::audit::{Anchor, AuditAnchors, AuditStream};
 use crate::store::embedded::{EmbeddedStore, OpenErrorKind};
 use crate::store::journal::{Journal, Late};
@@ -91,6 +92,7 @@ pub(super) struct Opened {
     pub(super) memberships: Arc<dyn MembershipStore>,
     pub(super) guard: Arc<dyn LoginGuard>,
     pub(super) findings: Arc<dyn FindingStore>,
+    pub(super) calls: Arc<dyn CallExchange>,
     pub(super) anchors: Arc<dyn AuditAnchors>,
     /// When several gateways share it.
     pub(super) stream: Option<Arc<dyn AuditStream>>,
@@ -133,6 +135,7 @@ pub(super) async fn open_store(
                 memberships: store.clone(),
                 guard: store.clone(),
                 findings: store.clone(),
+                calls: store.clone(),
                 anchors: store,
                 stream: None,
                 redis: None,
@@ -165,6 +168,7 @@ pub(super) async fn open_store(
                 memberships: store.clone(),
                 guard: store.clone(),
                 findings: store.clone(),
+                calls: store.clone(),
                 anchors: store.clone(),
                 stream: Some(store.clone()),
                 redis: Some(store),

@@ -180,6 +180,7 @@ impl<'a> Fixed<'a> {
             errors: _,
             bearer: _,
             monitor: _,
+            watched: _,
             admin,
             audit,
             telemetry,

@@ -23,10 +23,11 @@ use super::upstream::Upstreams;
 use super::{
     AdminConfig, AuditConfig, BearerConfig, ConfigDigest, ErrorsConfig, IdentityConfig, LoginConfig, LogoutConfig,
     Mode, SecretsConfig, ServerConfig, SessionConfig, StoreConfig, TelemetryConfig, TenantsConfig, UpstreamConfig,
+    WatchedPaths,
 };
 use super::{
     admin, bearer, captured, chosen, cookie, cors, errors, events, identity, login, logout, mode, monitor, parsers,
-    places, roles, routes, sealed, secrets, server, session, signed, store, telemetry, tenants, upstream,
+    places, roles, routes, sealed, secrets, server, session, signed, store, telemetry, tenants, upstream, watched,
 };
 use crate::http::{CookieAttributes, CorsPolicy};
 use crate::monitor::MonitorRules;
@@ -65,6 +66,8 @@ pub struct Config {
     pub bearer: Option<BearerConfig>,
     /// What is noticed, and what is done about it; `None`: nothing.
     pub monitor: Option<MonitorRules>,
+    /// Where it looks at requests.
+    pub watched: WatchedPaths,
     /// The listener for operators.
     pub admin: AdminConfig,
     /// Where audit events go.
@@ -200,6 +203,7 @@ struct Sections {
     errors: ErrorsConfig,
     bearer: Option<BearerConfig>,
     monitor: Option<MonitorRules>,
+    watched: WatchedPaths,
     admin: AdminConfig,
     audit: AuditConfig,
     telemetry: TelemetryConfig,
@@ -235,6 +239,8 @@ impl Sections {
             routes::block(&mut routes, &tenants.asked);
         }
         let events = events::events(&tables.events, further_methods, &routes, &own_paths, problems);
+        let monitor = tables.monitor.as_ref().and_then(|(_, raw)| monitor::monitor(raw, problems));
+        let watched = tables.monitor.as_ref().map(|(_, raw)| watched::watched(raw, monitor.as_ref(), problems));
         let trusted = server.as_ref().map_or(&[][..], |server| &server.trusted_origins);
         let traffic: Vec<_> =
             server.iter().flat_map(|server| server.listen.iter().copied().chain(server.redirect_http)).collect();
@@ -245,7 +251,8 @@ impl Sections {
             cors: cors::cors(&tables.cors, trusted, problems),
             errors: errors::errors(&tables.errors, problems),
             bearer: tables.bearer.as_ref().and_then(|raw| bearer::bearer(raw, mode, problems)),
-            monitor: tables.monitor.as_ref().and_then(|(_, raw)| monitor::monitor(raw, problems)),
+            monitor,
+            watched: watched.unwrap_or_default(),
             admin: admin::admin(&tables.admin, mode, &traffic, problems),
             audit: telemetry::audit(&tables.audit, problems),
             telemetry: telemetry::telemetry(&tables.telemetry, problems),
@@ -327,6 +334,7 @@ impl Sections {
             errors: self.errors,
             bearer: self.bearer,
             monitor: self.monitor,
+            watched: self.watched,
             admin: self.admin,
             audit: self.audit,
             telemetry: self.telemetry,

@@ -46,6 +46,7 @@ mod tls;
 mod tokens;
 mod upstream;
 mod value;
+mod watched;
 mod whoami;
 
 #[cfg(test)]
@@ -74,6 +75,7 @@ pub use tenants::{Onboarding, TenantsConfig};
 pub use tls::TlsConfig;
 pub use upstream::{BodyMode, HostHeader, UpstreamConfig};
 pub(crate) use value::{duration, show_duration};
+pub use watched::WatchedPaths;
 
 use crate::settled::{self, ReadError};
 use assemble::{Source, assemble};

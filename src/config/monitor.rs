@@ -5,12 +5,14 @@ use std::time::Duration;
 use super::error::{Place, Problems};
 use super::mode::Mode;
 use super::places;
-use super::raw::{RawFailedLogins, RawGuessedLogin, RawMonitor};
+use super::raw::{RawCalls, RawFailedLogins, RawGuessedLogin, RawMonitor};
 use super::reader::OneOrMany;
 use super::secrets::SecretsConfig;
 use super::table::Field;
 use super::value::{Parsed, choice, count_within, duration_within, or_off, quoted};
-use crate::monitor::{Action, FailedLogins, GuessedLogin, LockBy, MonitorMode, MonitorRules, Rule, Severity};
+use crate::monitor::{
+    Action, FailedLogins, GuessedLogin, LockBy, MonitorMode, MonitorRules, RapidCalls, Rule, Severity,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -18,6 +20,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 const LONGEST_COOKIE: Duration = Duration::from_secs(400 * 86_400);
 /// A store keeps each failure that counts.
 const MOST_FAILURES: u64 = 1000;
+/// Calls are numbers.
+const MOST_CALLS: u64 = 1_000_000;
 
 const MODES: [(&str, Option<MonitorMode>); 3] =
     [("off", None), ("observe", Some(MonitorMode::Observe)), ("enforce", Some(MonitorMode::Enforce))];
@@ -47,7 +51,8 @@ pub(super) fn monitor(raw: &RawMonitor, problems: &mut Problems) -> Option<Monit
         problems.error(raw.window.place(), message);
     }
     let places = places::places(raw, problems);
-    mode.map(|mode| MonitorRules { mode, device_cookie, failed_logins, guessed_login, places })
+    let calls = raw.calls.get().map_or_else(|| Some(default_calls()), |raw| calls(raw, problems));
+    mode.map(|mode| MonitorRules { mode, device_cookie, failed_logins, guessed_login, calls, places })
 }
 
 /// What the keys of accounts and devices are derived from.
@@ -75,7 +80,7 @@ fn failed_logins(raw: &RawFailedLogins, problems: &mut Problems) -> Option<Faile
         field.parse_or(usual, problems, count_within(1..=MOST_FAILURES))
     };
     let RawFailedLogins { count: times, window, severity, action, .. } = raw;
-    let fields = RuleFields { count: times, window, severity, action };
+    let fields = RuleFields { count: times, most: MOST_FAILURES, window, severity, action };
     let rule = fields.rule(&usual.rule, &[Action::Record, Action::Lock], problems);
     let failed = FailedLogins {
         rule,
@@ -96,13 +101,26 @@ fn failed_logins(raw: &RawFailedLogins, problems: &mut Problems) -> Option<Faile
 fn guessed_login(raw: &RawGuessedLogin, problems: &mut Problems) -> Option<GuessedLogin> {
     let usual = default_guessed_login().rule;
     let RawGuessedLogin { count, window, severity, action, .. } = raw;
-    let rule = RuleFields { count, window, severity, action }.rule(&usual, &[Action::Record], problems);
+    let fields = RuleFields { count, most: MOST_FAILURES, window, severity, action };
+    let rule = fields.rule(&usual, &[Action::Record], problems);
     raw.enabled.get().copied().unwrap_or(true).then_some(GuessedLogin { rule })
+}
+
+fn calls(raw: &RawCalls, problems: &mut Problems) -> Option<RapidCalls> {
+    let RawCalls { count, window, severity, action, .. } = raw;
+    let fields = RuleFields { count, most: MOST_CALLS, window, severity, action };
+    let rule = fields.rule(&default_calls().rule, &[Action::Record, Action::Throttle], problems);
+    if rule.window != MINUTE {
+        problems.error(window.place(), "is no calendar minute, by which calls are counted; write \"1m\", or remove it");
+    }
+    raw.enabled.get().copied().unwrap_or(true).then_some(RapidCalls { rule })
 }
 
 /// The keys that the tables of all rules have.
 struct RuleFields<'a> {
     count: &'a Field<u64>,
+    /// How much `count` may be at most.
+    most: u64,
     window: &'a Field<String>,
     severity: &'a Field<String>,
     action: &'a Field<OneOrMany>,
@@ -112,7 +130,7 @@ impl RuleFields<'_> {
     /// The rule; what is not written is as usual. It can do no more than what is `possible`.
     fn rule(&self, usual: &Rule, possible: &[Action], problems: &mut Problems) -> Rule {
         Rule {
-            count: self.count.parse_or(usual.count, problems, count_within(1..=MOST_FAILURES)),
+            count: self.count.parse_or(usual.count, problems, count_within(1..=self.most)),
             window: self.window.parse_or(usual.window, problems, duration_within(MINUTE..=DAY)),
             severity: self.severity.parse_or(usual.severity, problems, choice(&SEVERITIES)),
             actions: actions(self.action, &usual.actions, possible, problems),
@@ -162,5 +180,11 @@ fn default_failed_logins() -> FailedLogins {
 fn default_guessed_login() -> GuessedLogin {
     GuessedLogin {
         rule: Rule { count: 5, window: MINUTE * 15, severity: Severity::High, actions: vec![Action::Record] },
+    }
+}
+
+fn default_calls() -> RapidCalls {
+    RapidCalls {
+        rule: Rule { count: 100, window: MINUTE, severity: Severity::Medium, actions: vec![Action::Throttle] },
     }
 }

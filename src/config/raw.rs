@@ -319,15 +319,17 @@ tables! {
     struct RawMonitor {
         mode: String,
         device_cookie: String,
+        api: OneOrMany,
         failed_logins: RawFailedLogins,
         guessed_login: RawGuessedLogin,
+        calls: RawCalls,
         geo: RawGeo,
         ignore_networks: List,
         ignore_asns: Vec<Spot<u64>>,
         low_asns: Vec<Spot<u64>>,
     } unbuilt [
-        "api", "admin_roles", "path", "travel", "location_change",
-        "concurrent", "locations", "calls", "exports", "privileges", "passwords", "revoked_use"
+        "admin_roles", "path", "travel", "location_change", "concurrent", "locations", "exports", "privileges",
+        "passwords", "revoked_use"
     ]
 
     /// `monitor.failed_logins`
@@ -346,6 +348,15 @@ tables! {
 
     /// `monitor.guessed_login`
     struct RawGuessedLogin {
+        enabled: bool,
+        count: u64,
+        window: String,
+        severity: String,
+        action: OneOrMany,
+    }
+
+    /// `monitor.calls`
+    struct RawCalls {
         enabled: bool,
         count: u64,
         window: String,

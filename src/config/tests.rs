@@ -6,6 +6,7 @@ mod chosen;
 mod documented;
 mod hostile;
 mod mistakes;
+mod monitor;
 mod refused;
 mod schema;
 

@@ -4,19 +4,23 @@
 //! password in the wrong field too: nothing is kept but an HMAC.
 
 use std::fmt;
+use std::hash::Hasher as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use icu_normalizer::ComposingNormalizerBorrowed;
 use ring::{hkdf, hmac};
+use siphasher::sip::SipHasher13;
 
 use crate::entropy::{Entropy, EntropyError};
 use crate::secret::Secret;
+use crate::session::Principal;
 
 /// Keeps these keys apart from whatever else is derived from the secret.
 const PURPOSE: &[u8] = b"session-gateway monitor 1";
 const OF_ACCOUNTS: &[u8] = b"accounts";
 const OF_DEVICES: &[u8] = b"devices";
+const OF_USERS: &[u8] = b"users";
 
 const BYTES: usize = 16;
 
@@ -68,10 +72,11 @@ pub fn normalised(name: &str) -> Option<String> {
     (!folded.is_empty()).then(|| folded.into_owned())
 }
 
-/// The keys of accounts and devices.
+/// The keys of accounts, devices and users.
 pub struct MonitorKeys {
     accounts: hmac::Key,
     devices: hmac::Key,
+    users: SipHasher13,
 }
 
 impl MonitorKeys {
@@ -92,7 +97,9 @@ impl MonitorKeys {
     }
 
     fn of(secret: &[u8]) -> Self {
-        Self { accounts: derived(secret, OF_ACCOUNTS), devices: derived(secret, OF_DEVICES) }
+        let key = |purpose| hmac::Key::new(hmac::HMAC_SHA256, &derived::<32>(secret, purpose));
+        let users = SipHasher13::new_with_key(&derived(secret, OF_USERS));
+        Self { accounts: key(OF_ACCOUNTS), devices: key(OF_DEVICES), users }
     }
 
     /// What stands for an account of this [`normalised`] name at a login of this kind.
@@ -104,6 +111,19 @@ impl MonitorKeys {
         context.update(&[0]);
         context.update(name.as_bytes());
         AccountId(context.sign().as_ref().first_chunk().copied().unwrap_or_default())
+    }
+
+    /// What stands for a user of a tenant, the same at all gateways. Nobody without the key finds another who shares it.
+    ///
+    /// Quick, for each call has one; it names nobody, but counts.
+    #[must_use]
+    pub fn user(&self, principal: &Principal) -> u64 {
+        let mut hasher = self.users;
+        hasher.write(principal.tenant.kept().as_bytes());
+        // No tenant has it in its name.
+        hasher.write_u8(b',');
+        hasher.write(principal.user.kept().as_bytes());
+        hasher.finish()
     }
 
     /// The key that device cookies are signed with.
@@ -118,12 +138,21 @@ impl fmt::Debug for MonitorKeys {
     }
 }
 
-fn derived(secret: &[u8], purpose: &[u8]) -> hmac::Key {
+/// That many bytes for this purpose.
+struct Length(usize);
+
+impl hkdf::KeyType for Length {
+    fn len(&self) -> usize {
+        self.0
+    }
+}
+
+fn derived<const N: usize>(secret: &[u8], purpose: &[u8]) -> [u8; N] {
     let key = hkdf::Salt::new(hkdf::HKDF_SHA256, PURPOSE).extract(secret);
-    let mut bytes = [0; 32];
-    // It asks for 32 bytes of 8,160 that there may be.
-    let _ = key.expand(&[purpose], hkdf::HKDF_SHA256).and_then(|okm| okm.fill(&mut bytes));
-    hmac::Key::new(hmac::HMAC_SHA256, &bytes)
+    let mut bytes = [0; N];
+    // It asks for few of the 8,160 bytes that there may be.
+    let _ = key.expand(&[purpose], Length(N)).and_then(|okm| okm.fill(&mut bytes));
+    bytes
 }
 
 #[cfg(test)]
@@ -131,6 +160,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::session::{Role, TenantId, UserId};
 
     #[test]
     fn spellings_that_an_app_takes_for_one_account_are_one() {
@@ -161,6 +191,22 @@ mod tests {
         assert_ne!(id, keys.account(Some("admin"), "bob"));
         assert_eq!(AccountId::parse(&id.to_string()), Some(id));
         assert_eq!(AccountId::parse("bob"), None);
+    }
+
+    #[test]
+    fn users_are_told_apart_by_tenant_and_name_the_same_way_at_every_gateway() {
+        let keys = |secret| MonitorKeys::new(&Secret::new(secret));
+        let principal = |tenant, user| Principal {
+            tenant: TenantId::parse(tenant).expect("a tenant"),
+            user: UserId::parse(user).expect("a user"),
+            role: None,
+        };
+        let hash = keys("k").user(&principal("1", "23"));
+        assert_eq!(hash, keys("k").user(&principal("1", "23")));
+        assert_ne!(hash, keys("another").user(&principal("1", "23")));
+        assert_ne!(hash, keys("k").user(&principal("12", "3")));
+        let of_role = Principal { role: Role::parse("admin").ok(), ..principal("1", "23") };
+        assert_eq!(hash, keys("k").user(&of_role), "whatever their role");
     }
 
     proptest! {

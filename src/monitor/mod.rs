@@ -5,6 +5,7 @@
 
 mod account;
 mod attempt;
+mod calls;
 mod crowd;
 mod device;
 mod finding;
@@ -20,6 +21,7 @@ mod tally;
 
 pub use account::{AccountId, MonitorKeys, normalised};
 pub use attempt::{Attempt, Attempted, Bucket, BucketKind, Named};
+pub use calls::{CallCount, CallTable, CallTerms, Called, Minute};
 pub use crowd::Crowd;
 pub use device::DeviceId;
 pub use finding::{Evidence, Finding, FindingKind, FindingNote, FindingRecord, Taken, Verdict};
@@ -29,6 +31,6 @@ pub use networks::{NetworkRange, ranges_of};
 pub use new_keys::NewKeys;
 pub use place::{Cell, Country, Elsewhere, Place, Spot};
 pub use place_rules::{GeoFiles, PlaceRules};
-pub use rules::{Action, FailedLogins, GuessedLogin, LockBy, MonitorMode, MonitorRules, Rule};
+pub use rules::{Action, FailedLogins, GuessedLogin, LockBy, MonitorMode, MonitorRules, RapidCalls, Rule};
 pub use severity::Severity;
 pub use tally::{Full, Outcome, Standing, Tally};

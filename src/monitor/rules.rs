@@ -117,6 +117,13 @@ pub struct GuessedLogin {
     pub rule: Rule,
 }
 
+/// Calls of a user in a calendar minute (`[monitor.calls]`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RapidCalls {
+    /// `count` is how many there may be.
+    pub rule: Rule,
+}
+
 /// Everything that is to be noticed (`[monitor]`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MonitorRules {
@@ -128,6 +135,8 @@ pub struct MonitorRules {
     pub failed_logins: Option<FailedLogins>,
     /// `None`: off.
     pub guessed_login: Option<GuessedLogin>,
+    /// `None`: off.
+    pub calls: Option<RapidCalls>,
     /// What the rules about places go by.
     pub places: PlaceRules,
 }
@@ -137,6 +146,13 @@ impl MonitorRules {
     #[must_use]
     pub fn locks(&self) -> bool {
         let asked_for = self.failed_logins.as_ref().is_some_and(|failed| failed.rule.does(Action::Lock));
+        self.mode == MonitorMode::Enforce && asked_for
+    }
+
+    /// Whether calls are refused that are too many.
+    #[must_use]
+    pub fn throttles(&self) -> bool {
+        let asked_for = self.calls.as_ref().is_some_and(|calls| calls.rule.does(Action::Throttle));
         self.mode == MonitorMode::Enforce && asked_for
     }
 }

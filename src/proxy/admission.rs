@@ -48,6 +48,8 @@ pub(super) struct Admitted {
     pub(super) mode: IdentityMode,
     /// Whether a use of this path keeps a session alive.
     pub(super) touches: bool,
+    /// Whether it counts as a call of its user.
+    pub(super) is_call: bool,
     /// Whether it is for those who have no tenant yet.
     pub(super) onboards: bool,
     /// Whether it asks for permission alone, on behalf of a page.
@@ -220,6 +222,12 @@ impl Gateway {
         let counts = |reading: &Reading| no_touch.find(&reading.segments, reading.trailing_slash).is_empty();
         let counts_as_read = lenient.as_ref().is_none_or(|(_, lenient)| lenient.readings.iter().all(counts));
         let touches = !ahead && preflight.is_none() && counts_as_read && no_touch.find(&segments, slash).is_empty();
+        let api = &self.config().watched.api;
+        let is_at_api = |reading: &Reading| !api.find(&reading.segments, reading.trailing_slash).is_empty();
+        let is_call = endpoint.is_none()
+            && preflight.is_none()
+            && (!api.find(&segments, slash).is_empty()
+                || lenient.as_ref().is_some_and(|(_, lenient)| lenient.readings.iter().any(is_at_api)));
         exchange.route = Some(route.pattern.clone());
         if route.auth == Auth::Blocked && endpoint.is_none() {
             return Err(Failure::Denied(Denial::PathBlocked));
@@ -329,6 +337,7 @@ impl Gateway {
             event,
             mode,
             touches,
+            is_call,
             onboards,
             preflight,
             switch,

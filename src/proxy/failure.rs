@@ -44,6 +44,11 @@ pub(super) enum Failure {
     },
     /// Too many logins of the account, or from the network, are under way.
     TooManyLogins,
+    /// The client's: its user made too many calls, and may make more after so many seconds.
+    TooManyCalls {
+        /// How many.
+        seconds: u64,
+    },
     /// The store's.
     Store(Unavailable),
     /// The backend's: its login answer names something that cannot be an identity.
@@ -196,6 +201,11 @@ impl Failure {
                 "rate_limited",
                 "Too many logins are under way. Please try again in a moment.",
             ),
+            Self::TooManyCalls { .. } => told(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "There were too many calls in this minute. Please wait for the next one.",
+            ),
             Self::Store(_) => STORE_UNAVAILABLE,
             Self::Overloaded | Self::Spool(_) => {
                 told(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many uploads are under way. Please try again.")
@@ -295,7 +305,8 @@ impl Failure {
             | Self::CrossOrigin
             | Self::MethodNotAllowed(_)
             | Self::LoginLocked { .. }
-            | Self::TooManyLogins => true,
+            | Self::TooManyLogins
+            | Self::TooManyCalls { .. } => true,
             Self::Denied(denial) => !matches!(denial, Denial::StoreUnavailable | Denial::KeysUnavailable),
             _ => self.blames_the_body(),
         }
@@ -363,6 +374,7 @@ impl Failure {
             | Self::TooManySessions
             | Self::LoginLocked { .. }
             | Self::TooManyLogins
+            | Self::TooManyCalls { .. }
             | Self::Superseded => {}
         }
     }

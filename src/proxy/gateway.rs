@@ -125,7 +125,7 @@ impl Gateway {
         admitted: Box<Admitted>,
     ) -> Result<Response<AnswerBody>, Failure> {
         // Looked at where it stands: it is large.
-        let Admitted { credential, endpoint, mode, touches, onboards, preflight, .. } = *admitted;
+        let Admitted { credential, endpoint, mode, touches, is_call, onboards, preflight, .. } = *admitted;
         let Admitted { mut cleared, cookie, claims, route, event, switch, device, .. } = *admitted;
         exchange.bound = Bound::presented(credential);
 
@@ -235,6 +235,9 @@ impl Gateway {
         // What a body says of its tenant is the session's, where the route has such a place.
         if !route.naming.in_body().is_empty() {
             Box::pin(self.compare_body(exchange, &route, &permit, &mut cleared)).await?;
+        }
+        if let (true, Lookup::Live(live)) = (is_call, &lookup) {
+            self.count_call(exchange, live)?;
         }
 
         // 14. What the backend's success means for sessions happens before anybody hears of the success: the backend

@@ -4,6 +4,7 @@
 //! modules and the store, `forward` sends it on, `respond` answers failures. Knows no concrete store and no admin API.
 
 mod account;
+mod acts;
 mod admission;
 mod app_tokens;
 mod asked_about;

@@ -100,7 +100,7 @@ pub(super) fn failure(
         headers.insert(
             RETRY_AFTER,
             HeaderValue::from(match failure {
-                Failure::LoginLocked { seconds } => *seconds,
+                Failure::LoginLocked { seconds } | Failure::TooManyCalls { seconds } => *seconds,
                 Failure::TooManyLogins => 1,
                 // A place comes free when somebody logs out or a session times out.
                 _ => 60,

@@ -21,6 +21,7 @@
 //!   came before what, a login or a revocation, does not: a clock can be set back, so that the store keeps an order of its
 //!   own, of which [`begin`](SessionStore::begin) and every generation are moments.
 
+pub mod acts;
 mod address;
 pub mod audit;
 pub mod cache;

@@ -420,6 +420,11 @@ impl Metrics {
         self.monitor.geo_ages(ages);
     }
 
+    /// The monitoring asked the store, beside requests, which took so long.
+    pub fn monitor_took(&self, time: Duration) {
+        self.monitor.took(time.as_secs_f64());
+    }
+
     /// The monitoring did not see, or keep, something.
     pub fn monitor_dropped(&self) {
         self.monitor.dropped();

@@ -2,8 +2,15 @@
 
 use super::Watch;
 use crate::monitor::Finding;
+use crate::session::Principal;
 use crate::store::monitor::Kept;
 use crate::told::{Origin, Told};
+
+/// What findings about a user are known by, whatever session they were found in.
+pub(super) fn of_user(principal: &Principal) -> String {
+    // No tenant has a comma in its name.
+    format!("{},{}", principal.tenant.kept(), principal.user.kept())
+}
 
 impl Watch {
     /// Something was found, in a request of this origin. Never waits.
@@ -22,7 +29,10 @@ impl Watch {
 
     async fn keep_and_tell(&self, finding: Finding, origin: &Origin) {
         let services = &self.0.services;
-        let id = match services.findings.keep(&finding.record(), &finding.dedupe()).await {
+        let began = services.clock.monotonic();
+        let kept = services.findings.keep(&finding.record(), &finding.dedupe()).await;
+        services.metrics.monitor_took(services.clock.monotonic().since(began));
+        let id = match kept {
             Ok(Kept::Again(_)) => return,
             Ok(Kept::New(id)) => Some(id.to_string()),
             Err(error) => {

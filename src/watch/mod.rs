@@ -4,6 +4,8 @@
 //! Nothing of it ever costs a request: a store that is slow or full, or a queue that is, makes it see less, which is
 //! counted.
 
+mod call_book;
+mod calls;
 mod findings;
 mod guard;
 
@@ -15,12 +17,15 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use call_book::CallBook;
+pub use calls::TooMany;
 pub use guard::{Admission, CameOut, Guarded, Tried};
 
 use crate::clock::SharedClock;
-use crate::entropy::SharedEntropy;
+use crate::entropy::{EntropyError, SharedEntropy};
 use crate::geo::Geo;
 use crate::monitor::{AccountId, Crowd, MonitorKeys, NewKeys};
+use crate::store::acts::CallExchange;
 use crate::store::monitor::{FindingStore, LoginGuard};
 use crate::telemetry::Metrics;
 use crate::told::{Origin, Teller, Told};
@@ -38,7 +43,9 @@ pub struct WatchServices {
     pub findings: Arc<dyn FindingStore>,
     /// Where addresses are.
     pub geo: Arc<Geo>,
-    /// What accounts and devices are called by.
+    /// Has gateways tell each other of calls.
+    pub calls: Arc<dyn CallExchange>,
+    /// What accounts, devices and users are called by.
     pub keys: MonitorKeys,
     /// Who hears of it.
     pub teller: Teller,
@@ -58,6 +65,9 @@ pub struct Watch(Arc<Inner>);
 
 struct Inner {
     services: WatchServices,
+    /// What this gateway calls itself among others.
+    gateway: String,
+    calls: CallBook,
     crowd: Mutex<Crowd>,
     new_keys: Mutex<NewKeys>,
     waiting: Semaphore,
@@ -70,18 +80,24 @@ struct Inner {
 
 impl Watch {
     /// A monitoring that has seen nothing yet.
-    #[must_use]
-    pub fn new(services: WatchServices) -> Self {
+    ///
+    /// # Errors
+    /// When the operating system has no randomness.
+    pub fn new(services: WatchServices) -> Result<Self, EntropyError> {
         let new_keys = Mutex::new(NewKeys::beginning_at(services.clock.monotonic()));
-        Self(Arc::new(Inner {
+        let mut name = [0; 8];
+        services.entropy.fill(&mut name)?;
+        Ok(Self(Arc::new(Inner {
             services,
+            gateway: format!("{:016x}", u64::from_be_bytes(name)),
+            calls: CallBook::default(),
             crowd: Mutex::default(),
             new_keys,
             waiting: Semaphore::new(MOST_WAITING),
             under_way: Arc::new(Semaphore::new(MOST_UNDER_WAY)),
             told_of_proxy: AtomicBool::new(false),
             told_of_crowd: AtomicBool::new(false),
-        }))
+        })))
     }
 
     /// What stands for an account of this [normalised](crate::monitor::normalised) name at a login of this kind.

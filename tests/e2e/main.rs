@@ -12,6 +12,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "nothing here is seen from outside this binary")]
 
 mod abuse;
+mod acts;
 mod admin;
 mod apps;
 mod audit;

@@ -1,6 +1,7 @@
 //! The session stores: one contract suite for both, and what is special about each.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod acts;
 mod bench;
 mod choosing;
 mod contract;
@@ -162,5 +163,15 @@ mod of_memberships {
         of_many_notes_at_once_one_is_new_and_none_is_lost,
         those_who_wait_are_listed_page_by_page_from_the_longest_on_while_others_come_and_go,
         of_claims_at_once_one_has_it_until_it_is_over,
+    }
+}
+
+/// What gateways tell each other of what is done with sessions.
+mod of_acts {
+    contract! {
+        acts in "acts.rs":
+        what_a_gateway_tells_of_calls_the_others_hear_and_not_it_itself,
+        a_gateway_that_tells_nothing_more_of_calls_is_none_in_time,
+        a_gateway_that_rings_is_heard_and_so_is_a_new_one,
     }
 }

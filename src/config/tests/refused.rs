@@ -495,6 +495,19 @@ fn each_bad_value_is_refused_with_what_to_do() {
             "t.toml:6: monitor.guessed_login.window: is longer than `monitor.failed_logins.window`, for which failures are kept; raise that one, or lower this",
         ),
         (
+            "[monitor]\nmode = \"off\"\ncalls = { count = 0 }",
+            "t.toml:6: monitor.calls.count: 0 is out of bounds; choose from 1 to 1000000",
+        ),
+        (
+            "[monitor]\nmode = \"off\"\ncalls = { window = \"5m\" }",
+            "t.toml:6: monitor.calls.window: is no calendar minute, by which calls are counted; write \"1m\", or remove it",
+        ),
+        (
+            "[monitor]\nmode = \"off\"\ncalls = { action = \"lock\" }",
+            "t.toml:6: monitor.calls.action: \"lock\" is no action of this rule; choose one of \"record\", \"throttle\"",
+        ),
+        ("[monitor]\nmode = \"off\"\napi = \"api\"", "t.toml:6: monitor.api: \"api\" does not start with `/`"),
+        (
             "login.account = []",
             "t.toml:4: login.account: is empty; write where a login's request names the account, as in \"/email\"",
         ),

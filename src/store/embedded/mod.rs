@@ -4,6 +4,7 @@
 //! thread, which commits durably before anybody is answered. So what was answered survives `kill -9`.
 
 mod audit;
+mod calls;
 mod claims;
 mod commit;
 mod file;
@@ -20,6 +21,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod time;
+mod told_calls;
 mod turns;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -45,6 +47,7 @@ use self::schema::Fault;
 use self::shared::Shared;
 use self::tables::{Tables, Walk};
 use self::time::StoreClock;
+use self::told_calls::ToldInMemory;
 use self::turns::Turns;
 use super::Claim;
 use super::observe::{CallOutcome, SharedObserver};
@@ -75,6 +78,7 @@ pub struct EmbeddedStore {
     jobs: Option<SyncSender<Job>>,
     committer: Option<JoinHandle<()>>,
     turns: Turns,
+    calls: ToldInMemory,
     claims: Claims,
 }
 
@@ -127,6 +131,7 @@ impl EmbeddedStore {
             jobs: Some(jobs),
             committer: Some(committer),
             turns: Turns::default(),
+            calls: ToldInMemory::default(),
             claims: Claims::default(),
         }))
     }

@@ -16,6 +16,8 @@ pub(super) enum Changed {
     Session(SessionId),
     /// The standing of a user or tenant changed: the one under the key.
     Standing,
+    /// A gateway wants the others to look what it told of calls.
+    Bell,
 }
 
 /// Names keys under one prefix.
@@ -128,10 +130,10 @@ impl Keys {
         format!("{}w:{{{instance}}}", self.prefix)
     }
 
-    /// What the keys begin with that a change of a session, a user or a tenant writes. Not the records: what is made, or
+    /// What the keys begin with that a change of a session, a user or a tenant writes, and the bell. Not the records: what is made, or
     /// touched, or goes by time invalidates nothing.
-    pub(super) fn tracked(&self) -> [String; 4] {
-        ["c:", "e:", "n:", "u:"].map(|kind| format!("{}{kind}", self.prefix))
+    pub(super) fn tracked(&self) -> [String; 5] {
+        ["c:", "e:", "mb:", "n:", "u:"].map(|kind| format!("{}{kind}", self.prefix))
     }
 
     /// What changed when a tracked key did.
@@ -140,6 +142,7 @@ impl Keys {
         match kind {
             [b'c' | b'e', b':', b'{', id @ .., b'}'] => SessionId::parse(id).map(Changed::Session),
             [b'u' | b'n', b':', ..] => Some(Changed::Standing),
+            b"mb:{calls}" => Some(Changed::Bell),
             _ => None,
         }
     }
@@ -197,6 +200,16 @@ impl Keys {
     /// That somebody asks the backend about this user or tenant.
     pub(super) fn recheck(&self, subject: &str) -> String {
         format!("{}r:{{{}}}", self.prefix, hash(subject))
+    }
+
+    /// What each gateway counted of calls.
+    pub(super) fn calls(&self) -> String {
+        format!("{}m:q:{{calls}}", self.prefix)
+    }
+
+    /// What a gateway writes for the others to look there.
+    pub(super) fn call_bell(&self) -> String {
+        format!("{}mb:{{calls}}", self.prefix)
     }
 
     /// When the data that the server holds began: gone where it was emptied.
@@ -261,6 +274,8 @@ mod tests {
         assert_eq!(keys.finding_notes(), "sg:m:fn:{findings}");
         assert_eq!(keys.orphans(), ["sg:o:{orphans}", "sg:ow:{orphans}", "sg:oa:{orphans}"]);
         assert_eq!(keys.recheck("acme 7"), "sg:r:{E3v8BmI7ecmcOOUY7vreYw}");
+        assert_eq!(keys.calls(), "sg:m:q:{calls}");
+        assert_eq!(keys.call_bell(), "sg:mb:{calls}");
         assert_eq!(keys.same_finding("acme"), "sg:m:o:{findings}:giszrYfBSKCiClunzV68qg");
         // printf acme | sha256sum, first 16 bytes, base64url
         assert_eq!(keys.tenant(&tenant), "sg:n:{giszrYfBSKCiClunzV68qg}");
@@ -284,6 +299,9 @@ mod tests {
             (keys.ended(&id), Some(Changed::Session(id))),
             (keys.user(&tenant, &user), Some(Changed::Standing)),
             (keys.tenant(&tenant), Some(Changed::Standing)),
+            (keys.call_bell(), Some(Changed::Bell)),
+            (keys.calls(), None),
+            (keys.findings(), None),
             (keys.record(&id), None),
             (keys.index(&tenant), None),
             (keys.sealed_token(&id), None),

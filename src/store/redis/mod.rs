@@ -11,6 +11,7 @@
 
 mod answers;
 mod audit;
+mod calls;
 mod commands;
 mod connection;
 mod create;

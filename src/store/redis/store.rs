@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::super::cache::Cache;
@@ -37,6 +37,8 @@ pub struct RedisStore {
     pub(super) known: KnownTenants,
     pub(super) walks: Arc<Semaphore>,
     pub(super) cache: Option<Arc<Cache>>,
+    /// Rung when another gateway has told something of calls, as far as that is heard.
+    pub(super) bell: Arc<Notify>,
     /// What goes on for as long as the store lives.
     _tasks: Tasks,
 }
@@ -100,14 +102,14 @@ impl RedisStore {
             let proving = Arc::clone(&link);
             tasks.begin(async move { proving.prove().await });
         }
-        let mut cache = None;
+        let (mut cache, bell) = (None, Arc::<Notify>::default());
         if let Some(settings) = with_cache {
             let kept = Arc::new(Cache::new(settings.entries, settings.clock.clone()));
-            tasks.begin(Tracker::new(Arc::clone(&link), Arc::clone(&kept), settings).run());
+            tasks.begin(Tracker::new(Arc::clone(&link), Arc::clone(&kept), bell.clone(), settings).run());
             cache = Some(kept);
         }
         let (known, walks) = (KnownTenants::default(), Arc::new(Semaphore::new(WALKS)));
-        Ok(Arc::new(Self { link, known, walks, cache, _tasks: tasks }))
+        Ok(Arc::new(Self { link, known, walks, cache, bell, _tasks: tasks }))
     }
 
     pub(super) fn keys(&self) -> &Keys {

@@ -44,6 +44,8 @@ const REFUSED_AGAIN: Duration = Duration::from_secs(10);
 pub(super) struct Tracker {
     link: Arc<Link>,
     cache: Arc<Cache>,
+    /// Rung when another gateway has told something of calls.
+    bell: Arc<Notify>,
     settings: CacheSettings,
     own: String,
     /// Counts the beats of this process.
@@ -55,9 +57,9 @@ pub(super) struct Tracker {
 }
 
 impl Tracker {
-    pub(super) fn new(link: Arc<Link>, cache: Arc<Cache>, settings: CacheSettings) -> Self {
+    pub(super) fn new(link: Arc<Link>, cache: Arc<Cache>, bell: Arc<Notify>, settings: CacheSettings) -> Self {
         let own = link.keys().heartbeat(&settings.instance);
-        Self { link, cache, settings, own, beat: 0, failures: 0, trouble: None }
+        Self { link, cache, bell, settings, own, beat: 0, failures: 0, trouble: None }
     }
 
     /// Follows for as long as it is polled.
@@ -103,6 +105,7 @@ impl Tracker {
         let mut lanes = self.connected().await;
         let ear = Arc::new(Ear {
             cache: Arc::clone(&self.cache),
+            bell: Arc::clone(&self.bell),
             keys: self.link.keys().clone(),
             own: self.own.clone(),
             generation: OnceLock::new(),
@@ -226,6 +229,7 @@ impl Drop for Over<'_> {
 /// Hears what the server says on one connection, in order.
 struct Ear {
     cache: Arc<Cache>,
+    bell: Arc<Notify>,
     keys: Keys,
     /// The key of the beats.
     own: String,
@@ -260,6 +264,7 @@ impl Ear {
         match self.keys.changed(key) {
             Some(Changed::Session(id)) => self.cache.forget(id),
             Some(Changed::Standing) => outdate(&self.cache, &self.keys, key),
+            Some(Changed::Bell) => self.bell.notify_one(),
             None if *key == self.own.as_bytes() => {
                 self.own_heard.store(true, Ordering::Release);
                 self.news.notify_one();

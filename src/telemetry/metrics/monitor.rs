@@ -4,8 +4,12 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 
 use super::registration::Registration;
+
+/// Seconds; from a quick answer of the store to one that comes too late for anything but monitoring.
+const BUCKETS: [f64; 10] = [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FindingLabels {
@@ -36,6 +40,7 @@ pub(super) struct MonitorMetrics {
     verdicts: Family<VerdictLabel, Counter>,
     actions: Family<ActionLabels, Counter>,
     locks: Gauge,
+    seconds: Histogram,
     dropped: Counter,
     geo_age: Family<DatabaseLabel, Gauge>,
 }
@@ -51,9 +56,14 @@ impl MonitorMetrics {
                 Family::default(),
             ),
             locks: metrics.add("login_locks", "Locks on logins that are in force", Gauge::default()),
+            seconds: metrics.add(
+                "monitor_seconds",
+                "Time that the monitoring took beside requests, each time that it asked the store",
+                Histogram::new(BUCKETS),
+            ),
             dropped: metrics.add(
                 "monitor_dropped",
-                "Logins that were not counted and findings that were not kept",
+                "Logins and calls that were not counted and findings that were not kept",
                 Counter::default(),
             ),
             geo_age: metrics.add(
@@ -84,6 +94,10 @@ impl MonitorMetrics {
 
     pub(super) fn locks(&self, count: u64) {
         self.locks.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn took(&self, seconds: f64) {
+        self.seconds.observe(seconds);
     }
 
     pub(super) fn dropped(&self) {

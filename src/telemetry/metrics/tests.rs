@@ -70,6 +70,7 @@ fn the_names_are_the_promised_ones_and_more() {
         "session_gateway_maintenance",
         "session_gateway_monitor_actions_total",
         "session_gateway_monitor_dropped_total",
+        "session_gateway_monitor_seconds",
         "session_gateway_orphans",
         "session_gateway_request_seconds",
         "session_gateway_requests_total",

@@ -1,0 +1,43 @@
+//! What a store does for the rules about what is done with sessions: gateways tell each other of calls.
+//!
+//! # The contract of [`CallExchange`]
+//!
+//! - What one gateway told the others hear from it for [`TOLD_FOR`], and nothing longer than that and a moment.
+//! - Nobody hears itself.
+//! - A gateway is one of [`ToldCalls::others`] from its first exchange on, and until it has said nothing for [`TOLD_FOR`].
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::StoreResult;
+use crate::monitor::CallCount;
+use crate::session::StoreTime;
+
+/// How long what a gateway told is told to others.
+pub const TOLD_FOR: Duration = Duration::from_secs(15);
+/// Users of whom a gateway tells at once.
+pub const MOST_TOLD: usize = 4096;
+
+/// What the other gateways told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToldCalls {
+    /// The store's time.
+    pub now: StoreTime,
+    /// How many others there are.
+    pub others: u32,
+    /// What each of them counted; of a user as many times as there are gateways who told of them.
+    pub counts: Vec<CallCount>,
+}
+
+/// Has gateways tell each other of calls.
+#[async_trait]
+pub trait CallExchange: Send + Sync + 'static {
+    /// Tells the others what was counted at this gateway, in place of what it told before, and answers what they told. With
+    /// `rings` they are to look soon.
+    async fn exchange_calls(&self, gateway: &str, counts: &[CallCount], rings: bool) -> StoreResult<ToldCalls>;
+
+    /// Waits until there may be something to look for: another gateway rang, or nobody would hear if it did and a second
+    /// went by.
+    async fn call_news(&self);
+}
