@@ -3,18 +3,16 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::answer::Answer;
 use super::auth::{Caller, Read};
+use super::finding_filter::{self, FindingFilter};
 use super::finding_view::Anomaly;
 use super::input::{FindingPath, NoParameters, Query, limit, tenant};
 use super::list_sessions::bad_cursor;
 use super::problem::{Problem, ProblemBody};
 use super::state::AdminState;
-use crate::monitor::Severity;
-use crate::session::UserId;
-use crate::store::monitor::{FindingId, KeptFinding};
+use crate::store::monitor::FindingId;
 
 /// Findings that are looked through for one page.
 const MOST_LOOKED_AT: usize = 5000;
@@ -31,8 +29,18 @@ pub(super) struct Parameters {
     #[param(min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")]
     user: Option<String>,
     /// As bad as this
-    #[param(schema_with = severities)]
+    #[param(schema_with = finding_filter::severities)]
     severity: Option<String>,
+    /// Of this kind, as `LOGIN_AFTER_FAILURES`
+    #[serde(rename = "type")]
+    #[param(schema_with = finding_filter::kinds)]
+    kind: Option<String>,
+    /// Of which this was said; `none`: nothing yet
+    #[param(schema_with = finding_filter::verdicts)]
+    verdict: Option<String>,
+    /// Only observed, or else acted on
+    #[param(value_type = Option<bool>)]
+    observed: Option<String>,
     /// Where the page begins: `next_cursor` of the one before
     #[param(max_length = 41, pattern = r"^[0-9]{1,20}-[0-9]{1,20}$")]
     cursor: Option<String>,
@@ -63,15 +71,14 @@ pub(super) async fn list_anomalies(
     State(state): State<AdminState>,
     Query(query): Query<Parameters>,
 ) -> Result<Answer<Anomalies>, Problem> {
-    let wanted = Wanted {
-        tenant: query
-            .tenant
-            .as_deref()
-            .map(|text| tenant(&state, text))
-            .transpose()?
-            .map(|tenant| tenant.shown().to_owned()),
-        user: query.user.as_deref().map(user).transpose()?,
-        severity: query.severity.as_deref().map(severity).transpose()?,
+    let tenant = query.tenant.as_deref().map(|text| tenant(&state, text)).transpose()?;
+    let wanted = FindingFilter {
+        tenant: tenant.map(|tenant| tenant.shown().to_owned()),
+        user: query.user.as_deref().map(finding_filter::user).transpose()?,
+        severity: query.severity.as_deref().map(finding_filter::severity).transpose()?,
+        kind: query.kind.as_deref().map(finding_filter::kind).transpose()?,
+        verdict: query.verdict.as_deref().map(finding_filter::verdict).transpose()?,
+        observed: query.observed.as_deref().map(finding_filter::observed).transpose()?,
     };
     if wanted.user.is_some() && wanted.tenant.is_none() {
         return Err(Problem::bad_request("user: users are within tenants; give `tenant` too"));
@@ -124,37 +131,4 @@ pub(super) async fn show_anomaly(
 ) -> Result<Answer<Anomaly>, Problem> {
     let finding = state.services.commons.watch.kept().finding(id).await?;
     finding.map(|finding| Answer(Anomaly::from(finding))).ok_or(Problem::NO_FINDING)
-}
-
-struct Wanted {
-    tenant: Option<String>,
-    user: Option<String>,
-    severity: Option<Severity>,
-}
-
-impl Wanted {
-    fn fits(&self, finding: &KeptFinding) -> bool {
-        let Some(record) = &finding.record else { return self.tenant.is_none() && self.severity.is_none() };
-        let same = |wanted: &Option<String>, had: &Option<String>| wanted.is_none() || wanted == had;
-        same(&self.tenant, &record.tenant)
-            && same(&self.user, &record.user)
-            && self.severity.is_none_or(|severity| record.severity == severity.as_str())
-    }
-}
-
-fn user(text: &str) -> Result<String, Problem> {
-    let user = UserId::parse(text).map_err(|error| Problem::bad_request(format!("user: {error}")))?;
-    Ok(user.as_str().to_owned())
-}
-
-fn severities() -> Object {
-    let severities = Severity::ALL.map(Severity::as_str);
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(severities)).build()
-}
-
-fn severity(text: &str) -> Result<Severity, Problem> {
-    Severity::ALL.into_iter().find(|severity| severity.as_str() == text).ok_or_else(|| {
-        let known = Severity::ALL.map(Severity::as_str).join(", ");
-        Problem::bad_request(format!("severity: is not known; choose one of {known}"))
-    })
 }

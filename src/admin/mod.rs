@@ -14,6 +14,7 @@ mod change;
 mod change_tenant;
 mod end_session;
 mod failures;
+mod finding_filter;
 mod finding_view;
 mod health;
 mod host;

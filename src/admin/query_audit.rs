@@ -1,4 +1,4 @@
-//! `GET /v1/audit`: what happened, oldest first.
+//! `GET /v1/audit`: what happened, oldest or newest first.
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,9 @@ pub(super) struct Parameters {
     #[serde(rename = "type")]
     #[param(schema_with = kinds)]
     kind: Option<String>,
+    /// Which come first
+    #[param(schema_with = orders)]
+    order: Option<String>,
     /// Where the page begins: `next_cursor` of the one before
     #[param(max_length = 256, pattern = r"^[0-9A-Za-z_.:-]+$")]
     cursor: Option<String>,
@@ -49,7 +52,7 @@ pub(super) struct Parameters {
 /// A page of audit events
 #[derive(Serialize, ToSchema)]
 pub(super) struct Events {
-    /// Oldest first; may be fewer than `limit`, even none, without being the last page
+    /// Oldest first, unless `order` says otherwise; may be fewer than `limit`, even none, without being the last page
     items: Vec<AuditRecord>,
     /// Where the next page begins; null: there is nothing more now
     #[schema(required)]
@@ -84,13 +87,27 @@ pub(super) async fn query_audit(
         Some(text) => Some(text.parse().map_err(|_| bad_cursor())?),
         None => None,
     };
-    let page = state.services.events.page(&filter, after.as_ref(), limit(query.limit.as_deref())?).await;
+    let (events, limit) = (&state.services.events, limit(query.limit.as_deref())?);
+    let page = match query.order.as_deref() {
+        None | Some(OLDEST) => events.page(&filter, after.as_ref(), limit).await,
+        Some(NEWEST) => events.back(&filter, after.as_ref(), limit).await,
+        Some(_) => return Err(Problem::bad_request(format!("order: choose {OLDEST} or {NEWEST}"))),
+    };
     let page = page.map_err(|error| match error {
         QueryError::Unavailable(error) => Problem::from(error),
         QueryError::Cursor(_) => bad_cursor(),
         QueryError::NotKept => Problem::NO_EVENTS_KEPT,
     })?;
     Ok(Answer(Events { items: page.events, next_cursor: page.more.then(|| page.position.to_string()) }))
+}
+
+/// The words for which come first.
+const OLDEST: &str = "oldest";
+const NEWEST: &str = "newest";
+
+fn orders() -> Object {
+    let words = Some([OLDEST, NEWEST]);
+    ObjectBuilder::new().schema_type(Type::String).enum_values(words).default(Some(OLDEST.into())).build()
 }
 
 /// A time; nothing happened before 1970.

@@ -112,18 +112,38 @@ impl AuditQuery {
         }
     }
 
-    /// The newest events, oldest of them first; at most `limit`, and at most [`LARGEST_PAGE`]. The page's position is
-    /// behind the newest of all: a later [`page`](Self::page) from there has what happened since.
+    /// The events before a place (`None`: the newest of all), newest first; at most `limit`, and at most [`LARGEST_PAGE`].
     ///
     /// # Errors
-    /// When they cannot be read.
-    pub async fn tail(&self, filter: &AuditFilter, limit: usize) -> Result<AuditPage, QueryError> {
+    /// When they cannot be read, or the cursor is of another audit log.
+    pub async fn back(
+        &self,
+        filter: &AuditFilter,
+        before: Option<&AuditCursor>,
+        limit: usize,
+    ) -> Result<AuditPage, QueryError> {
         let limit = limit.clamp(1, LARGEST_PAGE);
         let matcher = Matcher::new(filter);
-        match &self.0 {
-            Source::Nowhere => Err(QueryError::NotKept),
-            Source::Stream(stream) => stream_tail(&**stream, &matcher, limit).await,
-            Source::Files(path) => read_files(path, move |path| files::tail(path, &matcher, limit)).await,
+        let place = before.map(|cursor| cursor.0.clone()).unwrap_or_default();
+        match (&self.0, place) {
+            (Source::Nowhere, _) => Err(QueryError::NotKept),
+            (Source::Stream(_), Place::File(_)) | (Source::Files(_), Place::Stream(_)) => Err(BadCursor.into()),
+            (Source::Stream(stream), Place::Stream(position)) => {
+                stream_back(&**stream, &matcher, Some(position), limit).await
+            }
+            (Source::Stream(stream), Place::Start) => {
+                let until = filter.until.map(|until| StreamPosition {
+                    millis: (until.as_micros() / 1000).saturating_add(CLOCKS_DIFFER_MS),
+                    count: 0,
+                });
+                stream_back(&**stream, &matcher, until, limit).await
+            }
+            (Source::Files(path), Place::Start) => {
+                read_files(path, move |path| files::back(path, &matcher, None, limit)).await
+            }
+            (Source::Files(path), Place::File(place)) => {
+                read_files(path, move |path| files::back(path, &matcher, Some(&place), limit)).await
+            }
         }
     }
 }
@@ -166,19 +186,22 @@ async fn stream_page(
     Ok(AuditPage { events, position: AuditCursor(Place::Stream(position)), more })
 }
 
-async fn stream_tail(stream: &dyn AuditStream, matcher: &Matcher, limit: usize) -> Result<AuditPage, QueryError> {
+async fn stream_back(
+    stream: &dyn AuditStream,
+    matcher: &Matcher,
+    mut position: Option<StreamPosition>,
+    limit: usize,
+) -> Result<AuditPage, QueryError> {
     let mut events = Vec::new();
-    let (mut newest, mut oldest) = (None, None);
     let mut looked_at = 0;
     let more = 'looking: loop {
-        let entries = stream.before(oldest, STEP).await?;
+        let entries = stream.before(position, STEP).await?;
         let last = entries.len() < STEP;
         for entry in entries {
             if events.len() == limit {
                 break 'looking true;
             }
-            newest.get_or_insert(entry.position);
-            oldest = Some(entry.position);
+            position = Some(entry.position);
             looked_at += 1;
             events.extend(matcher.read(&entry.line));
         }
@@ -186,8 +209,7 @@ async fn stream_tail(stream: &dyn AuditStream, matcher: &Matcher, limit: usize) 
             break !last;
         }
     };
-    events.reverse();
-    Ok(AuditPage { events, position: AuditCursor(Place::Stream(newest.unwrap_or_default())), more })
+    Ok(AuditPage { events, position: AuditCursor(position.map_or(Place::Start, Place::Stream)), more })
 }
 
 #[cfg(test)]

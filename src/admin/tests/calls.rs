@@ -287,6 +287,17 @@ async fn audit_events_are_found_by_time_tenant_user_and_type() {
         let got = admin.get(&format!("/v1/audit{query}")).await.expect(200);
         assert_eq!(got["items"].as_array().map(Vec::len), Some(expected), "{query}: {got:#}");
     }
+    let all = admin.get("/v1/audit").await.expect(200)["items"].as_array().expect("items").clone();
+    let (mut back, mut query) = (Vec::new(), String::from("order=newest&limit=4"));
+    loop {
+        let page = admin.get(&format!("/v1/audit?{query}")).await.expect(200);
+        back.extend(page["items"].as_array().expect("items").iter().cloned());
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        query = format!("order=newest&limit=4&cursor={next}");
+    }
+    back.reverse();
+    assert_eq!(back, all, "each once, the newest first");
+    assert_eq!(admin.get("/v1/audit?order=best").await.problem().2, "order: choose oldest or newest");
 }
 
 #[tokio::test]

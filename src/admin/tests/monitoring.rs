@@ -55,6 +55,12 @@ async fn findings_are_listed_page_by_page_and_told_apart_by_tenant_user_and_seve
         ("?tenant=acme&user=8", 0),
         ("?tenant=,", 1),
         ("?tenant=acme&severity=high", 2),
+        ("?type=LOGIN_AFTER_FAILURES", 8),
+        ("?type=IMPOSSIBLE_TRAVEL", 0),
+        ("?observed=false", 8),
+        ("?observed=true", 0),
+        ("?verdict=none", 8),
+        ("?verdict=expected", 0),
     ] {
         assert_eq!(count(query).await, expected, "{query}");
     }
@@ -73,7 +79,10 @@ async fn findings_are_listed_page_by_page_and_told_apart_by_tenant_user_and_seve
         ("?user=7", "user: users are within tenants"),
         ("?cursor=x", "cursor:"),
         ("?limit=0", "limit:"),
-        ("?type=x", "the query"),
+        ("?type=x", "type: is not known"),
+        ("?verdict=x", "verdict: is not known; choose one of none, expected, malicious"),
+        ("?observed=x", "observed: is not known"),
+        ("?mode=x", "the query"),
     ] {
         let got = admin.get(&format!("/v1/anomalies{query}")).await;
         assert!(got.problem().0 == 400 && got.problem().2.starts_with(says), "{got:?}");
@@ -97,6 +106,10 @@ async fn a_verdict_is_noted_with_who_said_it_and_when() {
     let body = r#"{"verdict":"expected","reason":"a test"}"#;
     let got = admin.send(request(Method::POST, &verdict, Some(OPERATE), Some(body))).await;
     assert_eq!(got.expect(200), json!({"verdict": "expected"}));
+    for (verdict, expected) in [("expected", 1), ("malicious", 0), ("none", 0)] {
+        let judged = admin.get(&format!("/v1/anomalies?verdict={verdict}")).await.expect(200);
+        assert_eq!(judged["items"].as_array().map(Vec::len), Some(expected), "{verdict}");
+    }
     let shown = admin.get(&path).await.expect(200);
     assert_eq!((&shown["verdict"], &shown["verdict_by"]), (&json!("expected"), &json!("operator")));
     assert_eq!(shown["verdict_at"], "2023-11-14T22:13:20.000Z");

@@ -57,36 +57,53 @@ pub(super) fn page(path: &Path, matcher: &Matcher, after: Option<&FilePlace>, li
     Ok(AuditPage { events, position, more: false })
 }
 
-/// The newest events.
-pub(super) fn tail(path: &Path, matcher: &Matcher, limit: usize) -> io::Result<AuditPage> {
+/// The events before a place (`None`: the newest of all), newest first.
+pub(super) fn back(path: &Path, matcher: &Matcher, before: Option<&FilePlace>, limit: usize) -> io::Result<AuditPage> {
     let files = in_order(path)?;
-    let mut events: Vec<AuditRecord> = Vec::new();
+    let mut events = Vec::new();
     let mut budget = MOST_LOOKED_AT;
-    let mut position = None;
+    let mut position = before.cloned();
     for LogFile { id, path } in files.into_iter().rev() {
+        let end = match before {
+            Some(place) if id > place.file => continue,
+            Some(place) if id == place.file => place.offset,
+            // A file that has gone (or was compressed) is passed over.
+            _ => u64::MAX,
+        };
+        if matcher.is_long_after(&id.time) {
+            continue;
+        }
+        let all_earlier = matcher.is_long_before(&id.time);
         let mut file = File::open(path)?;
-        let mut backwards = Backwards::from_the_end_of(&mut file)?;
-        position.get_or_insert(FilePlace { file: id, offset: backwards.end });
-        while let Some(lines) = backwards.block()? {
+        let mut backwards = Backwards::from(&mut file, end)?;
+        while let Some((start, lines)) = backwards.block()? {
+            let mut end = start + lines.len() as u64;
             for line in lines.split(|byte| *byte == b'\n').rev() {
-                events.extend(matcher.read(line));
                 if events.len() == limit {
-                    break;
+                    return Ok(AuditPage {
+                        events,
+                        position: AuditCursor(position.map_or(Place::Start, Place::File)),
+                        more: true,
+                    });
                 }
+                let begin = end - line.len() as u64;
+                events.extend(matcher.read(line));
+                position = Some(FilePlace { file: id.clone(), offset: begin });
+                end = begin.saturating_sub(1);
             }
             budget = budget.saturating_sub(BLOCK);
-            if events.len() == limit || budget == 0 {
-                let more = true;
-                events.reverse();
+            if budget == 0 {
                 return Ok(AuditPage {
                     events,
                     position: AuditCursor(position.map_or(Place::Start, Place::File)),
-                    more,
+                    more: true,
                 });
             }
         }
+        if all_earlier {
+            break;
+        }
     }
-    events.reverse();
     let position = AuditCursor(position.map_or(Place::Start, Place::File));
     Ok(AuditPage { events, position, more: false })
 }
@@ -127,8 +144,6 @@ fn identify(path: &Path) -> io::Result<Option<FileId>> {
 /// A file's whole lines, a block of them at a time, from the end.
 struct Backwards<'a> {
     file: &'a mut File,
-    /// Behind the last whole line.
-    end: u64,
     /// What is before this place was not read yet.
     unread: u64,
     /// The end of a line whose beginning was not read yet.
@@ -137,19 +152,19 @@ struct Backwards<'a> {
 }
 
 impl<'a> Backwards<'a> {
-    fn from_the_end_of(file: &'a mut File) -> io::Result<Self> {
-        let length = file.metadata()?.len();
-        let mut end = length;
-        let mut last = vec![0; usize::try_from(length.min(files::LONGEST_LINE as u64)).unwrap_or_default()];
-        file.seek(SeekFrom::Start(length - last.len() as u64))?;
+    /// From a place in it, or its end where that comes first.
+    fn from(file: &'a mut File, place: u64) -> io::Result<Self> {
+        let place = place.min(file.metadata()?.len());
+        let mut last = vec![0; usize::try_from(place.min(files::LONGEST_LINE as u64)).unwrap_or_default()];
+        file.seek(SeekFrom::Start(place - last.len() as u64))?;
         file.read_exact(&mut last)?;
         // What is behind the last line feed is perhaps being written.
-        end -= (last.len() - memchr::memrchr(b'\n', &last).map_or(0, |at| at + 1)) as u64;
-        Ok(Self { file, end, unread: end, cut: Vec::new(), buffer: Vec::new() })
+        let unended = last.len() - memchr::memrchr(b'\n', &last).map_or(0, |at| at + 1);
+        Ok(Self { file, unread: place - unended as u64, cut: Vec::new(), buffer: Vec::new() })
     }
 
-    /// The lines before those of the last block.
-    fn block(&mut self) -> io::Result<Option<&[u8]>> {
+    /// The lines before those of the last block, and where they begin.
+    fn block(&mut self) -> io::Result<Option<(u64, &[u8])>> {
         if self.unread == 0 {
             return Ok(None);
         }
@@ -159,14 +174,16 @@ impl<'a> Backwards<'a> {
         self.buffer.resize(usize::try_from(size).unwrap_or_default(), 0);
         self.file.read_exact(&mut self.buffer)?;
         self.buffer.append(&mut self.cut);
+        let mut start = self.unread;
         if self.unread > 0 {
             let whole = memchr::memchr(b'\n', &self.buffer).map_or(self.buffer.len(), |at| at + 1);
+            start += whole as u64;
             let rest = self.buffer.split_off(whole);
             self.cut = std::mem::replace(&mut self.buffer, rest);
             // Too long for a line of ours: not kept.
             self.cut.truncate(files::LONGEST_LINE);
         }
-        Ok(Some(&self.buffer))
+        Ok(Some((start, &self.buffer)))
     }
 }
 

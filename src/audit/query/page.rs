@@ -80,10 +80,10 @@ pub(super) struct FilePlace {
 /// Some events.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AuditPage {
-    /// Oldest first.
+    /// Oldest first, or newest first on the way back.
     pub events: Vec<AuditRecord>,
     /// Behind the last event that was looked at: where the next page begins, also the page of what has not happened
-    /// yet.
+    /// yet. On the way back: before it.
     pub position: AuditCursor,
     /// Whether there may be more now.
     pub more: bool,

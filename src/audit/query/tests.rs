@@ -130,31 +130,52 @@ async fn a_filter_lets_through_what_it_names_alone() {
     }
 }
 
-#[tokio::test]
-async fn the_tail_is_the_newest_and_its_position_goes_on_with_what_happens_next() {
-    let (stream, files, folder) = both(300);
-    for query in [&stream, &files] {
-        let page = query.tail(&AuditFilter::default(), 5).await.expect("a page");
-        assert_eq!(numbers(&page.events), [295, 296, 297, 298, 299]);
-        assert!(page.more);
-        let next = query.page(&AuditFilter::default(), Some(&page.position), 5).await.expect("a page");
-        assert_eq!((next.events, next.more), (Vec::new(), false));
-        let filter = AuditFilter { tenant: TenantId::parse("t0").ok(), ..AuditFilter::default() };
-        let page = query.tail(&filter, 1000).await.expect("a page");
-        assert_eq!(numbers(&page.events), (0..300).step_by(3).collect::<Vec<_>>());
-        assert!(!page.more);
+async fn all_back(query: &AuditQuery, filter: &AuditFilter, limit: usize) -> Vec<u64> {
+    let mut found = Vec::new();
+    let mut cursor: Option<AuditCursor> = None;
+    loop {
+        let page = query.back(filter, cursor.as_ref(), limit).await.expect("a page");
+        assert!(page.events.len() <= limit);
+        found.extend(numbers(&page.events));
+        cursor = Some(page.position.to_string().parse().expect("a cursor"));
+        if !page.more {
+            return found;
+        }
     }
-    let position = files.tail(&AuditFilter::default(), 1).await.expect("a page").position;
+}
+
+#[tokio::test]
+async fn pages_on_the_way_back_together_hold_each_event_once_newest_first() {
+    let (stream, files, _folder) = both(700);
+    for query in [stream, files] {
+        for limit in [1, 7, 200, 1000] {
+            let found = all_back(&query, &AuditFilter::default(), limit).await;
+            assert_eq!(found, (0..700).rev().collect::<Vec<_>>(), "{query:?}");
+        }
+        let filter = AuditFilter { tenant: TenantId::parse("t0").ok(), ..AuditFilter::default() };
+        assert_eq!(all_back(&query, &filter, 50).await, (0..700).rev().filter(|n| n % 3 == 0).collect::<Vec<_>>());
+        let filter = AuditFilter { since: Some(time(50)), until: Some(time(60)), ..AuditFilter::default() };
+        assert_eq!(all_back(&query, &filter, 3).await, (50..60).rev().collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn lines_of_many_blocks_are_read_from_the_end_and_one_that_is_being_written_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("audit.jsonl");
-    let mut text = std::fs::read(&path).expect("reads");
-    text.extend_from_slice(&lines(301)[300]);
+    let lines = lines(8000);
+    let mut text = lines.join(&b'\n');
+    assert!(text.len() > 2 << 20, "more than two blocks");
     std::fs::write(&path, &text).expect("writes");
-    let next = files.page(&AuditFilter::default(), Some(&position), 5).await.expect("a page");
-    assert_eq!(numbers(&next.events), [0_u64; 0], "a line without its end may still be being written");
+    let query = AuditQuery::over(&AuditTarget::File(path.clone()), None);
+    for limit in [3, 1000] {
+        let first = query.back(&AuditFilter::default(), None, limit).await.expect("a page");
+        assert_eq!(numbers(&first.events)[..3], [7998, 7997, 7996], "the last has no end yet");
+    }
+    assert_eq!(all_back(&query, &AuditFilter::default(), 999).await, (0..7999).rev().collect::<Vec<_>>());
     text.push(b'\n');
     std::fs::write(&path, &text).expect("writes");
-    let next = files.page(&AuditFilter::default(), Some(&next.position), 5).await.expect("a page");
-    assert_eq!(numbers(&next.events), [300]);
+    assert_eq!(all_back(&query, &AuditFilter::default(), 1000).await, (0..8000).rev().collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -179,7 +200,8 @@ async fn a_page_goes_on_after_a_rotation_and_after_its_file_was_compressed() {
 async fn nothing_written_yet_is_an_empty_page_and_no_error() {
     let folder = tempfile::tempdir().expect("a folder");
     let query = AuditQuery::over(&AuditTarget::File(folder.path().join("none/audit.jsonl")), None);
-    for page in [query.page(&AuditFilter::default(), None, 5).await, query.tail(&AuditFilter::default(), 5).await] {
+    for page in [query.page(&AuditFilter::default(), None, 5).await, query.back(&AuditFilter::default(), None, 5).await]
+    {
         let page = page.expect("a page");
         assert_eq!((page.events, page.more, page.position), (Vec::new(), false, AuditCursor::default()));
     }
