@@ -1,4 +1,4 @@
-//! Who calls: a bearer token, its operator and their roles.
+//! Who calls: a bearer token, or who signed in at the console with one; its operator and their roles.
 //!
 //! A handler takes a [`Caller`] of the role that it needs, as its first argument: without one it does not get to run, and
 //! nothing of the request has been read.
@@ -9,11 +9,10 @@ use std::net::IpAddr;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use http::{HeaderMap, header};
-use sha2::{Digest as _, Sha256};
-use subtle::{ConditionallySelectable as _, ConstantTimeEq as _};
 
 use super::problem::Problem;
 use super::state::AdminState;
+use super::token_digest::TokenDigest;
 use crate::audit::{Actor, AuditEvent, AuditType, ClientText, Details, Outcome, Reason};
 use crate::config::{AdminRole, AdminToken};
 use crate::session::{By, Words};
@@ -22,6 +21,11 @@ use crate::told::Origin;
 /// The address of a connection's other end; every request carries it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub(super) IpAddr);
+
+/// The token with which somebody signed in at the console. The console's own calls carry it, as an extension: nothing that
+/// comes over a network ever is one.
+#[derive(Clone, Copy)]
+pub(super) struct SignedIn(pub(super) TokenDigest);
 
 /// A role as a type.
 pub(super) trait Role: Send + Sync + 'static {
@@ -67,6 +71,11 @@ pub(super) struct Operator {
 }
 
 impl Operator {
+    /// Who has shown this token, from there.
+    pub(super) fn new(token: &AdminToken, address: IpAddr, user_agent: Option<ClientText>) -> Self {
+        Self { name: ClientText::from(&*token.name), address, user_agent }
+    }
+
     /// The name of the token.
     pub(super) fn name(&self) -> &str {
         self.name.as_str()
@@ -87,17 +96,32 @@ impl<R: Role> FromRequestParts<AdminState> for Caller<R> {
         let Some(Peer(address)) = parts.extensions.get().copied() else {
             return Err(Problem::internal(&"a request without an address"));
         };
-        let user_agent = parts.headers.get(header::USER_AGENT).map(|value| ClientText::of(value.as_bytes()));
+        let user_agent = user_agent(&parts.headers);
         let config = state.config();
-        let Some(token) = shown(&parts.headers).and_then(|shown| find(&config.admin.tokens, shown)) else {
+        let Some(token) = credential(parts).and_then(|credential| credential.find(&config.admin.tokens)) else {
             return Err(fail(state, address, user_agent));
         };
-        let operator = Operator { name: ClientText::from(&*token.name), address, user_agent };
+        let operator = Operator::new(token, address, user_agent);
         if !token.roles.contains(&R::ROLE) {
-            deny(state, &operator, parts);
+            let details = Details::none().text("method", parts.method.as_str()).text("path", parts.uri.path());
+            tell(state, &operator, Outcome::Denied, Some("forbidden_role"), details);
             return Err(Problem::forbidden_role(R::ROLE.as_str()));
         }
         Ok(Self(operator, PhantomData))
+    }
+}
+
+/// The program that calls, as it names itself.
+pub(super) fn user_agent(headers: &HeaderMap) -> Option<ClientText> {
+    headers.get(header::USER_AGENT).map(|value| ClientText::of(value.as_bytes()))
+}
+
+/// By what a request is an operator's: the token that it shows, or else that of who signed in. Never by both: whoever
+/// shows one means that one.
+fn credential(parts: &Parts) -> Option<TokenDigest> {
+    match parts.extensions.get::<SignedIn>() {
+        None => shown(&parts.headers).map(TokenDigest::of),
+        Some(SignedIn(token)) => (!parts.headers.contains_key(header::AUTHORIZATION)).then_some(*token),
     }
 }
 
@@ -109,20 +133,8 @@ fn shown(headers: &HeaderMap) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
 }
 
-/// The token of the configuration that was shown. Hashes are compared, and all of them: neither how much of a guess is
-/// right nor which token it resembles takes a different time.
-fn find<'a>(tokens: &'a [AdminToken], shown: &[u8]) -> Option<&'a AdminToken> {
-    let shown = Sha256::digest(shown);
-    let mut found = u64::MAX;
-    for (index, token) in (0..).zip(tokens) {
-        let known = Sha256::digest(token.secret.expose_secret().as_bytes());
-        found.conditional_assign(&index, known.as_slice().ct_eq(shown.as_slice()));
-    }
-    tokens.get(usize::try_from(found).ok()?)
-}
-
 /// Counts a call without a right token, and answers what it is told.
-fn fail(state: &AdminState, address: IpAddr, user_agent: Option<ClientText>) -> Problem {
+pub(super) fn fail(state: &AdminState, address: IpAddr, user_agent: Option<ClientText>) -> Problem {
     let services = &state.services;
     let problem = match state.failures.count(address, services.commons.clock.monotonic()) {
         Ok(()) => Problem::UNAUTHORIZED,
@@ -137,15 +149,20 @@ fn fail(state: &AdminState, address: IpAddr, user_agent: Option<ClientText>) -> 
     problem
 }
 
-/// Tells of a call that its operator's roles do not allow.
-fn deny(state: &AdminState, operator: &Operator, parts: &Parts) {
-    let details = Details::none().text("method", parts.method.as_str()).text("path", parts.uri.path());
+/// Tells of a call that changes nothing: what an operator may not do, or that one came or went.
+pub(super) fn tell(
+    state: &AdminState,
+    operator: &Operator,
+    outcome: Outcome,
+    why: Option<&'static str>,
+    details: Details,
+) {
     let actor = Actor::Operator(operator.name.clone());
-    let mut event =
-        AuditEvent::new(state.services.commons.clock.wall(), AuditType::AdminCalled, Outcome::Denied, actor);
+    let mut event = AuditEvent::new(state.services.commons.clock.wall(), AuditType::AdminCalled, outcome, actor);
     event.address = Some(operator.address);
     event.user_agent.clone_from(&operator.user_agent);
-    state.services.audit.record(event.because("forbidden_role").with_details(details));
+    event.reason = why.map(Reason::Named);
+    state.services.audit.record(event.with_details(details));
 }
 
 #[cfg(test)]
@@ -162,16 +179,26 @@ mod tests {
     }
 
     #[test]
-    fn the_right_token_is_found_wherever_it_stands_and_nothing_else_is() {
-        let tokens = tokens();
-        for name in ["one", "two", "three"] {
-            let found = find(&tokens, format!("secret-{name}").as_bytes()).map(|token| &*token.name);
-            assert_eq!(found, Some(name));
-        }
-        for wrong in ["", "secret-", "secret-one ", "Secret-one", "secret-four"] {
-            assert!(find(&tokens, wrong.as_bytes()).is_none(), "{wrong}");
-        }
-        assert!(find(&[], b"").is_none());
+    fn a_request_is_an_operators_by_a_token_or_by_a_sign_in_and_never_by_both() {
+        let of = |shows: Option<&str>, signed_in: Option<&str>| {
+            let mut request = http::Request::new(());
+            if let Some(token) = shows {
+                let value = format!("Bearer {token}").parse().expect("a value");
+                request.headers_mut().insert(header::AUTHORIZATION, value);
+            }
+            if let Some(token) = signed_in {
+                request.extensions_mut().insert(SignedIn(TokenDigest::of(token.as_bytes())));
+            }
+            let tokens = tokens();
+            let found = credential(&request.into_parts().0).and_then(|token| Some(token.find(&tokens)?.name.clone()));
+            found.map(|name| name.to_string())
+        };
+        let (one, two) = (Some("secret-one"), Some("secret-two"));
+        assert_eq!(of(one, None).as_deref(), Some("one"));
+        assert_eq!(of(None, two).as_deref(), Some("two"));
+        assert_eq!(of(one, two), None);
+        assert_eq!(of(one, one), None);
+        assert_eq!(of(None, None), None);
     }
 
     #[test]

@@ -122,7 +122,8 @@ impl<T: DeserializeOwned + Default> FromRequest<AdminState> for OptionalJson<T> 
     }
 }
 
-async fn read(body: Body) -> Result<axum::body::Bytes, Problem> {
+/// Reads a body, within the bounds.
+pub(super) async fn read(body: Body) -> Result<axum::body::Bytes, Problem> {
     match tokio::time::timeout(BODY_WITHIN, to_bytes(body, MOST_BYTES)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) => {

@@ -1,4 +1,4 @@
-//! The operator's listener: health, metrics, and the admin API (docs/behaviour.md, "Admin API").
+//! The operator's listener: health, metrics, the admin API and its console (docs/behaviour.md, "Admin API", "Console").
 //!
 //! It is apart from the traffic port and on loopback unless configured otherwise. Health never needs a token, and neither
 //! do metrics: they hold no session, user or tenant, and scrapers expect them open. Everything else asks for a token with
@@ -12,6 +12,7 @@ mod answer;
 mod auth;
 mod change;
 mod change_tenant;
+mod console;
 mod end_session;
 mod failures;
 mod finding_filter;
@@ -40,6 +41,7 @@ mod state;
 mod tenant_view;
 #[cfg(test)]
 mod tests;
+mod token_digest;
 
 use std::collections::VecDeque;
 use std::io;

@@ -164,6 +164,21 @@ impl Problem {
     pub(super) const fn code(&self) -> &'static str {
         self.code
     }
+
+    /// What is wrong, for people.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The status.
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// When to try again, in seconds.
+    pub(super) const fn retry_after(&self) -> Option<u64> {
+        self.retry_after
+    }
 }
 
 /// The store's fault.

@@ -14,20 +14,25 @@ use super::openapi::{Document, complete, frame};
 use super::problem::Problem;
 use super::state::AdminState;
 use super::{
-    change_tenant, end_session, health, host, judge_anomaly, list_anomalies, list_orphans, list_sessions, list_tenants,
-    locks, maintenance, mint_session, openapi, query_audit, revoke_tenant, revoke_user, show_session, show_tenant,
+    change_tenant, console, end_session, health, host, judge_anomaly, list_anomalies, list_orphans, list_sessions,
+    list_tenants, locks, maintenance, mint_session, openapi, query_audit, revoke_tenant, revoke_user, show_session,
+    show_tenant,
 };
 
 /// Everything that the listener answers.
 pub(super) fn router(state: AdminState) -> Router {
     let api = TowerToHyperService::new(calls(&state));
+    let health = health::routes().with_state(state.clone());
+    let console = console::pages(state.clone(), TowerToHyperService::new(calls(&state).merge(health)));
+    let console = TowerToHyperService::new(console);
     let of_state = state.clone();
-    // Without any token there is no API, and not even an Allow header tells that there could be one.
+    // Without any token there is no API and no console, and not even an Allow header tells that there could be one.
     let or_calls = async move |request: Request| {
         if of_state.config().admin.tokens.is_empty() {
             return Problem::NOT_FOUND.into_response();
         }
-        api.call(request).await.unwrap_or_else(|never| match never {})
+        let service = if console::is_for(request.uri().path()) { &console } else { &api };
+        service.call(request).await.unwrap_or_else(|never| match never {})
     };
     Router::new()
         .merge(health::routes())

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::console::SignIns;
 use super::failures::Failures;
 use crate::audit::{AuditLog, AuditQuery};
 use crate::commons::Commons;
@@ -40,11 +41,13 @@ impl fmt::Debug for AdminServices {
 pub(super) struct AdminState {
     pub(super) services: Arc<AdminServices>,
     pub(super) failures: Arc<Failures>,
+    /// Who is signed in at the console.
+    pub(super) sign_ins: Arc<SignIns>,
 }
 
 impl AdminState {
     pub(super) fn new(services: AdminServices) -> Self {
-        Self { services: Arc::new(services), failures: Arc::default() }
+        Self { services: Arc::new(services), failures: Arc::default(), sign_ins: Arc::default() }
     }
 
     /// The configuration in force.

@@ -1,6 +1,7 @@
 //! The operator's listener as its clients meet it: the real router on an embedded store.
 
 mod calls;
+mod console;
 mod listener;
 mod monitoring;
 mod unauthorised;
