@@ -132,6 +132,7 @@ async fn serve(
         geo: Arc::default(),
         calls,
         keys: monitor_keys(&config, &entropy)?,
+        sessions: sessions.clone(),
         teller: teller.clone(),
         metrics: metrics.clone(),
         clock: clock.clone(),

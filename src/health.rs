@@ -207,12 +207,12 @@ mod tests {
 
     use super::*;
     use crate::session::{
-        By, EndReason, Principal, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
-        TenantStanding, TokenDenial, TokenStanding,
+        By, EndReason, HoldWord, Principal, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange,
+        TenantId, TenantStanding, TokenDenial, TokenStanding,
     };
     use crate::store::{
-        Condition, Creation, Cursor, NewSession, Page, Revoked, SessionStore, SessionView, SessionsOf, StoreResult,
-        TenantView, Touch, Unavailable,
+        Condition, Creation, Cursor, NewSession, Page, Revoked, Said, SessionStore, SessionView, SessionsOf,
+        StoreResult, TenantView, Touch, Unavailable,
     };
 
     fn ready() -> Readiness {
@@ -325,6 +325,9 @@ mod tests {
         }
 
         async fn end(&self, _: SessionId, _: &SessionRecord, _: EndReason, _: &By) -> StoreResult<bool> {
+            unreachable!()
+        }
+        async fn hold(&self, _: SessionId, _: &SessionRecord, _: &HoldWord, _: &By) -> StoreResult<Said> {
             unreachable!()
         }
         async fn end_unreadable(&self, _: SessionId, _: EndReason, _: &By) -> StoreResult<bool> {

@@ -11,9 +11,10 @@ use parking_lot::Mutex;
 
 use crate::audit::{Actor, AuditEvent, AuditLog, AuditType, ClientText, Details, Outcome, Reason};
 use crate::clock::{SharedClock, WallTime};
-use crate::monitor::{Finding, Lock, Verdict};
+use crate::monitor::{Finding, Lock, MonitorMode, Taken, Verdict};
 use crate::session::{
-    By, EndReason, Principal, Revocation, Scope, SessionId, SessionRecord, TenantChange, TenantId, TenantStatus, Words,
+    Barred, By, EndReason, Hold, HoldWord, Principal, Revocation, Scope, SessionId, SessionRecord, TenantChange,
+    TenantId, TenantStatus, Words,
 };
 use crate::store::Revoked;
 use crate::store::journal::Late;
@@ -159,6 +160,26 @@ pub enum Told {
         /// Why.
         reason: EndReason,
     },
+    /// A session is held.
+    SessionHeld {
+        /// Its id.
+        id: SessionId,
+        /// Whose it is.
+        principal: Arc<Principal>,
+        /// Why: what was found, or an operator's words.
+        why: Words,
+    },
+    /// A session is held no longer.
+    SessionReleased {
+        /// Its id.
+        id: SessionId,
+        /// Whose it is.
+        principal: Arc<Principal>,
+        /// The hold that was on it, where that is known.
+        held: Option<Hold>,
+        /// The session that took its place, where its user logged in again.
+        by: Option<SessionId>,
+    },
     /// A token of an issuer was denied.
     TokenRevoked {
         /// Its id.
@@ -193,14 +214,14 @@ pub enum Told {
     },
     /// What a call that failed had asked for came about after all.
     CameLate(Late),
-    /// An ended session was used.
+    /// A session was used that had ended, or is held.
     SessionRejected {
         /// Its id.
         id: SessionId,
         /// Whose it was, if that is still known.
         principal: Option<Arc<Principal>>,
-        /// Why it had ended.
-        reason: EndReason,
+        /// Why it may not be used.
+        reason: Barred,
     },
     /// An event would have ended sessions, and did not: a guard refused (`Denied`), or it could not be done (`Failure`).
     EventEndedNothing {
@@ -242,6 +263,8 @@ pub enum Told {
         finding: Box<Finding>,
         /// What it is kept as.
         id: Option<String>,
+        /// What was done about it, or would have been.
+        taken: Vec<Taken>,
     },
     /// An operator said what is to be thought of a finding.
     FindingJudged {
@@ -312,7 +335,7 @@ impl Teller {
 
     /// Tells. Never blocks and never fails.
     pub fn tell(&self, origin: &Origin, told: &Told) {
-        self.count(told);
+        self.count(origin, told);
         let lines = lines(origin, told, self.clock.wall());
         match &origin.held {
             Some(held) => held.lock().extend(lines),
@@ -327,13 +350,13 @@ impl Teller {
 
     /// Tells, and answers whether all of it is on disk.
     pub async fn tell_durably(&self, origin: &Origin, told: &Told) -> bool {
-        self.count(told);
+        self.count(origin, told);
         let lines = lines(origin, told, self.clock.wall()).map(|line| self.audit.record_durably(line));
         futures_util::future::join_all(lines).await.iter().all(Result::is_ok)
     }
 
     /// What the metrics hear.
-    fn count(&self, told: &Told) {
+    fn count(&self, origin: &Origin, told: &Told) {
         let metrics = &self.metrics;
         match told {
             Told::SessionCreated { from, .. } => {
@@ -347,6 +370,10 @@ impl Teller {
                 if is_revocation(*reason) {
                     metrics.revocation(RevocationScope::Session);
                 }
+            }
+            Told::SessionHeld { .. } => metrics.session_held(held_by(origin)),
+            Told::SessionReleased { by, .. } => {
+                metrics.session_released(if by.is_some() { "login" } else { "operator" });
             }
             Told::TokenRevoked { .. } => metrics.revocation(RevocationScope::Token),
             Told::SessionsEnded { revocation, revoked } => {
@@ -362,6 +389,9 @@ impl Teller {
                     metrics.revocation(RevocationScope::Tenant);
                 }
             }
+            // What was held is counted when it is said, be that late.
+            Told::CameLate(Late { word: Some(word), .. }) if word.holds() => metrics.session_held(held_by(origin)),
+            Told::CameLate(Late { word: Some(_), .. }) => metrics.session_released("operator"),
             Told::CameLate(late) => metrics.sessions_ended(late.reason, late.ended),
             Told::NoLogin { why, .. } => metrics.login(match why {
                 NoLogin::Failed(_) => LoginOutcome::Failure,
@@ -371,12 +401,7 @@ impl Teller {
                 NoLogin::Refused(_) => LoginOutcome::Denied,
                 NoLogin::Locked(_) => LoginOutcome::Locked,
             }),
-            Told::Found { finding, .. } => {
-                metrics.finding(finding.kind.as_str(), finding.severity.as_str());
-                for action in &finding.actions {
-                    metrics.monitor_action(action.as_str(), finding.mode.as_str());
-                }
-            }
+            Told::Found { finding, .. } => metrics.finding(finding.kind.as_str(), finding.severity.as_str()),
             Told::FindingJudged { verdict, .. } => metrics.finding_verdict(verdict.as_str()),
             Told::IdentitySpoofed { by: Spoof::Headers(count), .. } => metrics.spoofed_headers(*count),
             Told::IdentitySpoofed { by: Spoof::Cookies(count), .. } => metrics.spoofed_cookies(*count),
@@ -412,6 +437,27 @@ fn lines(origin: &Origin, told: &Told, now: WallTime) -> impl Iterator<Item = Au
         Told::SessionEnded { id, principal, reason } => {
             let ended = of(event(AuditType::SessionEnded, Outcome::Success).of_session(*id), principal.as_deref());
             (Some(ended.because(*reason).with_details(origin.details())), None)
+        }
+        Told::SessionHeld { id, principal, why } => {
+            let held = event(AuditType::SessionHeld, Outcome::Success).of_session(*id).of_principal(principal);
+            (Some(AuditEvent { reason: reason_of(why), ..held }), None)
+        }
+        Told::SessionReleased { id, principal, held, by } => {
+            let released = event(AuditType::SessionReleased, Outcome::Success).of_session(*id).of_principal(principal);
+            let details = match held {
+                Some(Hold { since, why }) => {
+                    Details::none().text("held_at", since.rfc3339().as_str()).text("held_for", why.as_str())
+                }
+                None => Details::none(),
+            };
+            let released = match (by, &origin.by) {
+                (Some(new), _) => released.because("logged_in").with_details(details.text("by_session", new.as_str())),
+                (None, By::Operator { words, .. }) => {
+                    AuditEvent { reason: reason_of(words), ..released }.with_details(details)
+                }
+                (None, _) => released.with_details(details),
+            };
+            (Some(released), None)
         }
         Told::TokenRevoked { id, principal, reason } => {
             let revoked = of(event(AuditType::TokenRevoked, Outcome::Success).of_session(*id), principal.as_deref());
@@ -453,7 +499,7 @@ fn lines(origin: &Origin, told: &Told, now: WallTime) -> impl Iterator<Item = Au
         }
         Told::CameLate(late) => came_late(origin, late, now),
         Told::SessionRejected { id, principal, reason } => {
-            let rejected = event(AuditType::SessionRejected, Outcome::Denied).of_session(*id).because(*reason);
+            let rejected = event(AuditType::SessionRejected, Outcome::Denied).of_session(*id).because(reason.as_str());
             (Some(of(rejected, principal.as_deref())), None)
         }
         Told::EventEndedNothing { outcome, why, tenant, session } => {
@@ -479,8 +525,8 @@ fn lines(origin: &Origin, told: &Told, now: WallTime) -> impl Iterator<Item = Au
             let details = is_new.map_or_else(Details::none, |is_new| Details::none().flag("new", is_new));
             (Some(orphaned.of_principal(principal).with_details(details)), None)
         }
-        Told::Found { finding, id } => {
-            (Some(found(event(AuditType::AnomalyFound, Outcome::Success), finding, id)), None)
+        Told::Found { finding, id, taken } => {
+            (Some(found(event(AuditType::AnomalyFound, Outcome::Success), finding, id, taken)), None)
         }
         Told::FindingJudged { id, verdict } => {
             let details = origin.details().text("finding", id.as_str()).text("verdict", verdict.as_str());
@@ -514,13 +560,18 @@ fn lines(origin: &Origin, told: &Told, now: WallTime) -> impl Iterator<Item = Au
 }
 
 /// The line of a finding: the gateway's own, whoever caused it.
-fn found(event: AuditEvent, finding: &Finding, id: &Option<String>) -> AuditEvent {
+fn found(event: AuditEvent, finding: &Finding, id: &Option<String>, taken: &[Taken]) -> AuditEvent {
     let details = Details::none().text("severity", finding.severity.as_str()).text("mode", finding.mode.as_str());
     let actions: Vec<&str> = finding.actions.iter().map(|action| action.as_str()).collect();
     let details = details.text("action", &*actions.join(" ")).text("evidence", &*finding.evidence.to_string());
     let details = match id {
         Some(id) => details.text("finding", id.as_str()),
         None => details,
+    };
+    let failed: Vec<&str> = taken.iter().filter(|taken| !taken.done).map(|taken| taken.action.as_str()).collect();
+    let details = match finding.mode {
+        MonitorMode::Enforce if !failed.is_empty() => details.text("not_done", &*failed.join(" ")),
+        MonitorMode::Enforce | MonitorMode::Observe => details,
     };
     let (session_id, actor) = (finding.session.as_ref().map(|(id, _)| *id), Actor::Gateway);
     let event = AuditEvent { session_id, actor, ..event.because(finding.kind.as_str()) };
@@ -560,6 +611,13 @@ fn came_late(origin: &Origin, late: &Late, now: WallTime) -> (Option<AuditEvent>
         (line.tenant, line.user, line.session_id) = (late.tenant.clone(), late.user.clone(), late.session);
         line
     };
+    if let Some(word) = &late.word {
+        let (kind, reason) = match word {
+            HoldWord::Hold(why) => (AuditType::SessionHeld, reason_of(why)),
+            HoldWord::Release => (AuditType::SessionReleased, None),
+        };
+        return (Some(AuditEvent { reason, ..line(kind).with_details(details()) }), None);
+    }
     let status = late.status.map(|status| {
         let changed = line(AuditType::TenantChanged).with_details(details().text("status", status.as_str()));
         if status == TenantStatus::Active { changed } else { changed.because(late.reason) }
@@ -569,6 +627,11 @@ fn came_late(origin: &Origin, late: &Late, now: WallTime) -> (Option<AuditEvent>
         line(AuditType::SessionEnded).because(late.reason).with_details(details)
     });
     (status, ended)
+}
+
+/// Who held a session, as it is counted.
+fn held_by(origin: &Origin) -> &'static str {
+    if origin.by == By::Gateway { "finding" } else { "operator" }
 }
 
 /// Whether a change of a tenant's status was the end of sessions.

@@ -57,6 +57,7 @@ impl Store {
             touch_deadline: (now < self.touch_deadline).then_some(self.touch_deadline),
             ended: None,
             line_ended: None,
+            hold: None,
             tenant: TenantStanding::default(),
             user: UserStanding::default(),
             left: UserStanding::default(),

@@ -10,7 +10,7 @@ use super::change::{Change, Target};
 use super::input::{Query, ReasonParameter, SessionPath, words};
 use super::problem::{Problem, ProblemBody};
 use super::state::AdminState;
-use crate::session::{DeniedUntil, EndReason, SessionId, TokenDenial};
+use crate::session::{EndReason, SessionId};
 use crate::sessions::Ending;
 use crate::told::Origin;
 
@@ -26,7 +26,7 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    const fn of(ending: Ending) -> Self {
+    fn of(ending: &Ending) -> Self {
         Self { invalidated_sessions: 1, replicated: unless_replicated(ending.replicated) }
     }
 }
@@ -57,15 +57,6 @@ pub(super) async fn end_session(
 
 async fn end(state: AdminState, origin: Origin, id: SessionId) -> Result<Ended, Problem> {
     let sessions = &state.services.commons.sessions;
-    let ending = sessions.end_by_id(&origin, id, EndReason::Revoked).await?;
-    if ending.ended {
-        return Ok(Ended::of(ending));
-    }
-    // It may be a token's, of which nothing is kept: then it is denied for as long as any token lives.
-    let config = state.config();
-    let Some(bearer) = &config.bearer else { return Err(Problem::NO_SESSION) };
-    let until = DeniedUntil::For(bearer.rules.longest());
-    let denial = TokenDenial { id, owner: None, until, reason: EndReason::Revoked };
-    let ending = sessions.deny(&origin, denial).await?;
-    if ending.ended { Ok(Ended::of(ending)) } else { Err(Problem::NO_SESSION) }
+    let ending = sessions.end_whatever(&origin, id, None, EndReason::Revoked).await?;
+    if ending.ended { Ok(Ended::of(&ending)) } else { Err(Problem::NO_SESSION) }
 }

@@ -18,6 +18,7 @@ mod failures;
 mod finding_filter;
 mod finding_view;
 mod health;
+mod hold_session;
 mod host;
 mod input;
 mod judge_anomaly;

@@ -14,9 +14,9 @@ use super::openapi::{Document, complete, frame};
 use super::problem::Problem;
 use super::state::AdminState;
 use super::{
-    change_tenant, console, end_session, health, host, judge_anomaly, list_anomalies, list_orphans, list_sessions,
-    list_tenants, locks, maintenance, mint_session, openapi, query_audit, revoke_tenant, revoke_user, show_session,
-    show_tenant,
+    change_tenant, console, end_session, health, hold_session, host, judge_anomaly, list_anomalies, list_orphans,
+    list_sessions, list_tenants, locks, maintenance, mint_session, openapi, query_audit, revoke_tenant, revoke_user,
+    show_session, show_tenant,
 };
 
 /// Everything that the listener answers.
@@ -59,6 +59,8 @@ fn api() -> OpenApiRouter<AdminState> {
     OpenApiRouter::with_openapi(frame())
         .routes(routes!(list_sessions::list_sessions, mint_session::mint_session))
         .routes(routes!(show_session::show_session, end_session::end_session))
+        .routes(routes!(hold_session::hold_session))
+        .routes(routes!(hold_session::release_session))
         .routes(routes!(list_tenants::list_tenants))
         .routes(routes!(show_tenant::show_tenant, change_tenant::change_tenant))
         .routes(routes!(revoke_tenant::revoke_tenant))

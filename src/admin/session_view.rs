@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::session::{Role, StoreTime};
 use crate::store::SessionView;
 
-/// A live session
+/// A session that is not over
 #[derive(Serialize, ToSchema)]
 pub(super) struct Session {
     /// Its id: not the secret of its cookie
@@ -42,11 +42,19 @@ pub(super) struct Session {
     /// A few words about the program that logged in
     #[schema(required)]
     user_agent: Option<String>,
+    /// Whether it is held: nobody may use it before its user logs in again, or an operator releases it
+    held: bool,
+    /// Since when
+    #[schema(required, format = DateTime)]
+    held_at: Option<String>,
+    /// Why: the type of a finding, or an operator's words
+    #[schema(required)]
+    held_for: Option<String>,
 }
 
 impl From<SessionView> for Session {
     fn from(view: SessionView) -> Self {
-        let SessionView { id, record, last_seen, idle_expiry, now: _ } = view;
+        let SessionView { id, record, last_seen, idle_expiry, hold, now: _ } = view;
         let agent = record.user_agent.summary.as_str();
         Self {
             id: id.to_string(),
@@ -62,6 +70,9 @@ impl From<SessionView> for Session {
             idle_expires_at: idle_expiry.map(StoreTime::rfc3339),
             address: record.address.map(|address| address.to_string()),
             user_agent: (!agent.is_empty()).then(|| agent.to_owned()),
+            held: hold.is_some(),
+            held_at: hold.as_ref().map(|hold| hold.since.rfc3339()),
+            held_for: hold.map(|hold| hold.why.as_str().to_owned()),
         }
     }
 }

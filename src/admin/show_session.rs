@@ -8,7 +8,6 @@ use super::input::{NoParameters, Query, SessionPath};
 use super::problem::{Problem, ProblemBody};
 use super::session_view::Session;
 use super::state::AdminState;
-use crate::session::Standing;
 use crate::store::SessionView;
 
 /// Shows a live session
@@ -26,8 +25,6 @@ pub(super) async fn show_session(
     SessionPath(id): SessionPath,
     Query(NoParameters {}): Query<NoParameters>,
 ) -> Result<Answer<Session>, Problem> {
-    match state.services.commons.store.read(id).await? {
-        Standing::Live(live) => Ok(Answer(SessionView::of(id, live).into())),
-        Standing::Absent | Standing::Ended(_) => Err(Problem::NO_SESSION),
-    }
+    let standing = state.services.commons.store.read(id).await?;
+    SessionView::of_standing(id, standing).map(|view| Answer(view.into())).ok_or(Problem::NO_SESSION)
 }

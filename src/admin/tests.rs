@@ -156,13 +156,15 @@ impl Admin {
         let audit = Arc::new(AuditLog::open(settings, clock.clone(), metrics.audit()).expect("opens"));
         let teller = Teller::new(audit.clone(), metrics.clone(), clock.clone());
         let tasks = TaskTracker::new();
+        let sessions = Sessions::new(store.clone(), teller.clone(), Arc::new(SystemEntropy));
         let watch = Watch::new(WatchServices {
+            sessions: sessions.clone(),
             guard: store.clone(),
             findings: store.clone(),
             geo: Arc::default(),
             calls: store.clone(),
             keys: MonitorKeys::new(&Secret::new("a key for tests")),
-            teller: teller.clone(),
+            teller,
             metrics: metrics.clone(),
             clock: clock.clone(),
             entropy: Arc::new(SystemEntropy),
@@ -170,7 +172,7 @@ impl Admin {
         })
         .expect("randomness");
         let commons = Commons {
-            sessions: Sessions::new(store.clone(), teller, Arc::new(SystemEntropy)),
+            sessions,
             watch,
             maintenance: Arc::new(MaintenanceMode::kept_by(store.clone())),
             memberships: store.clone(),

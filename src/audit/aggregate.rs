@@ -48,7 +48,7 @@ struct Repeats {
 #[must_use]
 pub fn is_repeatable(event: &AuditEvent) -> bool {
     match event.kind {
-        // An ended session's cookie can be sent by anyone who kept it.
+        // The cookie of an ended session, or of one that is held, can be sent by anyone who kept it.
         AuditType::SessionRejected
         | AuditType::TokenRejected
         | AuditType::LoginFailed
@@ -61,6 +61,8 @@ pub fn is_repeatable(event: &AuditEvent) -> bool {
         AuditType::AnomalyFound => event.session_id.is_none(),
         AuditType::SessionCreated
         | AuditType::LoginOrphaned
+        | AuditType::SessionHeld
+        | AuditType::SessionReleased
         | AuditType::TokenRevoked
         | AuditType::TenantChanged
         | AuditType::ConfigReloaded

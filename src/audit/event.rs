@@ -15,7 +15,11 @@ pub enum AuditType {
     SessionCreated,
     /// A session is over; the reason says why.
     SessionEnded,
-    /// An ended session was used.
+    /// A session is held: it may not be used before its user logs in again, or an operator lets it go on.
+    SessionHeld,
+    /// It is held no longer.
+    SessionReleased,
+    /// A session was used that had ended, or is held.
     SessionRejected,
     /// A token of an issuer was denied.
     TokenRevoked,
@@ -47,9 +51,11 @@ pub enum AuditType {
 
 impl AuditType {
     /// Every type.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::SessionCreated,
         Self::SessionEnded,
+        Self::SessionHeld,
+        Self::SessionReleased,
         Self::SessionRejected,
         Self::TokenRevoked,
         Self::TokenRejected,
@@ -72,6 +78,8 @@ impl AuditType {
         match self {
             Self::SessionCreated => "session.created",
             Self::SessionEnded => "session.ended",
+            Self::SessionHeld => "session.held",
+            Self::SessionReleased => "session.released",
             Self::SessionRejected => "session.rejected",
             Self::TokenRevoked => "token.revoked",
             Self::TokenRejected => "token.rejected",

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::act::{ActOptions, AskOptions};
 use super::api::{ApiOptions, Trouble, operate, path_segment, target};
@@ -13,7 +13,7 @@ use super::revoke_all::{RevokeAll, revoke_all};
 use super::table::{Column, show_item, shown};
 use crate::config::AdminRole;
 
-pub(super) const COLUMNS: [Column; 9] = [
+pub(super) const COLUMNS: [Column; 10] = [
     ("ID", "id"),
     ("TENANT", "tenant"),
     ("USER", "user"),
@@ -23,8 +23,9 @@ pub(super) const COLUMNS: [Column; 9] = [
     ("ADDRESS", "address"),
     ("AGENT", "user_agent"),
     ("KIND", "kind"),
+    ("HELD FOR", "held_for"),
 ];
-const MEMBERS: [Column; 12] = [
+const MEMBERS: [Column; 15] = [
     ("id", "id"),
     ("tenant", "tenant"),
     ("user", "user"),
@@ -37,6 +38,9 @@ const MEMBERS: [Column; 12] = [
     ("expires", "expires_at"),
     ("address", "address"),
     ("user agent", "user_agent"),
+    ("held", "held"),
+    ("held since", "held_at"),
+    ("held for", "held_for"),
 ];
 
 /// What to do with sessions.
@@ -46,8 +50,12 @@ pub enum SessionsCommand {
     List(ListSessions),
     /// Show a session
     Show(ShowSession),
+    /// Hold a session: nobody may use it before its user logs in again, or it is released
+    Hold(ChangeSession),
+    /// Let a session go on that is held
+    Release(ChangeSession),
     /// End a session
-    Revoke(RevokeSession),
+    Revoke(ChangeSession),
     /// End all sessions of all tenants: everybody is logged out
     RevokeAll(RevokeAll),
 }
@@ -83,9 +91,9 @@ pub struct ShowSession {
     pub ask: AskOptions,
 }
 
-/// Options of `sessions revoke`.
+/// Options of `sessions hold`, `release` and `revoke`.
 #[derive(Args, Debug)]
-pub struct RevokeSession {
+pub struct ChangeSession {
     /// Its id, as `sessions list` and the logs have it
     #[arg(allow_hyphen_values = true)]
     pub id: String,
@@ -107,6 +115,8 @@ pub fn sessions(command: &SessionsCommand) -> ExitCode {
             Ok(())
         }),
         SessionsCommand::RevokeAll(options) => revoke_all(options),
+        SessionsCommand::Hold(options) => say_hold(options, "hold", "held"),
+        SessionsCommand::Release(options) => say_hold(options, "release", "released"),
         SessionsCommand::Revoke(options) => operate(options.act.api(), &[AdminRole::Operate], async |client| {
             let target = target(&path(&options.id)?, &given(&[("reason", &options.act.reason)]));
             let answer: Value = client.call(Method::DELETE, &target, None).await?;
@@ -114,6 +124,16 @@ pub fn sessions(command: &SessionsCommand) -> ExitCode {
             Ok(())
         }),
     }
+}
+
+fn say_hold(options: &ChangeSession, call: &str, done: &str) -> ExitCode {
+    operate(options.act.api(), &[AdminRole::Operate], async |client| {
+        let target = format!("{}/{call}", path(&options.id)?);
+        let answer: Value = client.call(Method::POST, &target, Some(&options.act.body(json!({})))).await?;
+        let was = if answer.get("changed") == Some(&Value::Bool(false)) { " (it was so already)" } else { "" };
+        options.act.tell(&answer, format_args!("session {} {done}{was}", shown(&options.id)));
+        Ok(())
+    })
 }
 
 fn path(id: &str) -> Result<String, Trouble> {

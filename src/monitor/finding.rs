@@ -152,17 +152,14 @@ impl Finding {
         format!("{}:{}:{}", self.kind.as_str(), self.mode.as_str(), self.subject)
     }
 
-    /// As it is kept.
+    /// As it is kept, with what was done about it.
     #[must_use]
-    pub fn record(&self) -> FindingRecord {
-        let done = self.mode == MonitorMode::Enforce;
-        let taken =
-            |action: &Action| Taken { action: action.as_str().to_owned(), done: done || *action == Action::Record };
+    pub fn record(&self, taken: Vec<Taken>) -> FindingRecord {
         let whose = self.session.as_ref().map(|(_, principal)| principal);
         FindingRecord {
             kind: self.kind.as_str().to_owned(),
             severity: self.severity.as_str().to_owned(),
-            observed: !done,
+            observed: self.mode == MonitorMode::Observe,
             tenant: whose.map(|principal| principal.tenant.shown().to_owned()),
             user: whose.map(|principal| principal.user.as_str().to_owned()),
             user_kind: whose.and_then(|principal| principal.user.kind().map(str::to_owned)),
@@ -170,7 +167,7 @@ impl Finding {
             account: self.account.as_ref().map(ToString::to_string),
             address: self.address.map(|address| address.to_string()),
             evidence: self.evidence.clone(),
-            actions: self.actions.iter().map(taken).collect(),
+            actions: taken,
         }
     }
 }
@@ -182,6 +179,14 @@ pub struct Taken {
     pub action: String,
     /// Whether it was carried out.
     pub done: bool,
+}
+
+impl Taken {
+    /// That this was carried out, or not.
+    #[must_use]
+    pub fn of(action: Action, done: bool) -> Self {
+        Self { action: action.as_str().to_owned(), done }
+    }
 }
 
 /// A finding as it is kept: words, so that those of another version can be read, too.
@@ -261,12 +266,12 @@ mod tests {
             address: Some([192, 0, 2, 1].into()),
             evidence: Evidence::default().with("failures", 5),
         };
-        let done = finding(MonitorMode::Enforce).record();
+        let taken = vec![Taken::of(Action::Record, true), Taken::of(Action::Lock, false)];
+        let done = finding(MonitorMode::Enforce).record(taken.clone());
         assert_eq!(FindingRecord::decode(done.encode().as_bytes()), Some(done.clone()));
-        assert!(done.actions.iter().all(|taken| taken.done) && !done.observed);
+        assert!(done.actions == taken && !done.observed);
         let observed = finding(MonitorMode::Observe);
-        let record = observed.record();
-        assert_eq!(record.actions.iter().map(|taken| taken.done).collect::<Vec<_>>(), [true, false]);
+        let record = observed.record(taken);
         assert!(record.observed && observed.dedupe() != finding(MonitorMode::Enforce).dedupe());
         assert_eq!(observed.evidence.to_string(), "{\"failures\":5}");
     }

@@ -16,6 +16,8 @@ pub enum SessionFacts<'a> {
     Unknown,
     /// The session is over.
     Ended(EndReason),
+    /// The session is held: its user has to log in again.
+    Held,
     /// The session is live.
     Live {
         /// What says so, by its id.
@@ -120,6 +122,7 @@ pub fn decide(
         (Auth::Optional, SessionFacts::NoCredential) => without_cookie(mode),
         // Nobody, then; and a session that was ended on purpose leaves nobody's claim standing in any mode.
         (Auth::Optional, SessionFacts::Ended(reason)) if !is_expiry(reason) => Identity::Anonymous,
+        (Auth::Optional, SessionFacts::Held) => Identity::Anonymous,
         (Auth::Optional, SessionFacts::Unknown | SessionFacts::Ended(_)) => without_session(mode),
 
         // What was ended on purpose is refused in every mode; what merely ran out is reported in observe.
@@ -127,6 +130,7 @@ pub fn decide(
             IdentityMode::Observe if is_expiry(reason) => Identity::AsClaimed,
             _ => return Err(Denial::SessionEnded(reason)),
         },
+        (Auth::Required, SessionFacts::Held) => return Err(Denial::ReauthRequired),
         (Auth::Required, SessionFacts::Unknown) => match mode {
             IdentityMode::Observe => Identity::AsClaimed,
             IdentityMode::Compat { .. } | IdentityMode::Enforce => return Err(Denial::SessionRequired),
@@ -238,26 +242,28 @@ mod tests {
         let unknown = SessionFacts::Unknown;
         let revoked = SessionFacts::Ended(EndReason::Revoked);
         let idle = SessionFacts::Ended(EndReason::IdleTimeout);
+        let held = SessionFacts::Held;
         let down = SessionFacts::Unavailable;
         let live = SessionFacts::Live { by: by(), principal: &person };
         let required = Err(Denial::SessionRequired);
         let ended = Err(Denial::SessionEnded(EndReason::Revoked));
         let timed_out = Err(Denial::SessionEnded(EndReason::IdleTimeout));
+        let again = Err(Denial::ReauthRequired);
         let unavailable = Err(Denial::StoreUnavailable);
         let (verified, anonymous, claimed) = (Ok("verified"), Ok("anonymous"), Ok("claimed"));
         for (auth, mode, answers) in [
-            (Required, Enforce, [required, required, ended, timed_out, unavailable, verified]),
-            (Required, compat, [claimed, required, ended, timed_out, unavailable, verified]),
-            (Required, Observe, [claimed, claimed, ended, claimed, unavailable, claimed]),
-            (Optional, Enforce, [anonymous, anonymous, anonymous, anonymous, unavailable, verified]),
-            (Optional, compat, [claimed, anonymous, anonymous, anonymous, unavailable, verified]),
-            (Optional, Observe, [claimed, claimed, anonymous, claimed, unavailable, claimed]),
-            (Public, Enforce, [anonymous; 6]),
-            (Public, compat, [claimed, anonymous, anonymous, anonymous, anonymous, anonymous]),
-            (Public, Observe, [claimed; 6]),
+            (Required, Enforce, [required, required, ended, timed_out, again, unavailable, verified]),
+            (Required, compat, [claimed, required, ended, timed_out, again, unavailable, verified]),
+            (Required, Observe, [claimed, claimed, ended, claimed, again, unavailable, claimed]),
+            (Optional, Enforce, [anonymous, anonymous, anonymous, anonymous, anonymous, unavailable, verified]),
+            (Optional, compat, [claimed, anonymous, anonymous, anonymous, anonymous, unavailable, verified]),
+            (Optional, Observe, [claimed, claimed, anonymous, claimed, anonymous, unavailable, claimed]),
+            (Public, Enforce, [anonymous; 7]),
+            (Public, compat, [claimed, anonymous, anonymous, anonymous, anonymous, anonymous, anonymous]),
+            (Public, Observe, [claimed; 7]),
         ] {
             let route = route(auth, mode);
-            for (facts, answer) in [none, unknown, revoked, idle, down, live].into_iter().zip(answers) {
+            for (facts, answer) in [none, unknown, revoked, idle, held, down, live].into_iter().zip(answers) {
                 assert_eq!(outcome(&route, facts), answer, "{auth:?} {mode:?} {facts:?}");
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::route::{Authorization, Route};
-use crate::session::{EndReason, Principal, SessionId};
+use crate::session::{Barred, EndReason, Principal, SessionId};
 
 /// The policy's proof that a request may be forwarded, and as whom. Only the decisions of this module's neighbour
 /// ([`super::decide()`] and, for a login, a logout and a preflight, its sisters) make one; forwarding takes a `&Permit`, so
@@ -123,6 +123,8 @@ pub enum Denial {
     SessionRequired,
     /// The session is over.
     SessionEnded(EndReason),
+    /// The session is held: its user has to log in again.
+    ReauthRequired,
     /// The store cannot say.
     StoreUnavailable,
     /// The session's role may not call this route.
@@ -145,4 +147,13 @@ pub enum Denial {
     TenantLost,
     /// The keys of the token's issuer cannot be had.
     KeysUnavailable,
+}
+
+impl From<Barred> for Denial {
+    fn from(barred: Barred) -> Self {
+        match barred {
+            Barred::Ended(reason) => Self::SessionEnded(reason),
+            Barred::Held => Self::ReauthRequired,
+        }
+    }
 }

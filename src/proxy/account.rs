@@ -12,7 +12,7 @@ use super::exchange::Exchange;
 use super::failure::{Unread, code_of_end};
 use super::services::Gateway;
 use crate::http::{RequestHost, TraceParent};
-use crate::session::EndReason;
+use crate::session::Barred;
 use crate::telemetry::{AccessLine, Place};
 
 /// What the log says of a client that went away before it was answered; no client ever gets it.
@@ -26,7 +26,7 @@ pub(super) struct Account {
     answered: Option<StatusCode>,
     sent: u64,
     complete: bool,
-    cut: Option<EndReason>,
+    cut: Option<Barred>,
 }
 
 impl Account {
@@ -56,7 +56,7 @@ impl Account {
     }
 
     /// The end of its session ended it.
-    pub(super) const fn cut(&mut self, reason: EndReason) {
+    pub(super) const fn cut(&mut self, reason: Barred) {
         self.cut = Some(reason);
     }
 }

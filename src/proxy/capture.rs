@@ -125,7 +125,7 @@ async fn exchange_login(
         }
         Verdict::Bad(why) => return Err(Failure::BadIdentity(why)),
         // What proves nothing about this login says whose the app's new cookie is, where that is followed.
-        Verdict::NamedBefore if follower.as_ref().is_some_and(|known| known.sees_change(gateway, &parts.headers)) => {
+        Verdict::NamedBefore if follower.as_ref().is_some_and(|known| known.may_tell(gateway, &parts.headers)) => {
             if settle(gateway, exchange, follower, &mut parts.headers).await? == Settled::AsItWas {
                 tell_of_none(gateway, exchange, NoLogin::Undecided);
             }

@@ -40,6 +40,9 @@ struct SessionDocument<'a> {
 #[derive(Serialize)]
 struct NoSession {
     authenticated: bool,
+    /// That there is one, which is held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reauth_required: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -69,7 +72,8 @@ pub(super) fn status(gateway: &Gateway, method: &Method, lookup: &Lookup) -> Res
         Lookup::Live(live) => Ok(session_document(gateway, live)),
         Lookup::Unavailable(_, unavailable) => Err(Failure::Store(unavailable.clone())),
         Lookup::BadToken(token) => Err(Failure::Denied(token.bad.denial())),
-        Lookup::NoCredential | Lookup::Unknown(_) | Lookup::Ended(_) => Ok(no_session()),
+        Lookup::Held(_) => Ok(no_session(Some(true))),
+        Lookup::NoCredential | Lookup::Unknown(_) | Lookup::Ended(_) => Ok(no_session(None)),
     }
 }
 
@@ -85,7 +89,7 @@ pub(super) async fn refresh(
     if let Lookup::Live(live) = lookup {
         return match gateway.record_use(live).await.map_err(Failure::Store)? {
             Recorded::Yes => Ok(session_document(gateway, live)),
-            Recorded::SessionGone => Ok(no_session()),
+            Recorded::SessionGone => Ok(no_session(None)),
         };
     }
     status(gateway, &Method::GET, lookup)
@@ -113,8 +117,8 @@ fn session_document(gateway: &Gateway, live: &LiveUse) -> Response<AnswerBody> {
     response
 }
 
-fn no_session() -> Response<AnswerBody> {
-    no_store(json(StatusCode::UNAUTHORIZED, &NoSession { authenticated: false }))
+fn no_session(reauth_required: Option<bool>) -> Response<AnswerBody> {
+    no_store(json(StatusCode::UNAUTHORIZED, &NoSession { authenticated: false, reauth_required }))
 }
 
 fn no_store(mut response: Response<AnswerBody>) -> Response<AnswerBody> {
@@ -144,6 +148,12 @@ pub(super) async fn logout(
             let ended = gateway.end_use(&origin, live, EndReason::Logout).await;
             ended.map_err(Failure::Store)?;
             // The backend is told who logs out: it was true when the request came.
+            permit_logout(route, lookup.facts())
+        }
+        Lookup::Held(held) => {
+            let (sessions, origin) = (gateway.sessions(), exchange.origin(By::User));
+            sessions.end(&origin, held.id, &held.record, EndReason::Logout).await.map_err(Failure::Store)?;
+            // Whoever has its cookie is not known to be its user: the backend hears of a log-out, and of nobody's.
             permit_logout(route, lookup.facts())
         }
         Lookup::Ended(ended) => {
@@ -210,6 +220,7 @@ pub(super) async fn logout_all(
         (Lookup::Unavailable(_, unavailable), _) => return Err(Failure::Store(unavailable.clone())),
         (Lookup::BadToken(token), _) => return Err(Failure::Denied(token.bad.denial())),
         (_, SessionFacts::Ended(reason)) => return Err(Failure::Denied(Denial::SessionEnded(reason))),
+        (_, SessionFacts::Held) => return Err(Failure::Denied(Denial::ReauthRequired)),
         _ => return Err(Failure::Denied(Denial::SessionRequired)),
     };
     let (sessions, origin) = (gateway.sessions(), exchange.origin(By::User));

@@ -17,7 +17,7 @@ use super::body::AnswerBody;
 use super::endpoints::logged_out;
 use super::exchange::{Bound, Exchange};
 use super::failure::Failure;
-use super::follow::{Follower, Settled, settle};
+use super::follow::{Follower, Settled, Was, settle};
 use super::forward::{Cleared, polish, send};
 use super::held_token::without_tokens;
 use super::lookup::LiveUse;
@@ -32,7 +32,7 @@ use crate::bearer::Bearer;
 use crate::entropy::spread;
 use crate::http::{EventAnswer, keep_nowhere, with_count};
 use crate::login::LoginIdentity;
-use crate::policy::{Denial, Ending, Event, Guard, Identity, Judgement, Permit, Requester, Route};
+use crate::policy::{Ending, Event, Guard, Identity, Judgement, Permit, Requester, Route};
 use crate::session::{By, Scope, SessionToken, StoreTime, TenantChange, TenantId, TenantStatus, UserAgent, Words};
 use crate::sessions::{Cuts, Holder, Issued, Newcomer};
 use crate::store::{StoreResult, Unavailable};
@@ -98,7 +98,7 @@ pub(super) async fn run(
     let began = gateway.store().begin().await.map_err(Failure::Store)?;
     let path: Vec<String> = cleared.target.segments().map(Cow::into_owned).collect();
     let mut backend = Questions::like(gateway, call.route, &cleared);
-    let follower = Follower::of(gateway, call.route, &cleared, live.credential(), Some(true)).await;
+    let follower = Follower::of(gateway, call.route, &cleared, live.credential(), Some(Was::Live)).await;
     let (mut parts, body) = ask(gateway, exchange, call, cleared).await?.into_parts();
     let said = parts.headers.clone();
     polish(gateway, exchange, call.permit, &mut parts.headers);
@@ -193,7 +193,7 @@ async fn ask(
         ask_for_all(&mut cleared.headers);
     }
     send(gateway, exchange, call.permit, cleared).await.map_err(|failure| match open.reason() {
-        Some(reason) if failure.blames_the_body() => Failure::Denied(Denial::SessionEnded(reason)),
+        Some(reason) if failure.blames_the_body() => Failure::Denied(reason.into()),
         _ => failure,
     })
 }

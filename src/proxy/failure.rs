@@ -11,7 +11,7 @@ use http::StatusCode;
 use crate::http::{Refusal, RequestHost};
 use crate::maintenance::Maintenance;
 use crate::policy::Denial;
-use crate::session::EndReason;
+use crate::session::{Barred, EndReason};
 use crate::sessions::NotIssued;
 use crate::store::Unavailable;
 use crate::upstream::{BodyFault, UpstreamError};
@@ -143,6 +143,11 @@ impl Failure {
                     "Your session reached its end. Please log in again.",
                 ),
                 Denial::SessionEnded(_) => SESSION_REVOKED,
+                Denial::ReauthRequired => told(
+                    StatusCode::UNAUTHORIZED,
+                    "reauth_required",
+                    "Something unusual was noticed in your session. Please log in again to go on.",
+                ),
                 Denial::StoreUnavailable => STORE_UNAVAILABLE,
                 Denial::ForbiddenRole => told(StatusCode::FORBIDDEN, "forbidden_role", "Your role may not call this."),
                 Denial::TenantMismatch => told(
@@ -319,7 +324,7 @@ impl Failure {
 
     /// Whether logging in would mend it.
     pub(super) const fn asks_for_login(&self) -> bool {
-        matches!(self, Self::Denied(Denial::SessionRequired | Denial::SessionEnded(_)))
+        matches!(self, Self::Denied(Denial::SessionRequired | Denial::SessionEnded(_) | Denial::ReauthRequired))
     }
 
     /// Whether the client is to get itself another access token (RFC 6750 section 3.1).
@@ -412,9 +417,9 @@ impl From<Refusal> for Failure {
     }
 }
 
-/// The error code of an ended session, also for what it cuts.
-pub(super) fn code_of_end(reason: EndReason) -> &'static str {
-    Failure::Denied(Denial::SessionEnded(reason)).told().code
+/// The error code of a session that may not go on, also for what that cuts.
+pub(super) fn code_of_end(reason: Barred) -> &'static str {
+    Failure::Denied(reason.into()).told().code
 }
 
 /// A request that was refused before the pipeline could read it.

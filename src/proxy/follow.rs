@@ -24,7 +24,7 @@ use super::verify::verify_login;
 use crate::clock::Monotonic;
 use crate::config::Login;
 use crate::http::is_safe;
-use crate::login::{Capture, Change, Said, WithoutTenant};
+use crate::login::{Capture, Change, Question, Said, WithoutTenant};
 use crate::policy::Route;
 use crate::seal::Binding;
 use crate::session::{By, Credential, EndReason, Principal, SessionRecord, TenantId, UserKind};
@@ -35,8 +35,25 @@ use crate::told::{NoLogin, Source};
 pub(super) struct Follower {
     questions: Questions,
     credential: Credential,
-    /// Whether the session that it presented was live.
-    was_live: bool,
+    was: Was,
+}
+
+/// What the session was that a request presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Was {
+    Live,
+    Held,
+    Neither,
+}
+
+impl Was {
+    pub(super) const fn found(lookup: &Lookup) -> Self {
+        match lookup {
+            Lookup::Live(_) => Self::Live,
+            Lookup::Held(_) => Self::Held,
+            _ => Self::Neither,
+        }
+    }
 }
 
 /// What became of the session of an exchange.
@@ -59,28 +76,27 @@ enum Conclusion<'a> {
 }
 
 impl Follower {
-    /// `None` where nothing is followed. `was_live`: whether the session that was presented is; `None` where none was looked
-    /// up.
+    /// `None` where nothing is followed. `was`: what the session is that was presented; `None` where none was looked up.
     pub(super) async fn of(
         gateway: &Gateway,
         route: &Route,
         cleared: &Cleared,
         credential: Credential,
-        was_live: Option<bool>,
+        was: Option<Was>,
     ) -> Option<Box<Self>> {
         // Whoever comes with a token gets no cookie.
         if !gateway.config().login.follows() || credential == Credential::Bearer {
             return None;
         }
-        let was_live = match was_live {
-            Some(was_live) => was_live,
+        let was = match was {
+            Some(was) => was,
             // Which end came before the request, and which during it, is told by this.
             None => {
                 let limits = &gateway.config().session.limits;
-                matches!(look_up(gateway.store(), gateway.clock(), credential, limits).await, Lookup::Live(_))
+                Was::found(&look_up(gateway.store(), gateway.clock(), credential, limits).await)
             }
         };
-        Some(Box::new(Self { questions: Questions::like(gateway, route, cleared), credential, was_live }))
+        Some(Box::new(Self { questions: Questions::like(gateway, route, cleared), credential, was }))
     }
 
     /// Settles whose session it is after an answer with these headers, which the client has not seen yet; the app's own
@@ -114,7 +130,8 @@ impl Follower {
         let segments: Vec<_> = target.segments().collect();
         let route = config.routes.pick(&Method::GET, &segments, target.path().ends_with('/'));
         let value = self.value(&change);
-        let Self { questions, credential, was_live } = self;
+        let Self { questions, credential, was } = self;
+        let before = questions.browser.question(target);
         let questions = questions.about(change.browser, route);
         let Some(turn) = gateway.asked_about().turn(value, again, questions.patience(gateway)?).await else {
             return Ok(Settled::AsItWas);
@@ -122,13 +139,7 @@ impl Follower {
 
         // Before the backend is asked: a revocation from here on wins. Whether it is needed is not known yet.
         let began = gateway.store().begin().await;
-        let said = match questions.ask(gateway, exchange, questions.browser.question(target)).await {
-            Ok(reply) => {
-                let page = login.login_url.split('?').next().unwrap_or_default();
-                login.rules.said(reply.status, &reply.headers, &reply.body, page, &config.identity.rules)
-            }
-            Err(_) => Said::Unclear("the whoami path did not answer"),
-        };
+        let said = ask(gateway, exchange, &questions, login, questions.browser.question(target)).await;
         if let Said::Unclear(why) = said {
             if gateway.unclear().is_due(gateway.clock().monotonic()) {
                 let (request_id, path) = (exchange.id.as_str(), exchange.path());
@@ -136,11 +147,15 @@ impl Follower {
             }
             return Ok(Settled::AsItWas);
         }
+        // Whom the app knew before has not logged in by this, and what is held stays so.
+        if was == Was::Held && !is_new(&ask(gateway, exchange, &questions, login, before).await, &said) {
+            return Ok(Settled::AsItWas);
+        }
         let now = look_up(gateway.store(), gateway.clock(), credential, &config.session.limits).await;
         let settled = match conclude(
             as_known(said, login.rules.users.without_tenant, &now),
             login.rules.users.kind.as_ref(),
-            was_live,
+            was,
             &now,
         )? {
             Conclusion::Nothing => {
@@ -163,9 +178,10 @@ impl Follower {
         Ok(settled)
     }
 
-    /// Whether an answer with these headers sets a followed cookie to a new value.
-    pub(super) fn sees_change(&self, gateway: &Gateway, headers: &HeaderMap) -> bool {
-        self.change(gateway, headers).is_some_and(|(_, change)| change.is_new)
+    /// Whether an answer with these headers sets a followed cookie to a new value, by which it can be told who logged in. Not
+    /// where the session is held: whom the app knew before it knows after, too.
+    pub(super) fn may_tell(&self, gateway: &Gateway, headers: &HeaderMap) -> bool {
+        self.was != Was::Held && self.change(gateway, headers).is_some_and(|(_, change)| change.is_new)
     }
 
     /// What they set or take, and of which login.
@@ -191,6 +207,33 @@ impl Follower {
         hash.update(&change.now);
         let digest: [u8; 32] = hash.finalize().into();
         digest.first_chunk().copied().unwrap_or_default()
+    }
+}
+
+/// Whether somebody has come in whom the app did not know before.
+fn is_new(before: &Said, now: &Said) -> bool {
+    match (before, now) {
+        (Said::Nobody, _) => true,
+        (Said::Somebody(before, _), Said::Somebody(now, _)) => before != now,
+        (Said::Somebody(..), Said::Nobody | Said::Unclear(_)) | (Said::Unclear(_), _) => false,
+    }
+}
+
+/// What the backend says whose the cookies of a question are.
+async fn ask(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    questions: &Questions,
+    login: &Login,
+    question: Question,
+) -> Said {
+    match questions.ask(gateway, exchange, question).await {
+        Ok(reply) => {
+            let page = login.login_url.split('?').next().unwrap_or_default();
+            let rules = &gateway.config().identity.rules;
+            login.rules.said(reply.status, &reply.headers, &reply.body, page, rules)
+        }
+        Err(_) => Said::Unclear("the whoami path did not answer"),
     }
 }
 
@@ -230,12 +273,7 @@ fn as_known(said: Said, without_tenant: WithoutTenant, now: &Lookup) -> Said {
 }
 
 /// What follows from what the backend says of a browser whose session is this `now`.
-fn conclude<'a>(
-    said: Said,
-    kind: Option<&UserKind>,
-    was_live: bool,
-    now: &'a Lookup,
-) -> Result<Conclusion<'a>, Failure> {
+fn conclude<'a>(said: Said, kind: Option<&UserKind>, was: Was, now: &'a Lookup) -> Result<Conclusion<'a>, Failure> {
     match (said, now) {
         (Said::Somebody(principal, tenants), Lookup::Live(live))
             if *live.record.principal == principal && has_these_tenants(&live.record, &tenants) =>
@@ -244,9 +282,11 @@ fn conclude<'a>(
         }
         (_, Lookup::Unavailable(_, unavailable)) => Err(Failure::Store(unavailable.clone())),
         // It ended while the request was under way: by its user, say. A late answer brings nobody back.
-        (Said::Somebody(..), Lookup::Ended(ended)) if was_live && ends_for_good(ended.reason) => {
+        (Said::Somebody(..), Lookup::Ended(ended)) if was == Was::Live && ends_for_good(ended.reason) => {
             Ok(Conclusion::Nothing)
         }
+        // It was held meanwhile, and it was not by this that somebody logged in again.
+        (Said::Somebody(..), Lookup::Held(_)) if was == Was::Live => Ok(Conclusion::Nothing),
         (Said::Somebody(principal, tenants), _) => Ok(Conclusion::Make(principal, tenants)),
         // Users of another kind have a cookie of their own.
         (Said::Nobody, Lookup::Live(live)) if live.record.principal.user.kind() == kind.map(UserKind::as_str) => {
@@ -386,7 +426,8 @@ mod tests {
             ("the store is away", bob(), true, down(), "store"),
             ("the store is away, and nobody", Said::Nobody, true, down(), "store"),
         ] {
-            let conclusion = match conclude(said, None, was_live, &now) {
+            let was = if was_live { Was::Live } else { Was::Neither };
+            let conclusion = match conclude(said, None, was, &now) {
                 Ok(Conclusion::Nothing) => "nothing",
                 Ok(Conclusion::Make(..)) => "make",
                 Ok(Conclusion::End(_)) => "end",
@@ -396,7 +437,7 @@ mod tests {
         }
         let admin = UserKind::parse("admin").expect("a kind");
         let now = alice();
-        let other = conclude(Said::Nobody, Some(&admin), true, &now);
+        let other = conclude(Said::Nobody, Some(&admin), Was::Live, &now);
         assert!(matches!(other, Ok(Conclusion::Nothing)), "no admin is there, and a user is");
     }
 }

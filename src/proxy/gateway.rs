@@ -21,7 +21,7 @@ use super::endpoints;
 use super::events;
 use super::exchange::{Bound, Decided, Downstream, Exchange};
 use super::failure::Failure;
-use super::follow::{Follower, Settled, settle};
+use super::follow::{Follower, Settled, Was, settle};
 use super::forward::forward_unsealed;
 use super::held::{cuts_of, for_as_long_as};
 use super::lookup::{Lookup, Recorded, look_up};
@@ -33,7 +33,7 @@ use super::token::look_up_token;
 use super::tunnel::{self, TunnelSession};
 use crate::config::Config;
 use crate::http::{NotedHeaders, Refusal};
-use crate::policy::{Auth, Authorization, Denial, Identity, IdentityMode, TenantClaim, decide, permit_preflight};
+use crate::policy::{Auth, Authorization, Identity, IdentityMode, TenantClaim, decide, permit_preflight};
 use crate::session::Credential;
 
 /// A request that was looked at.
@@ -208,7 +208,7 @@ impl Gateway {
             && self.record_use(live).await.map_err(Failure::Store)? == Recorded::SessionGone
         {
             let reason = Box::pin(self.why_gone(live.id)).await?;
-            return Err(Failure::Denied(Denial::SessionEnded(reason)));
+            return Err(Failure::Denied(reason.into()));
         }
 
         //     Beside it, and now and then, the backend is asked whether its user still has that tenant.
@@ -269,13 +269,12 @@ impl Gateway {
             }
             // Asked for before the request is gone; and what the app did with its own session by it is settled before
             // anybody hears of it.
-            let was_live = match &lookup {
-                Lookup::Live(_) => Some(true),
+            let was = match &lookup {
                 Lookup::Unknown(None) => None,
-                _ => Some(false),
+                looked_up => Some(Was::found(looked_up)),
             };
             let follower = if self.config().login.follows() {
-                Box::pin(Follower::of(self, &route, &cleared, credential, was_live)).await
+                Box::pin(Follower::of(self, &route, &cleared, credential, was)).await
             } else {
                 None
             };

@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::follow::Settled;
 use super::lookup::Lookup;
 use super::services::Gateway;
-use crate::policy::{Denial, IdentityMode};
+use crate::policy::IdentityMode;
 use crate::sessions::{Cuts, OpenStream};
 use crate::upstream::UpstreamBody;
 
@@ -48,7 +48,7 @@ pub(super) fn for_as_long_as(
         Ok(answer) => Ok(answer.map(|body| AnswerBody::of_session(body, open.map(OpenStream::begun_anew)))),
         Err(failure) if failure.blames_the_body() => {
             let over = open.and_then(|open| open.reason());
-            Err(over.map_or(failure, |reason| Failure::Denied(Denial::SessionEnded(reason))))
+            Err(over.map_or(failure, |reason| Failure::Denied(reason.into())))
         }
         Err(failure) => Err(failure),
     }

@@ -61,7 +61,9 @@ impl Gateway {
             self.metrics().session_rejected(exchange.code.unwrap_or_default());
         }
         if is_sent_to_login {
-            if exchange.had_cookie {
+            // That of a session that is held says whose place the next login takes, and is good again should it be released.
+            let keeps_cookie = matches!(failure, Failure::Denied(Denial::ReauthRequired));
+            if exchange.had_cookie && !keeps_cookie {
                 response.headers_mut().append(SET_COOKIE, expire_set_cookie(&self.config().cookie));
             }
             self.expire_backend_cookies(response.headers_mut());

@@ -3,11 +3,10 @@
 
 use super::exchange::{Decided, Exchange};
 use super::failure::Failure;
-use super::lookup::{BadTokenUse, EndedUse, Lookup, look_at};
+use super::lookup::{BadTokenUse, EndedUse, HeldUse, Lookup, look_at};
 use super::services::Gateway;
 use super::token::look_at_token;
-use crate::policy::Denial;
-use crate::session::{By, EndReason, SessionId, Standing};
+use crate::session::{Barred, By, EndReason, SessionId, Standing};
 use crate::store::STALE_AT_MOST;
 use crate::told::Told;
 
@@ -23,7 +22,12 @@ impl Gateway {
                 exchange.session = Some(ended.id);
                 Box::pin(self.note_end(exchange, ended)).await;
                 let principal = ended.record.as_ref().map(|record| record.principal.clone());
-                self.tell(exchange, &Told::SessionRejected { id: ended.id, principal, reason: ended.reason });
+                self.tell(exchange, &Told::SessionRejected { id: ended.id, principal, reason: ended.reason.into() });
+            }
+            Lookup::Held(HeldUse { id, record }) => {
+                exchange.session = Some(*id);
+                let principal = Some(record.principal.clone());
+                self.tell(exchange, &Told::SessionRejected { id: *id, principal, reason: Barred::Held });
             }
             Lookup::Unknown(id) => exchange.session = *id,
             Lookup::BadToken(BadTokenUse { token, why, .. }) => {
@@ -48,17 +52,18 @@ impl Gateway {
         };
         match (lookup.over(), lookup) {
             (_, Lookup::BadToken(token)) => Err(Failure::Denied(token.bad.denial())),
-            (Some(reason), _) if cuts.includes(reason) => Err(Failure::Denied(Denial::SessionEnded(reason))),
+            (Some(barred), _) if cuts.includes(barred) => Err(Failure::Denied(barred.into())),
             (None, Lookup::Unavailable(_, unavailable)) => Err(Failure::Store(unavailable)),
             _ => self.look_again_in(tenant.as_deref()).await,
         }
     }
 
     /// Why a session ended between its look-up and its use.
-    pub(super) async fn why_gone(&self, id: SessionId) -> Result<EndReason, Failure> {
+    pub(super) async fn why_gone(&self, id: SessionId) -> Result<Barred, Failure> {
         match self.store().read(id).await.map_err(Failure::Store)? {
-            Standing::Ended(ended) => Ok(ended.reason),
-            Standing::Absent | Standing::Live(_) => Ok(EndReason::IdleTimeout),
+            Standing::Ended(ended) => Ok(ended.reason.into()),
+            Standing::Held(_) => Ok(Barred::Held),
+            Standing::Absent | Standing::Live(_) => Ok(EndReason::IdleTimeout.into()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! From a presented cookie to a session: absent, ended, live, or a store that cannot say.
+//! From a presented cookie to a session: absent, ended, held, live, or a store that cannot say.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use crate::bearer::VerifiedToken;
 use crate::clock::{Clock, Monotonic};
 use crate::policy::{BadToken, Denial, SessionFacts, VouchedBy};
 use crate::session::{
-    Credential, DeniedUntil, EndReason, Ended, Exemption, InTenant, Keep, Limits, LiveSession, Principal, SessionId,
-    SessionRecord, Standing, StoreTime, TokenDenial, TouchPlan,
+    Barred, Credential, DeniedUntil, EndReason, Ended, Exemption, HeldSession, InTenant, Keep, Limits, LiveSession,
+    Principal, SessionId, SessionRecord, Standing, StoreTime, TokenDenial, TouchPlan,
 };
 use crate::sessions::Holder;
 use crate::store::{Known, STALE_AT_MOST, SessionStore, StoreResult, Touch, Unavailable};
@@ -26,6 +26,8 @@ pub(super) enum Lookup {
     Unknown(Option<SessionId>),
     /// A session that is over.
     Ended(EndedUse),
+    /// A session that is held.
+    Held(HeldUse),
     /// A session that can be used.
     Live(LiveUse),
     /// A token instead of a session, which is not good.
@@ -56,6 +58,13 @@ pub(super) struct EndedUse {
     pub(super) noted: bool,
     /// The session as which it went on.
     pub(super) next: Option<SessionId>,
+}
+
+/// The use of a session that is held.
+#[derive(Clone, Debug)]
+pub(super) struct HeldUse {
+    pub(super) id: SessionId,
+    pub(super) record: Arc<SessionRecord>,
 }
 
 /// The use of a live session.
@@ -109,12 +118,13 @@ impl Lookup {
     }
 
     /// Why what was begun for the session must not go on. A store that cannot say is no reason.
-    pub(super) fn over(&self) -> Option<EndReason> {
+    pub(super) fn over(&self) -> Option<Barred> {
         match self {
-            Self::Ended(ended) => Some(ended.reason),
+            Self::Ended(ended) => Some(Barred::Ended(ended.reason)),
+            Self::Held(_) => Some(Barred::Held),
             // It was there once.
-            Self::NoCredential | Self::Unknown(_) => Some(EndReason::Revoked),
-            Self::BadToken(token) => token.ended,
+            Self::NoCredential | Self::Unknown(_) => Some(Barred::Ended(EndReason::Revoked)),
+            Self::BadToken(token) => token.ended.map(Barred::Ended),
             Self::Live(_) | Self::Unavailable(..) => None,
         }
     }
@@ -125,6 +135,7 @@ impl Lookup {
             Self::NoCredential => SessionFacts::NoCredential,
             Self::Unknown(_) => SessionFacts::Unknown,
             Self::Ended(ended) => SessionFacts::Ended(ended.reason),
+            Self::Held(_) => SessionFacts::Held,
             Self::Live(live) => SessionFacts::Live { by: live.vouched_by(), principal: live.principal() },
             Self::BadToken(token) => SessionFacts::BadToken(token.bad),
             Self::Unavailable(..) => SessionFacts::Unavailable,
@@ -198,6 +209,14 @@ fn found(id: SessionId, standing: Standing, limits: &Limits, asked: Monotonic) -
         Standing::Ended(ended) => {
             let Ended { reason, record, noted, next } = ended;
             Lookup::Ended(EndedUse { id, reason, record, noted, next })
+        }
+        Standing::Held(HeldSession { live, .. }) => {
+            let record = Arc::clone(&live.record);
+            match hold_to_limits(id, live, limits, asked) {
+                // By the limits of today it is over.
+                ended @ Lookup::Ended(_) => ended,
+                _ => Lookup::Held(HeldUse { id, record }),
+            }
         }
         Standing::Live(live) => hold_to_limits(id, live, limits, asked),
     }

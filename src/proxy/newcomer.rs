@@ -10,7 +10,7 @@ use super::services::Gateway;
 use crate::http::keep_nowhere;
 use crate::session::{By, Credential, EndReason, Principal, StoreTime, TenantId, UserAgent};
 use crate::sessions::{Deposit, Issued, Newcomer};
-use crate::store::StoreResult;
+use crate::store::{Going, StoreResult};
 use crate::told::{NoLogin, Source, Told};
 
 /// What vouches for the bytes of a body, and no longer holds once they are others.
@@ -72,22 +72,39 @@ pub(super) async fn end_replaced(
     credential: Credential,
     new: &Issued,
 ) -> Result<(), Failure> {
-    let Err(unavailable) = end_presented(gateway, exchange, credential, EndReason::Replaced).await else {
-        return Ok(());
-    };
-    gateway.sessions().take_back(&exchange.origin(By::Gateway), new).await;
-    Err(Failure::Store(unavailable))
+    match end_presented(gateway, exchange, credential, EndReason::Replaced).await {
+        Ok(was) => {
+            if let Some(was) = was {
+                tell_of_release(gateway, exchange, *was, new);
+            }
+            Ok(())
+        }
+        Err(unavailable) => {
+            gateway.sessions().take_back(&exchange.origin(By::Gateway), new).await;
+            Err(Failure::Store(unavailable))
+        }
+    }
 }
 
-/// Ends the session that the request carried, if it did: a rule of the gateway's, not its user's wish.
+/// What was held is held no longer where its own user has logged in again; after another's login it is over, and no more.
+fn tell_of_release(gateway: &Gateway, exchange: &Exchange, was: Going, new: &Issued) {
+    let Going { id, live, hold } = was;
+    let (principal, heir) = (&live.record.principal, &new.record.principal);
+    if hold.is_some() && (&principal.tenant, &principal.user) == (&heir.tenant, &heir.user) {
+        let (principal, by) = (principal.clone(), Some(new.id));
+        gateway.tell(exchange, &Told::SessionReleased { id, principal, held: hold, by });
+    }
+}
+
+/// Ends the session that the request carried, if it did: a rule of the gateway's, not its user's wish. Answers what it was.
 pub(super) async fn end_presented(
     gateway: &Gateway,
     exchange: &mut Exchange,
     credential: Credential,
     reason: EndReason,
-) -> StoreResult<()> {
-    let Credential::Session(id) = credential else { return Ok(()) };
-    gateway.sessions().end_by_id(&exchange.origin(By::Gateway), id, reason).await.map(drop)
+) -> StoreResult<Option<Box<Going>>> {
+    let Credential::Session(id) = credential else { return Ok(None) };
+    gateway.sessions().end_by_id(&exchange.origin(By::Gateway), id, reason).await.map(|ending| ending.was)
 }
 
 /// Tells of a login that made no session.

@@ -9,7 +9,7 @@ use http::header::SET_COOKIE;
 use super::body::AnswerBody;
 use super::exchange::Exchange;
 use super::failure::Failure;
-use super::follow::{Follower, Settled, settle};
+use super::follow::{Follower, Settled, Was, settle};
 use super::forward::{Cleared, forward_unsealed};
 use super::held::{cuts_of, for_as_long_as};
 use super::lookup::{LiveUse, Lookup};
@@ -71,7 +71,7 @@ pub(super) async fn run(
     // Before the backend is asked: a revocation from here on wins.
     let began = gateway.store().begin().await.map_err(Failure::Store)?;
     let mut backend = Questions::like(gateway, call.route, &cleared);
-    let follower = Follower::of(gateway, call.route, &cleared, live.credential(), Some(true)).await;
+    let follower = Follower::of(gateway, call.route, &cleared, live.credential(), Some(Was::Live)).await;
     let open = gateway.open_for(live, cuts);
     cleared.content.cut_by(&open, true);
     ask_for_all(&mut cleared.headers);
@@ -90,7 +90,7 @@ pub(super) async fn run(
     }
     backend.receive_cookies(gateway, answer.headers());
     // Where the app let somebody in by it, that is settled first, and this another time.
-    let follows = follower.as_ref().is_some_and(|follower| follower.sees_change(gateway, answer.headers()));
+    let follows = follower.as_ref().is_some_and(|follower| follower.may_tell(gateway, answer.headers()));
     if answer.status().is_success() && !follows {
         gateway.check_cookies(exchange, answer.headers())?;
         if let Some(issued) = bind(gateway, exchange, live, began, &backend).await? {

@@ -21,7 +21,8 @@ use crate::told::{Spoof, Told};
 pub(super) const fn bound_by(lookup: &Lookup) -> Bound {
     match lookup {
         Lookup::Live(live) => Bound::To(Binding::Session(live.id)),
-        Lookup::NoCredential | Lookup::Unknown(_) | Lookup::Ended(_) | Lookup::BadToken(_) => {
+        // What is sealed for a session that is held opens nowhere meanwhile.
+        Lookup::NoCredential | Lookup::Unknown(_) | Lookup::Ended(_) | Lookup::Held(_) | Lookup::BadToken(_) => {
             Bound::To(Binding::NoSession)
         }
         Lookup::Unavailable(..) => Bound::Unknown,

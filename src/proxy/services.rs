@@ -150,6 +150,7 @@ impl Gateway {
 
     fn assemble(services: Services, before: Before<'_>, shared: Shared) -> Result<Self, EntropyError> {
         let config = &services.config;
+        services.commons.sessions.believe_tokens(config.bearer.as_ref().map(|bearer| bearer.rules.longest()));
         let upstreams = upstreams(config, before.upstreams, &services.commons.clock, &services.commons.metrics);
         let names = RouteNames { refused: "refused".into(), health: "health".into(), keys: "keys".into() };
         let route_metrics = config

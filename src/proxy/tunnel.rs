@@ -24,7 +24,7 @@ use super::lookup::{Lookup, Recorded, look_at};
 use super::services::Gateway;
 use crate::http::{FrameKind, FrameTracker, Upgrade, close_frame};
 use crate::policy::Permit;
-use crate::session::{EndReason, SessionId};
+use crate::session::{Barred, EndReason, SessionId};
 use crate::sessions::OpenStream;
 use crate::store::STALE_AT_MOST;
 use crate::upstream::{Switched, UpstreamError, UpstreamTunnel};
@@ -105,8 +105,8 @@ enum End {
     Idle,
     /// The gateway stops.
     GoingAway,
-    /// The session is over.
-    SessionOver(EndReason),
+    /// The session is over, or held.
+    SessionOver(Barred),
 }
 
 impl End {
@@ -125,8 +125,8 @@ impl End {
 enum Telling {
     /// The next use is worth telling from then on.
     Again(Instant),
-    /// The session is over.
-    Over(EndReason),
+    /// The session is over, or held.
+    Over(Barred),
 }
 
 impl Tunnel {
@@ -199,7 +199,7 @@ impl Tunnel {
 }
 
 /// Waits for the end of the session; for ever where there is none.
-async fn ended(session: Option<&TunnelSession>) -> EndReason {
+async fn ended(session: Option<&TunnelSession>) -> Barred {
     match session {
         Some(session) => session.open.ended().await,
         None => std::future::pending().await,
@@ -235,7 +235,7 @@ impl Uses {
     }
 
     /// Waits until the store was told; why the session is over, if it turned out to be.
-    async fn told(&mut self) -> Option<EndReason> {
+    async fn told(&mut self) -> Option<Barred> {
         let Some(telling) = &mut self.telling else { return std::future::pending().await };
         let told = telling.await;
         self.telling = None;
@@ -262,7 +262,7 @@ async fn tell(gateway: Arc<Gateway>, id: SessionId) -> Telling {
         Ok(Recorded::SessionGone) => {
             let lookup =
                 look_at(gateway.store(), gateway.clock(), id, &gateway.config().session.limits, STALE_AT_MOST).await;
-            return Telling::Over(lookup.over().unwrap_or(EndReason::IdleTimeout));
+            return Telling::Over(lookup.over().unwrap_or(Barred::Ended(EndReason::IdleTimeout)));
         }
         Err(_) => return Telling::Again(began + TELL_AGAIN),
     }

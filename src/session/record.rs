@@ -149,11 +149,13 @@ pub enum EndReason {
     Limit,
     /// The app refused to refresh the token that the session has.
     TokenRefused,
+    /// The monitoring found something.
+    SecurityAnomaly,
 }
 
 impl EndReason {
     /// Every reason.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Logout,
         Self::LogoutAll,
         Self::Replaced,
@@ -167,6 +169,7 @@ impl EndReason {
         Self::UserOthersRevoked,
         Self::Limit,
         Self::TokenRefused,
+        Self::SecurityAnomaly,
     ];
 
     /// Whether time ended it, and nobody.
@@ -192,6 +195,7 @@ impl EndReason {
             Self::UserOthersRevoked => "user_others_revoked",
             Self::Limit => "limit",
             Self::TokenRefused => "token_refused",
+            Self::SecurityAnomaly => "security_anomaly",
         }
     }
 

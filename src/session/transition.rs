@@ -1,8 +1,8 @@
-//! What a session is, given everything that the store knows of it: absent, ended (and why), or live.
+//! What a session is, given everything that the store knows of it: absent, ended (and why), held, or live.
 
 use std::sync::Arc;
 
-use super::{End, EndReason, SessionId, SessionRecord, StoreTime, TenantStanding, TenantStatus, UserStanding};
+use super::{End, EndReason, Hold, SessionId, SessionRecord, StoreTime, TenantStanding, TenantStatus, UserStanding};
 
 /// Everything the store knows of one session id, read at `now`.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct Observation {
     pub ended: Option<End>,
     /// The end that was written down under the id of the first of its line, where that is another.
     pub line_ended: Option<End>,
+    /// The hold that was written down under the id of the first of its line.
+    pub hold: Option<Hold>,
     /// What the store knows of the record's tenant.
     pub tenant: TenantStanding,
     /// What the store knows of the record's user.
@@ -36,8 +38,21 @@ pub enum Standing {
     Absent,
     /// Made once, and over.
     Ended(Ended),
+    /// Not over, and not to be used before somebody says so.
+    Held(HeldSession),
     /// Usable, as far as the store knows.
     Live(LiveSession),
+}
+
+impl Standing {
+    /// The session, unless it is over or was never made.
+    #[must_use]
+    pub const fn not_over(&self) -> Option<&LiveSession> {
+        match self {
+            Self::Live(live) | Self::Held(HeldSession { live, .. }) => Some(live),
+            Self::Absent | Self::Ended(_) => None,
+        }
+    }
 }
 
 /// A session that is over.
@@ -64,11 +79,21 @@ pub struct LiveSession {
     pub now: StoreTime,
 }
 
+/// A session that is held. All that holds of a live one holds of it, but that it may be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldSession {
+    /// What it is but for the hold.
+    pub live: LiveSession,
+    /// The hold.
+    pub hold: Hold,
+}
+
 /// Decides what a session is. Every doubt ends it: a record alone is never enough to be live. Of a token that is about
 /// to be replaced this is not all: it is worth no more than the one that replaces it.
 #[must_use]
 pub fn judge(observation: Observation) -> Standing {
-    let Observation { id, record, touch_deadline, ended, line_ended, tenant, user, left, elsewhere, now } = observation;
+    let Observation { id, record, touch_deadline, ended, line_ended, hold, tenant, user, left, elsewhere, now } =
+        observation;
     let next = ended.and_then(|end| end.goes_on).map(|on| on.next);
     let Some(record) = record else {
         let over = |end: End| Standing::Ended(Ended { reason: end.reason, record: None, noted: true, next });
@@ -97,7 +122,13 @@ pub fn judge(observation: Observation) -> Standing {
     };
     let record = Arc::new(record);
     match (over, touch_deadline) {
-        (None, Some(touch_deadline)) => Standing::Live(LiveSession { record, touch_deadline, now }),
+        (None, Some(touch_deadline)) => {
+            let live = LiveSession { record, touch_deadline, now };
+            match hold {
+                Some(hold) => Standing::Held(HeldSession { live, hold }),
+                None => Standing::Live(live),
+            }
+        }
         (None, None) => {
             Standing::Ended(Ended { reason: EndReason::IdleTimeout, record: Some(record), noted: false, next })
         }
@@ -114,7 +145,7 @@ pub fn judge_outlived(observation: Observation) -> EndReason {
     let (ended, line_ended) = (ended.filter(on_purpose), line_ended.filter(on_purpose));
     match judge(Observation { touch_deadline: None, ended, line_ended, ..observation }) {
         Standing::Ended(ended) => ended.reason,
-        Standing::Absent | Standing::Live(_) => EndReason::IdleTimeout,
+        Standing::Absent | Standing::Held(_) | Standing::Live(_) => EndReason::IdleTimeout,
     }
 }
 
@@ -141,6 +172,7 @@ mod tests {
 
     use super::super::{
         Choices, Choosable, Exemption, Generation, Generations, Left, Line, Principal, TenantId, UserAgent, UserId,
+        Words,
     };
     use super::*;
 
@@ -171,6 +203,7 @@ mod tests {
             record: Some(record),
             ended: None,
             line_ended: None,
+            hold: None,
             left: UserStanding::default(),
             elsewhere: Vec::new(),
             now: NOW,
@@ -181,7 +214,7 @@ mod tests {
         match judge(observation) {
             Standing::Live(_) => None,
             Standing::Ended(ended) => Some(ended.reason),
-            Standing::Absent => panic!("there is a record"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -230,6 +263,23 @@ mod tests {
         assert_eq!(at(End::now(EndReason::Replaced)), Some(EndReason::Replaced));
         assert_eq!(at(End::replaced(next, NOW)), Some(EndReason::Replaced));
         assert_eq!(at(End::replaced(next, NOW.after(Duration::from_micros(1)))), None);
+    }
+
+    #[test]
+    fn a_hold_keeps_a_live_session_from_being_used_and_an_ended_one_is_over_all_the_same() {
+        let hold = Hold { since: NOW, why: Words::parse("IMPOSSIBLE_TRAVEL").expect("one line") };
+        let held = || Observation { hold: Some(hold.clone()), ..live() };
+        let Standing::Held(found) = judge(held()) else { panic!("it is held") };
+        assert_eq!((found.hold, Some(&*found.live.record)), (hold.clone(), live().record.as_ref()));
+        let revoked = UserStanding { generation: Generation::from_micros(9), exempt: None };
+        for (row, observation, expected) in [
+            ("logged out", Observation { ended: Some(End::now(EndReason::Logout)), ..held() }, EndReason::Logout),
+            ("revoked", Observation { user: revoked, ..held() }, EndReason::UserRevoked),
+            ("not used", Observation { touch_deadline: Some(NOW), ..held() }, EndReason::IdleTimeout),
+            ("over", Observation { now: NOW.after(Duration::from_secs(3600)), ..held() }, EndReason::Expired),
+        ] {
+            assert_eq!(reason(observation), Some(expected), "{row}");
+        }
     }
 
     #[test]

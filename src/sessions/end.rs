@@ -53,7 +53,7 @@ impl Sessions {
 
     /// With whether it outlives the store's server. What was over before is nothing new to be lost.
     async fn ending(&self, ended: bool, asked: Monotonic) -> Ending {
-        Ending { ended, replicated: !ended || self.store.is_replicated(asked).await }
+        Ending { ended, replicated: !ended || self.store.is_replicated(asked).await, was: None }
     }
 
     /// Ends one session of which nothing but an id is known, be it of a token that was replaced, also one that cannot be
@@ -63,8 +63,11 @@ impl Sessions {
     /// When nothing can be said of it.
     pub async fn end_by_id(&self, origin: &Origin, id: SessionId, reason: EndReason) -> StoreResult<Ending> {
         match gone_on(&*self.store, id).await {
-            Ok(Some((id, live))) => self.end_told(origin, id, &live.record, reason).await,
-            Ok(None) => Ok(Ending { ended: false, replicated: true }),
+            Ok(Some(was)) => {
+                let ending = self.end_told(origin, was.id, &was.live.record, reason).await?;
+                Ok(Ending { was: ending.ended.then(|| Box::new(was)), ..ending })
+            }
+            Ok(None) => Ok(Ending { ended: false, replicated: true, was: None }),
             Err(unavailable) if unavailable.unreadable => {
                 let asked = self.teller.clock().monotonic();
                 let ended = self.store.end_unreadable(id, reason, &origin.by).await?;
@@ -76,6 +79,27 @@ impl Sessions {
             }
             Err(unavailable) => Err(unavailable),
         }
+    }
+
+    /// Ends what has this id: a session, or a token of an issuer, of which nothing is kept, and which is denied for as long as
+    /// any could live. `owner` is whose it is, where that is known. Answers whether there was one.
+    ///
+    /// # Errors
+    /// When nothing can be said of it.
+    pub async fn end_whatever(
+        &self,
+        origin: &Origin,
+        id: SessionId,
+        owner: Option<&Arc<Principal>>,
+        reason: EndReason,
+    ) -> StoreResult<Ending> {
+        let ending = self.end_by_id(origin, id, reason).await?;
+        let longest = Duration::from_micros(self.tokens_live.load(Ordering::Relaxed));
+        if ending.ended || longest.is_zero() {
+            return Ok(ending);
+        }
+        let until = DeniedUntil::For(longest);
+        self.deny(origin, TokenDenial { id, owner: owner.cloned(), until, reason }).await
     }
 
     /// Denies the token that the browser of a session was left, before the session ends: after it nobody knows which it is.

@@ -1,4 +1,4 @@
-//! What is open for sessions, and ends with them: answers that stream, uploads, tunnels (docs/behaviour.md,
+//! What is open for sessions, and ends with them, or when they are held: answers that stream, uploads, tunnels (docs/behaviour.md,
 //! "Open streams").
 //!
 //! Each of them registers by session id. Whoever ends a session here says so at once; what other instances end, and
@@ -28,7 +28,7 @@ use tokio::sync::Notify;
 
 pub use self::holder::{AskedAbout, Holder};
 use crate::clock::{Monotonic, SharedClock};
-use crate::session::{EndReason, InTenant, SessionId};
+use crate::session::{Barred, EndReason, InTenant, SessionId};
 
 /// What is younger is left alone: its request was accepted just now, and most answers are over by then.
 const YOUNG: Duration = Duration::from_millis(200);
@@ -91,18 +91,20 @@ impl OpenStreams {
         OpenStream { streams: self.clone(), kill }
     }
 
-    /// Cuts what is open for a session that is over. What was opened just now is found when the store is asked next.
-    pub fn cut_for(&self, id: SessionId, reason: EndReason) {
-        let streams = self.cut(id, reason, self.a_moment_ago());
+    /// Cuts what is open for a session that is over, or held. What was opened just now is found when the store is asked
+    /// next.
+    pub fn cut_for(&self, id: SessionId, why: impl Into<Barred>) {
+        let why = why.into();
+        let streams = self.cut(id, why, self.a_moment_ago());
         if streams > 0 {
-            tracing::info!(session_id = id.as_str(), reason = reason.as_str(), streams, "the session ended: cut");
+            tracing::info!(session_id = id.as_str(), reason = why.as_str(), streams, "the session may not go on: cut");
         }
     }
 
     /// Cuts what is open for a session in a tenant that it has no longer, and nothing else of it.
     pub fn cut_in(&self, id: SessionId, tenant: &InTenant) {
         let is_there = |kill: &Kill| kill.holder.tenant.as_deref() == Some(tenant);
-        let streams = self.cut_where(id, EndReason::TenantRevoked, self.a_moment_ago(), is_there);
+        let streams = self.cut_where(id, EndReason::TenantRevoked.into(), self.a_moment_ago(), is_there);
         if streams > 0 {
             let tenant = tenant.tenant.shown();
             tracing::info!(session_id = id.as_str(), tenant, streams, "the session lost a tenant: cut");
@@ -110,11 +112,11 @@ impl OpenStreams {
     }
 
     /// Cuts all that has been open for a session since then at least; answers how much that was.
-    fn cut(&self, id: SessionId, reason: EndReason, then: Monotonic) -> usize {
-        self.cut_where(id, reason, then, |_| true)
+    fn cut(&self, id: SessionId, why: impl Into<Barred>, then: Monotonic) -> usize {
+        self.cut_where(id, why.into(), then, |_| true)
     }
 
-    fn cut_where(&self, id: SessionId, reason: EndReason, then: Monotonic, is_meant: impl Fn(&Kill) -> bool) -> usize {
+    fn cut_where(&self, id: SessionId, reason: Barred, then: Monotonic, is_meant: impl Fn(&Kill) -> bool) -> usize {
         let shard = self.shard(id).lock();
         let is_concerned = |kill: &&Arc<Kill>| kill.is_older(then) && kill.is_cut_by(reason) && is_meant(kill);
         let concerned = || shard.get(&id).into_iter().flatten().filter(is_concerned);
@@ -186,17 +188,17 @@ pub enum Cuts {
     Always,
     /// All but idleness: an answer with a length that began in time is whole, however long it takes.
     ButIdleness,
-    /// Those on purpose: on a route that only observes, an end by time refuses nobody either.
+    /// Those on purpose, and holds: on a route that only observes, an end by time refuses nobody either.
     OnPurpose,
 }
 
 impl Cuts {
     /// Whether that end is one of them.
     #[must_use]
-    pub const fn includes(self, reason: EndReason) -> bool {
+    pub const fn includes(self, reason: Barred) -> bool {
         match self {
             Self::Always => true,
-            Self::ButIdleness => !matches!(reason, EndReason::IdleTimeout),
+            Self::ButIdleness => !matches!(reason, Barred::Ended(EndReason::IdleTimeout)),
             Self::OnPurpose => !reason.is_by_time(),
         }
     }
@@ -212,7 +214,7 @@ pub struct Kill {
     outlives: AtomicBool,
     /// In microseconds; 0: not since somebody asked.
     used_at: AtomicU64,
-    reason: OnceLock<EndReason>,
+    reason: OnceLock<Barred>,
     waker: AtomicWaker,
 }
 
@@ -251,7 +253,7 @@ impl Kill {
     }
 
     /// Whether that end of its session ends it.
-    fn is_cut_by(&self, reason: EndReason) -> bool {
+    fn is_cut_by(&self, reason: Barred) -> bool {
         self.cuts.lock().includes(reason)
     }
 
@@ -259,8 +261,8 @@ impl Kill {
         self.times.lock().since <= then
     }
 
-    /// Ready when the session is over.
-    pub fn poll(&self, context: &Context<'_>) -> Poll<EndReason> {
+    /// Ready when the session is over, or held.
+    pub fn poll(&self, context: &Context<'_>) -> Poll<Barred> {
         if let Some(reason) = self.reason.get() {
             return Poll::Ready(*reason);
         }
@@ -319,18 +321,18 @@ impl OpenStream {
         self.kill.clone()
     }
 
-    /// Why the session is over, if it is known to be.
-    pub fn reason(&self) -> Option<EndReason> {
+    /// Why the session may not go on, if that is known.
+    pub fn reason(&self) -> Option<Barred> {
         self.kill.reason.get().copied()
     }
 
-    /// Ready when the session is over.
-    pub fn poll(&self, context: &Context<'_>) -> Poll<EndReason> {
+    /// Ready when the session is over, or held.
+    pub fn poll(&self, context: &Context<'_>) -> Poll<Barred> {
         self.kill.poll(context)
     }
 
-    /// Waits for the end of the session.
-    pub async fn ended(&self) -> EndReason {
+    /// Waits until the session may not go on.
+    pub async fn ended(&self) -> Barred {
         std::future::poll_fn(|context| self.poll(context)).await
     }
 }
@@ -385,7 +387,7 @@ mod tests {
         assert_eq!(streams.cut(id('a'), EndReason::Logout, clock.monotonic()), 2);
         assert_eq!(streams.cut(id('a'), EndReason::Revoked, clock.monotonic()), 0, "once is enough");
         for open in &mine {
-            assert_eq!(open.ended().await, EndReason::Logout);
+            assert_eq!(open.ended().await, EndReason::Logout.into());
         }
         assert_eq!(other.reason(), None);
     }
@@ -407,7 +409,7 @@ mod tests {
         let asked = streams.to_ask_about().pop().expect("open");
         assert_eq!(asked.tenants, [bolt.clone(), core]);
         streams.cut_in(id('a'), &bolt);
-        let gone = Some(EndReason::TenantRevoked);
+        let gone = Some(EndReason::TenantRevoked.into());
         assert_eq!((in_bolt.reason(), upload.reason(), in_core.reason()), (gone, gone, None));
     }
 
@@ -418,7 +420,7 @@ mod tests {
         let waiting = tokio::spawn(async move { open.ended().await });
         tokio::task::yield_now().await;
         streams.cut(id('a'), EndReason::Expired, clock.monotonic());
-        assert_eq!(waiting.await.expect("it ends"), EndReason::Expired);
+        assert_eq!(waiting.await.expect("it ends"), EndReason::Expired.into());
     }
 
     #[test]
@@ -502,7 +504,7 @@ mod tests {
         clock.advance(Duration::from_secs(1));
         assert_eq!(streams.to_ask_about(), [asked('a')]);
         assert_eq!(streams.cut(id('a'), EndReason::IdleTimeout, clock.monotonic()), 1);
-        assert_eq!((events.reason(), download.reason()), (Some(EndReason::IdleTimeout), None));
+        assert_eq!((events.reason(), download.reason()), (Some(EndReason::IdleTimeout.into()), None));
         assert_eq!(streams.to_ask_about(), [AskedAbout { outlived: true, ..asked('a') }]);
     }
 }

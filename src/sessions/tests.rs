@@ -16,7 +16,7 @@ use crate::store::observe::Unobserved;
 use crate::telemetry::Metrics;
 use crate::told::{Origin, Source};
 
-const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_secs(3600);
 
 struct Room {
     sessions: Sessions,
@@ -82,7 +82,7 @@ impl Room {
 
     /// What the audit log says of ended sessions: id, reason, actor, event.
     fn ended(&self) -> Vec<[Value; 4]> {
-        assert!(self.audit.shutdown(std::time::Duration::from_secs(5)), "written");
+        assert!(self.audit.shutdown(Duration::from_secs(5)), "written");
         let text = std::fs::read_to_string(self.folder.path().join("audit.jsonl")).expect("there");
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
         let of_ends = lines.filter(|line| line["type"] == "session.ended");

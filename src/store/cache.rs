@@ -27,8 +27,8 @@ use quick_cache::{DefaultHashBuilder, OptionsBuilder, UnitWeighter};
 use super::{Known, KnownTenant, KnownToken, STALE_AT_MOST};
 use crate::clock::{Monotonic, SharedClock};
 use crate::session::{
-    EndReason, Ended, LiveSession, SessionId, SessionRecord, Standing, StoreTime, TenantId, TenantStanding,
-    TokenStanding,
+    EndReason, Ended, HeldSession, Hold, LiveSession, SessionId, SessionRecord, Standing, StoreTime, TenantId,
+    TenantStanding, TokenStanding,
 };
 
 /// How old an entry becomes at most.
@@ -55,7 +55,7 @@ type Guard<'a> = PlaceholderGuard<
 /// The cache of one instance.
 pub struct Cache {
     clock: SharedClock,
-    /// What may be used.
+    /// What is not over: it may be used, or is held and may be used again.
     live: Map<Arc<Entry>>,
     /// What may not. Apart, so that nobody who makes up tokens displaces a session.
     others: Map<Other>,
@@ -102,9 +102,10 @@ impl Proof {
     }
 }
 
-/// A live session.
+/// A session that is not over.
 struct Entry {
     record: Arc<SessionRecord>,
+    hold: Option<Arc<Hold>>,
     /// The latest touch deadline (µs) that the store is known to have.
     touch_deadline: AtomicU64,
     read: Monotonic,
@@ -255,7 +256,7 @@ impl Cache {
             return None;
         }
         let standing = match self.live.get(&id) {
-            Some(entry) => Standing::Live(self.answer(&entry, lease, now)?),
+            Some(entry) => self.answer(&entry, lease, now)?,
             None => self.over(id, lease, now)?,
         };
         Some(Known { standing, asked: lease.proof.sent, told: lease.proof.time })
@@ -274,7 +275,7 @@ impl Cache {
         let standing = match standing {
             Standing::Live(live) if live.record.is_of_same_token(record) => TokenStanding::Live(live),
             Standing::Ended(Ended { reason, record: None, .. }) => TokenStanding::Revoked(reason),
-            Standing::Live(_) | Standing::Ended(_) | Standing::Absent => return None,
+            Standing::Live(_) | Standing::Held(_) | Standing::Ended(_) | Standing::Absent => return None,
         };
         Some(KnownToken { standing, asked })
     }
@@ -325,7 +326,7 @@ impl Cache {
 
     /// What an entry says under a lease; `None` where it must be read again. Never a refusal: what is over by what is
     /// known here may have been touched elsewhere.
-    fn answer(&self, entry: &Entry, lease: &Lease, now: Monotonic) -> Option<LiveSession> {
+    fn answer(&self, entry: &Entry, lease: &Lease, now: Monotonic) -> Option<Standing> {
         let record = &entry.record;
         let touch_deadline = StoreTime::from_micros(entry.touch_deadline.load(Ordering::Acquire));
         let (earliest, latest) = lease.proof.bounds(now);
@@ -336,10 +337,13 @@ impl Cache {
             && self.count(entry.counts.tenant) == entry.counts.of_tenant
             && self.count_of_user(entry.counts.user, record) == entry.counts.of_user;
         let is_live = latest < record.deadline && latest < touch_deadline;
-        (is_current && is_live && is_precise).then(|| LiveSession {
-            record: Arc::clone(record),
-            touch_deadline,
-            now: earliest,
+        if !(is_current && is_live && is_precise) {
+            return None;
+        }
+        let live = LiveSession { record: Arc::clone(record), touch_deadline, now: earliest };
+        Some(match &entry.hold {
+            None => Standing::Live(live),
+            Some(hold) => Standing::Held(HeldSession { live, hold: Hold::clone(hold) }),
         })
     }
 
@@ -430,28 +434,41 @@ impl Reading<'_> {
     /// is heard of here, and is not kept.
     pub fn keep(self, standing: &Standing) {
         let Self { cache, id, guard, generation, began: read, counts } = self;
-        let what = match standing {
-            Standing::Live(live) => {
-                let (Some(guard), Some(counts)) = (guard, counts) else { return };
-                if live.record.line.as_ref().is_some_and(|line| live.now <= line.until) {
-                    return;
+        let (live, hold) = match standing {
+            Standing::Live(live) => (live, None),
+            Standing::Held(held) => (&held.live, Some(Arc::new(held.hold.clone()))),
+            over @ (Standing::Absent | Standing::Ended(_)) => {
+                // No guard: what is over, or was never made, never comes to be live.
+                drop(guard);
+                if let Some(what) = Over::of(over) {
+                    cache.others.insert(id, Other { what, read, generation });
                 }
-                let touch_deadline = AtomicU64::new(live.touch_deadline.as_micros());
-                let record = Arc::clone(&live.record);
-                // Refused where the session was forgotten since the guard was taken: then it is used once.
-                let _ = guard.insert(Arc::new(Entry { record, touch_deadline, read, generation, counts }));
                 return;
             }
-            Standing::Absent => Over::Absent,
+        };
+        let (Some(guard), Some(counts)) = (guard, counts) else { return };
+        if live.record.line.as_ref().is_some_and(|line| live.now <= line.until) {
+            return;
+        }
+        let touch_deadline = AtomicU64::new(live.touch_deadline.as_micros());
+        let record = Arc::clone(&live.record);
+        // Refused where the session was forgotten since the guard was taken: then it is used once.
+        let _ = guard.insert(Arc::new(Entry { record, hold, touch_deadline, read, generation, counts }));
+    }
+}
+
+impl Over {
+    /// What may be remembered of a session that is over, or was never made.
+    fn of(standing: &Standing) -> Option<Self> {
+        match standing {
+            Standing::Live(_) | Standing::Held(_) => None,
+            Standing::Absent => Some(Self::Absent),
             Standing::Ended(ended) if ended.noted => {
-                Over::Ended { reason: ended.reason, record: ended.record.clone(), next: ended.next }
+                Some(Self::Ended { reason: ended.reason, record: ended.record.clone(), next: ended.next })
             }
             // Whoever notices it first writes it down.
-            Standing::Ended(_) => return,
-        };
-        // No guard: what is over, or was never made, never comes to be live.
-        drop(guard);
-        cache.others.insert(id, Other { what, read, generation });
+            Standing::Ended(_) => None,
+        }
     }
 }
 

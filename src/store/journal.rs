@@ -453,7 +453,9 @@ fn tables(database: &Database) -> Result<Option<u64>, redb::Error> {
 /// Until when an entry is kept, where one about many sessions is kept for so long.
 fn until(record: &Record, kept: Duration) -> u64 {
     match &record.entry {
-        Entry::Session { deadline, .. } | Entry::Token { deadline, .. } => deadline.saturating_add(micros(REASON_KEPT)),
+        Entry::Session { deadline, .. } | Entry::Token { deadline, .. } | Entry::Hold { deadline, .. } => {
+            deadline.saturating_add(micros(REASON_KEPT))
+        }
         Entry::User { floor, .. } | Entry::Tenant { floor, .. } => floor.saturating_add(micros(kept)),
     }
 }

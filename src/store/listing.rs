@@ -7,7 +7,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use std::sync::Arc;
 
-use crate::session::{LiveSession, SessionId, SessionRecord, StoreTime, TenantId, TenantNote, TenantStatus, UserId};
+use crate::session::{
+    HeldSession, Hold, LiveSession, SessionId, SessionRecord, Standing, StoreTime, TenantId, TenantNote, TenantStatus,
+    UserId,
+};
 
 /// Whose sessions are listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +71,7 @@ impl fmt::Display for Cursor {
     }
 }
 
-/// A live session, for operators.
+/// A session that is not over, for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionView {
     /// Its id.
@@ -80,18 +83,28 @@ pub struct SessionView {
     pub last_seen: Option<StoreTime>,
     /// When it times out if it is not used; `None` when the idle time-out is off.
     pub idle_expiry: Option<StoreTime>,
+    /// The hold that is on it, if there is one.
+    pub hold: Option<Hold>,
     /// The store's time of all this.
     pub now: StoreTime,
 }
 
 impl SessionView {
-    /// The view of a session that was read by its id.
+    /// The view of a session of this standing; `None` where there is none, or it is over.
     #[must_use]
-    pub fn of(id: SessionId, live: LiveSession) -> Self {
+    pub fn of_standing(id: SessionId, standing: Standing) -> Option<Self> {
+        match standing {
+            Standing::Live(live) => Some(Self::of(id, live)),
+            Standing::Held(HeldSession { live, hold }) => Some(Self { hold: Some(hold), ..Self::of(id, live) }),
+            Standing::Ended(_) | Standing::Absent => None,
+        }
+    }
+
+    fn of(id: SessionId, live: LiveSession) -> Self {
         let LiveSession { record, touch_deadline, now } = live;
         let last_seen = record.idle.map(|idle| idle.use_recorded_by(touch_deadline));
         let idle_expiry = record.idle_expiry(touch_deadline, now);
-        Self { id, record, last_seen, idle_expiry, now }
+        Self { id, record, last_seen, idle_expiry, hold: None, now }
     }
 }
 

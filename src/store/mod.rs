@@ -17,6 +17,8 @@
 //!   A server that was emptied is no server of which nothing is denied: it is [`Unavailable`] until the journal was applied.
 //! - A session that may choose from several tenants ends with none of them. Whoever lets it into one asks for the
 //!   tenant's [standing](SessionStore::tenant_standing), under the same lease as for a session.
+//! - A session that is *held* ([`hold`](SessionStore::hold)) is a fourth answer: it lives, is listed, counted, ended and times out
+//!   as ever, and no read that starts after the acknowledgement calls it live before it was released.
 //! - Only the store's clock decides. Deadlines come from [`now`](SessionStore::now) and the times in its answers. What
 //!   came before what, a login or a revocation, does not: a clock can be set back, so that the store keeps an order of its
 //!   own, of which [`begin`](SessionStore::begin) and every generation are moments.
@@ -51,9 +53,9 @@ pub use self::listing::{Cursor, Page, SessionView, SessionsOf, TenantView};
 
 use crate::clock::Monotonic;
 use crate::session::{
-    By, Candidate, Choices, EndReason, Ended, Generations, IdleLimit, LiveSession, Principal, Revocation, SessionId,
-    SessionLimit, SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantStanding, TenantStatus,
-    TokenDenial, TokenStanding, UserAgent,
+    By, Candidate, Choices, EndReason, Ended, Generations, HeldSession, Hold, HoldWord, IdleLimit, LiveSession,
+    Principal, Revocation, SessionId, SessionLimit, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
+    TenantStanding, TenantStatus, TokenDenial, TokenStanding, UserAgent,
 };
 
 /// For how long the reason of a session's end is known beyond the time at which the session would have been over.
@@ -188,6 +190,17 @@ pub struct Touch {
     pub deadline: StoreTime,
 }
 
+/// What came of a word about whether a session is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// It is so from now on.
+    News,
+    /// It was so already; what is held stays held for the reason that it was first held for.
+    Nothing,
+    /// The session is over.
+    Over,
+}
+
 /// What a session is, as it is known without asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
@@ -266,6 +279,10 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Ends one session, by any of its tokens, and writes down why: all that is left of it. `by` is told should it come
     /// late. Answers whether this call ended it (`false`: it was over already).
     async fn end(&self, id: SessionId, record: &SessionRecord, reason: EndReason, by: &By) -> StoreResult<bool>;
+
+    /// Holds a session with all its tokens, or lets it go on. `by` is told should it come late. Answers whether this call
+    /// changed that.
+    async fn hold(&self, id: SessionId, record: &SessionRecord, word: &HoldWord, by: &By) -> StoreResult<Said>;
 
     /// Ends one session of which nothing can be read, whatever it is. Answers whether there was one.
     async fn end_unreadable(&self, id: SessionId, reason: EndReason, by: &By) -> StoreResult<bool>;
@@ -355,15 +372,27 @@ pub trait SessionStore: Send + Sync + 'static {
 /// Tokens of one session that are followed to the one that is good now.
 const LONGEST_LINE: usize = 16;
 
-/// The live session that one of its tokens leads to, be that replaced already.
+/// A session that is not over, and the hold that is on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Going {
+    /// Its id now.
+    pub id: SessionId,
+    /// What it is but for the hold.
+    pub live: LiveSession,
+    /// The hold, if there is one.
+    pub hold: Option<Hold>,
+}
+
+/// The session that one of its tokens leads to, be that replaced already, if it is not over.
 ///
 /// # Errors
 /// When the store cannot say.
-pub async fn gone_on(store: &dyn SessionStore, id: SessionId) -> StoreResult<Option<(SessionId, LiveSession)>> {
+pub async fn gone_on(store: &dyn SessionStore, id: SessionId) -> StoreResult<Option<Going>> {
     let mut id = id;
     for _ in 0..LONGEST_LINE {
         match store.read(id).await? {
-            Standing::Live(live) => return Ok(Some((id, live))),
+            Standing::Live(live) => return Ok(Some(Going { id, live, hold: None })),
+            Standing::Held(HeldSession { live, hold }) => return Ok(Some(Going { id, live, hold: Some(hold) })),
             Standing::Ended(Ended { next: Some(next), .. }) => id = next,
             Standing::Ended(_) | Standing::Absent => break,
         }

@@ -265,10 +265,12 @@ impl Metrics {
         for reason in EndReason::ALL {
             drop(self.sessions_ended.get_or_create(&ReasonLabel { reason: reason.as_str() }));
         }
-        for code in ["session_required", "session_expired", "session_idle_timeout", "session_revoked"] {
+        for code in
+            ["session_required", "session_expired", "session_idle_timeout", "session_revoked", "reauth_required"]
+        {
             drop(self.sessions_rejected.get_or_create(&CodeLabel { code }));
         }
-        for code in ["session_expired", "session_idle_timeout", "session_revoked"] {
+        for code in ["session_expired", "session_idle_timeout", "session_revoked", "reauth_required"] {
             drop(self.streams_cut.get_or_create(&CodeLabel { code }));
         }
         for scope in RevocationScope::ALL {
@@ -423,6 +425,16 @@ impl Metrics {
     /// The monitoring asked the store, beside requests, which took so long.
     pub fn monitor_took(&self, time: Duration) {
         self.monitor.took(time.as_secs_f64());
+    }
+
+    /// A session was held, by a `finding` or an `operator`.
+    pub fn session_held(&self, by: &'static str) {
+        self.monitor.held(by);
+    }
+
+    /// A session is held no longer, by a `login` of its user or an `operator`.
+    pub fn session_released(&self, by: &'static str) {
+        self.monitor.released(by);
     }
 
     /// The monitoring did not see, or keep, something.

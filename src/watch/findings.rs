@@ -1,4 +1,4 @@
-//! What was found is kept, then told: once, however often it is found again within a while.
+//! What was found is acted on, kept, then told: that once, however often it is found again within a while.
 
 use super::Watch;
 use crate::monitor::Finding;
@@ -27,10 +27,11 @@ impl Watch {
         });
     }
 
-    async fn keep_and_tell(&self, finding: Finding, origin: &Origin) {
+    pub(super) async fn keep_and_tell(&self, finding: Finding, origin: &Origin) {
         let services = &self.0.services;
+        let taken = self.act(&finding, origin).await;
         let began = services.clock.monotonic();
-        let kept = services.findings.keep(&finding.record(), &finding.dedupe()).await;
+        let kept = services.findings.keep(&finding.record(taken.clone()), &finding.dedupe()).await;
         services.metrics.monitor_took(services.clock.monotonic().since(began));
         let id = match kept {
             Ok(Kept::Again(_)) => return,
@@ -41,6 +42,6 @@ impl Watch {
                 None
             }
         };
-        services.teller.tell(origin, &Told::Found { finding: Box::new(finding), id });
+        services.teller.tell(origin, &Told::Found { finding: Box::new(finding), id, taken });
     }
 }

@@ -4,10 +4,13 @@
 //! Nothing of it ever costs a request: a store that is slow or full, or a queue that is, makes it see less, which is
 //! counted.
 
+mod act;
 mod call_book;
 mod calls;
 mod findings;
 mod guard;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +28,7 @@ use crate::clock::SharedClock;
 use crate::entropy::{EntropyError, SharedEntropy};
 use crate::geo::Geo;
 use crate::monitor::{AccountId, Crowd, MonitorKeys, NewKeys};
+use crate::sessions::Sessions;
 use crate::store::acts::CallExchange;
 use crate::store::monitor::{FindingStore, LoginGuard};
 use crate::telemetry::Metrics;
@@ -47,6 +51,8 @@ pub struct WatchServices {
     pub calls: Arc<dyn CallExchange>,
     /// What accounts, devices and users are called by.
     pub keys: MonitorKeys,
+    /// Where sessions are held and ended.
+    pub sessions: Sessions,
     /// Who hears of it.
     pub teller: Teller,
     /// The metrics.

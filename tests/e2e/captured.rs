@@ -289,6 +289,39 @@ on_both_stores!(a_token_that_its_browser_keeps_is_denied_with_the_session, |stor
     gateway.wait_audit("token.revoked", |event| event["reason"] == "logout" && event["user"] == "7");
 });
 
+on_both_stores!(a_token_is_of_no_use_while_its_session_is_held_neither_through_it_nor_beside_it, |store| {
+    let (backend, app) = (echo(), Issuer::new("k1"));
+    Issuer::publish(&backend, &[&app]);
+    let open = "[[routes]]\nmatch = \"/shop\"\nauth = \"optional\"\n";
+    let login = "answer = \"keep\"\n";
+    let gateway = capturing(store, &backend, login).settings(&believing(&backend)).settings(open).start();
+    gateway.wait_log(&["the keys of an issuer of tokens are others"]);
+    let token = app.token(&json!({}));
+    let mut browser = log_in(&gateway, &json!({"access_token": token}));
+    let mut alone = gateway.browser().with_header("Authorization", &format!("Bearer {token}"));
+    alone.get("/x").expect(200);
+    let mut operator = gateway.operator(OPERATOR);
+    let listed = operator.get("/v1/sessions").expect(200).json();
+    let id = listed["items"][0]["id"].as_str().expect("an id").to_owned();
+    operator.post(&format!("/v1/sessions/{id}/hold")).expect(200);
+    browser.get("/x").expect_refusal(401, "reauth_required");
+    browser.get("/shop").expect(200);
+    assert_eq!(sent(&backend, "/shop"), None);
+    alone.get("/x").expect_refusal(401, "token_revoked");
+    browser.clone().post("/api/logout");
+    let mut browser = log_in(&gateway, &json!({"access_token": app.token(&json!({"jti": "another"}))}));
+    // An access token of its own cannot be held, and the answer says that there is no such session.
+    assert_eq!(operator.post("/v1/sessions/AAAAAAAAAAAAAAAAAAAAAA/hold").status, 404);
+    browser.get("/x").expect(200);
+    // Released, it goes on with its token; what the browser was left stays denied.
+    let listed = operator.get("/v1/sessions").expect(200).json();
+    let id = listed["items"][0]["id"].as_str().expect("an id").to_owned();
+    operator.post(&format!("/v1/sessions/{id}/hold")).expect(200);
+    operator.post(&format!("/v1/sessions/{id}/release")).expect(200);
+    browser.get("/x").expect(200);
+    assert!(sent(&backend, "/x").is_some_and(|sent| sent.starts_with("Bearer ")));
+});
+
 #[test]
 fn a_token_of_an_issuer_that_is_known_is_verified_and_one_of_another_is_trusted_as_the_answer_is() {
     let (backend, app, forger) = (echo(), Issuer::new("k1"), Issuer::new("k1"));

@@ -23,6 +23,7 @@ const FOLLOWED: &str = r#"
     match = ["/api/health", "/magic/{name}", "/signup", "/public/*"]
     auth = "public"
 "#;
+const TOKEN: &str = "an operator's token of more than 32 bytes";
 /// How often what races is tried.
 const TIMES: usize = 50;
 
@@ -98,6 +99,33 @@ on_both_stores!(a_switch_that_is_an_event_is_followed_as_well, |store| {
     let gateway = followed(store).settings(event).start();
     let mut browser = by_link(&gateway, "alice");
     browser.post("/switch/bob").expect(200);
+    assert_eq!(told(&mut browser), bob());
+});
+
+on_both_stores!(whom_the_app_knew_before_has_not_logged_in_again_where_the_session_is_held, |store| {
+    let gateway = followed(store).set("admin.token", TOKEN).settings("logout.clear_cookies = [\"session\"]").start();
+    let hold = |gateway: &Gateway, user: &str| {
+        let mut operator = gateway.operator(TOKEN);
+        let listed = operator.get("/v1/sessions").expect(200).json();
+        let items = listed["items"].as_array().expect("a list");
+        let id = items.iter().find(|one| one["user"] == user).expect("it is listed")["id"].as_str().expect("an id");
+        operator.post(&format!("/v1/sessions/{id}/hold")).expect(200);
+    };
+    let mut browser = by_link(&gateway, "alice");
+    hold(&gateway, "7");
+    // The app sets its cookie anew for whom it knows by it, stolen or not.
+    let mut thief = browser.clone();
+    thief.navigate("/magic/alice").expect(302);
+    thief.get("/api/data").expect_refusal(401, "reauth_required");
+    // On the way to the login page it loses its own; then somebody has logged in.
+    browser.navigate("/api/data").expect(302);
+    browser.navigate("/magic/alice").expect(302);
+    assert_eq!(told(&mut browser), alice());
+    thief.get("/api/data").expect_refusal(401, "session_revoked");
+    gateway.wait_audit("session.released", |event| event["reason"] == "logged_in");
+    // So has somebody else than the app knew.
+    hold(&gateway, "7");
+    browser.navigate("/magic/bob").expect(302);
     assert_eq!(told(&mut browser), bob());
 });
 

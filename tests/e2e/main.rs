@@ -60,6 +60,7 @@ mod places;
 mod probe_login;
 mod prometheus;
 mod proxy_protocol;
+mod reauth;
 mod recheck;
 mod refusals;
 mod reload;

@@ -100,11 +100,11 @@ pub(crate) async fn session_of(store: &SharedStore, tenant: &str, user: &str) ->
     (new.id, stored(store, new).await)
 }
 
-/// What the store, or a cache before it, says a session is. What another instance has just ended a cache may call live
-/// until it hears of it.
+/// What the store, or a cache before it, says a session is. What another instance has just ended, held or released a cache
+/// may call what it was until it hears of it.
 pub(crate) async fn ask(store: &SharedStore, id: SessionId) -> Standing {
     let known = || store.known(id, STALE_AT_MOST).map(|known| known.standing);
-    if let Some(Standing::Live(_)) = known() {
+    if let Some(Standing::Live(_) | Standing::Held(_)) = known() {
         tokio::time::sleep(HEARD_WITHIN).await;
     }
     match known() {

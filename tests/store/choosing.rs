@@ -48,7 +48,7 @@ async fn open_to(store: &SharedStore, record: &SessionRecord) -> String {
 async fn reason(store: &SharedStore, id: SessionId) -> Option<EndReason> {
     match ask(store, id).await {
         Standing::Ended(Ended { reason, .. }) => Some(reason),
-        Standing::Live(_) | Standing::Absent => None,
+        Standing::Live(_) | Standing::Held(_) | Standing::Absent => None,
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use session_gateway::clock::{Clock as _, ManualClock, SystemClock};
 use session_gateway::session::{
-    By, EndReason, Keep, Revocation, Scope, SessionId, Standing, TenantChange, TenantId, TenantStatus, UserId, Words,
+    By, EndReason, HoldWord, Keep, Revocation, Scope, SessionId, SessionRecord, Standing, TenantChange, TenantId,
+    TenantStatus, UserId, Words,
 };
 use session_gateway::store::embedded::OpenError;
 use session_gateway::store::journal::{Journal, Late};
@@ -487,4 +488,89 @@ async fn what_is_asked_of_a_server_that_is_gone_comes_late_and_ends_nothing_made
         (late[1].ended, late[1].session, late[1].user.as_ref()),
         (1, Some(other), Some(&other_record.principal.user))
     );
+}
+
+fn hold() -> HoldWord {
+    HoldWord::Hold(Words::parse("IMPOSSIBLE_TRAVEL").unwrap())
+}
+
+async fn is_held(store: &SharedStore, id: SessionId) -> bool {
+    matches!(store.read(id).await.unwrap(), Standing::Held(_))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_comes_back_with_older_data_has_the_last_word_of_each_gateway_about_holds() {
+    let (mut server, folders) = (forgetful().await, [(); 2].map(|()| tempfile::tempdir().unwrap()));
+    let stores = [with_journal(server.tcp(), &folders[0]).await, with_journal(server.tcp(), &folders[1]).await];
+    let (held, record) = session_of(&stores[0], "acme", "1").await;
+    let released = session_of(&stores[0], "acme", "2").await;
+    let (never, _) = session_of(&stores[0], "acme", "3").await;
+    take_snapshot(&server);
+    stores[0].hold(held, &record, &hold(), &By::Gateway).await.unwrap();
+    stores[0].hold(released.0, &released.1, &hold(), &By::Gateway).await.unwrap();
+    stores[1].hold(released.0, &released.1, &HoldWord::Release, &by_an_operator()).await.unwrap();
+    restart_from_snapshot(&mut server).await;
+    let without = shared(server.tcp()).await;
+    assert!(!is_held(&without, held).await, "else this shows nothing");
+    for store in &stores {
+        recovers(store).await;
+    }
+    assert!(is_held(&stores[1], held).await);
+    // Whichever of the two came first.
+    for (store, id) in [(&stores[0], released.0), (&stores[1], released.0), (&stores[0], never)] {
+        live(store, id).await;
+    }
+}
+
+/// A word about a session that is journalled and never gets to the server; as of a gateway that is killed.
+async fn cut_off_saying(server: &RedisServer, kept: &Arc<Journal>, of: &(SessionId, SessionRecord), word: HoldWord) {
+    let barrier = Barrier::before(server, b"([+-])").await;
+    let store = shared(settings(&format!("redis://127.0.0.1:{}", barrier.port)).with_journal(kept.clone())).await;
+    let of = of.clone();
+    let call = tokio::spawn(async move { store.hold(of.0, &of.1, &word, &by_an_operator()).await });
+    barrier.reached.notified().await;
+    call.abort();
+    let _ = call.await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_was_cut_off_comes_late_and_is_told_once() {
+    let (server, folder) = (RedisServer::start(&[]).await, tempfile::tempdir().unwrap());
+    let direct = shared(server.tcp()).await;
+    let of = session(&direct).await;
+    let told = Told::default();
+    let kept = telling(folder.path(), &told);
+    cut_off_saying(&server, &kept, &of, hold()).await;
+    live(&direct, of.0).await;
+    let store = shared(server.tcp().with_journal(kept)).await;
+    assert!(is_held(&store, of.0).await && is_held(&direct, of.0).await);
+    let late = told.lock().unwrap().clone();
+    let [late] = &late[..] else { panic!("told once: {late:?}") };
+    assert_eq!((late.session, &late.word, late.ended), (Some(of.0), &Some(hold()), 0));
+    assert_eq!((&late.tenant, &late.by, late.already), (&Some(acme()), &by_an_operator(), false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_about_a_hold_that_comes_late_gives_way_to_a_later_one() {
+    for (late, later) in [(hold(), HoldWord::Release), (HoldWord::Release, hold())] {
+        let (server, folder) = (RedisServer::start(&[]).await, tempfile::tempdir().unwrap());
+        let direct = shared(server.tcp()).await;
+        let of = session(&direct).await;
+        let was_held = !late.holds();
+        if was_held {
+            direct.hold(of.0, &of.1, &hold(), &By::Gateway).await.unwrap();
+            // Longer ago than what is not known of the server's time.
+            tokio::time::sleep(Duration::from_millis(1_100)).await;
+        }
+        let told = Told::default();
+        let kept = telling(folder.path(), &told);
+        cut_off_saying(&server, &kept, &of, late.clone()).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        // What was said meanwhile by others.
+        direct.hold(of.0, &of.1, &if was_held { HoldWord::Release } else { hold() }, &By::Gateway).await.unwrap();
+        direct.hold(of.0, &of.1, &later, &By::Gateway).await.unwrap();
+        let store = shared(server.tcp().with_journal(kept)).await;
+        assert_eq!(is_held(&store, of.0).await, later.holds(), "{late:?}");
+        assert!(told.lock().unwrap().is_empty(), "there is nothing to tell");
+    }
 }

@@ -6,6 +6,7 @@ mod bench;
 mod choosing;
 mod contract;
 mod embedded;
+mod holding;
 mod journal;
 mod membership;
 mod monitor;
@@ -129,6 +130,23 @@ mod chosen_tenants {
         the_session_that_ends_all_others_stays_in_each_of_its_tenants,
         what_is_revoked_while_a_login_is_under_way_is_lost_to_it,
         a_session_that_goes_on_in_another_tenant_may_choose_what_it_had_and_lost_nothing_back,
+    }
+}
+
+mod holds {
+    contract! {
+        holding in "holding.rs":
+        a_held_session_is_live_for_no_instance_and_goes_on_where_it_was,
+        whoever_holds_or_releases_is_heard_by_all,
+        what_is_held_stays_held_for_its_first_reason_and_the_last_word_counts,
+        a_held_session_ends_as_ever_and_is_counted,
+        time_ends_a_held_session_and_nothing_keeps_it_alive,
+        a_held_session_takes_its_place_and_is_listed_as_held,
+        a_hold_is_on_all_tokens_of_a_session_also_on_those_to_come,
+        lower_limits_and_late_touches_leave_a_held_session_held,
+        of_holds_and_releases_at_once_each_change_is_told_once,
+        a_hold_or_release_that_races_an_end_leaves_it_over,
+        holding_what_was_never_made_makes_no_session,
     }
 }
 

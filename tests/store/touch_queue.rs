@@ -7,13 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use session_gateway::session::{
-    By, EndReason, Principal, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
-    TenantStanding, TokenDenial, TokenStanding,
+    By, EndReason, HoldWord, Principal, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange,
+    TenantId, TenantStanding, TokenDenial, TokenStanding,
 };
 use session_gateway::store::observe::{CallOutcome, StoreObserver};
 use session_gateway::store::touch_queue::{Queued, TouchQueue};
 use session_gateway::store::{
-    Condition, Creation, Cursor, NewSession, Page, Revoked, SessionStore, SessionView, SessionsOf, StoreResult,
+    Condition, Creation, Cursor, NewSession, Page, Revoked, Said, SessionStore, SessionView, SessionsOf, StoreResult,
     TenantView, Touch, Unavailable,
 };
 use tokio::sync::Semaphore;
@@ -111,6 +111,9 @@ impl SessionStore for Recorder {
     }
 
     async fn end(&self, _: SessionId, _: &SessionRecord, _: EndReason, _: &By) -> StoreResult<bool> {
+        unimplemented!()
+    }
+    async fn hold(&self, _: SessionId, _: &SessionRecord, _: &HoldWord, _: &By) -> StoreResult<Said> {
         unimplemented!()
     }
     async fn end_unreadable(&self, _: SessionId, _: EndReason, _: &By) -> StoreResult<bool> {

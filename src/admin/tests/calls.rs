@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::{ALL, Admin, Then, request};
-use crate::session::EndReason;
+use crate::session::{Barred, EndReason};
 
 #[tokio::test]
 async fn a_session_is_made_listed_shown_and_ended() {
@@ -33,7 +33,46 @@ async fn a_session_is_made_listed_shown_and_ended() {
         let got = admin.call(method, &location, None).await;
         assert_eq!((got.problem().0, got.problem().1.as_str()), (404, "session_not_found"));
     }
-    assert_eq!(open.reason(), Some(EndReason::Revoked), "what was open for it is cut");
+    assert_eq!(open.reason(), Some(EndReason::Revoked.into()), "what was open for it is cut");
+}
+
+#[tokio::test]
+async fn a_session_is_held_released_and_listed_as_what_it_is_and_each_change_is_told_with_its_words() {
+    let admin = Admin::new();
+    let id = admin.session("acme", "7").await;
+    let path = format!("/v1/sessions/{id}");
+    let shown = admin.get(&path).await.expect(200);
+    assert_eq!((&shown["held"], &shown["held_at"], &shown["held_for"]), (&json!(false), &Value::Null, &Value::Null));
+    let open = admin.open_for(&id);
+    let words = r#"{"reason":"a laptop, lost"}"#;
+    let hold = format!("{path}/hold");
+    assert_eq!(admin.post(&hold, words).await.expect(200), json!({"held": true, "changed": true}));
+    assert_eq!(open.reason(), Some(Barred::Held), "what was open for it is cut");
+    assert_eq!(admin.post(&hold, r#"{"reason":"again"}"#).await.expect(200), json!({"held": true, "changed": false}));
+    let shown = admin.get(&path).await.expect(200);
+    assert_eq!((&shown["held"], &shown["held_for"]), (&json!(true), &json!("a laptop, lost")));
+    assert!(shown["held_at"].is_string());
+    assert_eq!(admin.get("/v1/sessions?tenant=acme").await.expect(200)["items"], json!([shown]));
+    let release = format!("{path}/release");
+    assert_eq!(
+        admin.post(&release, r#"{"reason":"found"}"#).await.expect(200),
+        json!({"held": false, "changed": true})
+    );
+    assert_eq!(admin.post(&release, "").await.expect(200), json!({"held": false, "changed": false}));
+    for call in ["hold", "release"] {
+        let got = admin.post(&format!("/v1/sessions/AAAAAAAAAAAAAAAAAAAAAA/{call}"), "").await;
+        assert_eq!((got.problem().0, got.problem().1.as_str()), (404, "session_not_found"));
+    }
+    let lines = admin.audit();
+    let told = |kind: &str| lines.iter().filter(|line| line["type"] == kind).collect::<Vec<_>>();
+    let [held] = told("session.held")[..] else { panic!("told once: {lines:#?}") };
+    assert_eq!(
+        (&held["session_id"], &held["reason"], &held["actor"]),
+        (&json!(id), &json!("a laptop, lost"), &json!("operator:admin"))
+    );
+    assert_eq!((&held["tenant"], &held["user"]), (&json!("acme"), &json!("7")));
+    let [released] = told("session.released")[..] else { panic!("told once: {lines:#?}") };
+    assert_eq!((&released["reason"], &released["details"]["held_for"]), (&json!("found"), &json!("a laptop, lost")));
 }
 
 #[tokio::test]

@@ -10,11 +10,11 @@ use tokio::time::sleep;
 
 use super::{OpenStreams, Times};
 use crate::clock::Monotonic;
-use crate::session::{EndReason, SessionId};
+use crate::session::{Barred, EndReason, SessionId};
 
 /// Between two looks, where nothing is due before.
 const EVERY: Duration = Duration::from_millis(400);
-const EXPIRED: EndReason = EndReason::Expired;
+const EXPIRED: Barred = Barred::Ended(EndReason::Expired);
 
 impl OpenStreams {
     /// Cuts what is past its absolute limit, for as long as it is polled.
@@ -108,7 +108,7 @@ mod tests {
         clock.advance(LEEWAY);
         assert_eq!(streams.cut_due(clock.monotonic()), Some(clock.monotonic().after(Duration::from_secs(2))));
         for cut in [&first, &upload] {
-            assert_eq!(cut.reason(), Some(EndReason::Expired));
+            assert_eq!(cut.reason(), Some(EXPIRED));
         }
         assert_eq!((second.reason(), observed.reason()), (None, None));
     }
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(answer.reason(), None);
         clock.advance(Duration::from_millis(1));
         streams.cut_due(clock.monotonic());
-        assert_eq!(answer.reason(), Some(EndReason::Expired));
+        assert_eq!(answer.reason(), Some(EXPIRED));
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
         streams.is_over_at(id('a'), clock.monotonic().after(Duration::from_secs(3)));
         clock.advance(Duration::from_secs(4));
         streams.cut_due(clock.monotonic());
-        assert_eq!(open.reason(), Some(EndReason::Expired));
+        assert_eq!(open.reason(), Some(EXPIRED));
     }
 
     #[tokio::test]
@@ -149,7 +149,7 @@ mod tests {
         for millis in [700, 1, 30, 90, 0] {
             let over_at = SystemClock.monotonic().after(Duration::from_millis(millis));
             let open = streams.register(held('a'), Cuts::Always, over_at);
-            assert_eq!(open.ended().await, EndReason::Expired);
+            assert_eq!(open.ended().await, EXPIRED);
             let late = SystemClock.monotonic().since(over_at);
             assert!(late >= LEEWAY && late < Duration::from_millis(300), "{millis}: {late:?}");
         }

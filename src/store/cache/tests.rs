@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::{Clock as _, ManualClock, WallTime};
-use crate::session::{Generation, Generations, IdleLimit, Line, Principal, UserAgent, UserId};
+use crate::session::{
+    Generation, Generations, HeldSession, Hold, IdleLimit, Line, Principal, UserAgent, UserId, Words,
+};
 
 const SOURCE: u64 = 7;
 /// The store's time when the clock stands at zero.
@@ -110,6 +112,28 @@ fn what_was_read_is_known_until_it_changes() {
     assert_eq!(bench.cache.known(id(2), STALE_AT_MOST, None), None);
     bench.cache.forget(id(1));
     assert_eq!(bench.cache.known(id(1), STALE_AT_MOST, None), None);
+}
+
+#[test]
+fn what_is_held_is_known_as_held_and_forgotten_when_something_is_heard_of_it() {
+    let bench = Bench::new(100);
+    let Standing::Live(live) = live(EPOCH.after(HOUR)) else { panic!("live") };
+    let hold = Hold { since: EPOCH, why: Words::parse("IMPOSSIBLE_TRAVEL").expect("one line") };
+    let held = Standing::Held(HeldSession { live, hold });
+    let is_held = |id| matches!(bench.known(id), Some(Standing::Held(known)) if known.hold.since == EPOCH);
+    bench.keep(id(1), &held);
+    assert!(is_held(id(1)));
+    bench.cache.outdate(USER.as_bytes());
+    assert_eq!(bench.known(id(1)), None, "its user may have been revoked");
+    bench.keep(id(1), &held);
+    assert!(is_held(id(1)));
+    // A release that is heard while it is read: what was read is used once.
+    let reading = bench.reading(id(2)).expect("changes are heard");
+    bench.cache.forget(id(2));
+    reading.keep(&held);
+    assert_eq!(bench.known(id(2)), None);
+    bench.pass(HOUR);
+    assert_eq!(bench.known(id(1)), None, "near its end only the store can say");
 }
 
 #[test]

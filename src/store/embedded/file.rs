@@ -96,7 +96,7 @@ fn open_file<T>(path: &Path, recognise: impl FnOnce(Database) -> Result<T, OpenE
     opened.unwrap_or_else(|_| Err(OpenErrorKind::Corrupt(String::from("its structure is broken"))))
 }
 
-/// Makes the tables of a new file; makes sure that another one is ours.
+/// Makes the tables of a new file; makes sure that another one is ours, and has those that came since it was made.
 pub(super) fn recognise(database: Database) -> Result<(Database, StoreTime), OpenErrorKind> {
     let storage = |error: redb::Error| OpenErrorKind::Storage(error.to_string());
     let names: Vec<String> = database
@@ -118,6 +118,9 @@ pub(super) fn recognise(database: Database) -> Result<(Database, StoreTime), Ope
     }
     let last = StoreTime::from_micros(value(TIME_KEY)?.map_or(0, |time| time.value()));
     drop((meta, transaction));
+    if !names.is_empty() {
+        tables::initialise(&database).map_err(storage)?;
+    }
     Ok((database, last))
 }
 

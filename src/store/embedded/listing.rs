@@ -7,7 +7,7 @@ use super::super::walk::STEP;
 use super::lists::{IndexOf, Lists, Place};
 use super::look::{Look as _, Snapshot};
 use super::schema::Fault;
-use crate::session::{SessionId, Standing, StoreTime, TenantId, TenantStatus};
+use crate::session::{SessionId, StoreTime, TenantId, TenantStatus};
 
 /// Entries of indexes that are looked at for one page of sessions.
 const LOOKED_AT: usize = 5_000;
@@ -65,11 +65,11 @@ pub(super) fn sessions(
     Ok(Page { items, next: Some(place) })
 }
 
-/// A session, if it is live. What cannot be read is not live for anybody.
+/// A session, if it is not over. What cannot be read is not live for anybody.
 fn live(snapshot: &Snapshot, id: SessionId, now: StoreTime) -> Result<Option<SessionView>, Fault> {
     match snapshot.session(id, now) {
-        Ok(Standing::Live(live)) => Ok(Some(SessionView::of(id, live))),
-        Ok(Standing::Absent | Standing::Ended(_)) | Err(Fault::Garbled(_) | Fault::Unreadable(_)) => Ok(None),
+        Ok(standing) => Ok(SessionView::of_standing(id, standing)),
+        Err(Fault::Garbled(_) | Fault::Unreadable(_)) => Ok(None),
         Err(fault) => Err(fault),
     }
 }

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use redb::{ReadOnlyTable, ReadTransaction, TableError};
+use redb::{ReadOnlyTable, ReadTransaction};
 
 use super::super::codec;
-use super::schema::{ENDS, Fault, SEALED_TOKENS, SESSIONS, TENANTS, TOUCHES, USERS, end_of, standing_of, user_of};
+use super::schema::{
+    ENDS, Fault, HOLDS, SEALED_TOKENS, SESSIONS, TENANTS, TOUCHES, USERS, end_of, last_word_of, standing_of, user_of,
+};
 use crate::session::{
-    End, EndReason, Ended, Observation, SessionId, SessionRecord, Standing, StoreTime, TenantId, TenantStanding,
-    TokenObservation, TokenStanding, UserId, UserStanding, judge, judge_outlived, judge_token,
+    End, EndReason, Ended, LastWord, Observation, SessionId, SessionRecord, Standing, StoreTime, TenantId,
+    TenantStanding, TokenObservation, TokenStanding, UserId, UserStanding, judge, judge_outlived, judge_token,
 };
 
 /// All that says what a session is, at one moment.
@@ -16,6 +18,7 @@ pub(super) struct Snapshot {
     sessions: ReadOnlyTable<&'static str, &'static [u8]>,
     touches: ReadOnlyTable<&'static str, u64>,
     ends: ReadOnlyTable<&'static str, (&'static str, u64)>,
+    holds: ReadOnlyTable<&'static str, (&'static str, u64)>,
     tenants: ReadOnlyTable<&'static str, &'static str>,
     users: ReadOnlyTable<(&'static str, &'static str), &'static str>,
 }
@@ -26,6 +29,7 @@ impl Snapshot {
             sessions: transaction.open_table(SESSIONS)?,
             touches: transaction.open_table(TOUCHES)?,
             ends: transaction.open_table(ENDS)?,
+            holds: transaction.open_table(HOLDS)?,
             tenants: transaction.open_table(TENANTS)?,
             users: transaction.open_table(USERS)?,
         })
@@ -36,13 +40,9 @@ impl Snapshot {
     }
 }
 
-/// The app's token that is kept for a session. A file of before such tokens has no table of them.
+/// The app's token that is kept for a session.
 pub(super) fn sealed_token(transaction: &ReadTransaction, id: SessionId) -> Result<Option<Vec<u8>>, Fault> {
-    match transaction.open_table(SEALED_TOKENS) {
-        Ok(table) => Ok(table.get(id.as_str())?.map(|sealed| sealed.value().to_vec())),
-        Err(TableError::TableDoesNotExist(_)) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    Ok(transaction.open_table(SEALED_TOKENS)?.get(id.as_str())?.map(|sealed| sealed.value().to_vec()))
 }
 
 /// All that says what a session is, as it stands in some tables.
@@ -51,16 +51,18 @@ pub(super) trait Look {
     fn touch_deadline(&self, id: SessionId) -> Result<Option<StoreTime>, Fault>;
     /// The end that is written down, and until when (µs).
     fn ended(&self, id: SessionId) -> Result<Option<(End, u64)>, Fault>;
+    /// The last word about whether the session of this first token is held.
+    fn last_word(&self, first: SessionId) -> Result<Option<LastWord>, Fault>;
     fn standing(&self, tenant: &TenantId) -> Result<TenantStanding, Fault>;
     fn user_standing(&self, tenant: &TenantId, user: &UserId) -> Result<UserStanding, Fault>;
 
     /// What a session is.
     fn session(&self, id: SessionId, now: StoreTime) -> Result<Standing, Fault> {
         let (standing, next) = self.judged(id, now)?;
-        let (Standing::Live(live), Some(next)) = (&standing, next) else { return Ok(standing) };
-        // Its moment is worth no more than the session that goes on.
+        let (Some(live), Some(next)) = (standing.not_over(), next) else { return Ok(standing) };
+        // Its moment is worth no more than the session that goes on. What holds one of its tokens holds all.
         let reason = match self.judged(next, now)?.0 {
-            Standing::Live(_) => return Ok(standing),
+            Standing::Live(_) | Standing::Held(_) => return Ok(standing),
             Standing::Ended(ended) => ended.reason,
             Standing::Absent => EndReason::Replaced,
         };
@@ -99,8 +101,10 @@ pub(super) trait Look {
     ) -> Result<Observation, Fault> {
         let ended = self.ended(id)?.map(|(end, _)| end);
         let (mut tenant, mut user) = (TenantStanding::default(), UserStanding::default());
-        let (mut line_ended, mut left, mut elsewhere) = (None, UserStanding::default(), Vec::new());
+        let (mut line_ended, mut hold, mut left, mut elsewhere) = (None, None, UserStanding::default(), Vec::new());
         if let Some(SessionRecord { principal, line, choices, .. }) = &record {
+            let first = line.as_ref().map_or(id, |line| line.first);
+            hold = self.last_word(first)?.and_then(LastWord::hold);
             tenant = self.standing(&principal.tenant)?;
             user = self.user_standing(&principal.tenant, &principal.user)?;
             for choosable in choices.iter().flat_map(|choices| choices.as_slice()) {
@@ -113,7 +117,7 @@ pub(super) trait Look {
                 }
             }
         }
-        Ok(Observation { id, record, touch_deadline, ended, line_ended, tenant, user, left, elsewhere, now })
+        Ok(Observation { id, record, touch_deadline, ended, line_ended, hold, tenant, user, left, elsewhere, now })
     }
 }
 
@@ -134,6 +138,11 @@ macro_rules! look {
                 let Some(kept) = self.ends.get(id.as_str())? else { return Ok(None) };
                 let (text, until) = kept.value();
                 Ok(Some((end_of(text)?, until)))
+            }
+
+            fn last_word(&self, first: SessionId) -> Result<Option<LastWord>, Fault> {
+                let kept = self.holds.get(first.as_str())?;
+                kept.map(|kept| last_word_of(kept.value().0)).transpose()
             }
 
             fn standing(&self, tenant: &TenantId) -> Result<TenantStanding, Fault> {

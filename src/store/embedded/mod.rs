@@ -53,13 +53,13 @@ use super::Claim;
 use super::observe::{CallOutcome, SharedObserver};
 use super::walk::{STEP, Tally, counted};
 use super::{
-    Condition, Creation, Cursor, NewSession, Page, Revoked, SessionStore, SessionView, SessionsOf, StoreResult,
+    Condition, Creation, Cursor, NewSession, Page, Revoked, Said, SessionStore, SessionView, SessionsOf, StoreResult,
     TenantView, Touch, Unavailable,
 };
 use crate::clock::SharedClock;
 use crate::session::{
-    By, EndReason, Principal, Revocation, Scope, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
-    TenantStanding, TenantStatus, TokenDenial, TokenStanding,
+    By, EndReason, HoldWord, Principal, Revocation, Scope, SessionId, SessionRecord, Standing, StoreTime, TenantChange,
+    TenantId, TenantStanding, TenantStatus, TokenDenial, TokenStanding,
 };
 
 /// Jobs that may wait for the commit thread. More are refused at once: the disk is too slow for what is asked of it.
@@ -300,6 +300,11 @@ impl SessionStore for EmbeddedStore {
 
     async fn end(&self, id: SessionId, _: &SessionRecord, reason: EndReason, _: &By) -> StoreResult<bool> {
         self.write("end", move |tables, now| tables.end(id, reason, now)).await
+    }
+
+    async fn hold(&self, id: SessionId, record: &SessionRecord, word: &HoldWord, _: &By) -> StoreResult<Said> {
+        let (first, deadline, word) = (record.decided_by(id), record.deadline, word.clone());
+        self.write("hold", move |tables, now| tables.hold(first, word, deadline, now)).await
     }
 
     async fn end_unreadable(&self, id: SessionId, reason: EndReason, _: &By) -> StoreResult<bool> {

@@ -3,7 +3,7 @@
 use redb::TableDefinition;
 
 use super::super::Unavailable;
-use crate::session::{End, TenantStanding, UserStanding};
+use crate::session::{End, LastWord, TenantStanding, UserStanding};
 
 /// The layout of the tables.
 pub(super) const FORMAT: u64 = 3;
@@ -20,6 +20,8 @@ pub(super) const SEALED_TOKENS: TableDefinition<'static, &str, &[u8]> = TableDef
 pub(super) const TOUCHES: TableDefinition<'static, &str, u64> = TableDefinition::new("touches");
 /// Session to the end of it, or of its token alone, and until when (µs) that is kept.
 pub(super) const ENDS: TableDefinition<'static, &str, (&str, u64)> = TableDefinition::new("ends");
+/// The first of a session's line to the last word about whether it is held, and until when (µs) that is kept.
+pub(super) const HOLDS: TableDefinition<'static, &str, (&str, u64)> = TableDefinition::new("holds");
 /// Tenant to standing.
 pub(super) const TENANTS: TableDefinition<'static, &str, &str> = TableDefinition::new("tenants");
 /// Tenant to the note of its last change.
@@ -100,6 +102,11 @@ pub(super) fn garbled(what: impl std::fmt::Display) -> Fault {
 
 pub(super) fn end_of(text: &str) -> Result<End, Fault> {
     End::decode(text.as_bytes()).ok_or_else(|| Fault::Unreadable(String::from("an unknown reason of an end")))
+}
+
+pub(super) fn last_word_of(text: &str) -> Result<LastWord, Fault> {
+    let unknown = || Fault::Unreadable(String::from("whether it is held cannot be read"));
+    LastWord::decode(text.as_bytes()).ok_or_else(unknown)
 }
 
 pub(super) fn standing_of(text: &str) -> Result<TenantStanding, Fault> {

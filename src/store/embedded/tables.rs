@@ -9,21 +9,21 @@ use std::time::Duration;
 use redb::{Database, ReadableTable as _, Table, WriteTransaction};
 
 use super::super::walk::Outdated;
-use super::super::{Claim, Creation, LONGEST_LINE, NewSession, REASON_KEPT, Touch, codec};
+use super::super::{Claim, Creation, LONGEST_LINE, NewSession, REASON_KEPT, Said, Touch, codec};
 use super::lists::{IndexOf, Place, entries};
 use super::look::{Look, look};
 use super::schema::{
-    APP_KEY, APPS, AUDIT_ANCHORS, ENDS, EXPIRY, FORMAT, FORMAT_KEY, Fault, META, NOTES, NOTICES, SEALED_TOKENS,
+    APP_KEY, APPS, AUDIT_ANCHORS, ENDS, EXPIRY, FORMAT, FORMAT_KEY, Fault, HOLDS, META, NOTES, NOTICES, SEALED_TOKENS,
     SESSIONS, TENANT_INDEX, TENANTS, TIME_KEY, TOUCHES, TenantEntry, USER_INDEX, USERS, UserEntry, end_of, garbled,
-    standing_of, user_of,
+    last_word_of, standing_of, user_of,
 };
 use crate::session::{
-    DeniedUntil, End, EndReason, Exemption, Generation, Generations, Keep, LimitAction, Line, Principal, Scope,
-    SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId, TenantNote, TenantStanding, TenantStatus,
-    UserId, UserStanding,
+    DeniedUntil, End, EndReason, Exemption, Generation, Generations, HeldSession, HoldWord, Keep, LastWord,
+    LimitAction, Line, Principal, Scope, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
+    TenantNote, TenantStanding, TenantStatus, UserId, UserStanding,
 };
 
-/// Makes all tables in an empty file.
+/// Makes all tables that a file does not have yet.
 pub(super) fn initialise(database: &Database) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     Tables::open(&transaction)?.meta.insert(FORMAT_KEY, FORMAT)?;
@@ -65,6 +65,7 @@ pub(super) struct Tables<'txn> {
     sealed_tokens: Table<'txn, &'static str, &'static [u8]>,
     touches: Table<'txn, &'static str, u64>,
     ends: Table<'txn, &'static str, (&'static str, u64)>,
+    holds: Table<'txn, &'static str, (&'static str, u64)>,
     tenants: Table<'txn, &'static str, &'static str>,
     notes: Table<'txn, &'static str, &'static str>,
     users: Table<'txn, (&'static str, &'static str), &'static str>,
@@ -84,6 +85,7 @@ impl<'txn> Tables<'txn> {
             sealed_tokens: transaction.open_table(SEALED_TOKENS)?,
             touches: transaction.open_table(TOUCHES)?,
             ends: transaction.open_table(ENDS)?,
+            holds: transaction.open_table(HOLDS)?,
             tenants: transaction.open_table(TENANTS)?,
             notes: transaction.open_table(NOTES)?,
             users: transaction.open_table(USERS)?,
@@ -170,7 +172,8 @@ impl<'txn> Tables<'txn> {
         grace: Duration,
         now: StoreTime,
     ) -> Result<Creation, Fault> {
-        if self.ended(old)?.is_some() || !matches!(self.session(old, now)?, Standing::Live(_)) {
+        // What is held goes on as held.
+        if self.ended(old)?.is_some() || self.session(old, now)?.not_over().is_none() {
             return Ok(Creation::Superseded);
         }
         let (id, until) = (new.id, now.after(grace));
@@ -190,7 +193,7 @@ impl<'txn> Tables<'txn> {
         Ok(creation)
     }
 
-    /// The live sessions of a user, oldest first.
+    /// The sessions of a user that are not over, oldest first.
     fn live_of(&self, principal: &Principal, now: StoreTime) -> Result<Vec<(SessionId, Arc<SessionRecord>)>, Fault> {
         let index = IndexOf::User(principal.tenant.clone(), principal.user.clone());
         let mut live = Vec::new();
@@ -198,7 +201,9 @@ impl<'txn> Tables<'txn> {
             let Some(id) = SessionId::parse(id.as_bytes()) else { continue };
             // What cannot be read is not live for anybody.
             match self.session(id, now) {
-                Ok(Standing::Live(session)) => live.push((id, session.record)),
+                Ok(Standing::Live(session) | Standing::Held(HeldSession { live: session, .. })) => {
+                    live.push((id, session.record));
+                }
                 Ok(Standing::Absent | Standing::Ended(_)) | Err(Fault::Garbled(_) | Fault::Unreadable(_)) => {}
                 Err(fault) => return Err(fault),
             }
@@ -268,6 +273,29 @@ impl<'txn> Tables<'txn> {
         }
         self.unindex(head, &record)?;
         Ok(!is_over)
+    }
+
+    /// Says whether a session is held.
+    pub(super) fn hold(
+        &mut self,
+        first: SessionId,
+        word: HoldWord,
+        deadline: StoreTime,
+        now: StoreTime,
+    ) -> Result<Said, Fault> {
+        if self.ended(first)?.is_some_and(|(end, _)| end.is_of_the_line()) {
+            return Ok(Said::Over);
+        }
+        let before = match self.last_word(first) {
+            // One that cannot be read is replaced by any.
+            Err(Fault::Unreadable(_)) => None,
+            before => before?,
+        };
+        let Some(last) = LastWord::after(before.as_ref(), word, now) else { return Ok(Said::Nothing) };
+        let until = kept_after(deadline);
+        self.holds.insert(first.as_str(), (last.encode().as_str(), until))?;
+        self.expiry.insert((until, first.as_str()), ())?;
+        Ok(Said::News)
     }
 
     /// Denies a token. Answers whether it was not denied already.
@@ -450,6 +478,10 @@ impl<'txn> Tables<'txn> {
         }
         if !end_is_kept {
             self.ends.remove(id)?;
+        }
+        let word_is_kept = self.holds.get(id)?.is_some_and(|kept| now.as_micros() < kept.value().1);
+        if !word_is_kept {
+            self.holds.remove(id)?;
         }
         Ok(())
     }

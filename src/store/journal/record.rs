@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::WallTime;
-use crate::session::{By, EndReason, SessionId, TenantId, TenantStatus, UserId, Words};
+use crate::session::{By, EndReason, HoldWord, SessionId, TenantId, TenantStatus, UserId, Words};
 
 /// The version of the bytes, which is the first of them.
 const FORMAT: u8 = 1;
 
-/// What was ended. `floor` is the server's time just before; `standing` is what the server made of it, once known.
+/// What was ended, or held. `floor` is the server's time just before; `standing` is what the server made of it, once known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::store) enum Entry {
     /// One session, which would have lived until `deadline` (µs); `owner` is its tenant and user.
@@ -17,6 +17,8 @@ pub(in crate::store) enum Entry {
     User { tenant: String, user: String, floor: u64, standing: Option<String>, keep: Option<String> },
     /// One token of an issuer, which nobody may use until `deadline` (µs).
     Token { id: String, reason: String, deadline: u64, applied: bool, owner: Option<(String, String)> },
+    /// Whether one session is held, which would have lived until `deadline` (µs).
+    Hold { id: String, word: String, floor: u64, deadline: u64, standing: Option<String>, owner: (String, String) },
     /// A tenant's sessions; with a change of its status, if `status` is one.
     Tenant { tenant: String, floor: u64, status: String, note: String, standing: Option<String> },
 }
@@ -105,7 +107,9 @@ impl Record {
     pub(in crate::store) const fn is_applied(&self) -> bool {
         match &self.entry {
             Entry::Session { applied, .. } | Entry::Token { applied, .. } => *applied,
-            Entry::User { standing, .. } | Entry::Tenant { standing, .. } => standing.is_some(),
+            Entry::User { standing, .. } | Entry::Tenant { standing, .. } | Entry::Hold { standing, .. } => {
+                standing.is_some()
+            }
         }
     }
 
@@ -113,7 +117,9 @@ impl Record {
     pub(super) fn applied(mut self, made: Option<&str>) -> Self {
         match &mut self.entry {
             Entry::Session { applied, .. } | Entry::Token { applied, .. } => *applied = true,
-            Entry::User { standing, .. } | Entry::Tenant { standing, .. } => *standing = made.map(str::to_owned),
+            Entry::User { standing, .. } | Entry::Tenant { standing, .. } | Entry::Hold { standing, .. } => {
+                *standing = made.map(str::to_owned);
+            }
         }
         self
     }
@@ -145,7 +151,7 @@ impl Record {
     /// The generation that it has raised something to, 0 if it was about one session or token.
     pub(in crate::store) fn generation(&self) -> u64 {
         match &self.entry {
-            Entry::Session { .. } | Entry::Token { .. } => 0,
+            Entry::Session { .. } | Entry::Token { .. } | Entry::Hold { .. } => 0,
             Entry::User { standing, floor, .. } | Entry::Tenant { standing, floor, .. } => {
                 generation_of(standing.as_deref(), *floor)
             }
@@ -165,7 +171,7 @@ impl Record {
     pub(in crate::store) fn reason(&self) -> EndReason {
         let (known, otherwise) = match &self.entry {
             Entry::Session { reason, .. } | Entry::Token { reason, .. } => (reason, EndReason::Revoked),
-            Entry::User { .. } => (&self.call.reason, EndReason::UserRevoked),
+            Entry::User { .. } | Entry::Hold { .. } => (&self.call.reason, EndReason::UserRevoked),
             Entry::Tenant { .. } => (&self.call.reason, EndReason::TenantRevoked),
         };
         EndReason::parse(known.as_bytes()).unwrap_or(otherwise)
@@ -173,13 +179,17 @@ impl Record {
 
     /// What is to be told of its delayed effect.
     pub(in crate::store) fn late(&self) -> Late {
-        let (mut tenant, mut user, mut session) = (None, None, None);
+        let (mut tenant, mut user, mut session, mut word) = (None, None, None, None);
         match &self.entry {
             Entry::Session { id, owner, .. } | Entry::Token { id, owner, .. } => {
                 session = SessionId::parse(id.as_bytes());
                 if let Some((of_tenant, of_user)) = owner {
                     (tenant, user) = (TenantId::parse_kept(of_tenant).ok(), UserId::parse_kept(of_user).ok());
                 }
+            }
+            Entry::Hold { id, word: said, owner: (of_tenant, of_user), .. } => {
+                (session, word) = (SessionId::parse(id.as_bytes()), HoldWord::decode(said));
+                (tenant, user) = (TenantId::parse_kept(of_tenant).ok(), UserId::parse_kept(of_user).ok());
             }
             Entry::User { tenant: of_tenant, user: of_user, .. } => {
                 (tenant, user) = (TenantId::parse_kept(of_tenant).ok(), UserId::parse_kept(of_user).ok());
@@ -190,6 +200,7 @@ impl Record {
             tenant,
             user,
             session,
+            word,
             status: None,
             reason: self.reason(),
             by: self.call.by(),
@@ -223,6 +234,8 @@ pub struct Late {
     pub user: Option<UserId>,
     /// The session, where it was one alone.
     pub session: Option<SessionId>,
+    /// What was said of that session, if it was not to end it.
+    pub word: Option<HoldWord>,
     /// What the tenant was made, if it was about that.
     pub status: Option<TenantStatus>,
     /// Why the sessions ended.

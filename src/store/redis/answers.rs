@@ -4,7 +4,9 @@ use redis::Value;
 
 use super::super::{REASON_KEPT, codec};
 use super::fault::{Fault, number, text, unexpected};
-use crate::session::{End, SessionRecord, StoreTime, TenantId, TenantNote, TenantStanding, UserStanding};
+use crate::session::{
+    End, Hold, LastWord, SessionRecord, StoreTime, TenantId, TenantNote, TenantStanding, UserStanding,
+};
 
 /// What stands for a session that never came to be, where its record or its end would be.
 pub(super) const NEVER: &str = "-";
@@ -79,6 +81,21 @@ pub(super) fn record(value: Value) -> Result<Option<SessionRecord>, Fault> {
 pub(super) fn end(value: Value) -> Result<Option<End>, Fault> {
     let unknown = || Fault::Unreadable(String::from("an unknown reason of an end"));
     kept(value)?.map(|end| End::decode(&end).ok_or_else(unknown)).transpose()
+}
+
+/// The hold on a session, where the last word about it is one.
+pub(super) fn hold(value: Value) -> Result<Option<Hold>, Fault> {
+    let unknown = || Fault::Unreadable(String::from("whether it is held cannot be read"));
+    let word = kept(value)?.map(|word| LastWord::decode(&word).ok_or_else(unknown)).transpose()?;
+    Ok(word.and_then(LastWord::hold))
+}
+
+/// What a script answers that says whether a session is held: the last word, and what came of what was to be said.
+pub(super) fn last_word(answer: Value) -> Result<(String, i64), Fault> {
+    let Value::Array(parts) = answer else { return Err(unexpected("a word about a session", &answer)) };
+    let [last, came_of_it] = exactly(parts)?;
+    let last = text(last)?.and_then(|last| String::from_utf8(last).ok());
+    Ok((last.unwrap_or_default(), number(&came_of_it)?))
 }
 
 /// The note of a tenant's last change.

@@ -22,7 +22,7 @@ use super::times::{expires, first_touch_deadline, kept_after, kept_until};
 use super::{order, scripts};
 use crate::session::{
     End, EndReason, Generation, Generations, LimitAction, Line, Principal, SessionId, SessionLimit, SessionRecord,
-    Standing, StoreTime, TenantId, TenantStanding, TenantStatus, UserStanding,
+    StoreTime, TenantId, TenantStanding, TenantStatus, UserStanding,
 };
 use crate::store::{Creation, NewSession, codec};
 
@@ -425,7 +425,8 @@ impl RedisStore {
             lanes.careful.ask(&tidy).await?;
             return Ok(false);
         }
-        if !noted || !matches!(seen.judged(from.id, around, now), Standing::Live(_)) {
+        // What is held goes on as held.
+        if !noted || seen.judged(from.id, around, now).not_over().is_none() {
             return Ok(false);
         }
         if let Some(line) = from.record.line.as_deref().filter(|line| now < line.until) {

@@ -12,7 +12,7 @@ use crate::session::{SessionId, TenantId, UserId};
 /// What a changed key says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Changed {
-    /// This session's record changed, or it ended.
+    /// This session's record changed, it was held or released, or it ended.
     Session(SessionId),
     /// The standing of a user or tenant changed: the one under the key.
     Standing,
@@ -44,6 +44,11 @@ impl Keys {
     /// Why the session ended, or its token alone.
     pub(super) fn ended(&self, id: &SessionId) -> String {
         self.of_session("e", id)
+    }
+
+    /// The last word about whether the session is held.
+    pub(super) fn hold(&self, id: &SessionId) -> String {
+        self.of_session("h", id)
     }
 
     /// The app's token that is kept for the session, sealed.
@@ -132,15 +137,15 @@ impl Keys {
 
     /// What the keys begin with that a change of a session, a user or a tenant writes, and the bell. Not the records: what is made, or
     /// touched, or goes by time invalidates nothing.
-    pub(super) fn tracked(&self) -> [String; 5] {
-        ["c:", "e:", "mb:", "n:", "u:"].map(|kind| format!("{}{kind}", self.prefix))
+    pub(super) fn tracked(&self) -> [String; 6] {
+        ["c:", "e:", "h:", "mb:", "n:", "u:"].map(|kind| format!("{}{kind}", self.prefix))
     }
 
     /// What changed when a tracked key did.
     pub(super) fn changed(&self, key: &[u8]) -> Option<Changed> {
         let kind = key.strip_prefix(self.prefix.as_bytes())?;
         match kind {
-            [b'c' | b'e', b':', b'{', id @ .., b'}'] => SessionId::parse(id).map(Changed::Session),
+            [b'c' | b'e' | b'h', b':', b'{', id @ .., b'}'] => SessionId::parse(id).map(Changed::Session),
             [b'u' | b'n', b':', ..] => Some(Changed::Standing),
             b"mb:{calls}" => Some(Changed::Bell),
             _ => None,
@@ -258,6 +263,7 @@ mod tests {
         assert_eq!(keys.record(&id), "sg:s:{AAAAAAAAAAAAAAAAAAAAAA}");
         assert_eq!(keys.ended(&id), "sg:e:{AAAAAAAAAAAAAAAAAAAAAA}");
         assert_eq!(keys.changed_record(&id), "sg:c:{AAAAAAAAAAAAAAAAAAAAAA}");
+        assert_eq!(keys.hold(&id), "sg:h:{AAAAAAAAAAAAAAAAAAAAAA}");
         assert_eq!(keys.sealed_token(&id), "sg:k:{AAAAAAAAAAAAAAAAAAAAAA}");
         assert_eq!(keys.turn(&id), "sg:kt:{AAAAAAAAAAAAAAAAAAAAAA}");
         assert_eq!(keys.audit_stream(), "sg:as:{audit}");
@@ -297,6 +303,7 @@ mod tests {
         for (key, changed) in [
             (keys.changed_record(&id), Some(Changed::Session(id))),
             (keys.ended(&id), Some(Changed::Session(id))),
+            (keys.hold(&id), Some(Changed::Session(id))),
             (keys.user(&tenant, &user), Some(Changed::Standing)),
             (keys.tenant(&tenant), Some(Changed::Standing)),
             (keys.call_bell(), Some(Changed::Bell)),

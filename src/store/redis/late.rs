@@ -11,14 +11,15 @@ use redis::Value;
 
 use super::super::journal::{Entry, Journal, Late, Record};
 use super::super::walk::{Outdated, Tally};
-use super::answers::{exactly, tenant_standing, time, touch_deadline};
+use super::answers::{exactly, last_word, tenant_standing, time, touch_deadline};
 use super::commands::{end_as_written, eval, know};
 use super::fault::{Fault, number, text, unexpected};
 use super::keys::Keys;
 use super::lane::Lane;
+use super::times::kept_after;
 use super::walk::{self, Walk};
 use super::{order, scripts};
-use crate::session::{EndReason, SessionId, StoreTime, TenantId, TenantStatus, UserId};
+use crate::session::{EndReason, HoldWord, SessionId, StoreTime, TenantId, TenantStatus, UserId};
 
 /// Entries taken in one step.
 const STEP: usize = 200;
@@ -58,7 +59,7 @@ pub(super) async fn carry_out(lane: &Lane, keys: &Keys, journal: &Arc<Journal>) 
                 continue;
             };
             if arrived.nothing {
-                tracing::warn!(?record, "a change of a tenant's status that failed is superseded");
+                tracing::warn!(?record, "a call that failed is superseded by a later one");
                 journal.forget(sequence);
                 continue;
             }
@@ -89,6 +90,12 @@ async fn carry_out_one(lane: &Lane, keys: &Keys, record: &Record) -> Result<Opti
             Some(id) => deny(lane, keys, &id, reason, *deadline).await.map(Some),
             None => Ok(None),
         },
+        Entry::Hold { id, word, floor, deadline, .. } => {
+            let (Some(id), Some(word)) = (SessionId::parse(id.as_bytes()), HoldWord::decode(word)) else {
+                return Ok(None);
+            };
+            hold(lane, keys, &id, &word, StoreTime::from_micros(*floor), *deadline).await.map(Some)
+        }
         Entry::User { tenant, user, floor, keep, .. } => {
             let (Ok(tenant), Ok(user)) = (TenantId::parse_kept(tenant), UserId::parse_kept(user)) else {
                 return Ok(None);
@@ -106,6 +113,28 @@ async fn carry_out_one(lane: &Lane, keys: &Keys, record: &Record) -> Result<Opti
             }
         }
     }
+}
+
+/// Holds a session, or lets it go on, unless something was said of it since.
+async fn hold(
+    lane: &Lane,
+    keys: &Keys,
+    id: &SessionId,
+    word: &HoldWord,
+    floor: StoreTime,
+    deadline: u64,
+) -> Result<Arrived, Fault> {
+    // Nobody is let in again by a call that may have been before somebody was held.
+    let since = if word.holds() { floor } else { floor.before(IN_DOUBT) };
+    let mut say = eval(scripts::HOLD_LATE, &[keys.hold(id), keys.ended(id)]);
+    say.arg(floor.as_micros()).arg(since.as_micros()).arg(word.encode()).arg(kept_after(deadline.div_ceil(1000)));
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("TIME").add_command(say);
+    let [now, answer] = exactly(lane.ask(&pipeline).await?)?;
+    let (last, came_of_it) = last_word(answer)?;
+    // Of one that is over by now there is nothing to tell.
+    let nothing = came_of_it < 1 || time(now)? >= StoreTime::from_micros(deadline);
+    Ok(Arrived { standing: Some(last), already: came_of_it == 2, nothing, ..Arrived::default() })
 }
 
 async fn end_one(lane: &Lane, keys: &Keys, id: &SessionId, reason: &str, deadline: u64) -> Result<Arrived, Fault> {

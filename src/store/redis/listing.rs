@@ -11,7 +11,7 @@ use super::index::{Found, Index, Node, Nodes, Splits};
 use super::lane::{Lane, Lanes};
 use super::read::{around, ask_around, observe, observed};
 use super::store::RedisStore;
-use crate::session::{SessionId, Standing, TenantId, TenantStatus};
+use crate::session::{SessionId, TenantId, TenantStatus};
 
 /// Entries of indexes that are looked at for one page of sessions. Most are live, unless many timed out or a
 /// revocation was interrupted.
@@ -119,7 +119,7 @@ impl RedisStore {
         tenants(names)
     }
 
-    /// Those of some sessions that are live, in the same order. What cannot be read is not live for anybody.
+    /// Those of some sessions that are not over, in the same order. What cannot be read is not live for anybody.
     async fn live_among(&self, lane: &Lane, ids: &[SessionId]) -> Result<Vec<SessionView>, Fault> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("TIME");
@@ -143,9 +143,7 @@ impl RedisStore {
         let mut live = Vec::with_capacity(found.len());
         for (id, record, seen) in found {
             let Ok(around) = around(&mut answers, &id, &record) else { continue };
-            if let Standing::Live(session) = seen.judged(id, around, now) {
-                live.push(SessionView::of(id, session));
-            }
+            live.extend(SessionView::of_standing(id, seen.judged(id, around, now)));
         }
         Ok(live)
     }

@@ -23,6 +23,7 @@ mod fence;
 mod findings;
 mod fitness;
 mod guard;
+mod hold;
 mod index;
 mod kept;
 mod keys;
@@ -71,13 +72,13 @@ use self::making::Making;
 use self::times::{KEPT_MILLIS, expires};
 use super::journal::Entry;
 use super::{
-    Condition, Creation, Cursor, Known, KnownTenant, KnownToken, NewSession, Page, REASON_KEPT, Revoked, SessionStore,
-    SessionView, SessionsOf, StoreResult, TenantView, Touch, Unavailable, codec,
+    Condition, Creation, Cursor, Known, KnownTenant, KnownToken, NewSession, Page, REASON_KEPT, Revoked, Said,
+    SessionStore, SessionView, SessionsOf, StoreResult, TenantView, Touch, Unavailable, codec,
 };
 use crate::clock::Monotonic;
 use crate::session::{
-    By, End, EndReason, Principal, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
-    TenantStanding, TokenDenial, TokenStanding,
+    By, End, EndReason, HoldWord, Principal, Revocation, SessionId, SessionRecord, Standing, StoreTime, TenantChange,
+    TenantId, TenantStanding, TokenDenial, TokenStanding,
 };
 
 /// For a page of a listing, which may take many steps.
@@ -190,6 +191,10 @@ impl SessionStore for RedisStore {
         };
         kept.complete(None);
         Ok(ended)
+    }
+
+    async fn hold(&self, id: SessionId, record: &SessionRecord, word: &HoldWord, by: &By) -> StoreResult<Said> {
+        self.say_hold(id, record, word, by).await
     }
 
     fn abandon(&self, id: SessionId, principal: &Principal) {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use redis::{Pipeline, Value};
 
-use super::answers::{end, exactly, record, tenant_standing, time, touch_deadline, user_standing};
+use super::answers::{end, exactly, hold, record, tenant_standing, time, touch_deadline, user_standing};
 use super::fault::Fault;
 use super::keys::Keys;
 use super::lane::{Lane, Lanes};
 use super::store::RedisStore;
 use crate::session::{
-    End, EndReason, Ended, Observation, SessionId, SessionRecord, Standing, StoreTime, TenantId, TenantStanding,
+    End, EndReason, Ended, Hold, Observation, SessionId, SessionRecord, Standing, StoreTime, TenantId, TenantStanding,
     UserStanding, judge, judge_outlived,
 };
 use crate::store::cache::Reading;
@@ -44,6 +44,7 @@ pub(super) struct Around {
     pub(super) tenant: TenantStanding,
     pub(super) user: UserStanding,
     line_ended: Option<End>,
+    hold: Option<Hold>,
     left: UserStanding,
     elsewhere: Vec<UserStanding>,
 }
@@ -56,6 +57,7 @@ pub(super) fn ask_around(pipeline: &mut Pipeline, keys: &Keys, id: &SessionId, r
     for choosable in record.choices.iter().flat_map(|choices| choices.as_slice()) {
         pipeline.cmd("GET").arg(keys.user(&choosable.tenant, &principal.user));
     }
+    pipeline.cmd("GET").arg(keys.hold(&record.decided_by(*id)));
     let Some(line) = &record.line else { return };
     if line.first != *id {
         pipeline.cmd("GET").arg(keys.ended(&line.first));
@@ -76,6 +78,7 @@ pub(super) fn around(
     let chosen = record.choices.as_ref().map_or(0, |choices| choices.as_slice().len());
     // All are taken, so that what follows is of the next session.
     let elsewhere: Vec<Value> = (0..chosen).map(|_| next()).collect();
+    let word = next();
     let line = record.line.as_deref();
     let line_ended = line.filter(|line| line.first != *id).map(|_| next());
     let left = line.and_then(|line| line.left.as_ref()).map(|_| next());
@@ -83,6 +86,7 @@ pub(super) fn around(
         tenant: tenant_standing(tenant)?,
         user: user_standing(user)?,
         line_ended: line_ended.map(end).transpose()?.flatten(),
+        hold: hold(word)?,
         left: left.map(user_standing).transpose()?.unwrap_or_default(),
         elsewhere: elsewhere.into_iter().map(user_standing).collect::<Result<_, _>>()?,
     })
@@ -96,8 +100,8 @@ impl Seen {
 
     fn observation(self, id: SessionId, around: Around, now: StoreTime) -> Observation {
         let Self { record, touch_deadline, ended } = self;
-        let Around { tenant, user, line_ended, left, elsewhere } = around;
-        Observation { id, record, touch_deadline, ended, line_ended, tenant, user, left, elsewhere, now }
+        let Around { tenant, user, line_ended, hold, left, elsewhere } = around;
+        Observation { id, record, touch_deadline, ended, line_ended, hold, tenant, user, left, elsewhere, now }
     }
 }
 
@@ -110,10 +114,10 @@ impl RedisStore {
         reading: Option<Reading<'_>>,
     ) -> Result<Standing, Fault> {
         let (standing, next) = self.judged(&lanes.quick, id, reading).await?;
-        let (Standing::Live(live), Some(next)) = (&standing, next) else { return Ok(standing) };
-        // Its moment is worth no more than the session that goes on.
+        let (Some(live), Some(next)) = (standing.not_over(), next) else { return Ok(standing) };
+        // Its moment is worth no more than the session that goes on. What holds one of its tokens holds all.
         let (reason, record) = match self.judged(&lanes.quick, next, None).await?.0 {
-            Standing::Live(_) => return Ok(standing),
+            Standing::Live(_) | Standing::Held(_) => return Ok(standing),
             Standing::Ended(ended) => (ended.reason, Some(live.record.clone())),
             Standing::Absent => (EndReason::Replaced, Some(live.record.clone())),
         };
@@ -153,7 +157,7 @@ impl RedisStore {
         let standing = seen.judged(id, around, now);
         match (&standing, next) {
             // Nothing tells of the end of what replaces it.
-            (Standing::Live(_), Some(_)) => {}
+            (Standing::Live(_) | Standing::Held(_), Some(_)) => {}
             _ => {
                 if let Some(reading) = reading {
                     reading.keep(&standing);

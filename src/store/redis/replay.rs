@@ -13,8 +13,9 @@ use super::commands::{end_as_written, eval, know};
 use super::fault::Fault;
 use super::keys::Keys;
 use super::lane::Lane;
+use super::times::kept_after;
 use super::{late, order, scripts};
-use crate::session::{SessionId, StoreTime, TenantId, TenantStatus, UserId};
+use crate::session::{LastWord, SessionId, StoreTime, TenantId, TenantStatus, UserId};
 
 /// Entries applied in one step.
 const STEP: usize = 200;
@@ -76,6 +77,13 @@ fn redo(pipeline: &mut Pipeline, keys: &Keys, entry: &Entry) -> Option<()> {
     match entry {
         Entry::Session { id, reason, deadline, .. } | Entry::Token { id, reason, deadline, .. } => {
             pipeline.add_command(end_as_written(keys, &SessionId::parse(id.as_bytes())?, reason, *deadline));
+        }
+        Entry::Hold { id, deadline, standing, .. } => {
+            let (id, text) = (SessionId::parse(id.as_bytes())?, standing.as_deref()?);
+            let mut hold = eval(scripts::HOLD_AGAIN, &[keys.hold(&id)]);
+            hold.arg(LastWord::decode(text.as_bytes())?.at.as_micros()).arg(text);
+            hold.arg(kept_after(deadline.div_ceil(1000)));
+            pipeline.add_command(hold);
         }
         Entry::User { tenant, user, floor, standing, .. } => {
             let (tenant, user) = (TenantId::parse_kept(tenant).ok()?, UserId::parse_kept(user).ok()?);

@@ -115,6 +115,45 @@ redis.call('SET', KEYS[3], '1', 'PX', 1000)
 return 1
 ";
 
+/// Holds a session, or lets it go on. Keys: the last word about it, its end. Arguments: the word, until when it is kept (ms).
+/// Answers the last word, and 1 if it is this one; 0 if it says nothing new, -1 if the session is over.
+///
+/// A word that cannot be read is replaced by any.
+pub(super) const HOLD: &str = r"#!lua flags=allow-oom
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local kept, over = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
+if over and not string.find(over, '@', 1, true) then return {kept or '', -1} end
+local at, said = string.match(kept or '0 -', '^(%d+) ([+-])')
+if said == string.sub(ARGV[1], 1, 1) then return {kept or '', 0} end
+local last = string.format('%.0f', math.max(now, (tonumber(at) or 0) + 1)) .. ' ' .. ARGV[1]
+redis.call('SET', KEYS[1], last, 'PXAT', ARGV[2])
+return {last, 1}
+";
+
+/// Says again what was said then, unless there was another word since. Key: the last word. Arguments: when it was said (µs),
+/// the text of it all, until when it is kept (ms). Answers 1 if it is the last word now.
+pub(super) const HOLD_AGAIN: &str = r"#!lua flags=allow-oom
+local at = string.match(redis.call('GET', KEYS[1]) or '', '^%d+')
+if at and tonumber(at) >= tonumber(ARGV[1]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
+return 1
+";
+
+/// Says late what was to be said then, unless there was another word since. Keys: the last word, the session's end. Arguments:
+/// the time of the call (µs), from when on another word counts (µs), the word, until when it is kept (ms). Answers the last
+/// word, and 1; 2 if that said the same already; 0 if another word counts, -1 if the session is over.
+pub(super) const HOLD_LATE: &str = r"#!lua flags=allow-oom
+local kept, over = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
+if over and not string.find(over, '@', 1, true) then return {kept or '', -1} end
+local at, said = string.match(kept or '0 -', '^(%d+) ([+-])')
+if kept and said == string.sub(ARGV[3], 1, 1) then return {kept, 2} end
+if at and tonumber(at) >= tonumber(ARGV[2]) then return {kept, 0} end
+local last = string.format('%.0f', math.max(tonumber(ARGV[1]), (tonumber(at) or 0) + 1)) .. ' ' .. ARGV[3]
+redis.call('SET', KEYS[1], last, 'PXAT', ARGV[4])
+return {last, 1}
+";
+
 /// Takes a turn, or goes on holding it. Key: whose turn it is. Arguments: the holder, for how long (ms). Answers 1 to whoever
 /// has it.
 pub(super) const TAKE_TURN: &str = r"#!lua flags=allow-oom

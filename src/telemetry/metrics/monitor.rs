@@ -23,6 +23,11 @@ struct VerdictLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByLabel {
+    by: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ActionLabels {
     action: &'static str,
     mode: &'static str,
@@ -39,6 +44,8 @@ pub(super) struct MonitorMetrics {
     findings: Family<FindingLabels, Counter>,
     verdicts: Family<VerdictLabel, Counter>,
     actions: Family<ActionLabels, Counter>,
+    held: Family<ByLabel, Counter>,
+    released: Family<ByLabel, Counter>,
     locks: Gauge,
     seconds: Histogram,
     dropped: Counter,
@@ -53,6 +60,16 @@ impl MonitorMetrics {
             actions: metrics.add(
                 "monitor_actions",
                 "What was done about findings (mode enforce), or would have been (observe)",
+                Family::default(),
+            ),
+            held: metrics.add(
+                "sessions_held",
+                "Sessions that were held, by whom: finding or operator",
+                Family::default(),
+            ),
+            released: metrics.add(
+                "sessions_released",
+                "Sessions that are held no longer, by whom: login (of their user) or operator",
                 Family::default(),
             ),
             locks: metrics.add("login_locks", "Locks on logins that are in force", Gauge::default()),
@@ -75,6 +92,12 @@ impl MonitorMetrics {
     }
 
     pub(super) fn begin_at_zero(&self) {
+        for by in ["finding", "operator"] {
+            drop(self.held.get_or_create(&ByLabel { by }));
+        }
+        for by in ["login", "operator"] {
+            drop(self.released.get_or_create(&ByLabel { by }));
+        }
         for verdict in ["expected", "malicious"] {
             drop(self.verdicts.get_or_create(&VerdictLabel { verdict }));
         }
@@ -90,6 +113,14 @@ impl MonitorMetrics {
 
     pub(super) fn action(&self, action: &'static str, mode: &'static str) {
         self.actions.get_or_create(&ActionLabels { action, mode }).inc();
+    }
+
+    pub(super) fn held(&self, by: &'static str) {
+        self.held.get_or_create(&ByLabel { by }).inc();
+    }
+
+    pub(super) fn released(&self, by: &'static str) {
+        self.released.get_or_create(&ByLabel { by }).inc();
     }
 
     pub(super) fn locks(&self, count: u64) {
