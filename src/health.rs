@@ -299,6 +299,9 @@ mod tests {
         async fn read_token(&self, _: SessionId, _: &Arc<SessionRecord>) -> StoreResult<TokenStanding> {
             unreachable!()
         }
+        async fn count_ended(&self) -> StoreResult<Option<u64>> {
+            unreachable!()
+        }
         async fn sealed_token(&self, _: SessionId) -> StoreResult<Option<Vec<u8>>> {
             unreachable!()
         }

@@ -16,10 +16,13 @@ use crate::proxy::Current;
 use crate::watch::Watch;
 
 const BETWEEN_COUNTS: Duration = Duration::from_secs(10);
+/// What went over many keys rests for so many times as long; what may not, for so long.
+const REST: u32 = 4;
+const UNTIL_ASKED_AGAIN: Duration = Duration::from_secs(600);
 
 /// Begins all of it: overdue streams are cut, ended ones are found, the store is looked at, the maintenance mode is followed,
-/// locks on logins are counted, and so is who paid and has no tenant, calls are exchanged with the other gateways, and new
-/// databases of places are taken over.
+/// locks on logins are counted, and so are what has ended and who paid and has no tenant, calls are exchanged with the other
+/// gateways, and new databases of places are taken over.
 pub(super) fn begin(background: &mut JoinSet<()>, commons: &Commons, current: &Current, audit: &Arc<AuditLog>) {
     let streams = commons.sessions.open().clone();
     background.spawn(async move { streams.cut_overdue().await });
@@ -28,6 +31,7 @@ pub(super) fn begin(background: &mut JoinSet<()>, commons: &Commons, current: &C
     background.spawn(cut_what_has_ended(current.clone()));
     background.spawn(count_the_locks(commons.watch.clone(), current.clone()));
     background.spawn(exchange_calls(commons.watch.clone(), current.clone()));
+    background.spawn(count_what_has_ended(commons.clone()));
     background.spawn(count_the_orphans(commons.clone(), current.clone()));
     let databases = Databases { commons: commons.clone(), current: current.clone() };
     background.spawn(geo::follow(commons.watch.geo().clone(), databases));
@@ -108,6 +112,21 @@ async fn exchange_calls(watch: Watch, current: Current) {
         let rules = current.load().gateway.shared_config();
         let calls = rules.monitor.as_ref().and_then(|rules| rules.calls.as_ref());
         watch.exchange_calls(calls.map(|calls| calls.rule.count)).await;
+    }
+}
+
+/// For the metrics.
+async fn count_what_has_ended(commons: Commons) {
+    let Commons { store, metrics, clock, .. } = commons;
+    loop {
+        let began = clock.monotonic();
+        let counted = store.count_ended().await;
+        let pause = match &counted {
+            Ok(None) => UNTIL_ASKED_AGAIN,
+            Ok(Some(_)) | Err(_) => BETWEEN_COUNTS.max(clock.monotonic().since(began) * REST),
+        };
+        metrics.ended_sessions(counted.ok().flatten());
+        tokio::time::sleep(pause).await;
     }
 }
 

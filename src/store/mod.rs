@@ -317,6 +317,10 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Gives the turn back, if it is this holder's.
     async fn end_turn(&self, id: SessionId, holder: &str) -> StoreResult<()>;
 
+    /// How many ended sessions and denied tokens it keeps, about. For the metrics: it may take its time. `None`: it may not be
+    /// asked.
+    async fn count_ended(&self) -> StoreResult<Option<u64>>;
+
     /// Denies a token, for as long as it could be used. Answers whether this call did (`false`: it was denied already).
     async fn deny(&self, denial: &TokenDenial, by: &By) -> StoreResult<bool>;
 

@@ -38,6 +38,9 @@ use crate::session::EndReason;
 
 const PREFIX: &str = "session_gateway";
 
+/// Of what is one number alone, shown once it is known.
+type NoLabels = [(&'static str, &'static str); 0];
+
 /// Seconds; from a quick answer to the default `upstream.response_timeout`.
 const REQUEST_BUCKETS: [f64; 16] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];
@@ -69,6 +72,8 @@ pub struct Metrics {
     revocations_unreplicated: Counter,
     cache_hits: Counter,
     cache_misses: Counter,
+    /// Shown once it is known.
+    ended_sessions: Family<NoLabels, Gauge>,
     cache_entries: Gauge,
     cache_lease: Gauge,
     spoofed_headers: Counter,
@@ -159,6 +164,11 @@ impl Metrics {
             ),
             cache_hits: metrics.add("cache_hits", "Session look-ups answered by the cache", Counter::default()),
             cache_misses: metrics.add("cache_misses", "Session look-ups that asked the store", Counter::default()),
+            ended_sessions: metrics.add(
+                "ended_sessions",
+                "Ended sessions and denied tokens that the store keeps",
+                Family::default(),
+            ),
             cache_entries: metrics.add("cache_entries", "Sessions in the cache", Gauge::default()),
             cache_lease: metrics.add(
                 "cache_lease",
@@ -380,6 +390,17 @@ impl Metrics {
     pub fn cache_state(&self, leased: bool, entries: usize) {
         self.cache_lease.set(i64::from(leased));
         self.cache_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+    }
+
+    /// How many ended sessions and denied tokens the store keeps, where it says so.
+    pub fn ended_sessions(&self, count: Option<u64>) {
+        match count {
+            None => self.ended_sessions.clear(),
+            Some(count) => {
+                let gauge = self.ended_sessions.get_or_create(&[]);
+                gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+        }
     }
 
     /// So many protected headers of a client were removed or replaced.

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use crate::on_both_stores;
 use crate::support::gateway::program;
-use crate::support::{Gate, RedisServer, SWITCH, Step, Store, answer, echo, frame, gateway, scratch, send, wait_until};
+use crate::support::{
+    Gate, RedisServer, SWITCH, Step, Store, answer, echo, frame, gateway, poll, scratch, send, wait_until,
+};
 
 on_both_stores!(health_is_answered_on_both_ports_and_touches_nothing, |store| {
     let backend = echo();
@@ -132,6 +134,16 @@ fn metrics_count_what_happened() {
     }
 }
 
+on_both_stores!(how_many_ends_are_kept_is_a_metric, |store| {
+    let backend = echo();
+    let gateway = gateway(store).with_backend(&backend).start();
+    let mut browsers = [1, 2, 3].map(|user| gateway.logged_in("42", &user.to_string()));
+    browsers.iter_mut().take(2).for_each(|browser| drop(browser.post("/api/logout").expect(200)));
+    // Counted every ten seconds.
+    let counted = poll(Duration::from_secs(30), || (gateway.metric("ended_sessions", "") == 2.0).then_some(()));
+    assert!(counted.is_some(), "{}", gateway.admin_get("/metrics").text());
+});
+
 #[test]
 fn a_store_that_refuses_our_commands_is_not_ready_and_a_check_names_the_rights_that_are_missing() {
     let backend = echo();
@@ -174,6 +186,8 @@ fn a_store_that_refuses_our_commands_is_not_ready_and_a_check_names_the_rights_t
 
     allow(&["+xadd"]);
     gateway.wait_ready();
+    let metrics = gateway.admin_get("/metrics").text();
+    assert!(!metrics.contains("\nsession_gateway_ended_sessions{"), "nobody may count them, which is not to say none");
     wait_until("the word that only the audit log misses it", || {
         gateway.admin_get("/readyz").expect(200).text().contains("lacks rights: +xadd").then_some(())
     });

@@ -1286,6 +1286,26 @@ pub(crate) async fn a_token_is_good_until_it_is_denied_by_one_call_and_then_nowh
     }
 }
 
+pub(crate) async fn what_has_ended_or_was_denied_is_counted(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    assert_eq!(store.count_ended().await.unwrap(), Some(0));
+    let (id, record) = session_of(&store, "acme", "7").await;
+    let _lives = session_of(&store, "acme", "8").await;
+    assert!(store.end(id, &record, EndReason::Logout, &By::User).await.unwrap());
+    assert_eq!(store.count_ended().await.unwrap(), Some(1));
+    // More than are gone over at once.
+    let denials: Vec<TokenDenial> = (0..600)
+        .map(|_| TokenDenial { id: self::id(), owner: None, until: DeniedUntil::For(HOUR), reason: EndReason::Revoked })
+        .collect();
+    for some in denials.chunks(100) {
+        futures_util::future::join_all(some.iter().map(|denial| store.deny(denial, &By::Gateway))).await;
+    }
+    assert!(!other.deny(&denials[0], &By::Gateway).await.unwrap(), "it is denied already, and counts once");
+    for store in [&store, &other] {
+        assert_eq!(store.count_ended().await.unwrap(), Some(601));
+    }
+}
+
 pub(crate) async fn a_denial_holds_until_the_token_is_over_and_is_forgotten_in_time(bench: &mut impl Bench) {
     let store = bench.store();
     let token = token(&store, "7", Duration::from_secs(60)).await;

@@ -113,6 +113,7 @@ contract! {
     a_store_that_works_says_so,
     whatever_the_order_nothing_that_began_before_a_revocation_lives_after_it,
     a_token_is_good_until_it_is_denied_by_one_call_and_then_nowhere,
+    what_has_ended_or_was_denied_is_counted,
     a_denial_holds_until_the_token_is_over_and_is_forgotten_in_time,
     a_token_is_refused_that_is_not_younger_than_a_revocation_by_some_seconds,
     a_token_that_ends_all_others_stays_unless_it_was_over,

@@ -88,6 +88,9 @@ impl SessionStore for Recorder {
     async fn read_token(&self, _: SessionId, _: &Arc<SessionRecord>) -> StoreResult<TokenStanding> {
         unimplemented!()
     }
+    async fn count_ended(&self) -> StoreResult<Option<u64>> {
+        unimplemented!()
+    }
     async fn sealed_token(&self, _: SessionId) -> StoreResult<Option<Vec<u8>>> {
         unimplemented!()
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use redb::{ReadOnlyTable, ReadTransaction};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTableMetadata as _};
 
 use super::super::codec;
 use super::schema::{
@@ -12,6 +12,11 @@ use crate::session::{
     End, EndReason, Ended, LastWord, Observation, SessionId, SessionRecord, Standing, StoreTime, TenantId,
     TenantStanding, TokenObservation, TokenStanding, UserId, UserStanding, judge, judge_outlived, judge_token,
 };
+
+/// How many ends are written down. The table knows it.
+pub(super) fn count_ended(transaction: &ReadTransaction) -> Result<u64, Fault> {
+    Ok(transaction.open_table(ENDS)?.len()?)
+}
 
 /// All that says what a session is, at one moment.
 pub(super) struct Snapshot {

@@ -333,6 +333,12 @@ impl SessionStore for EmbeddedStore {
         standing
     }
 
+    async fn count_ended(&self) -> StoreResult<Option<u64>> {
+        let (outcome, count) = self.look(|transaction, _| look::count_ended(transaction));
+        self.shared.observer.command("count_ended", outcome);
+        count.map(Some)
+    }
+
     async fn sealed_token(&self, id: SessionId) -> StoreResult<Option<Vec<u8>>> {
         let (outcome, sealed) = self.look(|transaction, _| look::sealed_token(transaction, id));
         self.shared.observer.command("sealed_token", outcome);

@@ -51,6 +51,11 @@ impl Keys {
         self.of_session("h", id)
     }
 
+    /// What the keys of all ends are like, for `SCAN`. A prefix has no character that means something there.
+    pub(super) fn of_ends(&self) -> String {
+        format!("{}e:{{*", self.prefix)
+    }
+
     /// The app's token that is kept for the session, sealed.
     pub(super) fn sealed_token(&self, id: &SessionId) -> String {
         self.of_session("k", id)

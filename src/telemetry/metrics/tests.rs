@@ -16,6 +16,7 @@ fn used() -> Metrics {
     metrics.finding("LOGIN_AFTER_FAILURES", "high");
     metrics.monitor_action("lock", "observe");
     metrics.certificates("tls", vec![("a.test", 1)]);
+    metrics.ended_sessions(Some(7));
     metrics
 }
 
@@ -60,6 +61,7 @@ fn the_names_are_the_promised_ones_and_more() {
         "session_gateway_config_reloads_total",
         "session_gateway_connections",
         "session_gateway_connections_refused_total",
+        "session_gateway_ended_sessions",
         "session_gateway_exchanges_detached",
         "session_gateway_finding_verdicts_total",
         "session_gateway_findings_total",
