@@ -278,7 +278,7 @@ impl Sections {
 
     /// What no section can say by itself.
     fn agree(&self, tables: &Tables, problems: &mut Problems) {
-        report_conflicts(&self.own_paths, problems);
+        report_conflicts(&self.own_paths, self.logins.refreshes(), problems);
         if let Some(server) = &self.server {
             identity::report_allowed(&tables.server.allow_headers, &server.allow_headers, &self.identity, problems);
         }

@@ -144,6 +144,7 @@ pub(super) struct Logins {
     config: Option<LoginConfig>,
     paths: Vec<(Setting, LoginPath)>,
     pages: Vec<(Setting, String)>,
+    refreshes: Vec<(Setting, PathPattern)>,
     tenants_listed: Vec<Place>,
 }
 
@@ -156,6 +157,11 @@ impl Logins {
     /// Where browsers are sent to log in.
     pub(super) fn pages(&self) -> impl Iterator<Item = &(Setting, String)> {
         self.pages.iter()
+    }
+
+    /// Where tokens are refreshed.
+    pub(super) fn refreshes(&self) -> &[(Setting, PathPattern)] {
+        &self.refreshes
     }
 
     /// Where tenants to choose from are listed.
@@ -213,7 +219,7 @@ pub(super) fn logins(
     problems: &mut Problems,
 ) -> Logins {
     let (mut paths, mut pages, mut logins) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut followed, mut tenants_listed) = (Vec::new(), Vec::new());
+    let (mut followed, mut tenants_listed, mut refreshes) = (Vec::new(), Vec::new(), Vec::new());
     for raw in raw {
         report_own_cookie(&raw.follow, own_cookie, problems);
         report_followed_twice(&raw.follow, &mut followed, problems);
@@ -227,11 +233,15 @@ pub(super) fn logins(
         let page = page.or_else(|| pages.is_empty().then(|| LOGIN_URL.to_owned()));
         pages.extend(page.iter().map(|page| (raw.login_url.setting(), page.clone())));
         let first = pages.first().map_or_else(|| LOGIN_URL.to_owned(), |(_, first)| first.clone());
-        logins.push(login(raw, of_login, page.unwrap_or(first), problems));
+        let refresh = raw.refresh.get().map(|table| table.path.setting());
+        let login = login(raw, of_login, page.unwrap_or(first), problems);
+        let target = login.as_ref().and_then(|login| Some(&login.rules.tokens()?.refresh.as_ref()?.target));
+        refreshes.extend(target.and_then(|target| Some((refresh?, PathPattern::parse(target.path()).ok()?))));
+        logins.push(login);
     }
     let login_url = pages.first().map(|(_, first)| first.clone()).unwrap_or_default();
     let logins: Option<Vec<Login>> = logins.into_iter().collect();
-    Logins { config: logins.map(|logins| LoginConfig { logins, login_url }), paths, pages, tenants_listed }
+    Logins { config: logins.map(|logins| LoginConfig { logins, login_url }), paths, pages, refreshes, tenants_listed }
 }
 
 fn login(raw: RawLogin, paths: Vec<LoginPath>, login_url: String, problems: &mut Problems) -> Option<Login> {

@@ -23,6 +23,8 @@ enum Use {
     LogoutAll,
     /// Answered by the gateway.
     Endpoint,
+    /// The app's tokens are refreshed there.
+    TokenRefresh,
 }
 
 /// A path that the gateway has a meaning of its own for.
@@ -70,7 +72,7 @@ impl OwnPath {
         match self.purpose {
             Use::Login => self.methods.names().next().and_then(|name| name.parse().ok()),
             Use::LoginPage => Some(Method::GET),
-            Use::Logout | Use::LogoutAll | Use::Endpoint => None,
+            Use::Logout | Use::LogoutAll | Use::Endpoint | Use::TokenRefresh => None,
         }
     }
 
@@ -119,19 +121,29 @@ pub(super) fn own_paths(
 const HEALTH: [&str; 3] = ["/healthz", "/readyz", "/startupz"];
 
 /// Whether two uses of one path cannot be. A login page and its form's target may be one, and so may the pages of several
-/// logins; and a path may be two logins by different methods.
+/// logins; a path may be two logins by different methods, and users of two kinds may refresh their tokens at one.
 fn clash(one: &OwnPath, other: &OwnPath) -> bool {
     match (one.purpose, other.purpose) {
         (Use::Login, Use::Login) => one.methods.overlaps(&other.methods),
-        (Use::Login | Use::LoginPage, Use::LoginPage) => false,
+        (Use::Login | Use::LoginPage | Use::TokenRefresh, Use::LoginPage) => false,
+        (Use::LoginPage | Use::TokenRefresh, Use::TokenRefresh) => false,
         _ => true,
     }
 }
 
-/// Reports paths with two meanings.
-pub(super) fn report_conflicts(paths: &[OwnPath], problems: &mut Problems) {
+/// Reports paths with two meanings, those where tokens are refreshed included.
+pub(super) fn report_conflicts(paths: &[OwnPath], refreshes: &[(Setting, PathPattern)], problems: &mut Problems) {
+    let refreshes: Vec<OwnPath> = refreshes
+        .iter()
+        .map(|(setting, pattern)| OwnPath {
+            setting: setting.clone(),
+            pattern: pattern.clone(),
+            purpose: Use::TokenRefresh,
+            methods: MethodSet::ALL,
+        })
+        .collect();
     let mut seen: PatternTree<&OwnPath> = PatternTree::default();
-    for path in paths {
+    for path in paths.iter().chain(&refreshes) {
         if HEALTH.contains(&path.pattern.as_str().trim_end_matches('/')) {
             let message = format!("\"{}\" is a health endpoint; choose another path", path.pattern);
             problems.error(&path.setting.place, message);
