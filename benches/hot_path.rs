@@ -16,21 +16,22 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use divan::{Bencher, black_box};
 use futures_util::FutureExt as _;
-use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
+use http::header::{CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 use http::{Method, Uri};
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, UnparsedPublicKey,
 };
 use session_gateway::bearer::{Bearer, BearerRules, IssuerRules, KeySource};
-use session_gateway::clock::{Clock, SharedClock, SystemClock};
+use session_gateway::clock::{Clock, SharedClock, SystemClock, WallTime};
+use session_gateway::custody::{Left, TokenRules, Withheld};
 use session_gateway::entropy::SystemEntropy;
 use session_gateway::http::{
     CookieName, GatewayCookieName, HeadLimits, IdentityHeaders, IdentityRules, JsonPointer, NotedHeaders, Presented,
     ProtectedNames, RequestFilter, RequestFraming, Target, request_host, take_gateway_cookie,
 };
 use session_gateway::jwt::{Algorithm, Audience, Expectations, KeySet};
-use session_gateway::login::IdentityPointers;
+use session_gateway::login::{IdentityPointers, read_json};
 use session_gateway::policy::{
     Auth, Authorization, IdentityMode, MethodSet, NamingPlaces, PathPattern, Permit, Route, RouteTable, SessionFacts,
     TenantClaim, VouchedBy, decide, rewrite,
@@ -403,4 +404,24 @@ fn inject(bencher: Bencher) {
         headers
     };
     bencher.with_inputs(cleared).bench_local_refs(|headers| rewrite(headers, &permit, &names, None));
+}
+
+/// The head and the body of a call's answer, of about a kilobyte, that shows none of its session's token.
+#[divan::bench]
+fn search_an_answer_for_a_token(bencher: Bencher) {
+    let pointer = |text: &str| vec![JsonPointer::parse(text).expect("a pointer")];
+    let (token, refresh_token) = (pointer("/access"), pointer("/refresh"));
+    let rules = TokenRules { token, refresh_token, left: Left::Placeholder, max_token: 7 << 10, refresh: None };
+    let token = |claims: &str| format!("eyJhbGciOiJIUzI1NiJ9.{}.{TOKEN}", URL_SAFE_NO_PAD.encode(claims));
+    let answer = serde_json::json!({"access": token("{\"sub\":\"7\"}"), "refresh": token("{\"type\":\"refresh\"}")});
+    let token = rules.take(&answer, WallTime::from_micros(0)).expect("good").expect("a token");
+    let withheld = Arc::new(Withheld::of(&token, &rules).expect("something is kept back"));
+    let mut headers = headers().into_map();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let body = bytes::Bytes::from("{\"id\":4711,\"name\":\"Wile E. Coyote\",\"amount\":\"1234.50\"}".repeat(16));
+    bencher.bench_local(|| {
+        withheld.clean_headers(black_box(&mut headers));
+        let mut search = withheld.search(&headers, Some(body.len() as u64), read_json).expect("it is text");
+        search.pass(body.clone(), true).expect("it goes out")
+    });
 }

@@ -8,6 +8,7 @@ mod candidates;
 mod hidden;
 mod report;
 mod request;
+mod tokens;
 mod values;
 
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
@@ -18,23 +19,26 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use clap::Args;
-use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::hidden::Hidden;
+use self::hidden::{Hidden, LONGEST_SHOWN};
 use self::report::{Conclusion, Known, Offers, Report, Seen, cookie_names};
 use self::request::{Encoding, encode, field, header};
 use super::options::ConfigOption;
 use super::output::{BAD_CONFIGURATION, FAILED, complain, say, say_json};
+use crate::bearer::{BadBearer, Bearer};
 use crate::clock::{Clock as _, SharedClock, SystemClock};
 use crate::config::{Config, Login, UpstreamConfig, locate, process_environment};
 use crate::entropy::{Entropy as _, SystemEntropy};
-use crate::http::{NotedHeaders, RequestFilter, RequestHost, Target, is_safe, take_gateway_cookie};
-use crate::login::{Browser, Capture, Inquiry, LARGEST_ANSWER_TO_A_QUESTION, Question, Step};
+use crate::http::{NotedHeaders, RequestFilter, RequestHost, Target, is_safe, printable, take_gateway_cookie};
+use crate::jwt::may_be_anothers;
+use crate::login::{Browser, Capture, Inquiry, LARGEST_ANSWER_TO_A_QUESTION, Question, Step, Verdict, read_json};
 use crate::policy::{Route, permit_login};
 use crate::proxy::outgoing::{Head, Sender, ask_for_what_can_be_read, without_body};
+use crate::telemetry::Metrics;
 use crate::upstream::{RequestBody, Unobserved, Upstream, UpstreamSettings, read_whole};
 
 /// The longest password, in bytes.
@@ -55,7 +59,7 @@ pub struct ProbeOptions {
     /// Send no password
     #[arg(long)]
     pub no_password: bool,
-    /// Send the fields as a JSON object (the default with `capture = "json"`)
+    /// Send the fields as a JSON object (the default with `capture = "json"` and "jwt")
     #[arg(long, conflicts_with = "form")]
     pub json_body: bool,
     /// Send the fields as a form (the default otherwise)
@@ -209,13 +213,22 @@ struct Found {
     /// The body of the answer that says who is logged in.
     last: Bytes,
     offers: Offers,
+    /// What becomes of the tokens in the login's answer.
+    tokens: Vec<String>,
     advice: Vec<String>,
 }
 
 impl Default for Found {
     fn default() -> Self {
         let conclusion = Conclusion::Unreadable(String::new());
-        Self { seen: Vec::new(), conclusion, last: Bytes::new(), offers: Offers::default(), advice: Vec::new() }
+        Self {
+            seen: Vec::new(),
+            conclusion,
+            last: Bytes::new(),
+            offers: Offers::default(),
+            tokens: Vec::new(),
+            advice: Vec::new(),
+        }
     }
 }
 
@@ -270,7 +283,8 @@ impl<'a> Probe<'a> {
 
     /// One login, with all that is found out about it.
     async fn log_in(&mut self, options: &ProbeOptions, fields: &[(String, String)]) -> Found {
-        let json = options.json_body || (!options.form && matches!(self.login.rules.capture, Capture::Json(_)));
+        let by_answer = matches!(self.login.rules.capture, Capture::Json(_) | Capture::Jwt(_));
+        let json = options.json_body || (!options.form && by_answer);
         let mut headers = self.client_headers(options);
         // What is asked for by a link has no fields.
         let body = if is_safe(&self.method) {
@@ -298,6 +312,9 @@ impl<'a> Probe<'a> {
             Err(why) => Conclusion::Unreadable(why.clone()),
             Ok(body) => self.conclude(&mut browser, &answer, body, &mut found).await,
         };
+        if let Some(document) = answer.body.as_deref().ok().and_then(read_json) {
+            self.see_to_tokens(&document, &mut found).await;
+        }
         if found.last.is_empty() {
             found.last = answer.body.unwrap_or_default();
         }
@@ -320,8 +337,12 @@ impl<'a> Probe<'a> {
                 }
                 Step::Ask(question) => question,
             };
-            let sent: Vec<String> = cookie_names(&asking);
-            let request = format!("GET {} with the cookies {}", target.as_str(), sent.join(", "));
+            let with = if asking.contains_key(AUTHORIZATION) {
+                String::from("its token")
+            } else {
+                format!("the cookies {}", cookie_names(&asking).join(", "))
+            };
+            let request = format!("GET {} with {with}", target.as_str());
             self.say(format_args!("\n{request}"));
             let max = LARGEST_ANSWER_TO_A_QUESTION;
             let answer = match self.send(Method::GET, &target, asking.into(), Bytes::new(), max).await {
@@ -338,11 +359,47 @@ impl<'a> Probe<'a> {
         }
     }
 
+    /// What becomes of the tokens in the login's answer, and whether `[bearer]` would believe the first.
+    async fn see_to_tokens(&mut self, document: &Value, found: &mut Found) {
+        let rules = self.login.rules.tokens();
+        if let Some(rules) = rules.filter(|_| found.conclusion.is_session()) {
+            match tokens::custody(rules, document, SystemClock.wall()) {
+                Ok(lines) => found.tokens = lines,
+                Err(why) => found.conclusion = Conclusion::Settled(Verdict::Bad(why)),
+            }
+        }
+        let taken = rules.and_then(|rules| rules.text(document)).map(|text| (String::from("the login"), text));
+        let (Some(bearer), Some((place, token))) =
+            (&self.config.bearer, taken.or_else(|| tokens::first_access(document)))
+        else {
+            return;
+        };
+        let clock: SharedClock = Arc::new(SystemClock);
+        let identity = self.config.identity.rules;
+        let bearer = Bearer::new(bearer.rules.clone(), identity, &clock, &Metrics::new());
+        let said = match bearer.verify(token.as_bytes()).await {
+            Ok(token) => {
+                let whose = Verdict::LoggedIn((*token.record.principal).clone(), Vec::new());
+                format!("is good: {}", self.report().conclusion(&Conclusion::Settled(whose)))
+            }
+            Err(BadBearer::KeysUnavailable) => String::from("cannot be verified: the keys of its issuer cannot be had"),
+            Err(BadBearer::Token(fault)) => {
+                if rules.is_some() && found.conclusion.is_session() && !may_be_anothers(fault, token) {
+                    found.conclusion = Conclusion::Settled(Verdict::Bad("its token is not good by `[bearer]`"));
+                }
+                format!("is not good: {}", fault.as_str())
+            }
+        };
+        let place = printable(place.as_bytes(), LONGEST_SHOWN);
+        found.tokens.push(format!("by `[bearer]` the token of {place} {said}"));
+    }
+
     fn report(&self) -> Report<'_> {
         let known = Known {
             rules: &self.login.rules,
             sealed: &self.config.identity.seal_cookies,
             cleared: &self.config.logout.clear_cookies,
+            believes: self.config.bearer.is_some(),
         };
         Report { known, hidden: &self.hidden }
     }
@@ -364,6 +421,9 @@ impl<'a> Probe<'a> {
 
     fn say_all(&self, found: &Found) {
         self.say(format_args!("\n{}", self.report().conclusion(&found.conclusion)));
+        for line in &found.tokens {
+            self.say(format_args!("  {line}"));
+        }
         if self.config.tenants.is_some() && found.conclusion.is_session() {
             self.say(format_args!("  (The gateway would ask `tenants.verify`, too, which may name another tenant, or one at all; that was not tried.)"));
         }
@@ -389,6 +449,7 @@ impl<'a> Probe<'a> {
             "conclusion": self.report().conclusion(&found.conclusion),
             "candidates": found.offers.candidates,
             "memberships": found.offers.memberships,
+            "tokens": found.tokens,
             "advice": found.advice,
             "wrong_password": wrong,
         }));

@@ -20,12 +20,19 @@ use crate::secret::Secret;
 /// writes.
 const STAND_IN: &str = "placeholder_of_the_session_gateway__this_signature_is_of_nobody_";
 /// A part that is shorter is no signature.
-const SHORTEST_SIGNATURE: usize = 16;
+pub(super) const SHORTEST_SIGNATURE: usize = 16;
+/// What is left of it in the place of the shortest.
+const MARK: &[u8] = STAND_IN.as_bytes().split_at(SHORTEST_SIGNATURE).0;
 
 /// Whether a header's value, or any other text, holds what stands for a token.
 #[must_use]
 pub fn is_stand_in(value: &[u8]) -> bool {
-    memmem::find(value, STAND_IN.as_bytes()).is_some()
+    memmem::find(value, MARK).is_some()
+}
+
+/// What stands in the place of a secret of any length.
+pub(super) fn stand_in_of() -> impl Iterator<Item = u8> {
+    STAND_IN.bytes().cycle()
 }
 
 /// What has to go from a login's answer.
@@ -174,7 +181,7 @@ pub enum Cleaned {
 }
 
 /// What makes a token one: its signature, or all of it where it has none.
-fn secret_part(token: &Secret) -> &str {
+pub(super) fn secret_part(token: &Secret) -> &str {
     let text = token.expose_secret();
     let mut parts = text.split('.');
     match (parts.next(), parts.next(), parts.next(), parts.next()) {

@@ -17,6 +17,8 @@ use crate::jwt::unverified_claims;
 use crate::secret::Secret;
 use crate::session::{Principal, SessionToken, TenantId, UserId};
 
+mod withheld;
+
 const NOW: u64 = 1_700_000_000;
 const SIGNATURE: &str = "c2lnbmF0dXJlLW9mLXRoZS1hcHAtd2hpY2gtaXMtc2VjcmV0";
 

@@ -122,6 +122,18 @@ impl Header {
     }
 }
 
+/// Whether a token that an app hands out may be its own all the same, although this was found of it: it is none of the issuers'
+/// whose keys there are, or no JSON Web Token at all.
+#[must_use]
+pub fn may_be_anothers(fault: TokenFault, token: &str) -> bool {
+    match fault {
+        // Whose it is, others say.
+        TokenFault::Issuer | TokenFault::Identity => true,
+        TokenFault::Shape | TokenFault::Encoding | TokenFault::Json => Compact::parse(token).is_err(),
+        _ => false,
+    }
+}
+
 /// What a token claims, whoever signed it, by whatever algorithm. `None` for what is no JSON Web Token.
 ///
 /// # Errors

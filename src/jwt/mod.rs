@@ -23,7 +23,7 @@ mod tests;
 
 pub use algorithm::{Algorithm, Family};
 pub use claims::{AHEAD_AT_MOST, Audience, Expectations, Lifetime, expiry, issuer, says_refresh};
-pub use compact::{Compact, Header, LONGEST_TOKEN, unverified_claims};
+pub use compact::{Compact, Header, LONGEST_TOKEN, may_be_anothers, unverified_claims};
 pub use fault::TokenFault;
 pub use key::{Key, KeyFault};
 pub use key_set::{KeySet, KeySetFault, LARGEST_SET};

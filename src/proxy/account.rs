@@ -11,6 +11,7 @@ use super::connection::ExchangeGuard;
 use super::exchange::Exchange;
 use super::failure::{Unread, code_of_end};
 use super::services::Gateway;
+use super::withheld::tell_of_broken_off;
 use crate::http::{RequestHost, TraceParent};
 use crate::session::Barred;
 use crate::telemetry::{AccessLine, Place};
@@ -27,12 +28,17 @@ pub(super) struct Account {
     sent: u64,
     complete: bool,
     cut: Option<Barred>,
+    /// Whether its body had a token in it that was kept back; and whether one could not be.
+    withheld: bool,
+    broken_off: bool,
 }
 
 impl Account {
     /// Opens the account. `guard` is held until it is closed.
     pub(super) fn open(gateway: Arc<Gateway>, exchange: Exchange, guard: ExchangeGuard) -> Box<Self> {
-        Box::new(Self { exchange, gateway, guard, answered: None, sent: 0, complete: false, cut: None })
+        let (withheld, broken_off) = (false, false);
+        let (answered, sent, complete, cut) = (None, 0, false, None);
+        Box::new(Self { exchange, gateway, guard, answered, sent, complete, cut, withheld, broken_off })
     }
 
     /// The exchange's hold on its connection.
@@ -55,6 +61,16 @@ impl Account {
         self.complete = true;
     }
 
+    /// There was a token in it, which was kept back.
+    pub(super) const fn withheld(&mut self) {
+        self.withheld = true;
+    }
+
+    /// There is a token in it that cannot be kept back.
+    pub(super) const fn broken_off(&mut self) {
+        self.broken_off = true;
+    }
+
     /// The end of its session ended it.
     pub(super) const fn cut(&mut self, reason: Barred) {
         self.cut = Some(reason);
@@ -74,6 +90,12 @@ impl Drop for Account {
             let cut = code_of_end(reason);
             code = Some(cut);
             gateway.metrics().stream_cut(cut);
+        }
+        if self.withheld {
+            gateway.tell_of_withheld(exchange);
+        }
+        if self.broken_off {
+            tell_of_broken_off(exchange);
         }
         let duration = gateway.clock().monotonic().since(exchange.started);
         if let Some(metrics) = gateway.route_metrics(route) {

@@ -136,6 +136,7 @@ impl Gateway {
             principal: None,
             bound: Bound::Unknown,
             opened: None,
+            withheld: None,
             opened_for: None,
             code: None,
             upstream: None,

@@ -6,7 +6,6 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use http::HeaderValue;
 use parking_lot::Mutex;
@@ -16,7 +15,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::rarely::Rarely;
 use crate::clock::{Monotonic, WallTime};
-use crate::custody::{AppToken, CustodyKeys, TokenRules};
+use crate::custody::{AppToken, CustodyKeys, TokenRules, Withheld};
 use crate::entropy::{Entropy, EntropyError};
 use crate::session::{SessionId, SessionToken};
 
@@ -40,14 +39,17 @@ pub(super) struct AppTokens {
     /// What this process is called where turns are taken, and how many it took.
     process: Box<str>,
     turns: AtomicU64,
-    /// When it was said last that a token is too long.
+    /// When it was said last that a token is too long, and that an answer had one.
     pub(super) too_long: Rarely,
+    pub(super) withheld: Rarely,
 }
 
 /// A session's token, ready to be sent.
 pub(super) struct Opened {
     /// `None`: the session has none.
     value: Option<HeaderValue>,
+    /// What the browser is not to see of it; `None`: it has it.
+    withheld: Option<Arc<Withheld>>,
     /// From when on it is to be refreshed.
     due: Option<WallTime>,
     expires: Option<WallTime>,
@@ -55,6 +57,14 @@ pub(super) struct Opened {
     again: AtomicU64,
     /// The same when it is over: then it is waited for who refreshes it elsewhere.
     again_when_over: AtomicU64,
+}
+
+/// A token that goes to the app with a request.
+pub(super) struct Sent {
+    /// Of `Authorization`.
+    pub(super) value: HeaderValue,
+    /// What the answer is not to show of it.
+    pub(super) withheld: Option<Arc<Withheld>>,
 }
 
 /// What became of refreshing a token.
@@ -77,13 +87,15 @@ pub(super) struct ByLength;
 
 impl Weighter<SessionId, Arc<Opened>> for ByLength {
     fn weight(&self, _: &SessionId, opened: &Arc<Opened>) -> u64 {
-        ENTRY + opened.value.as_ref().map_or(0, |value| value.len() as u64)
+        let withheld = opened.withheld.as_ref().map_or(0, |withheld| withheld.weight());
+        ENTRY + (opened.value.as_ref().map_or(0, HeaderValue::len) + withheld) as u64
     }
 }
 
 impl Opened {
-    /// `before`: how long before its end it is refreshed; `None`: it is not.
-    fn of(token: Option<&AppToken>, before: Option<Duration>) -> Self {
+    fn of(token: Option<&AppToken>, rules: Option<&TokenRules>) -> Self {
+        // How long before its end it is refreshed; `None`: it is not.
+        let before = rules.and_then(|rules| rules.refresh.as_ref()).map(|refresh| refresh.before);
         let value = token.and_then(|token| {
             let mut value = HeaderValue::from_str(&format!("Bearer {}", token.access.expose_secret())).ok()?;
             value.set_sensitive(true);
@@ -91,6 +103,7 @@ impl Opened {
         });
         Self {
             value,
+            withheld: token.zip(rules).and_then(|(token, rules)| Withheld::of(token, rules)).map(Arc::new),
             due: token.and_then(|token| token.due(before?)),
             expires: token.and_then(|token| token.expires),
             again: AtomicU64::new(0),
@@ -98,8 +111,10 @@ impl Opened {
         }
     }
 
-    pub(super) fn value(&self) -> Option<HeaderValue> {
-        self.value.clone()
+    /// What is sent; `None`: the session has none.
+    pub(super) fn sent(&self) -> Option<Sent> {
+        let value = self.value.clone()?;
+        Some(Sent { value, withheld: self.withheld.clone() })
     }
 
     pub(super) fn is_due(&self, now: WallTime) -> bool {
@@ -138,6 +153,7 @@ impl AppTokens {
             process: SessionToken::generate(entropy)?.id().as_str().into(),
             turns: AtomicU64::new(0),
             too_long: Rarely::default(),
+            withheld: Rarely::default(),
         })
     }
 
@@ -148,8 +164,7 @@ impl AppTokens {
 
     /// Remembers the token of a session, or that it has none.
     pub(super) fn remember(&self, id: SessionId, token: Option<&AppToken>, rules: Option<&TokenRules>) -> Arc<Opened> {
-        let before = rules.and_then(|rules| rules.refresh.as_ref()).map(|refresh| refresh.before);
-        let opened = Arc::new(Opened::of(token, before));
+        let opened = Arc::new(Opened::of(token, rules));
         self.opened.insert(id, opened.clone());
         opened
     }

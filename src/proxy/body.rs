@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -12,6 +12,7 @@ use super::client_body::BoxError;
 use super::connection::Tunnelling;
 use super::cut::Cuttable;
 use super::services::Gateway;
+use crate::custody::Search;
 use crate::sessions::OpenStream;
 use crate::upstream::UpstreamBody;
 
@@ -56,6 +57,8 @@ pub(super) struct AnswerBody(Box<Answer>);
 struct Answer {
     /// Ends early with the session for which it was made.
     content: Cuttable<Source>,
+    /// Keeps tokens back.
+    search: Option<Box<Search>>,
     sent: u64,
     complete: bool,
     /// What goes on after it, for a 101.
@@ -94,7 +97,7 @@ impl AnswerBody {
 
     fn of(source: Source, complete: bool) -> Self {
         let content = Cuttable::new(source, None);
-        Self(Box::new(Answer { content, sent: 0, complete, then: None, account: None }))
+        Self(Box::new(Answer { content, search: None, sent: 0, complete, then: None, account: None }))
     }
 
     /// A backend's answer to a session's request, which ends with the session. One with a length goes on when that is idle.
@@ -109,6 +112,13 @@ impl AnswerBody {
     pub(super) fn cut_by(mut self, open: Option<OpenStream>) -> Self {
         self.0.content.cut_by(open);
         self
+    }
+
+    /// Keeps back what this finds.
+    pub(super) fn searched_by(&mut self, search: Search) {
+        if !self.0.content.is_end_stream() {
+            self.0.search = Some(Box::new(search));
+        }
     }
 
     /// What ends it early.
@@ -138,9 +148,47 @@ impl AnswerBody {
     }
 }
 
+impl Answer {
+    fn held(&self) -> u64 {
+        self.search.as_ref().map_or(0, |search| search.held() as u64)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.is_end_stream() && self.held() == 0
+    }
+
+    /// The next piece, without what is to be kept back.
+    fn poll_searched(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Some(search) = &mut self.search else { return Pin::new(&mut self.content).poll_frame(context) };
+        loop {
+            let (piece, is_last) = match ready!(Pin::new(&mut self.content).poll_frame(context)) {
+                // Trailers are dropped.
+                Some(Ok(frame)) => (frame.into_data().unwrap_or_default(), self.content.is_end_stream()),
+                None if search.held() > 0 => (Bytes::new(), true),
+                end @ (None | Some(Err(_))) => return Poll::Ready(end),
+            };
+            let passed = match search.pass(piece, is_last) {
+                Ok(passed) => passed,
+                Err(why) => {
+                    if let Some(account) = &mut self.account {
+                        account.broken_off();
+                    }
+                    return Poll::Ready(Some(Err(why.into())));
+                }
+            };
+            if !passed.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(passed))));
+            }
+        }
+    }
+}
+
 impl Drop for Answer {
     fn drop(&mut self) {
         let Some(account) = &mut self.account else { return };
+        if self.search.as_ref().is_some_and(|search| search.found()) {
+            account.withheld();
+        }
         account.sent(self.sent);
         if self.complete {
             account.complete();
@@ -156,24 +204,30 @@ impl Body for AnswerBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let answer = &mut *self.0;
-        let frame = Pin::new(&mut answer.content).poll_frame(context);
+        let frame = answer.poll_searched(context);
         match &frame {
             Poll::Ready(Some(Ok(frame))) => answer.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
             Poll::Ready(Some(Err(_))) => return frame,
             Poll::Ready(None) | Poll::Pending => {}
         }
         // An answer with a length is not asked for its end.
-        if matches!(&frame, Poll::Ready(None)) || answer.content.is_end_stream() {
+        if matches!(&frame, Poll::Ready(None)) || answer.is_end_stream() {
             answer.complete = true;
         }
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.content.is_end_stream()
+        self.0.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.content.size_hint()
+        let (left, held) = (self.0.content.size_hint(), self.0.held());
+        let mut hint = SizeHint::new();
+        if let Some(upper) = left.upper() {
+            hint.set_upper(upper + held);
+        }
+        hint.set_lower(left.lower() + held);
+        hint
     }
 }

@@ -14,6 +14,7 @@ use http::{HeaderMap, Method, Version};
 use crate::audit::ClientText;
 use crate::bearer::VerifiedToken;
 use crate::clock::Monotonic;
+use crate::custody::Withheld;
 use crate::entropy::{Entropy, EntropyError};
 use crate::http::{RequestHost, Scheme, TraceParent, printable};
 use crate::seal::{Binding, Opened};
@@ -233,6 +234,8 @@ pub(super) struct Exchange {
     pub(super) opened: Option<Box<Opened>>,
     /// Whose session they were sealed for, where it was one.
     pub(super) opened_for: Option<Arc<Principal>>,
+    /// What its answer is not to show of the token that its session has.
+    pub(super) withheld: Option<Arc<Withheld>>,
     /// The error code that the client was given.
     pub(super) code: Option<&'static str>,
     /// How long the backend took from the first byte sent to the answer's head; `None` when it was not asked.

@@ -31,6 +31,7 @@ use super::sealing::bound_by;
 use super::services::Gateway;
 use super::token::look_up_token;
 use super::tunnel::{self, TunnelSession};
+use super::withheld::withhold;
 use crate::config::Config;
 use crate::http::{NotedHeaders, Refusal};
 use crate::policy::{Auth, Authorization, Identity, IdentityMode, TenantClaim, decide, permit_preflight};
@@ -152,7 +153,8 @@ impl Gateway {
             Some(Endpoint::Login(_)) | None => {}
             Some(Endpoint::Logout) => {
                 // The backend is told who logs out by the token, too, which goes with the session.
-                let token = self.token_as_it_is(&lookup, cookie.as_ref()).await;
+                let sent = self.token_as_it_is(&lookup, cookie.as_ref()).await;
+                let token = sent.map(|sent| withhold(exchange, &mut cleared, sent));
                 return Box::pin(endpoints::logout(self, exchange, &route, &lookup, token, cleared)).await;
             }
             Some(Endpoint::LogoutAll) => return Box::pin(endpoints::logout_all(self, exchange, &lookup)).await,
@@ -217,10 +219,10 @@ impl Gateway {
         }
 
         //     What the session has of the app's own tokens goes along in the place of what the client sends, but not where the
-        //     client's is not to go either.
+        //     client's is not to go either; the answer does not show it.
         let permit = match self.token_for(exchange, &lookup, cookie.as_ref(), &cleared).await? {
-            Some(token) if preflight.is_none() && route.authorization == Authorization::Pass => {
-                permit.with_token(token)
+            Some(sent) if preflight.is_none() && route.authorization == Authorization::Pass => {
+                permit.with_token(withhold(exchange, &mut cleared, sent))
             }
             _ => permit,
         };

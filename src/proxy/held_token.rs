@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{HeaderValue, Response, StatusCode};
 
-use super::app_tokens::{AppTokens, Opened};
+use super::app_tokens::{AppTokens, Opened, Sent};
 use super::body::AnswerBody;
 use super::exchange::Exchange;
 use super::failure::Failure;
@@ -23,7 +23,7 @@ use crate::bearer::BadBearer;
 use crate::config::Login;
 use crate::custody::{AppToken, Cleaned, Left, StandIns, TokenRules};
 use crate::http::keep_nowhere;
-use crate::jwt::TokenFault;
+use crate::jwt::may_be_anothers;
 use crate::login::read_json;
 use crate::policy::Denial;
 use crate::session::{Principal, SessionId, SessionToken, UserId};
@@ -38,7 +38,7 @@ impl Gateway {
         lookup: &Lookup,
         cookie: Option<&SessionToken>,
         cleared: &Cleared,
-    ) -> Result<Option<HeaderValue>, Failure> {
+    ) -> Result<Option<Sent>, Failure> {
         let (Some(tokens), Lookup::Live(live), Some(cookie)) = (self.app_tokens(), lookup, cookie) else {
             return Ok(None);
         };
@@ -48,7 +48,7 @@ impl Gateway {
         if let Some(opened) = tokens.opened.get(&live.id)
             && !opened.is_due(self.clock().wall())
         {
-            return Ok(opened.value());
+            return Ok(opened.sent());
         }
         // What is rare is boxed: the memory of its future is that of every request under way.
         Box::pin(self.token_slowly(tokens, exchange, live, cookie, cleared)).await
@@ -61,39 +61,39 @@ impl Gateway {
         live: &LiveUse,
         cookie: &SessionToken,
         cleared: &Cleared,
-    ) -> Result<Option<HeaderValue>, Failure> {
+    ) -> Result<Option<Sent>, Failure> {
         let opened = match tokens.opened.get(&live.id) {
             Some(opened) => opened,
             None => self.open_token(live, cookie).await?,
         };
         let (now, monotonic) = (self.clock().wall(), self.clock().monotonic());
         if !opened.is_due(now) {
-            return Ok(opened.value());
+            return Ok(opened.sent());
         }
         let is_over = opened.is_over(now);
         if !opened.may_be_tried(is_over, monotonic) {
-            return if is_over { Err(Failure::TokenUnavailable) } else { Ok(opened.value()) };
+            return if is_over { Err(Failure::TokenUnavailable) } else { Ok(opened.sent()) };
         }
         let Some(asking) = Asking::of(self, exchange, live, cookie, cleared) else {
             // It is not refreshed under this configuration.
-            return if is_over { Err(Failure::TokenUnavailable) } else { Ok(opened.value()) };
+            return if is_over { Err(Failure::TokenUnavailable) } else { Ok(opened.sent()) };
         };
         if is_over {
-            return self.refreshed(tokens, &asking, &opened).await.map(|opened| opened.value());
+            return self.refreshed(tokens, &asking, &opened).await.map(|opened| opened.sent());
         }
         self.begin_to_refresh(tokens, &asking, &opened);
-        Ok(opened.value())
+        Ok(opened.sent())
     }
 
     /// The same for who leaves: as it is, and nothing where it cannot be had.
-    pub(super) async fn token_as_it_is(&self, lookup: &Lookup, cookie: Option<&SessionToken>) -> Option<HeaderValue> {
+    pub(super) async fn token_as_it_is(&self, lookup: &Lookup, cookie: Option<&SessionToken>) -> Option<Sent> {
         let (tokens, Lookup::Live(live), cookie) = (self.app_tokens()?, lookup, cookie?) else { return None };
         if live.token.is_some() {
             return None;
         }
         match tokens.opened.get(&live.id) {
-            Some(opened) => opened.value(),
-            None => Box::pin(self.open_token(live, cookie)).await.ok()?.value(),
+            Some(opened) => opened.sent(),
+            None => Box::pin(self.open_token(live, cookie)).await.ok()?.sent(),
         }
     }
 
@@ -193,14 +193,9 @@ impl Gateway {
     pub(super) async fn verify_taken(&self, token: &AppToken) -> Result<(), Failure> {
         let Some(bearer) = self.bearer() else { return Ok(()) };
         match bearer.verify(token.access.expose_secret().as_bytes()).await {
+            Ok(_) => Ok(()),
             // Whose it is, the login's own rules say.
-            Ok(_) | Err(BadBearer::Token(TokenFault::Issuer | TokenFault::Identity)) => Ok(()),
-            // No token that could have been signed for an issuer.
-            Err(BadBearer::Token(TokenFault::Shape | TokenFault::Encoding | TokenFault::Json))
-                if token.id().is_none() =>
-            {
-                Ok(())
-            }
+            Err(BadBearer::Token(fault)) if may_be_anothers(fault, token.access.expose_secret()) => Ok(()),
             Err(BadBearer::Token(fault)) => {
                 tracing::warn!(why = fault.as_str(), "the token in an answer is not one of the issuer that it names");
                 Err(Failure::BadIdentity("its token is not good by `[bearer]`"))

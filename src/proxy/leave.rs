@@ -108,6 +108,7 @@ impl Gateway {
         exchange.added = Some(until_head.saturating_sub(exchange.upstream.unwrap_or_default()));
         let is_own = response.extensions().get::<Own>().is_some();
         let is_unauthorised = response.status() == StatusCode::UNAUTHORIZED;
+        self.keep_back(exchange, &mut response);
         let headers = response.headers_mut();
         headers.insert(X_REQUEST_ID, exchange.id.header_value().clone());
         if is_unauthorised {

@@ -63,6 +63,7 @@ mod token_refresh;
 mod tunnel;
 mod upstreams;
 mod verify;
+mod withheld;
 
 pub use in_force::{Current, InForce, Stage};
 pub use limits::{ConnectionTimeouts, ListenerLimits};

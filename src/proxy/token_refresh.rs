@@ -94,7 +94,7 @@ impl Asking {
                 headers.insert(name, value.clone());
             }
         }
-        let exchange = Exchange { decided: None, opened: None, opened_for: None, ..exchange.clone() };
+        let exchange = Exchange { decided: None, opened: None, opened_for: None, withheld: None, ..exchange.clone() };
         Some(Self {
             id: live.id,
             record: live.record.clone(),

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use crate::probe_login::{probe, said};
 use crate::support::gateway::Builder;
 use crate::support::http::Response;
 use crate::support::python::{JWT_SECRET, fastapi_jose, flask_jwt, simplejwt};
@@ -390,6 +391,10 @@ with_each_app!(the_real_tokens_are_in_no_answer_cookie_log_audit_line_or_dump, |
         ("GET", "/api/session/status"),
         ("POST", kind.refresh),
         ("POST", "/api/session/refresh"),
+        // What repeats the token, in its answer and in a header, and what hands out another one.
+        ("GET", "/api/me"),
+        ("POST", "/api/renew"),
+        ("DELETE", "/api/organisations/77"),
         ("GET", "/nowhere"),
     ] {
         let said = browser.request(method, path).send();
@@ -415,6 +420,87 @@ with_each_app!(the_real_tokens_are_in_no_answer_cookie_log_audit_line_or_dump, |
     for secret in &secrets {
         assert!(!heard.contains(secret), "it was heard of: {heard}");
     }
+    // Nor any other of the app's: whatever looks like a token in what the browser got does not verify.
+    let tokens = heard.split(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c));
+    let shown: Vec<&str> = tokens.filter(|text| text.starts_with("eyJ") && text.matches('.').count() == 2).collect();
+    assert!(shown.len() >= 6, "{shown:?}");
+    assert!(shown.iter().all(|shown| real(shown) != **shown), "{shown:?}");
+});
+
+with_each_app!(probe_login_says_what_is_claimed_and_kept_and_shows_no_token, |kind| {
+    let app = kind.app();
+    let mut arguments = vec!["--field", "username=alice"];
+    if kind.form {
+        arguments.push("--form");
+    }
+    let refreshed = format!("the refresh token at {} gets another one by POST {}", kind.refresh_token, kind.refresh);
+    let at = format!("at {}, HS256, read and not verified:", kind.access);
+    let output = probe(kind.with_clients(kind.capturing(&Store::Embedded, app)), &arguments, "demo");
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    for part in [
+        "A session for user 7 of tenant 42, without a role.",
+        "42   <- tenant",
+        "\"7\"   <- user",
+        &at,
+        "it is kept for the session, and the browser gets what stands for it",
+        &refreshed,
+        "by `[bearer]` the token of the login is good: A session for user 7 of tenant 42",
+    ] {
+        assert!(text.contains(part), "{part:?} in\n{text}");
+    }
+    assert!(text.lines().any(|line| line.contains("/exp") && line.contains("(20")), "a time is one for people: {text}");
+    assert!(!text.contains("eyJ") && !text.contains("`[[bearer.issuers]]`"), "{text}");
+
+    // Nothing is known of the app yet.
+    let builder = gateway(Store::Embedded).set("upstream.url", app.url()).set("login.path", kind.login);
+    let output = probe(builder, &[&arguments[..], if kind.form { &[] } else { &["--json-body"] }].concat(), "demo");
+    let text = said(&output);
+    for part in [
+        format!("`capture = \"jwt\"`, `token = \"{}\"`, `refresh_token = \"{}\"`", kind.access, kind.refresh_token),
+        "`tenant = \"/org_id\"`".to_owned(),
+        "`[[bearer.issuers]]` with `issuer = \"\"`, `audience = \"any\"`, `algorithms = [\"HS256\"]`".to_owned(),
+    ] {
+        assert!(text.contains(&part), "{part:?} in\n{text}");
+    }
+    assert!(!text.contains("eyJ"), "{text}");
+
+    // A key that is not the app's lets nobody in, and that is said here first.
+    let builder = kind.with_clients(kind.capturing(&Store::Embedded, app));
+    std::fs::write(builder.directory().join("jwt"), KEY).expect("written");
+    let output = probe(builder, &arguments, "demo");
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("its token is not good by `[bearer]`") && text.contains("is not good: signature"), "{text}");
+    assert!(!text.contains("eyJ"), "{text}");
+});
+
+#[test]
+fn probe_login_asks_whoami_with_the_token_and_shows_none_of_it() {
+    let kind = &FLASK;
+    let builder = kind.capturing(&Store::Embedded, kind.app()).without("login.tenant").without("login.user");
+    let builder = builder.settings(&snippet("A token that does not name the tenant"));
+    let output = probe(builder, &["--field", "username=alice", "--json"], "demo");
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(found["answers"][1]["request"], "GET /api/me with its token");
+    assert!(!text.contains("eyJ"), "{text}");
+}
+
+with_each_app!(whom_the_token_does_not_name_the_app_is_asked_about_with_it, |kind| {
+    let (store, app) = (Store::redis(), kind.app());
+    let gateways = two(|| {
+        let builder = kind.capturing(&store, app).without("login.tenant").without("login.user");
+        builder.settings(&snippet("A token that does not name the tenant"))
+    });
+    let (browser, token) = kind.logged_in(&gateways[0], "alice");
+    for gateway in &gateways {
+        assert_eq!(orders(&mut browser.at(gateway.address())), who("42", "7"));
+        assert!(!browser.at(gateway.address()).get("/api/me").expect(200).text().contains(signature(&token)));
+    }
+    browser.clone().post(kind.logout);
+    is_out(&browser, &gateways, "session_revoked");
 });
 
 #[test]

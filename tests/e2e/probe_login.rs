@@ -10,7 +10,8 @@ use crate::support::{Store, answer_json, django, echo, flask, gateway};
 
 const PASSWORD: &str = "demo";
 
-fn probe(builder: Builder, arguments: &[&str], password: &str) -> Output {
+/// Runs it, with this password.
+pub(crate) fn probe(builder: Builder, arguments: &[&str], password: &str) -> Output {
     let (mut command, scratch) = builder.command();
     let mut child = command
         .arg("probe-login")
@@ -27,7 +28,8 @@ fn probe(builder: Builder, arguments: &[&str], password: &str) -> Output {
     output
 }
 
-fn said(output: &Output) -> String {
+/// All that it printed.
+pub(crate) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 

@@ -461,7 +461,8 @@ fn a_websocket_of_an_asgi_app_is_opened_for_whom_the_gateway_vouches_for_alone()
 }
 
 #[test]
-fn a_key_is_changed_under_load_and_no_request_fails() {
+fn a_key_is_changed_under_load_and_no_stale_assertion_goes_out() {
+    // oathkeeper#763: what was signed before went on to be handed out, and backends refused it.
     let builder = signing(Store::Embedded, "jwt").set("identity.signed_lifetime", "10s");
     let app = app("flask", &builder, "jwt");
     let gateway = builder.with_backend(&app).start();

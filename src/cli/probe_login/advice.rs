@@ -1,19 +1,13 @@
-//! What the answers to a login let one expect beyond who is logged in: tokens and what they claim, a second factor that is
-//! still due, cookies that are the app's own session. Pure.
+//! What the answers to a login let one expect beyond who is logged in: a second factor that is still due, cookies that are
+//! the app's own session. Pure.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{HeaderMap, SET_COOKIE};
 use serde_json::Value;
 
-use super::candidates::{Named, Part};
 use super::hidden::{Hidden, plain};
 use super::values::{Leaf, leaves};
 use crate::http::printable;
-use crate::jwt::says_refresh;
 
-/// The longest part of a token that is looked into.
-const LONGEST_PART: usize = 16 * 1024;
 /// The longest value that is taken for a word of the app's own.
 const LONGEST_WORD: usize = 40;
 /// What names and words of a second factor have in them.
@@ -31,63 +25,6 @@ const FACTOR: [&str; 10] = [
 ];
 /// That somebody has a second factor says nothing of this login.
 const SETTINGS: [&str; 6] = ["enabled", "configured", "verified", "setup", "enrolled", "available"];
-
-/// A token that an answer holds.
-pub(super) struct Token {
-    /// Where.
-    pub(super) pointer: String,
-    /// What it claims.
-    pub(super) claims: Value,
-}
-
-/// The JWTs in a document, read and not verified.
-pub(super) fn tokens(document: &Value) -> Vec<Token> {
-    let claims = |leaf: Leaf<'_>| Some(Token { claims: claims(leaf.value.as_str()?)?, pointer: leaf.pointer });
-    leaves(document).into_iter().filter_map(claims).collect()
-}
-
-impl Token {
-    /// Whether it says that it is for getting others.
-    pub(super) fn is_refresh(&self) -> bool {
-        self.claims.as_object().is_some_and(says_refresh)
-    }
-}
-
-/// What keeps a token out of the browser that an answer hands out; `None` where it hands out none.
-pub(super) fn captured(document: &Value) -> Option<String> {
-    let tokens = tokens(document);
-    let shown = |pointer: &str| printable(pointer.as_bytes(), super::hidden::LONGEST_SHOWN);
-    let access = tokens.iter().find(|token| !token.is_refresh())?;
-    let mut keys = format!("`capture = \"jwt\"`, `token = \"{}\"`", shown(&access.pointer));
-    if let Some(refresh) = tokens.iter().find(|token| token.is_refresh()) {
-        keys.push_str(&format!(", `refresh_token = \"{}\"`, `refresh = {{ path = … }}`", shown(&refresh.pointer)));
-    }
-    let claimed = Named::in_document(&access.claims);
-    for (key, part) in [("tenant", Part::Tenant), ("user", Part::User)] {
-        if let Some(best) = claimed.of(part).next() {
-            keys.push_str(&format!(", `{key} = \"{}\"`", shown(&best.pointer)));
-        }
-    }
-    Some(format!(
-        "the answer hands the browser a token, which any script on its pages can take and which outlives a logout: {keys} \
-         keep it for the session, and read who it is in its claims (needs `secrets.key`; docs/tokens.md)"
-    ))
-}
-
-/// The claims of a JWT (RFC 7519); `None`: it is none.
-pub(super) fn claims(text: &str) -> Option<Value> {
-    let (head, rest) = text.split_once('.')?;
-    let (payload, signature) = rest.split_once('.')?;
-    if signature.contains('.') || head.len().max(payload.len()) > LONGEST_PART {
-        return None;
-    }
-    let object = |part: &str| {
-        let bytes = URL_SAFE_NO_PAD.decode(part.trim_end_matches('=')).ok()?;
-        serde_json::from_slice::<Value>(&bytes).ok().filter(Value::is_object)
-    };
-    object(head)?;
-    object(payload)
-}
 
 /// What in an answer says that a second factor, or something like it, is still due: as `login.unless` takes it.
 pub(super) fn still_due(document: &Value, hidden: &Hidden) -> Vec<String> {
@@ -153,22 +90,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    fn jwt(claims: &Value) -> String {
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        format!("{}.{}.c2lnbmF0dXJl", part(&json!({"alg": "HS256"})), part(claims))
-    }
-
-    #[test]
-    fn the_claims_of_a_token_are_found_wherever_it_stands() {
-        let document = json!({"data": {"access_token": jwt(&json!({"sub": "7"})), "other": "a.b.c"}, "n": 1});
-        let found = tokens(&document);
-        assert_eq!(found.len(), 1);
-        assert_eq!((found[0].pointer.as_str(), &found[0].claims), ("/data/access_token", &json!({"sub": "7"})));
-        for none in ["", "a.b", "a.b.c", "e30.W10.x", &format!("{}.x", jwt(&json!({})))] {
-            assert_eq!(claims(none), None, "{none}");
-        }
-    }
 
     #[test]
     fn what_is_still_due_is_told_from_what_is_set_up() {

@@ -11,9 +11,10 @@ use http::{HeaderName, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::advice::{self, Token, listed};
+use super::advice::{self, listed};
 use super::candidates::{Candidate, Named, Part};
 use super::hidden::{Hidden, LONGEST_SHOWN, is_below_secret};
+use super::tokens::{self, Token};
 use super::values::{MOST_VALUES, leaves};
 use crate::http::{JsonPointer, printable};
 use crate::login::{Capture, Condition, IdentityPointers, LoginRules, Verdict, read_json};
@@ -73,6 +74,9 @@ struct Shown {
 struct Claims {
     /// Where the token stands.
     pointer: String,
+    /// By what it says that it is signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    algorithm: Option<String>,
     claims: Vec<Shown>,
 }
 
@@ -111,6 +115,8 @@ pub(super) struct Known<'a> {
     pub(super) sealed: &'a [String],
     /// `logout.clear_cookies`
     pub(super) cleared: &'a [String],
+    /// Whether there is a `[bearer]`.
+    pub(super) believes: bool,
 }
 
 /// What there is to say of answers to a login.
@@ -142,11 +148,16 @@ impl Report<'_> {
             Err(why) => seen.body = Some(why.to_owned()),
             Ok((Some(document), _)) => {
                 (seen.values, seen.more_values) = self.values(&document, |pointer| self.configured(pointer));
+                let read = self.known.rules.tokens().and_then(|rules| rules.text(&document));
                 let claims = |token: Token| Claims {
                     pointer: printable(token.pointer.as_bytes(), LONGEST_SHOWN),
-                    claims: self.values(&token.claims, |_| None).0,
+                    claims: self.claims(
+                        &token,
+                        read.is_some() && document.pointer(&token.pointer).and_then(Value::as_str) == read,
+                    ),
+                    algorithm: token.algorithm,
                 };
-                seen.tokens = advice::tokens(&document).into_iter().map(claims).collect();
+                seen.tokens = tokens::tokens(&document).into_iter().map(claims).collect();
             }
             Ok((None, length)) => {
                 let kind = headers.get(CONTENT_TYPE).map_or(&b"of no type"[..], http::HeaderValue::as_bytes);
@@ -169,6 +180,20 @@ impl Report<'_> {
             }
         });
         (shown.collect(), leaves.len().saturating_sub(MOST_VALUES))
+    }
+
+    /// What a token claims; `is_read`: by which the configuration says who it is.
+    fn claims(&self, token: &Token, is_read: bool) -> Vec<Shown> {
+        let (mut shown, _) = self.values(&token.claims, |pointer| self.configured(pointer).filter(|_| is_read));
+        for (one, leaf) in shown.iter_mut().zip(leaves(&token.claims)) {
+            if tokens::is_plain(&leaf.pointer) {
+                one.value = self.describe(leaf.value, true);
+            }
+            if let Some(time) = tokens::time(&leaf.pointer, leaf.value) {
+                one.value.push_str(&format!(" ({time})"));
+            }
+        }
+        shown
     }
 
     fn describe(&self, value: &Value, shown: bool) -> String {
@@ -223,7 +248,7 @@ impl Report<'_> {
             && tokens.text(&document).is_none()
         {
             let tried: Vec<&str> = tokens.token.iter().map(JsonPointer::as_str).collect();
-            let found = advice::tokens(&document).into_iter().find(|token| !token.is_refresh());
+            let found = tokens::tokens(&document).into_iter().find(|token| !token.is_refresh());
             let advice = found.map_or_else(
                 || String::from("nothing in the answer looks like one"),
                 |token| format!("try `login.token = [\"{}\"]`", printable(token.pointer.as_bytes(), LONGEST_SHOWN)),
@@ -261,7 +286,7 @@ impl Report<'_> {
             token: token.map(|token| printable(token.pointer.as_bytes(), LONGEST_SHOWN)),
         };
         let mut candidates: Vec<Place> = named.candidates.iter().map(|candidate| place(candidate, None)).collect();
-        for token in advice::tokens(&document) {
+        for token in tokens::tokens(&document) {
             candidates.extend(Named::in_document(&token.claims).candidates.iter().map(|one| place(one, Some(&token))));
         }
         let order = |place: &Place| Part::ALL.iter().position(|part| part.key() == place.part);
@@ -282,7 +307,7 @@ impl Report<'_> {
         body: &[u8],
         offers: &Offers,
     ) -> Vec<String> {
-        let Known { rules, sealed, cleared } = self.known;
+        let Known { rules, sealed, cleared, believes } = self.known;
         let mut advice = Vec::new();
         let document = read_json(body);
         for condition in document.iter().flat_map(|document| advice::still_due(document, self.hidden)) {
@@ -305,7 +330,10 @@ impl Report<'_> {
             ));
         }
         if rules.tokens().is_none() {
-            advice.extend(document.as_ref().and_then(advice::captured));
+            advice.extend(document.as_ref().and_then(tokens::captured));
+        }
+        if !believes {
+            advice.extend(document.as_ref().and_then(tokens::believed));
         }
         let no_json = document.is_none() && !matches!(conclusion, Conclusion::Unreadable(_));
         let by_answer = matches!(rules.capture, Capture::Json(_));
@@ -419,7 +447,8 @@ impl Seen {
             let _ = writeln!(text, "    … and {} more", self.more_values);
         }
         for token in &self.tokens {
-            line(&mut text, "token", &format!("at {}, read and not verified:", token.pointer));
+            let by = token.algorithm.as_ref().map_or_else(String::new, |algorithm| format!(", {algorithm}"));
+            line(&mut text, "token", &format!("at {}{by}, read and not verified:", token.pointer));
             values(&mut text, &token.claims);
         }
         text.truncate(text.trim_end().len());

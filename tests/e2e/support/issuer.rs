@@ -28,7 +28,12 @@ impl Issuer {
         Self { key, kid: kid.to_owned(), random }
     }
 
-    /// Its public key.
+    /// Its public key, as a point of the curve.
+    pub fn public_key(&self) -> Vec<u8> {
+        self.key.public_key().as_ref().to_vec()
+    }
+
+    /// The same as a JSON Web Key.
     pub fn jwk(&self) -> Value {
         let (x, y) = self.key.public_key().as_ref()[1..].split_at(32);
         let b64 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);

@@ -17,7 +17,7 @@ fn rules(tenant: &str, user: &str) -> LoginRules {
 }
 
 fn report<'a>(rules: &'a LoginRules, hidden: &'a Hidden) -> Report<'a> {
-    Report { known: Known { rules, sealed: &[], cleared: &[] }, hidden }
+    Report { known: Known { rules, sealed: &[], cleared: &[], believes: false }, hidden }
 }
 
 fn lines(report: &Report<'_>, headers: &HeaderMap, body: &str) -> String {
@@ -130,7 +130,7 @@ fn what_an_answer_may_name_is_listed_with_its_values_the_tokens_claims_too() {
         ]
     );
     let text = lines(&report, &HeaderMap::new(), &body);
-    assert!(text.contains("token    at /access_token, read and not verified:"), "{text}");
+    assert!(text.contains("token    at /access_token, HS256, read and not verified:"), "{text}");
     assert!(text.contains("/org_id                          42"), "{text}");
     assert!(!text.contains("eyJ"), "{text}");
     let advice = report.advice(&Conclusion::Nobody(Vec::new()), &HeaderMap::new(), body.as_bytes(), &offers);
@@ -156,7 +156,7 @@ fn advice_is_given_where_it_fits_and_not_where_it_is_taken() {
         let conclusion = report.explain(Verdict::Unnamed, &headers, body.as_bytes());
         report.advice(&conclusion, &headers, body.as_bytes(), &report.offers(body.as_bytes())).join("\n")
     };
-    let nothing = Known { rules: &rules, sealed: &[], cleared: &[] };
+    let nothing = Known { rules: &rules, sealed: &[], cleared: &[], believes: false };
     let all = advice(nothing, &body);
     for part in [
         "`login.unless = [\"/status=otp_required\"]`",
@@ -171,7 +171,7 @@ fn advice_is_given_where_it_fits_and_not_where_it_is_taken() {
     let cookies = [String::from("sessionid"), String::from("remember_token")];
     let unless = vec![Condition::parse("/status=otp_required").expect("a condition")];
     let told = LoginRules { unless, ..rules.clone() };
-    let everything = Known { rules: &told, sealed: &cookies, cleared: &cookies };
+    let everything = Known { rules: &told, sealed: &cookies, cleared: &cookies, believes: true };
     let taken = advice(everything, &body);
     assert!(taken.starts_with("/memberships/*/org_id lists 2") && !taken.contains('\n'), "{taken}");
 }
