@@ -33,6 +33,7 @@ use self::tls::{ListenerTls, Watcher};
 use self::traffic::Traffic;
 pub use self::trial::{StoreTrial, try_store};
 use crate::admin::AdminServices;
+use crate::alerts::{AlertServices, Alerts};
 use crate::audit::AuditQuery;
 use crate::audit::share::{Sharing, place_of};
 use crate::clock::{SharedClock, SystemClock};
@@ -117,7 +118,7 @@ async fn serve(
         entropy: entropy.clone(),
         teller: teller.clone(),
     };
-    let Opened { store, maintenance, memberships, guard, findings, calls, anchors, stream, .. } =
+    let Opened { store, maintenance, memberships, guard, findings, calls, outbox, anchors, stream, .. } =
         open_store(&config.store, clock.clone(), observer.clone(), Some(serving)).await?;
     let maintenance = Arc::new(MaintenanceMode::kept_by(maintenance));
     let events = AuditQuery::over(&config.audit.file, stream.clone());
@@ -126,11 +127,19 @@ async fn serve(
     let touches = Arc::new(TouchQueue::start(store.clone(), observer, DEFAULT_CAPACITY));
     let sessions = Sessions::new(store.clone(), teller.clone(), entropy.clone());
     let tasks = TaskTracker::new();
+    let alerts = AlertServices {
+        outbox,
+        findings: findings.clone(),
+        metrics: metrics.clone(),
+        readiness: readiness.clone(),
+        tasks: tasks.clone(),
+    };
     let watch = Watch::new(WatchServices {
         guard,
         findings,
         geo: Arc::default(),
         calls,
+        alerts: Alerts::new(alerts, config.alerts.clone()),
         keys: monitor_keys(&config, &entropy)?,
         sessions: sessions.clone(),
         teller: teller.clone(),

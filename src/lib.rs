@@ -38,7 +38,7 @@
 //!
 //! * **Pure**: [`session`], [`http`], [`jwt`], [`policy`], [`login`], [`seal`], [`custody`], [`monitor`]. Data and the time in, decisions and effects out; no runtime, no store, no
 //!   clock. What must be right is here, and tested as tables and properties.
-//! * **Edges**: [`proxy`] towards clients, [`upstream`] towards backends, [`store`] towards Redis or a file, [`admin`] towards
+//! * **Edges**: [`proxy`] towards clients, [`upstream`] towards backends, [`store`] towards Redis or a file, [`admin`] and [`alerts`] towards
 //!   operators, [`audit`] and [`telemetry`] towards disks and scrapers.
 //! * **Assembly**: [`config`] turns a file into types that cannot be wrong, [`app`] is the only place that names concrete
 //!   stores, [`cli`] is one command a file. [`clock`] and [`entropy`] are time and randomness as arguments,
@@ -54,6 +54,7 @@
 //! * A store says [`session::Standing`], or that it cannot say ([`store::Unavailable`]); no `Option` in between.
 
 pub mod admin;
+pub mod alerts;
 pub mod app;
 pub mod audit;
 pub mod bearer;

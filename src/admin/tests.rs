@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::auth::Peer;
 use super::state::{AdminServices, AdminState, TrafficSide};
+use crate::alerts::{AlertServices, Alerts};
 use crate::audit::{AuditLog, AuditQuery, AuditSettings, AuditTarget};
 use crate::clock::{ManualClock, Monotonic, WallTime};
 use crate::commons::Commons;
@@ -157,12 +158,21 @@ impl Admin {
         let teller = Teller::new(audit.clone(), metrics.clone(), clock.clone());
         let tasks = TaskTracker::new();
         let sessions = Sessions::new(store.clone(), teller.clone(), Arc::new(SystemEntropy));
+        let readiness = Arc::new(Readiness::new());
+        let alerts = AlertServices {
+            outbox: store.clone(),
+            findings: store.clone(),
+            metrics: metrics.clone(),
+            readiness: readiness.clone(),
+            tasks: tasks.clone(),
+        };
         let watch = Watch::new(WatchServices {
             sessions: sessions.clone(),
             guard: store.clone(),
             findings: store.clone(),
             geo: Arc::default(),
             calls: store.clone(),
+            alerts: Alerts::new(alerts, None),
             keys: MonitorKeys::new(&Secret::new("a key for tests")),
             teller,
             metrics: metrics.clone(),
@@ -178,7 +188,7 @@ impl Admin {
             memberships: store.clone(),
             store,
             metrics,
-            readiness: Arc::new(Readiness::new()),
+            readiness,
             clock: clock.clone(),
             entropy: Arc::new(SystemEntropy),
             tasks,

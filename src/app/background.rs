@@ -22,13 +22,14 @@ const UNTIL_ASKED_AGAIN: Duration = Duration::from_secs(600);
 
 /// Begins all of it: overdue streams are cut, ended ones are found, the store is looked at, the maintenance mode is followed,
 /// locks on logins are counted, and so are what has ended and who paid and has no tenant, calls are exchanged with the other
-/// gateways, and new databases of places are taken over.
+/// gateways, new databases of places are taken over, and alerts are sent.
 pub(super) fn begin(background: &mut JoinSet<()>, commons: &Commons, current: &Current, audit: &Arc<AuditLog>) {
     let streams = commons.sessions.open().clone();
     background.spawn(async move { streams.cut_overdue().await });
     background.spawn(look_at_the_store(commons.clone(), current.clone(), audit.clone()));
     background.spawn(follow_the_maintenance(commons.clone()));
     background.spawn(cut_what_has_ended(current.clone()));
+    background.spawn(commons.watch.alerts().clone().run());
     background.spawn(count_the_locks(commons.watch.clone(), current.clone()));
     background.spawn(exchange_calls(commons.watch.clone(), current.clone()));
     background.spawn(count_what_has_ended(commons.clone()));

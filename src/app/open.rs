@@ -20,6 +20,7 @@ use crate::store::Claim;
 use crate::store::SharedStore;
 use crate::store::Unavailable;
 use crate::store::acts::CallExchange;
+use crate::store::alerts::AlertOutbox;
 use crate::store::audit::{Anchor, AuditAnchors, AuditStream};
 use crate::store::embedded::{EmbeddedStore, OpenErrorKind};
 use crate::store::journal::{Journal, Late};
@@ -93,6 +94,7 @@ pub(super) struct Opened {
     pub(super) guard: Arc<dyn LoginGuard>,
     pub(super) findings: Arc<dyn FindingStore>,
     pub(super) calls: Arc<dyn CallExchange>,
+    pub(super) outbox: Arc<dyn AlertOutbox>,
     pub(super) anchors: Arc<dyn AuditAnchors>,
     /// When several gateways share it.
     pub(super) stream: Option<Arc<dyn AuditStream>>,
@@ -136,6 +138,7 @@ pub(super) async fn open_store(
                 guard: store.clone(),
                 findings: store.clone(),
                 calls: store.clone(),
+                outbox: store.clone(),
                 anchors: store,
                 stream: None,
                 redis: None,
@@ -169,6 +172,7 @@ pub(super) async fn open_store(
                 guard: store.clone(),
                 findings: store.clone(),
                 calls: store.clone(),
+                outbox: store.clone(),
                 anchors: store.clone(),
                 stream: Some(store.clone()),
                 redis: Some(store),

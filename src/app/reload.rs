@@ -118,6 +118,7 @@ impl Reloader {
         };
         let limits = Arc::new(listener_limits(&config.server, room, same.or(other.as_ref())));
         let gateway = before.gateway.reconfigured(config.clone()).map_err(|error| internal(&error))?;
+        self.commons.watch.alerts().take_over(config.alerts.clone());
         self.current.store(Arc::new(InForce { gateway: Arc::new(gateway), limits }));
         match (same, tls) {
             (Some(same), Some(tls)) => same.take_over(tls, now),
@@ -181,6 +182,7 @@ impl<'a> Fixed<'a> {
             bearer: _,
             monitor: _,
             watched: _,
+            alerts: _,
             admin,
             audit,
             telemetry,

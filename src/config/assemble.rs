@@ -12,8 +12,8 @@ use super::files::Files;
 use super::login::Logins;
 use super::paths::{OwnPath, Settings, own_paths, report_conflicts};
 use super::raw::{
-    RawAdmin, RawAudit, RawBearer, RawConfig, RawCookie, RawCors, RawErrors, RawEvent, RawIdentity, RawLogin,
-    RawLogout, RawMonitor, RawRoute, RawSecrets, RawServer, RawSession, RawStore, RawTelemetry, RawTenants,
+    RawAdmin, RawAlerts, RawAudit, RawBearer, RawConfig, RawCookie, RawCors, RawErrors, RawEvent, RawIdentity,
+    RawLogin, RawLogout, RawMonitor, RawRoute, RawSecrets, RawServer, RawSession, RawStore, RawTelemetry, RawTenants,
     RawUpstream,
 };
 use super::reader::{DateText, Named, Spot};
@@ -26,9 +26,11 @@ use super::{
     WatchedPaths,
 };
 use super::{
-    admin, bearer, captured, chosen, cookie, cors, errors, events, identity, login, logout, mode, monitor, parsers,
-    places, roles, routes, sealed, secrets, server, session, signed, store, telemetry, tenants, upstream, watched,
+    admin, alerts, bearer, captured, chosen, cookie, cors, errors, events, identity, login, logout, mode, monitor,
+    parsers, places, roles, routes, sealed, secrets, server, session, signed, store, telemetry, tenants, upstream,
+    watched,
 };
+use crate::alerts::AlertRules;
 use crate::http::{CookieAttributes, CorsPolicy};
 use crate::monitor::MonitorRules;
 use crate::policy::{EventTable, RouteTable};
@@ -68,6 +70,8 @@ pub struct Config {
     pub monitor: Option<MonitorRules>,
     /// Where it looks at requests.
     pub watched: WatchedPaths,
+    /// Who is told of what was found; `None`: nobody.
+    pub alerts: Option<Arc<AlertRules>>,
     /// The listener for operators.
     pub admin: AdminConfig,
     /// Where audit events go.
@@ -133,6 +137,7 @@ struct Tables {
     errors: RawErrors,
     bearer: Option<RawBearer>,
     monitor: Option<(Place, RawMonitor)>,
+    alerts: Option<RawAlerts>,
     admin: RawAdmin,
     audit: RawAudit,
     telemetry: RawTelemetry,
@@ -163,6 +168,7 @@ impl Tables {
             errors: raw.errors.table(),
             bearer: raw.bearer.is_given().then(|| raw.bearer.table()),
             monitor: raw.monitor.is_given().then(|| (raw.monitor.place().clone(), raw.monitor.table())),
+            alerts: raw.alerts.is_given().then(|| raw.alerts.table()),
             admin: raw.admin.table(),
             audit: raw.audit.table(),
             telemetry: raw.telemetry.table(),
@@ -181,6 +187,7 @@ impl Tables {
         signed::files(&self.identity, files);
         self.bearer.iter().for_each(|raw| bearer::files(raw, files));
         self.monitor.iter().for_each(|(_, raw)| places::files(raw, files));
+        self.alerts.iter().for_each(|raw| alerts::files(raw, files));
     }
 }
 
@@ -204,6 +211,7 @@ struct Sections {
     bearer: Option<BearerConfig>,
     monitor: Option<MonitorRules>,
     watched: WatchedPaths,
+    alerts: Option<AlertRules>,
     admin: AdminConfig,
     audit: AuditConfig,
     telemetry: TelemetryConfig,
@@ -244,6 +252,7 @@ impl Sections {
         let trusted = server.as_ref().map_or(&[][..], |server| &server.trusted_origins);
         let traffic: Vec<_> =
             server.iter().flat_map(|server| server.listen.iter().copied().chain(server.redirect_http)).collect();
+        let site = server.as_ref().map_or("", |server| server.public_url.host());
         Self {
             mode,
             store: store::store(&tables.store, problems),
@@ -253,6 +262,7 @@ impl Sections {
             bearer: tables.bearer.as_ref().and_then(|raw| bearer::bearer(raw, mode, problems)),
             monitor,
             watched: watched.unwrap_or_default(),
+            alerts: tables.alerts.as_ref().and_then(|raw| alerts::alerts(raw, site, problems)),
             admin: admin::admin(&tables.admin, mode, &traffic, problems),
             audit: telemetry::audit(&tables.audit, problems),
             telemetry: telemetry::telemetry(&tables.telemetry, problems),
@@ -335,6 +345,7 @@ impl Sections {
             bearer: self.bearer,
             monitor: self.monitor,
             watched: self.watched,
+            alerts: self.alerts.map(Arc::new),
             admin: self.admin,
             audit: self.audit,
             telemetry: self.telemetry,

@@ -8,6 +8,7 @@
 
 mod address;
 mod admin;
+mod alerts;
 mod assemble;
 mod bearer;
 mod captured;

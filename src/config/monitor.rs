@@ -81,7 +81,7 @@ fn failed_logins(raw: &RawFailedLogins, problems: &mut Problems) -> Option<Faile
     };
     let RawFailedLogins { count: times, window, severity, action, .. } = raw;
     let fields = RuleFields { count: times, most: MOST_FAILURES, window, severity, action };
-    let rule = fields.rule(&usual.rule, &[Action::Record, Action::Lock], problems);
+    let rule = fields.rule(&usual.rule, &[Action::Lock], problems);
     let failed = FailedLogins {
         rule,
         account_count: count(&raw.account_count, usual.account_count, problems),
@@ -102,19 +102,22 @@ fn guessed_login(raw: &RawGuessedLogin, problems: &mut Problems) -> Option<Guess
     let usual = default_guessed_login().rule;
     let RawGuessedLogin { count, window, severity, action, .. } = raw;
     let fields = RuleFields { count, most: MOST_FAILURES, window, severity, action };
-    let rule = fields.rule(&usual, &[Action::Record], problems);
+    let rule = fields.rule(&usual, &[], problems);
     raw.enabled.get().copied().unwrap_or(true).then_some(GuessedLogin { rule })
 }
 
 fn calls(raw: &RawCalls, problems: &mut Problems) -> Option<RapidCalls> {
     let RawCalls { count, window, severity, action, .. } = raw;
     let fields = RuleFields { count, most: MOST_CALLS, window, severity, action };
-    let rule = fields.rule(&default_calls().rule, &[Action::Record, Action::Throttle], problems);
+    let rule = fields.rule(&default_calls().rule, &[Action::Throttle], problems);
     if rule.window != MINUTE {
         problems.error(window.place(), "is no calendar minute, by which calls are counted; write \"1m\", or remove it");
     }
     raw.enabled.get().copied().unwrap_or(true).then_some(RapidCalls { rule })
 }
+
+/// What each rule can do.
+const EACH: [Action; 2] = [Action::Record, Action::Alert];
 
 /// The keys that the tables of all rules have.
 struct RuleFields<'a> {
@@ -127,13 +130,14 @@ struct RuleFields<'a> {
 }
 
 impl RuleFields<'_> {
-    /// The rule; what is not written is as usual. It can do no more than what is `possible`.
-    fn rule(&self, usual: &Rule, possible: &[Action], problems: &mut Problems) -> Rule {
+    /// The rule; what is not written is as usual. It can do no more than what [each](EACH) can, and this.
+    fn rule(&self, usual: &Rule, more: &[Action], problems: &mut Problems) -> Rule {
+        let possible = [&EACH, more].concat();
         Rule {
             count: self.count.parse_or(usual.count, problems, count_within(1..=self.most)),
             window: self.window.parse_or(usual.window, problems, duration_within(MINUTE..=DAY)),
             severity: self.severity.parse_or(usual.severity, problems, choice(&SEVERITIES)),
-            actions: actions(self.action, &usual.actions, possible, problems),
+            actions: actions(self.action, &usual.actions, &possible, problems),
         }
     }
 }
@@ -168,7 +172,12 @@ fn action(text: &str, possible: &[Action]) -> Parsed<Action> {
 
 fn default_failed_logins() -> FailedLogins {
     FailedLogins {
-        rule: Rule { count: 5, window: MINUTE * 15, severity: Severity::High, actions: vec![Action::Lock] },
+        rule: Rule {
+            count: 5,
+            window: MINUTE * 15,
+            severity: Severity::High,
+            actions: vec![Action::Lock, Action::Alert],
+        },
         account_count: 20,
         network_count: 50,
         network_accounts: 20,
@@ -179,7 +188,7 @@ fn default_failed_logins() -> FailedLogins {
 
 fn default_guessed_login() -> GuessedLogin {
     GuessedLogin {
-        rule: Rule { count: 5, window: MINUTE * 15, severity: Severity::High, actions: vec![Action::Record] },
+        rule: Rule { count: 5, window: MINUTE * 15, severity: Severity::High, actions: vec![Action::Alert] },
     }
 }
 

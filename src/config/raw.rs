@@ -35,11 +35,12 @@ tables! {
         errors: RawErrors,
         bearer: RawBearer,
         monitor: RawMonitor,
+        alerts: RawAlerts,
         admin: RawAdmin,
         audit: RawAudit,
         telemetry: RawTelemetry,
         secrets: RawSecrets,
-    } unbuilt ["alerts", "oidc"]
+    } unbuilt ["oidc"]
 
     /// `[server]`
     struct RawServer {
@@ -368,6 +369,27 @@ tables! {
     struct RawGeo {
         city: OneOrMany,
         asn: OneOrMany,
+    }
+
+    /// `[alerts]`
+    struct RawAlerts {
+        smtp: String,
+        smtp_password: Secret,
+        smtp_password_file: String,
+        smtp_plaintext: bool,
+        ca: String,
+        from: String,
+        high: RawRecipients,
+        medium: RawRecipients,
+        low: RawRecipients,
+        repeat: String,
+        max_per_hour: u64,
+    } unbuilt ["user_email", "webhooks"]
+
+    /// `alerts.high`, `alerts.medium`, `alerts.low`
+    struct RawRecipients {
+        to: OneOrMany,
+        send: String,
     }
 
     /// `[admin]`

@@ -25,11 +25,13 @@
 
 pub mod acts;
 mod address;
+pub mod alerts;
 pub mod audit;
 pub mod cache;
 mod claim;
 pub mod codec;
 pub mod embedded;
+mod finding_id;
 pub mod journal;
 mod listing;
 pub mod maintenance;

@@ -12,10 +12,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::StoreResult;
+use super::alerts::{Fate, Posting};
+pub use super::finding_id::{FindingId, Malformed};
 use crate::monitor::{Attempt, FindingNote, FindingRecord, Full, Lock, LockId, Outcome};
 use crate::session::StoreTime;
 
@@ -96,10 +99,6 @@ impl fmt::Display for LockCursor {
     }
 }
 
-/// A text that is no cursor, or no name of a finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed;
-
 impl FromStr for LockCursor {
     type Err = Malformed;
 
@@ -115,34 +114,6 @@ pub(super) fn page_of_locks(mut locks: Vec<Lock>, after: Option<&LockCursor>, li
     locks.retain(|lock| after.is_none_or(|after| LockCursor::of(lock) > *after));
     locks.truncate(limit);
     locks
-}
-
-/// A finding's name: when it was found, by the store's time in ms, and which of that moment's it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FindingId {
-    /// When, in ms.
-    pub millis: u64,
-    /// Which of that moment's.
-    pub count: u64,
-}
-
-impl fmt::Display for FindingId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}-{}", self.millis, self.count)
-    }
-}
-
-impl FromStr for FindingId {
-    type Err = Malformed;
-
-    fn from_str(text: &str) -> Result<Self, Malformed> {
-        let (millis, count) = text.split_once('-').ok_or(Malformed)?;
-        let number = |text: &str| {
-            let digits = (1..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-            text.parse().ok().filter(|_| digits).ok_or(Malformed)
-        };
-        Ok(Self { millis: number(millis)?, count: number(count)? })
-    }
 }
 
 /// A finding as it is kept.
@@ -167,26 +138,43 @@ impl KeptFinding {
 }
 
 /// What became of a finding that was to be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// It is new.
-    New(FindingId),
-    /// The same was found a while ago, and counts there.
+    New {
+        /// Its name.
+        id: FindingId,
+        /// What became of what was to be told of it, one by one.
+        fates: Vec<Fate>,
+    },
+    /// The same was found a while ago, and counts there. It is not told again.
     Again(FindingId),
 }
 
-/// For how long the same finding counts on the first.
-pub const REPEAT: std::time::Duration = std::time::Duration::from_secs(4 * 3600);
+/// A finding that is to be kept.
+#[derive(Clone, Debug)]
+pub struct ToKeep<'a> {
+    /// What was found.
+    pub record: &'a FindingRecord,
+    /// What tells the same.
+    pub dedupe: &'a str,
+    /// For how long the same counts on the first.
+    pub repeat: Duration,
+    /// Whom it is told, if it is new.
+    pub postings: &'a [Posting],
+}
+
 /// For how long findings are kept.
-pub const FINDINGS_KEPT: std::time::Duration = std::time::Duration::from_secs(90 * 86_400);
+pub const FINDINGS_KEPT: Duration = Duration::from_secs(90 * 86_400);
 /// About how many findings are kept: of more, the oldest go.
 pub const MOST_FINDINGS: usize = 100_000;
 
 /// Keeps what was found.
 #[async_trait]
 pub trait FindingStore: Send + Sync + 'static {
-    /// Keeps a finding, unless the same one (`dedupe`) was found within [`REPEAT`].
-    async fn keep(&self, record: &FindingRecord, dedupe: &str) -> StoreResult<Kept>;
+    /// Keeps a finding, unless the same one was found a while ago. Of a new one is told whom it is to be, by the
+    /// [outbox](super::alerts::AlertOutbox): with it, or not at all.
+    async fn keep(&self, finding: ToKeep<'_>) -> StoreResult<Kept>;
 
     /// Findings, the newest first; those before `position` alone. None is older than [`FINDINGS_KEPT`].
     async fn findings(&self, position: Option<FindingId>, limit: usize) -> StoreResult<Vec<KeptFinding>>;
@@ -203,12 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_cursors_read_back_and_nothing_else_does() {
-        let id = FindingId { millis: 1_700_000_000_000, count: 3 };
-        assert_eq!(id.to_string().parse(), Ok(id));
-        for garbage in ["", "-", "1", "1-", "+1-0", "1-0-0", "1-99999999999999999999", "AAAA"] {
-            assert_eq!(garbage.parse::<FindingId>(), Err(Malformed), "{garbage}");
-        }
+    fn cursors_read_back_and_nothing_else_does() {
         let cursor = LockCursor { until: 7, id: LockId::of("n:192.0.2.1") };
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
         for garbage in ["", "_", "7", "7_short", "x_AAAAAAAAAAAAAAAAAAAAAA"] {

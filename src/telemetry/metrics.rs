@@ -468,6 +468,26 @@ impl Metrics {
         self.monitor.locks(count);
     }
 
+    /// This became of an alert; both are the program's own words.
+    pub fn alert(&self, channel: &'static str, outcome: &'static str) {
+        self.monitor.alert(channel, outcome, 1);
+    }
+
+    /// So many alerts were given up that could not be sent for too long.
+    pub fn alerts_given_up(&self, count: u64) {
+        self.monitor.alert("any", "expired", count);
+    }
+
+    /// So many alerts wait.
+    pub fn alerts_waiting(&self, count: u64) {
+        self.monitor.alerts_waiting(count);
+    }
+
+    /// An alert was handed over, so long after it could have been.
+    pub fn alert_delay(&self, delay: Duration) {
+        self.monitor.alert_delay(delay.as_secs_f64());
+    }
+
     /// The backend was asked whether a user's tenant exists; `outcome` is one of the program's own words.
     pub fn tenant_verified(&self, outcome: &'static str, attempts: u32) {
         self.tenant_verifications.get_or_create(&OutcomeLabel { outcome }).inc();

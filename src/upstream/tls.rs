@@ -80,6 +80,14 @@ impl Trust {
         Ok(Self { roots, config: Arc::new(config) })
     }
 
+    /// The same authorities, where something else than HTTP is spoken.
+    #[must_use]
+    pub fn for_another_protocol(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols.clear();
+        Self { roots: self.roots.clone(), config: Arc::new(config) }
+    }
+
     /// Shakes hands with `host`, which must prove that it is.
     ///
     /// # Errors

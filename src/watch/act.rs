@@ -8,13 +8,15 @@ use crate::store::StoreResult;
 use crate::told::Origin;
 
 impl Watch {
-    /// Does what is to be done, or sees what would have been. Answers it, action by action.
-    pub(super) async fn act(&self, finding: &Finding, origin: &Origin) -> Vec<Taken> {
+    /// Does what is to be done, or sees what would have been. Answers it, action by action. Operators are told of what is only
+    /// observed, too, where anybody is (`is_told`).
+    pub(super) async fn act(&self, finding: &Finding, is_told: bool, origin: &Origin) -> Vec<Taken> {
         let mut taken = Vec::with_capacity(finding.actions.len());
         for action in finding.actions.iter().copied() {
-            let done = match finding.mode {
-                MonitorMode::Enforce => self.carry_out(action, finding, origin).await,
-                MonitorMode::Observe => action == Action::Record,
+            let done = match (action, finding.mode) {
+                (Action::Alert, _) => is_told,
+                (_, MonitorMode::Enforce) => self.carry_out(action, finding, origin).await,
+                (_, MonitorMode::Observe) => action == Action::Record,
             };
             if done || finding.mode == MonitorMode::Observe {
                 self.0.services.metrics.monitor_action(action.as_str(), finding.mode.as_str());

@@ -24,6 +24,7 @@ use call_book::CallBook;
 pub use calls::TooMany;
 pub use guard::{Admission, CameOut, Guarded, Tried};
 
+use crate::alerts::Alerts;
 use crate::clock::SharedClock;
 use crate::entropy::{EntropyError, SharedEntropy};
 use crate::geo::Geo;
@@ -47,6 +48,8 @@ pub struct WatchServices {
     pub findings: Arc<dyn FindingStore>,
     /// Where addresses are.
     pub geo: Arc<Geo>,
+    /// Who is told of it.
+    pub alerts: Alerts,
     /// Has gateways tell each other of calls.
     pub calls: Arc<dyn CallExchange>,
     /// What accounts, devices and users are called by.
@@ -128,6 +131,12 @@ impl Watch {
     #[must_use]
     pub fn geo(&self) -> &Arc<Geo> {
         &self.0.services.geo
+    }
+
+    /// Who is told of it.
+    #[must_use]
+    pub fn alerts(&self) -> &Alerts {
+        &self.0.services.alerts
     }
 
     /// Tells what an operator did.

@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
+use crate::alerts::{AlertServices, Alerts};
 use crate::audit::{AuditLog, AuditSettings, AuditTarget};
 use crate::clock::{ManualClock, WallTime};
 use crate::entropy::SystemEntropy;
+use crate::health::Readiness;
 use crate::http::{CookieAttributes, GatewayCookieName, SameSite};
 use crate::monitor::{Action, Evidence, Finding, FindingKind, MonitorMode, Severity};
 use crate::secret::Secret;
@@ -42,7 +44,16 @@ impl Room {
         let audit = Arc::new(AuditLog::open(settings, clock.clone(), metrics.audit()).expect("opens"));
         let store = EmbeddedStore::open(&folder.path().join("s"), clock.clone(), Arc::new(Unobserved)).expect("opens");
         let teller = Teller::new(audit.clone(), metrics.clone(), clock.clone());
+        let tasks = TaskTracker::new();
+        let alerts = AlertServices {
+            outbox: store.clone(),
+            findings: store.clone(),
+            metrics: metrics.clone(),
+            readiness: Arc::new(Readiness::new()),
+            tasks: tasks.clone(),
+        };
         let watch = Watch::new(WatchServices {
+            alerts: Alerts::new(alerts, None),
             guard: store.clone(),
             findings: store.clone(),
             geo: Arc::default(),
@@ -53,7 +64,7 @@ impl Room {
             metrics,
             clock,
             entropy: Arc::new(SystemEntropy),
-            tasks: TaskTracker::new(),
+            tasks,
         });
         let watch = watch.expect("there is randomness");
         Self { watch, store, audit, folder }

@@ -197,6 +197,23 @@ fn who_knows_places_knows_nobody_who_asks() {
 }
 
 #[test]
+fn who_tells_operators_knows_no_request_and_not_who_noticed() {
+    assert_never("alerts", &ABOVE);
+    assert_never("alerts", &CONCRETE);
+    let never = [
+        "crate::http",
+        "crate::policy",
+        "crate::config",
+        "crate::login",
+        "crate::sessions",
+        "crate::told",
+        "crate::watch",
+    ];
+    assert_never("alerts", &never);
+    assert_never("store", &["crate::alerts"]);
+}
+
+#[test]
 fn certificates_know_nobody_but_how_files_of_others_are_read() {
     let modules = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).expect("our sources");
     let names = modules.map(|entry| entry.expect("an entry").path().with_extension(""));

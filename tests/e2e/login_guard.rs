@@ -12,7 +12,7 @@ use crate::support::http::Response;
 use crate::support::logins::identity;
 use crate::support::{Browser, Gateway, Step, Store, answer, answer_json, django, echo, gateway, wait_until};
 
-const TOKEN: &str = "d8sLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbE";
+pub const TOKEN: &str = "d8sLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbE";
 const KEY: &str = "kLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbEd8s";
 const OWNER: &str = "192.0.2.1";
 const STRANGER: &str = "198.51.100.1";
@@ -23,7 +23,7 @@ fn password_of(seen: &Seen) -> String {
 }
 
 /// A backend that lets whoever knows the password in, whatever they are called.
-fn backend() -> Echo {
+pub fn backend() -> Echo {
     let backend = echo();
     backend.on_call("/api/login", |seen| match password_of(seen).as_str() {
         "demo" => vec![answer_json(&identity(42, 7))],
@@ -35,7 +35,7 @@ fn backend() -> Echo {
     backend
 }
 
-fn guarded(store: Store, mode: &str) -> Builder {
+pub fn guarded(store: Store, mode: &str) -> Builder {
     gateway(store)
         .set("monitor.mode", mode)
         .set("secrets.key", KEY)
@@ -43,15 +43,15 @@ fn guarded(store: Store, mode: &str) -> Builder {
         .set("server.trusted_proxies", vec!["127.0.0.1"])
 }
 
-fn from(gateway: &Gateway, address: &str) -> Browser {
+pub fn from(gateway: &Gateway, address: &str) -> Browser {
     gateway.browser().with_header("X-Forwarded-For", address)
 }
 
-fn log_in(browser: &mut Browser, name: &str, password: &str) -> Response {
+pub fn log_in(browser: &mut Browser, name: &str, password: &str) -> Response {
     browser.post_json("/api/login", &json!({"username": name, "password": password}))
 }
 
-fn guess(gateway: &Gateway, address: &str, name: &str) -> Response {
+pub fn guess(gateway: &Gateway, address: &str, name: &str) -> Response {
     log_in(&mut from(gateway, address), name, "wrong")
 }
 

@@ -14,6 +14,7 @@
 mod abuse;
 mod acts;
 mod admin;
+mod alerts;
 mod apps;
 mod audit;
 mod bearer;

@@ -11,14 +11,15 @@ use session_gateway::session::{
     Standing, StoreTime, TenantChange, TenantId, TenantStanding, TenantStatus, UserAgent, UserId, Words,
 };
 use session_gateway::store::acts::CallExchange;
+use session_gateway::store::alerts::AlertOutbox;
 use session_gateway::store::membership::MembershipStore;
 use session_gateway::store::monitor::{FindingStore, LoginGuard};
 use session_gateway::store::{Creation, NewSession, STALE_AT_MOST, SharedStore};
 
-/// What a store does for the monitoring, and for tenants that must exist.
-pub(crate) trait MonitorStore: LoginGuard + FindingStore + CallExchange + MembershipStore {}
+/// What a store does for the monitoring, for alerts, and for tenants that must exist.
+pub(crate) trait MonitorStore: LoginGuard + FindingStore + CallExchange + AlertOutbox + MembershipStore {}
 
-impl<T: LoginGuard + FindingStore + CallExchange + MembershipStore> MonitorStore for T {}
+impl<T: LoginGuard + FindingStore + CallExchange + AlertOutbox + MembershipStore> MonitorStore for T {}
 
 /// A store under test.
 #[async_trait]

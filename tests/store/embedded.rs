@@ -361,17 +361,18 @@ async fn locks_failures_and_findings_survive_a_restart() {
     for _ in 0..5 {
         crate::monitor::fail(&*bench.monitor(), &attempt()).await;
     }
-    let found = bench.monitor().keep(&crate::monitor::record("LOGIN_AFTER_FAILURES"), "one").await.unwrap();
+    let record = crate::monitor::record("LOGIN_AFTER_FAILURES");
+    let found = crate::monitor::keep(&*bench.monitor(), &record, "one", HOUR, &[]).await;
     bench.store = None;
     bench.open();
     assert!(matches!(bench.monitor().reserve(&attempt()).await.unwrap(), Reserved::Locked { .. }));
     assert_eq!(bench.monitor().locks(None, 10).await.unwrap().len(), 1);
-    let Kept::New(id) = found else { panic!("{found:?}") };
+    let Kept::New { id, .. } = found else { panic!("{found:?}") };
     assert!(bench.monitor().finding(id).await.unwrap().is_some());
     // Beyond their time nothing of them is left.
     bench.clock.advance(Duration::from_secs(100 * 86_400));
     crate::monitor::fail(&*bench.monitor(), &crate::monitor::attempt("eve", "192.0.2.2")()).await;
-    bench.monitor().keep(&crate::monitor::record("LOGIN_AFTER_FAILURES"), "two").await.unwrap();
+    crate::monitor::keep(&*bench.monitor(), &record, "two", HOUR, &[]).await;
     assert_eq!(bench.monitor().findings(None, 10).await.unwrap().len(), 1);
     bench.store = None;
     let database = Database::open(bench.path()).unwrap();

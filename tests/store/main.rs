@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod acts;
+mod alerts;
 mod bench;
 mod choosing;
 mod contract;
@@ -192,5 +193,23 @@ mod of_acts {
         what_a_gateway_tells_of_calls_the_others_hear_and_not_it_itself,
         a_gateway_that_tells_nothing_more_of_calls_is_none_in_time,
         a_gateway_that_rings_is_heard_and_so_is_a_new_one,
+    }
+}
+
+/// The outbox of alerts.
+mod of_the_alerts {
+    contract! {
+        alerts in "alerts.rs":
+        what_is_to_be_told_is_put_in_with_a_finding_that_is_new,
+        of_many_takers_each_alert_has_one,
+        what_nobody_said_anything_of_is_taken_again_under_the_same_id,
+        who_lost_an_alert_neither_ends_nor_puts_it_off,
+        what_is_put_off_is_due_again_after_its_pause_and_says_what_was_tried,
+        what_is_gathered_is_one_alert_at_the_end_of_its_period,
+        beyond_a_limit_the_rest_is_gathered_or_not_told,
+        queues_do_not_hold_each_other_up,
+        what_waits_is_listed_page_by_page,
+        no_more_wait_than_there_is_room_for,
+        the_same_is_told_again_after_a_while,
     }
 }

@@ -9,9 +9,12 @@ use session_gateway::monitor::{
     Outcome, Rule, Severity, Verdict, ranges_of,
 };
 use session_gateway::secret::Secret;
-use session_gateway::store::monitor::{FindingId, FindingStore, Kept, LockCursor, LoginGuard, Reserved, Settlement};
+use session_gateway::store::alerts::Posting;
+use session_gateway::store::monitor::{
+    FindingId, FindingStore, Kept, LockCursor, LoginGuard, Reserved, Settlement, ToKeep,
+};
 
-use crate::bench::Bench;
+use crate::bench::{Bench, HOUR};
 
 /// Short enough to wait for, and yet long for a busy machine.
 const WINDOW: Duration = Duration::from_secs(3);
@@ -318,10 +321,21 @@ pub(crate) async fn locks_are_listed_page_by_page_by_their_ends(bench: &mut impl
 }
 
 async fn new(findings: &dyn FindingStore, kind: &str, dedupe: &str) -> FindingId {
-    match findings.keep(&record(kind), dedupe).await.unwrap() {
-        Kept::New(id) => id,
+    match keep(findings, &record(kind), dedupe, HOUR, &[]).await {
+        Kept::New { id, .. } => id,
         again @ Kept::Again(_) => panic!("{again:?}"),
     }
+}
+
+/// Keeps a finding that is to be told so.
+pub(super) async fn keep(
+    findings: &dyn FindingStore,
+    record: &FindingRecord,
+    dedupe: &str,
+    repeat: Duration,
+    postings: &[Posting],
+) -> Kept {
+    findings.keep(ToKeep { record, dedupe, repeat, postings }).await.unwrap()
 }
 
 pub(crate) async fn findings_are_listed_from_the_newest_on_and_the_same_counts_on_the_first(bench: &mut impl Bench) {
@@ -331,7 +345,7 @@ pub(crate) async fn findings_are_listed_from_the_newest_on_and_the_same_counts_o
         ids.push(new(&*findings, &format!("KIND_{number}"), &number.to_string()).await);
     }
     for _ in 0..3 {
-        assert_eq!(other.keep(&record("KIND_1"), "1").await.unwrap(), Kept::Again(ids[1]));
+        assert_eq!(keep(&*other, &record("KIND_1"), "1", HOUR, &[]).await, Kept::Again(ids[1]));
     }
     let (mut seen, mut position) = (Vec::new(), None);
     loop {

@@ -7,7 +7,7 @@ use http::{HeaderValue, Method, Request, header};
 
 use super::{ALL, Admin, Got, HERE, MINT, OPERATE, READ, request, without_tokens};
 use crate::monitor::{Evidence, FindingRecord};
-use crate::store::monitor::Kept;
+use crate::store::monitor::{Kept, ToKeep};
 
 const ORIGIN: &str = "http://127.0.0.1";
 
@@ -144,8 +144,9 @@ fn finding(tenant: &str, evidence: Evidence) -> FindingRecord {
 }
 
 async fn keep(admin: &Admin, dedupe: &str, record: &FindingRecord) -> String {
-    match admin.state.services.commons.watch.kept().keep(record, dedupe).await.expect("kept") {
-        Kept::New(id) => id.to_string(),
+    let finding = ToKeep { record, dedupe, repeat: Duration::from_secs(3600), postings: &[] };
+    match admin.state.services.commons.watch.kept().keep(finding).await.expect("kept") {
+        Kept::New { id, .. } => id.to_string(),
         other => panic!("{other:?}"),
     }
 }

@@ -1,12 +1,14 @@
 //! What the monitoring's calls answer.
 
+use std::time::Duration;
+
 use http::Method;
 use serde_json::{Value, json};
 
 use super::{Admin, OPERATE, request};
 use crate::monitor::{Evidence, FindingRecord};
 use crate::session::TenantId;
-use crate::store::monitor::{FindingId, Kept};
+use crate::store::monitor::{FindingId, Kept, ToKeep};
 
 fn record(severity: &str, tenant: Option<&str>) -> FindingRecord {
     FindingRecord {
@@ -25,8 +27,9 @@ fn record(severity: &str, tenant: Option<&str>) -> FindingRecord {
 }
 
 async fn keep(admin: &Admin, record: &FindingRecord, dedupe: &str) -> FindingId {
-    match admin.state.services.commons.watch.kept().keep(record, dedupe).await.expect("kept") {
-        Kept::New(id) | Kept::Again(id) => id,
+    let finding = ToKeep { record, dedupe, repeat: Duration::from_secs(3600), postings: &[] };
+    match admin.state.services.commons.watch.kept().keep(finding).await.expect("kept") {
+        Kept::New { id, .. } | Kept::Again(id) => id,
     }
 }
 

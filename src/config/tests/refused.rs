@@ -475,8 +475,8 @@ fn each_bad_value_is_refused_with_what_to_do() {
             "t.toml:6: monitor.failed_logins.count: 0 is out of bounds; choose from 1 to 1000",
         ),
         (
-            "[monitor]\nmode = \"off\"\nfailed_logins = { action = [\"lock\", \"alert\"] }",
-            "t.toml:6: monitor.failed_logins.action[1]: \"alert\" is no action of this rule; choose one of \"record\", \"lock\"",
+            "[monitor]\nmode = \"off\"\nfailed_logins = { action = [\"lock\", \"throttle\"] }",
+            "t.toml:6: monitor.failed_logins.action[1]: \"throttle\" is no action of this rule; choose one of \"record\", \"alert\", \"lock\"",
         ),
         (
             "[monitor]\nmode = \"off\"\nfailed_logins = { enabled = false }\nguessed_login = { count = 4 }",
@@ -484,7 +484,7 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         (
             "[monitor]\nmode = \"off\"\nguessed_login = { action = \"lock\" }",
-            "t.toml:6: monitor.guessed_login.action: \"lock\" is no action of this rule; choose one of \"record\"",
+            "t.toml:6: monitor.guessed_login.action: \"lock\" is no action of this rule; choose one of \"record\", \"alert\"",
         ),
         (
             "[monitor]\nmode = \"off\"\nfailed_logins = { action = [] }",
@@ -504,9 +504,29 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         (
             "[monitor]\nmode = \"off\"\ncalls = { action = \"lock\" }",
-            "t.toml:6: monitor.calls.action: \"lock\" is no action of this rule; choose one of \"record\", \"throttle\"",
+            "t.toml:6: monitor.calls.action: \"lock\" is no action of this rule; choose one of \"record\", \"alert\", \"throttle\"",
         ),
         ("[monitor]\nmode = \"off\"\napi = \"api\"", "t.toml:6: monitor.api: \"api\" does not start with `/`"),
+        (
+            "[alerts]\nfrom = \"a@b.example\"\nhigh.to = []",
+            "t.toml:4: alerts.smtp: is missing; add `smtp = \"smtps://alerts@mail.example.com\"`",
+        ),
+        (
+            "[alerts]\nsmtp = \"smtp://me@mail.example.com\"\nfrom = \"a@b.example\"\nhigh.to = [\"a@b.example\"]",
+            "t.toml:5: alerts.smtp: names a user without a password; add `smtp_password_file`",
+        ),
+        (
+            "[alerts]\nsmtp = \"smtp://127.0.0.1\"\nsmtp_password = \"x\"\nfrom = \"a@b.example\"\nhigh.to = []",
+            "t.toml:6: alerts.smtp_password: is nobody's: `smtp` names no user; write \"smtps://user@host\"",
+        ),
+        (
+            "[alerts]\nsmtp = \"smtp://127.0.0.1\"\nfrom = \"a@b.example\"",
+            "t.toml:4: alerts.high: names nobody to tell; add `high.to = [\"ops@example.com\"]`",
+        ),
+        (
+            "[alerts]\nsmtp = \"smtps://mail.example.com\"\nsmtp_plaintext = true\nfrom = \"a@b.example\"\nhigh.to = []",
+            "t.toml:6: alerts.smtp_plaintext: is of no use here: over `smtps://` all is protected, and this machine itself needs no leave; remove it",
+        ),
         (
             "login.account = []",
             "t.toml:4: login.account: is empty; write where a login's request names the account, as in \"/email\"",

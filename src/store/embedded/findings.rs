@@ -1,11 +1,15 @@
 //! What was found, kept in the file.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
 use super::super::StoreResult;
-use super::super::monitor::{FINDINGS_KEPT, FindingId, FindingStore, Kept, KeptFinding, MOST_FINDINGS, REPEAT};
+use super::super::alerts::kind_of;
+use super::super::monitor::{FINDINGS_KEPT, FindingId, FindingStore, Kept, KeptFinding, MOST_FINDINGS, ToKeep};
 use super::EmbeddedStore;
+use super::alerts::put_in;
 use super::schema::{FINDING_NOTES, FINDINGS, FINDINGS_AGAIN, Fault, SAME_FINDINGS, garbled};
 use super::tables::Tables;
 use crate::monitor::{FindingNote, FindingRecord};
@@ -16,9 +20,18 @@ const SWEPT: usize = 16;
 
 #[async_trait]
 impl FindingStore for EmbeddedStore {
-    async fn keep(&self, record: &FindingRecord, dedupe: &str) -> StoreResult<Kept> {
-        let (text, dedupe) = (record.encode(), dedupe.to_owned());
-        self.write("finding_keep", move |tables, now| keep(tables, &text, &dedupe, now)).await
+    async fn keep(&self, finding: ToKeep<'_>) -> StoreResult<Kept> {
+        let ToKeep { record, dedupe, repeat, postings } = finding;
+        let (text, kind, dedupe, postings) = (record.encode(), kind_of(record), dedupe.to_owned(), postings.to_vec());
+        let work = move |tables: &mut Tables<'_>, now| {
+            let (id, is_new) = keep(tables, &text, &dedupe, repeat, now)?;
+            if !is_new {
+                return Ok(Kept::Again(id));
+            }
+            let fates = put_in(tables, &postings, id, &kind, now)?;
+            Ok(Kept::New { id, fates })
+        };
+        self.write("finding_keep", work).await
     }
 
     async fn findings(&self, position: Option<FindingId>, limit: usize) -> StoreResult<Vec<KeptFinding>> {
@@ -79,14 +92,21 @@ fn kept(tables: &Tables<'_>, (millis, count): (u64, u64), text: &str) -> Result<
     })
 }
 
-fn keep(tables: &Tables<'_>, text: &str, dedupe: &str, now: StoreTime) -> Result<Kept, Fault> {
+/// Keeps it, unless the same was kept a while ago; answers which it is, and whether that is new.
+fn keep(
+    tables: &Tables<'_>,
+    text: &str,
+    dedupe: &str,
+    repeat: Duration,
+    now: StoreTime,
+) -> Result<(FindingId, bool), Fault> {
     let mut same = tables.transaction.open_table(SAME_FINDINGS)?;
     let first = same.get(dedupe)?.map(|first| first.value()).filter(|(_, _, until)| *until > now.as_micros());
     if let Some((millis, count, _)) = first {
         let mut again = tables.transaction.open_table(FINDINGS_AGAIN)?;
         let times = again.get((millis, count))?.map_or(0, |again| again.value());
         again.insert((millis, count), times.saturating_add(1))?;
-        return Ok(Kept::Again(FindingId { millis, count }));
+        return Ok((FindingId { millis, count }, false));
     }
     let mut findings = tables.transaction.open_table(FINDINGS)?;
     let last = findings.last()?.map(|(last, _)| last.value());
@@ -96,7 +116,7 @@ fn keep(tables: &Tables<'_>, text: &str, dedupe: &str, now: StoreTime) -> Result
         _ => (millis(now), 0),
     };
     findings.insert(id, text)?;
-    same.insert(dedupe, (id.0, id.1, now.after(REPEAT).as_micros()))?;
+    same.insert(dedupe, (id.0, id.1, now.after(repeat).as_micros()))?;
     // Of those that are next to it by name, which is anywhere: a few at each time keep it small.
     let mut over = Vec::new();
     for entry in same.range(dedupe..)?.take(SWEPT) {
@@ -120,5 +140,5 @@ fn keep(tables: &Tables<'_>, text: &str, dedupe: &str, now: StoreTime) -> Result
         tables.transaction.open_table(FINDING_NOTES)?.remove(first)?;
     }
     let (millis, count) = id;
-    Ok(Kept::New(FindingId { millis, count }))
+    Ok((FindingId { millis, count }, true))
 }

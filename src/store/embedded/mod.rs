@@ -3,6 +3,7 @@
 //! Same trait and same contract as Redis. Reads come straight from a snapshot; whatever changes goes through one
 //! thread, which commits durably before anybody is answered. So what was answered survives `kill -9`.
 
+mod alerts;
 mod audit;
 mod calls;
 mod claims;
@@ -10,6 +11,7 @@ mod commit;
 mod file;
 mod findings;
 mod guard;
+mod leases;
 mod listing;
 mod lists;
 mod look;
@@ -41,6 +43,7 @@ pub use self::file::{OpenError, OpenErrorKind};
 
 use self::claims::Claims;
 use self::commit::{Committer, Job, Opener};
+use self::leases::Leases;
 use self::lists::{IndexOf, Place};
 use self::look::Look as _;
 use self::schema::Fault;
@@ -80,6 +83,7 @@ pub struct EmbeddedStore {
     turns: Turns,
     calls: ToldInMemory,
     claims: Claims,
+    leases: Leases,
 }
 
 impl EmbeddedStore {
@@ -133,6 +137,7 @@ impl EmbeddedStore {
             turns: Turns::default(),
             calls: ToldInMemory::default(),
             claims: Claims::default(),
+            leases: Leases::default(),
         }))
     }
 

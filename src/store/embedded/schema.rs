@@ -59,6 +59,16 @@ pub(super) const ORPHANS: TableDefinition<'static, &str, (&str, u64, u64, u64, &
 pub(super) const ORPHANS_WAITING: TableDefinition<'static, (u64, &str), ()> = TableDefinition::new("orphans_waiting");
 /// When (ms) somebody of them was asked about last.
 pub(super) const ORPHANS_ASKED: TableDefinition<'static, (u64, &str), ()> = TableDefinition::new("orphans_asked");
+/// Alert to where it goes, and when (ms) it is due.
+pub(super) const ALERTS: TableDefinition<'static, &str, (&str, u64)> = TableDefinition::new("alerts");
+/// The alerts of a queue, by when (ms) each is due.
+pub(super) const ALERT_QUEUES: TableDefinition<'static, (&str, u64, &str), ()> = TableDefinition::new("alert_queues");
+/// Alert to what was tried so far.
+pub(super) const ALERT_ATTEMPTS: TableDefinition<'static, &str, &str> = TableDefinition::new("alert_attempts");
+/// Alert to what was gathered for it.
+pub(super) const ALERTS_GATHERED: TableDefinition<'static, &str, &str> = TableDefinition::new("alerts_gathered");
+/// Limit to how many there were, and until when (ms) they count.
+pub(super) const ALERT_COUNTS: TableDefinition<'static, &str, (u32, u64)> = TableDefinition::new("alert_counts");
 /// Which app's sessions they are.
 pub(super) const APPS: TableDefinition<'static, &str, &str> = TableDefinition::new("apps");
 pub(super) const APP_KEY: &str = "public_url";

@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use redis::Value;
 
 use super::super::StoreResult;
-use super::super::monitor::{FINDINGS_KEPT, FindingId, FindingStore, Kept, KeptFinding, MOST_FINDINGS, REPEAT};
+use super::super::alerts::{ALERTS_KEPT, Fate, MOST_ALERTS, MOST_LISTED, Posting, kind_of};
+use super::super::monitor::{FINDINGS_KEPT, FindingId, FindingStore, Kept, KeptFinding, MOST_FINDINGS, ToKeep};
+use super::alerts::millis;
 use super::answers::{exactly, time};
 use super::commands::eval;
 use super::connection::CALL_TIMEOUT;
@@ -15,9 +17,13 @@ use super::lane::Lanes;
 use super::store::RedisStore;
 use crate::monitor::{FindingNote, FindingRecord};
 
-/// Keeps a finding, unless the same one was kept a while ago. Keys: the stream, what tells the same (or nothing), how often
-/// each was found again. Arguments: the finding, how many are kept, for how long (ms), and for how long the same counts on
-/// the first (ms). Answers 1 and its name; 0 and that of the first.
+/// Keeps a finding, unless the same one was kept a while ago, and puts in what is to be told of it. Keys: the stream, what
+/// tells the same (or nothing), how often each was found again, the alerts that wait, what was gathered; then of each
+/// posting its queue and what its limit counts. Arguments: the finding, how many are kept, for how long (ms), for how long
+/// the same counts on the first (ms), how many alerts may wait, for how long (ms), how many findings of one are named, what
+/// those are counted by that are alike; then of each posting where it goes, what those gathered with it are called by, for
+/// how long it is gathered (ms; 0: it is not), how many may go there (0: any), within which time (ms), for how long further
+/// ones are gathered (ms; 0: they are not told). Answers 1, its name and the fate of each posting; 0 and that of the first.
 ///
 /// A stream is trimmed by length or by age, not by both at once.
 const KEEP: &str = r"#!lua
@@ -29,12 +35,61 @@ if first then
   return {0, first}
 end
 local time = redis.call('TIME')
-local oldest = string.format('%.0f', tonumber(time[1]) * 1000 - tonumber(ARGV[3]))
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local by, bound = 'MAXLEN', ARGV[2]
-if tonumber(time[2]) % 2 == 0 then by, bound = 'MINID', oldest end
+if tonumber(time[2]) % 2 == 0 then by, bound = 'MINID', string.format('%.0f', now - tonumber(ARGV[3])) end
 local id = redis.call('XADD', KEYS[1], by, '~', bound, '*', 'f', ARGV[1])
 redis.call('SET', KEYS[2], id, 'PX', ARGV[4])
-return {1, id}
+local answer, most_alerts, kept = {1, id}, tonumber(ARGV[5]), string.format('%.0f', now + tonumber(ARGV[6]))
+local function put(queue, alert, text, due)
+  if redis.call('HLEN', KEYS[4]) >= most_alerts then return false end
+  redis.call('HSET', KEYS[4], alert, text)
+  redis.call('ZADD', queue, string.format('%.0f', due), alert)
+  redis.call('PEXPIREAT', KEYS[4], kept)
+  redis.call('PEXPIREAT', queue, kept)
+  return true
+end
+for at = 1, (#KEYS - 5) / 2 do
+  local queue, counter, first = KEYS[4 + 2 * at], KEYS[5 + 2 * at], 9 + 6 * (at - 1)
+  local text, name, period, most = ARGV[first], ARGV[first + 1], tonumber(ARGV[first + 2]), tonumber(ARGV[first + 3])
+  local fate = 'put'
+  if most > 0 then
+    local count = tonumber(redis.call('GET', counter) or '0') + 1
+    if count == 1 then
+      redis.call('SET', counter, '1', 'PX', ARGV[first + 4])
+    else
+      redis.call('SET', counter, string.format('%.0f', count), 'KEEPTTL')
+    end
+    if count > most then
+      period = tonumber(ARGV[first + 5])
+      if period == 0 then fate = 'limited' end
+    end
+  end
+  if fate == 'put' and period > 0 then
+    local ends = (math.floor(now / period) + 1) * period
+    local alert = string.format('%.0f', ends) .. '-d.' .. string.format('%.0f', period / 1000) .. '.' .. name
+    local gathered = redis.call('HGET', KEYS[5], alert)
+    fate = 'gathered'
+    if gathered then
+      gathered = cjson.decode(gathered)
+    elseif put(queue, alert, text, ends) then
+      gathered = { count = 0, kinds = {}, ids = {} }
+    else
+      fate = 'dropped'
+    end
+    if gathered then
+      gathered.count = gathered.count + 1
+      gathered.kinds[ARGV[8]] = (gathered.kinds[ARGV[8]] or 0) + 1
+      if #gathered.ids < tonumber(ARGV[7]) then gathered.ids[#gathered.ids + 1] = id end
+      redis.call('HSET', KEYS[5], alert, cjson.encode(gathered))
+      redis.call('PEXPIREAT', KEYS[5], kept)
+    end
+  elseif fate == 'put' and not put(queue, id .. '.' .. (at - 1), text, now) then
+    fate = 'dropped'
+  end
+  answer[#answer + 1] = fate
+end
+return answer
 ";
 
 /// Notes what is said of a finding. Keys: the stream, the notes. Arguments: its name, the note, how many notes there may
@@ -48,18 +103,43 @@ return 1
 
 #[async_trait]
 impl FindingStore for RedisStore {
-    async fn keep(&self, record: &FindingRecord, dedupe: &str) -> StoreResult<Kept> {
-        let keys = [self.keys().findings(), self.keys().same_finding(dedupe), self.keys().findings_again()];
+    async fn keep(&self, finding: ToKeep<'_>) -> StoreResult<Kept> {
+        let (names, postings) = (self.keys(), finding.postings);
+        let mut keys = vec![
+            names.findings(),
+            names.same_finding(finding.dedupe),
+            names.findings_again(),
+            names.alerts(),
+            names.alerts_gathered(),
+        ];
+        for posting in postings {
+            let limit = posting.limit.as_ref().map_or("", |limit| limit.name.as_str());
+            keys.extend([names.alert_queue(&posting.target.queue), names.alert_count(limit)]);
+        }
         let mut command = eval(KEEP, &keys);
-        command.arg(record.encode()).arg(MOST_FINDINGS).arg(millis(FINDINGS_KEPT)).arg(millis(REPEAT));
+        command.arg(finding.record.encode()).arg(MOST_FINDINGS).arg(millis(FINDINGS_KEPT)).arg(millis(finding.repeat));
+        // Longer than any waits, so that what is forgotten is counted.
+        command.arg(MOST_ALERTS).arg(millis(2 * ALERTS_KEPT)).arg(MOST_LISTED).arg(kind_of(finding.record));
+        for Posting { target, gathered, limit } in postings {
+            command.arg(target.encode()).arg(target.short()).arg(gathered.map_or(0, millis));
+            let most = limit.as_ref().map_or(0, |limit| limit.most);
+            let within = limit.as_ref().map_or(0, |limit| millis(limit.within));
+            let beyond = limit.as_ref().and_then(|limit| limit.beyond).map_or(0, millis);
+            command.arg(most).arg(within).arg(beyond);
+        }
         let mut pipeline = redis::pipe();
         pipeline.add_command(command);
         let work = |lanes: Arc<Lanes>| async move {
             let [answer] = exactly(lanes.careful.ask(&pipeline).await?)?;
             let Value::Array(parts) = answer else { return Err(unexpected("a finding's name", &answer)) };
-            let [new, id] = exactly(parts)?;
-            let id = name(id)?;
-            Ok(if number(&new)? == 1 { Kept::New(id) } else { Kept::Again(id) })
+            let mut parts = parts.into_iter();
+            let mut next = || parts.next().unwrap_or(Value::Nil);
+            let (is_new, id) = (number(&next())? == 1, name(next())?);
+            if !is_new {
+                return Ok(Kept::Again(id));
+            }
+            let fates: Vec<Fate> = parts.map(fate).collect::<Result<_, _>>()?;
+            Ok(Kept::New { id, fates })
         };
         self.link.call("finding_keep", CALL_TIMEOUT, work).await
     }
@@ -141,6 +221,12 @@ fn name(value: Value) -> Result<FindingId, Fault> {
     id.ok_or_else(|| Fault::garbled("a finding without a name"))
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+fn fate(value: Value) -> Result<Fate, Fault> {
+    match text(value)?.as_deref() {
+        Some(b"put") => Ok(Fate::Put),
+        Some(b"gathered") => Ok(Fate::Gathered),
+        Some(b"limited") => Ok(Fate::Limited),
+        Some(b"dropped") => Ok(Fate::Dropped),
+        _ => Err(Fault::garbled("an unknown fate of a posting")),
+    }
 }

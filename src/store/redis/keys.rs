@@ -222,6 +222,31 @@ impl Keys {
         format!("{}mb:{{calls}}", self.prefix)
     }
 
+    /// The alerts that wait: where each goes.
+    pub(super) fn alerts(&self) -> String {
+        format!("{}m:x:{{findings}}", self.prefix)
+    }
+
+    /// What was tried so far of each.
+    pub(super) fn alert_attempts(&self) -> String {
+        format!("{}m:xa:{{findings}}", self.prefix)
+    }
+
+    /// What was gathered for those that tell of many findings.
+    pub(super) fn alerts_gathered(&self) -> String {
+        format!("{}m:xg:{{findings}}", self.prefix)
+    }
+
+    /// Those of a queue, by when each is due.
+    pub(super) fn alert_queue(&self, queue: &str) -> String {
+        format!("{}m:xq:{{findings}}:{}", self.prefix, hash(queue))
+    }
+
+    /// How many went to a target within a while.
+    pub(super) fn alert_count(&self, limit: &str) -> String {
+        format!("{}m:xc:{{findings}}:{}", self.prefix, hash(limit))
+    }
+
     /// When the data that the server holds began: gone where it was emptied.
     pub(super) fn birth(&self) -> String {
         format!("{}birth", self.prefix)
@@ -287,6 +312,11 @@ mod tests {
         assert_eq!(keys.recheck("acme 7"), "sg:r:{E3v8BmI7ecmcOOUY7vreYw}");
         assert_eq!(keys.calls(), "sg:m:q:{calls}");
         assert_eq!(keys.call_bell(), "sg:mb:{calls}");
+        assert_eq!(keys.alerts(), "sg:m:x:{findings}");
+        assert_eq!(keys.alert_attempts(), "sg:m:xa:{findings}");
+        assert_eq!(keys.alerts_gathered(), "sg:m:xg:{findings}");
+        assert_eq!(keys.alert_queue("acme"), "sg:m:xq:{findings}:giszrYfBSKCiClunzV68qg");
+        assert_eq!(keys.alert_count("acme"), "sg:m:xc:{findings}:giszrYfBSKCiClunzV68qg");
         assert_eq!(keys.same_finding("acme"), "sg:m:o:{findings}:giszrYfBSKCiClunzV68qg");
         // printf acme | sha256sum, first 16 bytes, base64url
         assert_eq!(keys.tenant(&tenant), "sg:n:{giszrYfBSKCiClunzV68qg}");

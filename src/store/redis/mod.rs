@@ -9,6 +9,7 @@
 //! - Time is the server's. Deadlines are absolute, so that latency neither lengthens nor shortens a session.
 //! - An answer in a shape that was never written is an outage, never an absent session.
 
+mod alerts;
 mod answers;
 mod audit;
 mod calls;

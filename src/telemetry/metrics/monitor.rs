@@ -38,6 +38,15 @@ struct DatabaseLabel {
     database: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AlertLabels {
+    channel: &'static str,
+    outcome: &'static str,
+}
+
+/// From a moment, over what people wait for, to an outage (s).
+const DELAY_BUCKETS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 30.0, 300.0, 3600.0];
+
 /// Its metrics.
 #[derive(Debug)]
 pub(super) struct MonitorMetrics {
@@ -50,6 +59,9 @@ pub(super) struct MonitorMetrics {
     seconds: Histogram,
     dropped: Counter,
     geo_age: Family<DatabaseLabel, Gauge>,
+    alerts: Family<AlertLabels, Counter>,
+    alerts_waiting: Gauge,
+    alert_delay: Histogram,
 }
 
 impl MonitorMetrics {
@@ -87,6 +99,13 @@ impl MonitorMetrics {
                 "geo_age_seconds",
                 "How old the databases of places are that are in force",
                 Family::default(),
+            ),
+            alerts: metrics.add("alerts", "What became of alerts, by channel and outcome", Family::default()),
+            alerts_waiting: metrics.add("alerts_waiting", "Alerts that wait to be sent", Gauge::default()),
+            alert_delay: metrics.add(
+                "alert_delay_seconds",
+                "Time from when an alert could have been sent until it was handed over",
+                Histogram::new(DELAY_BUCKETS),
             ),
         }
     }
@@ -146,5 +165,17 @@ impl MonitorMetrics {
                 None => _ = self.geo_age.remove(&label),
             }
         }
+    }
+
+    pub(super) fn alert(&self, channel: &'static str, outcome: &'static str, count: u64) {
+        self.alerts.get_or_create(&AlertLabels { channel, outcome }).inc_by(count);
+    }
+
+    pub(super) fn alerts_waiting(&self, count: u64) {
+        self.alerts_waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn alert_delay(&self, seconds: f64) {
+        self.alert_delay.observe(seconds);
     }
 }

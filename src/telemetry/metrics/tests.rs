@@ -15,6 +15,7 @@ fn used() -> Metrics {
     metrics.cache_lease_age("redis-1:6379", Duration::from_millis(3));
     metrics.finding("LOGIN_AFTER_FAILURES", "high");
     metrics.monitor_action("lock", "observe");
+    metrics.alert("mail", "sent");
     metrics.certificates("tls", vec![("a.test", 1)]);
     metrics.ended_sessions(Some(7));
     metrics
@@ -47,6 +48,9 @@ fn the_names_are_the_promised_ones_and_more() {
         "process_threads",
         "process_virtual_memory_bytes",
         "session_gateway_added_seconds",
+        "session_gateway_alert_delay_seconds",
+        "session_gateway_alerts_total",
+        "session_gateway_alerts_waiting",
         "session_gateway_audit_answers_unwritten_total",
         "session_gateway_audit_events_dropped_total",
         "session_gateway_audit_events_unshared_total",

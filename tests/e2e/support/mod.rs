@@ -11,6 +11,7 @@ pub mod http;
 pub mod http2;
 pub mod issuer;
 pub mod logins;
+pub mod mail;
 pub mod ports;
 pub mod process;
 pub mod python;
