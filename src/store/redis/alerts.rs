@@ -190,8 +190,11 @@ impl RedisStore {
         }
         if !found.is_empty() {
             for (one, due) in found.iter_mut().zip(lanes.bulk.ask(&pipeline).await?) {
-                if let Some(due) = text(due)? {
-                    one.due = due_time(&due)?;
+                match due {
+                    Value::Double(due) => one.due = in_time(due),
+                    // It was sent meanwhile.
+                    Value::Nil => {}
+                    other => return Err(unexpected("a due time", &other)),
                 }
             }
         }
@@ -228,8 +231,13 @@ fn waiting(
 /// A score, which Redis may write with an exponent.
 fn due_time(text: &[u8]) -> Result<StoreTime, Fault> {
     let millis = std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok());
+    millis.map(in_time).ok_or_else(|| Fault::garbled("a due time that is none"))
+}
+
+/// The same as a number of milliseconds.
+const fn in_time(millis: f64) -> StoreTime {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
-    millis.map(|millis| StoreTime::from_millis(millis as u64)).ok_or_else(|| Fault::garbled("a due time that is none"))
+    StoreTime::from_millis(millis as u64)
 }
 
 fn in_millis(value: Value) -> Result<StoreTime, Fault> {
