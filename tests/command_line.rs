@@ -199,7 +199,10 @@ fn a_shell_completes_commands_with_the_script_that_is_printed_for_it() {
     completes("session-gateway users rev", "revoke");
     completes("session-gateway tenants susp", "suspend");
     completes("session-gateway audit export --for", "--format");
-    completes("session-gateway audit query --type session.", "session.created session.ended session.rejected");
+    completes(
+        "session-gateway audit query --type session.",
+        "session.created session.ended session.held session.released session.rejected",
+    );
     for (shell, first) in [("zsh", "#compdef session-gateway"), ("fish", "#"), ("elvish", "\n"), ("powershell", "\n")] {
         let output = run(&["completions", shell], &[]);
         let script = text(&output.stdout);

@@ -11,7 +11,6 @@ use super::connection::ExchangeGuard;
 use super::exchange::Exchange;
 use super::failure::{Unread, code_of_end};
 use super::services::Gateway;
-use super::withheld::tell_of_broken_off;
 use crate::http::{RequestHost, TraceParent};
 use crate::session::Barred;
 use crate::telemetry::{AccessLine, Place};
@@ -184,4 +183,14 @@ impl Gateway {
         }
         tracing::debug!(client = %peer, %error, "a connection ended early");
     }
+}
+
+/// An answer would have shown a token that is spelt in some other way.
+fn tell_of_broken_off(exchange: &Exchange) {
+    let (request_id, path) = (exchange.id.as_str(), exchange.path());
+    tracing::error!(
+        request_id,
+        %path,
+        "an answer was broken off: it has a token of the app's, in a spelling in which that cannot be taken out"
+    );
 }

@@ -47,13 +47,3 @@ impl Gateway {
         }
     }
 }
-
-/// An answer would have shown a token that is spelt in some other way.
-pub(super) fn tell_of_broken_off(exchange: &Exchange) {
-    let (request_id, path) = (exchange.id.as_str(), exchange.path());
-    tracing::error!(
-        request_id,
-        %path,
-        "an answer was broken off: it has a token of the app's, in a spelling in which that cannot be taken out"
-    );
-}

@@ -83,7 +83,8 @@ on_both_stores!(the_fifth_failure_locks_an_account_from_there_and_nothing_else, 
     session.get("/x").expect(200);
 
     let found = gateway.wait_audit("anomaly.found", |event| event["reason"] == "SUSPICIOUS_FAILED_AUTH_ATTEMPTS");
-    assert_eq!((&found["details"]["mode"], &found["details"]["action"]), (&json!("enforce"), &json!("lock")));
+    assert_eq!((&found["details"]["mode"], &found["details"]["action"]), (&json!("enforce"), &json!("lock alert")));
+    assert_eq!(found["details"]["not_done"], json!("alert"), "nobody is named who is to be told");
     assert_eq!(
         (&found["actor"], &found["address"], &found["tenant"]),
         (&json!("gateway"), &json!(STRANGER), &Value::Null)
@@ -108,7 +109,7 @@ on_both_stores!(the_fifth_failure_locks_an_account_from_there_and_nothing_else, 
     let found = items.iter().find(is_failures).expect("it is kept");
     assert_eq!((&found["evidence"]["failures"], &found["evidence"]["by"]), (&json!(5), &json!("account+network")));
     assert_eq!((&found["session_id"], &found["observed"]), (&Value::Null, &json!(false)));
-    assert_eq!(found["actions"], json!([{"action": "lock", "done": true}]));
+    assert_eq!(found["actions"], json!([{"action": "lock", "done": true}, {"action": "alert", "done": false}]));
     let locks = operator(&gateway, "/v1/locks?account=%20BOB");
     assert_eq!(locks["items"].as_array().map(Vec::len), Some(1), "{locks}");
     assert_eq!((&locks["items"][0]["network"], &locks["items"][0]["account"]), (&json!(STRANGER), &found["account"]));
@@ -357,7 +358,10 @@ on_both_stores!(what_is_observed_is_told_and_refuses_nobody, |store| {
     assert_eq!((&found["details"]["mode"], &found["details"]["count"]), (&json!("observe"), &json!(1)));
     let anomalies = operator(&gateway, "/v1/anomalies");
     assert_eq!(anomalies["items"].as_array().map(Vec::len), Some(1));
-    assert_eq!(anomalies["items"][0]["actions"], json!([{"action": "lock", "done": false}]));
+    assert_eq!(
+        anomalies["items"][0]["actions"],
+        json!([{"action": "lock", "done": false}, {"action": "alert", "done": false}])
+    );
     assert_eq!(operator(&gateway, "/v1/locks")["items"][0]["observed"], json!(true));
     gateway.reload_with("monitor.mode", "enforce");
     guess(&gateway, STRANGER, "bob").expect(401);

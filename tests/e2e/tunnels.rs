@@ -254,7 +254,7 @@ fn the_close_frame_stands_between_two_frames_of_the_server() {
     tab.expect(first);
     stuck.expect(first);
     let out = std::thread::spawn(move || browser.post("/api/logout"));
-    gateway.wait_log(&["the session ended: cut"]);
+    gateway.wait_log(&["the session may not go on: cut"]);
     gate.open();
     tab.expect(second).expect_close(4401);
     assert!(stuck.0.rest().is_empty(), "a frame that does not end is cut, and nothing is written into it");
