@@ -6,10 +6,11 @@ import os
 import re
 import ssl
 import subprocess
+import time
 
 from . import http1, http2
 from .environments import ROOT
-from .processes import Failure, Process, free_port
+from .processes import PATIENCE, Failure, Process, free_port
 from .rows import COOKIE
 
 BUILT = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "debug" / "session-gateway"
@@ -75,8 +76,11 @@ class Gateway:
 
     def log_in(self):
         head = f"POST /api/login HTTP/1.1\r\nHost: {self.host}\r\nConnection: close\r\nContent-Length: 2\r\n"
-        answer = self.over_http1(f"{head}Content-Type: application/json\r\n\r\n{{}}".encode())
-        cookie = re.search(rf"(?im)^set-cookie: {COOKIE}=([\w-]{{43}});".encode(), answer)
+        # It is no row: on a busy machine the server behind may need longer for its first answer than a row may.
+        cookie, deadline = None, time.monotonic() + PATIENCE
+        while not cookie and time.monotonic() < deadline:
+            answer = self.over_http1(f"{head}Content-Type: application/json\r\n\r\n{{}}".encode())
+            cookie = re.search(rf"(?im)^set-cookie: {COOKIE}=([\w-]{{43}});".encode(), answer)
         if not cookie:
             raise Failure(f"no session came of the login: {answer!r}\n{self.process.said()}")
         return cookie.group(1).decode()
