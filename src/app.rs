@@ -26,7 +26,7 @@ pub use self::error::StartError;
 pub(crate) use self::error::bind_advice;
 use self::limits::{TRAFFIC_PROTOCOLS, listener_limits};
 pub use self::open::read_anchors;
-use self::open::{Opened, Serving, bind_all, monitor_keys, open_audit, open_store};
+use self::open::{Opened, Serving, bind_all, contact_keys, monitor_keys, open_audit, open_store};
 use self::reload::Reloader;
 use self::stop::{InFlight, LAST_LINES, LastWords, StopSignals};
 use self::tls::{ListenerTls, Watcher};
@@ -44,6 +44,7 @@ use crate::entropy::{SharedEntropy, SystemEntropy};
 use crate::health::Readiness;
 use crate::maintenance::MaintenanceMode;
 use crate::proxy::{Gateway, InForce, Services, Slots, Stage, accept};
+use crate::reports::Reports;
 use crate::sessions::Sessions;
 use crate::store::Claim;
 use crate::store::observe::SharedObserver;
@@ -118,13 +119,16 @@ async fn serve(
         entropy: entropy.clone(),
         teller: teller.clone(),
     };
-    let Opened { store, maintenance, memberships, guard, findings, calls, outbox, anchors, stream, .. } =
-        open_store(&config.store, clock.clone(), observer.clone(), Some(serving)).await?;
+    let opened = open_store(&config.store, clock.clone(), observer.clone(), Some(serving)).await?;
+    let Opened { store, maintenance, memberships, guard, findings, counts, calls, acts, places, .. } = opened;
+    let Opened { outbox, contacts, anchors, stream, .. } = opened;
     let maintenance = Arc::new(MaintenanceMode::kept_by(maintenance));
     let events = AuditQuery::over(&config.audit.file, stream.clone());
     let place = place_of(&config.audit.file);
     let sharing = Sharing { anchors, stream, clock: clock.clone(), place }.start(audit.outbox());
     let touches = Arc::new(TouchQueue::start(store.clone(), observer, DEFAULT_CAPACITY));
+    let reports = Arc::new(Reports::new(counts, metrics.clone()));
+    teller.tell_to(reports.clone());
     let sessions = Sessions::new(store.clone(), teller.clone(), entropy.clone());
     let tasks = TaskTracker::new();
     let alerts = AlertServices {
@@ -133,13 +137,21 @@ async fn serve(
         metrics: metrics.clone(),
         readiness: readiness.clone(),
         tasks: tasks.clone(),
+        contacts,
+        contact_keys: contact_keys(&config, &entropy)?,
+        clock: clock.clone(),
+        entropy: entropy.clone(),
     };
     let watch = Watch::new(WatchServices {
         guard,
         findings,
         geo: Arc::default(),
+        places,
+        store: store.clone(),
         calls,
+        reports: reports.clone(),
         alerts: Alerts::new(alerts, config.alerts.clone()),
+        acts,
         keys: monitor_keys(&config, &entropy)?,
         sessions: sessions.clone(),
         teller: teller.clone(),
@@ -148,6 +160,7 @@ async fn serve(
         entropy: entropy.clone(),
         tasks: tasks.clone(),
     })?;
+    watch.listen();
     let commons =
         Commons { store, sessions, maintenance, memberships, watch, metrics, readiness, clock, entropy, tasks };
 
@@ -214,7 +227,7 @@ async fn serve(
     // From here on there are no new connections; what is in flight finishes.
     stage.send_replace(Stage::Closing);
     InFlight { accepting, connections, exchanges: commons.tasks }.finish(drain_timeout).await;
-    LastWords { touches, background, traces, audit, sharing }.write().await;
+    LastWords { touches, reports, background, traces, audit, sharing }.write().await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -78,6 +78,7 @@ pub mod policy;
 mod prefixed;
 pub mod proxy;
 mod queue;
+pub mod reports;
 pub mod seal;
 pub mod secret;
 pub mod session;

@@ -7,14 +7,15 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::audit::{Actor, AuditEvent, AuditLog, AuditType, ClientText, Details, Outcome, Reason};
 use crate::clock::{SharedClock, WallTime};
 use crate::monitor::{Finding, Lock, MonitorMode, Taken, Verdict};
 use crate::session::{
-    Barred, By, EndReason, Hold, HoldWord, Principal, Revocation, Scope, SessionId, SessionRecord, TenantChange,
-    TenantId, TenantStatus, Words,
+    Barred, By, EndReason, Hold, HoldWord, Principal, Revocation, Scope, SessionId, SessionRecord, StoreTime,
+    TenantChange, TenantId, TenantStatus, Words,
 };
 use crate::store::Revoked;
 use crate::store::journal::Late;
@@ -55,6 +56,12 @@ impl Origin {
         requester: Option<Arc<Principal>>,
     ) -> Self {
         Self { address: Some(address), user_agent, request_id: Some(request_id.into()), requester, ..self }
+    }
+
+    /// The same, from this address.
+    #[must_use]
+    pub fn from_address(self, address: IpAddr) -> Self {
+        Self { address: Some(address), ..self }
     }
 
     /// The same request; but what comes of it here is somebody else's act.
@@ -139,6 +146,25 @@ pub enum NoLogin {
     Locked(Option<&'static str>),
 }
 
+/// What is known of a session that is over, beside whose it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndedFrom {
+    /// The address of its login.
+    pub address: Option<IpAddr>,
+    /// When it would have been over.
+    pub deadline: StoreTime,
+    /// The first of its line.
+    pub first: SessionId,
+}
+
+impl EndedFrom {
+    /// Of a session of this record.
+    #[must_use]
+    pub fn of(id: SessionId, record: &SessionRecord) -> Self {
+        Self { address: record.address, deadline: record.deadline, first: record.decided_by(id) }
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Told {
@@ -159,6 +185,8 @@ pub enum Told {
         principal: Option<Arc<Principal>>,
         /// Why.
         reason: EndReason,
+        /// What else is known of it.
+        from: Option<EndedFrom>,
     },
     /// A session is held.
     SessionHeld {
@@ -266,12 +294,16 @@ pub enum Told {
         /// What was done about it, or would have been.
         taken: Vec<Taken>,
     },
-    /// An operator said what is to be thought of a finding.
+    /// Somebody said what is to be thought of a finding.
     FindingJudged {
         /// What it is kept as.
         id: String,
         /// What they said.
         verdict: Verdict,
+        /// What was found.
+        kind: Box<str>,
+        /// The tenant of its session.
+        tenant: Option<TenantId>,
     },
     /// A lock on logins was ended.
     LoginUnlocked(Box<Lock>),
@@ -312,19 +344,34 @@ pub enum Source {
     RotatedFrom(SessionId),
 }
 
+/// Hears what is told, beside the metrics and the audit log. Must not block.
+pub trait Listener: Send + Sync + 'static {
+    /// Something happened.
+    fn hear(&self, origin: &Origin, told: &Told, now: WallTime);
+}
+
+/// Who hears of it, beside the metrics and the audit log.
+type Listeners = ArcSwap<Vec<Arc<dyn Listener>>>;
+
 /// Has everyone hear of what happened who listens.
 #[derive(Clone)]
 pub struct Teller {
     audit: Arc<AuditLog>,
     metrics: Arc<Metrics>,
     clock: SharedClock,
+    listeners: Arc<Listeners>,
 }
 
 impl Teller {
     /// A teller to these listeners.
     #[must_use]
-    pub const fn new(audit: Arc<AuditLog>, metrics: Arc<Metrics>, clock: SharedClock) -> Self {
-        Self { audit, metrics, clock }
+    pub fn new(audit: Arc<AuditLog>, metrics: Arc<Metrics>, clock: SharedClock) -> Self {
+        Self { audit, metrics, clock, listeners: Arc::default() }
+    }
+
+    /// From now on this one hears of it, too.
+    pub fn tell_to(&self, listener: Arc<dyn Listener>) {
+        self.listeners.rcu(|known| known.iter().chain([&listener]).cloned().collect::<Vec<_>>());
     }
 
     /// Whose time stands in what is told.
@@ -336,7 +383,9 @@ impl Teller {
     /// Tells. Never blocks and never fails.
     pub fn tell(&self, origin: &Origin, told: &Told) {
         self.count(origin, told);
-        let lines = lines(origin, told, self.clock.wall());
+        let now = self.clock.wall();
+        self.have_heard(origin, told, now);
+        let lines = lines(origin, told, now);
         match &origin.held {
             Some(held) => held.lock().extend(lines),
             None => lines.for_each(|line| self.audit.record(line)),
@@ -351,8 +400,17 @@ impl Teller {
     /// Tells, and answers whether all of it is on disk.
     pub async fn tell_durably(&self, origin: &Origin, told: &Told) -> bool {
         self.count(origin, told);
-        let lines = lines(origin, told, self.clock.wall()).map(|line| self.audit.record_durably(line));
+        let now = self.clock.wall();
+        self.have_heard(origin, told, now);
+        let lines = lines(origin, told, now).map(|line| self.audit.record_durably(line));
         futures_util::future::join_all(lines).await.iter().all(Result::is_ok)
+    }
+
+    /// Who listens hears.
+    fn have_heard(&self, origin: &Origin, told: &Told, now: WallTime) {
+        for listener in self.listeners.load().iter() {
+            listener.hear(origin, told, now);
+        }
     }
 
     /// What the metrics hear.
@@ -434,7 +492,7 @@ fn lines(origin: &Origin, told: &Told, now: WallTime) -> impl Iterator<Item = Au
             let created = event(AuditType::SessionCreated, Outcome::Success).of_principal(&record.principal);
             (Some(created.of_session(*id).with_details(details)), None)
         }
-        Told::SessionEnded { id, principal, reason } => {
+        Told::SessionEnded { id, principal, reason, from: _ } => {
             let ended = of(event(AuditType::SessionEnded, Outcome::Success).of_session(*id), principal.as_deref());
             (Some(ended.because(*reason).with_details(origin.details())), None)
         }
@@ -528,7 +586,7 @@ fn lines(origin: &Origin, told: &Told, now: WallTime) -> impl Iterator<Item = Au
         Told::Found { finding, id, taken } => {
             (Some(found(event(AuditType::AnomalyFound, Outcome::Success), finding, id, taken)), None)
         }
-        Told::FindingJudged { id, verdict } => {
+        Told::FindingJudged { id, verdict, .. } => {
             let details = origin.details().text("finding", id.as_str()).text("verdict", verdict.as_str());
             (Some(event(AuditType::AnomalyVerdict, Outcome::Success).with_details(details)), None)
         }

@@ -58,6 +58,7 @@ fn names_nobody_else(pointer: &JsonPointer, answer: &EventAnswer) {
         roles: Vec::new(),
         obeyed: Vec::new(),
         reason: None,
+        counts_as: None,
     };
     let tenant = TenantId::parse("42").expect("a tenant");
     let principal = Principal { tenant, user: UserId::parse("7").expect("a user"), role: None };

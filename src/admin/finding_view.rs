@@ -45,7 +45,7 @@ pub(super) struct Anomaly {
     evidence: serde_json::Value,
     /// What was done, or would have been
     actions: Vec<ActionTaken>,
-    /// How often the same was found again within four hours
+    /// How often the same was found again within `alerts.repeat`, four hours unless it says otherwise
     repeats: u64,
     /// What was said of it: `expected` or `malicious`
     #[schema(required)]

@@ -11,7 +11,6 @@ use super::input::{FindingPath, Json, NoParameters, Query, words};
 use super::problem::{Problem, ProblemBody};
 use super::state::AdminState;
 use crate::monitor::{FindingNote, Verdict};
-use crate::told::Told;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -76,10 +75,9 @@ pub(super) async fn judge_anomaly(
     let work = move |state: AdminState, origin| async move {
         let commons = &state.services.commons;
         let note = FindingNote { verdict: said.into(), by, at: commons.clock.wall().as_micros() };
-        if !commons.watch.kept().judge(id, &note).await? {
+        if !commons.watch.note_verdict(&origin, id, &note).await? {
             return Err(Problem::NO_FINDING);
         }
-        commons.watch.tell(&origin, &Told::FindingJudged { id: id.to_string(), verdict: note.verdict });
         Ok(Judged { verdict: said })
     };
     change.run(work).await.map(Answer)

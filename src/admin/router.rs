@@ -14,9 +14,9 @@ use super::openapi::{Document, complete, frame};
 use super::problem::Problem;
 use super::state::AdminState;
 use super::{
-    change_tenant, console, end_session, health, hold_session, host, judge_anomaly, list_anomalies, list_orphans,
-    list_sessions, list_tenants, locks, maintenance, mint_session, openapi, query_audit, revoke_tenant, revoke_user,
-    show_session, show_tenant,
+    change_tenant, console, end_session, health, hold_session, host, judge_anomaly, list_alerts, list_anomalies,
+    list_orphans, list_sessions, list_tenants, locks, maintenance, mint_session, openapi, query_audit, revoke_tenant,
+    revoke_user, show_session, show_tenant,
 };
 
 /// Everything that the listener answers.
@@ -70,6 +70,7 @@ fn api() -> OpenApiRouter<AdminState> {
         .routes(routes!(list_anomalies::list_anomalies))
         .routes(routes!(list_anomalies::show_anomaly))
         .routes(routes!(judge_anomaly::judge_anomaly))
+        .routes(routes!(list_alerts::list_alerts))
         .routes(routes!(locks::list_locks))
         .routes(routes!(locks::end_lock))
         .routes(routes!(query_audit::query_audit))

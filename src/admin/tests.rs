@@ -30,7 +30,8 @@ use crate::config::Config;
 use crate::entropy::SystemEntropy;
 use crate::health::Readiness;
 use crate::maintenance::MaintenanceMode;
-use crate::monitor::MonitorKeys;
+use crate::monitor::{ContactKeys, MonitorKeys};
+use crate::reports::Reports;
 use crate::secret::Secret;
 use crate::session::SessionId;
 use crate::sessions::{Cuts, Holder, OpenStream, Sessions};
@@ -165,14 +166,22 @@ impl Admin {
             metrics: metrics.clone(),
             readiness: readiness.clone(),
             tasks: tasks.clone(),
+            contacts: store.clone(),
+            contact_keys: ContactKeys::new(&Secret::new("a key for tests")),
+            clock: clock.clone(),
+            entropy: Arc::new(SystemEntropy),
         };
         let watch = Watch::new(WatchServices {
             sessions: sessions.clone(),
             guard: store.clone(),
             findings: store.clone(),
+            reports: Arc::new(Reports::new(store.clone(), metrics.clone())),
             geo: Arc::default(),
+            places: store.clone(),
+            store: store.clone(),
             calls: store.clone(),
             alerts: Alerts::new(alerts, None),
+            acts: store.clone(),
             keys: MonitorKeys::new(&Secret::new("a key for tests")),
             teller,
             metrics: metrics.clone(),

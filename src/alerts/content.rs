@@ -43,6 +43,11 @@ pub(super) struct Item {
 const ONLY_OBSERVED: &str = "Only observed: nothing was done about it (monitor.mode = \"observe\").";
 
 impl Content {
+    /// What is said where nothing was done.
+    pub(super) fn observed_note(&self) -> Option<&'static str> {
+        self.observed.then_some(ONLY_OBSERVED)
+    }
+
     /// As text, in lines that end with a line feed.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();

@@ -1,10 +1,13 @@
 //! What an operator is told of a finding, or of many.
 
 use super::content::{Content, Item, shown};
-use crate::monitor::{FindingKind, FindingRecord, Severity};
-use crate::session::TenantId;
+use crate::monitor::{Evidence, FindingKind, FindingRecord, Severity};
+use crate::session::{StoreTime, TenantId};
 use crate::store::alerts::{AlertId, Gathered};
 use crate::store::monitor::{FindingId, KeptFinding};
+
+/// What is found by who tries whether alerts arrive.
+const TEST: &str = "TEST_ALERT";
 
 /// A finding that is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,9 +24,32 @@ impl Told {
         kept.record.map(|record| Self { id: kept.id, record })
     }
 
-    /// When it was found.
+    /// When it was found, for people.
     pub(super) fn at(&self) -> String {
         moment(self.id)
+    }
+
+    /// The same for programs.
+    pub(super) fn found_at(&self) -> String {
+        crate::clock::rfc3339(self.id.millis.saturating_mul(1000))
+    }
+
+    /// One that nobody found, to try whether alerts arrive.
+    pub(super) fn test(now: StoreTime) -> Self {
+        let record = FindingRecord {
+            kind: TEST.to_owned(),
+            severity: Severity::Low.as_str().to_owned(),
+            observed: false,
+            tenant: None,
+            user: None,
+            user_kind: None,
+            session_id: None,
+            account: None,
+            address: None,
+            evidence: Evidence::default(),
+            actions: Vec::new(),
+        };
+        Self { id: FindingId { millis: now.as_micros() / 1000, count: 0 }, record }
     }
 }
 
@@ -40,9 +66,9 @@ impl Subject {
     /// How bad it is: as bad as the worst.
     pub(super) fn severity(&self) -> Severity {
         match self {
-            Self::One(told) => severity(&told.record.severity),
+            Self::One(told) => severity_of(&told.record.severity),
             Self::Many(gathered, _) => {
-                { gathered.kinds.keys().map(|kind| severity(kind.split(' ').next().unwrap_or_default())).max() }
+                { gathered.kinds.keys().map(|kind| severity_of(kind.split(' ').next().unwrap_or_default())).max() }
                     .unwrap_or(Severity::Low)
             }
         }
@@ -120,7 +146,7 @@ const fn prefix(severity: Severity) -> &'static str {
 }
 
 /// A severity by its word; what another version wrote is worth a look.
-fn severity(word: &str) -> Severity {
+pub(super) fn severity_of(word: &str) -> Severity {
     Severity::ALL.into_iter().find(|severity| severity.as_str() == word).unwrap_or(Severity::Medium)
 }
 
@@ -131,7 +157,10 @@ fn moment(id: FindingId) -> String {
 }
 
 /// What a kind of finding means.
-fn sentence(record: &FindingRecord) -> &'static str {
+pub(super) fn sentence(record: &FindingRecord) -> &'static str {
+    if record.kind == TEST {
+        return "Somebody tried whether alerts arrive (`session-gateway alerts test`). Nothing was found.";
+    }
     let kind = FindingKind::ALL.into_iter().find(|kind| kind.as_str() == record.kind);
     match kind {
         Some(FindingKind::FailedLogins) => "Too many logins failed: somebody may be guessing passwords.",
@@ -215,7 +244,6 @@ fn item(told: &Told) -> Item {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::monitor::Evidence;
 
     fn told(severity: &str, observed: bool) -> Told {
         let taken = |action: &str, done| crate::monitor::Taken { action: action.into(), done };
@@ -255,7 +283,7 @@ mod tests {
 
     #[test]
     fn an_alert_says_who_when_from_where_on_what_evidence_and_what_was_done() {
-        let alert = AlertId::parse("1700000000000-0.0").expect("an id");
+        let alert = AlertId::parse("1700000000000-0_0").expect("an id");
         let text = Subject::One(told("high", false)).content("app.test", &alert).text();
         for part in [
             "2023-11-14 22:13:20 UTC",

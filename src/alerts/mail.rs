@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_mail_has_one_recipient_a_name_of_its_own_and_no_header_from_outside() {
-        let id = AlertId::parse("1700000000000-0.0").expect("an id");
+        let id = AlertId::parse("1700000000000-0_0").expect("an id");
         let from: Mailbox = "Gateway <gateway@example.com>".parse().expect("a mailbox");
         let to: Address = "ops@example.com".parse().expect("an address");
         let content = Content {
@@ -77,7 +77,7 @@ mod tests {
         let mail = write(&writing).expect("a mail");
         let text = String::from_utf8(mail.bytes).expect("ASCII");
         let head = text.split("\r\n\r\n").next().expect("a head");
-        assert!(head.contains("Message-ID: <1700000000000-0.0@app.test>"), "{head}");
+        assert!(head.contains("Message-ID: <1700000000000-0_0@app.test>"), "{head}");
         assert!(head.contains("Auto-Submitted: auto-generated") && head.contains("Date: Tue, 14 Nov 2023"), "{head}");
         assert!(!head.to_ascii_lowercase().contains("\nbcc"), "{head}");
         assert_eq!(mail.envelope.to(), [to]);

@@ -5,13 +5,19 @@
 
 mod content;
 mod courier;
+mod formats;
 mod letter;
 mod mail;
+mod mailer;
+mod notice;
 mod office;
+mod parcel;
 mod plan;
 mod rules;
 mod sender;
 mod smtp;
+mod trial;
+mod webhook;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,13 +27,18 @@ use tokio::task::JoinSet;
 
 pub use office::AlertServices;
 pub use plan::Plan;
-pub use rules::{AlertRules, MailRules, MailServer, Recipients, Security, Send};
+pub use rules::{
+    AlertRules, MailRules, MailServer, Recipients, Security, Send, SigningKey, WebhookFormat, WebhookRules,
+};
+pub use trial::{reach, send_test};
 
-use crate::monitor::Finding;
+use crate::monitor::{AccountId, ContactId, Finding};
+use crate::secret::Secret;
+use crate::session::Principal;
 use crate::store::alerts::{AlertOutbox, Fate, Posting};
+use crate::store::contacts::Contact;
 use courier::Courier;
 use office::{Office, channel};
-use plan::MAIL_QUEUE;
 use sender::Sender;
 
 /// Between two looks at how many wait, and for those that wait for too long.
@@ -61,10 +72,51 @@ impl Alerts {
     }
 
     /// Whom a finding is told.
-    #[must_use]
-    pub fn plan(&self, finding: &Finding) -> Plan {
-        let rules = self.0.rules.borrow().clone();
-        rules.map(|rules| Plan::of(finding, &rules)).unwrap_or_default()
+    pub async fn plan(&self, finding: &Finding) -> Plan {
+        let Some(rules) = self.0.rules.borrow().clone() else { return Plan::default() };
+        let user = if plan::notifies(finding, &rules) { self.contact(finding).await } else { None };
+        Plan::of(finding, &rules, user.as_ref())
+    }
+
+    /// Whom a finding is about, if they can be written to.
+    async fn contact(&self, finding: &Finding) -> Option<ContactId> {
+        let AlertServices { contacts, contact_keys: keys, .. } = &self.0.services;
+        let of_account = finding.account.as_ref().map(|account| keys.of_account(account));
+        let of_user = finding.session.as_ref().map(|(_, principal)| keys.of_user(principal));
+        for id in of_account.into_iter().chain(of_user) {
+            if matches!(contacts.contact(&id.to_string()).await, Ok(Some(_))) {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// A login's answer named the address of somebody, who logged in as this account. Kept for when they are to be told
+    /// something; never waits.
+    pub fn remember(&self, account: Option<&AccountId>, principal: &Principal, address: &Secret) {
+        let services = &self.0.services;
+        if !self.0.rules.borrow().as_ref().is_some_and(|rules| rules.tells_users) {
+            return;
+        }
+        let usable = address.expose_secret().parse::<lettre::Address>().is_ok() && address.expose_secret().is_ascii();
+        let Some(place) = usable.then(|| self.0.remembering.clone().try_acquire_owned().ok()).flatten() else {
+            return;
+        };
+        let keys = &services.contact_keys;
+        let ids = account.map(|account| keys.of_account(account)).into_iter().chain([keys.of_user(principal)]);
+        let contacts: Vec<Contact> = ids
+            .filter_map(|id| {
+                let sealed = keys.seal(&id, address, &*services.entropy)?;
+                Some(Contact { id: id.to_string(), sealed })
+            })
+            .collect();
+        let store = services.contacts.clone();
+        services.tasks.spawn(async move {
+            let _place = place;
+            if let Err(error) = store.remember(&contacts).await {
+                tracing::debug!(%error, "it is not remembered how a user is written to");
+            }
+        });
     }
 
     /// A finding was kept, with this fate of each posting: what was put in is sent.
@@ -97,8 +149,9 @@ impl Alerts {
         loop {
             let in_force = rules.borrow_and_update().clone();
             self.0.begin_anew();
-            for (queue, courier) in couriers(in_force.as_ref()) {
-                let sender = Sender { office: self.0.clone(), queue, courier, rules: rules.clone() };
+            let couriers = in_force.iter().flat_map(|rules| Courier::of(rules, &self.0.services.clock));
+            for courier in couriers {
+                let sender = Sender { office: self.0.clone(), courier, rules: rules.clone() };
                 senders.spawn(sender.run());
             }
             // Those under the rules before end by themselves, once what they have in hand is handed over.
@@ -135,11 +188,4 @@ impl fmt::Debug for Alerts {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Alerts").finish_non_exhaustive()
     }
-}
-
-/// Each queue with who works it off.
-fn couriers(rules: Option<&Arc<AlertRules>>) -> Vec<(String, Courier)> {
-    let Some(rules) = rules else { return Vec::new() };
-    let mail = rules.mail.as_ref().map(|mail| (MAIL_QUEUE.to_owned(), Courier::of_mail(&rules.site, mail)));
-    mail.into_iter().collect()
 }

@@ -4,15 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
 use super::plan;
 use super::rules::AlertRules;
+use crate::clock::SharedClock;
+use crate::entropy::SharedEntropy;
 use crate::health::Readiness;
+use crate::monitor::ContactKeys;
 use crate::store::alerts::AlertOutbox;
+use crate::store::contacts::ContactStore;
 use crate::store::monitor::FindingStore;
 use crate::telemetry::Metrics;
+
+/// Contacts that are on their way to the store at once; more are not remembered.
+const MOST_REMEMBERED: usize = 64;
 
 /// What alerts work with.
 pub struct AlertServices {
@@ -26,6 +33,14 @@ pub struct AlertServices {
     pub readiness: Arc<Readiness>,
     /// What goes on beside the requests; the drain waits for it.
     pub tasks: TaskTracker,
+    /// How users are written to.
+    pub contacts: Arc<dyn ContactStore>,
+    /// What they are called by there, and sealed with.
+    pub contact_keys: ContactKeys,
+    /// The machine's clocks.
+    pub clock: SharedClock,
+    /// The machine's randomness.
+    pub entropy: SharedEntropy,
 }
 
 /// What is shared.
@@ -34,6 +49,8 @@ pub(super) struct Office {
     pub(super) rules: watch::Sender<Option<Arc<AlertRules>>>,
     /// Rises when something was put in.
     pub(super) put_in: watch::Sender<u64>,
+    /// Contacts that are on their way to the store.
+    pub(super) remembering: Arc<Semaphore>,
     /// Of each queue that cannot be worked off, why.
     failing: Mutex<BTreeMap<String, String>>,
 }
@@ -41,7 +58,8 @@ pub(super) struct Office {
 impl Office {
     pub(super) fn new(services: AlertServices, rules: Option<Arc<AlertRules>>) -> Self {
         let (rules, put_in) = (watch::Sender::new(rules), watch::Sender::new(0));
-        Self { services, rules, put_in, failing: Mutex::default() }
+        let remembering = Arc::new(Semaphore::new(MOST_REMEMBERED));
+        Self { services, rules, put_in, remembering, failing: Mutex::default() }
     }
 
     /// Other queues are worked off from now on.
@@ -74,5 +92,8 @@ impl Office {
 
 /// A channel as a label: what another version wrote is `other`.
 pub(super) fn channel(word: &str) -> &'static str {
-    [plan::MAIL].into_iter().find(|known| *known == word).unwrap_or("other")
+    ["standard", "slack", "pagerduty", "ocsf", plan::MAIL, plan::USER]
+        .into_iter()
+        .find(|known| *known == word)
+        .unwrap_or("other")
 }

@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::courier::{Courier, Handed, Parcel};
+use super::courier::Courier;
 use super::letter::{Subject, Told};
-use super::office::{Office, channel};
+use super::office::{AlertServices, Office, channel};
+use super::parcel::{Handed, Parcel};
+use super::plan::USER;
 use super::rules::AlertRules;
 
 use crate::entropy::spread;
+use crate::monitor::ContactKeys;
+use crate::secret::Secret;
 use crate::session::StoreTime;
 use crate::store::StoreResult;
 use crate::store::alerts::{Attempts, Taken};
@@ -32,7 +36,6 @@ const NOTED_AGAIN: Duration = Duration::from_secs(1);
 /// Who works off one queue.
 pub(super) struct Sender {
     pub(super) office: Arc<Office>,
-    pub(super) queue: String,
     pub(super) courier: Courier,
     /// Changes when this one is to end.
     pub(super) rules: watch::Receiver<Option<Arc<AlertRules>>>,
@@ -79,7 +82,7 @@ impl Sender {
             if services.readiness.is_draining() || self.rules.has_changed().unwrap_or(true) {
                 return Round::Idle(LOOK_AGAIN);
             }
-            let next = match services.outbox.take(&self.queue).await {
+            let next = match services.outbox.take(&self.courier.queue).await {
                 Ok(next) => next,
                 Err(error) => {
                     tracing::debug!(%error, "the outbox of alerts cannot be asked");
@@ -91,18 +94,34 @@ impl Sender {
                 return Round::Idle(due.clamp(Duration::from_millis(50), spread(LOOK_AGAIN)));
             };
             let _in_hand = services.tasks.token();
-            let handed = match self.subject(&taken).await {
-                Ok(Some(subject)) => {
-                    let parcel = Parcel { waiting: &taken.waiting, subject: &subject, now: next.now };
+            let handed = match self.addressed(&taken).await {
+                Ok(Some((subject, user))) => {
+                    let parcel =
+                        Parcel { waiting: &taken.waiting, subject: &subject, user: user.as_ref(), now: next.now };
                     self.courier.hand_over(&parcel).await
                 }
-                Ok(None) => Handed::Never(String::from("what it tells of is kept no more")),
+                Ok(None) => Handed::Never(String::from("what it tells of, or the address, is kept no more")),
+                // It is taken again at the end of the lease.
                 Err(_) => return Round::Idle(STORE_PAUSE),
             };
             if !self.settle(&taken, handed, failures, next.now).await {
                 return Round::Failing;
             }
         }
+    }
+
+    /// What an alert tells of, and the address of the user that it is for.
+    async fn addressed(&self, taken: &Taken) -> StoreResult<Option<(Subject, Option<Secret>)>> {
+        let Some(subject) = self.subject(taken).await? else { return Ok(None) };
+        let target = &taken.waiting.target;
+        if target.channel != USER {
+            return Ok(Some((subject, None)));
+        }
+        let AlertServices { contacts, contact_keys, .. } = &self.office.services;
+        let Some(id) = ContactKeys::parse(&target.to) else { return Ok(None) };
+        let sealed = contacts.contact(&target.to).await?;
+        let address = sealed.and_then(|sealed| contact_keys.open(&id, &sealed));
+        Ok(address.map(|address| (subject, Some(address))))
     }
 
     /// What an alert tells of.
@@ -130,7 +149,7 @@ impl Sender {
         let (outcome, works) = match handed {
             Handed::Over => {
                 services.metrics.alert_delay(now.since(taken.waiting.id.since()));
-                self.office.queue_state(&self.queue, None);
+                self.office.queue_state(&self.courier.queue, None);
                 self.note(taken).await;
                 ("sent", true)
             }
@@ -145,7 +164,7 @@ impl Sender {
                 ("retried", true)
             }
             Handed::ToNobody(why) => {
-                self.office.queue_state(&self.queue, Some(why.clone()));
+                self.office.queue_state(&self.courier.queue, Some(why.clone()));
                 self.postpone(taken, doubled(FIRST_PAUSE, failures, LAST_PAUSE) / 2, why).await;
                 ("retried", false)
             }

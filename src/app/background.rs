@@ -13,6 +13,7 @@ use crate::health::probe_store;
 use crate::maintenance::Maintenance;
 use crate::monitor::GeoFiles;
 use crate::proxy::Current;
+use crate::reports::REPORTED_EVERY;
 use crate::watch::Watch;
 
 const BETWEEN_COUNTS: Duration = Duration::from_secs(10);
@@ -32,6 +33,8 @@ pub(super) fn begin(background: &mut JoinSet<()>, commons: &Commons, current: &C
     background.spawn(commons.watch.alerts().clone().run());
     background.spawn(count_the_locks(commons.watch.clone(), current.clone()));
     background.spawn(exchange_calls(commons.watch.clone(), current.clone()));
+    background.spawn(judge_places(commons.watch.clone(), current.clone()));
+    background.spawn(count_for_reports(commons.watch.clone()));
     background.spawn(count_what_has_ended(commons.clone()));
     background.spawn(count_the_orphans(commons.clone(), current.clone()));
     let databases = Databases { commons: commons.clone(), current: current.clone() };
@@ -104,6 +107,25 @@ async fn count_the_orphans(Commons { memberships, metrics, .. }: Commons, curren
         if asks && let Ok(count) = memberships.count_orphans().await {
             metrics.orphans(count);
         }
+    }
+}
+
+/// Judges where sessions are used from, by the rules that are then in force.
+async fn judge_places(watch: Watch, current: Current) {
+    loop {
+        let sighted = watch.sightings().await;
+        let config = current.load().gateway.shared_config();
+        if let Some(rules) = &config.monitor {
+            watch.judge(rules, &sighted).await;
+        }
+    }
+}
+
+/// Hands the store what was counted for reports.
+async fn count_for_reports(watch: Watch) {
+    loop {
+        tokio::time::sleep(REPORTED_EVERY).await;
+        watch.reports().flush().await;
     }
 }
 

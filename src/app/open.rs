@@ -13,22 +13,25 @@ use crate::config::{Config, ServerConfig, StoreConfig, StoreKind};
 use crate::descriptors::Room;
 use crate::entropy::{EntropyError, SharedEntropy};
 use crate::health::Readiness;
-use crate::monitor::MonitorKeys;
+use crate::monitor::{ContactKeys, MonitorKeys};
 use crate::proxy::Entrance;
 use crate::socket::{Bound, Sockets};
 use crate::store::Claim;
 use crate::store::SharedStore;
 use crate::store::Unavailable;
-use crate::store::acts::CallExchange;
+use crate::store::acts::{ActStore, CallExchange};
 use crate::store::alerts::AlertOutbox;
 use crate::store::audit::{Anchor, AuditAnchors, AuditStream};
+use crate::store::contacts::ContactStore;
 use crate::store::embedded::{EmbeddedStore, OpenErrorKind};
 use crate::store::journal::{Journal, Late};
 use crate::store::maintenance::MaintenanceStore;
 use crate::store::membership::MembershipStore;
 use crate::store::monitor::{FindingStore, LoginGuard};
 use crate::store::observe::{SharedObserver, Unobserved};
+use crate::store::places::PlaceStore;
 use crate::store::redis::{RedisSettings, RedisStore};
+use crate::store::reports::ReportStore;
 use crate::telemetry::Metrics;
 use crate::told::{Origin, Teller, Told};
 
@@ -70,6 +73,14 @@ pub(super) fn monitor_keys(config: &Config, entropy: &SharedEntropy) -> Result<M
     }
 }
 
+/// What users who are written to are called by, and sealed with; likewise.
+pub(super) fn contact_keys(config: &Config, entropy: &SharedEntropy) -> Result<ContactKeys, EntropyError> {
+    match &config.secrets.key {
+        Some(key) => Ok(ContactKeys::new(key)),
+        None => ContactKeys::ephemeral(&**entropy),
+    }
+}
+
 /// Opens the audit log.
 pub(super) fn open_audit(
     config: &Config,
@@ -93,8 +104,12 @@ pub(super) struct Opened {
     pub(super) memberships: Arc<dyn MembershipStore>,
     pub(super) guard: Arc<dyn LoginGuard>,
     pub(super) findings: Arc<dyn FindingStore>,
+    pub(super) counts: Arc<dyn ReportStore>,
     pub(super) calls: Arc<dyn CallExchange>,
+    pub(super) acts: Arc<dyn ActStore>,
+    pub(super) places: Arc<dyn PlaceStore>,
     pub(super) outbox: Arc<dyn AlertOutbox>,
+    pub(super) contacts: Arc<dyn ContactStore>,
     pub(super) anchors: Arc<dyn AuditAnchors>,
     /// When several gateways share it.
     pub(super) stream: Option<Arc<dyn AuditStream>>,
@@ -137,8 +152,12 @@ pub(super) async fn open_store(
                 memberships: store.clone(),
                 guard: store.clone(),
                 findings: store.clone(),
+                counts: store.clone(),
                 calls: store.clone(),
+                acts: store.clone(),
+                places: store.clone(),
                 outbox: store.clone(),
+                contacts: store.clone(),
                 anchors: store,
                 stream: None,
                 redis: None,
@@ -171,8 +190,12 @@ pub(super) async fn open_store(
                 memberships: store.clone(),
                 guard: store.clone(),
                 findings: store.clone(),
+                counts: store.clone(),
                 calls: store.clone(),
+                acts: store.clone(),
+                places: store.clone(),
                 outbox: store.clone(),
+                contacts: store.clone(),
                 anchors: store.clone(),
                 stream: Some(store.clone()),
                 redis: Some(store),

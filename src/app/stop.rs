@@ -14,6 +14,7 @@ use crate::audit::AuditLog;
 use crate::audit::share::SharingTask;
 use crate::health::Readiness;
 use crate::proxy::{Current, Stage};
+use crate::reports::Reports;
 use crate::store::touch_queue::TouchQueue;
 use crate::telemetry::Traces;
 
@@ -92,6 +93,7 @@ impl InFlight {
 /// What is written once nobody is served any more.
 pub(super) struct LastWords {
     pub(super) touches: Arc<TouchQueue>,
+    pub(super) reports: Arc<Reports>,
     pub(super) background: JoinSet<()>,
     pub(super) traces: Option<Arc<Traces>>,
     pub(super) audit: Arc<AuditLog>,
@@ -103,6 +105,7 @@ impl LastWords {
     pub(super) async fn write(mut self) {
         self.touches.flush().await;
         self.background.shutdown().await;
+        self.reports.flush().await;
         if let Some(traces) = self.traces {
             let _ = tokio::task::spawn_blocking(move || traces.shutdown(LAST_SPANS)).await;
         }

@@ -3,6 +3,7 @@
 //! Exit codes: 0 fine, 1 failed while running, 2 bad usage or bad configuration.
 
 pub mod act;
+pub mod alerts;
 pub mod anomalies;
 pub mod api;
 pub mod audit;
@@ -75,6 +76,9 @@ pub enum Command {
     /// What the monitoring found
     #[command(subcommand)]
     Anomalies(anomalies::AnomaliesCommand),
+    /// Whether alerts arrive, and which wait
+    #[command(subcommand)]
+    Alerts(alerts::AlertsCommand),
     /// Logins that are locked after too many failures
     #[command(subcommand)]
     Locks(locks::LocksCommand),
@@ -105,6 +109,7 @@ impl CommandLine {
             Some(Command::Orphans(command)) => orphans::orphans(&command),
             Some(Command::Maintenance(command)) => maintenance::maintenance(&command),
             Some(Command::Anomalies(command)) => anomalies::anomalies(&command),
+            Some(Command::Alerts(command)) => alerts::alerts(&command),
             Some(Command::Locks(command)) => locks::locks(&command),
             Some(Command::Tokens(command)) => tokens::tokens(&command),
             Some(Command::Audit(command)) => match command {

@@ -11,12 +11,14 @@ use super::address::host_and_port;
 use super::error::Problems;
 use super::files::Files;
 use super::raw::{RawAlerts, RawRecipients};
-use super::reader::OneOrMany;
+use super::reader::{OneOrMany, Spot};
 use super::secrets::secret_or_file;
 use super::table::Field;
 use super::upstream::read_authorities;
-use super::value::{Parsed, choice, count_within, duration_within, quoted};
+use super::value::{Parsed, choice, count_within, duration_within, or_off, quoted};
+use super::webhooks::webhooks;
 use crate::alerts::{AlertRules, MailRules, MailServer, Recipients, Security, Send};
+use crate::http::JsonPointer;
 use crate::upstream::Trust;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -29,25 +31,57 @@ const SUBMISSION: u16 = 587;
 const SENDS: [(&str, Send); 3] = [("now", Send::Now), ("hourly", Send::Hourly), ("daily", Send::Daily)];
 const EXAMPLE: &str = "smtp = \"smtps://alerts@mail.example.com\"";
 
+/// Where a login's answer has the user's address (`alerts.user_email`); `None`: users are not told.
+pub(super) fn user_email(raw: &RawAlerts, problems: &mut Problems) -> Option<JsonPointer> {
+    let pointer = |text: &String| {
+        let advice = "write where a login's answer has it, as in \"/user/email\", or \"off\"";
+        JsonPointer::parse(text).map_err(|error| format!("{} is no JSON pointer ({error}); {advice}", quoted(text)))
+    };
+    let pointer = raw.user_email.parse_or(None, problems, or_off(pointer));
+    if pointer.is_some() && !raw.smtp.is_given() {
+        problems.error(raw.user_email.place(), "needs a mail server; add `smtp` and `from`");
+    }
+    pointer
+}
+
 /// `site`: what the site is called.
-pub(super) fn alerts(raw: &RawAlerts, site: &str, problems: &mut Problems) -> Option<AlertRules> {
+pub(super) fn alerts(raw: &RawAlerts, site: &str, tells_users: bool, problems: &mut Problems) -> Option<AlertRules> {
     let repeat = raw.repeat.parse_or(AlertRules::REPEAT, problems, duration_within(MINUTE..=WEEK));
     let max_per_hour = raw.max_per_hour.parse_or(20, problems, count_within(1..=1000));
-    let mail = mail(raw, problems)?;
-    Some(AlertRules { site: site.into(), repeat, max_per_hour, mail: Some(mail) })
+    let webhooks = webhooks(&raw.webhooks, problems);
+    let mails = raw.smtp.is_given() || raw.from.is_given() || raw.high.is_given() || raw.medium.is_given();
+    if !mails && !raw.low.is_given() && raw.webhooks.is_given() {
+        return Some(AlertRules {
+            site: site.into(),
+            repeat,
+            max_per_hour,
+            mail: None,
+            tells_users,
+            webhooks: webhooks?,
+        });
+    }
+    let mail = mail(raw, problems);
+    Some(AlertRules { site: site.into(), repeat, max_per_hour, mail: Some(mail?), tells_users, webhooks: webhooks? })
 }
 
 /// The files that are named.
 pub(super) fn files(raw: &RawAlerts, files: &mut Files) {
     files.read(&raw.smtp_password_file);
     files.read(&raw.ca);
+    for Spot { value: raw, .. } in raw.webhooks.get().into_iter().flatten() {
+        files.read(&raw.secret_file);
+        files.read(&raw.ca);
+    }
 }
 
 fn mail(raw: &RawAlerts, problems: &mut Problems) -> Option<MailRules> {
     let server = server(raw, problems);
     let from = raw.from.require(problems, "from = \"alerts@example.com\"", |text| mailbox(text));
     if !raw.high.is_given() && !raw.medium.is_given() && !raw.low.is_given() {
-        problems.error(raw.high.place(), "names nobody to tell; add `high.to = [\"ops@example.com\"]`");
+        problems.error(
+            raw.high.place(),
+            "names nobody to tell; add `high.to = [\"ops@example.com\"]`, or `[[alerts.webhooks]]`",
+        );
     }
     // Whom nothing is said of is told as those of what is worse.
     let high = recipients(&raw.high, None, Send::Now, problems);

@@ -252,6 +252,10 @@ impl Sections {
         let trusted = server.as_ref().map_or(&[][..], |server| &server.trusted_origins);
         let traffic: Vec<_> =
             server.iter().flat_map(|server| server.listen.iter().copied().chain(server.redirect_http)).collect();
+        let email = tables.alerts.as_ref().and_then(|raw| alerts::user_email(raw, problems));
+        if let Some(email) = &email {
+            logins.look_for_emails(email);
+        }
         let site = server.as_ref().map_or("", |server| server.public_url.host());
         Self {
             mode,
@@ -262,7 +266,7 @@ impl Sections {
             bearer: tables.bearer.as_ref().and_then(|raw| bearer::bearer(raw, mode, problems)),
             monitor,
             watched: watched.unwrap_or_default(),
-            alerts: tables.alerts.as_ref().and_then(|raw| alerts::alerts(raw, site, problems)),
+            alerts: tables.alerts.as_ref().and_then(|raw| alerts::alerts(raw, site, email.is_some(), problems)),
             admin: admin::admin(&tables.admin, mode, &traffic, problems),
             audit: telemetry::audit(&tables.audit, problems),
             telemetry: telemetry::telemetry(&tables.telemetry, problems),
@@ -304,8 +308,9 @@ impl Sections {
             sealed::report_followed(&tables.identity, self.logins.config(), problems);
         }
         chosen::report(&tables.identity, &self.identity, self.logins.tenants_listed(), problems);
-        if let (Some((place, _)), Some(_)) = (&tables.monitor, &self.monitor) {
+        if let (Some((place, raw)), Some(rules)) = (&tables.monitor, &self.monitor) {
             monitor::report_secret(place, &self.secrets, self.mode, problems);
+            places::report_blind(raw, &rules.places, problems);
         }
         let onboards = self.tenants.as_ref().is_some_and(|tenants| tenants.onboarding.is_some());
         if let (true, Some(raw)) =

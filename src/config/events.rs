@@ -8,7 +8,8 @@ use super::reader::Spot;
 use super::table::Field;
 use super::value::{Parsed, choice, did_you_mean, quoted};
 use crate::policy::{
-    ANY, Action, Auth, Event, EventTable, MethodSet, Named, Order, PathPattern, PatternTree, RouteTable, TenantNamed,
+    ANY, Action, Auth, CountsAs, Event, EventTable, MethodSet, Named, Order, PathPattern, PatternTree, RouteTable,
+    TenantNamed,
 };
 use crate::session::{EndReason, TenantStatus};
 
@@ -28,6 +29,8 @@ const REASONS: [EndReason; 8] = [
     EndReason::OrgSoftDeleted,
     EndReason::UserOthersRevoked,
 ];
+
+const COUNTS_AS: [(&str, CountsAs); 1] = [("password_change", CountsAs::PasswordChange)];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ActionWord {
@@ -95,6 +98,7 @@ fn event(raw: &RawEvent, matched: Option<&Match>, problems: &mut Problems) -> Ev
         roles: each(&raw.roles, problems, role),
         obeyed,
         reason: raw.reason.parse(problems, |text| reason(text)),
+        counts_as: raw.counts_as.parse(problems, choice(&COUNTS_AS)),
     };
     if let Some(Match { pattern, .. }) = matched {
         report_names(raw, pattern, problems);
@@ -103,7 +107,7 @@ fn event(raw: &RawEvent, matched: Option<&Match>, problems: &mut Problems) -> Ev
     event
 }
 
-/// What the success itself ends. One that only obeys the backend's orders ends nothing by itself.
+/// What the success itself ends. One that only obeys the backend's orders, or is only counted, ends nothing by itself.
 fn action_word(raw: &RawEvent, problems: &mut Problems) -> Option<ActionWord> {
     let words = [
         ("revoke-tenant", ActionWord::Tenant(None)),
@@ -114,7 +118,8 @@ fn action_word(raw: &RawEvent, problems: &mut Problems) -> Option<ActionWord> {
         ("revoke-other-sessions", ActionWord::OtherSessions),
         ("revoke-session", ActionWord::Session),
     ];
-    if !raw.action.is_given() && raw.header.get().is_some_and(|header| !header.is_empty()) {
+    let only_orders = raw.header.get().is_some_and(|header| !header.is_empty());
+    if !raw.action.is_given() && (only_orders || raw.counts_as.is_given()) {
         return None;
     }
     // One that is wrong has been reported, and must not be followed by errors about another.
@@ -171,7 +176,8 @@ fn report_useless(raw: &RawEvent, word: Option<ActionWord>, matched: Option<&Mat
     let mut useless: Vec<(&Place, &str)> = Vec::new();
     let in_path = |name: &str| matched.is_some_and(|matched| matched.pattern.position_of(name).is_some());
     if word.is_none() {
-        let given = [&raw.when_pointer, &raw.count_pointer].into_iter().filter(|field| field.is_given());
+        let when = Some(&raw.when_pointer).filter(|_| !raw.counts_as.is_given());
+        let given = when.into_iter().chain([&raw.count_pointer]).filter(|field| field.is_given());
         useless.extend(given.map(|field| (field.place(), "is read only with an `action`; add one, or remove it")));
     }
     let names_a_user = word == Some(ActionWord::User) && (raw.user_pointer.is_given() || in_path(USER));

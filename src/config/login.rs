@@ -178,6 +178,13 @@ impl Logins {
         }
     }
 
+    /// Has the answers of all be looked at for the users' mail addresses.
+    pub(super) fn look_for_emails(&mut self, pointer: &JsonPointer) {
+        for login in self.config.iter_mut().flat_map(|config| &mut config.logins) {
+            login.rules.email = Some(pointer.clone());
+        }
+    }
+
     /// Whether users of one kind are let in without a tenant by one login and not by another.
     pub(super) fn disagree_about_tenants(&self) -> bool {
         let logins = self.config.iter().flat_map(|config| &config.logins).map(|login| &login.rules.users);
@@ -272,7 +279,14 @@ fn login(raw: RawLogin, paths: Vec<LoginPath>, login_url: String, problems: &mut
                    `roles` refuse";
         problems.warn(&tenants_place, why);
     }
-    Some(Login { paths, account, rules: LoginRules { capture, users, failure, unless }, max_body, login_url, follow })
+    Some(Login {
+        paths,
+        account,
+        rules: LoginRules { capture, users, failure, unless, email: None },
+        max_body,
+        login_url,
+        follow,
+    })
 }
 
 /// Of a cookie that two logins follow nobody knows whom to ask about it.

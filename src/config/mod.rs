@@ -6,6 +6,7 @@
 //!
 //! It reads the file and the secret files that it names. It must never open a socket, and never show a secret.
 
+mod act_rules;
 mod address;
 mod admin;
 mod alerts;
@@ -33,6 +34,7 @@ mod raw;
 mod reader;
 mod roles;
 mod routes;
+mod rule;
 mod sealed;
 mod secrets;
 mod server;
@@ -48,6 +50,7 @@ mod tokens;
 mod upstream;
 mod value;
 mod watched;
+mod webhooks;
 mod whoami;
 
 #[cfg(test)]
@@ -76,7 +79,7 @@ pub use tenants::{Onboarding, TenantsConfig};
 pub use tls::TlsConfig;
 pub use upstream::{BodyMode, HostHeader, UpstreamConfig};
 pub(crate) use value::{duration, show_duration};
-pub use watched::WatchedPaths;
+pub use watched::{ExportRoute, WatchedPaths};
 
 use crate::settled::{self, ReadError};
 use assemble::{Source, assemble};

@@ -267,7 +267,8 @@ tables! {
         roles: List,
         header: List,
         reason: String,
-    } unbuilt ["counts_as"]
+        counts_as: String,
+    }
 
     /// `[tenants]`
     struct RawTenants {
@@ -324,13 +325,20 @@ tables! {
         failed_logins: RawFailedLogins,
         guessed_login: RawGuessedLogin,
         calls: RawCalls,
+        exports: RawExports,
+        privileges: RawPrivileges,
+        passwords: RawPasswords,
+        revoked_use: RawRevokedUse,
         geo: RawGeo,
         ignore_networks: List,
         ignore_asns: Vec<Spot<u64>>,
         low_asns: Vec<Spot<u64>>,
+        travel: RawTravel,
+        location_change: RawLocationChange,
+        locations: RawLocations,
+        concurrent: RawConcurrent,
     } unbuilt [
-        "admin_roles", "path", "travel", "location_change", "concurrent", "locations", "exports", "privileges",
-        "passwords", "revoked_use"
+        "admin_roles", "path"
     ]
 
     /// `monitor.failed_logins`
@@ -365,6 +373,82 @@ tables! {
         action: OneOrMany,
     }
 
+    /// `monitor.exports`
+    struct RawExports {
+        enabled: bool,
+        count: u64,
+        window: String,
+        severity: String,
+        action: OneOrMany,
+        routes: Vec<Spot<RawExportRoute>>,
+    }
+
+    /// Each of `[[monitor.exports.routes]]`
+    struct RawExportRoute {
+        pattern ("match"): OneOrMany,
+        count: String,
+    }
+
+    /// `monitor.privileges`
+    struct RawPrivileges {
+        enabled: bool,
+        pattern ("match"): OneOrMany,
+        count: u64,
+        window: String,
+        severity: String,
+        action: OneOrMany,
+    }
+
+    /// `monitor.travel`
+    struct RawTravel {
+        enabled: bool,
+        kmh: u64,
+        window: String,
+        severity: String,
+        action: OneOrMany,
+    }
+
+    /// `monitor.location_change`
+    struct RawLocationChange {
+        enabled: bool,
+        km: u64,
+        within: String,
+        severity: String,
+        action: OneOrMany,
+    }
+
+    /// `monitor.passwords`
+    struct RawPasswords {
+        enabled: bool,
+        count: u64,
+        window: String,
+        severity: String,
+        action: OneOrMany,
+    }
+
+    /// `monitor.locations`
+    struct RawLocations {
+        enabled: bool,
+        km: u64,
+        severity: String,
+        action: OneOrMany,
+    }
+
+    /// `monitor.revoked_use`
+    struct RawRevokedUse {
+        enabled: bool,
+        severity: String,
+        action: OneOrMany,
+    }
+
+    /// `monitor.concurrent`
+    struct RawConcurrent {
+        enabled: bool,
+        count: u64,
+        severity: String,
+        action: OneOrMany,
+    }
+
     /// `monitor.geo`
     struct RawGeo {
         city: OneOrMany,
@@ -384,7 +468,20 @@ tables! {
         low: RawRecipients,
         repeat: String,
         max_per_hour: u64,
-    } unbuilt ["user_email", "webhooks"]
+        user_email: String,
+        webhooks: Vec<Spot<RawWebhook>>,
+    }
+
+    /// Each of `alerts.webhooks`
+    struct RawWebhook {
+        url: Secret,
+        format: String,
+        secret: Secret,
+        secret_file: String,
+        severity: OneOrMany,
+        plaintext: bool,
+        ca: String,
+    }
 
     /// `alerts.high`, `alerts.medium`, `alerts.low`
     struct RawRecipients {

@@ -154,6 +154,7 @@ mod tests {
             users: Users::default(),
             failure: Vec::new(),
             unless: vec![Condition::parse("/mfa_required").expect("a condition")],
+            email: None,
         };
         for (status, location, body, expected) in [
             (200, "", r#"{"org": 42, "id": 7}"#, "42/7"),

@@ -10,7 +10,11 @@ use ::http::header::HeaderMap;
 use super::rules::{Reading, Whoami};
 use super::{Browser, LoginIdentity, LoginRules, Question, read_json};
 use crate::http::{IdentityRules, json_says_failure};
+use crate::secret::Secret;
 use crate::session::{Principal, TenantId};
+
+/// The longest address that mail has (RFC 5321, 4.5.3.1.3).
+const LONGEST_EMAIL: usize = 254;
 
 /// What comes next.
 #[derive(Debug)]
@@ -48,6 +52,7 @@ pub struct Inquiry<'a> {
     rules: &'a LoginRules,
     spelling: &'a IdentityRules,
     asked: Option<Asked<'a>>,
+    email: Option<Secret>,
 }
 
 /// The question that is open.
@@ -62,12 +67,13 @@ impl<'a> Inquiry<'a> {
     /// By these rules, of identities that are spelt so.
     #[must_use]
     pub const fn new(rules: &'a LoginRules, spelling: &'a IdentityRules) -> Self {
-        Self { rules, spelling, asked: None }
+        Self { rules, spelling, asked: None, email: None }
     }
 
     /// Reads the login's answer, whose status may be a success. `headers` are the backend's as they came; `unix_seconds`
     /// is the time that cookies expire by.
     pub fn read(&mut self, browser: &mut Browser, headers: &HeaderMap, body: &[u8], unix_seconds: u64) -> Step {
+        self.look_for_email(body);
         let verdict = match self.rules.read(headers, body, self.spelling) {
             Reading::Failed => Verdict::Failed,
             Reading::Unfinished => Verdict::Unfinished,
@@ -99,6 +105,7 @@ impl<'a> Inquiry<'a> {
     /// Takes the answer to the question of the last step.
     pub fn answered(&mut self, browser: &mut Browser, status: StatusCode, body: &[u8]) -> Step {
         let Some(Asked { whoami, login }) = self.asked.take() else { return Step::Settled(Verdict::NoCookie) };
+        self.look_for_email(body);
         let verdict = self.who_is_it(whoami, status, body);
         match (login, verdict) {
             (Some((headers, seconds)), Verdict::Unnamed | Verdict::Refused(_)) => {
@@ -110,6 +117,20 @@ impl<'a> Inquiry<'a> {
                 Step::Settled(Verdict::Bad("the whoami path names nobody for the login's token"))
             }
             (None, verdict) => Step::Settled(verdict),
+        }
+    }
+
+    /// The mail address that an answer has, where it is looked for; once a user is logged in it is theirs.
+    pub fn take_email(&mut self) -> Option<Secret> {
+        self.email.take()
+    }
+
+    fn look_for_email(&mut self, body: &[u8]) {
+        let Some(pointer) = &self.rules.email else { return };
+        let answer = read_json(body);
+        let found = answer.as_ref().and_then(|answer| pointer.find_in(answer)?.as_str());
+        if let Some(email) = found.filter(|email| email.len() <= LONGEST_EMAIL) {
+            self.email = Some(Secret::new(email));
         }
     }
 

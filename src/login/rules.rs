@@ -22,6 +22,8 @@ pub struct LoginRules {
     pub failure: Vec<u16>,
     /// What an answer says while something is still due before the user is logged in.
     pub unless: Vec<Condition>,
+    /// Where a JSON answer has the user's mail address, if anybody wants to know.
+    pub email: Option<JsonPointer>,
 }
 
 /// Where a login's identity is read.

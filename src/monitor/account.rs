@@ -12,9 +12,10 @@ use icu_normalizer::ComposingNormalizerBorrowed;
 use ring::{hkdf, hmac};
 use siphasher::sip::SipHasher13;
 
+use super::Cell;
 use crate::entropy::{Entropy, EntropyError};
 use crate::secret::Secret;
-use crate::session::Principal;
+use crate::session::{Principal, TenantId};
 
 /// Keeps these keys apart from whatever else is derived from the secret.
 const PURPOSE: &[u8] = b"session-gateway monitor 1";
@@ -123,6 +124,17 @@ impl MonitorKeys {
         // No tenant has it in its name.
         hasher.write_u8(b',');
         hasher.write(principal.user.kept().as_bytes());
+        hasher.finish()
+    }
+
+    /// What stands for a cell of the earth in a tenant, likewise.
+    #[must_use]
+    pub fn cell(&self, tenant: &TenantId, cell: Cell) -> u64 {
+        let mut hasher = self.users;
+        hasher.write(tenant.kept().as_bytes());
+        // No user's name begins with it.
+        hasher.write(b",\0");
+        hasher.write(&cell.bytes());
         hasher.finish()
     }
 

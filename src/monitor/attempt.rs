@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::lock::account_key;
 use super::{AccountId, Action, DeviceId, FailedLogins, LockBy, LockNote, LockedBy, NetworkRange};
 
 /// Whom a login names: every account that the backend could read in it.
@@ -154,10 +155,6 @@ impl Attempt {
     pub const fn remembers(&self, bucket: &Bucket) -> bool {
         self.remembers_accounts || !bucket.is_of_account()
     }
-}
-
-fn account_key(account: &AccountId) -> String {
-    format!("a:{account}")
 }
 
 /// Eight bytes that stand for a network.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{AccountId, Action, MonitorMode, Severity};
-use crate::session::{Principal, SessionId};
+use crate::session::{Principal, SessionId, TenantId, UserId, UserKind};
 
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,7 +72,7 @@ impl FindingKind {
 }
 
 /// What somebody who looked at it says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Nothing is wrong.
@@ -224,6 +224,15 @@ pub struct FindingRecord {
 }
 
 impl FindingRecord {
+    /// Whose session it is about, if it is about one.
+    #[must_use]
+    pub fn whose(&self) -> Option<(TenantId, UserId)> {
+        let tenant = TenantId::parse_shown(self.tenant.as_deref()?).ok()?;
+        let kind = self.user_kind.as_deref().map(UserKind::parse).transpose().ok()?;
+        let user = UserId::parse(self.user.as_deref()?).ok()?;
+        Some((tenant, user.of_kind(kind.as_ref())))
+    }
+
     /// As it is kept.
     #[must_use]
     pub fn encode(&self) -> String {

@@ -1,12 +1,14 @@
 //! A lock: whom it holds for, and until when.
 
 use std::fmt;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::AccountId;
 use crate::session::StoreTime;
 
 /// For what kind of logins a lock holds.
@@ -87,6 +89,21 @@ pub struct LockNote {
     pub observed: bool,
 }
 
+impl LockNote {
+    /// Of an account on devices that it does not know, for so long.
+    #[must_use]
+    pub fn of_account(account: &AccountId, lasts: Duration) -> Self {
+        let (key, account) = (account_key(account), Some(account.to_string()));
+        Self { key, by: LockedBy::Account, account, network: None, lasts: lasts.as_secs(), observed: false }
+    }
+}
+
+/// Under which name an account is counted on devices that it does not know.
+#[must_use]
+pub(super) fn account_key(account: &AccountId) -> String {
+    format!("a:{account}")
+}
+
 /// A lock in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lock {
@@ -106,7 +123,7 @@ impl Lock {
     /// When it began.
     #[must_use]
     pub fn since(&self) -> StoreTime {
-        self.until.before(std::time::Duration::from_secs(self.note.lasts))
+        self.until.before(Duration::from_secs(self.note.lasts))
     }
 }
 

@@ -10,6 +10,8 @@ const EARTH: f64 = 6371.0;
 const TOLERANCE: u32 = 50;
 /// The accuracy radius where a database has none, in km: what those that have one say of most cities.
 const USUAL_RADIUS: u16 = 50;
+/// What is known less well than this is a region, in km.
+const PRECISE: u16 = 200;
 /// No place is less sure than this: half way round the earth, in km.
 const WIDEST: f64 = 20_000.0;
 /// A name is kept up to so many bytes.
@@ -47,6 +49,26 @@ impl Spot {
         u32::from(whole(self.distance(other))).saturating_sub(sure)
     }
 
+    /// In degrees, as people write them.
+    #[must_use]
+    pub fn degrees(self) -> String {
+        let degrees = |hundredths: i16| f64::from(hundredths) / 100.0;
+        format!("{:.2},{:.2}", degrees(self.latitude), degrees(self.longitude))
+    }
+
+    /// Reads that again. How far it may be from there is not in it.
+    #[must_use]
+    pub fn of_degrees(text: &str) -> Option<Self> {
+        let (latitude, longitude) = text.split_once(',')?;
+        Self::at(latitude.parse().ok()?, longitude.parse().ok()?, None)
+    }
+
+    /// Whether it is known well enough to be somebody's place.
+    #[must_use]
+    pub const fn is_precise(self) -> bool {
+        self.radius <= PRECISE
+    }
+
     /// The great circle between two spots (haversine), in km.
     fn distance(self, other: Self) -> f64 {
         let radians = |hundredths: i16| (f64::from(hundredths) / 100.0).to_radians();
@@ -78,9 +100,7 @@ impl Spot {
 
 impl fmt::Display for Spot {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { latitude, longitude, radius } = *self;
-        let degrees = |hundredths: i16| f64::from(hundredths) / 100.0;
-        write!(formatter, "{:.2},{:.2} ±{radius} km", degrees(latitude), degrees(longitude))
+        write!(formatter, "{} ±{} km", self.degrees(), self.radius)
     }
 }
 

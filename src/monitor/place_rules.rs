@@ -1,11 +1,11 @@
-//! What the rules about places go by (`[monitor.geo]`, `ignore_networks`, `ignore_asns`, `low_asns`).
+//! The rules about places and sessions, and what they go by (`[monitor.geo]`, `ignore_networks`, `ignore_asns`, `low_asns`).
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{Elsewhere, Place};
+use super::{Concurrent, Elsewhere, LocationChange, Locations, Place, Travel};
 
 /// The files of the databases that know places; of each kind several where one has IPv4 alone and another IPv6.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct GeoFiles {
     pub asn: Vec<PathBuf>,
 }
 
-/// What the rules about places go by.
+/// The rules about places and sessions, and what they go by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlaceRules {
     /// `None`: nothing knows places.
@@ -27,9 +27,29 @@ pub struct PlaceRules {
     pub ignore_asns: Vec<u32>,
     /// Networks that say little of it; in order.
     pub low_asns: Vec<u32>,
+    /// `None`: off.
+    pub travel: Option<Travel>,
+    /// `None`: off.
+    pub location_change: Option<LocationChange>,
+    /// `None`: off.
+    pub locations: Option<Locations>,
+    /// `None`: off.
+    pub concurrent: Option<Concurrent>,
 }
 
 impl PlaceRules {
+    /// Whether uses of sessions matter.
+    #[must_use]
+    pub const fn looks_at_uses(&self) -> bool {
+        self.travel.is_some() || self.location_change.is_some() || self.looks_at_logins()
+    }
+
+    /// Whether logins do.
+    #[must_use]
+    pub const fn looks_at_logins(&self) -> bool {
+        self.concurrent.is_some() || self.locations.is_some()
+    }
+
     /// Whether an address can say where somebody is: not one of a network that has no place.
     #[must_use]
     pub fn has_place(&self, address: IpAddr) -> bool {

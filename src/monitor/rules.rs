@@ -124,6 +124,36 @@ pub struct RapidCalls {
     pub rule: Rule,
 }
 
+/// Records that a user takes out (`[monitor.exports]`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exports {
+    /// `count` is how many there may be.
+    pub rule: Rule,
+}
+
+/// Different things that a user tries and may not do (`[monitor.privileges]`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Privileges {
+    /// `count` is how many different ones.
+    pub rule: Rule,
+}
+
+/// Changes of a user's password (`[monitor.passwords]`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passwords {
+    /// `count` is how many.
+    pub rule: Rule,
+}
+
+/// Uses of a session that was ended on purpose (`[monitor.revoked_use]`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevokedUse {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is done.
+    pub actions: Vec<Action>,
+}
+
 /// Everything that is to be noticed (`[monitor]`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MonitorRules {
@@ -137,6 +167,14 @@ pub struct MonitorRules {
     pub guessed_login: Option<GuessedLogin>,
     /// `None`: off.
     pub calls: Option<RapidCalls>,
+    /// `None`: off.
+    pub exports: Option<Exports>,
+    /// `None`: off.
+    pub privileges: Option<Privileges>,
+    /// `None`: off.
+    pub passwords: Option<Passwords>,
+    /// `None`: off.
+    pub revoked_use: Option<RevokedUse>,
     /// What the rules about places go by.
     pub places: PlaceRules,
 }
@@ -147,6 +185,12 @@ impl MonitorRules {
     pub fn locks(&self) -> bool {
         let asked_for = self.failed_logins.as_ref().is_some_and(|failed| failed.rule.does(Action::Lock));
         self.mode == MonitorMode::Enforce && asked_for
+    }
+
+    /// Whether it matters by which accounts users log in.
+    #[must_use]
+    pub fn locks_users(&self) -> bool {
+        self.locks() && self.passwords.as_ref().is_some_and(|passwords| passwords.rule.does(Action::Lock))
     }
 
     /// Whether calls are refused that are too many.

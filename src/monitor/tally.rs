@@ -110,6 +110,12 @@ impl Tally {
         Some(Full { failures, accounts, until })
     }
 
+    /// Locks until then at least, whatever was counted. Answers until when.
+    pub fn lock(&mut self, until: StoreTime, now: StoreTime) -> StoreTime {
+        (self.locked, self.began) = (self.locked.max(until.as_micros()), now.as_micros());
+        StoreTime::from_micros(self.locked)
+    }
+
     /// Forgets the failures; what is under way stays.
     pub fn clear(&mut self) {
         self.entries.retain(|entry| !entry.failed);

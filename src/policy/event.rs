@@ -38,6 +38,15 @@ pub struct Event {
     pub obeyed: Vec<Order>,
     /// Why, where that is not the action's or order's own reason.
     pub reason: Option<EndReason>,
+    /// What the monitoring counts it as.
+    pub counts_as: Option<CountsAs>,
+}
+
+/// What the monitoring counts an event as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CountsAs {
+    /// A change of the user's password: of whom it names, else of the session's own.
+    PasswordChange,
 }
 
 /// What a success ends.
@@ -255,7 +264,13 @@ impl Event {
     /// Whether the answer must be read, so that it cannot be passed on as it comes.
     #[must_use]
     pub const fn reads_answer(&self) -> bool {
-        self.action.is_some()
+        self.action.is_some() || (self.counts_as.is_some() && self.when.is_some())
+    }
+
+    /// Whether a success (2xx) with this answer counts for the monitoring, whose requester this is.
+    #[must_use]
+    pub fn is_done(&self, requester: &Principal, answer: &EventAnswer) -> bool {
+        self.counts(requester) && answer.says_done(self.when.iter().chain(&self.count))
     }
 
     /// Whether its answer may have a session go on in another tenant.

@@ -15,7 +15,7 @@ mod route;
 
 pub use cross_origin::{Aim, Call, is_forged};
 pub use decide::{BadToken, SessionFacts, TenantClaim, decide, permit_login, permit_logout, permit_preflight};
-pub use event::{Action, Ending, Event, EventTable, Guard, Judgement, Named, Order, Requester, TenantNamed};
+pub use event::{Action, CountsAs, Ending, Event, EventTable, Guard, Judgement, Named, Order, Requester, TenantNamed};
 pub use pattern::{ANY, PathPattern, PatternError, PatternTree};
 pub use permit::{Denial, Identity, Permit, VerifiedIdentity, VouchedBy};
 pub use places::{NamingPlaces, body_names};

@@ -18,6 +18,7 @@ use super::forward::{Cleared, Content};
 use super::readings::ReadTarget;
 use super::services::Gateway;
 use super::tunnel::{self};
+use crate::config::ExportRoute;
 use crate::health;
 use crate::http::{
     CameBack, Claims, KnownName, NotedHeaders, Preflight, Presented, ProtectedHeaders, Reading, Refusal, SameSite,
@@ -50,6 +51,8 @@ pub(super) struct Admitted {
     pub(super) touches: bool,
     /// Whether it counts as a call of its user.
     pub(super) is_call: bool,
+    /// How the records of its answer are counted, where that is an export.
+    pub(super) export: Option<Arc<ExportRoute>>,
     /// Whether it is for those who have no tenant yet.
     pub(super) onboards: bool,
     /// Whether it asks for permission alone, on behalf of a page.
@@ -229,6 +232,10 @@ impl Gateway {
             && preflight.is_none()
             && (!api.find(&segments, slash).is_empty()
                 || lenient.as_ref().is_some_and(|(_, lenient)| lenient.readings.iter().any(is_at_api)));
+        let exports = &self.config().watched.exports;
+        let read = |reading: &Reading| exports.find(&reading.segments, reading.trailing_slash).first();
+        let read = || lenient.as_ref().and_then(|(_, lenient)| lenient.readings.iter().find_map(read));
+        let export = exports.find(&segments, slash).first().or_else(read).cloned();
         exchange.route = Some(route.pattern.clone());
         if route.auth == Auth::Blocked && endpoint.is_none() {
             return Err(Failure::Denied(Denial::PathBlocked));
@@ -339,6 +346,7 @@ impl Gateway {
             mode,
             touches,
             is_call,
+            export,
             onboards,
             preflight,
             switch,

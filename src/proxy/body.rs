@@ -11,6 +11,7 @@ use super::account::Account;
 use super::client_body::BoxError;
 use super::connection::Tunnelling;
 use super::cut::Cuttable;
+use super::export::Counting;
 use super::services::Gateway;
 use crate::custody::Search;
 use crate::sessions::OpenStream;
@@ -61,6 +62,8 @@ struct Answer {
     search: Option<Box<Search>>,
     sent: u64,
     complete: bool,
+    /// What counts the records in it, where it is an export.
+    counting: Option<Box<Counting>>,
     /// What goes on after it, for a 101.
     then: Option<Continuation>,
     account: Option<Box<Account>>,
@@ -97,7 +100,8 @@ impl AnswerBody {
 
     fn of(source: Source, complete: bool) -> Self {
         let content = Cuttable::new(source, None);
-        Self(Box::new(Answer { content, search: None, sent: 0, complete, then: None, account: None }))
+        let (search, counting) = (None, None);
+        Self(Box::new(Answer { content, search, sent: 0, complete, counting, then: None, account: None }))
     }
 
     /// A backend's answer to a session's request, which ends with the session. One with a length goes on when that is idle.
@@ -119,6 +123,13 @@ impl AnswerBody {
         if !self.0.content.is_end_stream() {
             self.0.search = Some(Box::new(search));
         }
+    }
+
+    /// Has the records in it counted.
+    #[must_use]
+    pub(super) fn counted_by(mut self, counting: Counting) -> Self {
+        self.0.counting = Some(Box::new(counting));
+        self
     }
 
     /// What ends it early.
@@ -206,7 +217,12 @@ impl Body for AnswerBody {
         let answer = &mut *self.0;
         let frame = answer.poll_searched(context);
         match &frame {
-            Poll::Ready(Some(Ok(frame))) => answer.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Poll::Ready(Some(Ok(frame))) => {
+                answer.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+                if let (Some(counting), Some(data)) = (&mut answer.counting, frame.data_ref()) {
+                    counting.take(data);
+                }
+            }
             Poll::Ready(Some(Err(_))) => return frame,
             Poll::Ready(None) | Poll::Pending => {}
         }

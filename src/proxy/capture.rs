@@ -103,8 +103,7 @@ async fn exchange_login(
         return Ok(Response::from_parts(parts, AnswerBody::streamed(upstream_body)));
     }
     let mut body = read_answer(gateway, &permit, &parts.headers, upstream_body, settings.max_body).await?;
-    let verdict = judge(gateway, exchange, settings, &mut backend, &said, &body).await?;
-    guess.judged(settings, &verdict);
+    let verdict = judge(gateway, exchange, (settings, guess), &mut backend, &said, &body).await?;
     match verdict {
         Verdict::Failed => {
             tell_of_none(gateway, exchange, NoLogin::Failed(parts.status.as_u16()));
@@ -156,7 +155,7 @@ async fn exchange_login(
                 gateway.sessions().take_back(&exchange.origin(By::Gateway), &issued).await;
                 return Err(failure);
             }
-            guess.let_in(issued.id, issued.record.principal.clone());
+            guess.let_in(&issued, credential);
             give(&mut parts.headers, issued);
         }
     }
@@ -170,7 +169,7 @@ async fn exchange_login(
 async fn judge(
     gateway: &Gateway,
     exchange: &mut Exchange,
-    login: &Login,
+    (login, guess): (&Login, &mut Guess),
     backend: &mut Questions,
     said: &HeaderMap,
     body: &[u8],
@@ -179,7 +178,10 @@ async fn judge(
     let mut step = inquiry.read(&mut backend.browser, said, body, unix_seconds(gateway));
     loop {
         match step {
-            Step::Settled(verdict) => return Ok(verdict),
+            Step::Settled(verdict) => {
+                guess.judged(login, &verdict, inquiry.take_email());
+                return Ok(verdict);
+            }
             Step::Ask(question) => {
                 let reply = backend.ask(gateway, exchange, question).await?;
                 step = inquiry.answered(&mut backend.browser, reply.status, &reply.body);

@@ -174,6 +174,9 @@ impl Gateway {
                 principal: exchange.principal.clone(),
             };
             self.tell(exchange, &told);
+            let names = ["tenant", "user", "role", "session", "another"];
+            let claimed = names.into_iter().zip(contradicting).filter(|(_, contradicts)| *contradicts);
+            self.note_claims(exchange, claimed.map(|(name, _)| name));
         }
     }
 }

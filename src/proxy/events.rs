@@ -111,6 +111,14 @@ pub(super) async fn run(
     let principal = live.principal();
     let requester = Requester { with: live.keep(), principal, path: &path };
     let outcomes = weigh(gateway, exchange, call, requester, &held, &said);
+    let answer = match &held {
+        Held::Whole(_, answer) => answer,
+        Held::Streams(_) => &EventAnswer::Other,
+        Held::Lost(_) => &EventAnswer::Unreadable,
+    };
+    if event.is_done(principal, answer) {
+        gateway.note_event(exchange, event, live, &outcomes.endings);
+    }
     let counts = outcomes.counts || !outcomes.endings.is_empty();
     let endings = outcomes.endings.into_iter().flat_map(|ending| ending.in_every_tenant(&live.record)).collect();
     let ended = end_all(gateway, exchange, call, endings).await?;

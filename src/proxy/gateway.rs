@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use http::Response;
 use http::request::Parts;
+use http::{Response, StatusCode};
 
 use super::account::Account;
 use super::admission::{Admission, Admitted, Arrival};
@@ -112,6 +112,9 @@ impl Gateway {
             Ok(response) => response,
             Err(failure) => self.refuse(&mut account.exchange, &failure),
         };
+        if response.status() == StatusCode::FORBIDDEN {
+            self.note_refusal(&account.exchange);
+        }
         if is_audited {
             // Whoever is told of a session that was made or ended can rely on a line that says so.
             Box::pin(self.teller().written()).await;
@@ -127,7 +130,7 @@ impl Gateway {
     ) -> Result<Response<AnswerBody>, Failure> {
         // Looked at where it stands: it is large.
         let Admitted { credential, endpoint, mode, touches, is_call, onboards, preflight, .. } = *admitted;
-        let Admitted { mut cleared, cookie, claims, route, event, switch, device, .. } = *admitted;
+        let Admitted { mut cleared, cookie, claims, route, event, export, switch, device, .. } = *admitted;
         exchange.bound = Bound::presented(credential);
 
         // 8. A login needs no session, and makes one from the backend's own answer.
@@ -147,6 +150,9 @@ impl Gateway {
             lookup
         };
         self.note(exchange, &lookup).await;
+        if let Lookup::Live(live) = &lookup {
+            self.see(exchange, live, touches);
+        }
 
         // 10. The gateway's own endpoints.
         match endpoint {
@@ -280,6 +286,7 @@ impl Gateway {
             } else {
                 None
             };
+            Self::ask_for_records(export.as_ref(), &mut cleared);
             match forward_unsealed(self, exchange, &permit, cleared).await {
                 Ok(mut answer) => {
                     settled = settle(self, exchange, follower, answer.headers_mut()).await?;
@@ -291,6 +298,9 @@ impl Gateway {
         if let (Lookup::Live(live), Settled::AsItWas) = (&lookup, settled) {
             self.expose_lifetime(response.headers_mut(), live);
         }
-        Ok(response)
+        Ok(match export {
+            Some(route) => self.count_records(exchange, route, response),
+            None => response,
+        })
     }
 }

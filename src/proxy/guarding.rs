@@ -1,7 +1,5 @@
 //! The guard of logins (docs/behaviour.md, "Login guard"): whoever failed too often is refused before the backend is asked.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, SET_COOKIE};
 use http::{Response, StatusCode};
@@ -11,11 +9,14 @@ use super::exchange::Exchange;
 use super::failure::Failure;
 use super::newcomer::tell_of_none;
 use super::services::Gateway;
+use super::whereabouts::Made;
 use crate::config::Login;
 use crate::http::{Refusal, own_set_cookie};
 use crate::login::{AccountUnclear, Capture, Verdict, accounts_named};
 use crate::monitor::{MonitorMode, MonitorRules, Named, normalised};
-use crate::session::{By, Principal, SessionId};
+use crate::secret::Secret;
+use crate::session::{By, Credential};
+use crate::sessions::Issued;
 use crate::told::NoLogin;
 use crate::watch::{Admission, CameOut, Guarded, Tried};
 
@@ -25,11 +26,15 @@ pub(super) struct Guess {
     device: Option<Box<[u8]>>,
     guarded: Option<Guarded>,
     came_out: CameOut,
+    /// The mail address that the backend's answer has.
+    email: Option<Secret>,
+    /// The session that it made.
+    made: Option<Made>,
 }
 
 impl Guess {
     pub(super) const fn with(device: Option<Box<[u8]>>) -> Self {
-        Self { device, guarded: None, came_out: CameOut::Neither }
+        Self { device, guarded: None, came_out: CameOut::Neither, email: None, made: None }
     }
 
     /// Whether the backend may be asked.
@@ -56,7 +61,7 @@ impl Guess {
         };
         named.device = gateway.watch().known_device(rules, &named, self.device.as_deref());
         let address = exchange.client.get();
-        let is_proxy = gateway.config().server.trusted_proxies.iter().any(|network| network.contains(&address));
+        let is_proxy = gateway.is_trusted_proxy(address);
         match gateway.watch().admit(rules, Tried { named, address, is_proxy }).await {
             Admission::Go(guarded) => {
                 self.guarded = Some(guarded);
@@ -80,8 +85,9 @@ impl Guess {
         }
     }
 
-    /// Its answer came to this.
-    pub(super) fn judged(&mut self, login: &Login, verdict: &Verdict) {
+    /// Its answer came to this, and has this mail address of whoever came in.
+    pub(super) fn judged(&mut self, login: &Login, verdict: &Verdict, email: Option<Secret>) {
+        self.email = email;
         let failed = match verdict {
             Verdict::Failed | Verdict::NoCookie => true,
             // Of a path that is not there, or too busy, nothing can be said.
@@ -95,8 +101,9 @@ impl Guess {
     }
 
     /// It made this session.
-    pub(super) fn let_in(&mut self, session: SessionId, principal: Arc<Principal>) {
-        self.came_out = CameOut::In(session, principal);
+    pub(super) fn let_in(&mut self, issued: &Issued, credential: Credential) {
+        self.came_out = CameOut::In(issued.id, issued.record.principal.clone());
+        self.made = Some(Made::of(issued, credential));
     }
 
     /// Counts what came of it, and has the browser of a success know that the account was here.
@@ -109,6 +116,12 @@ impl Guess {
         let (Some(rules), Some(guarded)) = (&gateway.config().monitor, self.guarded) else { return };
         if let (CameOut::In(..), Ok(response)) = (&self.came_out, outcome) {
             remember_device(gateway, rules, &guarded, response.headers_mut());
+        }
+        if let (CameOut::In(_, principal), Some(email)) = (&self.came_out, &self.email) {
+            gateway.watch().alerts().remember(guarded.account(), principal, email);
+        }
+        if let Some(made) = &self.made {
+            gateway.see_login(exchange, rules, made, guarded.knows_device());
         }
         gateway.watch().settle(rules, guarded, self.came_out, &exchange.origin(By::User)).await;
     }

@@ -23,6 +23,7 @@ impl Gateway {
                 Box::pin(self.note_end(exchange, ended)).await;
                 let principal = ended.record.as_ref().map(|record| record.principal.clone());
                 self.tell(exchange, &Told::SessionRejected { id: ended.id, principal, reason: ended.reason.into() });
+                self.note_use_after_end(exchange, ended);
             }
             Lookup::Held(HeldUse { id, record }) => {
                 exchange.session = Some(*id);

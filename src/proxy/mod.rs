@@ -19,6 +19,7 @@ mod endpoint;
 mod endpoints;
 mod events;
 mod exchange;
+mod export;
 mod failure;
 mod follow;
 mod former_cookies;
@@ -63,6 +64,7 @@ mod token_refresh;
 mod tunnel;
 mod upstreams;
 mod verify;
+mod whereabouts;
 mod withheld;
 
 pub use in_force::{Current, InForce, Stage};

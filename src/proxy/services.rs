@@ -150,8 +150,10 @@ impl Gateway {
 
     fn assemble(services: Services, before: Before<'_>, shared: Shared) -> Result<Self, EntropyError> {
         let config = &services.config;
+        services.commons.watch.reports().count(config.monitor.is_some());
         services.commons.sessions.believe_tokens(config.bearer.as_ref().map(|bearer| bearer.rules.longest()));
         let upstreams = upstreams(config, before.upstreams, &services.commons.clock, &services.commons.metrics);
+        services.commons.watch.go_by(config.monitor.as_ref());
         let names = RouteNames { refused: "refused".into(), health: "health".into(), keys: "keys".into() };
         let route_metrics = config
             .routes

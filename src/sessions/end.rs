@@ -13,7 +13,7 @@ use crate::session::{
     TenantId, TokenDenial,
 };
 use crate::store::{Revoked, StoreResult, gone_on};
-use crate::told::{Origin, Told};
+use crate::told::{EndedFrom, Origin, Told};
 
 /// For so long after its end a token may be believed (`bearer.leeway`).
 pub const LONGEST_LEEWAY: Duration = Duration::from_secs(300);
@@ -44,7 +44,7 @@ impl Sessions {
         self.deny_left(origin, id, record, reason).await?;
         let ended = self.store.end(id, record, reason, &origin.by).await?;
         if ended {
-            self.is_over(origin, id, &record.principal, reason);
+            self.is_over(origin, id, record, reason);
         } else {
             self.open.cut_for(id, reason);
         }
@@ -73,7 +73,7 @@ impl Sessions {
                 let ended = self.store.end_unreadable(id, reason, &origin.by).await?;
                 self.open.cut_for(id, reason);
                 if ended {
-                    self.teller.tell(origin, &Told::SessionEnded { id, principal: None, reason });
+                    self.teller.tell(origin, &Told::SessionEnded { id, principal: None, reason, from: None });
                 }
                 Ok(self.ending(ended, asked).await)
             }
@@ -183,15 +183,19 @@ impl Sessions {
         }
         // Should this fail, the session is over all the same, and the next use notes it.
         if let Ok(true) = self.store.note_end(id, record, reason).await {
-            let principal = Some(record.principal.clone());
-            self.teller.tell(origin, &Told::SessionEnded { id, principal, reason });
+            self.tell_end(origin, id, record, reason);
             self.teller.written().await;
         }
     }
 
     /// A session was ended: what is open for it is cut, and it is told.
-    pub(super) fn is_over(&self, origin: &Origin, id: SessionId, principal: &Arc<Principal>, reason: EndReason) {
+    pub(super) fn is_over(&self, origin: &Origin, id: SessionId, record: &SessionRecord, reason: EndReason) {
         self.open.cut_for(id, reason);
-        self.teller.tell(origin, &Told::SessionEnded { id, principal: Some(principal.clone()), reason });
+        self.tell_end(origin, id, record, reason);
+    }
+
+    fn tell_end(&self, origin: &Origin, id: SessionId, record: &SessionRecord, reason: EndReason) {
+        let (principal, from) = (Some(record.principal.clone()), Some(EndedFrom::of(id, record)));
+        self.teller.tell(origin, &Told::SessionEnded { id, principal, reason, from });
     }
 }

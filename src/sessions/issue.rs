@@ -147,7 +147,7 @@ impl Sessions {
         let creation = self.store.rotate(old, old_record, new, GRACE).await?;
         let issued = self.issued(origin, Source::RotatedFrom(old), terms, &token, creation)?;
         let principal = Some(old_record.principal.clone());
-        self.teller.tell(origin, &Told::SessionEnded { id: old, principal, reason: EndReason::Replaced });
+        self.teller.tell(origin, &Told::SessionEnded { id: old, principal, reason: EndReason::Replaced, from: None });
         Ok(issued)
     }
 
@@ -201,7 +201,7 @@ impl Sessions {
         // Nobody asked for it.
         let by_a_rule = origin.but_by(By::Gateway);
         for (id, record) in displaced {
-            self.is_over(&by_a_rule, id, &record.principal, EndReason::Limit);
+            self.is_over(&by_a_rule, id, &record, EndReason::Limit);
         }
         Ok(Issued { id, set_cookie: session_set_cookie(terms.cookie, token, max_age(&record)), record })
     }

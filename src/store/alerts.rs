@@ -112,19 +112,19 @@ pub struct AlertId(String);
 
 impl AlertId {
     /// Of a posting by its finding, which goes at once.
-    pub(super) fn at_once(finding: FindingId, number: usize) -> Self {
-        Self(format!("{finding}.{number}"))
+    pub(crate) fn at_once(finding: FindingId, number: usize) -> Self {
+        Self(format!("{finding}_{number}"))
     }
 
     /// Of those that are gathered for a target until then.
     pub(super) fn gathered(ends: u64, name: &str) -> Self {
-        Self(format!("{ends}-d.{name}"))
+        Self(format!("{ends}-d_{name}"))
     }
 
     /// Reads what [`Display`](fmt::Display) writes.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         let id = Self(text.to_owned());
         ((1..=80).contains(&text.len()) && text.bytes().all(plain) && id.millis().is_some()).then_some(id)
     }
@@ -149,7 +149,7 @@ impl AlertId {
     /// The finding that it tells of, if it tells of one alone.
     #[must_use]
     pub fn finding(&self) -> Option<FindingId> {
-        self.0.rsplit_once('.')?.0.parse().ok()
+        self.0.rsplit_once('_')?.0.parse().ok()
     }
 }
 
@@ -161,7 +161,7 @@ impl fmt::Display for AlertId {
 
 /// What those that are gathered together are called by.
 pub(super) fn gathered_name(target: &Target, period: Duration) -> String {
-    format!("{}.{}", period.as_secs(), target.short())
+    format!("{}_{}", period.as_secs(), target.short())
 }
 
 /// What was gathered: one alert of many.
@@ -272,7 +272,7 @@ mod tests {
     fn an_alert_says_since_when_it_waits_and_what_it_tells_of() {
         let finding = FindingId { millis: 1_700_000_000_000, count: 2 };
         let id = AlertId::at_once(finding, 0);
-        assert_eq!((id.as_str(), id.finding()), ("1700000000000-2.0", Some(finding)));
+        assert_eq!((id.as_str(), id.finding()), ("1700000000000-2_0", Some(finding)));
         assert_eq!(id.since(), StoreTime::from_millis(1_700_000_000_000));
         let target = Target { queue: "mail".into(), channel: "mail".into(), to: "ops@example.com".into() };
         let digest = AlertId::gathered(1_700_003_600_000, &gathered_name(&target, Duration::from_secs(3600)));
@@ -280,7 +280,7 @@ mod tests {
         for id in [id, digest] {
             assert_eq!(AlertId::parse(id.as_str()), Some(id));
         }
-        for garbage in ["", "1", "x-1", "1-0.0\n", "1-0.0 ", &format!("1-{}", "0".repeat(90))] {
+        for garbage in ["", "1", "x-1", "1-0_0\n", "1-0_0 ", "1-0.0", &format!("1-{}", "0".repeat(90))] {
             assert_eq!(AlertId::parse(garbage), None, "{garbage:?}");
         }
     }

@@ -23,6 +23,7 @@
 //!   came before what, a login or a revocation, does not: a clock can be set back, so that the store keeps an order of its
 //!   own, of which [`begin`](SessionStore::begin) and every generation are moments.
 
+pub mod activities;
 pub mod acts;
 mod address;
 pub mod alerts;
@@ -30,6 +31,7 @@ pub mod audit;
 pub mod cache;
 mod claim;
 pub mod codec;
+pub mod contacts;
 pub mod embedded;
 mod finding_id;
 pub mod journal;
@@ -38,7 +40,9 @@ pub mod maintenance;
 pub mod membership;
 pub mod monitor;
 pub mod observe;
+pub mod places;
 pub mod redis;
+pub mod reports;
 pub mod touch_queue;
 mod walk;
 

@@ -6,6 +6,8 @@
 //!   the failures that count.
 //! - A lock ends when it was said to. What comes meanwhile neither counts nor moves its end.
 //! - A success empties the buckets that say so, and no other.
+//! - Of the accounts by which a user logs in [the last few](MOST_ACCOUNTS_OF_A_USER) are known, for
+//!   [`ACCOUNTS_KEPT`] after the last login by each.
 //! - A login that was reserved and never settled counts for [`Attempt::RESERVED_FOR`], and then no more.
 //!
 //! What is counted wrongly costs a login at most. So a store that fails, or has no room, is no reason to refuse one.
@@ -19,8 +21,8 @@ use async_trait::async_trait;
 use super::StoreResult;
 use super::alerts::{Fate, Posting};
 pub use super::finding_id::{FindingId, Malformed};
-use crate::monitor::{Attempt, FindingNote, FindingRecord, Full, Lock, LockId, Outcome};
-use crate::session::StoreTime;
+use crate::monitor::{AccountId, Attempt, FindingNote, FindingRecord, Full, Lock, LockId, Outcome};
+use crate::session::{StoreTime, TenantId, UserId};
 
 /// Whether a login may go on to the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,13 @@ pub trait LoginGuard: Send + Sync + 'static {
     /// Says how a login came out, whether it was reserved or not.
     async fn settle(&self, attempt: &Attempt, outcome: Outcome) -> StoreResult<Settlement>;
 
+    /// Remembers that a user logs in by this account.
+    async fn remember_account(&self, user: &str, account: &AccountId) -> StoreResult<()>;
+
+    /// Locks the accounts by which a user was seen to log in, on devices that they do not know, for so long; or longer, where
+    /// they are locked already. Answers how many there are.
+    async fn lock_user(&self, user: &str, lasts: Duration) -> StoreResult<usize>;
+
     /// The locks in force, the one that ends first before the others; those behind `after` alone.
     async fn locks(&self, after: Option<&LockCursor>, limit: usize) -> StoreResult<Vec<Lock>>;
 
@@ -72,6 +81,11 @@ pub trait LoginGuard: Send + Sync + 'static {
     /// Ends a lock. Answers what it was, where there was one.
     async fn unlock(&self, id: &LockId) -> StoreResult<Option<Lock>>;
 }
+
+/// By so many accounts a user may be seen to log in: by a name and by a mail address, say.
+pub const MOST_ACCOUNTS_OF_A_USER: usize = 4;
+/// For how long it is known by which account a user logs in.
+pub const ACCOUNTS_KEPT: Duration = Duration::from_secs(90 * 86_400);
 
 /// The most locks that are listed: of more, those that end first are not.
 pub const MOST_LOCKS: usize = 10_000;
@@ -164,6 +178,26 @@ pub struct ToKeep<'a> {
     pub postings: &'a [Posting],
 }
 
+/// Whose findings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FindingsOf {
+    /// Of sessions of this tenant.
+    pub tenant: TenantId,
+    /// And of this user; `None`: of all.
+    pub user: Option<UserId>,
+}
+
+/// A page of a tenant's findings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OfTenant {
+    /// The newest first. May be fewer than were asked for, even none, without being the last page.
+    pub findings: Vec<KeptFinding>,
+    /// Where the next page begins; `None`: there is none. No finding's name.
+    pub next: Option<FindingId>,
+}
+
+/// About how many findings of a tenant are found as its own: of more, the oldest are not.
+pub const MOST_FINDINGS_OF_A_TENANT: usize = 10_000;
 /// For how long findings are kept.
 pub const FINDINGS_KEPT: Duration = Duration::from_secs(90 * 86_400);
 /// About how many findings are kept: of more, the oldest go.
@@ -178,6 +212,9 @@ pub trait FindingStore: Send + Sync + 'static {
 
     /// Findings, the newest first; those before `position` alone. None is older than [`FINDINGS_KEPT`].
     async fn findings(&self, position: Option<FindingId>, limit: usize) -> StoreResult<Vec<KeptFinding>>;
+
+    /// Findings of sessions of a tenant, or of a user there, the newest first; those behind `position` alone.
+    async fn findings_of(&self, of: &FindingsOf, position: Option<FindingId>, limit: usize) -> StoreResult<OfTenant>;
 
     /// One of them.
     async fn finding(&self, id: FindingId) -> StoreResult<Option<KeptFinding>>;

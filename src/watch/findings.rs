@@ -36,8 +36,8 @@ impl Watch {
 
     pub(super) async fn keep_and_tell(&self, finding: Finding, origin: &Origin) {
         let services = &self.0.services;
-        let plan = services.alerts.plan(&finding);
-        let taken = self.act(&finding, plan.operators, origin).await;
+        let plan = services.alerts.plan(&finding).await;
+        let taken = self.act(&finding, &plan, origin).await;
         let record = finding.record(taken.clone());
         let Some(id) = self.keep(&record, &finding.dedupe(), &plan).await else { return };
         services.teller.tell(origin, &Told::Found { finding: Box::new(finding), id, taken });

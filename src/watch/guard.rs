@@ -10,8 +10,8 @@ use smallvec::SmallVec;
 use super::Watch;
 use crate::clock::WallTime;
 use crate::monitor::{
-    Attempt, Attempted, Bucket, DeviceId, Evidence, FailedLogins, Finding, FindingKind, Full, MonitorRules, Named,
-    NetworkRange, Outcome, ranges_of,
+    AccountId, Attempt, Attempted, Bucket, DeviceId, Evidence, FailedLogins, Finding, FindingKind, Full, MonitorRules,
+    Named, NetworkRange, Outcome, ranges_of,
 };
 use crate::session::{Principal, SessionId};
 use crate::store::monitor::{Reserved, Settlement};
@@ -58,6 +58,20 @@ pub struct Guarded {
     tried: Tried,
     /// The narrowest network of the client, where that says something of it.
     network: Option<NetworkRange>,
+}
+
+impl Guarded {
+    /// The account that it names, if it is one alone.
+    #[must_use]
+    pub fn account(&self) -> Option<&AccountId> {
+        self.tried.named.account()
+    }
+
+    /// Whether the one account that it names knows the device.
+    #[must_use]
+    pub const fn knows_device(&self) -> bool {
+        self.tried.named.device.is_some()
+    }
 }
 
 /// How a login came out.
@@ -154,6 +168,11 @@ impl Watch {
         if let (CameOut::In(..), Some(account), Some(network)) = (&came_out, tried.named.account(), network) {
             self.0.crowd.lock().logged_in(account, network, now);
         }
+        if let (CameOut::In(_, principal), Some(account), true) =
+            (&came_out, tried.named.account(), rules.locks_users())
+        {
+            self.remember_account(principal, *account);
+        }
         let (Some(attempt), Some(failed)) = (attempt, &rules.failed_logins) else { return };
         let outcome = match &came_out {
             CameOut::Failed => Outcome::Failed,
@@ -177,6 +196,16 @@ impl Watch {
         if let CameOut::In(session, principal) = came_out {
             self.look_at_success(rules, &tried, &settlement, (session, principal), origin);
         }
+    }
+
+    /// Remembers by which account a user logs in, so that it can be locked. Never waits.
+    fn remember_account(&self, principal: &Principal, account: AccountId) {
+        let (watch, user) = (self.clone(), self.user_key(principal));
+        self.0.services.tasks.spawn(async move {
+            if let Err(error) = watch.0.services.guard.remember_account(&user, &account).await {
+                watch.not_counted(&error);
+            }
+        });
     }
 
     /// Whether somebody came in whom many failures from elsewhere came before.

@@ -5,10 +5,15 @@
 //! counted.
 
 mod act;
+mod act_queue;
+mod acts;
 mod call_book;
 mod calls;
 mod findings;
 mod guard;
+mod lately;
+mod live_sessions;
+mod places;
 #[cfg(test)]
 mod tests;
 
@@ -16,22 +21,30 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
+use act_queue::ActQueue;
+pub use acts::Who;
 use call_book::CallBook;
 pub use calls::TooMany;
 pub use guard::{Admission, CameOut, Guarded, Tried};
+use lately::Lately;
+pub use places::{Arrival, Presence, Sighted};
 
 use crate::alerts::Alerts;
 use crate::clock::SharedClock;
 use crate::entropy::{EntropyError, SharedEntropy};
 use crate::geo::Geo;
-use crate::monitor::{AccountId, Crowd, MonitorKeys, NewKeys};
+use crate::monitor::{AccountId, Crowd, FindingNote, FindingRecord, MonitorKeys, MonitorRules, NewKeys, Whereabouts};
+use crate::reports::Reports;
 use crate::sessions::Sessions;
-use crate::store::acts::CallExchange;
-use crate::store::monitor::{FindingStore, LoginGuard};
+use crate::store::acts::{ActStore, CallExchange};
+use crate::store::monitor::{FindingId, FindingStore, LoginGuard};
+use crate::store::places::PlaceStore;
+use crate::store::{SharedStore, StoreResult};
 use crate::telemetry::Metrics;
 use crate::told::{Origin, Teller, Told};
 
@@ -48,10 +61,18 @@ pub struct WatchServices {
     pub findings: Arc<dyn FindingStore>,
     /// Where addresses are.
     pub geo: Arc<Geo>,
+    /// Counts for reports.
+    pub reports: Arc<Reports>,
     /// Who is told of it.
     pub alerts: Alerts,
+    /// Keeps where users were.
+    pub places: Arc<dyn PlaceStore>,
+    /// The sessions.
+    pub store: SharedStore,
     /// Has gateways tell each other of calls.
     pub calls: Arc<dyn CallExchange>,
+    /// Counts acts.
+    pub acts: Arc<dyn ActStore>,
     /// What accounts, devices and users are called by.
     pub keys: MonitorKeys,
     /// Where sessions are held and ended.
@@ -77,6 +98,17 @@ struct Inner {
     /// What this gateway calls itself among others.
     gateway: String,
     calls: CallBook,
+    /// What waits to be counted.
+    acts: ActQueue,
+    /// Ended sessions that were used, and looked at.
+    looked_at: Mutex<Lately>,
+    /// The rules in force; `None`: nothing is looked at.
+    rules: ArcSwapOption<MonitorRules>,
+    /// Where sessions are used from.
+    whereabouts: Whereabouts,
+    /// What of that is to be judged.
+    sightings: mpsc::Sender<Sighted>,
+    waiting_sightings: AsyncMutex<mpsc::Receiver<Sighted>>,
     crowd: Mutex<Crowd>,
     new_keys: Mutex<NewKeys>,
     waiting: Semaphore,
@@ -96,10 +128,17 @@ impl Watch {
         let new_keys = Mutex::new(NewKeys::beginning_at(services.clock.monotonic()));
         let mut name = [0; 8];
         services.entropy.fill(&mut name)?;
+        let (sightings, waiting_sightings) = places::queue();
         Ok(Self(Arc::new(Inner {
             services,
             gateway: format!("{:016x}", u64::from_be_bytes(name)),
             calls: CallBook::default(),
+            acts: ActQueue::default(),
+            looked_at: Mutex::default(),
+            rules: ArcSwapOption::empty(),
+            whereabouts: Whereabouts::default(),
+            sightings,
+            waiting_sightings: AsyncMutex::new(waiting_sightings),
             crowd: Mutex::default(),
             new_keys,
             waiting: Semaphore::new(MOST_WAITING),
@@ -107,6 +146,11 @@ impl Watch {
             told_of_proxy: AtomicBool::new(false),
             told_of_crowd: AtomicBool::new(false),
         })))
+    }
+
+    /// The rules that are in force from now on.
+    pub fn go_by(&self, rules: Option<&MonitorRules>) {
+        self.0.rules.store(rules.cloned().map(Arc::new));
     }
 
     /// What stands for an account of this [normalised](crate::monitor::normalised) name at a login of this kind.
@@ -137,6 +181,27 @@ impl Watch {
     #[must_use]
     pub fn alerts(&self) -> &Alerts {
         &self.0.services.alerts
+    }
+
+    /// Notes what somebody says of a finding, and tells of it. Answers whether there is such a finding.
+    ///
+    /// # Errors
+    /// When the store cannot say.
+    pub async fn note_verdict(&self, origin: &Origin, id: FindingId, note: &FindingNote) -> StoreResult<bool> {
+        let Some(found) = self.kept().finding(id).await? else { return Ok(false) };
+        if !self.kept().judge(id, note).await? {
+            return Ok(false);
+        }
+        let tenant = found.record.as_ref().and_then(FindingRecord::whose).map(|(tenant, _)| tenant);
+        let kind = found.record.map_or_else(|| "UNKNOWN".into(), |record| record.kind.into());
+        self.tell(origin, &Told::FindingJudged { id: id.to_string(), verdict: note.verdict, kind, tenant });
+        Ok(true)
+    }
+
+    /// What is counted for reports.
+    #[must_use]
+    pub fn reports(&self) -> &Reports {
+        &self.0.services.reports
     }
 
     /// Tells what an operator did.

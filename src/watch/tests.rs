@@ -12,7 +12,7 @@ use crate::clock::{ManualClock, WallTime};
 use crate::entropy::SystemEntropy;
 use crate::health::Readiness;
 use crate::http::{CookieAttributes, GatewayCookieName, SameSite};
-use crate::monitor::{Action, Evidence, Finding, FindingKind, MonitorMode, Severity};
+use crate::monitor::{Action, ContactKeys, Evidence, Finding, FindingKind, MonitorMode, Severity};
 use crate::secret::Secret;
 use crate::session::{By, EndReason, IdleLimit, Limits, Principal, SessionId, Standing, TenantId, UserAgent, UserId};
 use crate::sessions::{Issued, Newcomer, Sessions, Terms};
@@ -51,13 +51,21 @@ impl Room {
             metrics: metrics.clone(),
             readiness: Arc::new(Readiness::new()),
             tasks: tasks.clone(),
+            contacts: store.clone(),
+            contact_keys: ContactKeys::new(&Secret::new("a key for tests")),
+            clock: clock.clone(),
+            entropy: Arc::new(SystemEntropy),
         };
         let watch = Watch::new(WatchServices {
             alerts: Alerts::new(alerts, None),
             guard: store.clone(),
             findings: store.clone(),
+            reports: Arc::new(Reports::new(store.clone(), metrics.clone())),
             geo: Arc::default(),
+            places: store.clone(),
+            store: store.clone(),
             calls: store.clone(),
+            acts: store.clone(),
             keys: MonitorKeys::new(&Secret::new("a key for tests")),
             sessions: Sessions::new(store.clone(), teller.clone(), Arc::new(SystemEntropy)),
             teller,
@@ -128,7 +136,7 @@ impl Room {
 
     async fn done(&self) -> Vec<Vec<(String, bool)>> {
         let kept = self.watch.kept().findings(None, 10).await.expect("there");
-        let of = |record: crate::monitor::FindingRecord| record.actions.into_iter().map(|one| (one.action, one.done));
+        let of = |record: FindingRecord| record.actions.into_iter().map(|one| (one.action, one.done));
         kept.into_iter().map(|kept| of(kept.record.expect("readable")).collect()).collect()
     }
 }

@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 
 use crate::on_both_stores;
 use crate::support::gateway::Builder;
-use crate::support::{Browser, Gateway, RedisServer, Store, echo, flask, gateway, wait_until};
+use crate::support::logins::identity;
+use crate::support::{
+    Browser, Gate, Gateway, RedisServer, SESSION_COOKIE, Step, Store, answer, echo, flask, gateway, send, wait_until,
+};
 
 const TOKEN: &str = "d8sLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbE";
 const KEY: &str = "kLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbEd8s";
@@ -196,3 +199,321 @@ fn a_call_asks_the_store_for_nothing_however_many_there_are() {
     let by_the_clock = 20.0 + 10.0 * began.elapsed().as_secs_f64();
     assert!(asked < by_the_clock.min(200.0), "{asked}");
 }
+
+const PRIVILEGES: &str = "SUSPICIOUS_PRIVILEGE_ESCALATION_ATTEMPTS";
+const EXPORTS: &str = "SUSPICIOUS_DATA_EXPORT_VOLUME";
+const PASSWORDS: &str = "SUSPICIOUS_PASSWORD_CHANGES";
+const REVOKED_USE: &str = "REVOKED_SESSION_USE";
+const OWNER: &str = "192.0.2.1";
+const STRANGER: &str = "198.51.100.1";
+
+/// The findings of a kind, once what was done is with the store.
+fn found(gateway: &Gateway, kind: &str) -> Vec<Value> {
+    // It waits for a tenth of a second for others to go along.
+    thread::sleep(Duration::from_millis(600));
+    anomalies(gateway).into_iter().filter(|finding| finding["type"] == kind).collect()
+}
+
+fn evidence(finding: &Value) -> &Value {
+    &finding["evidence"]
+}
+
+on_both_stores!(the_third_different_thing_that_is_refused_for_a_role_is_found, |store| {
+    let backend = echo();
+    backend.on("/admin/settings", [answer("403 Forbidden", &[], "{}")]);
+    backend.on("/api/items", [answer("403 Forbidden", &[], "{}")]);
+    let gateway = watched(store, "enforce").with_backend(&backend).start();
+    let mut alice = gateway.logged_in("42", "7");
+    // The same again, more of a folder, and what is for everybody and refused by the app, are nothing new.
+    for path in ["/api/admin/users/1", "/api/admin/users/2", "/api/admin/users/1", "/api/items"] {
+        assert_eq!(alice.get(path).status, 403, "{path}");
+    }
+    alice.post("/api/admin/users/1").expect(403);
+    assert_eq!(found(&gateway, PRIVILEGES), Vec::<Value>::new(), "two: to read users, and to change them");
+    alice.get("/admin/settings").expect(403);
+    let found = found(&gateway, PRIVILEGES);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        (&found[0]["severity"], &found[0]["user"], &found[0]["tenant"]),
+        (&json!("high"), &json!("7"), &json!("42"))
+    );
+    assert_eq!(
+        (&evidence(&found[0])["targets"], &evidence(&found[0])["last"]),
+        (&json!(3), &json!("GET /admin/settings"))
+    );
+    assert!(found[0]["session_id"].is_string());
+    let audited = gateway.wait_audit("anomaly.found", |event| event["reason"] == PRIVILEGES);
+    assert_eq!((&audited["user"], &audited["details"]["severity"]), (&json!("7"), &json!("high")));
+    let mut admin = gateway.logged_in_as("42", "8", "admin");
+    for path in ["/api/admin/a", "/api/admin/b", "/api/admin/c"] {
+        admin.get(path).expect(200);
+    }
+    assert_eq!(found_of(&gateway, "8"), 0);
+});
+
+/// How many findings there are about a user.
+fn found_of(gateway: &Gateway, user: &str) -> usize {
+    anomalies(gateway).iter().filter(|finding| finding["user"] == user).count()
+}
+
+on_both_stores!(a_client_that_claims_to_be_somebody_else_in_three_ways_is_found, |store| {
+    let backend = echo();
+    let gateway = watched(store, "enforce").with_backend(&backend).start();
+    // A front end that still sends its own values, or one that is out of date, claims nothing much.
+    let mut honest =
+        gateway.logged_in_as("42", "7", "user").with_header("X-Customer-ID", "42").with_header("X-User-ID", "7");
+    let mut stale = gateway.logged_in("42", "8").with_header("X-Customer-ID", "41");
+    for _ in 0..5 {
+        honest.get("/api/x").expect(200);
+        stale.get("/api/x").expect(200);
+    }
+    assert_eq!(found(&gateway, PRIVILEGES), Vec::<Value>::new());
+    let mut thief = gateway.logged_in("42", "9").with_header("X-Customer-ID", "1").with_header("X-User-ID", "1");
+    thief.get("/api/x").expect(200);
+    thief.request("GET", "/api/x").header("X-User-Role", "admin").send().expect(200);
+    let found = found(&gateway, PRIVILEGES);
+    assert_eq!((found.len(), &found[0]["user"]), (1, &json!("9")), "{found:?}");
+    assert_eq!(evidence(&found[0])["last"], "identity header: role");
+});
+
+#[test]
+fn what_is_refused_at_three_gateways_is_found_together() {
+    let (backend, store) = (echo(), Store::redis());
+    let start = || watched(store.clone(), "observe").with_backend(&backend).start();
+    let gateways = [start(), start(), start()];
+    let alice = gateways[0].logged_in("42", "7");
+    for (gateway, path) in gateways.iter().zip(["/api/admin/a", "/api/admin/b", "/api/admin/c"]) {
+        alice.at(gateway.address()).get(path).expect(403);
+        thread::sleep(Duration::from_millis(300));
+    }
+    let found = found(&gateways[1], PRIVILEGES);
+    assert_eq!((found.len(), &found[0]["observed"]), (1, &json!(true)), "{found:?}");
+}
+
+/// A watched gateway whose exports are these.
+fn exporting(store: Store, routes: &[(&str, &str)]) -> Builder {
+    let route =
+        |(path, count): &(&str, &str)| format!("[[monitor.exports.routes]]\nmatch = \"{path}\"\ncount = \"{count}\"\n");
+    watched(store, "enforce").settings(&routes.iter().map(route).collect::<String>())
+}
+
+on_both_stores!(records_are_counted_however_an_export_says_how_many_it_has, |store| {
+    let backend = echo();
+    let rows: Vec<Value> = (0..1001).map(|number| json!({"id": number, "tags": ["a", "b"]})).collect();
+    let json = json!({"total": 5, "results": rows}).to_string();
+    let lines = "1,2,3\n".repeat(1001);
+    backend.on("/e/header", [answer("200 OK", &[("X-Row-Count", "1001")], "")]);
+    backend.on("/e/range", [answer("200 OK", &[("Content-Range", "items 0-1000/9999")], "")]);
+    backend.on("/e/lines", [answer("200 OK", &[("Content-Type", "text/csv")], &lines)]);
+    backend.on("/e/pointer", [answer("200 OK", &[("Content-Type", "application/json")], &json)]);
+    backend.on("/e/bytes", [answer("200 OK", &[], "x".repeat(1024 * 1000 + 1))]);
+    backend.on("/e/refused", [answer("404 Not Found", &[("X-Row-Count", "5000")], "")]);
+    backend.on("/e/unknown", [answer("200 OK", &[], "")]);
+    let routes = [
+        ("/e/header", "header:X-Row-Count"),
+        ("/e/range", "content-range"),
+        ("/e/lines", "lines"),
+        ("/e/pointer", "pointer:/results"),
+        ("/e/bytes", "bytes:1KiB"),
+        ("/e/each/*", "each"),
+        ("/e/refused", "header:X-Row-Count"),
+        ("/e/unknown", "header:X-Row-Count"),
+    ];
+    let gateway = exporting(store, &routes).with_backend(&backend).start();
+    for (user, path) in ["header", "range", "lines", "pointer", "bytes"].iter().enumerate() {
+        let user = user.to_string();
+        let mut browser = gateway.logged_in("42", &user);
+        let answer = browser.request("GET", &format!("/e/{path}")).header("Accept-Encoding", "gzip").send().expect(200);
+        let encoding = backend.last().header("accept-encoding").map(str::to_owned);
+        let reads = ["lines", "pointer"].contains(path);
+        assert_eq!(encoding.as_deref(), Some(if reads { "identity" } else { "gzip" }), "{path}");
+        if *path == "pointer" {
+            assert_eq!(answer.text(), json, "what is counted is passed on as it came");
+        }
+        let found = found(&gateway, EXPORTS);
+        let of_user = found.iter().find(|finding| finding["user"] == user.as_str());
+        let finding = of_user.unwrap_or_else(|| panic!("{path}: {found:?}"));
+        assert_eq!((&evidence(finding)["records"], &finding["severity"]), (&json!(1001), &json!("medium")), "{path}");
+        assert_eq!(evidence(finding)["last"], format!("/e/{path}"));
+    }
+    let mut others = gateway.logged_in("42", "99");
+    others.get("/e/each/one").expect(200);
+    others.get("/e/refused").expect(404);
+    others.get("/e/unknown").expect(200);
+    others.request("HEAD", "/e/header").send().expect(200);
+    assert_eq!(found(&gateway, EXPORTS).len(), 5, "one record in all");
+    assert_eq!(gateway.metric("monitor_dropped_total", ""), 1.0, "nobody knows what the last export had");
+});
+
+#[test]
+fn many_small_exports_of_an_hour_add_up_over_all_gateways_and_devices() {
+    let (backend, store) = (echo(), Store::redis());
+    backend.on("/e/some", [answer("200 OK", &[("X-Row-Count", "300")], "")]);
+    let start = || exporting(store.clone(), &[("/e/some", "header:X-Row-Count")]).with_backend(&backend).start();
+    let gateways = [start(), start()];
+    for number in 0..3 {
+        gateways[number % 2].logged_in("42", "7").get("/e/some").expect(200);
+        gateways[number % 2].logged_in("43", "7").get("/e/some").expect(200);
+    }
+    assert_eq!(found(&gateways[0], EXPORTS), Vec::<Value>::new());
+    gateways[1].logged_in("42", "7").get("/e/some").expect(200);
+    let found = found(&gateways[0], EXPORTS);
+    assert_eq!((found.len(), &found[0]["tenant"], &evidence(&found[0])["records"]), (1, &json!("42"), &json!(1200)));
+}
+
+#[test]
+fn a_long_export_is_found_before_it_ends_and_is_held_back_by_nobody() {
+    let (backend, gate) = (echo(), Gate::closed());
+    let head = send("HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let rows = "{\"a\":1}\n".repeat(600);
+    let chunk = send(format!("{:x}\r\n{rows}\r\n", rows.len()));
+    let steps = [head, chunk.clone(), chunk.clone(), Step::Await(gate.clone()), chunk, send("0\r\n\r\n")];
+    backend.on("/e/all", steps);
+    let gateway = exporting(Store::Embedded, &[("/e/all", "lines")]).with_backend(&backend).start();
+    let mut alice = gateway.logged_in("42", "7");
+    let reading = thread::spawn(move || alice.get("/e/all").expect(200).text());
+    wait_until("a finding while it is under way", || {
+        anomalies(&gateway).into_iter().find(|finding| finding["type"] == EXPORTS)
+    });
+    gate.open();
+    assert_eq!(reading.join().expect("an answer").len(), 3 * rows.len(), "nothing of it is missing");
+}
+
+on_both_stores!(the_third_change_of_a_password_within_a_day_is_found_of_whomever_it_is, |store| {
+    let backend = echo();
+    backend.on_call("/api/password", |seen| {
+        let wrong = seen.body.windows(5).any(|word| word == b"wrong");
+        vec![answer(if wrong { "422 X" } else { "200 OK" }, &[], "{}")]
+    });
+    let gateway = watched(store, "observe")
+        .with_backend(&backend)
+        .settings(
+            "[[events]]\nmatch = \"POST /api/password\"\ncounts_as = \"password_change\"\n\
+             [[events]]\nmatch = \"POST /users/{user}/password\"\naction = \"revoke-user\"\ncounts_as = \"password_change\"",
+        )
+        .start();
+    let mut alice = gateway.logged_in("42", "7");
+    for password in ["one", "wrong", "two", "wrong"] {
+        alice.post_json("/api/password", &json!({"new": password}));
+    }
+    assert_eq!(found(&gateway, PASSWORDS), Vec::<Value>::new(), "two of them failed");
+    // Whoever looks after users changes many passwords, and nobody's often.
+    let mut admin = gateway.logged_in("42", "1");
+    for user in ["11", "12", "13", "14"] {
+        admin.post(&format!("/users/{user}/password")).expect(200);
+    }
+    assert_eq!(found(&gateway, PASSWORDS), Vec::<Value>::new());
+    alice.post_json("/api/password", &json!({"new": "three"})).expect(200);
+    let of_alice = found(&gateway, PASSWORDS);
+    assert_eq!((of_alice.len(), &of_alice[0]["user"], &of_alice[0]["severity"]), (1, &json!("7"), &json!("high")));
+    assert_eq!(evidence(&of_alice[0])["changes"], 3);
+    for _ in 0..2 {
+        admin.post("/users/11/password").expect(200);
+    }
+    let all = found(&gateway, PASSWORDS);
+    assert_eq!((all.len(), &all[0]["session_id"], &evidence(&all[0])["user"]), (2, &Value::Null, &json!("11")));
+});
+
+on_both_stores!(who_changes_a_password_again_and_again_logs_in_again_on_a_device_that_the_account_knows, |store| {
+    let backend = echo();
+    let gateway = watched(store, "enforce")
+        .set("server.trusted_proxies", vec!["127.0.0.1"])
+        .with_backend(&backend)
+        .settings("[[events]]\nmatch = \"POST /api/password\"\ncounts_as = \"password_change\"")
+        .start();
+    let log_in = |browser: &mut Browser, name: &str, user: u32| {
+        browser.post_json("/api/login", &json!({"username": name, "answer": identity(42, user)}))
+    };
+    let (mut owner, mut thief) = (from(&gateway, OWNER), from(&gateway, STRANGER));
+    log_in(&mut owner, "alice@example.com", 7).expect(200);
+    log_in(&mut thief, "alice@example.com", 7).expect(200);
+    thread::sleep(Duration::from_millis(300));
+    for password in ["one", "two", "three"] {
+        thief.post_json("/api/password", &json!({"new": password})).expect(200);
+    }
+    let finding = found(&gateway, PASSWORDS).pop().expect("it is found");
+    let all = json!(["lock", "reauth", "alert"].map(|action| json!({"action": action, "done": action != "alert"})));
+    assert_eq!(finding["actions"], all, "nobody is named to be told");
+    thief.get("/api/x").expect_refusal(401, "reauth_required");
+    owner.get("/api/x").expect(200);
+    // Whoever knows the new password and the account does not know the device is out; the owner, on theirs, is not.
+    let mut elsewhere = from(&gateway, "203.0.113.9");
+    log_in(&mut elsewhere, "ALICE@example.com ", 7).expect_refusal(429, "login_locked");
+    log_in(&mut owner, "alice@example.com", 7).expect(200);
+    log_in(&mut elsewhere, "bob@example.com", 8).expect(200);
+    let locks = gateway.operator(TOKEN).get("/v1/locks").expect(200).json();
+    assert_eq!(locks["items"].as_array().map(Vec::len), Some(1), "{locks}");
+    assert_eq!(locks["items"][0]["by"], "account");
+    let path = format!("/v1/locks/{}", locks["items"][0]["id"].as_str().expect("an id"));
+    gateway.operator(TOKEN).request("DELETE", &path).send().expect(200);
+    log_in(&mut elsewhere, "alice@example.com", 7).expect(200);
+});
+
+fn from(gateway: &Gateway, address: &str) -> Browser {
+    gateway.browser().with_header("X-Forwarded-For", address)
+}
+
+/// The same cookie at another address.
+fn stolen_by(gateway: &Gateway, owner: &Browser, address: &str) -> Browser {
+    let mut thief = from(gateway, address);
+    thief.set_cookie(SESSION_COOKIE, &owner.token());
+    thief
+}
+
+on_both_stores!(the_cookie_of_a_session_that_its_user_ended_is_found_where_it_is_used_from_elsewhere, |store| {
+    let backend = echo();
+    let gateway =
+        watched(store, "enforce").set("server.trusted_proxies", vec!["127.0.0.1"]).with_backend(&backend).start();
+    let mut owner = from(&gateway, OWNER);
+    owner.log_in_with(&identity(42, 7)).expect(200);
+    let mut other_tab = stolen_by(&gateway, &owner, OWNER);
+    owner.post("/api/logout").expect(200);
+    thread::sleep(Duration::from_millis(400));
+    for _ in 0..3 {
+        other_tab.get("/api/x").expect_refusal(401, "session_revoked");
+    }
+    assert_eq!(found(&gateway, REVOKED_USE), Vec::<Value>::new(), "a tab that was left open");
+    let mut owner = from(&gateway, OWNER);
+    owner.log_in_with(&identity(42, 8)).expect(200);
+    let mut thief = stolen_by(&gateway, &owner, STRANGER);
+    thief.get("/api/x").expect(200);
+    owner.post("/api/logout").expect(200);
+    thread::sleep(Duration::from_millis(400));
+    for _ in 0..3 {
+        thief.get("/api/x").expect_refusal(401, "session_revoked");
+    }
+    let found = found(&gateway, REVOKED_USE);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        (&found[0]["user"], &found[0]["tenant"], &found[0]["address"]),
+        (&json!("8"), &json!("42"), &json!(STRANGER))
+    );
+    assert_eq!((&evidence(&found[0])["reason"], &evidence(&found[0])["used_from"]), (&json!("logout"), &json!(OWNER)));
+    assert_eq!(found[0]["repeats"], 0, "the same cookie again is looked at once a minute");
+});
+
+on_both_stores!(whoever_goes_on_with_a_session_that_an_operator_ended_is_found, |store| {
+    let backend = echo();
+    let gateway = watched(store, "enforce")
+        .set("server.trusted_proxies", vec!["127.0.0.1"])
+        .idle("2s")
+        .with_backend(&backend)
+        .start();
+    let mut owner = from(&gateway, OWNER);
+    owner.log_in_with(&identity(42, 7)).expect(200);
+    let mut thief = stolen_by(&gateway, &owner, STRANGER);
+    gateway.operator(TOKEN).post("/v1/tenants/42/users/7/revoke").expect(200);
+    thief.get("/api/x").expect_refusal(401, "session_revoked");
+    let ended = found(&gateway, REVOKED_USE);
+    assert_eq!(
+        (ended.len(), &ended[0]["user"], &evidence(&ended[0])["reason"]),
+        (1, &json!("7"), &json!("user_revoked"))
+    );
+    // What time ends is nobody's wish.
+    let mut idle = from(&gateway, OWNER);
+    idle.log_in_with(&identity(42, 9)).expect(200);
+    let mut elsewhere = stolen_by(&gateway, &idle, STRANGER);
+    thread::sleep(Duration::from_millis(2500));
+    elsewhere.get("/api/x").expect_refusal(401, "session_idle_timeout");
+    assert_eq!(found(&gateway, REVOKED_USE).len(), 1);
+});

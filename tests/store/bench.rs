@@ -10,16 +10,19 @@ use session_gateway::session::{
     By, EndReason, IdleLimit, LiveSession, Principal, Revocation, Role, Scope, SessionId, SessionRecord, SessionToken,
     Standing, StoreTime, TenantChange, TenantId, TenantStanding, TenantStatus, UserAgent, UserId, Words,
 };
-use session_gateway::store::acts::CallExchange;
+use session_gateway::store::acts::{ActStore, CallExchange};
 use session_gateway::store::alerts::AlertOutbox;
 use session_gateway::store::membership::MembershipStore;
 use session_gateway::store::monitor::{FindingStore, LoginGuard};
 use session_gateway::store::{Creation, NewSession, STALE_AT_MOST, SharedStore};
 
 /// What a store does for the monitoring, for alerts, and for tenants that must exist.
-pub(crate) trait MonitorStore: LoginGuard + FindingStore + CallExchange + AlertOutbox + MembershipStore {}
+pub(crate) trait MonitorStore:
+    LoginGuard + FindingStore + CallExchange + ActStore + AlertOutbox + MembershipStore
+{
+}
 
-impl<T: LoginGuard + FindingStore + CallExchange + AlertOutbox + MembershipStore> MonitorStore for T {}
+impl<T: LoginGuard + FindingStore + CallExchange + ActStore + AlertOutbox + MembershipStore> MonitorStore for T {}
 
 /// A store under test.
 #[async_trait]

@@ -170,6 +170,8 @@ mod of_the_monitoring {
         locks_are_listed_page_by_page_by_their_ends,
         findings_are_listed_from_the_newest_on_and_the_same_counts_on_the_first,
         the_last_word_about_a_finding_counts,
+        the_accounts_by_which_a_user_logs_in_are_locked_and_nobody_elses,
+        of_the_accounts_of_a_user_the_last_few_are_known,
     }
 }
 
@@ -193,6 +195,11 @@ mod of_acts {
         what_a_gateway_tells_of_calls_the_others_hear_and_not_it_itself,
         a_gateway_that_tells_nothing_more_of_calls_is_none_in_time,
         a_gateway_that_rings_is_heard_and_so_is_a_new_one,
+        the_third_of_different_acts_fires_at_one_gateway_and_begins_anew,
+        more_than_so_much_fires_at_one_gateway_and_begins_anew,
+        of_acts_at_many_gateways_at_once_none_is_lost_and_each_third_fires,
+        what_counted_longer_ago_than_its_window_counts_no_more,
+        what_is_remembered_of_ended_sessions_every_gateway_knows_until_its_time,
     }
 }
 

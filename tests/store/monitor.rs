@@ -11,7 +11,7 @@ use session_gateway::monitor::{
 use session_gateway::secret::Secret;
 use session_gateway::store::alerts::Posting;
 use session_gateway::store::monitor::{
-    FindingId, FindingStore, Kept, LockCursor, LoginGuard, Reserved, Settlement, ToKeep,
+    FindingId, FindingStore, Kept, LockCursor, LoginGuard, MOST_ACCOUNTS_OF_A_USER, Reserved, Settlement, ToKeep,
 };
 
 use crate::bench::{Bench, HOUR};
@@ -371,4 +371,44 @@ pub(crate) async fn the_last_word_about_a_finding_counts(bench: &mut impl Bench)
     assert_eq!(findings.finding(id).await.unwrap().unwrap().note, Some(note(Verdict::Expected)));
     let nothing = FindingId { millis: id.millis, count: id.count + 1 };
     assert!(!findings.judge(nothing, &note(Verdict::Expected)).await.unwrap());
+}
+
+pub(crate) async fn the_accounts_by_which_a_user_logs_in_are_locked_and_nobody_elses(bench: &mut impl Bench) {
+    let (guard, other) = (bench.monitor(), bench.other_monitor().await);
+    let lasts = Duration::from_secs(600);
+    assert_eq!(guard.lock_user("u:7", lasts).await.unwrap(), 0, "nobody saw them log in");
+    for name in ["bob", "bob@example.com", "bob"] {
+        guard.remember_account("u:7", &account(name)).await.unwrap();
+    }
+    guard.remember_account("u:8", &account("eve")).await.unwrap();
+    assert_eq!(other.lock_user("u:7", lasts).await.unwrap(), 2);
+    for name in ["bob", "bob@example.com"] {
+        let Reserved::Locked { until, now, .. } = guard.reserve(&attempt(name, "192.0.2.1")()).await.unwrap() else {
+            panic!("{name} is locked")
+        };
+        assert!(until.since(now) <= lasts && until.since(now) > lasts - Duration::from_secs(10), "{name}");
+    }
+    assert!(reserved(&*guard, &attempt("eve", "192.0.2.1")()).await, "somebody else");
+    let locks = other.locks(None, 10).await.unwrap();
+    assert_eq!((locks.len(), guard.count_locks().await.unwrap()), (2, 2));
+    // A shorter lock moves no end, and an operator's word ends one.
+    let ends: Vec<_> = locks.iter().map(|lock| lock.until).collect();
+    guard.lock_user("u:7", Duration::from_secs(60)).await.unwrap();
+    let again: Vec<_> = other.locks(None, 10).await.unwrap().iter().map(|lock| lock.until).collect();
+    assert_eq!(again, ends);
+    for lock in locks {
+        assert!(guard.unlock(&lock.id()).await.unwrap().is_some());
+    }
+    assert!(reserved(&*guard, &attempt("bob", "192.0.2.1")()).await);
+}
+
+pub(crate) async fn of_the_accounts_of_a_user_the_last_few_are_known(bench: &mut impl Bench) {
+    let guard = bench.monitor();
+    for number in 0..10 {
+        guard.remember_account("u:7", &account(&format!("bob{number}"))).await.unwrap();
+        bench.elapse(Duration::from_millis(5)).await;
+    }
+    assert_eq!(guard.lock_user("u:7", Duration::from_secs(600)).await.unwrap(), MOST_ACCOUNTS_OF_A_USER);
+    assert!(matches!(guard.reserve(&attempt("bob9", "192.0.2.1")()).await.unwrap(), Reserved::Locked { .. }));
+    assert!(reserved(&*guard, &attempt("bob5", "192.0.2.1")()).await, "it was used longest ago");
 }

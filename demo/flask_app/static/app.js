@@ -3,19 +3,26 @@
 // A legacy page: it remembers who signed in, and tells the server with each call which customer it is. Anybody can
 // change that header in the browser's console, which is what the red button does.
 
+// Where the suspicious ones say they are: addresses that nobody has.
+const STRANGER = "192.0.2.66";
+const BERLIN = "198.51.100.7";
+const TOKYO = "203.0.113.7";
 const NAMES = { 42: "Northwind", 77: "Fabrikam" };
 const COLUMNS = ["number", "customer", "amount", "status"];
 const $ = (selector) => document.querySelector(selector);
 const user = () => JSON.parse(localStorage.getItem("user") || "null");
 const other = () => (String(user()?.customer_id) === "77" ? "42" : "77");
 
-async function call(method, path, claimed, body) {
+async function call(method, path, claimed, body, from) {
   const headers = { Accept: "application/json" };
   if (claimed) headers["X-Customer-ID"] = String(claimed);
   if (user()) headers["X-User-ID"] = String(user().user_id);
   if (user()?.role) headers["X-User-Role"] = user().role;
   if (body) headers["Content-Type"] = "application/json";
-  const response = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
+  if (from) headers["X-Forwarded-For"] = from;
+  // Somebody else has another browser: neither this one's cookies nor a place for new ones.
+  const credentials = from ? "omit" : "same-origin";
+  const response = await fetch(path, { method, headers, credentials, body: body && JSON.stringify(body) });
   const text = await response.text();
   let json = null;
   try { json = JSON.parse(text); } catch { /* an answer that is not JSON is shown as it is */ }
@@ -80,6 +87,8 @@ function describeUser() {
   $("#victim").textContent = NAMES[other()];
 }
 
+const attempt = (from, password) => call("POST", "/api/login", null, { username: "alice", password }, from);
+
 const acts = {
   async mine() {
     const answer = await call("GET", "/api/invoices", user()?.customer_id);
@@ -109,6 +118,21 @@ const acts = {
   async status() {
     const guarded = await refreshStatus();
     say("", guarded ? "Asked the gateway; asking does not extend the session." : "Only the gateway knows sessions.");
+  },
+  async guess() {
+    let answer = null;
+    for (let number = 1; number <= 6; number += 1) answer = await attempt(STRANGER, `guess ${number}`);
+    show(answer);
+    say(answer.status === 429 ? "good" : "bad", answer.status === 429
+      ? "Five guesses came to nothing, and this one was not even passed on: the stranger is locked out of alice’s account, alice is not."
+      : "All six reached the app, and nobody has noticed anything.");
+  },
+  async travel() {
+    const [berlin, tokyo] = [await attempt(BERLIN, "demo"), await attempt(TOKYO, "demo")];
+    show(tokyo);
+    say("bad", berlin.status === 200 && tokyo.status === 200
+      ? "Both are signed in as alice. Which of them is alice? The app has no idea; see what the console says."
+      : tokyo.json?.message ?? tokyo.json?.error ?? `Answer ${tokyo.status}.`);
   },
   async logout() {
     const answer = await call("POST", "/api/logout", user()?.customer_id);

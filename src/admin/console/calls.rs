@@ -115,6 +115,12 @@ impl Client {
         read(&body)
     }
 
+    /// Asks for a text.
+    pub(super) async fn get_text(&self, path: &str) -> Result<String, Refused> {
+        let (_, body) = self.send(Method::GET, path, None).await?;
+        String::from_utf8(body.to_vec()).map_err(|error| Refused::internal(&error))
+    }
+
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(Parts, Bytes), Refused> {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(agent) = &self.user_agent {

@@ -4,9 +4,10 @@
 //! one, in the name of who signed in. Pages need no script; the one there is asks for an open page again. Nothing comes from
 //! elsewhere, and nothing may be framed.
 //!
-//! One page a file; `visit` knows who asks, `layout` and `parts` how it looks.
+//! One page a file; `browser` and `visit` know who asks, `layout` and `parts` how it looks.
 
 mod audit;
+mod browser;
 mod calls;
 mod chart;
 mod finding;
@@ -14,6 +15,7 @@ mod findings;
 mod layout;
 mod locks;
 mod observed;
+mod orphans;
 mod overview;
 mod parts;
 mod paths;
@@ -55,9 +57,12 @@ pub(super) fn pages(admin: AdminState, calls: Calls) -> Router {
         .route("/console/sessions/end-all", get(sessions::ask_end_all).post(sessions::end_all))
         .route("/console/sessions/{id}", get(sessions::show))
         .route("/console/sessions/{id}/end", post(sessions::end))
+        .route("/console/sessions/{id}/hold", post(sessions::hold))
+        .route("/console/sessions/{id}/release", post(sessions::release))
         .route(paths::LOCKS, get(locks::list))
         .route("/console/locks/{id}/unlock", post(locks::unlock))
         .route(paths::TENANTS, get(tenants::list))
+        .route(paths::ORPHANS, get(orphans::list))
         .route(paths::TENANT, get(tenants::show))
         .route("/console/tenant/change", get(tenants::ask).post(tenants::change))
         .route(paths::AUDIT, get(audit::list))

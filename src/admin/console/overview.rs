@@ -10,7 +10,7 @@ use super::chart::{Day, by_day};
 use super::finding::{Finding, Listed, findings};
 use super::layout::why;
 use super::parts::{live, more, outside, sentence};
-use super::paths::{FINDINGS, HOME, LOCKS, OBSERVED};
+use super::paths::{FINDINGS, HOME, LOCKS, OBSERVED, ORPHANS};
 use super::visit::Visit;
 use super::words;
 use crate::clock::WallTime;
@@ -39,14 +39,13 @@ struct Maintenance {
     on: bool,
 }
 
-/// Of a lock it matters here that there is one.
+/// Of some things it matters here that there is one.
 #[derive(Deserialize)]
-struct Lock {}
+struct Something {}
 
 /// The page.
 pub(super) async fn show(visit: Visit) -> Response {
-    let (state, found, locks) =
-        (visit.client.get_whatever_the_status("/readyz").await, found(&visit).await, locks(&visit).await);
+    let found = found(&visit).await;
     let newest = match &found {
         Ok((_, list)) => list.first().map_or(String::new(), |finding| finding.id.clone()),
         Err(_) => String::new(),
@@ -57,7 +56,7 @@ pub(super) async fn show(visit: Visit) -> Response {
         &html! {
             section aria-labelledby="state" {
                 h2 #state { "State" }
-                (state_of(&visit, state, locks).await)
+                (state_of(&visit).await)
             }
             section aria-labelledby="by-day" {
                 h2 #by-day { "Findings by day" }
@@ -90,9 +89,11 @@ async fn found(visit: &Visit) -> Result<(Vec<Day>, Vec<Finding>), Refused> {
     Ok((days, list.items))
 }
 
-async fn locks(visit: &Visit) -> Result<(usize, bool), Refused> {
-    let list: Listed<Lock> = visit.client.get("/v1/locks?limit=1000").await?;
-    Ok((list.items.len(), list.next_cursor.is_some()))
+/// How many items a list has.
+async fn number(visit: &Visit, call: &str) -> Result<String, Refused> {
+    let list: Listed<Something> = visit.client.get(&format!("{call}?limit=1000")).await?;
+    let more = if list.next_cursor.is_some() { " or more" } else { "" };
+    Ok(format!("{}{more}", list.items.len()))
 }
 
 /// How many there were on each of the last days.
@@ -116,12 +117,14 @@ fn days(list: &[Finding], now: WallTime) -> Vec<Day> {
     days
 }
 
-async fn state_of(
-    visit: &Visit,
-    readiness: Result<Readiness, Refused>,
-    locks: Result<(usize, bool), Refused>,
-) -> Markup {
+async fn state_of(visit: &Visit) -> Markup {
+    let readiness: Result<Readiness, Refused> = visit.client.get_whatever_the_status("/readyz").await;
     let maintenance: Result<Maintenance, Refused> = visit.client.get("/v1/maintenance").await;
+    let (locks, orphans) = (number(visit, "/v1/locks").await, number(visit, "/v1/orphans").await);
+    let counted = |page: &str, number: Result<String, Refused>| match number {
+        Ok(number) => html! { a href=(page) { (number) } },
+        Err(refused) => unknown(&refused),
+    };
     html! {
         dl.state {
             div { dt { "Gateway" } dd {
@@ -140,12 +143,9 @@ async fn state_of(
                 }
             } }
             div { dt { "Monitoring" } dd { (monitoring(visit)) } }
-            div { dt { "Locks on logins" } dd {
-                @match &locks {
-                    Ok((number, more)) => a href=(LOCKS) { (number) @if *more { " or more" } },
-                    Err(refused) => (unknown(refused)),
-                }
-            } }
+            div { dt { "Data of places" } dd { (places(&visit.client.get_text("/metrics").await.unwrap_or_default())) } }
+            div { dt { "Locks on logins" } dd { (counted(LOCKS, locks)) } }
+            div { dt { "Paid, and without a tenant" } dd { (counted(ORPHANS, orphans)) } }
         }
         @if let Ok(state) = &readiness {
             @if !state.warnings.is_empty() {
@@ -166,10 +166,64 @@ fn unknown(refused: &Refused) -> Markup {
     }
 }
 
+/// How old what knows places is, as the metrics say.
+fn places(metrics: &str) -> String {
+    const DAY: u64 = 86_400;
+    let ages = metrics.lines().filter_map(|line| {
+        let rest = line.strip_prefix("session_gateway_geo_age_seconds{database=\"")?;
+        let (database, age) = rest.split_once("\"} ")?;
+        let what = if database == "city" { "cities" } else { "networks" };
+        let days = age.parse::<u64>().ok()? / DAY;
+        Some(format!("{what} {} old", words::count(days, "day", "days")))
+    });
+    let ages: Vec<String> = ages.collect();
+    if ages.is_empty() { String::from("none") } else { ages.join(", ") }
+}
+
 fn monitoring(visit: &Visit) -> Markup {
     match visit.console.admin.config().monitor.as_ref().map(|rules| rules.mode) {
         Some(MonitorMode::Enforce) => html! { "on: what is found is acted on" },
         Some(MonitorMode::Observe) => html! { "observes: " a href=(OBSERVED) { "what would have been done" } },
         None => html! { "off" },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Metrics;
+
+    #[test]
+    fn the_age_of_what_knows_places_is_told_in_days() {
+        let metrics = "# TYPE session_gateway_geo_age_seconds gauge\n\
+                       session_gateway_geo_age_seconds{database=\"city\"} 90000\n\
+                       session_gateway_geo_age_seconds{database=\"asn\"} 259200\n";
+        assert_eq!(places(metrics), "cities 1 day old, networks 3 days old");
+        assert_eq!(places(""), "none");
+        assert_eq!(places(&Metrics::new().encode()), "none");
+    }
+
+    #[test]
+    fn findings_are_counted_on_their_day_and_older_ones_not_at_all() {
+        let finding = |found_at: &str, severity: &str| -> Finding {
+            serde_json::from_value(serde_json::json!({
+                "id": "1-0", "found_at": found_at, "type": "X", "severity": severity, "observed": false, "tenant": null,
+                "user": null, "kind": null, "session_id": null, "account": null, "address": null, "evidence": {},
+                "actions": [], "repeats": 0, "verdict": null, "verdict_by": null, "verdict_at": null,
+            }))
+            .expect("a finding")
+        };
+        let list = [
+            finding("2023-11-14T00:00:00.000Z", "high"),
+            finding("2023-11-13T23:59:59.999Z", "medium"),
+            finding("2023-11-13T00:00:00.000Z", "UNKNOWN"),
+            finding("2023-11-01T00:00:00.000Z", "low"),
+            finding("2023-10-31T23:59:59.999Z", "high"),
+        ];
+        let days = days(&list, WallTime::from_micros(1_700_000_000_000_000));
+        assert_eq!(days.len(), 14);
+        let day = |date: &str, high, medium, low| Day { date: date.to_owned(), high, medium, low };
+        assert_eq!((&days[13], &days[12]), (&day("2023-11-14", 1, 0, 0), &day("2023-11-13", 0, 1, 1)));
+        assert_eq!((&days[0], &days[1]), (&day("2023-11-01", 0, 0, 1), &day("2023-11-02", 0, 0, 0)));
     }
 }

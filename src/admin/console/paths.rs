@@ -16,7 +16,9 @@ pub(super) const SESSIONS: &str = "/console/sessions";
 pub(super) const LOCKS: &str = "/console/locks";
 /// All tenants.
 pub(super) const TENANTS: &str = "/console/tenants";
-/// One of them, by its id in the query: an id of dots alone would lead elsewhere from a path.
+/// Who paid and has none.
+pub(super) const ORPHANS: &str = "/console/tenants/orphans";
+/// A tenant, by its id in the query: an id of dots alone would lead elsewhere from a path.
 pub(super) const TENANT: &str = "/console/tenant";
 /// What happened.
 pub(super) const AUDIT: &str = "/console/audit";

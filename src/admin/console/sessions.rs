@@ -1,4 +1,4 @@
-//! `/console/sessions`: live sessions, one of them, and their end.
+//! `/console/sessions`: live sessions, one of them, their holds and their end.
 
 use axum::extract::RawPathParams;
 use axum::response::Response;
@@ -31,6 +31,16 @@ struct Session {
     idle_expires_at: Option<String>,
     address: Option<String>,
     user_agent: Option<String>,
+    held: bool,
+    held_at: Option<String>,
+    held_for: Option<String>,
+}
+
+/// Whether a session is held, as the API says it.
+#[derive(Deserialize)]
+struct Held {
+    held: bool,
+    changed: bool,
 }
 
 /// What ended, as the API says it.
@@ -104,29 +114,36 @@ fn sessions(visit: &Visit, list: &[Session], back: &str) -> Markup {
     let row = |session: &Session| {
         vec![
             user_link(session.tenant.as_deref(), &session.user, session.kind.as_deref()),
-            html! { a href=(page_of(&session.id)) { code { (outside(&session.id)) } } },
+            html! {
+                a href=(page_of(&session.id)) { code { (outside(&session.id)) } }
+                @if session.held { " " span.badge { "held" } }
+            },
             html! { (moment(&session.created_at, visit.now())) },
             session.last_seen_at.as_deref().map_or_else(|| maybe(None), |at| moment(at, visit.now())),
             maybe(session.address.as_deref()),
             maybe(session.user_agent.as_deref()),
-            end_button(visit, session, back, None),
+            buttons(visit, session, back, None),
         ]
     };
-    let columns = ["Whose", "Session", "Since", "Last seen", "Logged in from", "With", "End"];
+    let columns = ["Whose", "Session", "Since", "Last seen", "Logged in from", "With", "Do"];
     table("Live sessions", &columns, &list.iter().map(row).collect::<Vec<_>>())
 }
 
-fn end_button(visit: &Visit, session: &Session, back: &str, reason: Option<&Markup>) -> Markup {
+/// What an operator can do about a session: both buttons are of one form, so that its reason is for either.
+fn buttons(visit: &Visit, session: &Session, back: &str, reason: Option<&Markup>) -> Markup {
     if !visit.may(AdminRole::Operate) {
         return maybe(None);
     }
+    let (word, action) = if session.held { ("Release", "release") } else { ("Hold", "hold") };
+    let page = page_of(&session.id);
     form(
         visit.form_token(),
-        &format!("{}/end", page_of(&session.id)),
-        "",
+        &format!("{page}/end"),
+        "verdict",
         &html! {
             input type="hidden" name="back" value=(back);
             @if let Some(reason) = reason { (reason) }
+            button formaction={ (page) "/" (action) } aria-label={ (word) " session " (session.id) } { (word) }
             button.danger aria-label={ "End session " (session.id) } { "End" }
         },
     )
@@ -157,12 +174,19 @@ fn shown(visit: &Visit, session: &Session) -> Markup {
             div { dt { "From" } dd { (maybe(session.address.as_deref())) } }
             div { dt { "With" } dd { (maybe(session.user_agent.as_deref())) } }
             div { dt { "Last seen" } dd { (time(session.last_seen_at.as_deref())) } }
+            div { dt { "Held" } dd {
+                @match &session.held_at {
+                    Some(at) => { (moment(at, now)) " for " (maybe(session.held_for.as_deref())) }
+                    None => "no",
+                }
+            } }
             div { dt { "Ends when idle" } dd { (time(session.idle_expires_at.as_deref())) } }
             div { dt { "Ends at the latest" } dd { (time(Some(&session.expires_at))) } }
         }
         @if visit.may(AdminRole::Operate) {
-            h2 { "End it" }
-            (end_button(visit, session, SESSIONS, Some(&reason_field())))
+            h2 { "Do something about it" }
+            p { "A session that is held goes on when it is released, or makes way for a new login of its user in that browser." }
+            (buttons(visit, session, SESSIONS, Some(&reason_field())))
         }
     }
 }
@@ -172,6 +196,32 @@ pub(super) async fn end(path: RawPathParams, act: Act) -> Response {
     let call = with_query(&call_of(&path), [("reason", act.field("reason"))]);
     match act.visit.client.call::<Ended>(Method::DELETE, &call, None).await {
         Ok(ended) => act.visit.done(ended.said(), &back(act.field("back"), SESSIONS)),
+        Err(refused) => act.visit.refused(&refused),
+    }
+}
+
+/// Holds one.
+pub(super) async fn hold(path: RawPathParams, act: Act) -> Response {
+    set_held(path, act, "hold").await
+}
+
+/// Lets one go on.
+pub(super) async fn release(path: RawPathParams, act: Act) -> Response {
+    set_held(path, act, "release").await
+}
+
+async fn set_held(path: RawPathParams, act: Act, action: &str) -> Response {
+    let (call, body) = (format!("{}/{action}", call_of(&path)), json!({ "reason": act.field("reason") }));
+    match act.visit.client.call::<Held>(Method::POST, &call, Some(&body)).await {
+        Ok(Held { held, changed }) => {
+            let said = match (held, changed) {
+                (true, true) => "The session is held until its user logs in again, or it is released.",
+                (true, false) => "The session was held already.",
+                (false, true) => "The session goes on.",
+                (false, false) => "The session was not held.",
+            };
+            act.visit.done(said.to_owned(), &back(act.field("back"), SESSIONS))
+        }
         Err(refused) => act.visit.refused(&refused),
     }
 }

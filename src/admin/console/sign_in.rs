@@ -7,12 +7,13 @@ use http::header::SET_COOKIE;
 use http::request::Parts;
 use maud::{Markup, html};
 
+use super::browser::Browser;
 use super::calls::Refused;
 use super::layout::{plain_page, refusal, why};
 use super::parts::FORM_TOKEN;
 use super::paths::{HOME, SESSION, SIGN_IN, VISITOR, back};
 use super::sign_ins::Handle;
-use super::visit::{Act, Caller, Console, Visit, fields, not_ours, see_other};
+use super::visit::{Act, Console, Visit, fields, not_ours, see_other};
 use crate::admin::auth::{self, Operator};
 use crate::admin::input;
 use crate::admin::problem::Problem;
@@ -27,8 +28,8 @@ pub(super) async fn ask(State(console): State<Console>, request: Request) -> Res
     if Visit::from_request_parts(&mut parts, &console).await.is_ok() {
         return see_other(&next);
     }
-    match Caller::of(&parts, &console) {
-        Ok(caller) => form_page(&console, &caller, &next, None),
+    match Browser::of(&parts, &console.admin) {
+        Ok(browser) => form_page(&console, &browser, &next, None),
         Err(problem) => problem.into_response(),
     }
 }
@@ -36,18 +37,18 @@ pub(super) async fn ask(State(console): State<Console>, request: Request) -> Res
 /// The form: with a right token, a session of its own begins, whatever was there before.
 pub(super) async fn begin(State(console): State<Console>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let caller = match Caller::of(&parts, &console) {
-        Ok(caller) => caller,
+    let browser = match Browser::of(&parts, &console.admin) {
+        Ok(browser) => browser,
         Err(problem) => return problem.into_response(),
     };
     let fields = match input::read(body).await {
         Ok(body) => fields(&body),
         Err(problem) => return refusal(None, &problem.into()),
     };
-    let of_our_form = caller
+    let of_our_form = browser
         .presented(&parts.headers, VISITOR)
         .is_some_and(|visitor| fields.get(FORM_TOKEN).is_some_and(|sent| visitor.is(sent)));
-    if !of_our_form || !caller.is_from_our_page(&parts.headers) {
+    if !of_our_form || !browser.is_from_our_page(&parts.headers) {
         return refusal(None, &not_ours());
     }
     let next = back(fields.get("next").map(String::as_str), HOME);
@@ -55,12 +56,12 @@ pub(super) async fn begin(State(console): State<Console>, request: Request) -> R
     let token = TokenDigest::of(fields.get("token").map_or("", |token| token.trim()).as_bytes());
     let config = console.admin.config();
     let Some(known) = token.find(&config.admin.tokens) else {
-        let problem = auth::fail(&console.admin, caller.address, agent);
-        return form_page(&console, &caller, &next, Some(&problem));
+        let problem = auth::fail(&console.admin, browser.address, agent);
+        return form_page(&console, &browser, &next, Some(&problem));
     };
-    match session(&console, &caller, &parts, token) {
+    match session(&console, &browser, &parts, token) {
         Ok(answer) => {
-            let operator = Operator::new(known, caller.address, agent);
+            let operator = Operator::new(known, browser.address, agent);
             auth::tell(&console.admin, &operator, Outcome::Success, None, called("console_sign_in"));
             (answer, see_other(&next)).into_response()
         }
@@ -71,20 +72,20 @@ pub(super) async fn begin(State(console): State<Console>, request: Request) -> R
 /// Begins a session, in place of the one that the browser had.
 fn session(
     console: &Console,
-    caller: &Caller,
+    browser: &Browser,
     parts: &Parts,
     token: TokenDigest,
 ) -> Result<axum::response::AppendHeaders<[(http::HeaderName, http::HeaderValue); 2]>, Refused> {
     let commons = &console.admin.services.commons;
     let new = || Handle::new(&*commons.entropy).map_err(|error| Refused::internal(&error));
     let (session, form) = (new()?, new()?);
-    if let Some(before) = caller.presented(&parts.headers, SESSION) {
+    if let Some(before) = browser.presented(&parts.headers, SESSION) {
         console.admin.sign_ins.end(&before);
     }
     console.admin.sign_ins.begin(token, &session, form, commons.clock.monotonic());
     Ok(axum::response::AppendHeaders([
-        (SET_COOKIE, caller.set_cookie(SESSION, Some(&session))),
-        (SET_COOKIE, caller.set_cookie(VISITOR, None)),
+        (SET_COOKIE, browser.set_cookie(SESSION, Some(&session))),
+        (SET_COOKIE, browser.set_cookie(VISITOR, None)),
     ]))
 }
 
@@ -95,7 +96,7 @@ pub(super) async fn end(act: Act) -> Response {
     if let Some(operator) = visit.operator() {
         auth::tell(&visit.console.admin, &operator, Outcome::Success, None, called("console_sign_out"));
     }
-    ([(SET_COOKIE, visit.caller.set_cookie(SESSION, None))], see_other(SIGN_IN)).into_response()
+    ([(SET_COOKIE, visit.browser.set_cookie(SESSION, None))], see_other(SIGN_IN)).into_response()
 }
 
 fn called(call: &'static str) -> Details {
@@ -103,7 +104,7 @@ fn called(call: &'static str) -> Details {
 }
 
 /// The form, with a secret of its own for this browser; and why the last one was not accepted.
-fn form_page(console: &Console, caller: &Caller, next: &str, problem: Option<&Problem>) -> Response {
+fn form_page(console: &Console, browser: &Browser, next: &str, problem: Option<&Problem>) -> Response {
     let visitor = match Handle::new(&*console.admin.services.commons.entropy) {
         Ok(visitor) => visitor,
         Err(error) => return refusal(None, &Refused::internal(&error)),
@@ -111,7 +112,7 @@ fn form_page(console: &Console, caller: &Caller, next: &str, problem: Option<&Pr
     let main = form(&visitor, next, problem);
     let status = problem.map_or(StatusCode::OK, Problem::status);
     let mut answer = plain_page(status, "Sign in", &main);
-    answer.headers_mut().append(SET_COOKIE, caller.set_cookie(VISITOR, Some(&visitor)));
+    answer.headers_mut().append(SET_COOKIE, browser.set_cookie(VISITOR, Some(&visitor)));
     answer
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::calls::{Refused, encoded, with_query};
 use super::finding::Listed;
 use super::parts::{field, filter, form, live, maybe, moment, more, outside, reason_field, table};
-use super::paths::{SESSIONS, TENANT, TENANTS};
+use super::paths::{ORPHANS, SESSIONS, TENANT, TENANTS};
 use super::sessions::Ended;
 use super::visit::{Act, Visit};
 use super::words::count;
@@ -128,6 +128,7 @@ async fn listed(visit: &Visit) -> Result<Markup, Refused> {
     let rows: Vec<_> = list.items.iter().map(row).collect();
     Ok(html! {
         (filter(TENANT, &field("Tenant", "id", None)))
+        p { a href=(ORPHANS) { "Users who paid and have no tenant" } }
         (live("tenants", "", &html! {
             @if rows.is_empty() { p.empty { "No tenant is known yet." } }
             @else { (table("Tenants with sessions, and those whose status was ever changed", &columns, &rows)) }

@@ -3,31 +3,28 @@
 //! A page's handler takes a [`Visit`], a form's an [`Act`]: without one it does not get to run.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Redirect, Response};
-use http::header::{HeaderMap, HeaderName, HeaderValue, LOCATION, ORIGIN, SET_COOKIE};
+use http::header::{HeaderName, HeaderValue, LOCATION, SET_COOKIE};
 use http::request::Parts;
 use http::{StatusCode, header};
 use maud::Markup;
 
+use super::browser::Browser;
 use super::calls::{Calls, Client, Refused};
 use super::layout::{self, Frame};
 use super::parts::FORM_TOKEN;
-use super::paths::{HOME, SESSION, SIGN_IN};
+use super::paths::{SESSION, SIGN_IN};
 use super::sign_ins::Handle;
-use crate::admin::auth::{self, Operator, Peer};
+use crate::admin::auth::{self, Operator};
 use crate::admin::input;
 use crate::admin::problem::Problem;
 use crate::admin::state::AdminState;
 use crate::audit::{ClientText, Details, Outcome};
 use crate::clock::WallTime;
 use crate::config::{AdminRole, AdminToken};
-use crate::http::{
-    CookieName, Origin, Piece, RequestHost, Scheme, cookie_pieces, is_from_another_site, is_led_here, login_redirect,
-    request_host,
-};
+use crate::http::login_redirect;
 
 /// What a page of ours that is open sends when it looks for news by itself: that is no use of the session.
 const ONLY_LOOKS: HeaderName = HeaderName::from_static("x-console-refresh");
@@ -41,89 +38,11 @@ pub(super) struct Console {
     pub(super) calls: Calls,
 }
 
-/// From where a request comes, and by which name it calls us.
-pub(super) struct Caller {
-    pub(super) address: IpAddr,
-    host: RequestHost,
-    over_tls: bool,
-}
-
-impl Caller {
-    pub(super) fn of(parts: &Parts, console: &Console) -> Result<Self, Problem> {
-        let address = parts.extensions.get::<Peer>().map(|Peer(address)| *address);
-        let host = request_host(&parts.headers, &parts.uri).ok();
-        let over_tls = console.admin.config().admin.tls.is_some();
-        match (address, host) {
-            (Some(address), Some(host)) => Ok(Self { address, host, over_tls }),
-            // Old probes may name no host; browsers do.
-            _ => Err(Problem::bad_request("name the host that you call")),
-        }
-    }
-
-    /// A cookie's name. Cookies know no ports, so that the name has it: two gateways of one machine sign nobody out of the
-    /// other.
-    pub(super) fn cookie(&self, what: &str) -> String {
-        let prefix = if self.over_tls { "__Host-" } else { "" };
-        let port = self.host.port().map(|port| format!("-{port}")).unwrap_or_default();
-        format!("{prefix}{what}{port}")
-    }
-
-    /// The value of the cookie of this name; `None` where there is none, or there are several that differ: somebody else
-    /// may have planted one.
-    pub(super) fn presented(&self, headers: &HeaderMap, what: &str) -> Option<Handle> {
-        let name = CookieName::new(&self.cookie(what));
-        let pieces = headers.get_all(header::COOKIE).iter().flat_map(|line| cookie_pieces(line.as_bytes()));
-        let mut values = pieces.filter_map(|piece| match name.read(piece) {
-            Piece::Own(value) => Some(value),
-            Piece::Imitation | Piece::Other => None,
-        });
-        let value = values.next()?;
-        if values.any(|other| other != value) {
-            return None;
-        }
-        std::str::from_utf8(value).ok().map(Handle::sent)
-    }
-
-    /// The line that sets a cookie; without a value it removes it.
-    pub(super) fn set_cookie(&self, what: &str, value: Option<&Handle>) -> HeaderValue {
-        let mut cookie = cookie::Cookie::new(self.cookie(what), value.map_or("", Handle::as_str).to_owned());
-        cookie.set_http_only(true);
-        cookie.set_same_site(cookie::SameSite::Strict);
-        // `__Host-` asks for this path.
-        cookie.set_path(if self.over_tls { "/" } else { HOME });
-        cookie.set_secure(self.over_tls);
-        if value.is_none() {
-            cookie.set_max_age(cookie::time::Duration::ZERO);
-        }
-        // Letters, digits and a few signs: it cannot fail.
-        HeaderValue::try_from(cookie.to_string()).unwrap_or(HeaderValue::from_static(""))
-    }
-
-    /// The origin of our own pages. Without TLS of our own a server in front may speak it.
-    fn origins(&self) -> impl Iterator<Item = Origin> {
-        let schemes: &[Scheme] = if self.over_tls { &[Scheme::Https] } else { &[Scheme::Http, Scheme::Https] };
-        schemes.iter().filter_map(|scheme| Origin::parse(&format!("{}://{}", scheme.as_str(), self.host)))
-    }
-
-    /// Whether a page of ours sent the form: browsers name its origin with each.
-    pub(super) fn is_from_our_page(&self, headers: &HeaderMap) -> bool {
-        let mut lines = headers.get_all(ORIGIN).iter();
-        let (Some(line), None) = (lines.next(), lines.next()) else { return false };
-        let origin = line.to_str().ok().and_then(Origin::parse);
-        !is_from_another_site(headers) && origin.is_some_and(|origin| self.origins().any(|ours| ours == origin))
-    }
-
-    /// Whether a link elsewhere led here, with which the cookie does not come.
-    fn is_led_here(&self, headers: &HeaderMap) -> bool {
-        self.origins().all(|ours| is_led_here(headers, &ours))
-    }
-}
-
 /// Somebody who signed in, at a page.
 pub(super) struct Visit {
     pub(super) console: Console,
     pub(super) client: Client,
-    pub(super) caller: Caller,
+    pub(super) browser: Browser,
     /// Who it is, by the token's name.
     pub(super) name: Box<str>,
     roles: Vec<AdminRole>,
@@ -201,31 +120,31 @@ impl FromRequestParts<Console> for Visit {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Response> {
-        let caller = Caller::of(parts, console).map_err(IntoResponse::into_response)?;
+        let browser = Browser::of(parts, &console.admin).map_err(IntoResponse::into_response)?;
         let uses = !parts.headers.contains_key(ONLY_LOOKS);
-        let Some((session, found)) = caller.presented(&parts.headers, SESSION).and_then(|session| {
+        let Some((session, found)) = browser.presented(&parts.headers, SESSION).and_then(|session| {
             let now = console.admin.services.commons.clock.monotonic();
             let found = console.admin.sign_ins.find(&session, now, uses)?;
             Some((session, found))
         }) else {
-            return Err(unknown(&caller, parts));
+            return Err(unknown(&browser, parts));
         };
         let config = console.admin.config();
         let Some(AdminToken { name, roles, .. }) = found.token.find(&config.admin.tokens) else {
             // A reload took the token away.
             console.admin.sign_ins.end(&session);
-            return Err(unknown(&caller, parts));
+            return Err(unknown(&browser, parts));
         };
         let client = Client {
             calls: console.calls.clone(),
             token: found.token,
-            address: caller.address,
+            address: browser.address,
             user_agent: parts.headers.get(header::USER_AGENT).cloned(),
         };
         let visit = Self {
             client,
             console: console.clone(),
-            caller,
+            browser,
             name: name.clone(),
             roles: roles.clone(),
             session,
@@ -243,15 +162,15 @@ impl FromRequestParts<Console> for Visit {
 }
 
 /// What somebody gets who is not signed in.
-fn unknown(caller: &Caller, parts: &Parts) -> Response {
+fn unknown(browser: &Browser, parts: &Parts) -> Response {
     // The cookie comes with what our own page asks for. So it asks for this one once more.
-    if parts.method.is_safe() && caller.is_led_here(&parts.headers) {
+    if parts.method.is_safe() && browser.is_led_here(&parts.headers) {
         return layout::come_again(&parts.uri);
     }
     let target = parts.uri.path_and_query().filter(|_| parts.method.is_safe());
     let location = target.map_or(HeaderValue::from_static(SIGN_IN), |target| login_redirect(SIGN_IN, target));
     let mut answer = (StatusCode::SEE_OTHER, [(LOCATION, location)]).into_response();
-    answer.headers_mut().insert(SET_COOKIE, caller.set_cookie(SESSION, None));
+    answer.headers_mut().insert(SET_COOKIE, browser.set_cookie(SESSION, None));
     answer
 }
 
@@ -274,7 +193,7 @@ impl FromRequest<Console> for Act {
     async fn from_request(request: Request, console: &Console) -> Result<Self, Response> {
         let (mut parts, body) = request.into_parts();
         let visit = Visit::from_request_parts(&mut parts, console).await?;
-        let ours = visit.caller.is_from_our_page(&parts.headers);
+        let ours = visit.browser.is_from_our_page(&parts.headers);
         let body = input::read(body).await.map_err(|problem| visit.refused(&problem.into()))?;
         let fields = fields(&body);
         if ours && fields.get(FORM_TOKEN).is_some_and(|sent| visit.form.is(sent)) {

@@ -103,7 +103,7 @@ fn location(got: &Got) -> &str {
 }
 
 /// Pages, by GET.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
     "/console",
     "/console/findings",
     "/console/findings/1-0",
@@ -113,14 +113,17 @@ const PAGES: [&str; 12] = [
     "/console/sessions/end-all?tenant=a&user=b",
     "/console/locks",
     "/console/tenants",
+    "/console/tenants/orphans",
     "/console/tenant?id=a",
     "/console/tenant/change?id=a&change=suspend",
     "/console/audit",
 ];
 /// Forms, by POST: where, and with what beside their token.
-const FORMS: [(&str, &str); 6] = [
+const FORMS: [(&str, &str); 8] = [
     ("/console/findings/1-0/verdict", "verdict=expected"),
     ("/console/sessions/AAAAAAAAAAAAAAAAAAAAAA/end", ""),
+    ("/console/sessions/AAAAAAAAAAAAAAAAAAAAAA/hold", ""),
+    ("/console/sessions/AAAAAAAAAAAAAAAAAAAAAA/release", ""),
     ("/console/sessions/end-all", "tenant=a&user=b"),
     ("/console/locks/AAAAAAAAAAAAAAAAAAAAAA/unlock", ""),
     ("/console/tenant/change", "id=a&change=suspend"),
@@ -416,6 +419,8 @@ async fn what_a_role_does_not_allow_is_not_shown_and_is_refused_when_it_is_poste
     for (path, fields) in [
         (format!("/console/findings/{found}/verdict"), "verdict=expected"),
         (format!("/console/sessions/{id}/end"), ""),
+        (format!("/console/sessions/{id}/hold"), ""),
+        (format!("/console/sessions/{id}/release"), ""),
         (String::from("/console/sessions/end-all"), "tenant=acme&user=7"),
         (String::from("/console/locks/AAAAAAAAAAAAAAAAAAAAAA/unlock"), ""),
         (String::from("/console/tenant/change"), "id=acme&change=suspend"),

@@ -1,15 +1,20 @@
 //! Whether the backends of a configuration can be reached: with TLS, where they have it, verified as for a request.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::trial::{Trial, TrialOutcome};
-use crate::config::{Config, UpstreamConfig};
-use crate::upstream::PeerAddress;
+use crate::alerts::{self, AlertRules};
+use crate::config::Config;
+use crate::upstream::{PeerAddress, Trust};
 
-/// Connects to each process of each upstream.
+/// How long connecting to a webhook may take.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Connects to each process of each upstream, lets itself in at the mail server, and connects to webhooks.
 pub(super) fn trials(config: &Config) -> Vec<Trial> {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -22,28 +27,53 @@ pub(super) fn trials(config: &Config) -> Vec<Trial> {
         for peer in &upstream.peers {
             let trying = async {
                 let late = io::Error::new(io::ErrorKind::TimedOut, "connecting took too long");
-                timeout(upstream.connect_timeout, reach(peer, upstream)).await.unwrap_or(Err(late))
+                timeout(upstream.connect_timeout, reach(peer, upstream.trust.as_ref())).await.unwrap_or(Err(late))
             };
-            let outcome = match (runtime.block_on(trying), peer) {
-                (Ok(()), PeerAddress::Tls { .. }) => {
-                    TrialOutcome::Fine(String::from("connected, its certificate is right"))
-                }
-                (Ok(()), _) => TrialOutcome::Fine(String::from("connected")),
-                (Err(error), _) => TrialOutcome::Failed(error.to_string()),
-            };
+            let outcome = outcome(runtime.block_on(trying), peer);
             trials.push(Trial { what: format!("upstream {name} at {peer}"), outcome });
         }
+    }
+    if let Some(alerts) = &config.alerts {
+        trials.extend(runtime.block_on(of_alerts(alerts)));
     }
     trials
 }
 
-async fn reach(peer: &PeerAddress, upstream: &UpstreamConfig) -> io::Result<()> {
+async fn of_alerts(rules: &AlertRules) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    if let (Some(reached), Some(mail)) = (alerts::reach(rules).await, &rules.mail) {
+        let outcome = match reached {
+            Ok(()) if mail.server.credentials.is_some() => {
+                TrialOutcome::Fine(String::from("connected, it lets its user in"))
+            }
+            Ok(()) => TrialOutcome::Fine(String::from("connected")),
+            Err(why) => TrialOutcome::Failed(why),
+        };
+        trials.push(Trial { what: format!("mail server {}:{}", mail.server.host, mail.server.port), outcome });
+    }
+    for webhook in &rules.webhooks {
+        let late = io::Error::new(io::ErrorKind::TimedOut, "connecting took too long");
+        let reached = timeout(PATIENCE, reach(&webhook.peer, webhook.trust.as_ref())).await.unwrap_or(Err(late));
+        trials.push(Trial { what: format!("webhook {}", webhook.queue), outcome: outcome(reached, &webhook.peer) });
+    }
+    trials
+}
+
+fn outcome(reached: io::Result<()>, peer: &PeerAddress) -> TrialOutcome {
+    match (reached, peer) {
+        (Ok(()), PeerAddress::Tls { .. }) => TrialOutcome::Fine(String::from("connected, its certificate is right")),
+        (Ok(()), _) => TrialOutcome::Fine(String::from("connected")),
+        (Err(error), _) => TrialOutcome::Failed(error.to_string()),
+    }
+}
+
+async fn reach(peer: &PeerAddress, trust: Option<&Trust>) -> io::Result<()> {
     match peer {
         PeerAddress::Unix(path) => UnixStream::connect(path).await.map(drop),
         PeerAddress::Tcp { host, port } => TcpStream::connect((host.as_str(), *port)).await.map(drop),
         PeerAddress::Tls { host, port } => {
             let socket = TcpStream::connect((host.as_str(), *port)).await?;
-            let trust = upstream.trust.as_ref().ok_or_else(|| io::Error::other("nobody is trusted"))?;
+            let trust = trust.ok_or_else(|| io::Error::other("nobody is trusted"))?;
             trust.connect(host, socket).await.map(drop)
         }
     }

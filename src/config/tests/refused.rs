@@ -521,7 +521,7 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         (
             "[alerts]\nsmtp = \"smtp://127.0.0.1\"\nfrom = \"a@b.example\"",
-            "t.toml:4: alerts.high: names nobody to tell; add `high.to = [\"ops@example.com\"]`",
+            "t.toml:4: alerts.high: names nobody to tell; add `high.to = [\"ops@example.com\"]`, or `[[alerts.webhooks]]`",
         ),
         (
             "[alerts]\nsmtp = \"smtps://mail.example.com\"\nsmtp_plaintext = true\nfrom = \"a@b.example\"\nhigh.to = []",

@@ -32,6 +32,7 @@ fn read_bytes(rules: IdentityRules, body: &[u8]) -> LoginIdentity {
         unless: ["/mfa_required", "/requires_2fa", "/status=otp"]
             .map(|text| Condition::parse(text).expect(text))
             .into(),
+        email: None,
     };
     match login.read(&HeaderMap::new(), body, &rules) {
         Reading::Names(identity) => identity,

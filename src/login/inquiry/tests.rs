@@ -22,6 +22,7 @@ fn rules() -> LoginRules {
         users: Users::default(),
         failure: Vec::new(),
         unless: Vec::new(),
+        email: None,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::session::{Choices, Choosable, Generations, SessionId, SessionToken, S
 
 fn event(action: Option<Action>) -> Event {
     let (when, count, roles, obeyed) = (None, None, Vec::new(), Order::ALL.to_vec());
-    Event { name: "x".into(), action, when, count, roles, obeyed, reason: None }
+    Event { name: "x".into(), action, when, count, roles, obeyed, reason: None, counts_as: None }
 }
 
 fn of_tenant(at: Named, any: bool) -> Event {

@@ -7,13 +7,16 @@ use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
 use super::super::StoreResult;
 use super::super::alerts::kind_of;
-use super::super::monitor::{FINDINGS_KEPT, FindingId, FindingStore, Kept, KeptFinding, MOST_FINDINGS, ToKeep};
+use super::super::monitor::{
+    FINDINGS_KEPT, FindingId, FindingStore, FindingsOf, Kept, KeptFinding, MOST_FINDINGS, MOST_FINDINGS_OF_A_TENANT,
+    OfTenant, ToKeep,
+};
 use super::EmbeddedStore;
 use super::alerts::put_in;
-use super::schema::{FINDING_NOTES, FINDINGS, FINDINGS_AGAIN, Fault, SAME_FINDINGS, garbled};
+use super::schema::{FINDING_NOTES, FINDINGS, FINDINGS_AGAIN, FINDINGS_OF_TENANTS, Fault, SAME_FINDINGS, garbled};
 use super::tables::Tables;
 use crate::monitor::{FindingNote, FindingRecord};
-use crate::session::StoreTime;
+use crate::session::{StoreTime, TenantId, UserId};
 
 /// Findings, and what tells the same of them, that go by the way whenever one is kept.
 const SWEPT: usize = 16;
@@ -23,10 +26,14 @@ impl FindingStore for EmbeddedStore {
     async fn keep(&self, finding: ToKeep<'_>) -> StoreResult<Kept> {
         let ToKeep { record, dedupe, repeat, postings } = finding;
         let (text, kind, dedupe, postings) = (record.encode(), kind_of(record), dedupe.to_owned(), postings.to_vec());
+        let whose = record.whose();
         let work = move |tables: &mut Tables<'_>, now| {
             let (id, is_new) = keep(tables, &text, &dedupe, repeat, now)?;
             if !is_new {
                 return Ok(Kept::Again(id));
+            }
+            if let Some((tenant, user)) = &whose {
+                note_tenant(tables, tenant, user, id, now)?;
             }
             let fates = put_in(tables, &postings, id, &kind, now)?;
             Ok(Kept::New { id, fates })
@@ -48,6 +55,11 @@ impl FindingStore for EmbeddedStore {
             found.into_iter().map(|(id, text)| kept(tables, id, &text)).collect()
         };
         self.write("findings", work).await
+    }
+
+    async fn findings_of(&self, of: &FindingsOf, position: Option<FindingId>, limit: usize) -> StoreResult<OfTenant> {
+        let (of, before) = (of.clone(), position.map_or((u64::MAX, u64::MAX), place));
+        self.write("findings_of", move |tables, now| page_of_tenant(tables, &of, before, limit, now)).await
     }
 
     async fn finding(&self, id: FindingId) -> StoreResult<Option<KeptFinding>> {
@@ -90,6 +102,77 @@ fn kept(tables: &Tables<'_>, (millis, count): (u64, u64), text: &str) -> Result<
         repeats: again.unwrap_or_default(),
         note,
     })
+}
+
+/// Names that are looked at for one page of a tenant's.
+const LOOKED_AT: usize = 1000;
+
+/// Notes that a finding is a tenant's.
+fn note_tenant(
+    tables: &Tables<'_>,
+    tenant: &TenantId,
+    user: &UserId,
+    id: FindingId,
+    now: StoreTime,
+) -> Result<(), Fault> {
+    let mut of_tenants = tables.transaction.open_table(FINDINGS_OF_TENANTS)?;
+    of_tenants.insert((tenant.kept(), id.millis, id.count), user.kept())?;
+    let all = (tenant.kept(), 0, 0)..=(tenant.kept(), u64::MAX, u64::MAX);
+    let oldest = millis(now.before(FINDINGS_KEPT));
+    let mut over = Vec::new();
+    for entry in of_tenants.range(all.clone())?.take(SWEPT) {
+        let (_, millis, count) = entry?.0.value();
+        if millis < oldest {
+            over.push((millis, count));
+        }
+    }
+    // Counted at times alone: it takes as long as there are many.
+    if id.count.is_multiple_of(16) && id.millis.is_multiple_of(16) {
+        let many = of_tenants.range(all.clone())?.count().saturating_sub(MOST_FINDINGS_OF_A_TENANT);
+        for entry in of_tenants.range(all)?.take(many) {
+            let (_, millis, count) = entry?.0.value();
+            over.push((millis, count));
+        }
+    }
+    for (millis, count) in over {
+        of_tenants.remove((tenant.kept(), millis, count))?;
+    }
+    Ok(())
+}
+
+fn page_of_tenant(
+    tables: &Tables<'_>,
+    of: &FindingsOf,
+    before: (u64, u64),
+    limit: usize,
+    now: StoreTime,
+) -> Result<OfTenant, Fault> {
+    let of_tenants = tables.transaction.open_table(FINDINGS_OF_TENANTS)?;
+    let (tenant, oldest) = (of.tenant.kept(), millis(now.before(FINDINGS_KEPT)));
+    let (mut wanted, mut next, mut looked_at) = (Vec::new(), None, 0);
+    let mut places = of_tenants.range((tenant, oldest, 0)..(tenant, before.0.max(oldest), before.1))?.rev();
+    for entry in places.by_ref() {
+        let (key, user) = entry?;
+        let (_, millis, count) = key.value();
+        (next, looked_at) = (Some(FindingId { millis, count }), looked_at + 1);
+        if of.user.as_ref().is_none_or(|wanted| wanted.kept() == user.value()) {
+            wanted.push((millis, count));
+        }
+        if wanted.len() == limit || looked_at == LOOKED_AT {
+            break;
+        }
+    }
+    let next = next.filter(|_| places.next().is_some());
+    drop(places);
+    drop(of_tenants);
+    let texts = tables.transaction.open_table(FINDINGS)?;
+    let mut found = Vec::with_capacity(wanted.len());
+    for place in wanted {
+        found.extend(texts.get(place)?.map(|text| (place, text.value().to_owned())));
+    }
+    drop(texts);
+    let findings = found.into_iter().map(|(place, text)| kept(tables, place, &text)).collect::<Result<_, _>>()?;
+    Ok(OfTenant { findings, next })
 }
 
 /// Keeps it, unless the same was kept a while ago; answers which it is, and whether that is new.

@@ -1,20 +1,21 @@
 //! Logins, counted in the file: what is kept of each bucket is a [`Tally`], which also decides.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use redb::{ReadableTable as _, ReadableTableMetadata as _, Table};
+use redb::{ReadableTable as _, ReadableTableMetadata as _};
 
 use super::super::StoreResult;
-use super::super::monitor::{LockCursor, LoginGuard, MOST_LOCKS, Reserved, Settlement, page_of_locks};
+use super::super::monitor::{
+    ACCOUNTS_KEPT, LockCursor, LoginGuard, MOST_ACCOUNTS_OF_A_USER, MOST_LOCKS, Reserved, Settlement, page_of_locks,
+};
 use super::EmbeddedStore;
-use super::schema::{Fault, LOGIN_BUCKETS, LOGIN_EXPIRY, LOGIN_LOCKS, garbled};
+use super::expiring::Expiring;
+use super::schema::{Fault, LOGIN_ACCOUNT_EXPIRY, LOGIN_ACCOUNTS, LOGIN_BUCKETS, LOGIN_EXPIRY, LOGIN_LOCKS, garbled};
 use super::tables::Tables;
-use crate::monitor::{Attempt, Bucket, Lock, LockId, LockNote, Outcome, Standing, Tally};
+use crate::monitor::{AccountId, Attempt, Lock, LockId, LockNote, Outcome, Standing, Tally};
 use crate::session::StoreTime;
-
-/// Buckets that are forgotten by the way, whenever one is written.
-const SWEPT: usize = 16;
 
 #[async_trait]
 impl LoginGuard for EmbeddedStore {
@@ -28,11 +29,41 @@ impl LoginGuard for EmbeddedStore {
         let work = move |tables: &mut Tables<'_>, now| {
             let settlement = Buckets::open(tables)?.settle(&attempt, outcome, now)?;
             let full = settlement.full.iter().filter(|_| attempt.lists_locks);
-            let locked = full.filter_map(|(at, full)| Some((attempt.buckets.get(*at)?, full.until)));
+            let locked = full.filter_map(|(at, full)| Some((&attempt.buckets.get(*at)?.note, full.until)));
             note_locks(tables, locked, now)?;
             Ok(settlement)
         };
         self.write("login_settle", work).await
+    }
+
+    async fn remember_account(&self, user: &str, account: &AccountId) -> StoreResult<()> {
+        let (user, account) = (user.to_owned(), account.to_string());
+        let work = move |tables: &mut Tables<'_>, now: StoreTime| {
+            let mut kept = Expiring::open(tables, LOGIN_ACCOUNTS, LOGIN_ACCOUNT_EXPIRY)?;
+            kept.sweep(now)?;
+            let mut accounts = accounts_of(&kept, &user, now)?;
+            accounts.retain(|known| *known != account);
+            accounts.insert(0, account);
+            accounts.truncate(MOST_ACCOUNTS_OF_A_USER);
+            kept.put(&user, &serde_json::to_vec(&accounts).map_err(garbled)?, now.after(ACCOUNTS_KEPT))
+        };
+        self.write("login_remember", work).await
+    }
+
+    async fn lock_user(&self, user: &str, lasts: Duration) -> StoreResult<usize> {
+        let user = user.to_owned();
+        let work = move |tables: &mut Tables<'_>, now: StoreTime| {
+            let known = accounts_of(&Expiring::open(tables, LOGIN_ACCOUNTS, LOGIN_ACCOUNT_EXPIRY)?, &user, now)?;
+            let accounts = known.iter().filter_map(|account| AccountId::parse(account));
+            let mut locked = Vec::new();
+            for note in accounts.map(|account| LockNote::of_account(&account, lasts)) {
+                let until = Buckets::open(tables)?.lock(&note.key, now.after(lasts), now)?;
+                locked.push((note, until));
+            }
+            note_locks(tables, locked.iter().map(|(note, until)| (note, *until)), now)?;
+            Ok(locked.len())
+        };
+        self.write("login_lock", work).await
     }
 
     async fn locks(&self, after: Option<&LockCursor>, limit: usize) -> StoreResult<Vec<Lock>> {
@@ -57,20 +88,15 @@ impl LoginGuard for EmbeddedStore {
 }
 
 /// The buckets in one transaction.
-struct Buckets<'txn> {
-    /// A bucket to its tally and until when (µs) that says anything.
-    kept: Table<'txn, &'static str, (&'static [u8], u64)>,
-    expiry: Table<'txn, (u64, &'static str), ()>,
-}
+struct Buckets<'txn>(Expiring<'txn>);
 
 impl<'txn> Buckets<'txn> {
     fn open(tables: &Tables<'txn>) -> Result<Self, Fault> {
-        let transaction = tables.transaction;
-        Ok(Self { kept: transaction.open_table(LOGIN_BUCKETS)?, expiry: transaction.open_table(LOGIN_EXPIRY)? })
+        Expiring::open(tables, LOGIN_BUCKETS, LOGIN_EXPIRY).map(Self)
     }
 
     fn reserve(&mut self, attempt: &Attempt, now: StoreTime) -> Result<Reserved, Fault> {
-        self.sweep(now)?;
+        self.0.sweep(now)?;
         let mut tallies = Vec::with_capacity(attempt.buckets.len());
         let (mut busy, mut new) = (false, 0);
         let mut locked: Option<(usize, StoreTime)> = None;
@@ -135,49 +161,37 @@ impl<'txn> Buckets<'txn> {
         Ok(settlement)
     }
 
+    /// Locks one, whatever was counted. Answers until when.
+    fn lock(&mut self, key: &str, until: StoreTime, now: StoreTime) -> Result<StoreTime, Fault> {
+        let (mut tally, before) = match self.0.get(key, now)? {
+            Some((bytes, before)) => (serde_json::from_slice(&bytes).unwrap_or_default(), before),
+            None => (Tally::default(), now),
+        };
+        let ends = tally.lock(until, now);
+        self.0.put(key, &serde_json::to_vec(&tally).map_err(garbled)?, ends.max(before))?;
+        Ok(ends)
+    }
+
     fn unlock(&mut self, key: &str, now: StoreTime) -> Result<(), Fault> {
-        let Some(mut tally) = self.tally(key, now)? else { return Ok(()) };
+        let Some((bytes, until)) = self.0.get(key, now)? else { return Ok(()) };
+        let mut tally: Tally = serde_json::from_slice(&bytes).unwrap_or_default();
         tally.unlock(now);
-        let until = self.kept.get(key)?.map(|kept| kept.value().1).unwrap_or_default();
-        let bytes = serde_json::to_vec(&tally).map_err(garbled)?;
-        self.kept.insert(key, (bytes.as_slice(), until))?;
-        Ok(())
+        self.0.put(key, &serde_json::to_vec(&tally).map_err(garbled)?, until)
     }
 
     fn tally(&self, key: &str, now: StoreTime) -> Result<Option<Tally>, Fault> {
-        let Some(kept) = self.kept.get(key)? else { return Ok(None) };
-        let (bytes, until) = kept.value();
-        if until <= now.as_micros() {
-            return Ok(None);
-        }
         // What another version wrote counts for nothing, as after its time.
-        Ok(serde_json::from_slice(bytes).ok())
+        Ok(self.0.get(key, now)?.and_then(|(bytes, _)| serde_json::from_slice(&bytes).ok()))
     }
 
     fn write(&mut self, key: &str, tally: &Tally, attempt: &Attempt) -> Result<(), Fault> {
-        let until = tally.expires(attempt).as_micros();
-        let bytes = serde_json::to_vec(tally).map_err(garbled)?;
-        let before = self.kept.insert(key, (bytes.as_slice(), until))?.map(|kept| kept.value().1);
-        if let Some(before) = before {
-            self.expiry.remove((before, key))?;
-        }
-        self.expiry.insert((until, key), ())?;
-        Ok(())
+        self.0.put(key, &serde_json::to_vec(tally).map_err(garbled)?, tally.expires(attempt))
     }
+}
 
-    fn sweep(&mut self, now: StoreTime) -> Result<(), Fault> {
-        let mut due = Vec::new();
-        for entry in self.expiry.range(..(now.as_micros(), ""))?.take(SWEPT) {
-            let (key, ()) = entry.map(|(key, _)| (key, ()))?;
-            let (at, key) = key.value();
-            due.push((at, key.to_owned()));
-        }
-        for (at, key) in &due {
-            self.expiry.remove((*at, key.as_str()))?;
-            self.kept.remove(key.as_str())?;
-        }
-        Ok(())
-    }
+/// The accounts by which a user was seen to log in, the last first.
+fn accounts_of(kept: &Expiring<'_>, user: &str, now: StoreTime) -> Result<Vec<String>, Fault> {
+    Ok(kept.get(user, now)?.and_then(|(accounts, _)| serde_json::from_slice(&accounts).ok()).unwrap_or_default())
 }
 
 /// The locks in force.
@@ -198,7 +212,7 @@ fn all_locks(tables: &Tables<'_>, now: StoreTime) -> Result<Vec<Lock>, Fault> {
 /// Writes locks down, for lists; those that are over go.
 fn note_locks<'a>(
     tables: &Tables<'_>,
-    locked: impl Iterator<Item = (&'a Bucket, StoreTime)>,
+    locked: impl Iterator<Item = (&'a LockNote, StoreTime)>,
     now: StoreTime,
 ) -> Result<(), Fault> {
     let mut locked = locked.peekable();
@@ -206,10 +220,9 @@ fn note_locks<'a>(
         return Ok(());
     }
     let mut locks = tables.transaction.open_table(LOGIN_LOCKS)?;
-    for (bucket, until) in locked {
-        let note: &LockNote = &bucket.note;
-        let note = serde_json::to_string(note).map_err(garbled)?;
-        locks.insert(LockId::of(&bucket.key).as_str(), (note.as_str(), until.as_micros()))?;
+    for (note, until) in locked {
+        let text = serde_json::to_string(note).map_err(garbled)?;
+        locks.insert(LockId::of(&note.key).as_str(), (text.as_str(), until.as_micros()))?;
     }
     locks.retain(|_, (_, until)| until > now.as_micros())?;
     let over = usize::try_from(locks.len()?).unwrap_or(usize::MAX).saturating_sub(MOST_LOCKS);

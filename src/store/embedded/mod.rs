@@ -3,11 +3,14 @@
 //! Same trait and same contract as Redis. Reads come straight from a snapshot; whatever changes goes through one
 //! thread, which commits durably before anybody is answered. So what was answered survives `kill -9`.
 
+mod acts;
 mod alerts;
 mod audit;
 mod calls;
 mod claims;
 mod commit;
+mod contacts;
+mod expiring;
 mod file;
 mod findings;
 mod guard;
@@ -17,6 +20,8 @@ mod lists;
 mod look;
 mod maintenance;
 mod membership;
+mod places;
+mod reports;
 mod schema;
 mod shared;
 mod tables;

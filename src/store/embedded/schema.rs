@@ -42,6 +42,11 @@ pub(super) const NOTICES: TableDefinition<'static, &str, &str> = TableDefinition
 pub(super) const LOGIN_BUCKETS: TableDefinition<'static, &str, (&[u8], u64)> = TableDefinition::new("login_buckets");
 /// When (µs) a bucket can be forgotten.
 pub(super) const LOGIN_EXPIRY: TableDefinition<'static, (u64, &str), ()> = TableDefinition::new("login_expiry");
+/// User to the accounts by which they were seen to log in, and until when (µs) that is known.
+pub(super) const LOGIN_ACCOUNTS: TableDefinition<'static, &str, (&[u8], u64)> = TableDefinition::new("login_accounts");
+/// When (µs) that can be forgotten.
+pub(super) const LOGIN_ACCOUNT_EXPIRY: TableDefinition<'static, (u64, &str), ()> =
+    TableDefinition::new("login_account_expiry");
 /// Lock to what it is and until when (µs) it holds.
 pub(super) const LOGIN_LOCKS: TableDefinition<'static, &str, (&str, u64)> = TableDefinition::new("login_locks");
 /// Finding (ms, number) to what was found.
@@ -69,6 +74,30 @@ pub(super) const ALERT_ATTEMPTS: TableDefinition<'static, &str, &str> = TableDef
 pub(super) const ALERTS_GATHERED: TableDefinition<'static, &str, &str> = TableDefinition::new("alerts_gathered");
 /// Limit to how many there were, and until when (ms) they count.
 pub(super) const ALERT_COUNTS: TableDefinition<'static, &str, (u32, u64)> = TableDefinition::new("alert_counts");
+/// Contact to how it is written to, sealed, and until when (µs) that is kept.
+pub(super) const CONTACTS: TableDefinition<'static, &str, (&[u8], u64)> = TableDefinition::new("contacts");
+/// What acts count with, to their tally, and until when (µs) that says anything.
+pub(super) const ACTS: TableDefinition<'static, &str, (&[u8], u64)> = TableDefinition::new("acts");
+/// When (µs) a tally can be forgotten.
+pub(super) const ACT_EXPIRY: TableDefinition<'static, (u64, &str), ()> = TableDefinition::new("act_expiry");
+/// Ended session to what is remembered of it, and until when (µs).
+pub(super) const END_NOTES: TableDefinition<'static, &str, (&[u8], u64)> = TableDefinition::new("end_notes");
+/// When (µs) that can be forgotten.
+pub(super) const END_NOTE_EXPIRY: TableDefinition<'static, (u64, &str), ()> = TableDefinition::new("end_note_expiry");
+/// User to where they were, and until when (µs) that is kept.
+pub(super) const FOOTPRINTS: TableDefinition<'static, u64, (&[u8], u64)> = TableDefinition::new("footprints");
+/// When (µs) a user's can be forgotten.
+pub(super) const FOOTPRINT_EXPIRY: TableDefinition<'static, (u64, u64), ()> = TableDefinition::new("footprint_expiry");
+/// Cell of a tenant's and user to when (µs) the user was last there.
+pub(super) const CELL_USERS: TableDefinition<'static, (u64, u64), u64> = TableDefinition::new("cell_users");
+/// Day, of whom and what, to how often it was counted.
+pub(super) const REPORT_COUNTS: TableDefinition<'static, (u32, &str, &str), u64> =
+    TableDefinition::new("report_counts");
+/// A tenant's findings (ms, number), to whose each is.
+pub(super) const FINDINGS_OF_TENANTS: TableDefinition<'static, (&str, u64, u64), &str> =
+    TableDefinition::new("findings_of_tenants");
+/// What front ends of a tenant report (ms, number).
+pub(super) const ACTIVITIES: TableDefinition<'static, (&str, u64, u64), &str> = TableDefinition::new("activities");
 /// Which app's sessions they are.
 pub(super) const APPS: TableDefinition<'static, &str, &str> = TableDefinition::new("apps");
 pub(super) const APP_KEY: &str = "public_url";

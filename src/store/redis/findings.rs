@@ -7,7 +7,9 @@ use redis::Value;
 
 use super::super::StoreResult;
 use super::super::alerts::{ALERTS_KEPT, Fate, MOST_ALERTS, MOST_LISTED, Posting, kind_of};
-use super::super::monitor::{FINDINGS_KEPT, FindingId, FindingStore, Kept, KeptFinding, MOST_FINDINGS, ToKeep};
+use super::super::monitor::{
+    FINDINGS_KEPT, FindingId, FindingStore, FindingsOf, Kept, KeptFinding, MOST_FINDINGS, OfTenant, ToKeep,
+};
 use super::alerts::millis;
 use super::answers::{exactly, time};
 use super::commands::eval;
@@ -67,7 +69,7 @@ for at = 1, (#KEYS - 5) / 2 do
   end
   if fate == 'put' and period > 0 then
     local ends = (math.floor(now / period) + 1) * period
-    local alert = string.format('%.0f', ends) .. '-d.' .. string.format('%.0f', period / 1000) .. '.' .. name
+    local alert = string.format('%.0f', ends) .. '-d_' .. string.format('%.0f', period / 1000) .. '_' .. name
     local gathered = redis.call('HGET', KEYS[5], alert)
     fate = 'gathered'
     if gathered then
@@ -84,7 +86,7 @@ for at = 1, (#KEYS - 5) / 2 do
       redis.call('HSET', KEYS[5], alert, cjson.encode(gathered))
       redis.call('PEXPIREAT', KEYS[5], kept)
     end
-  elseif fate == 'put' and not put(queue, id .. '.' .. (at - 1), text, now) then
+  elseif fate == 'put' and not put(queue, id .. '_' .. (at - 1), text, now) then
     fate = 'dropped'
   end
   answer[#answer + 1] = fate
@@ -139,6 +141,7 @@ impl FindingStore for RedisStore {
                 return Ok(Kept::Again(id));
             }
             let fates: Vec<Fate> = parts.map(fate).collect::<Result<_, _>>()?;
+            self.note_tenant(&lanes, finding.record, id).await?;
             Ok(Kept::New { id, fates })
         };
         self.link.call("finding_keep", CALL_TIMEOUT, work).await
@@ -148,6 +151,10 @@ impl FindingStore for RedisStore {
         let end = position.map_or_else(|| String::from("+"), |position| format!("({position}"));
         let work = |lanes: Arc<Lanes>| async move { self.read_findings(&lanes, &end, "-", limit).await };
         self.link.call("findings", CALL_TIMEOUT, work).await
+    }
+
+    async fn findings_of(&self, of: &FindingsOf, position: Option<FindingId>, limit: usize) -> StoreResult<OfTenant> {
+        self.findings_of_tenant(of, position, limit).await
     }
 
     async fn finding(&self, id: FindingId) -> StoreResult<Option<KeptFinding>> {
@@ -171,7 +178,7 @@ impl FindingStore for RedisStore {
 }
 
 impl RedisStore {
-    async fn read_findings(
+    pub(super) async fn read_findings(
         &self,
         lanes: &Lanes,
         end: &str,

@@ -12,14 +12,16 @@ use async_trait::async_trait;
 use redis::{Cmd, Value};
 
 use super::super::StoreResult;
-use super::super::monitor::{LockCursor, LoginGuard, MOST_LOCKS, Reserved, Settlement, page_of_locks};
+use super::super::monitor::{
+    ACCOUNTS_KEPT, LockCursor, LoginGuard, MOST_ACCOUNTS_OF_A_USER, MOST_LOCKS, Reserved, Settlement, page_of_locks,
+};
 use super::answers::exactly;
 use super::commands::eval;
 use super::connection::CALL_TIMEOUT;
 use super::fault::{Fault, number, text, unexpected};
 use super::lane::Lanes;
 use super::store::RedisStore;
-use crate::monitor::{Attempt, Full, Lock, LockId, LockNote, Outcome};
+use crate::monitor::{AccountId, Attempt, Full, Lock, LockId, LockNote, Outcome};
 use crate::session::StoreTime;
 
 /// What both scripts begin with: the failures that count and the logins under way.
@@ -158,6 +160,34 @@ if held and tonumber(held) > now then return string.format('%.0f', tonumber(held
 return ''
 ";
 
+/// Remembers an account of a user. Key: the user's. Arguments: the account, how many there may be, for how long they are kept
+/// (ms).
+const REMEMBER_ACCOUNT: &str = r"#!lua
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
+for _, account in ipairs(redis.call('ZRANGE', KEYS[1], '0', '-1', 'REV')) do
+  ARGV[2] = ARGV[2] - 1
+  if ARGV[2] < 0 then redis.call('ZREM', KEYS[1], account) end
+end
+redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', now + tonumber(ARGV[3])))
+return 1
+";
+
+/// Locks an account, whatever was counted. Keys: the locks, the account's bucket. Arguments: the note, how long it holds (µs).
+const LOCK: &str = r"#!lua
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local ends = math.max(now + tonumber(ARGV[2]), tonumber(redis.call('ZSCORE', KEYS[2], 'L') or '0'))
+redis.call('ZADD', KEYS[2], string.format('%.0f', ends), 'L', string.format('%.0f', now), 'B')
+redis.call('ZADD', KEYS[1], string.format('%.0f', ends), ARGV[1])
+for _, key in ipairs(KEYS) do
+  local millis = math.ceil(ends / 1000)
+  if redis.call('PEXPIRETIME', key) < millis then redis.call('PEXPIREAT', key, string.format('%.0f', millis)) end
+end
+return 1
+";
+
 /// How many locks are in force. Key: the locks. Those that are over go.
 const COUNT_LOCKS: &str = r"#!lua flags=allow-oom
 local time = redis.call('TIME')
@@ -204,6 +234,37 @@ impl LoginGuard for RedisStore {
         }
         let answer = self.ask_guard("login_settle", command).await?;
         read_settlement(answer).map_err(Into::into)
+    }
+
+    async fn remember_account(&self, user: &str, account: &AccountId) -> StoreResult<()> {
+        let mut command = eval(REMEMBER_ACCOUNT, &[self.keys().login_bucket(user)]);
+        command.arg(account.to_string()).arg(MOST_ACCOUNTS_OF_A_USER).arg(ACCOUNTS_KEPT.as_millis().to_string());
+        self.ask_guard("login_remember", command).await.map(drop)
+    }
+
+    async fn lock_user(&self, user: &str, lasts: Duration) -> StoreResult<usize> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("ZRANGE").arg(self.keys().login_bucket(user)).arg(0).arg(-1);
+        let work = |lanes: Arc<Lanes>| async move {
+            let [known] = exactly(lanes.careful.ask(&pipeline).await?)?;
+            let Value::Array(known) = known else { return Err(unexpected("a user's accounts", &known)) };
+            let mut locks = redis::pipe();
+            let mut count = 0;
+            for account in known {
+                let account = text(account)?.and_then(|account| AccountId::parse(std::str::from_utf8(&account).ok()?));
+                let Some(account) = account else { continue };
+                let note = LockNote::of_account(&account, lasts);
+                let mut lock = eval(LOCK, &[self.keys().login_locks(), self.keys().login_bucket(&note.key)]);
+                lock.arg(serde_json::to_string(&note).unwrap_or_default()).arg(micros(lasts));
+                locks.add_command(lock);
+                count += 1;
+            }
+            if count > 0 {
+                lanes.careful.ask(&locks).await?;
+            }
+            Ok(count)
+        };
+        self.link.call("login_lock", CALL_TIMEOUT, work).await
     }
 
     async fn locks(&self, after: Option<&LockCursor>, limit: usize) -> StoreResult<Vec<Lock>> {

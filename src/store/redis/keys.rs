@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
 use super::entry::UserHash;
+use crate::monitor::{CountOf, Day};
 use crate::session::{SessionId, TenantId, UserId};
 
 /// What a changed key says.
@@ -212,6 +213,16 @@ impl Keys {
         format!("{}r:{{{}}}", self.prefix, hash(subject))
     }
 
+    /// Where a user was.
+    pub(super) fn footprint(&self, user: u64) -> String {
+        format!("{}m:g:{{{user:016x}}}", self.prefix)
+    }
+
+    /// Who of a tenant uses a place.
+    pub(super) fn users_of_cell(&self, cell: u64) -> String {
+        format!("{}m:p:{{{cell:016x}}}", self.prefix)
+    }
+
     /// What each gateway counted of calls.
     pub(super) fn calls(&self) -> String {
         format!("{}m:q:{{calls}}", self.prefix)
@@ -242,9 +253,43 @@ impl Keys {
         format!("{}m:xq:{{findings}}:{}", self.prefix, hash(queue))
     }
 
+    /// How somebody is written to.
+    pub(super) fn contact(&self, id: &str) -> String {
+        format!("{}m:e:{{{id}}}", self.prefix)
+    }
+
     /// How many went to a target within a while.
     pub(super) fn alert_count(&self, limit: &str) -> String {
         format!("{}m:xc:{{findings}}:{}", self.prefix, hash(limit))
+    }
+
+    /// What acts count with, by its own key: a user's, say.
+    pub(super) fn act(&self, key: &str) -> String {
+        format!("{}m:c:{{{key}}}", self.prefix)
+    }
+
+    /// From where an ended session was used.
+    pub(super) fn end_note(&self, id: &SessionId) -> String {
+        self.of_session("m:v", id)
+    }
+
+    /// Which findings are a tenant's.
+    pub(super) fn findings_of(&self, tenant: &TenantId) -> String {
+        self.of_tenant("m:ft", tenant)
+    }
+
+    /// What is counted of a day, for reports.
+    pub(super) fn report(&self, of: &CountOf, day: Day) -> String {
+        let of = match of {
+            CountOf::All => format!("{}m:r:{{all}}", self.prefix),
+            CountOf::Tenant(tenant) => self.of_tenant("m:r", tenant),
+        };
+        format!("{of}:{day}")
+    }
+
+    /// What front ends of a tenant report.
+    pub(super) fn activities(&self, tenant: &TenantId) -> String {
+        self.of_tenant("m:c", tenant)
     }
 
     /// When the data that the server holds began: gone where it was emptied.
@@ -310,13 +355,24 @@ mod tests {
         assert_eq!(keys.finding_notes(), "sg:m:fn:{findings}");
         assert_eq!(keys.orphans(), ["sg:o:{orphans}", "sg:ow:{orphans}", "sg:oa:{orphans}"]);
         assert_eq!(keys.recheck("acme 7"), "sg:r:{E3v8BmI7ecmcOOUY7vreYw}");
+        assert_eq!(keys.footprint(10), "sg:m:g:{000000000000000a}");
+        assert_eq!(keys.users_of_cell(10), "sg:m:p:{000000000000000a}");
         assert_eq!(keys.calls(), "sg:m:q:{calls}");
         assert_eq!(keys.call_bell(), "sg:mb:{calls}");
+        assert_eq!(keys.contact("acme"), "sg:m:e:{acme}");
         assert_eq!(keys.alerts(), "sg:m:x:{findings}");
         assert_eq!(keys.alert_attempts(), "sg:m:xa:{findings}");
         assert_eq!(keys.alerts_gathered(), "sg:m:xg:{findings}");
         assert_eq!(keys.alert_queue("acme"), "sg:m:xq:{findings}:giszrYfBSKCiClunzV68qg");
         assert_eq!(keys.alert_count("acme"), "sg:m:xc:{findings}:giszrYfBSKCiClunzV68qg");
+        assert_eq!(keys.act("p:x"), "sg:m:c:{p:x}");
+        assert_eq!(keys.end_note(&id), "sg:m:v:{AAAAAAAAAAAAAAAAAAAAAA}");
+        assert_eq!(keys.findings_of(&tenant), "sg:m:ft:{giszrYfBSKCiClunzV68qg}");
+        assert_eq!(keys.activities(&tenant), "sg:m:c:{giszrYfBSKCiClunzV68qg}");
+        let day = Day::from_number(20_000);
+        assert_eq!(keys.report(&CountOf::All, day), "sg:m:r:{all}:2024-10-04");
+        let of_tenant = CountOf::Tenant(tenant.clone());
+        assert_eq!(keys.report(&of_tenant, day), "sg:m:r:{giszrYfBSKCiClunzV68qg}:2024-10-04");
         assert_eq!(keys.same_finding("acme"), "sg:m:o:{findings}:giszrYfBSKCiClunzV68qg");
         // printf acme | sha256sum, first 16 bytes, base64url
         assert_eq!(keys.tenant(&tenant), "sg:n:{giszrYfBSKCiClunzV68qg}");

@@ -9,6 +9,8 @@
 //! - Time is the server's. Deadlines are absolute, so that latency neither lengthens nor shortens a session.
 //! - An answer in a shape that was never written is an outage, never an absent session.
 
+mod activities;
+mod acts;
 mod alerts;
 mod answers;
 mod audit;
@@ -16,6 +18,7 @@ mod calls;
 mod census;
 mod commands;
 mod connection;
+mod contacts;
 mod create;
 mod discover;
 mod end;
@@ -37,14 +40,17 @@ mod maintenance;
 mod making;
 mod membership;
 mod order;
+mod places;
 mod read;
 mod replay;
+mod reports;
 mod revoke;
 mod scripts;
 mod sealed_token;
 mod settings;
 mod store;
 mod survey;
+mod tenant_findings;
 mod times;
 mod token;
 mod touch;

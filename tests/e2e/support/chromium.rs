@@ -1,4 +1,4 @@
-//! A real browser, driven by the WebDriver protocol, of which four calls are enough.
+//! A real browser, driven by the WebDriver protocol, of which a few calls are enough.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,6 +28,11 @@ pub struct Chromium {
 }
 
 impl Chromium {
+    /// The key that goes to the next thing.
+    pub const TAB: char = '\u{e004}';
+    /// The key that sends a form, follows a link.
+    pub const ENTER: char = '\u{e007}';
+
     /// Starts one. Where there is none, says so on standard error, unless it is asked for to be there.
     pub fn start() -> Option<Self> {
         let (Some(driver), Some(browser)) = (find("chromedriver"), find("chromium")) else {
@@ -118,6 +123,30 @@ impl Chromium {
         self.develop("Emulation.setEmulatedMedia", &features);
     }
 
+    /// Presses keys one after the other, as on a keyboard: characters, [`Self::TAB`] and [`Self::ENTER`].
+    pub fn press(&self, keys: &str) {
+        let press = |key: char| [json!({"type": "keyDown", "value": key}), json!({"type": "keyUp", "value": key})];
+        let presses: Vec<Value> = keys.chars().flat_map(press).collect();
+        let keyboard = json!({"actions": [{"type": "key", "id": "keyboard", "actions": presses}]});
+        self.call("POST", "/actions", &keyboard);
+    }
+
+    /// Has the page's element of this selector clicked, as a mouse or a finger does.
+    #[track_caller]
+    pub fn click(&self, selector: &str) {
+        let element = self.call("POST", "/element", &json!({"using": "css selector", "value": selector}));
+        let id = element.as_object().and_then(|object| object.values().next()?.as_str()).expect("an element");
+        self.call("POST", &format!("/element/{id}/click"), &json!({}));
+    }
+
+    /// What a screen reader is told of the page: role and name of each thing that is there, in their order.
+    pub fn read_aloud(&self) -> Vec<(String, String)> {
+        let tree = self.develop("Accessibility.getFullAXTree", &json!({}));
+        let nodes = tree["nodes"].as_array().expect("nodes").iter().filter(|node| node["ignored"] == false);
+        let text = |node: &Value, what: &str| node[what]["value"].as_str().unwrap_or_default().to_owned();
+        nodes.map(|node| (text(node, "role"), text(node, "name"))).collect()
+    }
+
     /// What of the page is to be seen, as PNG.
     pub fn picture(&self) -> Vec<u8> {
         let encoded = self.call("GET", "/screenshot", &Value::Null);
@@ -125,8 +154,8 @@ impl Chromium {
     }
 
     /// A command of the protocol for developers, of which the driver passes some on.
-    fn develop(&self, command: &str, parameters: &Value) {
-        self.call("POST", "/goog/cdp/execute", &json!({"cmd": command, "params": parameters}));
+    fn develop(&self, command: &str, parameters: &Value) -> Value {
+        self.call("POST", "/goog/cdp/execute", &json!({"cmd": command, "params": parameters}))
     }
 
     /// Runs the body of an async function in the page and returns its value. `until(condition)` waits there.

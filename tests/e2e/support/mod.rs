@@ -20,6 +20,7 @@ pub mod redis;
 pub mod relay;
 pub mod store;
 pub mod wait;
+pub mod webhook;
 pub mod websocket;
 
 pub use backend::Backend;

@@ -13,7 +13,13 @@ fn rules(tenant: &str, user: &str) -> LoginRules {
         role: pointer("/user/role"),
         tenants: Vec::new(),
     };
-    LoginRules { capture: Capture::Json(pointers), users: Users::default(), failure: Vec::new(), unless: Vec::new() }
+    LoginRules {
+        capture: Capture::Json(pointers),
+        users: Users::default(),
+        failure: Vec::new(),
+        unless: Vec::new(),
+        email: None,
+    }
 }
 
 fn report<'a>(rules: &'a LoginRules, hidden: &'a Hidden) -> Report<'a> {

@@ -1,0 +1,105 @@
+//! Alerts to webhooks, by the client that asks backends: its times and sizes are bounded, and it follows no redirect.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderName, Request, StatusCode, Uri};
+
+use super::content::shown;
+use super::formats::{Telling, body};
+use super::parcel::{Handed, Parcel};
+use super::rules::WebhookRules;
+use crate::clock::SharedClock;
+use crate::session::StoreTime;
+use crate::upstream::{Balance, RequestBody, Unobserved, Upstream, UpstreamSettings, read_whole};
+
+/// How long connecting, and each further step, may take.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// The longest answer that is read: what is wrong may stand there.
+const LONGEST_ANSWER: usize = 16 << 10;
+
+const AGENT: &str = concat!("session-gateway/", env!("CARGO_PKG_VERSION"));
+const ID: HeaderName = HeaderName::from_static("webhook-id");
+const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+
+/// Who tells a webhook.
+pub(super) struct Caller {
+    site: Box<str>,
+    rules: WebhookRules,
+    client: Upstream,
+}
+
+impl Caller {
+    pub(super) fn new(site: &str, rules: &WebhookRules, clock: &SharedClock) -> Self {
+        let settings = UpstreamSettings {
+            name: rules.queue.clone().into(),
+            peers: vec![rules.peer.clone()],
+            balance: Balance::RoundRobin,
+            health: None,
+            eject: None,
+            trust: rules.trust.clone(),
+            keepalive: None,
+            connect_timeout: PATIENCE,
+            response_timeout: PATIENCE,
+        };
+        Self { site: site.into(), rules: rules.clone(), client: Upstream::new(settings, clock, &Unobserved) }
+    }
+
+    /// Tells it.
+    pub(super) async fn call(&self, parcel: &Parcel<'_>) -> Handed {
+        let telling = Telling { site: &self.site, id: &parcel.waiting.id, subject: parcel.subject };
+        let Some(body) = body(&self.rules.format, &telling) else {
+            return Handed::Never(String::from("this format tells of one finding at a time"));
+        };
+        let Some(request) = self.request(parcel, body.to_string()) else {
+            return Handed::Never(String::from("it cannot be written"));
+        };
+        match self.answer(request).await {
+            Ok((status, _)) if status.is_success() => Handed::Over,
+            // It is this alert that is not taken.
+            Ok((status, text)) if matches!(status.as_u16(), 400 | 410 | 413 | 422) => {
+                Handed::Never(format!("it answered {status}{text}"))
+            }
+            Ok((status, text)) => Handed::ToNobody(format!("it answered {status}{text}")),
+            Err(error) => Handed::ToNobody(error),
+        }
+    }
+
+    fn request(&self, parcel: &Parcel<'_>, body: String) -> Option<Request<RequestBody>> {
+        let id = parcel.waiting.id.as_str();
+        let target: Uri = self.rules.target.expose_secret().parse().ok()?;
+        let mut request = Request::post(target)
+            .header(HOST, self.rules.host.clone())
+            .header(USER_AGENT, AGENT)
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT_ENCODING, "identity")
+            .header(ID, id);
+        if let Some(key) = self.rules.format.signing_key() {
+            let seconds = seconds(parcel.now);
+            let signature = key.sign(id, seconds, &body);
+            request = request.header(TIMESTAMP, seconds).header(SIGNATURE, signature);
+        }
+        request.body(RequestBody::Full(Bytes::from(body))).ok()
+    }
+
+    /// Its status, and what it says beside if it is no success.
+    async fn answer(&self, request: Request<RequestBody>) -> Result<(StatusCode, String), String> {
+        let (head, body) = self.client.send(request).await.map_err(|error| error.to_string())?.into_parts();
+        let mut text = String::new();
+        if !head.status.is_success()
+            && let Ok(body) = read_whole(&head.headers, body, LONGEST_ANSWER, PATIENCE).await
+            && !body.is_empty()
+        {
+            // Writing to a String cannot fail.
+            let _ = write!(text, ": {}", shown(&String::from_utf8_lossy(&body)));
+        }
+        Ok((head.status, text))
+    }
+}
+
+const fn seconds(time: StoreTime) -> u64 {
+    time.as_micros() / 1_000_000
+}

@@ -1,0 +1,63 @@
+//! Acts that count within a window, and what is remembered of ended sessions, in the file.
+
+use async_trait::async_trait;
+
+use super::super::StoreResult;
+use super::super::acts::ActStore;
+use super::EmbeddedStore;
+use super::expiring::Expiring;
+use super::schema::{ACT_EXPIRY, ACTS, END_NOTE_EXPIRY, END_NOTES, Fault, garbled};
+use super::tables::Tables;
+use crate::monitor::{Act, ActTally, EndNote};
+use crate::session::{SessionId, StoreTime};
+
+#[async_trait]
+impl ActStore for EmbeddedStore {
+    async fn count_acts(&self, acts: &[Act]) -> StoreResult<Vec<Option<u64>>> {
+        if acts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let acts = acts.to_vec();
+        self.write("acts_count", move |tables, now| count(tables, &acts, now)).await
+    }
+
+    async fn keep_end_notes(&self, notes: &[(SessionId, EndNote, StoreTime)]) -> StoreResult<()> {
+        if notes.is_empty() {
+            return Ok(());
+        }
+        let notes = notes.to_vec();
+        let work = move |tables: &mut Tables<'_>, now| {
+            let mut kept = Expiring::open(tables, END_NOTES, END_NOTE_EXPIRY)?;
+            kept.sweep(now)?;
+            notes.iter().try_for_each(|(id, note, until)| kept.put(id.as_str(), note.encode().as_bytes(), *until))
+        };
+        self.write("end_notes", work).await
+    }
+
+    async fn end_notes(&self, sessions: &[SessionId]) -> StoreResult<Vec<Option<EndNote>>> {
+        if sessions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sessions = sessions.to_vec();
+        let work = move |tables: &mut Tables<'_>, now| {
+            let kept = Expiring::open(tables, END_NOTES, END_NOTE_EXPIRY)?;
+            let note = |id: &SessionId| Ok(kept.get(id.as_str(), now)?.and_then(|(note, _)| EndNote::decode(&note)));
+            sessions.iter().map(note).collect()
+        };
+        self.write("end_notes", work).await
+    }
+}
+
+fn count(tables: &Tables<'_>, acts: &[Act], now: StoreTime) -> Result<Vec<Option<u64>>, Fault> {
+    let mut kept = Expiring::open(tables, ACTS, ACT_EXPIRY)?;
+    kept.sweep(now)?;
+    let mut fired = Vec::with_capacity(acts.len());
+    for act in acts {
+        // What another version wrote counts for nothing, as after its time.
+        let tally = kept.get(&act.key, now)?.and_then(|(tally, _)| serde_json::from_slice(&tally).ok());
+        let mut tally: ActTally = tally.unwrap_or_default();
+        fired.push(tally.count(act, now));
+        kept.put(&act.key, &serde_json::to_vec(&tally).map_err(garbled)?, now.after(act.window))?;
+    }
+    Ok(fired)
+}

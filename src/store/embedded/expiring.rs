@@ -1,0 +1,61 @@
+//! What is kept until some moment, and then forgotten: looked for by the way, whenever something is written.
+
+use redb::{ReadableTable as _, Table, TableDefinition};
+
+use super::schema::Fault;
+use super::tables::Tables;
+use crate::session::StoreTime;
+
+/// How many are forgotten by the way.
+const SWEPT: usize = 16;
+
+/// A name to what is kept, and until when (µs).
+pub(super) type Kept = TableDefinition<'static, &'static str, (&'static [u8], u64)>;
+/// When (µs) what has this name can be forgotten.
+pub(super) type Expiry = TableDefinition<'static, (u64, &'static str), ()>;
+
+/// What is kept until some moment, in one transaction.
+pub(super) struct Expiring<'txn> {
+    kept: Table<'txn, &'static str, (&'static [u8], u64)>,
+    expiry: Table<'txn, (u64, &'static str), ()>,
+}
+
+impl<'txn> Expiring<'txn> {
+    pub(super) fn open(tables: &Tables<'txn>, kept: Kept, expiry: Expiry) -> Result<Self, Fault> {
+        let transaction = tables.transaction;
+        Ok(Self { kept: transaction.open_table(kept)?, expiry: transaction.open_table(expiry)? })
+    }
+
+    /// What is kept under a name, and until when.
+    pub(super) fn get(&self, name: &str, now: StoreTime) -> Result<Option<(Vec<u8>, StoreTime)>, Fault> {
+        let Some(kept) = self.kept.get(name)? else { return Ok(None) };
+        let (bytes, until) = kept.value();
+        Ok((until > now.as_micros()).then(|| (bytes.to_vec(), StoreTime::from_micros(until))))
+    }
+
+    /// Keeps something under a name until then.
+    pub(super) fn put(&mut self, name: &str, bytes: &[u8], until: StoreTime) -> Result<(), Fault> {
+        let until = until.as_micros();
+        let before = self.kept.insert(name, (bytes, until))?.map(|kept| kept.value().1);
+        if let Some(before) = before {
+            self.expiry.remove((before, name))?;
+        }
+        self.expiry.insert((until, name), ())?;
+        Ok(())
+    }
+
+    /// Forgets some of what can be.
+    pub(super) fn sweep(&mut self, now: StoreTime) -> Result<(), Fault> {
+        let mut due = Vec::new();
+        for entry in self.expiry.range(..(now.as_micros(), ""))?.take(SWEPT) {
+            let (key, ()) = entry.map(|(key, _)| (key, ()))?;
+            let (at, name) = key.value();
+            due.push((at, name.to_owned()));
+        }
+        for (at, name) in &due {
+            self.expiry.remove((*at, name.as_str()))?;
+            self.kept.remove(name.as_str())?;
+        }
+        Ok(())
+    }
+}

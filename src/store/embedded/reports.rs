@@ -1,0 +1,162 @@
+//! Counts for reports, and what front ends report, kept in the file.
+
+use async_trait::async_trait;
+use redb::ReadableTable as _;
+
+use super::super::StoreResult;
+use super::super::activities::{ACTIVITIES_KEPT_SECONDS, Activity, ActivityStore, KeptActivity, MOST_ACTIVITIES};
+use super::super::monitor::FindingId;
+use super::super::reports::{COUNTS_KEPT_DAYS, MOST_USERS_A_DAY, ReportStore};
+use super::EmbeddedStore;
+use super::schema::{ACTIVITIES, Fault, REPORT_COUNTS};
+use super::tables::Tables;
+use crate::monitor::{CountOf, Counted, Counts, Day, DayCounts};
+use crate::session::{StoreTime, TenantId};
+
+/// What goes by the way whenever something is kept.
+const SWEPT: usize = 64;
+/// Sorts after the field of every user.
+const AFTER_ALL_USERS: &str = "u!";
+
+#[async_trait]
+impl ReportStore for EmbeddedStore {
+    async fn add_counts(&self, counts: &[DayCounts]) -> StoreResult<()> {
+        let counts = counts.to_vec();
+        self.write("report_add", move |tables, now| add(tables, &counts, now)).await
+    }
+
+    async fn counts(&self, of: &CountOf, first: Day, last: Day) -> StoreResult<Vec<(Day, Counts)>> {
+        let of = name(of);
+        let read = move |tables: &mut Tables<'_>, _: StoreTime| {
+            let kept = tables.transaction.open_table(REPORT_COUNTS)?;
+            let mut days = Vec::new();
+            for day in first.until(last) {
+                let mut counts = Vec::new();
+                for entry in kept.range((day.number(), of.as_str(), "")..)? {
+                    let (key, count) = entry?;
+                    let (of_day, whose, field) = key.value();
+                    if of_day != day.number() || whose != of {
+                        break;
+                    }
+                    counts.extend(Counted::decode(field).map(|counted| (counted, count.value())));
+                }
+                days.push((day, counts));
+            }
+            Ok(days)
+        };
+        self.write("report", read).await
+    }
+}
+
+/// What stands for whom something is counted of. No tenant's is that of all.
+fn name(of: &CountOf) -> String {
+    match of {
+        CountOf::All => String::new(),
+        CountOf::Tenant(tenant) => format!("{}.", tenant.kept()),
+    }
+}
+
+fn add(tables: &Tables<'_>, counts: &[DayCounts], now: StoreTime) -> Result<(), Fault> {
+    let mut kept = tables.transaction.open_table(REPORT_COUNTS)?;
+    for DayCounts { of, day, counts } in counts {
+        let (of, day) = (name(of), day.number());
+        let users = (day, of.as_str(), "u ")..(day, of.as_str(), AFTER_ALL_USERS);
+        let mut users = kept.range(users)?.take(MOST_USERS_A_DAY).count();
+        for (counted, times) in counts {
+            let field = counted.encode();
+            let before = kept.get((day, of.as_str(), field.as_str()))?.map(|count| count.value());
+            if counted.is_of_a_user() && before.is_none() {
+                if users >= MOST_USERS_A_DAY {
+                    continue;
+                }
+                users += 1;
+            }
+            let count = before.unwrap_or_default().saturating_add(*times);
+            kept.insert((day, of.as_str(), field.as_str()), count)?;
+        }
+    }
+    let oldest = u32::try_from(now.as_micros() / 86_400_000_000).unwrap_or(u32::MAX).saturating_sub(COUNTS_KEPT_DAYS);
+    for _ in 0..SWEPT {
+        let over = kept.first()?.is_some_and(|(key, _)| key.value().0 < oldest);
+        if !over {
+            break;
+        }
+        kept.pop_first()?;
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl ActivityStore for EmbeddedStore {
+    async fn keep_activities(&self, tenant: &TenantId, activities: &[Activity]) -> StoreResult<()> {
+        let (tenant, activities) = (tenant.kept().to_owned(), activities.to_vec());
+        self.write("activities_keep", move |tables, now| keep(tables, &tenant, &activities, now)).await
+    }
+
+    async fn activities(
+        &self,
+        tenant: &TenantId,
+        position: Option<FindingId>,
+        limit: usize,
+    ) -> StoreResult<Vec<KeptActivity>> {
+        let tenant = tenant.kept().to_owned();
+        let before = position.map_or((u64::MAX, u64::MAX), |position| (position.millis, position.count));
+        let read = move |tables: &mut Tables<'_>, now: StoreTime| {
+            let oldest = oldest(now);
+            let kept = tables.transaction.open_table(ACTIVITIES)?;
+            let mut found = Vec::new();
+            for entry in
+                kept.range((tenant.as_str(), oldest, 0)..(tenant.as_str(), before.0.max(oldest), before.1))?.rev()
+            {
+                if found.len() == limit {
+                    break;
+                }
+                let (key, text) = entry?;
+                let (_, millis, count) = key.value();
+                let activity = serde_json::from_str(text.value()).ok();
+                found.push(KeptActivity { id: FindingId { millis, count }, activity });
+            }
+            Ok(found)
+        };
+        self.write("activities", read).await
+    }
+}
+
+/// What is older (ms) is kept no longer.
+const fn oldest(now: StoreTime) -> u64 {
+    (now.as_micros() / 1000).saturating_sub(ACTIVITIES_KEPT_SECONDS * 1000)
+}
+
+fn keep(tables: &Tables<'_>, tenant: &str, activities: &[Activity], now: StoreTime) -> Result<(), Fault> {
+    let mut kept = tables.transaction.open_table(ACTIVITIES)?;
+    let all = (tenant, 0, 0)..=(tenant, u64::MAX, u64::MAX);
+    let last = kept.range(all.clone())?.next_back().transpose()?;
+    let last = last.map(|(key, _)| {
+        let (_, at, count) = key.value();
+        (at, count)
+    });
+    let millis = now.as_micros() / 1000;
+    // Later than the last, whatever the clock says.
+    let (at, mut count) = match last {
+        Some((at, count)) if at >= millis => (at, count.saturating_add(1)),
+        _ => (millis, 0),
+    };
+    for activity in activities {
+        let text = serde_json::to_string(activity).unwrap_or_default();
+        kept.insert((tenant, at, count), text.as_str())?;
+        count = count.saturating_add(1);
+    }
+    let mut over = Vec::new();
+    let many = kept.range(all.clone())?.count().saturating_sub(MOST_ACTIVITIES);
+    for entry in kept.range(all)? {
+        let (_, millis, count) = entry?.0.value();
+        if over.len() >= many && millis >= oldest(now) {
+            break;
+        }
+        over.push((millis, count));
+    }
+    for (millis, count) in over {
+        kept.remove((tenant, millis, count))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! What front ends report: a short stream of each tenant.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use redis::Value;
+
+use super::super::StoreResult;
+use super::super::activities::{ACTIVITIES_KEPT_SECONDS, Activity, ActivityStore, KeptActivity, MOST_ACTIVITIES};
+use super::super::monitor::FindingId;
+use super::answers::exactly;
+use super::commands::eval;
+use super::connection::CALL_TIMEOUT;
+use super::fault::{Fault, text, unexpected};
+use super::lane::Lanes;
+use super::store::RedisStore;
+use crate::session::TenantId;
+
+/// Keeps some. Key: the stream. Arguments: how many are kept, for how long after the last (ms), then each.
+const KEEP: &str = r"#!lua
+for at = 3, #ARGV do redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'a', ARGV[at]) end
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', now + tonumber(ARGV[2])))
+return 1
+";
+
+#[async_trait]
+impl ActivityStore for RedisStore {
+    async fn keep_activities(&self, tenant: &TenantId, activities: &[Activity]) -> StoreResult<()> {
+        let mut keep = eval(KEEP, &[self.keys().activities(tenant)]);
+        keep.arg(MOST_ACTIVITIES).arg(ACTIVITIES_KEPT_SECONDS * 1000);
+        for activity in activities {
+            // Texts and numbers: it cannot fail.
+            keep.arg(serde_json::to_string(activity).unwrap_or_default());
+        }
+        let mut pipeline = redis::pipe();
+        pipeline.add_command(keep);
+        let work = |lanes: Arc<Lanes>| async move { lanes.careful.ask(&pipeline).await.map(drop) };
+        self.link.call("activities_keep", CALL_TIMEOUT, work).await
+    }
+
+    async fn activities(
+        &self,
+        tenant: &TenantId,
+        position: Option<FindingId>,
+        limit: usize,
+    ) -> StoreResult<Vec<KeptActivity>> {
+        let end = position.map_or_else(|| String::from("+"), |position| format!("({position}"));
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("XREVRANGE").arg(self.keys().activities(tenant)).arg(end).arg("-").arg("COUNT").arg(limit);
+        let work = |lanes: Arc<Lanes>| async move {
+            let [entries] = exactly(lanes.quick.ask(&pipeline).await?)?;
+            let Value::Array(entries) = entries else { return Err(unexpected("activities", &entries)) };
+            entries.into_iter().map(kept).collect()
+        };
+        self.link.call("activities", CALL_TIMEOUT, work).await
+    }
+}
+
+fn kept(entry: Value) -> Result<KeptActivity, Fault> {
+    let (id, value) = stream_entry(entry)?;
+    let activity = value.as_deref().and_then(|text| serde_json::from_slice(text).ok());
+    Ok(KeptActivity { id, activity })
+}
+
+/// An entry of a stream that has one field: its name and the field's value.
+pub(super) fn stream_entry(entry: Value) -> Result<(FindingId, Option<Vec<u8>>), Fault> {
+    let Value::Array(entry) = entry else { return Err(unexpected("an entry of a stream", &entry)) };
+    let [id, fields] = exactly(entry)?;
+    let id = text(id)?.and_then(|id| std::str::from_utf8(&id).ok()?.parse().ok());
+    let id = id.ok_or_else(|| Fault::garbled("an entry of a stream without a name"))?;
+    let Value::Array(fields) = fields else { return Err(unexpected("the fields of an entry", &fields)) };
+    Ok((id, fields.into_iter().nth(1).map(text).transpose()?.flatten()))
+}
