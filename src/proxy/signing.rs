@@ -1,15 +1,14 @@
 //! What proves to a backend who told it, written last into a request whose identity headers stand (`identity.signed`).
 
-use http::Request;
-
 use super::failure::Failure;
 use super::services::Gateway;
 use crate::policy::{Identity, Permit};
 use crate::session::Role;
 use crate::signed::Stated;
+use crate::upstream::Outgoing;
 
 /// Signs what a request says of a verified identity. Where there is none nothing is signed, for nothing is vouched for.
-pub(super) fn sign<B>(gateway: &Gateway, permit: &Permit, request: &mut Request<B>) -> Result<(), Failure> {
+pub(super) fn sign(gateway: &Gateway, permit: &Permit, request: &mut Outgoing) -> Result<(), Failure> {
     let (Some(signer), Identity::Verified(verified)) = (gateway.signer(), permit.identity()) else { return Ok(()) };
     let principal = verified.principal();
     // What stands in for a tenant where there is none is what the backend reads.
@@ -22,6 +21,6 @@ pub(super) fn sign<B>(gateway: &Gateway, permit: &Permit, request: &mut Request<
     };
     let signed = signer.sign(&stated, request.method(), request.uri(), permit.upstream());
     let (name, value) = signed.map_err(|unsigned| Failure::Internal(unsigned.to_string()))?;
-    request.headers_mut().insert(name, value);
+    request.put(name, &value);
     Ok(())
 }

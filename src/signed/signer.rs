@@ -16,8 +16,8 @@ use crate::clock::SharedClock;
 /// Where public keys are published.
 pub const KEYS_PATH: &str = "/.well-known/session-gateway/jwks.json";
 
-const ASSERTION: HeaderName = HeaderName::from_static("x-session-assertion");
-const SIGNATURE: HeaderName = HeaderName::from_static("x-session-signature");
+static ASSERTION: HeaderName = HeaderName::from_static("x-session-assertion");
+static SIGNATURE: HeaderName = HeaderName::from_static("x-session-signature");
 
 /// Signs identities.
 pub struct Signer {
@@ -69,10 +69,10 @@ impl Signer {
         method: &Method,
         target: &Uri,
         upstream: &Arc<str>,
-    ) -> Result<(HeaderName, HeaderValue), Unsigned> {
+    ) -> Result<(&'static HeaderName, HeaderValue), Unsigned> {
         match &self.form {
-            Form::Jwt(assertions) => Ok((ASSERTION, assertions.of(stated, upstream, &*self.clock)?)),
-            Form::Hmac(secret) => Ok((SIGNATURE, secret.sign(stated, method, target, self.clock.wall())?)),
+            Form::Jwt(assertions) => Ok((&ASSERTION, assertions.of(stated, upstream, &*self.clock)?)),
+            Form::Hmac(secret) => Ok((&SIGNATURE, secret.sign(stated, method, target, self.clock.wall())?)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use http::Request;
+use http::{HeaderName, HeaderValue, Request};
 
 use super::body::RequestBody;
 use super::http1::OwnLines;
@@ -19,6 +19,11 @@ impl Outgoing {
     #[must_use]
     pub const fn new(request: Request<RequestBody>, own: OwnLines) -> Self {
         Self { request, own }
+    }
+
+    /// Another line of them, unless there is one of this name.
+    pub fn put(&mut self, name: &'static HeaderName, value: &HeaderValue) {
+        self.own.put(name, value);
     }
 }
 

@@ -13,7 +13,7 @@ const USUAL: usize = 512;
 #[derive(Debug, Default)]
 pub struct OwnLines {
     text: Vec<u8>,
-    names: SmallVec<[&'static HeaderName; 6]>,
+    names: SmallVec<[&'static HeaderName; 7]>,
     /// The lengths of the names, a bit for each: a name of another length is none of them.
     lengths: u64,
 }
@@ -23,14 +23,17 @@ impl OwnLines {
     #[must_use]
     pub fn of(lines: &[(&'static HeaderName, &HeaderValue)]) -> Self {
         let mut own = Self { text: Vec::with_capacity(USUAL), ..Self::default() };
-        for (name, value) in lines {
-            if !own.replaces(name) {
-                write_line(&mut own.text, name.as_str(), value.as_bytes());
-                own.lengths |= length_bit(name);
-                own.names.push(name);
-            }
-        }
+        lines.iter().for_each(|(name, value)| own.put(name, value));
         own
+    }
+
+    /// Another one, unless there is one of this name.
+    pub fn put(&mut self, name: &'static HeaderName, value: &HeaderValue) {
+        if !self.replaces(name) {
+            write_line(&mut self.text, name.as_str(), value.as_bytes());
+            self.lengths |= length_bit(name);
+            self.names.push(name);
+        }
     }
 
     /// Whether one of them takes the place of what the headers have of this name.
