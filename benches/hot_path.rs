@@ -7,7 +7,10 @@
 //! whole.
 
 #![allow(clippy::expect_used, reason = "a benchmark fails by panicking")]
-#![allow(missing_docs, reason = "nothing here is seen from outside this binary")]
+#![allow(missing_docs, unreachable_pub, reason = "nothing here is seen from outside this binary")]
+
+#[path = "tokens/issuer.rs"]
+mod issuer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,20 +21,17 @@ use divan::{Bencher, black_box};
 use futures_util::FutureExt as _;
 use http::header::{CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 use http::{Method, Uri};
-use ring::rand::SystemRandom;
-use ring::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, UnparsedPublicKey,
-};
-use session_gateway::bearer::{Bearer, BearerRules, IssuerRules, KeySource};
+use issuer::{ALGORITHMS, Issuer};
+use session_gateway::bearer::Bearer;
 use session_gateway::clock::{Clock, SharedClock, SystemClock, WallTime};
 use session_gateway::custody::{Left, TokenRules, Withheld};
 use session_gateway::entropy::SystemEntropy;
 use session_gateway::http::{
-    CookieName, GatewayCookieName, HeadLimits, IdentityHeaders, IdentityRules, JsonPointer, NotedHeaders, Presented,
-    ProtectedNames, RequestFilter, RequestFraming, Target, request_host, take_gateway_cookie,
+    CookieName, GatewayCookieName, HeadLimits, IdentityHeaders, JsonPointer, NotedHeaders, Presented, ProtectedNames,
+    RequestFilter, RequestFraming, Target, request_host, take_gateway_cookie,
 };
-use session_gateway::jwt::{Algorithm, Audience, Expectations, KeySet};
-use session_gateway::login::{IdentityPointers, read_json};
+use session_gateway::jwt::Algorithm;
+use session_gateway::login::read_json;
 use session_gateway::policy::{
     Auth, Authorization, IdentityMode, MethodSet, NamingPlaces, PathPattern, Permit, Route, RouteTable, SessionFacts,
     TenantClaim, VouchedBy, decide, rewrite,
@@ -45,7 +45,6 @@ use session_gateway::session::{
 use session_gateway::signed::{RequestSecret, SignedForm, SignedIdentity, Signer, SigningKey, Stated, new_signing_key};
 use session_gateway::store::STALE_AT_MOST;
 use session_gateway::store::cache::{Cache, Proof};
-use session_gateway::telemetry::Metrics;
 
 const PATH: &str = "/api/orders/4711?page=2";
 const TOKEN: &str = "Zm9yIHRoZSBiZW5jaG1hcms_MTIzNDU2Nzg5MDEyMzQ";
@@ -251,16 +250,16 @@ fn look_up_what_is_cached(bencher: Bencher) {
 /// What the gateway does at each request of a client with an access token.
 #[divan::bench]
 fn verify_a_token_that_was_seen(bencher: Bencher) {
-    let issuer = Issuer::new();
+    let issuer = Issuer::new(Algorithm::Es256);
     let (bearer, token) = (issuer.bearer(), issuer.token(0));
     verify(&bearer, &token);
     bencher.bench_local(|| verify(black_box(&bearer), black_box(&token)));
 }
 
-/// The same at its first sight, beside [`what_the_library_takes_for_es256`].
-#[divan::bench(sample_count = 20, sample_size = 50)]
-fn verify_a_token_at_first_sight(bencher: Bencher) {
-    let issuer = Issuer::new();
+/// The same at its first sight, beside [`what_the_library_takes`].
+#[divan::bench(args = ALGORITHMS, sample_count = 40, sample_size = 50)]
+fn verify_a_token_at_first_sight(bencher: Bencher, algorithm: Algorithm) {
+    let issuer = Issuer::new(algorithm);
     let (bearer, mut next) = (issuer.bearer(), 0);
     let token = || {
         next += 1;
@@ -269,12 +268,16 @@ fn verify_a_token_at_first_sight(bencher: Bencher) {
     bencher.with_inputs(token).bench_local_values(|token| verify(&bearer, &token));
 }
 
-#[divan::bench(sample_count = 20, sample_size = 50)]
-fn what_the_library_takes_for_es256(bencher: Bencher) {
-    let (issuer, message) = (Issuer::new(), [7; 400]);
-    let signature = issuer.key.sign(&issuer.random, &message).expect("a signature");
-    let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, issuer.key.public_key().as_ref().to_vec());
-    bencher.bench_local(|| key.verify(black_box(&message), signature.as_ref()).expect("its own"));
+/// To check the signature alone.
+#[divan::bench(args = ALGORITHMS, sample_count = 40, sample_size = 50)]
+fn what_the_library_takes(bencher: Bencher, algorithm: Algorithm) {
+    let issuer = Issuer::new(algorithm);
+    let (library, mut next) = (issuer.library(), 0);
+    let parts = || {
+        next += 1;
+        issuer.parts(next)
+    };
+    bencher.with_inputs(parts).bench_local_refs(|parts| library(parts));
 }
 
 /// Of a session whose assertion is young.
@@ -315,63 +318,6 @@ fn sign(signer: &Signer, session: SessionId) -> HeaderValue {
     let stated = Stated { tenant: Some("42"), user: "7", role: Some("admin"), session };
     let (target, upstream) = (Uri::from_static(PATH), Arc::from("default"));
     signer.sign(&stated, &Method::GET, &target, &upstream).expect("signed").1
-}
-
-/// Of access tokens of some 500 bytes.
-struct Issuer {
-    key: EcdsaKeyPair,
-    random: SystemRandom,
-    now: u64,
-}
-
-impl Issuer {
-    fn new() -> Self {
-        let random = SystemRandom::new();
-        let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).expect("a key");
-        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.as_ref(), &random).expect("a key");
-        Self { key, random, now: SystemClock.wall().as_micros() / 1_000_000 }
-    }
-
-    fn token(&self, number: u64) -> String {
-        let (now, text) = (self.now, |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string()));
-        let claims = serde_json::json!({
-            "iss": "https://tenant.eu.auth0.com/", "aud": ["https://api.example.com"], "sub": "auth0|6565a0b3f1d2", "org_id": "42",
-            "iat": now, "exp": now + 3600, "jti": number, "scope": "read:orders write:orders read:invoices", "azp": "mobile",
-        });
-        let input =
-            format!("{}.{}", text(serde_json::json!({"alg": "ES256", "typ": "JWT", "kid": "k1"})), text(claims));
-        let signature = self.key.sign(&self.random, input.as_bytes()).expect("a signature");
-        format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
-    }
-
-    fn bearer(&self) -> Arc<Bearer> {
-        let (x, y) = self.key.public_key().as_ref()[1..].split_at(32);
-        let jwk = serde_json::json!({
-            "kty": "EC", "crv": "P-256", "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
-        });
-        let pointers = |text: &str| vec![JsonPointer::parse(text).expect("a pointer")];
-        let (leeway, max_lifetime) = (Duration::from_secs(30), Duration::from_secs(86_400));
-        let issuer = IssuerRules {
-            issuer: "https://tenant.eu.auth0.com/".into(),
-            algorithms: vec![Algorithm::Es256],
-            expectations: Expectations {
-                audience: Audience::OneOf(vec!["https://api.example.com".into()]),
-                types: vec!["jwt".into()],
-                leeway,
-                max_lifetime,
-            },
-            keys: KeySource::Fixed(KeySet::from_jwk(jwk.to_string().as_bytes(), &[Algorithm::Es256]).expect("a key")),
-            pointers: IdentityPointers {
-                tenant: pointers("/org_id"),
-                user: pointers("/sub"),
-                role: Vec::new(),
-                tenants: Vec::new(),
-            },
-        };
-        let rules = BearerRules { issuers: vec![issuer], leeway, max_lifetime };
-        let clock: SharedClock = Arc::new(SystemClock);
-        Bearer::new(rules, IdentityRules::default(), &clock, &Metrics::new())
-    }
 }
 
 fn verify(bearer: &Bearer, token: &str) -> SessionId {

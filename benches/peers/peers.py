@@ -18,6 +18,8 @@ import time
 import typing
 import urllib.request
 
+import access_tokens
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PROXY_CORE, LOAD_CORE = "0", "1"
@@ -47,7 +49,7 @@ BACKEND = NGINX_HEAD + """
   map 1 $kib {{ default "{small}"; }}
   server {{
     listen 127.0.0.1:{port} backlog=4096;
-    location = /api/login {{ default_type application/json; return 200 '{{"user":{{"customer_id":42,"user_id":7}}}}'; }}
+    location = /api/login {{ default_type application/json; return 200 '{{"user":{{"customer_id":42,"user_id":7}},"access_token":"{token}"}}'; }}
     location ~ /large$ {{ default_type text/plain; return 200 "{large}"; }}
     location / {{ default_type text/plain; return 200 "$kib"; }}
   }}
@@ -119,6 +121,32 @@ backend app
   server app 127.0.0.1:{backend} pool-max-conn 128
 """
 
+# The signature of each request's token is verified anew, and when it ends; two claims become headers.
+HAPROXY_JWT = """
+global
+  nbthread 1
+  maxconn 8192
+defaults
+  mode http
+  timeout client 600s
+  timeout server 600s
+  timeout connect 5s
+  timeout http-keep-alive 600s
+frontend in
+  bind 127.0.0.1:{port} backlog 4096
+  http-request set-var(txn.token) http_auth_bearer
+  http-request deny deny_status 401 unless {{ var(txn.token),jwt_header_query('$.alg') -m str {algorithm} }}
+  http-request deny deny_status 401 unless {{ var(txn.token),jwt_verify({algorithm},"{pem}") -m int 1 }}
+  http-request set-var(txn.now) date()
+  http-request set-var(txn.exp) var(txn.token),jwt_payload_query('$.exp','int')
+  http-request deny deny_status 401 if {{ var(txn.exp),sub(txn.now) -m int lt 0 }}
+  http-request set-header X-Customer-ID %[var(txn.token),jwt_payload_query('$.org_id')]
+  http-request set-header X-User-ID %[var(txn.token),jwt_payload_query('$.sub')]
+  default_backend app
+backend app
+  server app 127.0.0.1:{backend} pool-max-conn 128
+"""
+
 # Sessions in Redis, encrypted, as it is without further settings; each is renewed once a minute. With no more threads than
 # connections it would close kept ones while it is busy. `User` and `Group` count only where root starts it.
 APACHE_OPENIDC = """
@@ -172,8 +200,7 @@ keepalive = "{keepalive}"
 {store}
 [login]
 path = "/api/login"
-tenant = ["/user/customer_id"]
-user = ["/user/user_id"]
+{login}
 [[routes]]
 match = ["/public/*"]
 auth = "public"
@@ -183,7 +210,12 @@ listen = "127.0.0.1:{admin}"
 file = "{dir}/audit-{port}.jsonl"
 [telemetry]
 level = "warn"
+{more}
 """
+
+
+FROM_THE_ANSWER = 'tenant = ["/user/customer_id"]\nuser = ["/user/user_id"]'
+FROM_THE_TOKEN = 'capture = "jwt"\ntenant = ["/org_id"]\nuser = ["/sub"]'
 
 
 class Peer(typing.NamedTuple):
@@ -282,7 +314,8 @@ def start(run, binaries, wanted):
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
                     "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout",
                     run.directory / "tls.key", "-out", run.directory / "tls.crt"], check=True, capture_output=True)
-    config, backend = run.configured("backend", BACKEND, small="x" * 1024, large="$kib" * 64)
+    config, backend = run.configured("backend", BACKEND, small="x" * 1024, large="$kib" * 64,
+                                     token=access_tokens.of_an_app())
     peers = {DIRECT: Peer(run.start(LOAD_CORE, "nginx", "-c", config), backend, "/x", [])}
     wait_for(backend)
     redis = free_port()
@@ -346,11 +379,16 @@ def gateways(run, name, binary, number, backend, redis, chosen):
     return peers
 
 
-def gateway(run, binary, name, backend, store, tls=False, keepalive="60s"):
+def redis_of(peers):
+    """Where the Redis of the run listens."""
+    return next(peer.redis for peer in peers.values() if peer.redis)
+
+
+def gateway(run, binary, name, backend, store, tls=False, keepalive="60s", more="", login=FROM_THE_ANSWER):
     line = f'tls = {{ cert = "{run.directory}/tls.crt", key = "{run.directory}/tls.key" }}' if tls else ""
     scheme = "https" if tls else "http"
     config, port = run.configured(name, GATEWAY, backend=backend, store=store, admin=free_port(), tls=line, scheme=scheme,
-                                  keepalive=keepalive)
+                                  keepalive=keepalive, more=more, login=login)
     pid = run.start(PROXY_CORE, binary, "serve", "--config", config)
     wait_for(port)
     if not tls:

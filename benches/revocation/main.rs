@@ -1,4 +1,4 @@
-//! How long after its end a session is still accepted, on several gateways that share one Redis.
+//! How long after its end a session, or an access token, is still accepted, on several gateways that share one Redis.
 //!
 //!     cargo bench --locked --bench revocation                        # all of it, two and four gateways
 //!     cargo bench --locked --bench revocation -- --cache off         # without the cache
@@ -37,6 +37,7 @@ mod ports;
 mod relay;
 mod scopes;
 mod seed;
+mod tokens;
 
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub struct Arguments {
     /// How many gateways; two, then four, when it is not given.
     #[arg(long)]
     gateways: Option<usize>,
-    /// Tries for a session and for a user.
+    /// Tries for a session and for a user, and for tokens.
     #[arg(long, default_value_t = 1000)]
     tries: usize,
     /// Tries for a tenant.

@@ -1,4 +1,4 @@
-//! Ends a session, a user and a tenant again and again, and watches every gateway.
+//! Ends a session, a user and a tenant again and again, and the same of access tokens, and watches every gateway.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use crate::gateway::{Gateway, Process, free_port, start_redis};
 use crate::ping::Pinger;
 use crate::relay::Relay;
 use crate::seed::Seeder;
+use crate::tokens::Tokens;
 use crate::{Arguments, Cache, backend, shown};
 
 /// Sessions of a user.
@@ -27,6 +28,7 @@ struct Fleet {
     gateways: Vec<Gateway>,
     relay: Option<Relay>,
     seeder: Seeder,
+    tokens: Tokens,
     pinger: Pinger,
     _redis: Process,
 }
@@ -45,6 +47,9 @@ pub async fn run(arguments: &Arguments, gateways: usize) {
     let tries = if stalls { arguments.tenants } else { arguments.tries };
     fleet.table("a session", tries, async |turn| fleet.end_session(turn).await).await;
     fleet.table("a user", tries, async |turn| fleet.end_user(turn).await).await;
+    fleet.table("a token", tries, async |turn| fleet.end_token(turn).await).await;
+    fleet.table("a user's tokens", tries, async |turn| fleet.end_tokens_of_user(turn).await).await;
+    fleet.table("a tenant's tokens", tries, async |turn| fleet.end_tokens_of_tenant(turn).await).await;
     let ended = format!("a tenant of {}", arguments.sessions);
     fleet.table(&ended, arguments.tenants, async |turn| fleet.end_tenant(turn, arguments.sessions).await).await;
 }
@@ -56,7 +61,8 @@ impl Fleet {
         let relay = arguments.stalled.then(|| Relay::before(SocketAddr::from(([127, 0, 0, 1], port))));
         let url = relay.as_ref().map_or_else(|| format!("redis://127.0.0.1:{port}/0"), Relay::url);
         let cache = if arguments.cache == Cache::On { "" } else { "cache_entries = \"off\"" };
-        let backend = backend::start().await;
+        let (backend, tokens) = (backend::start().await, Tokens::new());
+        let bearer = tokens.believed();
         let mut gateways = Vec::new();
         for _ in 0..count {
             let admin = free_port();
@@ -68,7 +74,7 @@ impl Fleet {
                      [store]\nredis = \"{url}\"\njournal = \"{{dir}}/journal.redb\"\n{cache}\n\
                      [cookie]\nname = \"session-gateway\"\n\
                      [login]\npath = \"/api/login\"\ntenant = [\"/customer_id\"]\nuser = [\"/user_id\"]\n\
-                     [admin]\nlisten = \"127.0.0.1:{admin}\"\n[audit]\nfile = \"{{dir}}/audit.jsonl\"\n\
+                     {bearer}[admin]\nlisten = \"127.0.0.1:{admin}\"\n[audit]\nfile = \"{{dir}}/audit.jsonl\"\n\
                      [telemetry]\nlevel = \"warn\"\n"
                 ))
                 .await,
@@ -77,7 +83,7 @@ impl Fleet {
         // Their caches follow the server by now.
         sleep(Duration::from_millis(500)).await;
         let (seeder, pinger) = (Seeder::connect(port).await, Pinger::start(port).await);
-        Self { gateways, relay, seeder, pinger, _redis: redis }
+        Self { gateways, relay, seeder, tokens, pinger, _redis: redis }
     }
 
     async fn table(&self, ended: &str, tries: usize, one: impl AsyncFn(usize) -> Try) {
@@ -138,6 +144,38 @@ impl Fleet {
         .await
     }
 
+    async fn end_token(&self, turn: usize) -> Try {
+        let token = bearer(&self.tokens.of("t", &format!("bearer-{turn}")));
+        let watched = vec![token.clone(); self.gateways.len()];
+        self.watch(watched, self.has_done(turn, post("/api/logout", &token))).await
+    }
+
+    async fn end_tokens_of_user(&self, turn: usize) -> Try {
+        let user = format!("bearers-{turn}");
+        let tokens: Vec<String> = (0..OF_A_USER).map(|_| bearer(&self.tokens.of("t", &user))).collect();
+        let watched = (0..self.gateways.len()).map(|at| tokens[at % OF_A_USER].clone()).collect();
+        self.watch(watched, self.has_done(turn, post("/api/auth/revoke-all-tokens", &tokens[0]))).await
+    }
+
+    /// By another instance, of which nothing has to be counted.
+    async fn end_tokens_of_tenant(&self, turn: usize) -> Try {
+        let tenant = format!("bearers-{turn}");
+        let watched = (0..self.gateways.len()).map(|user| bearer(&self.tokens.of(&tenant, &user.to_string())));
+        self.watch(watched.collect(), async {
+            let scope = Scope::Tenant { tenant: TenantId::parse(&tenant).expect("a tenant") };
+            let revocation = Revocation { scope, reason: EndReason::TenantRevoked, by: By::Gateway };
+            self.seeder.store.revoke(&revocation).await.expect("redis answers");
+        })
+        .await
+    }
+
+    /// Calls one of the gateways, which says that it was done.
+    async fn has_done(&self, turn: usize, call: String) {
+        let answer = self.connection(turn).await.send(&call).await.expect("an answer");
+        let told = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(answer.status == 200 && told.contains("\"token_revoked\":true"), "{} {told}", answer.status);
+    }
+
     /// By another instance, which answers once all are counted.
     async fn end_tenant(&self, turn: usize, sessions: usize) -> Try {
         let tenant = format!("tenant-{turn}");
@@ -158,15 +196,15 @@ impl Fleet {
         .await
     }
 
-    /// Has every gateway accept its session, then ends them, and asks until every gateway refuses.
-    async fn watch(&self, cookies: Vec<String>, end: impl Future<Output = ()>) -> Try {
+    /// Has every gateway accept what it is shown, then ends that, and asks until every gateway refuses.
+    async fn watch(&self, credentials: Vec<String>, end: impl Future<Output = ()>) -> Try {
         let mut watchers = Vec::new();
-        for (at, cookie) in cookies.into_iter().enumerate() {
+        for (at, credential) in credentials.into_iter().enumerate() {
             let mut connection = self.connection(at).await;
             for _ in 0..WARM {
-                assert_eq!(connection.get("/x", Some(&cookie)).await.expect("an answer").status, 200);
+                assert_eq!(connection.send(&get(&credential)).await.expect("an answer").status, 200);
             }
-            watchers.push(watcher(connection, cookie));
+            watchers.push(watcher(connection, credential));
         }
         if let Some(relay) = &self.relay {
             relay.stall();
@@ -189,12 +227,12 @@ impl Fleet {
 }
 
 /// Asks until it is refused; when the last request that was accepted began.
-fn watcher(mut connection: Connection, cookie: String) -> JoinHandle<Option<Instant>> {
+fn watcher(mut connection: Connection, credential: String) -> JoinHandle<Option<Instant>> {
     tokio::spawn(async move {
         let mut last = None;
         loop {
             let begin = Instant::now();
-            match connection.get("/x", Some(&cookie)).await.expect("an answer").status {
+            match connection.send(&get(&credential)).await.expect("an answer").status {
                 200 => last = Some(begin),
                 401 => return last,
                 status => panic!("answered {status}"),
@@ -204,10 +242,20 @@ fn watcher(mut connection: Connection, cookie: String) -> JoinHandle<Option<Inst
     })
 }
 
+/// The line that shows a session.
 fn cookie(token: &SessionToken) -> String {
-    format!("session-gateway={}", token.expose_secret())
+    format!("Cookie: session-gateway={}\r\n", token.expose_secret())
 }
 
-fn post(path: &str, cookie: &str) -> String {
-    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nCookie: {cookie}\r\n\r\n")
+/// The line that shows an access token.
+fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
+}
+
+fn get(credential: &str) -> String {
+    format!("GET /x HTTP/1.1\r\nHost: localhost\r\nX-Customer-ID: evil\r\n{credential}\r\n")
+}
+
+fn post(path: &str, credential: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n{credential}\r\n")
 }
