@@ -176,6 +176,7 @@ pub(super) fn sentence(record: &FindingRecord) -> &'static str {
         Some(FindingKind::Privileges) => "A user tried several things that they may not do.",
         Some(FindingKind::Passwords) => "A password was changed again and again.",
         Some(FindingKind::RevokedUse) => "The cookie of a session that was ended on purpose came from elsewhere.",
+        Some(FindingKind::Orphan) => "A user paid and has no tenant: making their organisation may have failed.",
         None => "Something was found that this version does not know.",
     }
 }

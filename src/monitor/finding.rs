@@ -34,11 +34,13 @@ pub enum FindingKind {
     Passwords,
     /// The cookie of a session that was ended on purpose came from elsewhere.
     RevokedUse,
+    /// A user paid, and has no tenant.
+    Orphan,
 }
 
 impl FindingKind {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::FailedLogins,
         Self::GuessedLogin,
         Self::Travel,
@@ -50,6 +52,7 @@ impl FindingKind {
         Self::Privileges,
         Self::Passwords,
         Self::RevokedUse,
+        Self::Orphan,
     ];
 
     /// Its name, wherever people and programs read it.
@@ -67,6 +70,7 @@ impl FindingKind {
             Self::Privileges => "SUSPICIOUS_PRIVILEGE_ESCALATION_ATTEMPTS",
             Self::Passwords => "SUSPICIOUS_PASSWORD_CHANGES",
             Self::RevokedUse => "REVOKED_SESSION_USE",
+            Self::Orphan => "PAID_WITHOUT_TENANT",
         }
     }
 }

@@ -14,7 +14,7 @@ use super::services::Gateway;
 use crate::config::TenantsConfig;
 use crate::http::Target;
 use crate::login::Membership;
-use crate::session::{Principal, TenantId};
+use crate::session::{By, Principal, TenantId};
 use crate::told::Told;
 
 /// For whom a session is made that the backend has vouched for: somebody of the tenant that `verify` says, or, having paid,
@@ -34,6 +34,9 @@ pub(super) async fn verify_login(
             let let_in = settings.onboarding.is_some();
             let principal = Principal { tenant: TenantId::none(), ..principal };
             gateway.tell(exchange, &Told::LoginOrphaned { principal: Arc::new(principal.clone()), let_in, is_new });
+            if is_new == Some(true) {
+                gateway.watch().orphaned(&principal.user, exchange.origin(By::Gateway));
+            }
             if let_in { Ok(principal) } else { Err(Failure::TenantMissing) }
         }
         Membership::No { paid: false } => Err(Failure::TenantMissing),

@@ -13,6 +13,7 @@ mod findings;
 mod guard;
 mod lately;
 mod live_sessions;
+mod orphans;
 mod places;
 #[cfg(test)]
 mod tests;

@@ -78,6 +78,7 @@ on_both_stores!(an_operator_denies_a_token_by_its_id_also_one_that_nobody_has_se
     let line = gateway.wait_audit("token.revoked", |event| event["session_id"] == json!(id_of(&unseen)));
     assert_eq!((&line["reason"], &line["details"]["words"]), (&json!("revoked"), &json!("stolen")));
     assert!(gateway.metric("revocations_total", "scope=\"token\"") >= 2.0);
+    assert!(gateway.metric("sessions_rejected_total", "code=\"token_revoked\"") >= 2.0);
     call(&gateway, &issuer.token(&json!({"jti": "3"}))).expect(200);
 });
 

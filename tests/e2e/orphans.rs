@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::tenants::{SETTINGS, account, before_the_app, log_in, name_of};
 use crate::on_both_stores;
 use crate::support::backend::Backend as _;
+use crate::support::mail::{MailServer, Spoken};
 use crate::support::{Gateway, RedisServer, Store, accounts, gateway, poll};
 
 const TOKEN: &str = "d8sLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbE";
@@ -102,6 +103,25 @@ fn a_login_that_gets_a_tenant_or_has_not_paid_any_more_waits_for_none() {
     other.browser().post_json("/api/login", &json!({"username": eve})).expect_refusal(403, "tenant_missing");
     assert_eq!(orphans(&one), [Value::Null; 0]);
 }
+
+on_both_stores!(operators_are_mailed_at_once_about_each_who_paid_for_nothing, |store| {
+    let server = MailServer::start(Spoken::Plain);
+    let gateway = before_the_app(store).set("admin.token", TOKEN).settings(&server.alerts()).start();
+    let alice = name_of(&gateway, "alice");
+    account(&alice, &Value::Null, true, "");
+    log_in(&gateway, &alice);
+    let mails = server.wait_for(1);
+    assert_eq!(mails[0].subject(), "HIGH SECURITY ALERT: PAID_WITHOUT_TENANT");
+    let (text, html) = mails[0].parts();
+    assert!(text.contains(&alice) && html.contains(&alice), "{text}");
+    // Who waits already is not told again.
+    log_in(&gateway, &alice);
+    let found = gateway.operator(TOKEN).get("/v1/anomalies").expect(200).json();
+    let [found] = &found["items"].as_array().expect("items")[..] else { panic!("{found}") };
+    assert_eq!((&found["type"], &found["severity"]), (&json!("PAID_WITHOUT_TENANT"), &json!("high")));
+    assert_eq!((&found["evidence"]["user"], &found["repeats"]), (&json!(alice), &json!(0)));
+    assert_eq!(server.wait_for(1).len(), 1);
+});
 
 #[test]
 fn where_there_is_no_onboarding_who_paid_is_refused_and_listed() {

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::http2::over_tls;
 use crate::on_both_stores;
 use crate::support::echo::Echo;
 use crate::support::http::Response;
 use crate::support::{
-    Browser, Gate, Gateway, Issuer, Step, Store, answer, answer_json, echo, gateway, send, wait_until,
+    Browser, Gate, Gateway, Issuer, Step, Store, answer, answer_json, curl, echo, gateway, send, wait_until,
 };
 
 const KEY: &str = "d8sLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbE";
@@ -247,6 +248,30 @@ fn an_upgrade_that_is_refused_shows_no_token_and_what_is_left_to_browsers_is_lef
     browser.post_json("/api/login", &json!({"answer": {"access_token": token}})).expect(200);
     backend.on("/api/me", vec![answer_json(&json!({ "token": token }))]);
     assert_eq!(browser.get("/api/me").expect(200).at("/token"), token, "its browser has it anyway");
+}
+
+#[test]
+fn over_http2_no_answer_shows_the_token_either() {
+    let (backend, app) = (echo(), Issuer::new("k"));
+    let gateway = over_tls().with_backend(&backend).without("login").set("secrets.key", KEY);
+    let gateway = gateway.settings("[login]\ncapture = \"jwt\"\n").start();
+    let token = app.token(&json!({}));
+    let login = json!({"answer": {"access_token": token}}).to_string();
+    let call = || curl(&gateway).with(&["--http2"]);
+    let login = call().header("Content-Type", "application/json").with(&["--data", &login]).send("/api/login");
+    let cookie =
+        login.1.expect(200).header("set-cookie").expect("a session").split(';').next().expect("one").to_owned();
+    let long = format!("{}{token}{}", "x".repeat(100_000), "y".repeat(100_000));
+    for (path, kind, body) in
+        [("/me", "application/json", json!({"token": token}).to_string()), ("/long", "text/plain", long)]
+    {
+        backend.on(path, vec![answer("200 OK", &[("Content-Type", kind), ("X-Token", &token)], &body)]);
+        let (protocol, said) = call().header("Cookie", &cookie).send(path);
+        let (said, signature) = (said.expect(200), token.rsplit('.').next().expect("a signature"));
+        assert_eq!((&*protocol, said.body.len()), ("HTTP/2", body.len()), "{path}");
+        assert!(!said.text().contains(signature) && !format!("{:?}", said.headers).contains(signature), "{path}");
+        assert!(said.text().contains("placeholder_of_the_session"), "{path}");
+    }
 }
 
 /// Repeats each request's `Authorization` in its answer, which is as long as the test wants it.

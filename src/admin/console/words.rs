@@ -26,6 +26,9 @@ pub(super) fn finding(kind: &str) -> (&'static str, &'static str) {
         FindingKind::RevokedUse => {
             ("Use of an ended session", "The cookie of a session that was ended on purpose came from elsewhere.")
         }
+        FindingKind::Orphan => {
+            ("Paid, and no tenant", "A user paid and has no organisation: making it may have failed.")
+        }
     }
 }
 
