@@ -50,9 +50,15 @@ fn sentences(told: &Told) -> (&'static str, &'static str) {
         Some(FindingKind::Passwords) => {
             ("its password was changed", "The password of your account was changed several times.")
         }
-        Some(FindingKind::Calls | FindingKind::Exports | FindingKind::Privileges | FindingKind::RevokedUse) | None => {
-            ("unusual activity", "Your account was used in an unusual way.")
-        }
+        // Users are told of none of the last, which is no use of their account.
+        Some(
+            FindingKind::Calls
+            | FindingKind::Exports
+            | FindingKind::Privileges
+            | FindingKind::RevokedUse
+            | FindingKind::Orphan,
+        )
+        | None => ("unusual activity", "Your account was used in an unusual way."),
     }
 }
 
