@@ -2,8 +2,9 @@
 
     webhook_receiver.py FOLDER PORT [--tls CERTIFICATE] [--secret WHSEC]
 
-What it was told stands in FOLDER/hooks.jsonl, a line each. FOLDER/orders.json says what it does, and is read each time:
-{"status": 503, "location": "http://elsewhere/", "pause": 0.5}.
+What it was told stands in FOLDER/hooks.jsonl, a line each; of what is told in the format `ocsf` what the published schema
+of its version finds wrong. FOLDER/orders.json says what it does, and is read each time:
+{"status": 503, "location": "http://elsewhere/", "retry_after": 5, "hostile": "endless_head"}.
 """
 
 import argparse
@@ -15,6 +16,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+def wrong(event):
+    """What the JSON schema of an OCSF event's class, in the version that it says it has, finds wrong with it."""
+    import jsonschema_rs
+    from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
+
+    schemas = OcsfJsonSchemaEmbedded(get_ocsf_schema(event["metadata"]["version"]))
+    name = schemas.lookup_class_name_from_uid(event["class_uid"])
+    validator = jsonschema_rs.validator_for(schemas.get_class_schema(name, profiles=[]))
+    return [name, [str(error) for error in validator.iter_errors(event)]]
+
 
 parser = argparse.ArgumentParser()
 parser.add_argument("folder", type=Path)
@@ -40,15 +52,49 @@ class Receiver(BaseHTTPRequestHandler):
         if (options.folder / "orders.json").exists():
             orders = json.loads((options.folder / "orders.json").read_text())
         status = orders.get("status", 204) if verified in (None, True) else 401
-        hook = {"path": self.path, "headers": headers, "body": json.loads(body), "verified": verified, "status": status}
+        body = json.loads(body)
+        hook = {"path": self.path, "headers": headers, "body": body, "verified": verified, "status": status}
+        hook["at"] = time.time()
+        if self.path.startswith("/hooks/ocsf"):
+            hook["wrong"] = wrong(body)
         with writing, (options.folder / "hooks.jsonl").open("a") as file:
             file.write(json.dumps(hook) + "\n")
-        time.sleep(orders.get("pause", 0))
+        if "hostile" in orders:
+            self.close_connection = True
+            return getattr(self, orders["hostile"])()
         self.send_response(status)
+        if "retry_after" in orders:
+            self.send_header("Retry-After", str(orders["retry_after"]))
         if "location" in orders:
             self.send_header("Location", orders["location"])
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+    # What hostile ones do, until the other side has had enough.
+
+    def say(self, first, again, pause=0.0):
+        try:
+            self.wfile.write(first)
+            while True:
+                self.wfile.write(again)
+                time.sleep(pause)
+        except OSError:
+            pass
+
+    def endless_head(self):
+        self.say(b"HTTP/1.1 204 No Content\r\n", b"X-More: " + b"x" * 1000 + b"\r\n")
+
+    def drip(self):
+        self.say(b"HTTP/1.1 204 No Content\r\nX-More: ", b"x", 0.3)
+
+    def nothing(self):
+        self.rfile.read(1)
+
+    def endless_body(self):
+        self.say(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536)
+
+    def endless_failure(self):
+        self.say(b"HTTP/1.1 500 Oh\r\n\r\n", b"x" * 65536)
 
     def log_message(self, *_):
         pass

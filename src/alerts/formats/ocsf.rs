@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Telling, finding};
+use super::telling::{Telling, finding};
 use crate::alerts::letter::{Told, sentence, severity_of};
 use crate::monitor::Severity;
 
@@ -11,9 +11,9 @@ const CATEGORY: u32 = 2;
 const CLASS: u32 = 2004;
 const CREATE: u32 = 1;
 const NEW: u32 = 1;
-/// Of observables: an address, a user's name.
+/// Of observables: an address, a user's id.
 const IP_ADDRESS: u32 = 2;
-const USER: u32 = 21;
+const USER_ID: u32 = 31;
 
 pub(super) fn body(telling: &Telling<'_>, told: &Told) -> Value {
     let record = &told.record;
@@ -68,7 +68,7 @@ pub(super) fn body(telling: &Telling<'_>, told: &Told) -> Value {
             actor["session"] = json!({ "uid": session });
         }
         evidence["actor"] = actor;
-        observables.push(json!({ "name": "evidences.actor.user.uid", "type_id": USER, "value": user }));
+        observables.push(json!({ "name": "evidences.actor.user.uid", "type_id": USER_ID, "value": user }));
     }
     event["evidences"] = json!([evidence]);
     if !observables.is_empty() {

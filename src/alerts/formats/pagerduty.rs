@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Telling, finding};
+use super::telling::{Telling, finding};
 use crate::alerts::letter::{Subject, whom};
 use crate::monitor::Severity;
 use crate::secret::Secret;
+use crate::session::TenantId;
 
 const LONGEST_SUMMARY: usize = 1024;
 
@@ -16,11 +17,12 @@ pub(super) fn body(telling: &Telling<'_>, routing_key: &Secret) -> Value {
         Severity::Medium => "warning",
         Severity::Low => "info",
     };
+    let nobody = TenantId::none().shown().to_owned();
     let (summary, class, at, group, details) = match subject {
         Subject::One(told) => {
             let observed = if told.record.observed { " (only observed)" } else { "" };
             let summary = format!("{}{observed}: {}", subject.title(), whom(&told.record));
-            let group = told.record.tenant.clone();
+            let group = told.record.tenant.clone().filter(|tenant| *tenant != nobody);
             (summary, told.record.kind.clone(), told.found_at(), group, finding(told))
         }
         Subject::Many(gathered, _) => {
@@ -28,7 +30,7 @@ pub(super) fn body(telling: &Telling<'_>, routing_key: &Secret) -> Value {
             (subject.title(), String::from("findings"), id.since().rfc3339(), None, details)
         }
     };
-    json!({
+    let mut event = json!({
         "routing_key": routing_key.expose_secret(),
         "event_action": "trigger",
         "dedup_key": id.as_str(),
@@ -39,9 +41,12 @@ pub(super) fn body(telling: &Telling<'_>, routing_key: &Secret) -> Value {
             "severity": severity,
             "timestamp": at,
             "component": "session-gateway",
-            "group": group,
             "class": class,
             "custom_details": details,
         },
-    })
+    });
+    if let Some(group) = group {
+        event["payload"]["group"] = group.into();
+    }
+    event
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::Telling;
+use super::telling::Telling;
 
 /// What Slack takes: the letters of a header and of a section, the fields of one, the blocks of a message.
 const LONGEST_HEADER: usize = 150;

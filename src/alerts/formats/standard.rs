@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Telling, finding};
+use super::telling::{Telling, finding};
 use crate::alerts::letter::Subject;
 
 pub(super) fn body(telling: &Telling<'_>) -> Value {

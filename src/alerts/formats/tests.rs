@@ -1,8 +1,10 @@
 use super::*;
+use crate::alerts::letter::Told;
 use crate::alerts::rules::SigningKey;
 use crate::monitor::{Evidence, FindingRecord, Taken};
 use crate::secret::Secret;
-use crate::store::alerts::Gathered;
+use crate::session::TenantId;
+use crate::store::alerts::{AlertId, Gathered};
 use crate::store::monitor::FindingId;
 
 fn told(observed: bool) -> Told {
@@ -48,7 +50,10 @@ fn a_finding_is_told_whole_and_without_a_tenant_that_is_none() {
 
 #[test]
 fn a_message_for_slack_is_plain_text_within_its_limits() {
-    for subject in [Subject::One(told(true)), gathered()] {
+    let mut hostile = told(true);
+    hostile.record.user = Some("<@U1>".repeat(2000));
+    hostile.record.evidence = (0..40).fold(Evidence::default(), |evidence, _| evidence.with("agent", "x".repeat(9000)));
+    for subject in [Subject::One(told(true)), Subject::One(hostile), gathered()] {
         let body = said(&WebhookFormat::Slack, &subject).expect("a body");
         let blocks = body["blocks"].as_array().expect("blocks");
         assert!(blocks.len() <= 50);
@@ -56,7 +61,17 @@ fn a_message_for_slack_is_plain_text_within_its_limits() {
             let texts = block["fields"].as_array().cloned().unwrap_or_default();
             let texts: Vec<Value> = texts.into_iter().chain(block.get("text").cloned()).collect();
             assert!(texts.len() <= 10);
-            assert!(texts.iter().all(|text| text["type"] == "plain_text" && text["text"] != ""), "{block}");
+            let longest = match block["type"].as_str() {
+                Some("header") => 150,
+                Some("section") if block["fields"].is_array() => 2000,
+                Some("section" | "context") => 3000,
+                other => panic!("{other:?}"),
+            };
+            let elements = block["elements"].as_array().cloned().unwrap_or_default();
+            for text in texts.iter().chain(&elements) {
+                let length = text["text"].as_str().expect("a text").chars().count();
+                assert!(text["type"] == "plain_text" && (1..=longest).contains(&length), "{block}");
+            }
         }
         assert!(!body["text"].as_str().expect("a text").contains('<'));
     }
@@ -77,6 +92,12 @@ fn an_event_for_pagerduty_is_the_same_incident_each_time() {
     ] {
         assert_eq!(body.pointer(pointer), Some(&value.into()), "{pointer}");
     }
+    assert_eq!(body.pointer("/payload/group"), None, "a tenant that is none");
+    let mut long = told(false);
+    (long.record.tenant, long.record.user) = (Some("acme".into()), Some("x".repeat(5000)));
+    let body = said(&WebhookFormat::PagerDuty(Secret::new("key")), &Subject::One(long)).expect("a body");
+    assert_eq!(body.pointer("/payload/group"), Some(&"acme".into()));
+    assert!(body["payload"]["summary"].as_str().expect("a text").chars().count() <= 1024);
     let many = said(&WebhookFormat::PagerDuty(Secret::new("key")), &gathered()).expect("a body");
     assert_eq!(many.pointer("/payload/severity"), Some(&"warning".into()));
 }
