@@ -198,6 +198,7 @@ fn a_shell_completes_commands_with_the_script_that_is_printed_for_it() {
     completes("session-gateway check --conn", "--connect");
     completes("session-gateway users rev", "revoke");
     completes("session-gateway tenants susp", "suspend");
+    completes("session-gateway alerts te", "test");
     completes("session-gateway audit export --for", "--format");
     completes(
         "session-gateway audit query --type session.",

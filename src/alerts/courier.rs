@@ -52,7 +52,7 @@ impl Courier {
             if let Way::Mail(mailer) = &mut self.way {
                 mailer.give_up();
             }
-            Handed::ToNobody(format!("it takes longer than {PATIENCE:?}"))
+            Handed::to_nobody(format_args!("it takes longer than {PATIENCE:?}"))
         })
     }
 

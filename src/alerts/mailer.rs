@@ -67,7 +67,7 @@ impl Mailer {
             Some(connection) => connection,
             None => match Connection::open(&self.rules.server, &self.site).await {
                 Ok(connection) => connection,
-                Err(error) => return Handed::ToNobody(error.to_string()),
+                Err(error) => return Handed::to_nobody(error),
             },
         };
         let sent = connection.send(&mail.envelope, &mail.bytes).await;
@@ -75,10 +75,10 @@ impl Mailer {
             self.connection = Some(connection);
         }
         match sent {
-            Ok(()) => Handed::Over,
+            Ok(words) => Handed::Over(words),
             Err(MailError::Never(why)) => Handed::Never(why),
             Err(MailError::NotNow(why)) => Handed::NotNow(why),
-            Err(MailError::Server(why)) => Handed::ToNobody(why),
+            Err(MailError::Server(why)) => Handed::to_nobody(why),
         }
     }
 }

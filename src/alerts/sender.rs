@@ -29,6 +29,8 @@ const LAST_PAUSE: Duration = Duration::from_secs(300);
 /// The same for one alert that is not taken while others are.
 const FIRST_RETRY: Duration = Duration::from_secs(15);
 const LAST_RETRY: Duration = Duration::from_secs(3600);
+/// The longest pause that a server may ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 /// How often it is tried to say that one was handed over, while it is the sender's still.
 const NOTED_TRIES: usize = 8;
 const NOTED_AGAIN: Duration = Duration::from_secs(1);
@@ -45,8 +47,8 @@ pub(super) struct Sender {
 enum Round {
     /// Nothing is due before that.
     Idle(Duration),
-    /// The other side takes nothing.
-    Failing,
+    /// The other side takes nothing, and will not before this is over, if it says so.
+    Failing(Option<Duration>),
 }
 
 impl Sender {
@@ -61,9 +63,10 @@ impl Sender {
                     failures = 0;
                     (pause, true)
                 }
-                Round::Failing => {
+                Round::Failing(asked) => {
                     failures += 1;
-                    (spread(doubled(FIRST_PAUSE, failures - 1, LAST_PAUSE)), false)
+                    let pause = spread(doubled(FIRST_PAUSE, failures - 1, LAST_PAUSE));
+                    (pause.max(asked.unwrap_or_default()), false)
                 }
             };
             self.courier.rest().await;
@@ -104,8 +107,8 @@ impl Sender {
                 // It is taken again at the end of the lease.
                 Err(_) => return Round::Idle(STORE_PAUSE),
             };
-            if !self.settle(&taken, handed, failures, next.now).await {
-                return Round::Failing;
+            if let Err(asked) = self.settle(&taken, handed, failures, next.now).await {
+                return Round::Failing(asked);
             }
         }
     }
@@ -140,33 +143,41 @@ impl Sender {
         Ok(findings.finding(id).await?.and_then(Told::of).map(Subject::One))
     }
 
-    /// Says what became of one. Answers whether others can be handed over.
-    async fn settle(&self, taken: &Taken, handed: Handed, failures: u32, now: StoreTime) -> bool {
+    /// Says what became of one. An error: no others can be handed over, before this is over if the other side says so.
+    async fn settle(
+        &self,
+        taken: &Taken,
+        handed: Handed,
+        failures: u32,
+        now: StoreTime,
+    ) -> Result<(), Option<Duration>> {
         let services = &self.office.services;
         let channel = channel(&taken.waiting.target.channel);
         let count = taken.waiting.attempts.count;
         let id = taken.waiting.id.as_str();
         let (outcome, works) = match handed {
-            Handed::Over => {
+            Handed::Over(_) => {
                 services.metrics.alert_delay(now.since(taken.waiting.id.since()));
                 self.office.queue_state(&self.courier.queue, None);
                 self.note(taken).await;
-                ("sent", true)
+                ("sent", Ok(()))
             }
             Handed::Never(why) => {
                 tracing::warn!(alert = id, channel, why, "an alert is refused, and not tried again");
                 self.note(taken).await;
-                ("refused", true)
+                ("refused", Ok(()))
             }
             Handed::NotNow(why) => {
                 tracing::info!(alert = id, channel, why, "an alert is not taken yet");
                 self.postpone(taken, spread(doubled(FIRST_RETRY, count, LAST_RETRY)), why).await;
-                ("retried", true)
+                ("retried", Ok(()))
             }
-            Handed::ToNobody(why) => {
+            Handed::ToNobody(why, asked) => {
+                let asked = asked.map(|asked| asked.min(LONGEST_ASKED));
                 self.office.queue_state(&self.courier.queue, Some(why.clone()));
-                self.postpone(taken, doubled(FIRST_PAUSE, failures, LAST_PAUSE) / 2, why).await;
-                ("retried", false)
+                let pause = doubled(FIRST_PAUSE, failures, LAST_PAUSE) / 2;
+                self.postpone(taken, pause.max(asked.unwrap_or_default()), why).await;
+                ("retried", Err(asked))
             }
         };
         services.metrics.alert(channel, outcome);

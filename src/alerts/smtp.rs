@@ -61,9 +61,10 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Hands a mail over.
-    pub(super) async fn send(&mut self, envelope: &Envelope, mail: &[u8]) -> Result<(), MailError> {
-        self.0.send(envelope, mail).await.map(drop).map_err(|error| verdict(&error))
+    /// Hands a mail over. Answers what the server says.
+    pub(super) async fn send(&mut self, envelope: &Envelope, mail: &[u8]) -> Result<String, MailError> {
+        let taken = self.0.send(envelope, mail).await.map_err(|error| verdict(&error))?;
+        Ok(super::content::shown(&format!("{} {}", taken.code(), taken.first_line().unwrap_or_default())))
     }
 
     /// Whether it can be used again.

@@ -26,8 +26,9 @@ pub async fn reach(rules: &AlertRules) -> Option<Result<(), String>> {
     Some(reached.unwrap_or_else(|_| Err(format!("it takes longer than {PATIENCE:?}"))))
 }
 
-/// Tells everybody who would be told of anything that nothing was found. Answers whom, and why they could not be told.
-pub async fn send_test(rules: &AlertRules, clock: &SharedClock) -> Vec<(String, Result<(), String>)> {
+/// Tells everybody who would be told of anything that nothing was found. Answers whom, and what the other side said, or why
+/// they could not be told.
+pub async fn send_test(rules: &AlertRules, clock: &SharedClock) -> Vec<(String, Result<String, String>)> {
     let now = StoreTime::from_micros(clock.wall().as_micros());
     let subject = Subject::One(Told::test(now));
     let mut sent = Vec::new();
@@ -39,8 +40,8 @@ pub async fn send_test(rules: &AlertRules, clock: &SharedClock) -> Vec<(String, 
             let waiting = Waiting { id, target, due: now, attempts: Attempts::default(), gathered: None };
             let parcel = Parcel { waiting: &waiting, subject: &subject, user: None, now };
             let handed = match courier.hand_over(&parcel).await {
-                Handed::Over => Ok(()),
-                Handed::Never(why) | Handed::NotNow(why) | Handed::ToNobody(why) => Err(why),
+                Handed::Over(words) => Ok(words),
+                Handed::Never(why) | Handed::NotNow(why) | Handed::ToNobody(why, _) => Err(why),
             };
             sent.push((to, handed));
         }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, USER_AGENT};
-use http::{HeaderName, Request, StatusCode, Uri};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, HeaderName, Request, StatusCode, Uri};
 
 use super::content::shown;
 use super::formats::{Telling, body};
@@ -24,6 +24,15 @@ const AGENT: &str = concat!("session-gateway/", env!("CARGO_PKG_VERSION"));
 const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+
+/// What it answered.
+struct Answer {
+    status: StatusCode,
+    /// What it says beside, if it is no success.
+    text: String,
+    /// Before what is over it does not want to be told anything.
+    pause: Option<Duration>,
+}
 
 /// Who tells a webhook.
 pub(super) struct Caller {
@@ -58,13 +67,13 @@ impl Caller {
             return Handed::Never(String::from("it cannot be written"));
         };
         match self.answer(request).await {
-            Ok((status, _)) if status.is_success() => Handed::Over,
+            Ok(Answer { status, .. }) if status.is_success() => Handed::Over(status.to_string()),
             // It is this alert that is not taken.
-            Ok((status, text)) if matches!(status.as_u16(), 400 | 410 | 413 | 422) => {
+            Ok(Answer { status, text, .. }) if matches!(status.as_u16(), 400 | 410 | 413 | 422) => {
                 Handed::Never(format!("it answered {status}{text}"))
             }
-            Ok((status, text)) => Handed::ToNobody(format!("it answered {status}{text}")),
-            Err(error) => Handed::ToNobody(error),
+            Ok(Answer { status, text, pause }) => Handed::ToNobody(format!("it answered {status}{text}"), pause),
+            Err(error) => Handed::to_nobody(error),
         }
     }
 
@@ -85,8 +94,7 @@ impl Caller {
         request.body(RequestBody::Full(Bytes::from(body))).ok()
     }
 
-    /// Its status, and what it says beside if it is no success.
-    async fn answer(&self, request: Request<RequestBody>) -> Result<(StatusCode, String), String> {
+    async fn answer(&self, request: Request<RequestBody>) -> Result<Answer, String> {
         let (head, body) = self.client.send(request).await.map_err(|error| error.to_string())?.into_parts();
         let mut text = String::new();
         if !head.status.is_success()
@@ -96,8 +104,13 @@ impl Caller {
             // Writing to a String cannot fail.
             let _ = write!(text, ": {}", shown(&String::from_utf8_lossy(&body)));
         }
-        Ok((head.status, text))
+        Ok(Answer { status: head.status, text, pause: retry_after(&head.headers) })
     }
+}
+
+/// When it asks to be told again, in seconds from now; a date, which nobody sends here, is not read.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 const fn seconds(time: StoreTime) -> u64 {

@@ -83,7 +83,7 @@ fn test(option: &ConfigOption) -> ExitCode {
     }
     for (to, handed) in &sent {
         match handed {
-            Ok(()) => say(format_args!("{to}: sent")),
+            Ok(words) => say(format_args!("{to}: sent ({words})")),
             Err(why) => {
                 failed = true;
                 complain(format_args!("{to}: {why}"));
