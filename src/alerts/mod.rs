@@ -44,6 +44,8 @@ use sender::Sender;
 /// Between two looks at how many wait, and for those that wait for too long.
 const BETWEEN_COUNTS: Duration = Duration::from_secs(10);
 const BETWEEN_SWEEPS: u32 = 60;
+/// The longest address that mail can go to (RFC 5321).
+const LONGEST_ADDRESS: usize = 254;
 
 /// The alerts. A copy is the same.
 #[derive(Clone)]
@@ -98,7 +100,7 @@ impl Alerts {
         if !self.0.rules.borrow().as_ref().is_some_and(|rules| rules.tells_users) {
             return;
         }
-        let usable = address.expose_secret().parse::<lettre::Address>().is_ok() && address.expose_secret().is_ascii();
+        let usable = is_usable(address.expose_secret());
         let Some(place) = usable.then(|| self.0.remembering.clone().try_acquire_owned().ok()).flatten() else {
             return;
         };
@@ -184,8 +186,41 @@ impl Alerts {
     }
 }
 
+/// Whether mail can go to an address that a backend named, by any server.
+fn is_usable(address: &str) -> bool {
+    address.len() <= LONGEST_ADDRESS && address.is_ascii() && address.parse::<lettre::Address>().is_ok()
+}
+
 impl fmt::Debug for Alerts {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Alerts").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_no_mail_can_go_to_is_none() {
+        for usable in ["bob@users.example", "bob+x.y@a-b.example", "o'neil@users.example"] {
+            assert!(is_usable(usable), "{usable}");
+        }
+        let long = format!("{}@users.example", "x".repeat(300));
+        for unusable in [
+            "",
+            "bob",
+            "@users.example",
+            "bob@",
+            "bob@users.example\r\nRCPT TO:<eve@users.example>",
+            "bob@users.example, eve@users.example",
+            "<bob@users.example>",
+            "Bob <bob@users.example>",
+            "bob@users.example\0",
+            "b\u{f6}b@users.example",
+            &long,
+        ] {
+            assert!(!is_usable(unusable), "{unusable}");
+        }
     }
 }

@@ -121,7 +121,7 @@ fn default_failed_logins() -> FailedLogins {
             count: 5,
             window: MINUTE * 15,
             severity: Severity::High,
-            actions: vec![Action::Lock, Action::Alert],
+            actions: vec![Action::Lock, Action::Notify, Action::Alert],
         },
         account_count: 20,
         network_count: 50,

@@ -120,7 +120,7 @@ impl<'a> Inquiry<'a> {
         }
     }
 
-    /// The mail address that an answer has, where it is looked for; once a user is logged in it is theirs.
+    /// The mail address that the last answer has, where it is looked for; once a user is logged in it is theirs.
     pub fn take_email(&mut self) -> Option<Secret> {
         self.email.take()
     }
@@ -129,9 +129,8 @@ impl<'a> Inquiry<'a> {
         let Some(pointer) = &self.rules.email else { return };
         let answer = read_json(body);
         let found = answer.as_ref().and_then(|answer| pointer.find_in(answer)?.as_str());
-        if let Some(email) = found.filter(|email| email.len() <= LONGEST_EMAIL) {
-            self.email = Some(Secret::new(email));
-        }
+        // That of an answer before may be somebody else's.
+        self.email = found.filter(|email| email.len() <= LONGEST_EMAIL).map(Secret::new);
     }
 
     fn ask_again(&mut self, browser: &mut Browser, whoami: Whoami<'a>, headers: &HeaderMap, seconds: u64) -> Step {

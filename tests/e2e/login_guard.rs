@@ -83,8 +83,11 @@ on_both_stores!(the_fifth_failure_locks_an_account_from_there_and_nothing_else, 
     session.get("/x").expect(200);
 
     let found = gateway.wait_audit("anomaly.found", |event| event["reason"] == "SUSPICIOUS_FAILED_AUTH_ATTEMPTS");
-    assert_eq!((&found["details"]["mode"], &found["details"]["action"]), (&json!("enforce"), &json!("lock alert")));
-    assert_eq!(found["details"]["not_done"], json!("alert"), "nobody is named who is to be told");
+    assert_eq!(
+        (&found["details"]["mode"], &found["details"]["action"]),
+        (&json!("enforce"), &json!("lock notify alert"))
+    );
+    assert_eq!(found["details"]["not_done"], json!("notify alert"), "nobody is named who is to be told");
     assert_eq!(
         (&found["actor"], &found["address"], &found["tenant"]),
         (&json!("gateway"), &json!(STRANGER), &Value::Null)
@@ -109,7 +112,14 @@ on_both_stores!(the_fifth_failure_locks_an_account_from_there_and_nothing_else, 
     let found = items.iter().find(is_failures).expect("it is kept");
     assert_eq!((&found["evidence"]["failures"], &found["evidence"]["by"]), (&json!(5), &json!("account+network")));
     assert_eq!((&found["session_id"], &found["observed"]), (&Value::Null, &json!(false)));
-    assert_eq!(found["actions"], json!([{"action": "lock", "done": true}, {"action": "alert", "done": false}]));
+    assert_eq!(
+        found["actions"],
+        json!([
+            {"action": "lock", "done": true},
+            {"action": "notify", "done": false},
+            {"action": "alert", "done": false},
+        ])
+    );
     let locks = operator(&gateway, "/v1/locks?account=%20BOB");
     assert_eq!(locks["items"].as_array().map(Vec::len), Some(1), "{locks}");
     assert_eq!((&locks["items"][0]["network"], &locks["items"][0]["account"]), (&json!(STRANGER), &found["account"]));
@@ -360,7 +370,11 @@ on_both_stores!(what_is_observed_is_told_and_refuses_nobody, |store| {
     assert_eq!(anomalies["items"].as_array().map(Vec::len), Some(1));
     assert_eq!(
         anomalies["items"][0]["actions"],
-        json!([{"action": "lock", "done": false}, {"action": "alert", "done": false}])
+        json!([
+            {"action": "lock", "done": false},
+            {"action": "notify", "done": false},
+            {"action": "alert", "done": false},
+        ])
     );
     assert_eq!(operator(&gateway, "/v1/locks")["items"][0]["observed"], json!(true));
     gateway.reload_with("monitor.mode", "enforce");

@@ -5,6 +5,7 @@ mod acts;
 mod alerts;
 mod bench;
 mod choosing;
+mod contacts;
 mod contract;
 mod embedded;
 mod holding;
@@ -218,5 +219,14 @@ mod of_the_alerts {
         what_waits_is_listed_page_by_page,
         no_more_wait_than_there_is_room_for,
         the_same_is_told_again_after_a_while,
+    }
+}
+
+/// How users are written to.
+mod of_the_contacts {
+    contract! {
+        contacts in "contacts.rs":
+        what_is_remembered_of_somebody_every_gateway_finds_and_of_nobody_else,
+        the_last_that_is_remembered_of_somebody_counts,
     }
 }

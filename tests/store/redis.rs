@@ -16,6 +16,7 @@ use session_gateway::session::{
 use session_gateway::store::audit::{
     Anchor, Anchored, AuditAnchors as _, AuditStream as _, SharedLine, StreamEntry, StreamPosition,
 };
+use session_gateway::store::contacts::{Contact, ContactStore as _};
 use session_gateway::store::observe::Unobserved;
 use session_gateway::store::redis::{RedisSettings, RedisStore};
 use session_gateway::store::{
@@ -206,6 +207,16 @@ async fn the_keys_are_those_of_the_manual_and_expire_as_it_says() {
     assert_eq!(server.cli(&["ZRANGE", "sg:tn:{tenants}", "0", "-1", "WITHSCORES"]), "acme\ninf");
     assert_eq!(server.cli(&["ZRANGE", "sg:tl:{tenants}", "0", "-1"]), "acme");
     assert_eq!(server.cli(&["PEXPIRETIME", &format!("sg:u:{{{tenant}}}:{user}")]), "-1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_somebody_is_written_to_expires_as_the_manual_says() {
+    let bench = RedisBench::start().await;
+    let contact = Contact { id: String::from("bob"), sealed: vec![0, 255] };
+    bench.store.remember(&[contact]).await.unwrap();
+    let left: u64 = bench.server.cli(&["PTTL", "sg:m:e:{bob}"]).parse().unwrap();
+    let days = 180 * 86_400_000;
+    assert!((days - 60_000..=days).contains(&left), "{left}");
 }
 
 #[tokio::test]

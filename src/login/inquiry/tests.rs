@@ -112,3 +112,28 @@ fn an_answer_that_nobody_asked_for_settles_on_nobody() {
     let step = Inquiry::new(&rules, &spelling).answered(&mut browser, StatusCode::OK, ALICE.1.as_bytes());
     assert!(matches!(step, Step::Settled(Verdict::NoCookie)));
 }
+
+#[test]
+fn the_address_is_that_of_the_answer_which_names_the_user_and_of_none_before() {
+    let own = GatewayCookieName::parse("__Host-session").expect("a name");
+    let sent = HeaderMap::from_iter([(COOKIE, HeaderValue::from_static("sid=old"))]);
+    let said = HeaderMap::from_iter([(SET_COOKIE, HeaderValue::from_static("sid=new"))]);
+    let rules = LoginRules { email: JsonPointer::parse("/mail").ok(), ..rules() };
+    let spelling = IdentityRules::default();
+    let long = format!(r#"{{"id": 7, "org": {{"id": 42}}, "mail": "{}"}}"#, "x".repeat(4000));
+    for (last, expected) in [
+        (r#"{"id": 7, "org": {"id": 42}, "mail": "alice@users.example"}"#, Some("alice@users.example")),
+        (ALICE.1, None),
+        (r#"{"id": 7, "org": {"id": 42}, "mail": ["alice@users.example"]}"#, None),
+        (&long, None),
+    ] {
+        let mut browser = Browser::of_request(&own, &sent, "app.example.com", "/login");
+        let mut inquiry = Inquiry::new(&rules, &spelling);
+        inquiry.read(&mut browser, &said, br#"{"mail": "login@users.example"}"#, 1_795_219_200);
+        let before = br#"{"mail": "guest@users.example"}"#;
+        assert!(matches!(inquiry.answered(&mut browser, StatusCode::UNAUTHORIZED, before), Step::Ask(_)));
+        let step = inquiry.answered(&mut browser, StatusCode::OK, last.as_bytes());
+        assert!(matches!(step, Step::Settled(Verdict::LoggedIn(..))), "{last}");
+        assert_eq!(inquiry.take_email().as_ref().map(Secret::expose_secret), expected, "{last}");
+    }
+}
