@@ -1,6 +1,7 @@
 //! The configuration as operators meet it: files in, values or error lines out.
 
 mod accepted;
+mod alerts;
 mod bearer;
 mod chosen;
 mod documented;

@@ -2,6 +2,7 @@
 //! (docs/monitoring.md, "Alerts").
 
 use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,11 +11,14 @@ use serde_json::{Value, json};
 use crate::login_guard::{TOKEN, backend, from, guarded, guess, log_in};
 use crate::on_both_stores;
 use crate::support::backend::JSON_LOGIN;
+use crate::support::chromium::Chromium;
 use crate::support::echo::Echo;
 use crate::support::logins::identity;
 use crate::support::mail::{Mail, MailServer, PASSWORD, Spoken, refusing};
 use crate::support::webhook::{Receiver, SECRET};
-use crate::support::{Gateway, RedisServer, Store, answer, answer_json, echo, gateway, let_pass, poll, wait_until};
+use crate::support::{
+    Gateway, RedisServer, Store, answer, answer_json, echo, gateway, let_pass, poll, scratch, wait_until,
+};
 
 const OWNER: &str = "192.0.2.1";
 const STRANGER: &str = "198.51.100.1";
@@ -51,7 +55,7 @@ on_both_stores!(a_finding_is_mailed_at_once_with_all_that_is_known_of_it, |store
         assert!(text.contains(part) && html.contains(part), "{part} in {text}");
     }
     assert!(!text.contains("bob") && !text.contains("Only observed"), "{text}");
-    assert_eq!(found["items"][0]["actions"][1], json!({"action": "alert", "done": true}));
+    assert_eq!(found["items"][0]["actions"][2], json!({"action": "alert", "done": true}));
     assert_eq!(gateway.metric("alerts_total", r#"{channel="mail",outcome="sent"}"#), 1.0);
     assert_eq!(gateway.metric("alert_delay_seconds_count", ""), 1.0);
     assert!(!gateway.log().iter().any(|line| line.contains(PASSWORD) || line.contains("ops@example.com")));
@@ -65,7 +69,7 @@ on_both_stores!(what_was_only_observed_is_mailed_to_operators_and_says_so_first,
     let mails = server.wait_for(1);
     let (text, html) = mails[0].parts();
     assert!(text.contains("Only observed") && html.contains("Only observed"), "{text}");
-    assert!(text.contains("Would have been done: lock"), "{text}");
+    assert!(text.contains("Would have been done: lock, notify"), "{text}");
     assert_eq!(mails[0].at("tls"), &json!(true));
 });
 
@@ -93,6 +97,51 @@ on_both_stores!(a_mail_server_that_was_away_gets_what_waited_once_and_logins_nev
     assert_eq!(ids.len(), 3);
     wait_until("no warning", || (!gateway.admin_get("/readyz").text().contains("alerts cannot")).then_some(()));
 });
+
+#[test]
+fn over_tls_too_a_mail_server_that_was_away_gets_what_waited() {
+    for spoken in [Spoken::Tls, Spoken::StartTls] {
+        let (backend, mut server) = (backend(), MailServer::start(spoken));
+        let gateway = guarded(Store::Embedded, "enforce").with_backend(&backend).settings(&server.alerts()).start();
+        guess_five_times(&gateway, "bob", STRANGER);
+        server.wait_for(1);
+        server.down();
+        guess_five_times(&gateway, "eve", OWNER);
+        wait_until("it was tried", || (gateway.metric("alerts_total", r#"outcome="retried""#) >= 1.0).then_some(()));
+        server.up();
+        let mails = wait_long("2 mails", || Some(server.mails()).filter(|mails| mails.len() >= 2));
+        assert!(mails.iter().all(|mail| mail.at("tls") == &json!(true)));
+        assert_ne!(mails[0].id(), mails[1].id());
+    }
+}
+
+/// The mail as docs/monitoring.md shows it. `WRITE_PICTURES=1` writes it anew.
+#[test]
+fn a_mail_is_readable_without_anything_from_elsewhere_and_is_what_the_documents_show() {
+    let Some(browser) = Chromium::start() else { return };
+    let (backend, server, folder) = (backend(), MailServer::start(Spoken::Plain), scratch());
+    let gateway = guarded(Store::Embedded, "enforce").with_backend(&backend).settings(&server.alerts()).start();
+    guess_five_times(&gateway, "bob", STRANGER);
+    let page = folder.path().join("mail.html");
+    std::fs::write(&page, server.wait_for(1)[0].parts().1).expect("a page");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/alert-mail.png");
+    for (width, height) in [(320, 640), (640, 680)] {
+        browser.show_at(width, height, false);
+        browser.open(&format!("file://{}", page.display()));
+        let fits = "return document.documentElement.scrollWidth <= innerWidth";
+        assert_eq!(browser.run(fits), json!(true), "{width}");
+        let asked =
+            "return performance.getEntriesByType('resource').length + document.images.length + document.links.length";
+        assert_eq!(browser.run(asked), json!(0));
+    }
+    let picture = browser.picture();
+    if std::env::var_os("WRITE_PICTURES").is_some() {
+        std::fs::write(&file, picture).expect("a picture is written");
+    }
+    let kept = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    assert_eq!(kept.get(16..24), Some(&*[u32::to_be_bytes(640), u32::to_be_bytes(680)].concat()));
+    assert!(kept.len() < 80 << 10, "{} bytes", kept.len());
+}
 
 on_both_stores!(a_slow_mail_server_holds_up_no_login_and_no_other_request, |store| {
     let (backend, server) = (backend(), MailServer::start(Spoken::Plain));
@@ -166,18 +215,31 @@ fn of_two_gateways_on_one_store_one_sends_each_alert() {
     assert_eq!((ids.len(), ids.iter().collect::<HashSet<_>>().len()), (20, 20));
 }
 
-on_both_stores!(thousands_of_findings_are_twenty_mails_and_the_rest_waits_for_one, |store| {
-    // suspicious_login#867: thousands of mails.
+/// Makes findings for which an operator is mailed, and sees that all but twenty wait for one mail.
+fn flooded(store: Store, count: usize) {
     let (backend, server) = (backend(), MailServer::start(Spoken::Plain));
     let gateway =
         guarded(store, "enforce").with_backend(&backend).settings(&server.alerts()).set("admin.token", TOKEN).start();
-    for number in 0..60 {
-        guess_five_times(&gateway, &format!("user{number}"), &format!("203.0.113.{number}"));
+    for number in 0..count {
+        guess_five_times(&gateway, &format!("user{number}"), &format!("203.0.{}.{}", number / 250, number % 250));
     }
     server.wait_for(20);
-    let_pass(Duration::from_millis(500));
+    let waiting = wait_until("all others wait for one", || {
+        let waiting = gateway.operator(TOKEN).get("/v1/alerts").expect(200).json();
+        (waiting["items"][0]["findings"] == json!(count - 20)).then_some(waiting)
+    });
+    assert_eq!(waiting["items"].as_array().map(Vec::len), Some(1), "{waiting}");
     assert_eq!(server.mails().len(), 20);
-});
+}
+
+on_both_stores!(a_flood_of_findings_is_twenty_mails_and_one_of_the_rest, |store| { flooded(store, 60) });
+
+#[test]
+#[ignore = "a minute: suspicious_login#867, where there were thousands of mails"]
+fn thousands_of_findings_are_twenty_mails_and_one_of_the_rest() {
+    flooded(Store::redis(), 2000);
+    flooded(Store::Embedded, 2000);
+}
 
 on_both_stores!(a_webhook_is_signed_as_the_reference_library_of_the_specification_verifies, |store| {
     let (backend, receiver) = (backend(), Receiver::start(true));
@@ -243,12 +305,12 @@ on_both_stores!(a_webhook_that_fails_is_told_again_under_the_same_id_and_no_redi
     guess_five_times(&gateway, "bob", STRANGER);
     receiver.wait_for(1);
     wait_until("a warning", || gateway.admin_get("/readyz").text().contains("it answered 307").then_some(()));
-    let waiting = gateway.operator(TOKEN).get("/v1/alerts").expect(200).json();
+    let waiting = wait_until("it is said why", || {
+        let waiting = gateway.operator(TOKEN).get("/v1/alerts").expect(200).json();
+        (waiting["items"][0]["last_error"] == "it answered 307 Temporary Redirect").then_some(waiting)
+    });
     let item = &waiting["items"][0];
-    assert_eq!(
-        (&item["channel"], &item["findings"], &item["last_error"]),
-        (&json!("standard"), &json!(1), &json!("it answered 307 Temporary Redirect"))
-    );
+    assert_eq!((&item["channel"], &item["findings"]), (&json!("standard"), &json!(1)));
     assert!(!waiting.to_string().contains("hidden"), "{waiting}");
     receiver.order(&json!({}));
     let hooks = wait_long("it is told again", || {
@@ -264,6 +326,144 @@ on_both_stores!(a_webhook_that_fails_is_told_again_under_the_same_id_and_no_redi
     receiver.order(&json!({"status": 410}));
     guess_five_times(&gateway, "eve", OWNER);
     wait_until("it is refused", || (gateway.metric("alerts_total", r#"outcome="refused""#) == 1.0).then_some(()));
+});
+
+#[test]
+fn a_detection_finding_is_valid_by_the_published_schema_of_its_class() {
+    let (backend, receiver) = (backend(), Receiver::start(false));
+    let secret = format!("secret = \"{SECRET}\"");
+    let gateway = guarded(Store::Embedded, "enforce")
+        .with_backend(&backend)
+        .settings(&receiver.table("ocsf", &secret))
+        .settings("[monitor.calls]\ncount = 3\naction = [\"throttle\", \"alert\"]")
+        .start();
+    // One that knows no user, and one that knows a session.
+    guess_five_times(&gateway, "bob", STRANGER);
+    let mut owner = from(&gateway, OWNER);
+    log_in(&mut owner, "mia", "demo").expect(200);
+    for _ in 0..4 {
+        owner.get("/api/x");
+    }
+    let hooks = receiver.wait_for(2);
+    for hook in &hooks {
+        assert_eq!(hook["wrong"], json!(["detection_finding", []]), "{}", hook["body"]);
+        assert_eq!(hook["verified"], json!(true));
+    }
+    let of = |kind: &str| hooks.iter().find(|hook| hook["body"]["finding_info"]["title"] == kind).expect(kind);
+    let evidence = &of("SUSPICIOUS_RAPID_API_CALLS")["body"]["evidences"][0];
+    assert_eq!((&evidence["actor"]["user"]["uid"], &evidence["src_endpoint"]["ip"]), (&json!("7"), &json!(OWNER)));
+    assert_eq!(of("SUSPICIOUS_FAILED_AUTH_ATTEMPTS")["body"]["severity"], "High");
+}
+
+#[test]
+fn hostile_receivers_hold_up_no_login_no_other_receiver_and_lose_nothing() {
+    const KINDS: [(&str, &str); 4] = [
+        ("endless_head", "cannot be understood"),
+        ("drip", "no answer within 8s"),
+        ("nothing", "no answer within 8s"),
+        ("endless_failure", "it answered 500"),
+    ];
+    let (backend, good) = (backend(), Receiver::start(true));
+    let secret = format!("secret = \"{SECRET}\"");
+    let hostile = KINDS.map(|(kind, why)| {
+        let receiver = Receiver::start(false);
+        receiver.order(&json!({"hostile": kind}));
+        (receiver, why)
+    });
+    let mut builder = guarded(Store::Embedded, "enforce").with_backend(&backend);
+    for receiver in hostile.iter().map(|(receiver, _)| receiver).chain([&good]) {
+        builder = builder.settings(&receiver.table("standard", &secret));
+    }
+    let gateway = builder.start();
+    let begin = Instant::now();
+    guess_five_times(&gateway, "bob", STRANGER);
+    good.wait_for(1);
+    for number in 0..10 {
+        log_in(&mut from(&gateway, OWNER), &format!("user{number}"), "demo").expect(200);
+    }
+    assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
+    for (_, why) in &hostile {
+        wait_long(why, || gateway.admin_get("/readyz").text().contains(why).then_some(()));
+    }
+    // What one says without end is success, if its first words are.
+    let (patient, _) = &hostile[0];
+    patient.order(&json!({"hostile": "endless_body"}));
+    for (receiver, _) in &hostile[1..] {
+        receiver.order(&json!({}));
+    }
+    wait_long("all are told", || {
+        let sent = gateway.metric("alerts_total", r#"{channel="standard",outcome="sent"}"#);
+        (sent == 5.0).then_some(())
+    });
+    for (receiver, _) in &hostile {
+        let hooks = receiver.hooks();
+        let ids: HashSet<String> = hooks.iter().map(|hook| hook["headers"]["webhook-id"].to_string()).collect();
+        assert_eq!(ids.len(), 1, "it is told again under the same id");
+        assert!(hooks.len() >= 2);
+    }
+}
+
+on_both_stores!(a_receiver_that_has_enough_is_left_alone_for_as_long_as_it_says, |store| {
+    let (backend, receiver) = (backend(), Receiver::start(false));
+    let secret = format!("secret = \"{SECRET}\"");
+    receiver.order(&json!({"status": 429, "retry_after": 6}));
+    let gateway =
+        guarded(store, "enforce").with_backend(&backend).settings(&receiver.table("standard", &secret)).start();
+    guess_five_times(&gateway, "bob", STRANGER);
+    receiver.wait_for(1);
+    receiver.order(&json!({}));
+    // Nor is it told anything else meanwhile.
+    guess_five_times(&gateway, "eve", OWNER);
+    let hooks = wait_long("both", || {
+        let told = |hooks: &Vec<Value>| hooks.iter().filter(|hook| hook["status"] == 204).count() == 2;
+        Some(receiver.hooks()).filter(told)
+    });
+    assert_eq!(hooks.len(), 3);
+    let at = |number: usize| hooks[number]["at"].as_f64().expect("a time");
+    assert!((5.9..20.0).contains(&(at(1) - at(0))), "{}", at(1) - at(0));
+});
+
+#[test]
+fn a_receiver_under_another_name_than_its_certificates_is_told_nothing() {
+    let (backend, receiver) = (backend(), Receiver::start(true));
+    let table = receiver.table("standard", &format!("secret = \"{SECRET}\""));
+    let trusted = format!("ca = \"{}\"\n", receiver.certificate());
+    for table in [table.replace("https://localhost", "https://127.0.0.1"), table.replace(&trusted, "")] {
+        let gateway = guarded(Store::Embedded, "enforce").with_backend(&backend).settings(&table).start();
+        guess_five_times(&gateway, "bob", STRANGER);
+        wait_until("a warning", || {
+            let ready = gateway.admin_get("/readyz").text();
+            (ready.contains("alerts cannot be sent") && ready.contains("certificate")).then_some(())
+        });
+    }
+    assert_eq!(receiver.hooks().len(), 0);
+}
+
+on_both_stores!(a_secret_that_is_replaced_signs_from_the_next_reload_on_what_waits_too, |store| {
+    const NEXT: &str = "whsec_bmV4dG5leHRuZXh0bmV4dG5leHRuZXh0";
+    let (backend, receiver) = (backend(), Receiver::start(false));
+    let folder = scratch();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, NEXT).expect("a file");
+    let gateway = guarded(store, "enforce")
+        .with_backend(&backend)
+        .settings(&receiver.table("standard", &format!("secret_file = \"{}\"", file.display())))
+        .start();
+    guess_five_times(&gateway, "bob", STRANGER);
+    assert_eq!(receiver.wait_for(1)[0]["status"], json!(401), "it knows another secret");
+    std::fs::write(&file, SECRET).expect("a file");
+    gateway.reload();
+    let hooks = wait_long("it is believed", || {
+        Some(receiver.hooks()).filter(|hooks| hooks.last().is_some_and(|hook| hook["verified"] == json!(true)))
+    });
+    let ids: HashSet<String> = hooks.iter().map(|hook| hook["headers"]["webhook-id"].to_string()).collect();
+    assert_eq!(ids.len(), 1);
+    guess_five_times(&gateway, "eve", OWNER);
+    wait_until("the next one", || {
+        let hooks = receiver.hooks();
+        let others = hooks.iter().filter(|hook| !ids.contains(&hook["headers"]["webhook-id"].to_string()));
+        (others.map(|hook| &hook["verified"]).collect::<Vec<_>>() == [&json!(true)]).then_some(())
+    });
 });
 
 /// A backend whose answer to a login has the user's address.
@@ -313,8 +513,8 @@ on_both_stores!(a_user_is_told_that_somebody_tried_and_nobody_learns_who_has_an_
     let everything = [gateway.log(), gateway.audit().iter().map(Value::to_string).collect()].concat().join("\n");
     assert!(!everything.contains("users.example") && !kept.to_string().contains("users.example"));
     assert_eq!(gateway.metric("alerts_total", r#"{channel="user",outcome="sent"}"#), 1.0);
-    // An attacker from many places does not bury them in mail.
-    for number in 10..16 {
+    // An attacker from many places does not bury them in mail. (The twentieth failure locks the account for all but them.)
+    for number in 10..13 {
         guess_five_times(&gateway, "bob", &format!("203.0.113.{number}"));
     }
     wait_until("the limit", || {
@@ -365,10 +565,9 @@ fn no_address_of_a_user_stands_readable_in_the_store() {
     assert!(!files.iter().any(|bytes| contains(bytes, b"users.example")));
 }
 
-fn walk(folder: &std::path::Path) -> Vec<Vec<u8>> {
+fn walk(folder: &Path) -> Vec<Vec<u8>> {
     let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
-    let read =
-        |path: std::path::PathBuf| if path.is_dir() { walk(&path) } else { vec![std::fs::read(path).expect("a file")] };
+    let read = |path: PathBuf| if path.is_dir() { walk(&path) } else { vec![std::fs::read(path).expect("a file")] };
     entries.flat_map(read).collect()
 }
 
@@ -386,6 +585,8 @@ fn killed(store: &Store, rounds: usize) -> (usize, usize) {
             .settings(&server.alerts())
             .settings("alerts.max_per_hour = 1000")
     };
+    // Between having a mail and saying so there is time to die.
+    server.order(&json!({"hesitate": 0.08}));
     let mut gateway = start().start();
     let mut random = 0x2545_F491_4F6C_DD1D_u64;
     for round in 0..rounds {
@@ -402,7 +603,7 @@ fn killed(store: &Store, rounds: usize) -> (usize, usize) {
             // It is cut off.
             let _ = browser.request("POST", "/api/login").json(&guess).try_send();
         });
-        thread::sleep(Duration::from_micros(random % 25_000));
+        thread::sleep(Duration::from_micros(random % 300_000));
         gateway.crash_and_restart();
         last.join().expect("it ends");
     }
@@ -435,6 +636,7 @@ on_both_stores!(a_gateway_that_is_killed_again_and_again_loses_no_alert, |store|
 fn a_hundred_kills_lose_no_alert() {
     for (name, store) in [("redis", Store::redis()), ("embedded", Store::Embedded)] {
         let (findings, again) = killed(&store, 100);
+        assert!(findings >= 20, "{findings}");
         println!("{name}: 100 kills, {findings} findings kept, all told; {again} mails came again under the same id");
     }
 }
@@ -461,7 +663,8 @@ fn delays(store: Store, count: usize) -> Vec<f64> {
         .iter()
         .map(|mail| {
             let (text, _) = mail.parts();
-            let (_, act) = acts.iter().find(|(address, _)| text.contains(&format!(" {address}\n"))).expect("its act");
+            let (_, act) =
+                acts.iter().find(|(address, _)| text.split_whitespace().any(|word| word == address)).expect("its act");
             mail.at("at").as_f64().expect("a time") - act
         })
         .collect();
@@ -518,11 +721,12 @@ fn whoever_sets_alerts_up_can_try_them_before_they_are_needed() {
     let (code, out, _) = run(&["alerts", "test"], "");
     assert_eq!(code, Some(0), "{out}");
     assert!(
-        out.contains("ops@example.com: sent")
-            && out.contains("night@example.com: sent")
-            && out.contains("standard at https://localhost"),
+        out.contains("ops@example.com: sent (250 OK)") && out.contains("night@example.com: sent (250 OK)"),
         "{out}"
     );
+    let of_webhook = out.lines().find(|line| line.starts_with("standard at https://localhost"));
+    assert!(of_webhook.is_some_and(|line| line.ends_with("sent (204 No Content)")), "{out}");
+    assert!(!out.contains("hidden"), "{out}");
     let mails = server.mails();
     assert_eq!((mails.len(), mails[0].subject()), (2, String::from("Security Notice: TEST_ALERT")));
     assert!(mails[0].parts().0.contains("Nothing was found"));
@@ -534,12 +738,22 @@ fn whoever_sets_alerts_up_can_try_them_before_they_are_needed() {
     );
     let (_, _, err) = run(&["check", "--connect"], "alerts.smtp_password = \"wrong\"");
     assert!(err.contains("does not let alerts in"), "{err}");
+    // Of several one that fails is enough, and the others are told all the same.
+    receiver.order(&json!({"status": 503}));
+    let (code, out, err) = run(&["alerts", "test"], "");
+    assert_eq!(code, Some(1), "{out}{err}");
+    assert!(out.contains("ops@example.com: sent") && err.contains("it answered 503 Service Unavailable"), "{out}{err}");
+    let settings = server.alerts();
     server.down();
     let (mut command, _folder) = gateway(Store::Embedded)
         .set("upstream.url", "http://127.0.0.1:9")
         .settings(JSON_LOGIN)
-        .settings(&server.alerts())
+        .settings(&settings)
         .command();
     let output = command.args(["alerts", "test", "--config", "gateway.toml"]).output().expect("it runs");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let (mut command, _folder) =
+        gateway(Store::Embedded).set("upstream.url", "http://127.0.0.1:9").settings(JSON_LOGIN).command();
+    let output = command.args(["alerts", "test", "--config", "gateway.toml"]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(2), "nobody is named: {output:?}");
 }

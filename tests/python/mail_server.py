@@ -3,7 +3,8 @@
     mail_server.py FOLDER PORT [--tls|--starttls CERTIFICATE] [--user NAME:PASSWORD]
 
 What it took stands in FOLDER/mails.jsonl, a line each. FOLDER/orders.json says what it does, and is read for each mail:
-{"refuse": ["a@b"], "later": ["c@d"], "pause": 0.5} refuses recipients for good or for now, and takes its time.
+{"refuse": ["a@b"], "later": ["c@d"], "pause": 0.5, "hesitate": 0.5} refuses recipients for good or for now, and takes its time,
+before it has a mail or before it says so.
 """
 
 import argparse
@@ -50,6 +51,7 @@ class Handler:
         }
         with (self.folder / "mails.jsonl").open("a") as file:
             file.write(json.dumps(mail) + "\n")
+        await asyncio.sleep(self.orders().get("hesitate", 0))
         return "250 OK"
 
 

@@ -66,6 +66,11 @@ impl Receiver {
         format!("[[alerts.webhooks]]\nurl = \"{url}/hooks/{format}?key=hidden\"\nformat = \"{format}\"\n{ca}{more}\n")
     }
 
+    /// The file of its certificate.
+    pub fn certificate(&self) -> String {
+        self.folder.path().join("hook.crt").display().to_string()
+    }
+
     /// What it does from now on; see `webhook_receiver.py`.
     pub fn order(&self, orders: &Value) {
         let next = self.folder.path().join("orders.next");
