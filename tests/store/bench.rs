@@ -15,16 +15,17 @@ use session_gateway::store::alerts::AlertOutbox;
 use session_gateway::store::contacts::ContactStore;
 use session_gateway::store::membership::MembershipStore;
 use session_gateway::store::monitor::{FindingStore, LoginGuard};
+use session_gateway::store::places::PlaceStore;
 use session_gateway::store::{Creation, NewSession, STALE_AT_MOST, SharedStore};
 
 /// What a store does for the monitoring, for alerts, and for tenants that must exist.
 pub(crate) trait MonitorStore:
-    LoginGuard + FindingStore + CallExchange + ActStore + AlertOutbox + ContactStore + MembershipStore
+    LoginGuard + FindingStore + CallExchange + ActStore + AlertOutbox + ContactStore + MembershipStore + PlaceStore
 {
 }
 
-impl<T: LoginGuard + FindingStore + CallExchange + ActStore + AlertOutbox + ContactStore + MembershipStore> MonitorStore
-    for T
+impl<T> MonitorStore for T where
+    T: LoginGuard + FindingStore + CallExchange + ActStore + AlertOutbox + ContactStore + MembershipStore + PlaceStore
 {
 }
 

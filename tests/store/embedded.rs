@@ -16,6 +16,7 @@ use session_gateway::store::audit::{Anchor, Anchored, AuditAnchors as _};
 use session_gateway::store::embedded::{EmbeddedStore, OpenError, OpenErrorKind};
 use session_gateway::store::monitor::{Kept, Reserved};
 use session_gateway::store::observe::Unobserved;
+use session_gateway::store::places::{CellUse, FOOTPRINT_KEPT, FootprintChange};
 use tempfile::TempDir;
 
 use crate::bench::{Bench, HOUR, MonitorStore, live, login, revoke_user, session, stored};
@@ -379,4 +380,24 @@ async fn locks_failures_and_findings_survive_a_restart() {
     let read = database.begin_read().unwrap();
     let buckets: TableDefinition<'_, &str, (&[u8], u64)> = TableDefinition::new("login_buckets");
     assert_eq!(read.open_table(buckets).unwrap().len().unwrap(), 3, "those of eve's login alone");
+}
+
+#[tokio::test]
+async fn where_a_user_was_is_known_for_a_month_and_who_uses_a_place_for_two_weeks() {
+    let bench = EmbeddedBench::start();
+    let places = bench.monitor();
+    let change = |user| vec![FootprintChange { user, before: None, after: b"here".to_vec() }];
+    assert_eq!(places.keep_footprints(change(1)).await.unwrap(), [true]);
+    let first = CellUse { cell: 7, user: 1, at: bench.store().now().await.unwrap() };
+    places.note_uses(vec![first]).await.unwrap();
+    bench.elapse(FOOTPRINT_KEPT - Duration::from_secs(1)).await;
+    assert_eq!(places.keep_footprints(change(2)).await.unwrap(), [true]);
+    assert_eq!(places.footprints(&[1]).await.unwrap(), [Some(b"here".to_vec())]);
+    bench.elapse(Duration::from_secs(1)).await;
+    assert_eq!(places.footprints(&[1, 2]).await.unwrap(), [None, Some(b"here".to_vec())]);
+    assert_eq!(places.keep_footprints(change(1)).await.unwrap(), [true], "it goes by nothing");
+    // The next use takes what is too old along.
+    let second = CellUse { cell: 7, user: 0, at: bench.store().now().await.unwrap() };
+    places.note_uses(vec![second]).await.unwrap();
+    assert_eq!(places.users_of(&[7], first.at).await.unwrap(), [0]);
 }

@@ -12,6 +12,7 @@ mod holding;
 mod journal;
 mod membership;
 mod monitor;
+mod places;
 mod redis;
 mod redis_outages;
 mod redis_server;
@@ -201,6 +202,17 @@ mod of_acts {
         of_acts_at_many_gateways_at_once_none_is_lost_and_each_third_fires,
         what_counted_longer_ago_than_its_window_counts_no_more,
         what_is_remembered_of_ended_sessions_every_gateway_knows_until_its_time,
+    }
+}
+
+/// Where users were.
+mod of_places {
+    contract! {
+        places in "places.rs":
+        what_is_kept_of_users_every_gateway_knows,
+        what_goes_by_what_is_there_no_more_is_not_kept,
+        of_many_gateways_that_go_by_the_same_one_keeps_what_it_knows,
+        the_last_users_of_a_place_are_known_and_since_when,
     }
 }
 

@@ -18,6 +18,7 @@ use session_gateway::store::audit::{
 };
 use session_gateway::store::contacts::{Contact, ContactStore as _};
 use session_gateway::store::observe::Unobserved;
+use session_gateway::store::places::{CellUse, FootprintChange};
 use session_gateway::store::redis::{RedisSettings, RedisStore};
 use session_gateway::store::{
     Creation, NewSession, STALE_AT_MOST, SessionStore, SessionsOf, SharedStore, StoreAddress, Touch,
@@ -621,4 +622,16 @@ async fn a_broken_standing_of_a_tenant_is_mended_by_a_status_alone() {
     assert!(store.revoke(&revocation).await.unwrap_err().cause.contains("set its status"));
     assert_eq!(change_tenant(&store, "acme", TenantStatus::Suspended).await, 1);
     assert!(matches!(store.read(id).await.unwrap(), Standing::Ended(_)));
+}
+
+#[tokio::test]
+async fn what_is_known_of_places_goes_in_time() {
+    let bench = RedisBench::start().await;
+    let (places, now) = (bench.monitor(), bench.store().now().await.unwrap());
+    places.keep_footprints(vec![FootprintChange { user: 1, before: None, after: b"here".to_vec() }]).await.unwrap();
+    places.note_uses(vec![CellUse { cell: 7, user: 1, at: now }]).await.unwrap();
+    for (key, days) in [("sg:m:g:{0000000000000001}", 30), ("sg:m:p:{0000000000000007}", 14)] {
+        let lives: u64 = bench.server.cli(&["PTTL", key]).parse().unwrap();
+        assert!((days * 86_400_000 - 60_000..=days * 86_400_000).contains(&lives), "{key}: {lives}");
+    }
 }

@@ -24,6 +24,17 @@ redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
 return 1
 ";
 
+/// Notes a use of a cell; of too many users the one who used it longest ago goes. Key: the cell's. Arguments: when (s), the
+/// user, how many are known, for how long (ms).
+const NOTE: &str = r"#!lua
+redis.call('ZADD', KEYS[1], 'GT', ARGV[1], ARGV[2])
+local over = redis.call('ZCARD', KEYS[1]) - ARGV[3]
+if over > 0 then redis.call('ZREM', KEYS[1], unpack(redis.call('ZRANGE', KEYS[1], 0, over - 1))) end
+local now = redis.call('TIME')
+redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', now[1] * 1000 + ARGV[4]))
+return 1
+";
+
 #[async_trait]
 impl PlaceStore for RedisStore {
     async fn footprints(&self, users: &[u64]) -> StoreResult<Vec<Option<Vec<u8>>>> {
@@ -50,11 +61,9 @@ impl PlaceStore for RedisStore {
     async fn note_uses(&self, uses: Vec<CellUse>) -> StoreResult<()> {
         let mut pipeline = redis::pipe();
         for CellUse { cell, user, at } in &uses {
-            let key = self.keys().users_of_cell(*cell);
-            pipeline.cmd("ZADD").arg(&key).arg("GT").arg(at.as_micros() / 1_000_000).arg(&user.to_be_bytes()[..]);
-            // The oldest of too many go.
-            pipeline.cmd("ZREMRANGEBYRANK").arg(&key).arg(0).arg(-(i64::try_from(MOST_USERS).unwrap_or(i64::MAX) + 1));
-            pipeline.cmd("PEXPIRE").arg(&key).arg(millis(TENANT_KNOWS));
+            let mut note = eval(NOTE, &[self.keys().users_of_cell(*cell)]);
+            note.arg(at.as_micros() / 1_000_000).arg(&user.to_be_bytes()[..]).arg(MOST_USERS).arg(millis(TENANT_KNOWS));
+            pipeline.add_command(note);
         }
         self.ask_places("place_uses", pipeline, |_| Ok(())).await
     }
