@@ -119,11 +119,7 @@ impl Footprint {
 
     /// Whether the user logged in again between two places.
     pub(super) fn has_paired(&self, one: Spot, other: Spot) -> bool {
-        let is_near = |one: Spot, other: Spot| one.apart(other) == 0;
-        let is_it = |(from, to): &(Spot, Spot)| {
-            (is_near(*from, one) && is_near(*to, other)) || (is_near(*from, other) && is_near(*to, one))
-        };
-        self.pairs.iter().any(is_it)
+        self.pairs.iter().any(|pair| is_pair(*pair, one, other))
     }
 
     /// A known place was used again; one that is not known may come to be. Answers whether that is news: it was not known, or
@@ -181,6 +177,17 @@ impl Footprint {
         }
         self.pairs.push((one, other));
     }
+
+    /// They did not.
+    pub(super) fn unpair(&mut self, one: Spot, other: Spot) {
+        self.pairs.retain(|pair| !is_pair(*pair, one, other));
+    }
+}
+
+/// Whether a pair is of these places, in whichever order.
+fn is_pair((from, to): (Spot, Spot), one: Spot, other: Spot) -> bool {
+    let is_near = |one: Spot, other: Spot| one.apart(other) == 0;
+    (is_near(from, one) && is_near(to, other)) || (is_near(from, other) && is_near(to, one))
 }
 
 impl Visit {

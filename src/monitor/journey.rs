@@ -46,8 +46,8 @@ pub enum How {
     LogIn {
         /// Whether the account knows the device.
         known_device: bool,
-        /// The session whose place it took.
-        replaces: Option<u64>,
+        /// The held session that its user logged in again for.
+        releases: Option<u64>,
     },
     /// It was used.
     Use,
@@ -191,10 +191,8 @@ fn seconds(time: StoreTime) -> u32 {
 impl Footprint {
     /// A session is used: to be said before it is [looked at](Self::look). What its user logged in again for is learned.
     pub fn begin(&mut self, sighting: &Sighting<'_>) {
-        if let How::LogIn { replaces: Some(replaced), .. } = sighting.how
-            && let Some(asked) = self.asked.take_if(|asked| asked.session == replaced)
-        {
-            self.pair(asked.from, asked.to);
+        if let How::LogIn { releases: Some(released), .. } = sighting.how {
+            self.answered(released);
         }
         if let (Some(left), Some(trail)) =
             (sighting.left, self.trails.iter_mut().find(|trail| trail.session == sighting.session))
@@ -203,9 +201,25 @@ impl Footprint {
         }
     }
 
+    /// The user logged in again for a session that was held: if it was for a way, its two places are learned.
+    pub fn answered(&mut self, session: u64) {
+        if let Some(asked) = self.asked.take_if(|asked| asked.session == session) {
+            self.pair(asked.from, asked.to);
+        }
+    }
+
     /// Somebody says that a way is nobody's fault: its two places are learned.
     pub fn allow(&mut self, from: Spot, to: Spot) {
         self.pair(from, to);
+        for trail in &mut self.trails {
+            trail.here.doubted &= trail.here.spot.apart(to) > 0;
+        }
+    }
+
+    /// Somebody says that it is: they are forgotten, and so is that the user was asked to log in again.
+    pub fn disallow(&mut self, from: Spot, to: Spot) {
+        self.unpair(from, to);
+        self.asked = None;
     }
 
     /// Whether the way of a session is known.

@@ -5,6 +5,7 @@
 
 mod account;
 mod act;
+mod action;
 mod attempt;
 mod calls;
 mod concurrent;
@@ -38,6 +39,7 @@ mod travel;
 
 pub use account::{AccountId, MonitorKeys, normalised};
 pub use act::{Act, ActTally, Counting, number_of};
+pub use action::Action;
 pub use attempt::{Attempt, Attempted, Bucket, BucketKind, Named};
 pub use calls::{CallCount, CallTable, CallTerms, Called, Minute};
 pub use concurrent::Concurrent;
@@ -64,7 +66,7 @@ pub use report::{
     text_cell,
 };
 pub use rules::{
-    Action, Exports, FailedLogins, GuessedLogin, LockBy, MonitorMode, MonitorRules, Passwords, Privileges, RapidCalls,
+    Exports, FailedLogins, GuessedLogin, LockBy, MonitorMode, MonitorRules, Passwords, Privileges, RapidCalls,
     RevokedUse, Rule,
 };
 pub use seen::{Noted, Seen, Whereabouts, network_tag, session_tag};

@@ -38,15 +38,15 @@ pub struct PlaceRules {
 }
 
 impl PlaceRules {
-    /// Whether uses of sessions matter.
+    /// Whether it matters from where sessions are used.
     #[must_use]
-    pub const fn looks_at_uses(&self) -> bool {
-        self.travel.is_some() || self.location_change.is_some() || self.looks_at_logins()
+    pub const fn are_on(&self) -> bool {
+        self.travel.is_some() || self.location_change.is_some() || self.counts_sessions()
     }
 
-    /// Whether logins do.
+    /// Whether it matters which sessions a user has.
     #[must_use]
-    pub const fn looks_at_logins(&self) -> bool {
+    pub const fn counts_sessions(&self) -> bool {
         self.concurrent.is_some() || self.locations.is_some()
     }
 

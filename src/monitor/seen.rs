@@ -408,7 +408,8 @@ mod tests {
         #[test]
         fn it_notes_what_leaves_a_zone(steps in prop::collection::vec((1..5_u32, any::<bool>()), 1..40)) {
             let table = Whereabouts::default();
-            let (mut zones, mut here) = ([0, 1, 2, 3], 0);
+            let (mut zones, mut here) = ([0, 1, 2, 3], 0_usize);
+            let network_at = |at: usize| (1..).nth(at).expect("a network");
             for (number, (network, joins)) in steps.into_iter().enumerate() {
                 let seconds = number as u64 * 100;
                 let at = network as usize - 1;
@@ -419,7 +420,7 @@ mod tests {
                 };
                 prop_assert_eq!(noted.is_some(), expected, "{:?}", noted);
                 if joins && number > 0 {
-                    table.join(7, here as u32 + 1, network);
+                    table.join(7, network_at(here), network);
                     let (stays, goes) = (zones[here], zones[at]);
                     zones.iter_mut().filter(|zone| **zone == goes).for_each(|zone| *zone = stays);
                 }

@@ -150,12 +150,12 @@ async fn exchange_login(
             if let (Some(tokens), Some(_)) = (gateway.app_tokens(), token) {
                 tokens.remember(issued.id, token, rules);
             }
-            end_replaced(gateway, exchange, credential, &issued).await?;
+            let released = end_replaced(gateway, exchange, credential, &issued).await?;
             if let Err(failure) = gateway.seal_cookies_anew(exchange, &mut parts.headers, &issued, Came::OfWhoever) {
                 gateway.sessions().take_back(&exchange.origin(By::Gateway), &issued).await;
                 return Err(failure);
             }
-            guess.let_in(&issued, credential);
+            guess.let_in(&issued, released);
             give(&mut parts.headers, issued);
         }
     }

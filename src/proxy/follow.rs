@@ -342,7 +342,9 @@ async fn make(
         let made = async {
             let principal = verify_login(&on, &mut of, &questions, vouched.principal).await?;
             let issued = make_session(&on, &mut of, Vouched { principal, ..vouched }, credential).await?;
-            end_replaced(&on, &mut of, credential, &issued).await?;
+            if let Some(released) = end_replaced(&on, &mut of, credential, &issued).await? {
+                on.watch().logged_in_again(&issued.record.principal, released);
+            }
             Ok(issued)
         };
         let made = made.await;

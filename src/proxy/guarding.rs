@@ -15,7 +15,7 @@ use crate::http::{Refusal, own_set_cookie};
 use crate::login::{AccountUnclear, Capture, Verdict, accounts_named};
 use crate::monitor::{MonitorMode, MonitorRules, Named, normalised};
 use crate::secret::Secret;
-use crate::session::{By, Credential};
+use crate::session::{By, SessionId};
 use crate::sessions::Issued;
 use crate::told::NoLogin;
 use crate::watch::{Admission, CameOut, Guarded, Tried};
@@ -100,10 +100,10 @@ impl Guess {
         }
     }
 
-    /// It made this session.
-    pub(super) fn let_in(&mut self, issued: &Issued, credential: Credential) {
+    /// It made this session, and its user logged in again for a held one.
+    pub(super) fn let_in(&mut self, issued: &Issued, releases: Option<SessionId>) {
         self.came_out = CameOut::In(issued.id, issued.record.principal.clone());
-        self.made = Some(Made::of(issued, credential));
+        self.made = Some(Made::of(issued, releases));
     }
 
     /// Counts what came of it, and has the browser of a success know that the account was here.

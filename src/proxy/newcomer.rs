@@ -8,7 +8,7 @@ use super::exchange::Exchange;
 use super::failure::Failure;
 use super::services::Gateway;
 use crate::http::keep_nowhere;
-use crate::session::{By, Credential, EndReason, Principal, StoreTime, TenantId, UserAgent};
+use crate::session::{By, Credential, EndReason, Principal, SessionId, StoreTime, TenantId, UserAgent};
 use crate::sessions::{Deposit, Issued, Newcomer};
 use crate::store::{Going, StoreResult};
 use crate::told::{NoLogin, Source, Told};
@@ -65,20 +65,16 @@ pub(super) async fn make_session(
     Ok(issued)
 }
 
-/// Ends the session that the request carried. Where that fails the new one must not go out: two would live.
+/// Ends the session that the request carried. Where that fails the new one must not go out: two would live. Answers the first
+/// token of a session that was held, and that its own user has logged in again for.
 pub(super) async fn end_replaced(
     gateway: &Gateway,
     exchange: &mut Exchange,
     credential: Credential,
     new: &Issued,
-) -> Result<(), Failure> {
+) -> Result<Option<SessionId>, Failure> {
     match end_presented(gateway, exchange, credential, EndReason::Replaced).await {
-        Ok(was) => {
-            if let Some(was) = was {
-                tell_of_release(gateway, exchange, *was, new);
-            }
-            Ok(())
-        }
+        Ok(was) => Ok(was.and_then(|was| tell_of_release(gateway, exchange, *was, new))),
         Err(unavailable) => {
             gateway.sessions().take_back(&exchange.origin(By::Gateway), new).await;
             Err(Failure::Store(unavailable))
@@ -87,13 +83,15 @@ pub(super) async fn end_replaced(
 }
 
 /// What was held is held no longer where its own user has logged in again; after another's login it is over, and no more.
-fn tell_of_release(gateway: &Gateway, exchange: &Exchange, was: Going, new: &Issued) {
+fn tell_of_release(gateway: &Gateway, exchange: &Exchange, was: Going, new: &Issued) -> Option<SessionId> {
     let Going { id, live, hold } = was;
     let (principal, heir) = (&live.record.principal, &new.record.principal);
-    if hold.is_some() && (&principal.tenant, &principal.user) == (&heir.tenant, &heir.user) {
-        let (principal, by) = (principal.clone(), Some(new.id));
-        gateway.tell(exchange, &Told::SessionReleased { id, principal, held: hold, by });
+    if hold.is_none() || (&principal.tenant, &principal.user) != (&heir.tenant, &heir.user) {
+        return None;
     }
+    let (principal, by) = (principal.clone(), Some(new.id));
+    gateway.tell(exchange, &Told::SessionReleased { id, principal, held: hold, by });
+    Some(live.record.decided_by(id))
 }
 
 /// Ends the session that the request carried, if it did: a rule of the gateway's, not its user's wish. Answers what it was.

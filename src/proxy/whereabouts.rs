@@ -7,7 +7,7 @@ use super::exchange::Exchange;
 use super::lookup::LiveUse;
 use super::services::Gateway;
 use crate::monitor::MonitorRules;
-use crate::session::{Credential, SessionId, SessionRecord};
+use crate::session::{SessionId, SessionRecord};
 use crate::sessions::Issued;
 use crate::watch::{Arrival, Presence};
 
@@ -15,17 +15,13 @@ use crate::watch::{Arrival, Presence};
 pub(super) struct Made {
     pub(super) id: SessionId,
     pub(super) record: Arc<SessionRecord>,
-    /// The one in whose place it is.
-    replaces: Option<SessionId>,
+    /// The held one that its user logged in again for.
+    releases: Option<SessionId>,
 }
 
 impl Made {
-    pub(super) fn of(issued: &Issued, credential: Credential) -> Self {
-        let replaces = match credential {
-            Credential::Session(old) => Some(old),
-            Credential::None | Credential::Unusable | Credential::Bearer => None,
-        };
-        Self { id: issued.id, record: issued.record.clone(), replaces }
+    pub(super) fn of(issued: &Issued, releases: Option<SessionId>) -> Self {
+        Self { id: issued.id, record: issued.record.clone(), releases }
     }
 }
 
@@ -50,7 +46,7 @@ impl Gateway {
     pub(super) fn see_login(&self, exchange: &Exchange, rules: &MonitorRules, made: &Made, known_device: bool) {
         let (address, now) = (exchange.client.get(), made.record.created);
         let presence = Presence { id: made.id, record: &made.record, address, now, counts: true };
-        let arrival = Arrival { known_device, replaces: made.replaces };
+        let arrival = Arrival { known_device, releases: made.releases };
         self.watch().logged_in(rules, presence, arrival, || self.is_trusted_proxy(address));
     }
 }

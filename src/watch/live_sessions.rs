@@ -6,8 +6,9 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 
 use super::Watch;
-use super::places::{About, Sighted};
-use crate::monitor::{Evidence, FindingKind, MonitorRules, Place, far_apart};
+use super::places::About;
+use super::sighting::Sighted;
+use crate::monitor::{Concurrent, Evidence, FindingKind, MonitorRules, Place, far_apart};
 use crate::store::{SessionsOf, StoreResult};
 
 /// Users that are looked at at once.
@@ -20,7 +21,7 @@ const PAGES: usize = 4;
 impl Watch {
     /// Looks at the sessions of those of whom one came to be.
     pub(super) async fn judge_sessions(&self, rules: &MonitorRules, sighted: &[Sighted]) {
-        if rules.places.concurrent.is_none() && rules.places.locations.is_none() {
+        if !rules.places.counts_sessions() {
             return;
         }
         let new = sighted.iter().filter(|one| one.came_to_be());
@@ -42,7 +43,7 @@ impl Watch {
         known.dedup();
         let places: Vec<Place> = known.iter().filter_map(|address| self.place_of(rules, *address)).collect();
         if let Some((from, to, km)) = far_apart(rule, &places) {
-            let evidence = Evidence::default().with("one", from.name()).with("other", to.name()).with("km", km);
+            let evidence = Evidence::default().with("place", from.name()).with("other_place", to.name()).with("km", km);
             let (severity, actions) = (rule.severity, rule.actions.clone());
             let about = About { kind: FindingKind::Locations, severity, actions, again: "", evidence };
             self.found(one.finding(rules.mode, about), one.origin());
@@ -53,7 +54,7 @@ impl Watch {
     async fn addresses_of_sessions(&self, rules: &MonitorRules, one: &Sighted) -> StoreResult<Vec<Option<IpAddr>>> {
         let principal = &one.record.principal;
         let of = SessionsOf::User { tenant: principal.tenant.clone(), user: principal.user.clone() };
-        let most = rules.places.concurrent.as_ref().map_or(0, |rule| rule.most()).saturating_add(1).max(PLACES);
+        let most = rules.places.concurrent.as_ref().map_or(0, Concurrent::most).saturating_add(1).max(PLACES);
         let (mut addresses, mut after) = (Vec::new(), None);
         for _ in 0..PAGES {
             let page = self.0.services.store.sessions(&of, after.as_ref(), most - addresses.len()).await?;

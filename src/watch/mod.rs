@@ -15,6 +15,7 @@ mod lately;
 mod live_sessions;
 mod orphans;
 mod places;
+mod sighting;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +34,7 @@ use call_book::CallBook;
 pub use calls::TooMany;
 pub use guard::{Admission, CameOut, Guarded, Tried};
 use lately::Lately;
-pub use places::{Arrival, Presence, Sighted};
+pub use sighting::{Arrival, Presence, Sighted};
 
 use crate::alerts::Alerts;
 use crate::clock::SharedClock;
@@ -129,7 +130,7 @@ impl Watch {
         let new_keys = Mutex::new(NewKeys::beginning_at(services.clock.monotonic()));
         let mut name = [0; 8];
         services.entropy.fill(&mut name)?;
-        let (sightings, waiting_sightings) = places::queue();
+        let (sightings, waiting_sightings) = sighting::queue();
         Ok(Self(Arc::new(Inner {
             services,
             gateway: format!("{:016x}", u64::from_be_bytes(name)),
@@ -192,6 +193,9 @@ impl Watch {
         let Some(found) = self.kept().finding(id).await? else { return Ok(false) };
         if !self.kept().judge(id, note).await? {
             return Ok(false);
+        }
+        if let Some(record) = &found.record {
+            self.learn_of_verdict(record, note.verdict).await;
         }
         let tenant = found.record.as_ref().and_then(FindingRecord::whose).map(|(tenant, _)| tenant);
         let kind = found.record.map_or_else(|| "UNKNOWN".into(), |record| record.kind.into());

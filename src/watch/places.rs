@@ -2,81 +2,25 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::sync::mpsc;
 
 use super::Watch;
 use super::findings::of_user;
+use super::sighting::{Arrival, Presence, Sighted};
 use crate::monitor::{
-    Action, Evidence, Finding, FindingKind, Footprint, How, Leap, MonitorMode, MonitorRules, Noted, Place, PlaceRules,
-    Seen, Severity, Sighting, Step, TENANT_KNOWS, network_tag, session_tag,
+    Action, Evidence, Finding, FindingKind, FindingRecord, Footprint, How, Leap, MonitorMode, MonitorRules, Noted,
+    Place, PlaceRules, Seen, Severity, Sighting, Spot, Step, TENANT_KNOWS, Verdict, network_tag, session_tag,
 };
-use crate::session::{By, SessionId, SessionRecord, StoreTime};
+use crate::session::{Principal, SessionId};
 use crate::store::StoreResult;
 use crate::store::places::{CellUse, FootprintChange};
-use crate::told::Origin;
 
-/// Sightings that wait to be judged; more are seen again at the next use, and counted.
-pub(super) const MOST_SIGHTINGS: usize = 4096;
 /// Sightings that are judged together.
 const TOGETHER: usize = 256;
 /// How often what became of a user is read again because another gateway was quicker.
 const TRIES: usize = 3;
-/// A session that nothing is known of is new where it is no older than this.
-const NEW: Duration = Duration::from_secs(900);
 /// A session that is younger may be one whose login is still on its way here.
 const ON_ITS_WAY: Duration = Duration::from_secs(10);
-
-/// A use of a live session.
-#[derive(Clone, Copy, Debug)]
-pub struct Presence<'a> {
-    /// Which session.
-    pub id: SessionId,
-    /// Its record.
-    pub record: &'a Arc<SessionRecord>,
-    /// The client's address.
-    pub address: IpAddr,
-    /// The store's time.
-    pub now: StoreTime,
-    /// Whether it is a person's use, and not what a page does by itself.
-    pub counts: bool,
-}
-
-/// A login that made a session.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrival {
-    /// Whether the account knows the device.
-    pub known_device: bool,
-    /// The session whose place it took.
-    pub replaces: Option<SessionId>,
-}
-
-/// What is to be judged.
-#[derive(Debug)]
-pub struct Sighted {
-    pub(super) id: SessionId,
-    pub(super) record: Arc<SessionRecord>,
-    address: IpAddr,
-    /// Whether that is the address of a proxy of the operator's own.
-    is_proxy: bool,
-    now: StoreTime,
-    /// The network before, and when the session was last used there.
-    before: Option<(u32, StoreTime)>,
-    /// `None`: it is a use.
-    arrival: Option<Arrival>,
-}
-
-impl Sighted {
-    fn session(&self) -> u64 {
-        session_tag(self.record.decided_by(self.id))
-    }
-
-    fn network(&self) -> u32 {
-        network_tag(self.address)
-    }
-}
 
 /// A user's sightings while they are judged.
 struct Judged<'a> {
@@ -93,20 +37,20 @@ impl Watch {
     /// trusted proxy's.
     pub fn seen(&self, rules: &MonitorRules, presence: Presence<'_>, is_proxy: impl FnOnce() -> bool) {
         let Presence { id, record, address, now, counts } = presence;
-        if !rules.places.looks_at_uses() {
+        if !rules.places.are_on() {
             return;
         }
         let session = session_tag(record.decided_by(id));
         let seen = Seen { session, network: network_tag(address), now, counts };
         self.0.whereabouts.see(seen, |noted| {
-            let before = match noted {
+            let (is_first, before) = match noted {
                 Noted::Unknown if now.since(record.created) < ON_ITS_WAY => return false,
-                Noted::Unknown | Noted::Again => None,
-                Noted::Moved { from, left } => Some((from, left)),
+                Noted::Unknown => (true, None),
+                Noted::Again => (false, None),
+                Noted::Moved { from, left } => (false, Some((from, left))),
             };
-            let sighted =
-                Sighted { id, record: record.clone(), address, is_proxy: is_proxy(), now, before, arrival: None };
-            self.note_sighting(sighted)
+            let (record, is_proxy) = (record.clone(), is_proxy());
+            self.note_sighting(Sighted { id, record, address, is_proxy, now, is_first, before, arrival: None })
         });
     }
 
@@ -119,14 +63,14 @@ impl Watch {
         is_proxy: impl FnOnce() -> bool,
     ) {
         let Presence { id, record, address, now, counts } = presence;
-        if !rules.places.looks_at_logins() {
+        if !rules.places.are_on() {
             return;
         }
         let session = session_tag(record.decided_by(id));
         let seen = Seen { session, network: network_tag(address), now, counts };
         self.0.whereabouts.see(seen, |_| {
             let (record, is_proxy, arrival) = (record.clone(), is_proxy(), Some(arrival));
-            self.note_sighting(Sighted { id, record, address, is_proxy, now, before: None, arrival })
+            self.note_sighting(Sighted { id, record, address, is_proxy, now, is_first: true, before: None, arrival })
         });
     }
 
@@ -250,21 +194,21 @@ impl Watch {
         Ok(judged)
     }
 
-    /// How a session came to be where it is. Of one that nothing is known of, and that is not new, it is assumed that it was
-    /// where it was made.
+    /// How a session came to be where it is. Of one that nothing is known of, and that is not new or elsewhere by now, it is
+    /// assumed that it was where it was made.
     fn how(&self, rules: &MonitorRules, one: &Sighted, footprint: &mut Footprint) -> How {
-        let tag = |id: SessionId| session_tag(id);
-        if let Some(Arrival { known_device, replaces }) = one.arrival {
-            return How::LogIn { known_device, replaces: replaces.map(tag) };
+        if let Some(Arrival { known_device, releases }) = one.arrival {
+            return How::LogIn { known_device, releases: releases.map(session_tag) };
         }
         let session = one.session();
         if footprint.follows(session) {
             return How::Use;
         }
-        if one.is_new() {
-            return How::LogIn { known_device: false, replaces: None };
-        }
         let made_at = one.record.address;
+        let is_there = made_at.is_none_or(|address| network_tag(address) == one.network());
+        if one.is_new() && is_there {
+            return How::LogIn { known_device: false, releases: None };
+        }
         if let Some((address, place)) =
             made_at.and_then(|address| Some((address, self.place(&rules.places, address, false)?)))
         {
@@ -297,6 +241,61 @@ impl Watch {
         Ok(users.len())
     }
 
+    /// Somebody said what is to be thought of a way that was found: its two places are learned, or forgotten.
+    pub(super) async fn learn_of_verdict(&self, record: &FindingRecord, verdict: Verdict) {
+        let Some((tenant, user)) = record.whose() else { return };
+        let spot = |name| record.evidence.values().get(name)?.as_str().and_then(Spot::of_degrees);
+        let (Some(from), Some(to)) = (spot("from_at"), spot("to_at")) else { return };
+        let user = self.0.services.keys.user(&Principal { tenant, user, role: None });
+        let lesson = |footprint: &mut Footprint| match verdict {
+            Verdict::Expected => footprint.allow(from, to),
+            Verdict::Malicious => footprint.disallow(from, to),
+        };
+        self.teach(user, lesson).await;
+    }
+
+    /// A user logged in again for a held session, and not by a login that is judged itself. Waits for nothing.
+    pub fn logged_in_again(&self, principal: &Principal, released: SessionId) {
+        let Ok(place) = self.0.under_way.clone().try_acquire_owned() else {
+            self.0.services.metrics.monitor_dropped();
+            return;
+        };
+        let (watch, user) = (self.clone(), self.0.services.keys.user(principal));
+        self.0.services.tasks.spawn(async move {
+            let _place = place;
+            watch.teach(user, |footprint| footprint.answered(session_tag(released))).await;
+        });
+    }
+
+    /// Changes what is known of a user.
+    async fn teach(&self, user: u64, lesson: impl Fn(&mut Footprint) + Send + Sync) {
+        for _ in 0..TRIES {
+            match self.try_to_teach(user, &lesson).await {
+                Ok(true) => return,
+                // Another gateway was quicker.
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "nothing is learned of a place");
+                    break;
+                }
+            }
+        }
+        self.0.services.metrics.monitor_dropped();
+    }
+
+    async fn try_to_teach(&self, user: u64, lesson: &(impl Fn(&mut Footprint) + Send + Sync)) -> StoreResult<bool> {
+        let places = &self.0.services.places;
+        let before = places.footprints(&[user]).await?.into_iter().next().flatten();
+        let mut footprint = before.as_deref().and_then(Footprint::decode).unwrap_or_default();
+        lesson(&mut footprint);
+        let after = footprint.encode();
+        if before.as_ref() == Some(&after) {
+            return Ok(true);
+        }
+        let kept = places.keep_footprints(vec![FootprintChange { user, before, after }]).await?;
+        Ok(kept.first() == Some(&true))
+    }
+
     /// What was judged is kept: it is told, and what is nothing new from now on is known.
     fn conclude(&self, rules: &MonitorRules, judged: &Judged<'_>) {
         for (one, place, step) in &judged.steps {
@@ -313,21 +312,6 @@ impl Watch {
 }
 
 impl Sighted {
-    /// Whether it is a session that was just made.
-    pub(super) fn is_new(&self) -> bool {
-        self.now.since(self.record.created) < NEW
-    }
-
-    /// Whether it says that a session came to be.
-    pub(super) fn came_to_be(&self) -> bool {
-        self.arrival.is_some() || (self.before.is_none() && self.is_new())
-    }
-
-    /// Where the finding comes from.
-    pub(super) fn origin(&self) -> Origin {
-        Origin::of(By::User).from_address(self.address)
-    }
-
     /// A finding about it.
     pub(super) fn finding(&self, mode: MonitorMode, about: About) -> Finding {
         let About { kind, severity, actions, again, evidence } = about;
@@ -360,8 +344,8 @@ pub(super) struct About {
 fn leap_finding(rules: &MonitorRules, one: &Sighted, place: &Place, leap: &Leap) -> Option<Finding> {
     let (kind, severity, actions) = leap.answer(&rules.places)?;
     let mut evidence = Evidence::default()
-        .with("from", leap.from.as_str())
-        .with("to", place.name())
+        .with("from_place", leap.from.as_str())
+        .with("to_place", place.name())
         .with("km", leap.km)
         .with("seconds", leap.seconds)
         .with("kmh", leap.kmh())
@@ -380,9 +364,4 @@ fn leap_finding(rules: &MonitorRules, one: &Sighted, place: &Place, leap: &Leap)
     };
     let about = About { kind, severity, actions: actions.to_vec(), again, evidence };
     Some(one.finding(rules.mode, about))
-}
-
-/// A queue of sightings.
-pub(super) fn queue() -> (mpsc::Sender<Sighted>, mpsc::Receiver<Sighted>) {
-    mpsc::channel(MOST_SIGHTINGS)
 }

@@ -164,21 +164,6 @@ impl Watched {
             && let Some((kind, severity, _)) = leap.answer(rules)
         {
             if severity > Severity::Low && one.attack.is_none() {
-                if std::env::var("DBG").is_ok() && one.at > LEARNING * DAY {
-                    println!(
-                        "DBG u{user} day{} {:?} {:?} from {} to {:?} asn {:?} km {} s {} back {} r{}",
-                        one.at / 86400,
-                        kind,
-                        how,
-                        leap.from,
-                        place.name(),
-                        place.asn,
-                        leap.km,
-                        leap.seconds,
-                        leap.back,
-                        place.spot
-                    );
-                }
                 self.to_allow.push((one.at + JUDGED_AFTER, leap.from_spot, place.spot));
             }
             self.find(one, kind, severity);

@@ -85,10 +85,10 @@ fn uses(table: &Table, case: &Case) -> Vec<Use> {
         let words: Vec<&str> = act.split(' ').collect();
         let [after, session, how, from] = words[..] else { panic!("{step}") };
         now += seconds(after);
-        let (how, replaces) = how.split_once('/').map_or((how, None), |(how, old)| (how, Some(tag(old))));
+        let (how, releases) = how.split_once('/').map_or((how, None), |(how, old)| (how, Some(tag(old))));
         let how = match how {
             "use" => How::Use,
-            _ => How::LogIn { known_device: how == "known", replaces },
+            _ => How::LogIn { known_device: how == "known", releases },
         };
         let (from, address) = from.split_once('@').map_or((from, None), |(from, address)| (from, Some(address)));
         let usual = table.from.get(from).unwrap_or_else(|| panic!("{step}")).address;

@@ -76,7 +76,7 @@ impl Log<'_> {
             }
             over => {
                 *self.sessions += 1;
-                let how = How::LogIn { known_device: device.is_known, replaces: over.map(|(session, _)| session) };
+                let how = How::LogIn { known_device: device.is_known, releases: over.map(|(session, _)| session) };
                 *over = Some((*self.sessions, at));
                 self.uses.push(Use { at, session: *self.sessions, how, net, attack: None });
                 device.is_known = true;
@@ -171,8 +171,7 @@ impl Person {
         chance: &mut Chance,
         world: &World,
         (from, to): (u64, u64),
-        wlan: &Net,
-        town: &Town,
+        (wlan, town): (&Net, &Town),
         uses: &mut Vec<Use>,
     ) {
         let Some(phone) = &mut self.phone else { return };
@@ -195,7 +194,7 @@ impl Person {
     fn office_day(&mut self, chance: &mut Chance, world: &World, company: &Company, day: u64, uses: &mut Vec<Use>) {
         let (arrives, leaves) = (day + chance.within(8 * HOUR, 10 * HOUR), day + chance.within(16 * HOUR, 19 * HOUR));
         let home = self.home_net(chance);
-        self.phone_about(chance, world, (day + 7 * HOUR, arrives - 20 * MINUTE), &home, self.town, uses);
+        self.phone_about(chance, world, (day + 7 * HOUR, arrives - 20 * MINUTE), (&home, self.town), uses);
         let lunch = arrives + 3 * HOUR + chance.below(HOUR);
         let mut log = Log { uses, sessions: &mut self.sessions };
         log.work(chance, &mut self.laptop, arrives, lunch, &company.office);
@@ -204,7 +203,7 @@ impl Person {
         }
         log.work(chance, &mut self.laptop, lunch + HOUR, leaves, &company.office);
         let office = company.office.clone();
-        self.phone_about(chance, world, (arrives, leaves), &office, self.town, uses);
+        self.phone_about(chance, world, (arrives, leaves), (&office, self.town), uses);
         let home_at = leaves + chance.within(20 * MINUTE, 90 * MINUTE);
         self.evening(chance, world, home_at, uses);
     }
@@ -213,7 +212,7 @@ impl Person {
         let (from, to) = (day + chance.within(7 * HOUR, 10 * HOUR), day + chance.within(16 * HOUR, 19 * HOUR));
         self.work_by_vpn(chance, company, (from, to), None, uses);
         let home = self.home_net(chance);
-        self.phone_about(chance, world, (from, to), &home, self.town, uses);
+        self.phone_about(chance, world, (from, to), (&home, self.town), uses);
         let ends = to + chance.within(30 * MINUTE, 3 * HOUR);
         self.evening(chance, world, ends, uses);
     }
@@ -248,7 +247,7 @@ impl Person {
 
     fn evening(&mut self, chance: &mut Chance, world: &World, from: u64, uses: &mut Vec<Use>) {
         let home = self.home_net(chance);
-        self.phone_about(chance, world, (from, from + 3 * HOUR), &home, self.town, uses);
+        self.phone_about(chance, world, (from, from + 3 * HOUR), (&home, self.town), uses);
         let mut log = Log { uses, sessions: &mut self.sessions };
         if let Some(tablet) = self.tablet.as_mut().filter(|_| chance.mille(400)) {
             log.work(chance, tablet, from + HOUR, from + 2 * HOUR, &home);
@@ -266,10 +265,10 @@ impl Person {
     /// A journey of some days. Answers on how many more days the person is away.
     fn journey(&mut self, chance: &mut Chance, world: &World, company: &Company, day: u64, uses: &mut Vec<Use>) -> u64 {
         let there: &'static Town =
-            if chance.mille(650) { *chance.of(&towns_of(self.town.country)) } else { chance.of(&TOWNS) };
+            if chance.mille(650) { chance.of(&towns_of(self.town.country)) } else { chance.of(&TOWNS) };
         let nights = chance.within(1, 4);
         let leaves = day + chance.within(7 * HOUR, 12 * HOUR);
-        let took = self.on_the_way(chance, world, leaves, self.town, there, uses);
+        let took = self.on_the_way(chance, world, leaves, (self.town, there), uses);
         let (mut at, hotel) = (leaves + took, world.home_net(chance, there));
         if chance.mille(30) {
             // On somebody else's computer.
@@ -285,14 +284,14 @@ impl Person {
             let ends = (at / DAY) * DAY + 21 * HOUR;
             if at < ends {
                 let wlan = hotel.clone();
-                self.phone_about(chance, world, (at, ends), &wlan, there, uses);
+                self.phone_about(chance, world, (at, ends), (&wlan, there), uses);
                 let works = (at, at + chance.within(HOUR, 6 * HOUR));
                 self.work_by_vpn(chance, company, works, Some(&hotel), uses);
             }
             at = day + (night + 1) * DAY + chance.within(8 * HOUR, 10 * HOUR);
             at = at.max(leaves + took);
         }
-        let back = self.on_the_way(chance, world, at, there, self.town, uses);
+        let back = self.on_the_way(chance, world, at, (there, self.town), uses);
         self.evening(chance, world, at + back, uses);
         (at + back) / DAY - day / DAY
     }
@@ -303,8 +302,7 @@ impl Person {
         chance: &mut Chance,
         world: &World,
         leaves: u64,
-        from: &'static Town,
-        to: &'static Town,
+        (from, to): (&'static Town, &'static Town),
         uses: &mut Vec<Use>,
     ) -> u64 {
         let kilometres = from.distance(to);

@@ -30,15 +30,15 @@ pub(super) fn visit(chance: &mut Chance, world: &World, person: &Person, uses: &
     };
     let attack = |name, kind, at_least| vec![Attack { name, kind, at_least }];
     let act = |uses: &mut Vec<Use>, at, session, how, net| uses.push(Use { at, session, how, net, attack: Some(0) });
-    let log_in = How::LogIn { known_device: false, replaces: None };
+    let log_in = How::LogIn { known_device: false, releases: None };
     match chance.below(5) {
         0 => {
-            let net = world.residential(chance, far(500.0, 20_100.0));
+            let net = world.residential(chance, &far(500.0, 20_100.0));
             act(uses, owner.at + chance.within(1, 9 * MINUTE), owner.session, How::Use, net);
             attack("a stolen cookie", FindingKind::Travel, Severity::High)
         }
         1 => {
-            let net = world.residential(chance, far(500.0, 20_100.0));
+            let net = world.residential(chance, &far(500.0, 20_100.0));
             act(uses, owner.at + chance.within(1, 20 * MINUTE), session(chance), log_in, net);
             attack("a stolen password", FindingKind::Travel, Severity::High)
         }
@@ -50,21 +50,22 @@ pub(super) fn visit(chance: &mut Chance, world: &World, person: &Person, uses: &
             if towns.is_empty() || last.is_empty() {
                 return Vec::new();
             }
-            let net = world.residential(chance, towns);
+            let net = world.residential(chance, &towns);
             let at = *chance.of(&last) + chance.within(57 * MINUTE, HOUR);
             act(uses, at, session(chance), log_in, net);
             attack("a stolen password, an hour away", FindingKind::LocationChange, Severity::Medium)
         }
         3 => {
-            let net = world.residential(chance, vec![person.town]);
+            let net = world.residential(chance, &[person.town]);
             for number in 0..4 {
                 act(uses, owner.at + number * MINUTE, session(chance), log_in, net.clone());
             }
             attack("four sessions of a thief", FindingKind::Concurrent, Severity::Medium)
         }
         _ => {
-            let abroad = far(800.0, 20_100.0).into_iter().filter(|town| town.country != person.town.country).collect();
-            let net = world.residential(chance, abroad);
+            let abroad: Vec<&Town> =
+                far(800.0, 20_100.0).into_iter().filter(|town| town.country != person.town.country).collect();
+            let net = world.residential(chance, &abroad);
             act(uses, owner.at + chance.within(1, 15 * MINUTE), session(chance), log_in, net);
             attack("a session abroad", FindingKind::Locations, Severity::Low)
         }

@@ -205,8 +205,8 @@ impl World {
     }
 
     /// A home in one of these towns that a thief comes from, known for where it is.
-    pub(super) fn residential(&self, chance: &mut Chance, towns: Vec<&'static Town>) -> Net {
-        let town = *chance.of(&towns);
+    pub(super) fn residential(&self, chance: &mut Chance, towns: &[&'static Town]) -> Net {
+        let town = *chance.of(towns);
         let asn = *chance.of(&self.providers[town.country].homes);
         let place = Self::place(chance, town, asn, 50);
         self.net(chance, place)
