@@ -9,7 +9,7 @@ use super::files::Files;
 use super::parsers::{each, network};
 use super::raw::{RawConcurrent, RawGeo, RawLocationChange, RawLocations, RawMonitor, RawTravel};
 use super::reader::{OneOrMany, Spot};
-use super::rule::{DAY, EACH, MINUTE, actions, severity};
+use super::rule::{DAY, MINUTE, actions, severity};
 use super::table::{Field, Setting};
 use super::value::{count_within, duration_within};
 use crate::monitor::{Action, Concurrent, GeoFiles, LOW_ASNS, LocationChange, Locations, PlaceRules, Severity, Travel};
@@ -19,6 +19,8 @@ const SPEEDS: RangeInclusive<u64> = 100..=100_000;
 /// From the next town to the other side of the earth.
 const DISTANCES: RangeInclusive<u64> = 100..=20_000;
 const MOST_SESSIONS: u64 = 1000;
+/// What each of these rules can do.
+const EACH: [Action; 3] = [Action::Record, Action::Alert, Action::Notify];
 
 /// The rules, and what they go by.
 pub(super) fn places(raw: &RawMonitor, problems: &mut Problems) -> PlaceRules {
@@ -180,5 +182,5 @@ fn default_locations() -> Locations {
 }
 
 fn default_concurrent() -> Concurrent {
-    Concurrent { count: 3, severity: Severity::Medium, actions: vec![Action::Record] }
+    Concurrent { count: 3, severity: Severity::Medium, actions: vec![Action::Notify] }
 }

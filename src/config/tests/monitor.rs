@@ -35,3 +35,36 @@ fn calls_are_counted_at_the_api_unless_that_is_off() {
     let rule = calls.expect("calls").rule;
     assert_eq!((rule.severity, rule.actions), (Severity::High, vec![Action::Throttle, Action::Record]));
 }
+
+#[test]
+fn a_way_in_one_direction_asks_nobody_to_log_in_again_whatever_is_written() {
+    let travel = |added: &str| rules(&format!("mode = \"enforce\"\n{added}")).places.travel;
+    let actions = |added: &str| travel(added).map(|rule| (rule.actions, rule.actions_if_back)).expect("travel");
+    assert_eq!(actions(""), (vec![Action::Alert], vec![Action::Reauth]));
+    assert_eq!(actions("travel = { kmh = 900 }"), (vec![Action::Alert], vec![Action::Reauth]));
+    let written = "travel = { action = [\"notify\", \"reauth\", \"terminate\"] }";
+    assert_eq!(actions(written), (vec![Action::Notify], vec![Action::Notify, Action::Reauth, Action::Terminate]));
+    assert_eq!(actions("travel = { action = \"reauth\" }"), (vec![Action::Record], vec![Action::Reauth]));
+    assert_eq!(actions("travel = { action = \"alert\" }"), (vec![Action::Alert], vec![Action::Alert]));
+    assert_eq!(travel("travel = { enabled = false }"), None);
+}
+
+#[test]
+fn of_too_many_sessions_the_user_is_told() {
+    let places = rules("mode = \"enforce\"").places;
+    let rule = places.concurrent.expect("a rule");
+    assert_eq!((rule.count, rule.severity, rule.actions), (3, Severity::Medium, vec![Action::Notify]));
+    let rule = places.location_change.expect("a rule");
+    assert_eq!((rule.km, rule.within, rule.severity, rule.actions), (500, 3600, Severity::Medium, vec![Action::Alert]));
+    let rule = places.locations.expect("a rule");
+    assert_eq!((rule.km, rule.severity, rule.actions), (500, Severity::Low, vec![Action::Record]));
+}
+
+#[test]
+fn a_rule_that_is_written_down_and_knows_no_places_is_warned_of() {
+    let warned = |added: &str| with(&format!("mode = \"observe\"\n{added}")).warnings.join("\n");
+    assert!(warned("travel = { kmh = 900 }").contains("monitor.travel: finds nothing without `monitor.geo.city`"));
+    for silent in ["", "concurrent = { count = 5 }", "travel = { enabled = false }"] {
+        assert!(!warned(silent).contains("finds nothing"), "{silent}");
+    }
+}

@@ -467,8 +467,36 @@ fn each_bad_value_is_refused_with_what_to_do() {
             "t.toml:6: monitor.path: is not supported by this version; remove it",
         ),
         (
-            "[monitor]\nmode = \"off\"\n[monitor.travel]\nkmh = 900",
-            "t.toml:6: monitor.travel: is not supported by this version; remove it",
+            "[monitor]\nmode = \"off\"\ntravel = { kmh = 99 }",
+            "t.toml:6: monitor.travel.kmh: 99 is out of bounds; choose from 100 to 100000",
+        ),
+        (
+            "[monitor]\nmode = \"off\"\ntravel = { window = \"2d\" }",
+            "t.toml:6: monitor.travel.window: \"2d\" is out of bounds; choose from \"1m\" to \"1d\"",
+        ),
+        (
+            "[monitor]\nmode = \"off\"\ntravel = { action = \"lock\" }",
+            "t.toml:6: monitor.travel.action: \"lock\" is no action of this rule; choose one of \"record\", \"alert\", \"notify\", \"reauth\", \"terminate\"",
+        ),
+        (
+            "[monitor]\nmode = \"off\"\nlocation_change = { km = 50 }",
+            "t.toml:6: monitor.location_change.km: 50 is out of bounds; choose from 100 to 20000",
+        ),
+        (
+            "[monitor]\nmode = \"off\"\nlocation_change = { action = \"reauth\" }",
+            "t.toml:6: monitor.location_change.action: \"reauth\" is no action of this rule; choose one of \"record\", \"alert\", \"notify\"",
+        ),
+        (
+            "[monitor]\nmode = \"off\"\nlocations = { km = 30000 }",
+            "t.toml:6: monitor.locations.km: 30000 is out of bounds; choose from 100 to 20000",
+        ),
+        (
+            "[monitor]\nmode = \"off\"\nconcurrent = { count = 0 }",
+            "t.toml:6: monitor.concurrent.count: 0 is out of bounds; choose from 1 to 1000",
+        ),
+        (
+            "[monitor]\nmode = \"off\"\nconcurrent = { action = \"terminate\" }",
+            "t.toml:6: monitor.concurrent.action: \"terminate\" is no action of this rule; choose one of \"record\", \"alert\", \"notify\"",
         ),
         (
             "[monitor]\nmode = \"off\"\nfailed_logins = { count = 0 }",
