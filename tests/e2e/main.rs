@@ -80,6 +80,7 @@ mod support;
 mod tenants;
 mod tls;
 mod traces;
+mod travel;
 mod tunnels;
 mod walk;
 mod websockets;

@@ -35,6 +35,12 @@ impl Browser {
         self
     }
 
+    /// Sends no such header any more.
+    pub fn without_header(mut self, name: &str) -> Self {
+        self.headers.retain(|(key, _)| key != name);
+        self
+    }
+
     /// A cookie's value.
     pub fn cookie(&self, name: &str) -> Option<&str> {
         self.cookies.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())

@@ -7,6 +7,7 @@ pub mod curl;
 pub mod echo;
 pub mod front;
 pub mod gateway;
+pub mod geo;
 pub mod http;
 pub mod http2;
 pub mod issuer;
