@@ -264,8 +264,8 @@ impl Person {
 
     /// A journey of some days. Answers on how many more days the person is away.
     fn journey(&mut self, chance: &mut Chance, world: &World, company: &Company, day: u64, uses: &mut Vec<Use>) -> u64 {
-        let there: &'static Town =
-            if chance.mille(650) { chance.of(&towns_of(self.town.country)) } else { chance.of(&TOWNS) };
+        let near = towns_of(self.town.country);
+        let there = if chance.mille(650) { *chance.of(&near) } else { chance.of(&TOWNS) };
         let nights = chance.within(1, 4);
         let leaves = day + chance.within(7 * HOUR, 12 * HOUR);
         let took = self.on_the_way(chance, world, leaves, (self.town, there), uses);
