@@ -211,7 +211,7 @@ fn an_operator_judges_unlocks_ends_and_suspends_in_a_browser_and_is_named_in_the
     many.iter_mut().for_each(|user| drop(user.get("/x").expect_refusal(401, "session_revoked")));
 
     desk.click("nav a", "Audit log");
-    desk.wait("all('tbody tr')[0].textContent.includes('operator:admin') && says('tenant.changed')");
+    desk.wait("all('tbody tr').some((row) => ['operator:admin', 'tenant.changed'].every((word) => row.textContent.includes(word)))");
 
     // After signing out there is nothing left to go back to.
     desk.click("button", "Sign out");
@@ -534,7 +534,7 @@ fn the_pages_are_readable_in_either_colour_on_a_phone_and_aloud_and_are_what_the
             let kept = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
             let wanted = [u32::to_be_bytes(width), u32::to_be_bytes(height)].concat();
             assert_eq!(kept.get(16..24), Some(&*wanted), "{}", file.display());
-            assert!(kept.len() < 40 << 10, "{} has {} bytes", file.display(), kept.len());
+            assert!(kept.len() < 96 << 10, "{} has {} bytes", file.display(), kept.len());
         }
     };
     desk.open("/console");

@@ -80,8 +80,9 @@ fn bars(days: &[Day], words: &str) -> Markup {
                     }
                 }
                 @if at % 7 == u32::try_from(days.len()).unwrap_or(0).saturating_sub(1) % 7 {
-                    text.day x=(number(middle)) y=(number(f64::from(HEIGHT) - 5.0))
-                        class=[(usize::try_from(at).is_ok_and(|at| at + 1 == days.len())).then_some("last")] {
+                    @let is_last = usize::try_from(at).is_ok_and(|at| at + 1 == days.len());
+                    @let where_at = if is_last { f64::from(WIDTH) } else { middle };
+                    text.day.last[is_last] x=(number(where_at)) y=(number(f64::from(HEIGHT) - 5.0)) {
                         (day.date.get(5..).unwrap_or(&day.date))
                     }
                 }
