@@ -69,7 +69,7 @@ impl Fleet {
             gateways.push(
                 Gateway::start(&format!(
                     "[server]\nmode = \"development\"\nlisten = \"127.0.0.1:{{port}}\"\n\
-                     public_url = \"http://localhost:{{port}}\"\nhosts = [\"*\"]\n\
+                     public_url = \"http://app.test\"\nhosts = [\"*\"]\n\
                      [upstream]\nurl = \"http://{backend}\"\nkeepalive = \"10s\"\n\
                      [store]\nredis = \"{url}\"\njournal = \"{{dir}}/journal.redb\"\n{cache}\n\
                      [cookie]\nname = \"session-gateway\"\n\
@@ -147,14 +147,16 @@ impl Fleet {
     async fn end_token(&self, turn: usize) -> Try {
         let token = bearer(&self.tokens.of("t", &format!("bearer-{turn}")));
         let watched = vec![token.clone(); self.gateways.len()];
-        self.watch(watched, self.has_done(turn, post("/api/logout", &token))).await
+        // The backend answers a logout.
+        self.watch(watched, self.call(turn, post("/api/logout", &token), "")).await
     }
 
     async fn end_tokens_of_user(&self, turn: usize) -> Try {
         let user = format!("bearers-{turn}");
         let tokens: Vec<String> = (0..OF_A_USER).map(|_| bearer(&self.tokens.of("t", &user))).collect();
         let watched = (0..self.gateways.len()).map(|at| tokens[at % OF_A_USER].clone()).collect();
-        self.watch(watched, self.has_done(turn, post("/api/auth/revoke-all-tokens", &tokens[0]))).await
+        self.watch(watched, self.call(turn, post("/api/auth/revoke-all-tokens", &tokens[0]), "\"token_revoked\":true"))
+            .await
     }
 
     /// By another instance, of which nothing has to be counted.
@@ -169,11 +171,11 @@ impl Fleet {
         .await
     }
 
-    /// Calls one of the gateways, which says that it was done.
-    async fn has_done(&self, turn: usize, call: String) {
+    /// Calls one of the gateways; the answer says this.
+    async fn call(&self, turn: usize, call: String, says: &str) {
         let answer = self.connection(turn).await.send(&call).await.expect("an answer");
         let told = String::from_utf8_lossy(&answer.body).into_owned();
-        assert!(answer.status == 200 && told.contains("\"token_revoked\":true"), "{} {told}", answer.status);
+        assert!(answer.status == 200 && told.contains(says), "{} {told}", answer.status);
     }
 
     /// By another instance, which answers once all are counted.
