@@ -91,7 +91,7 @@ impl RecordCounter {
 }
 
 fn has_text(line: &[u8]) -> bool {
-    !matches!(line, [] | [b'\r'])
+    line.iter().any(|byte| *byte != b'\r')
 }
 
 /// How many records a `Content-Range` says, in whatever unit but bytes: `items 0-24/319` are 25.
@@ -133,9 +133,16 @@ mod tests {
 
     #[test]
     fn lines_count_that_are_not_empty_whether_the_last_one_ends_or_not() {
-        for (text, lines) in
-            [("", 0), ("\n\r\n", 0), ("a", 1), ("a\n", 1), ("a\nb", 2), ("a\r\n\r\nb\r\n", 2), ("a,b\n1,2\n3,4\n", 3)]
-        {
+        for (text, lines) in [
+            ("", 0),
+            ("\n\r\n", 0),
+            ("a", 1),
+            ("a\n", 1),
+            ("a\nb", 2),
+            ("a\r\n\r\nb\r\n", 2),
+            ("\r\r\n", 0),
+            ("a,b\n1,2\n3,4\n", 3),
+        ] {
             assert_eq!(counted(&CountBy::Lines, text), lines, "{text:?}");
         }
     }

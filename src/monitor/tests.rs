@@ -1,5 +1,6 @@
 //! The rules at work: a table of ways, and a month of many users.
 
+mod acts_month;
 mod lessons;
 mod month;
 mod travel_cases;

@@ -13,7 +13,7 @@ use crate::clock::WallTime;
 use crate::config::{AdminRole, BodyMode, Config, HostHeader, ProxyProtocol, StoreKind, locate};
 use crate::http::{JsonPointer, RequestHost, SameSite};
 use crate::login::Capture;
-use crate::policy::{Action, Auth, IdentityMode, Named, Order, QueryRule, QueryRules, TenantNamed};
+use crate::policy::{Action, Auth, CountsAs, IdentityMode, Named, Order, QueryRule, QueryRules, TenantNamed};
 use crate::session::{EndReason, TenantStatus};
 use crate::upstream::{Balance, PeerAddress};
 
@@ -405,7 +405,8 @@ fn an_event_is_what_its_words_say() {
          [[events]]\nmatch = \"POST /switch\"\nheader = [\"switch-tenant\"]\n\
          [[events]]\nmatch = \"DELETE /orgs/{tenant}/users/{user}\"\naction = \"revoke-user\"\nany_tenant = true\n\
          [[events]]\nmatch = \"POST /{_}/users/{_}/lock\"\naction = \"revoke-user\"\nuser_pointer = \"/id\"\n\
-         [[events]]\nmatch = \"POST /orgs/{tenant}/restore\"\naction = \"restore-tenant\"\nany_tenant = true\ncounts_as = \"\"",
+         [[events]]\nmatch = \"POST /orgs/{tenant}/restore\"\naction = \"restore-tenant\"\nany_tenant = true\n\
+         [[events]]\nmatch = \"POST /account/password\"\nwhen_pointer = \"/changed\"\ncounts_as = \"password_change\"",
     );
     let event = |method: Method, path: &str| {
         let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
@@ -432,6 +433,9 @@ fn an_event_is_what_its_words_say() {
     assert_eq!(restored.action, Some(of_tenant(Named::InPath(1), true, Some(TenantStatus::Active))));
     let switch = event(Method::POST, "/switch");
     assert_eq!((&switch.action, &*switch.obeyed), (&None, &[Order::SwitchTenant][..]));
+    let changed = event(Method::POST, "/account/password");
+    assert_eq!((&changed.action, changed.counts_as), (&None, Some(CountsAs::PasswordChange)));
+    assert_eq!(restored.counts_as, None);
     assert!(config.events.pick(&Method::GET, &["password"], false).is_none());
     assert_eq!(config.warnings, Vec::<String>::new());
 }

@@ -402,8 +402,8 @@ fn each_bad_value_is_refused_with_what_to_do() {
             "t.toml:5: events[0].match: \"/a\" does not say which tenant \"suspend-tenant\" is about; name the segment `{tenant}`, or add `tenant_pointer = \"/data/organization_id\"`",
         ),
         (
-            "[[events]]\nmatch = \"POST /a\"\naction = \"revoke-session\"\ncounts_as = \"password_change\"",
-            "t.toml:7: events[0].counts_as: is not supported by this version; remove it",
+            "[[events]]\nmatch = \"POST /a\"\naction = \"revoke-session\"\ncounts_as = \"login\"",
+            "t.toml:7: events[0].counts_as: \"login\" is not known; choose one of \"password_change\"",
         ),
         (
             "[[events]]\nmatch = \"POST /a\"\naction = \"revoke-user\"\ntenant_pointer = \"/id\"",
