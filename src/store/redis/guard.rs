@@ -174,11 +174,18 @@ redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', now + tonumber(ARGV[3])))
 return 1
 ";
 
-/// Locks an account, whatever was counted. Keys: the locks, the account's bucket. Arguments: the note, how long it holds (µs).
+/// Locks an account, whatever was counted, unless it is for longer. Keys: the locks, the account's bucket. Arguments: the note,
+/// how long it holds (µs), by what the notes of this account are known.
 const LOCK: &str = r"#!lua
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local ends = math.max(now + tonumber(ARGV[2]), tonumber(redis.call('ZSCORE', KEYS[2], 'L') or '0'))
+local ends, held = now + tonumber(ARGV[2]), tonumber(redis.call('ZSCORE', KEYS[2], 'L') or '0')
+if held >= ends then return 1 end
+if held > now then
+  for _, note in ipairs(redis.call('ZRANGE', KEYS[1], '0', '-1')) do
+    if string.find(note, ARGV[3], 1, true) then redis.call('ZREM', KEYS[1], note) end
+  end
+end
 redis.call('ZADD', KEYS[2], string.format('%.0f', ends), 'L', string.format('%.0f', now), 'B')
 redis.call('ZADD', KEYS[1], string.format('%.0f', ends), ARGV[1])
 for _, key in ipairs(KEYS) do
@@ -256,6 +263,7 @@ impl LoginGuard for RedisStore {
                 let note = LockNote::of_account(&account, lasts);
                 let mut lock = eval(LOCK, &[self.keys().login_locks(), self.keys().login_bucket(&note.key)]);
                 lock.arg(serde_json::to_string(&note).unwrap_or_default()).arg(micros(lasts));
+                lock.arg(format!("\"key\":{}", serde_json::Value::from(&*note.key)));
                 locks.add_command(lock);
                 count += 1;
             }
