@@ -11,7 +11,8 @@
 //!
 //! - An act counts once, at however many gateways it and others come at once; what fires does so at one of them.
 //! - What counted longer ago than its window counts no more.
-//! - What is remembered of an ended session is forgotten when it was said to be.
+//! - What is remembered of an ended session is forgotten when it was said to be; of those that are ended many at once, with the
+//!   reason of the end. It is not remembered of those that a journal ends late.
 //!
 //! What is counted wrongly, or not at all, costs nobody a request.
 
@@ -57,6 +58,10 @@ pub trait ActStore: Send + Sync + 'static {
     /// Counts acts, one after the other. Answers of each how many, or how much, it makes where it fires; then what counted
     /// with it counts no more.
     async fn count_acts(&self, acts: &[Act]) -> StoreResult<Vec<Option<u64>>>;
+
+    /// Whether of sessions that are ended many at once, of a user or a tenant, it is remembered from now on who they were and
+    /// where their logins came from.
+    fn remember_ends(&self, remembers: bool);
 
     /// Remembers something of ended sessions, each until then.
     async fn keep_end_notes(&self, notes: &[(SessionId, EndNote, StoreTime)]) -> StoreResult<()>;

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use session_gateway::monitor::{Act, CallCount, Counting, EndNote, Minute};
+use session_gateway::session::EndReason;
 use session_gateway::store::acts::{CallExchange, TOLD_FOR};
 use tokio::time::timeout;
 
-use crate::bench::{Bench, HOUR, id, principal};
+use crate::bench::{Bench, HOUR, id, principal, revoke_user, session_of};
 
 fn count(user: u64, calls: u32) -> CallCount {
     CallCount { user, minute: Minute::default(), calls, before: 0 }
@@ -127,4 +128,18 @@ pub(crate) async fn what_is_remembered_of_ended_sessions_every_gateway_knows_unt
     bench.elapse_until(until.after(Duration::from_millis(5))).await;
     assert_eq!(other.end_notes(&[second, first]).await.unwrap(), [Some(note("8")), None]);
     assert_eq!(other.end_notes(&[]).await.unwrap(), []);
+}
+
+pub(crate) async fn of_sessions_that_are_ended_many_at_once_something_is_remembered_where_that_is_wanted(
+    bench: &mut impl Bench,
+) {
+    let (store, acts) = (bench.store(), bench.monitor());
+    for remembers in [false, true] {
+        acts.remember_ends(remembers);
+        let (one, record) = session_of(&store, "acme", "7").await;
+        let (other, _) = session_of(&store, "acme", "8").await;
+        assert_eq!(revoke_user(&store, "acme", "7", EndReason::UserRevoked).await, 1);
+        let note = remembers.then(|| EndNote::of(&record.principal, record.address));
+        assert_eq!(acts.end_notes(&[one, other]).await.unwrap(), [note, None]);
+    }
 }

@@ -1,5 +1,7 @@
 //! Acts that count within a window, and what is remembered of ended sessions, in the file.
 
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 
 use super::super::StoreResult;
@@ -21,17 +23,16 @@ impl ActStore for EmbeddedStore {
         self.write("acts_count", move |tables, now| count(tables, &acts, now)).await
     }
 
+    fn remember_ends(&self, remembers: bool) {
+        self.shared.remembers_ends.store(remembers, Ordering::Relaxed);
+    }
+
     async fn keep_end_notes(&self, notes: &[(SessionId, EndNote, StoreTime)]) -> StoreResult<()> {
         if notes.is_empty() {
             return Ok(());
         }
         let notes = notes.to_vec();
-        let work = move |tables: &mut Tables<'_>, now| {
-            let mut kept = Expiring::open(tables, END_NOTES, END_NOTE_EXPIRY)?;
-            kept.sweep(now)?;
-            notes.iter().try_for_each(|(id, note, until)| kept.put(id.as_str(), note.encode().as_bytes(), *until))
-        };
-        self.write("end_notes", work).await
+        self.write("end_notes", move |tables, now| keep_notes(tables, &notes, now)).await
     }
 
     async fn end_notes(&self, sessions: &[SessionId]) -> StoreResult<Vec<Option<EndNote>>> {
@@ -46,6 +47,20 @@ impl ActStore for EmbeddedStore {
         };
         self.write("end_notes", work).await
     }
+}
+
+/// Remembers something of ended sessions, each until then.
+pub(super) fn keep_notes(
+    tables: &Tables<'_>,
+    notes: &[(SessionId, EndNote, StoreTime)],
+    now: StoreTime,
+) -> Result<(), Fault> {
+    if notes.is_empty() {
+        return Ok(());
+    }
+    let mut kept = Expiring::open(tables, END_NOTES, END_NOTE_EXPIRY)?;
+    kept.sweep(now)?;
+    notes.iter().try_for_each(|(id, note, until)| kept.put(id.as_str(), note.encode().as_bytes(), *until))
 }
 
 fn count(tables: &Tables<'_>, acts: &[Act], now: StoreTime) -> Result<Vec<Option<u64>>, Fault> {

@@ -33,6 +33,7 @@ mod turns;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -126,7 +127,7 @@ impl EmbeddedStore {
         let last_sweep = clock.now();
         observer.state(true);
         let (database, latest) = (ArcSwapOption::from_pointee(database), ArcSwapOption::empty());
-        let shared = Arc::new(Shared { database, latest, clock, observer });
+        let shared = Arc::new(Shared { database, latest, clock, observer, remembers_ends: AtomicBool::new(false) });
         shared.refresh().map_err(|error| OpenErrorKind::Storage(error.to_string()).at(path))?;
         let (jobs, waiting) = sync_channel(WAITING_JOBS);
         let committer = Committer { shared: Arc::clone(&shared), jobs: waiting, opener, last_sweep };
@@ -383,7 +384,8 @@ impl SessionStore for EmbeddedStore {
                 Scope::User { tenant, user } | Scope::OtherSessions { tenant, user, .. } => IndexOf::User(tenant, user),
                 Scope::Tenant { tenant } => IndexOf::Tenant(tenant),
             };
-            let walk = Walk { index, outdated, reason };
+            let remembers = shared.remembers_ends.load(Ordering::Relaxed);
+            let walk = Walk { index, outdated, reason, remembers };
             let (ended, next) = tables.end_outdated(&walk, &Place::default(), STEP, now)?;
             Ok((walk, ended, next))
         };
@@ -397,7 +399,8 @@ impl SessionStore for EmbeddedStore {
             let outdated = tables.change_tenant(&tenant, &change, shared.clock.revoke())?;
             // A restored tenant has no sessions: the status that it had ended them.
             let Some(outdated) = outdated.filter(|_| change.status != TenantStatus::Active) else { return Ok(None) };
-            let walk = Walk { index: IndexOf::Tenant(tenant), outdated, reason: change.reason };
+            let remembers = shared.remembers_ends.load(Ordering::Relaxed);
+            let walk = Walk { index: IndexOf::Tenant(tenant), outdated, reason: change.reason, remembers };
             let (ended, next) = tables.end_outdated(&walk, &Place::default(), STEP, now)?;
             Ok(Some((walk, ended, next)))
         };

@@ -1,6 +1,7 @@
 //! What callers and the commit thread share.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwapOption;
 use redb::{Database, ReadableDatabase as _};
@@ -18,6 +19,8 @@ pub(super) struct Shared {
     pub(super) latest: ArcSwapOption<Snapshot>,
     pub(super) clock: StoreClock,
     pub(super) observer: SharedObserver,
+    /// Whether something is remembered of sessions that are ended many at once.
+    pub(super) remembers_ends: AtomicBool,
 }
 
 impl Shared {

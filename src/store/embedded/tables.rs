@@ -10,6 +10,7 @@ use redb::{Database, ReadableTable as _, Table, WriteTransaction};
 
 use super::super::walk::Outdated;
 use super::super::{Claim, Creation, LONGEST_LINE, NewSession, REASON_KEPT, Said, Touch, codec};
+use super::acts::keep_notes;
 use super::lists::{IndexOf, Place, entries};
 use super::look::{Look, look};
 use super::schema::{
@@ -17,6 +18,7 @@ use super::schema::{
     SESSIONS, TENANT_INDEX, TENANTS, TIME_KEY, TOUCHES, TenantEntry, USER_INDEX, USERS, UserEntry, end_of, garbled,
     last_word_of, standing_of, user_of,
 };
+use crate::monitor::EndNote;
 use crate::session::{
     DeniedUntil, End, EndReason, Exemption, Generation, Generations, HeldSession, HoldWord, Keep, LastWord,
     LimitAction, Line, Principal, Scope, SessionId, SessionRecord, Standing, StoreTime, TenantChange, TenantId,
@@ -54,6 +56,8 @@ pub(super) struct Walk {
     pub(super) index: IndexOf,
     pub(super) outdated: Outdated,
     pub(super) reason: EndReason,
+    /// Whether it is remembered whose they were, and where their logins came from.
+    pub(super) remembers: bool,
 }
 
 /// All tables, open for writing in one transaction.
@@ -428,7 +432,7 @@ impl<'txn> Tables<'txn> {
         now: StoreTime,
     ) -> Result<(u64, Option<Place>), Fault> {
         let places = entries(&self.user_index, &self.tenant_index, &walk.index, after, most)?;
-        let mut ended = 0;
+        let (mut ended, mut notes) = (0, Vec::new());
         for (_, id) in &places {
             let record = match self.sessions.get(id.as_str())? {
                 Some(bytes) => codec::decode(bytes.value()),
@@ -437,10 +441,17 @@ impl<'txn> Tables<'txn> {
             // One that cannot be read is not live for anybody.
             let (Ok(record), Some(id)) = (record, SessionId::parse(id.as_bytes())) else { continue };
             if walk.outdated.covers(id, &record) {
-                ended += u64::from(self.end(id, walk.reason, now)?);
+                let is_ended = self.end(id, walk.reason, now)?;
+                if is_ended && walk.remembers {
+                    let note = (id, EndNote::of(&record.principal, record.address), record.deadline.after(REASON_KEPT));
+                    notes.push((record.decided_by(id), note.1.clone(), note.2));
+                    notes.push(note);
+                }
+                ended += u64::from(is_ended);
                 self.unindex(id, &record)?;
             }
         }
+        keep_notes(self, &notes, now)?;
         Ok((ended, places.last().filter(|_| places.len() == most).cloned()))
     }
 

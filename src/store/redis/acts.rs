@@ -1,6 +1,7 @@
 //! Acts that count within a window, and what is remembered of ended sessions: one pipeline for many of them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use redis::{Cmd, Value};
@@ -79,6 +80,10 @@ impl ActStore for RedisStore {
             lanes.careful.ask(&pipeline).await?.into_iter().map(fired).collect::<Result<Vec<_>, _>>()
         };
         self.link.call("acts_count", CALL_TIMEOUT, work).await
+    }
+
+    fn remember_ends(&self, remembers: bool) {
+        self.remembers_ends.store(remembers, Ordering::Relaxed);
     }
 
     async fn keep_end_notes(&self, notes: &[(SessionId, EndNote, StoreTime)]) -> StoreResult<()> {

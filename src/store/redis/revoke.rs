@@ -1,6 +1,7 @@
 //! Revocations: one write ends the sessions, a walk in small steps counts them and tidies up.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use redis::Value;
 use tokio::sync::Semaphore;
@@ -175,7 +176,8 @@ impl RedisStore {
 
     async fn walk(&self, whose: Whose, outdated: Outdated, reason: EndReason, journalled: bool) -> Revoked {
         let tally = Tally::default();
-        let walk = Walk::new(self.keys().clone(), whose, outdated, reason, tally.clone());
+        let walk = Walk::new(self.keys().clone(), whose, outdated, reason, tally.clone())
+            .remembering(self.remembers_ends.load(Ordering::Relaxed));
         counted(run(walk, Arc::clone(&self.link), Arc::clone(&self.walks)), tally, journalled).await
     }
 }

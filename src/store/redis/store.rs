@@ -1,6 +1,7 @@
 //! The store on one server: what it is made of, and what its calls have in common.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
@@ -39,6 +40,8 @@ pub struct RedisStore {
     pub(super) cache: Option<Arc<Cache>>,
     /// Rung when another gateway has told something of calls, as far as that is heard.
     pub(super) bell: Arc<Notify>,
+    /// Whether something is remembered of sessions that are ended many at once.
+    pub(super) remembers_ends: AtomicBool,
     /// What goes on for as long as the store lives.
     _tasks: Tasks,
 }
@@ -109,7 +112,7 @@ impl RedisStore {
             cache = Some(kept);
         }
         let (known, walks) = (KnownTenants::default(), Arc::new(Semaphore::new(WALKS)));
-        Ok(Arc::new(Self { link, known, walks, cache, bell, _tasks: tasks }))
+        Ok(Arc::new(Self { link, known, walks, cache, bell, remembers_ends: AtomicBool::new(false), _tasks: tasks }))
     }
 
     pub(super) fn keys(&self) -> &Keys {

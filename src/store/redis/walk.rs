@@ -15,6 +15,7 @@ use super::keys::Keys;
 use super::lane::Lane;
 use super::scripts;
 use super::times::kept_until;
+use crate::monitor::EndNote;
 use crate::session::{EndReason, SessionRecord, TenantId, UserId};
 
 /// Whose sessions a walk looks at.
@@ -33,11 +34,18 @@ pub(super) struct Walk {
     tally: Tally,
     /// Whether there is anything in the index that is not outdated.
     left: AtomicBool,
+    /// Whether it is remembered whose they were, and where their logins came from.
+    remembers: bool,
 }
 
 impl Walk {
     pub(super) const fn new(keys: Keys, whose: Whose, outdated: Outdated, reason: EndReason, tally: Tally) -> Self {
-        Self { keys, whose, outdated, reason, tally, left: AtomicBool::new(false) }
+        Self { keys, whose, outdated, reason, tally, left: AtomicBool::new(false), remembers: false }
+    }
+
+    /// The same, by which something is remembered of each session, or not.
+    pub(super) fn remembering(self, remembers: bool) -> Self {
+        Self { remembers, ..self }
     }
 
     /// To its end on one connection. Answers whether anything is left that is not outdated.
@@ -105,6 +113,7 @@ impl Walk {
                 }
             }
         }
+        self.remember(lane, &live).await;
         self.write_down(lane, &live).await?;
         if live.is_empty() && over.is_empty() {
             return Ok(());
@@ -124,6 +133,24 @@ impl Walk {
         let members: Vec<&[u8]> = members.iter().map(|member| &member[..]).collect();
         pipeline.cmd("ZREM").arg(&node.key).arg(members);
         lane.ask_each(&mut pipeline).await.map(drop)
+    }
+
+    /// Remembers whose they were, before anybody is refused for their end. Without that they end all the same.
+    async fn remember(&self, lane: &Lane, live: &[(Entry, SessionRecord)]) {
+        if !self.remembers || live.is_empty() {
+            return;
+        }
+        let mut pipeline = redis::pipe();
+        for (entry, record) in live {
+            let note = EndNote::of(&record.principal, record.address).encode();
+            let first = record.decided_by(entry.id);
+            for id in [Some(entry.id), Some(first).filter(|first| *first != entry.id)].into_iter().flatten() {
+                pipeline.cmd("SET").arg(self.keys.end_note(&id)).arg(&note).arg("PXAT").arg(kept_until(record));
+            }
+        }
+        if let Err(fault) = lane.ask_each(&mut pipeline).await {
+            tracing::debug!(%fault, "nothing is remembered of sessions that are ended");
+        }
     }
 
     /// Writes down why, and counts those that nobody wrote down before.
