@@ -11,7 +11,7 @@ use crate::commons::Commons;
 use crate::geo::{self, GeoWatch};
 use crate::health::probe_store;
 use crate::maintenance::Maintenance;
-use crate::monitor::GeoFiles;
+use crate::monitor::{GeoFiles, MonitorMode};
 use crate::proxy::Current;
 use crate::reports::REPORTED_EVERY;
 use crate::watch::Watch;
@@ -23,7 +23,7 @@ const UNTIL_ASKED_AGAIN: Duration = Duration::from_secs(600);
 
 /// Begins all of it: overdue streams are cut, ended ones are found, the store is looked at, the maintenance mode is followed,
 /// locks on logins are counted, and so are what has ended and who paid and has no tenant, calls are exchanged with the other
-/// gateways, new databases of places are taken over, and alerts are sent.
+/// gateways, it is asked what is open of sessions, new databases of places are taken over, and alerts are sent.
 pub(super) fn begin(background: &mut JoinSet<()>, commons: &Commons, current: &Current, audit: &Arc<AuditLog>) {
     let streams = commons.sessions.open().clone();
     background.spawn(async move { streams.cut_overdue().await });
@@ -33,6 +33,7 @@ pub(super) fn begin(background: &mut JoinSet<()>, commons: &Commons, current: &C
     background.spawn(commons.watch.alerts().clone().run());
     background.spawn(count_the_locks(commons.watch.clone(), current.clone()));
     background.spawn(exchange_calls(commons.watch.clone(), current.clone()));
+    background.spawn(follow_risks(commons.watch.clone(), current.clone()));
     background.spawn(judge_places(commons.watch.clone(), current.clone()));
     background.spawn(count_for_reports(commons.watch.clone()));
     background.spawn(count_what_has_ended(commons.clone()));
@@ -107,6 +108,15 @@ async fn count_the_orphans(Commons { memberships, metrics, .. }: Commons, curren
         if asks && let Ok(count) = memberships.count_orphans().await {
             metrics.orphans(count);
         }
+    }
+}
+
+/// Has this gateway know what is open of sessions, while backends are told.
+async fn follow_risks(watch: Watch, current: Current) {
+    loop {
+        let config = current.load().gateway.shared_config();
+        let are_told = config.monitor.as_ref().is_some_and(|rules| rules.mode == MonitorMode::Enforce);
+        watch.follow_risks(are_told).await;
     }
 }
 

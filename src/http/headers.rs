@@ -15,6 +15,9 @@ use super::{Note, NotedHeaders, printable};
 /// The longest client value that is kept for comparison and audit.
 const LONGEST_CLAIM: usize = 128;
 
+/// So many further names that are protected are told of in one request.
+const MOST_OTHERS: usize = 8;
+
 /// What `Connection` cannot nominate. RFC 9110 section 7.6.1 forbids senders to nominate what is meant for all
 /// recipients; an attacker who does it anyway wants a check or the message's meaning to vanish on the way. The
 /// nomination is ignored and the header stays.
@@ -154,6 +157,9 @@ const SESSION_PREFIX: &[u8] = b"x-session-";
 /// What proves to a backend who told it (docs/signed-identity.md).
 const PROOFS: [&[u8]; 2] = [b"x-session-assertion", b"x-session-signature"];
 
+/// What tells a backend how bad it is what is open of a session (docs/monitoring.md).
+pub const SESSION_RISK: HeaderName = HeaderName::from_static("x-session-risk");
+
 fn reads_as_session(name: &[u8]) -> bool {
     name.get(..SESSION_PREFIX.len()).is_some_and(|start| aliases(start, SESSION_PREFIX))
 }
@@ -248,8 +254,8 @@ pub struct Claims {
     pub role: ClaimedValue,
     /// In the session header.
     pub session: ClaimedValue,
-    /// Whether any other protected header was there.
-    pub others: bool,
+    /// Which other protected headers were there, as backends read their names: the first few.
+    pub others: Vec<Box<str>>,
 }
 
 impl Claims {
@@ -259,7 +265,7 @@ impl Claims {
         *self == Self::default()
     }
 
-    fn add(&mut self, meaning: Meaning, value: &HeaderValue, by_alias: bool) {
+    fn add(&mut self, meaning: Meaning, name: &str, value: &HeaderValue, by_alias: bool) {
         match meaning {
             Meaning::Tenant => {
                 self.tenant.add(value);
@@ -268,7 +274,12 @@ impl Claims {
             Meaning::User => self.user.add(value),
             Meaning::Role => self.role.add(value),
             Meaning::Session => self.session.add(value),
-            Meaning::Other => self.others = true,
+            Meaning::Other => {
+                let name = String::from_utf8(name.bytes().map(as_backends_read).collect()).unwrap_or_default();
+                if self.others.len() < MOST_OTHERS && !self.others.iter().any(|other| **other == *name) {
+                    self.others.push(name.into());
+                }
+            }
         }
     }
 }
@@ -339,7 +350,7 @@ impl RequestFilter {
         for (name, value) in headers.iter() {
             let text = name.as_str();
             if let Some(meaning) = self.protected.meaning(text) {
-                claims.add(meaning, value, text.as_bytes() != &*self.protected.tenant.canonical);
+                claims.add(meaning, text, value, text.as_bytes() != &*self.protected.tenant.canonical);
                 match protected {
                     ProtectedHeaders::Remove => doomed.add_spelt(name, self.protected.spelt(meaning)),
                     ProtectedHeaders::LetClientsChooseTheirTenant => doomed.spare(name),
@@ -354,11 +365,12 @@ impl RequestFilter {
     /// Removes what claims to prove to the backend that it was told something by the gateway, under all its aliases, where
     /// protected headers are left in a request.
     pub fn strip_proofs(&self, headers: &mut NotedHeaders) {
-        let is_proof = |name: &&HeaderName| PROOFS.iter().any(|proof| aliases(name.as_str().as_bytes(), proof));
-        let proofs: Vec<HeaderName> = headers.keys().filter(is_proof).cloned().collect();
-        for name in proofs {
-            headers.remove_named(&name);
-        }
+        remove_all(headers, |name| PROOFS.iter().any(|proof| aliases(name, proof)));
+    }
+
+    /// The same of what claims to say how bad it is what is open of a session.
+    pub fn strip_risk(&self, headers: &mut NotedHeaders) {
+        remove_all(headers, |name| aliases(name, SESSION_RISK.as_str().as_bytes()));
     }
 
     /// Every value by which a request may name its tenant to a backend, where protected headers are left in it: those of
@@ -398,6 +410,14 @@ impl RequestFilter {
 
     fn is_unwanted(&self, name: &HeaderName) -> bool {
         (is_odd(name.as_str()) || is_overriding(name.as_str())) && !self.allow.contains(name)
+    }
+}
+
+fn remove_all(headers: &mut NotedHeaders, is_doomed: impl Fn(&[u8]) -> bool) {
+    let doomed = headers.keys().filter(|name| is_doomed(name.as_str().as_bytes()));
+    let doomed: SmallVec<[HeaderName; 2]> = doomed.cloned().collect();
+    for name in doomed {
+        headers.remove_named(&name);
     }
 }
 

@@ -63,7 +63,8 @@ pub use forwarded::{client_address, forwarded_proto};
 pub use framing::{HeadLimits, Phase, Repairs, RequestFraming};
 pub use glimpse::glimpse;
 pub use headers::{
-    ClaimedValue, Claims, IdentityHeaders, ProtectedHeaders, ProtectedNames, RequestFilter, Stripped, TenantHeader,
+    ClaimedValue, Claims, IdentityHeaders, ProtectedHeaders, ProtectedNames, RequestFilter, SESSION_RISK, Stripped,
+    TenantHeader,
 };
 pub use host::{AllowedHosts, HostPatternError, RequestHost, http1_0_host, request_host};
 pub use http2::{check_http2_head, http2_host};

@@ -29,6 +29,7 @@ mod place;
 mod place_rules;
 mod records;
 mod report;
+mod risk;
 mod rules;
 mod seen;
 mod severity;
@@ -65,6 +66,7 @@ pub use report::{
     CountedActions, CountedFindings, CountedVerdicts, MOST_REPORT_DAYS, REPORT_COLUMNS, Report, ReportDay, TopUser,
     text_cell,
 };
+pub use risk::{OPEN_FOR, Risk, Risks};
 pub use rules::{
     Exports, FailedLogins, GuessedLogin, LockBy, MonitorMode, MonitorRules, Passwords, Privileges, RapidCalls,
     RevokedUse, Rule,

@@ -24,4 +24,10 @@ impl Severity {
             Self::High => "high",
         }
     }
+
+    /// The one of this word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|severity| severity.as_str() == word)
+    }
 }

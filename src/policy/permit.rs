@@ -16,6 +16,7 @@ pub struct Permit {
     upstream: Arc<str>,
     authorization: Authorization,
     token: Option<HeaderValue>,
+    risk: Option<&'static str>,
 }
 
 /// What the backend is told about who is asking.
@@ -75,7 +76,7 @@ impl VerifiedIdentity {
 
 impl Permit {
     pub(super) fn new(identity: Identity, route: &Route) -> Self {
-        Self { identity, upstream: route.upstream.clone(), authorization: route.authorization, token: None }
+        Self { identity, upstream: route.upstream.clone(), authorization: route.authorization, token: None, risk: None }
     }
 
     /// What the backend is told about who is asking.
@@ -107,6 +108,18 @@ impl Permit {
     #[must_use]
     pub const fn token(&self) -> Option<&HeaderValue> {
         self.token.as_ref()
+    }
+
+    /// The same, with a word for how bad it is what is open of its session.
+    #[must_use]
+    pub fn with_risk(self, risk: &'static str) -> Self {
+        Self { risk: Some(risk), ..self }
+    }
+
+    /// How bad it is what is open of the session, where anything is.
+    #[must_use]
+    pub const fn risk(&self) -> Option<&'static str> {
+        self.risk
     }
 
     /// What happens to the client's own `Authorization` header.

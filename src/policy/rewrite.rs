@@ -4,7 +4,7 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 use super::permit::{Identity, Permit, VerifiedIdentity};
 use super::route::Authorization;
-use crate::http::IdentityHeaders;
+use crate::http::{IdentityHeaders, SESSION_RISK};
 
 /// An identity that cannot be written as a header. Identity values are checked when a session is made, so this is a
 /// broken store; the request must not go on.
@@ -37,6 +37,9 @@ pub fn rewrite(
             }
         }
         Identity::AsClaimed => {}
+    }
+    if let Some(risk) = permit.risk() {
+        headers.insert(SESSION_RISK, HeaderValue::from_static(risk));
     }
     Ok(())
 }

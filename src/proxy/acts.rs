@@ -12,7 +12,7 @@ use super::lookup::{EndedUse, LiveUse};
 use super::services::Gateway;
 use crate::config::WatchedPaths;
 use crate::http::Target;
-use crate::policy::{CountsAs, Ending, Event, RouteTable};
+use crate::policy::{CountsAs, Ending, Event, Permit, RouteTable};
 use crate::session::{By, Principal, Scope};
 use crate::watch::{TooMany, Who};
 
@@ -59,8 +59,8 @@ impl Gateway {
         }
     }
 
-    /// A client claimed an identity that is not its session's, in so many of these.
-    pub(super) fn note_claims(&self, exchange: &Exchange, claimed: impl Iterator<Item = &'static str>) {
+    /// A client claimed an identity that is not its session's, in these headers.
+    pub(super) fn note_claims<'a>(&self, exchange: &Exchange, claimed: impl Iterator<Item = &'a str>) {
         let (Some(rules), Some(who)) = (&self.config().monitor, who(exchange)) else { return };
         for header in claimed {
             self.watch().refused(rules, &format!("identity header: {header}"), &who, exchange.origin(By::User));
@@ -85,6 +85,19 @@ impl Gateway {
                 Who { session: None, principal: Arc::new(of) }
             };
             self.watch().password_changed(rules, &who, origin());
+        }
+    }
+
+    /// Has the backend told what is open of the session.
+    pub(super) fn with_risk(&self, permit: Permit, live: &LiveUse) -> Permit {
+        let risk = self
+            .config()
+            .monitor
+            .as_ref()
+            .and_then(|rules| self.watch().risk(rules.mode, live.record.decided_by(live.id)));
+        match risk {
+            Some(severity) => permit.with_risk(severity.as_str()),
+            None => permit,
         }
     }
 

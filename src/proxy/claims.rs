@@ -151,7 +151,7 @@ impl Gateway {
                 && claims.user.contradicts(principal.map(|(_, principal)| principal.user.as_str())),
             claims.role.contradicts(principal.and_then(|(_, principal)| principal.role.as_ref()).map(Role::as_str)),
             !claims.session.is_absent() && claims.session.contradicts(principal.as_ref().map(|(id, _)| id.as_str())),
-            claims.others,
+            !claims.others.is_empty(),
         ];
         let headers = contradicting.into_iter().filter(|contradicts| *contradicts).count() as u64;
         if mode == IdentityMode::Observe {
@@ -174,9 +174,9 @@ impl Gateway {
                 principal: exchange.principal.clone(),
             };
             self.tell(exchange, &told);
-            let names = ["tenant", "user", "role", "session", "another"];
-            let claimed = names.into_iter().zip(contradicting).filter(|(_, contradicts)| *contradicts);
-            self.note_claims(exchange, claimed.map(|(name, _)| name));
+            let claimed = ["tenant", "user", "role", "session"].into_iter().zip(contradicting);
+            let claimed = claimed.filter(|(_, contradicts)| *contradicts).map(|(name, _)| name);
+            self.note_claims(exchange, claimed.chain(claims.others.iter().map(|name| &**name)));
         }
     }
 }

@@ -199,6 +199,7 @@ impl Gateway {
         //     that is shut out.
         if *permit.identity() == Identity::AsClaimed {
             Box::pin(self.refuse_claims_of_the_shut_out(&cleared)).await?;
+            self.filter().strip_risk(&mut cleared.headers);
             if self.signer().is_some() {
                 // Nor a proof that was somebody's.
                 self.filter().strip_proofs(&mut cleared.headers);
@@ -230,6 +231,12 @@ impl Gateway {
             Some(sent) if preflight.is_none() && route.authorization == Authorization::Pass => {
                 permit.with_token(withhold(exchange, &mut cleared, sent))
             }
+            _ => permit,
+        };
+
+        //     So does how bad it is what is open of the session.
+        let permit = match &lookup {
+            Lookup::Live(live) => self.with_risk(permit, live),
             _ => permit,
         };
 

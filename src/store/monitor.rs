@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use super::StoreResult;
 use super::alerts::{Fate, Posting};
 pub use super::finding_id::{FindingId, Malformed};
-use crate::monitor::{AccountId, Attempt, FindingNote, FindingRecord, Full, Lock, LockId, Outcome};
+use crate::monitor::{AccountId, Attempt, FindingNote, FindingRecord, Full, Lock, LockId, Outcome, Risk};
 use crate::session::{StoreTime, TenantId, UserId};
 
 /// Whether a login may go on to the backend.
@@ -174,6 +174,8 @@ pub struct ToKeep<'a> {
     pub dedupe: &'a str,
     /// For how long the same counts on the first.
     pub repeat: Duration,
+    /// What it is for its session: open until somebody judges it, or for [a day](crate::monitor::OPEN_FOR) after it was last found.
+    pub risk: Option<Risk>,
     /// Whom it is told, if it is new.
     pub postings: &'a [Posting],
 }
@@ -203,6 +205,9 @@ pub const FINDINGS_KEPT: Duration = Duration::from_secs(90 * 86_400);
 /// About how many findings are kept: of more, the oldest go.
 pub const MOST_FINDINGS: usize = 100_000;
 
+/// Of so many sessions it is known what is open.
+pub const MOST_OPEN: usize = 4096;
+
 /// Keeps what was found.
 #[async_trait]
 pub trait FindingStore: Send + Sync + 'static {
@@ -219,7 +224,12 @@ pub trait FindingStore: Send + Sync + 'static {
     /// One of them.
     async fn finding(&self, id: FindingId) -> StoreResult<Option<KeptFinding>>;
 
-    /// Notes what somebody says of it; the last one counts. Answers whether there is such a finding.
+    /// What is open of sessions, by findings of whatever gateway: about [so many](MOST_OPEN); of more, those that are over
+    /// first are not known. One for each finding.
+    async fn open_risks(&self) -> StoreResult<Vec<Risk>>;
+
+    /// Notes what somebody says of it; the last one counts. From then on nothing is open by it. Answers whether there is such
+    /// a finding.
     async fn judge(&self, id: FindingId, note: &FindingNote) -> StoreResult<bool>;
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Watch;
 use crate::alerts::Plan;
-use crate::monitor::{Finding, FindingRecord};
+use crate::monitor::{Finding, FindingRecord, Risk};
 use crate::session::Principal;
 use crate::store::monitor::{Kept, ToKeep};
 use crate::told::{Origin, Told};
@@ -39,19 +39,30 @@ impl Watch {
         let plan = services.alerts.plan(&finding).await;
         let taken = self.act(&finding, &plan, origin).await;
         let record = finding.record(taken.clone());
-        let Some(id) = self.keep(&record, &finding.dedupe(), &plan).await else { return };
+        let risk = self.risk_by(&finding).await;
+        let kept = self.keep(&record, &finding.dedupe(), risk, &plan).await;
+        if risk.is_some() {
+            self.risks_changed();
+        }
+        let Some(id) = kept else { return };
         services.teller.tell(origin, &Told::Found { finding: Box::new(finding), id, taken });
     }
 
     /// Keeps it. `None`: the same was kept before. A finding without a name is told and not kept.
-    async fn keep(&self, record: &FindingRecord, dedupe: &str, plan: &Plan) -> Option<Option<String>> {
+    async fn keep(
+        &self,
+        record: &FindingRecord,
+        dedupe: &str,
+        risk: Option<Risk>,
+        plan: &Plan,
+    ) -> Option<Option<String>> {
         let services = &self.0.services;
         let (repeat, postings) = (services.alerts.repeat(), &plan.postings[..]);
         let mut pauses = KEPT_AGAIN.into_iter().filter(|_| !postings.is_empty());
         let mut has_failed = false;
         loop {
             let began = services.clock.monotonic();
-            let kept = services.findings.keep(ToKeep { record, dedupe, repeat, postings }).await;
+            let kept = services.findings.keep(ToKeep { record, dedupe, repeat, risk, postings }).await;
             services.metrics.monitor_took(services.clock.monotonic().since(began));
             match kept {
                 Ok(Kept::New { id, fates }) => {

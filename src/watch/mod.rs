@@ -15,6 +15,7 @@ mod lately;
 mod live_sessions;
 mod orphans;
 mod places;
+mod risks;
 mod sighting;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,7 @@ use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
-use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
 use act_queue::ActQueue;
@@ -40,7 +41,9 @@ use crate::alerts::Alerts;
 use crate::clock::SharedClock;
 use crate::entropy::{EntropyError, SharedEntropy};
 use crate::geo::Geo;
-use crate::monitor::{AccountId, Crowd, FindingNote, FindingRecord, MonitorKeys, MonitorRules, NewKeys, Whereabouts};
+use crate::monitor::{
+    AccountId, Crowd, FindingNote, FindingRecord, MonitorKeys, MonitorRules, NewKeys, Risks, Whereabouts,
+};
 use crate::reports::Reports;
 use crate::sessions::Sessions;
 use crate::store::acts::{ActStore, CallExchange};
@@ -106,6 +109,10 @@ struct Inner {
     looked_at: Mutex<Lately>,
     /// The rules in force; `None`: nothing is looked at.
     rules: ArcSwapOption<MonitorRules>,
+    /// What is open of sessions; `None`: nothing.
+    risks: ArcSwapOption<Risks>,
+    /// Whether that may have changed.
+    risks_changed: Notify,
     /// Where sessions are used from.
     whereabouts: Whereabouts,
     /// What of that is to be judged.
@@ -138,6 +145,8 @@ impl Watch {
             acts: ActQueue::default(),
             looked_at: Mutex::default(),
             rules: ArcSwapOption::empty(),
+            risks: ArcSwapOption::empty(),
+            risks_changed: Notify::new(),
             whereabouts: Whereabouts::default(),
             sightings,
             waiting_sightings: AsyncMutex::new(waiting_sightings),
@@ -152,6 +161,7 @@ impl Watch {
 
     /// The rules that are in force from now on.
     pub fn go_by(&self, rules: Option<&MonitorRules>) {
+        self.0.services.acts.remember_ends(rules.is_some_and(|rules| rules.revoked_use.is_some()));
         self.0.rules.store(rules.cloned().map(Arc::new));
     }
 
@@ -194,6 +204,7 @@ impl Watch {
         if !self.kept().judge(id, note).await? {
             return Ok(false);
         }
+        self.risks_changed();
         if let Some(record) = &found.record {
             self.learn_of_verdict(record, note.verdict).await;
         }

@@ -79,6 +79,21 @@ impl Room {
     }
 
     async fn session(&self) -> Issued {
+        let (limits, cookie, newcomer) = self.parts().await;
+        let terms = Terms { limits: &limits, max_per_user: None, cookie: &cookie };
+        let sessions = &self.watch.0.services.sessions;
+        sessions.issue(&Origin::of(By::User), Source::Login, terms, newcomer, None).await.expect("made")
+    }
+
+    /// It goes on under a new token.
+    async fn rotated(&self, old: &Issued) -> Issued {
+        let (limits, cookie, newcomer) = self.parts().await;
+        let terms = Terms { limits: &limits, max_per_user: None, cookie: &cookie };
+        let sessions = &self.watch.0.services.sessions;
+        sessions.rotate(&Origin::of(By::User), terms, newcomer, old.id, &old.record).await.expect("made")
+    }
+
+    async fn parts(&self) -> (Limits, CookieAttributes, Newcomer) {
         let limits =
             Limits { idle: Some(IdleLimit::new(HOUR)), absolute: HOUR * 8, remember_idle: None, remember: HOUR };
         let name = GatewayCookieName::parse("__Host-session").expect("a name");
@@ -96,9 +111,7 @@ impl Room {
             user_agent: UserAgent::default(),
             began: self.store.now().await.expect("there"),
         };
-        let terms = Terms { limits: &limits, max_per_user: None, cookie: &cookie };
-        let sessions = &self.watch.0.services.sessions;
-        sessions.issue(&Origin::of(By::User), Source::Login, terms, newcomer, None).await.expect("made")
+        (limits, cookie, newcomer)
     }
 
     /// Finds something of a session, and waits until that was acted on.
@@ -222,4 +235,28 @@ async fn what_could_not_be_done_is_told_as_not_done() {
     let not_done: Vec<&Value> =
         told.iter().filter(|line| line["type"] == "anomaly.found").map(|line| &line["details"]["not_done"]).collect();
     assert_eq!(not_done, [&json!("reauth"), &json!("reauth terminate"), &json!("reauth")]);
+}
+
+#[tokio::test]
+async fn what_is_open_of_a_session_is_so_under_each_of_its_tokens_until_it_is_judged() {
+    let room = Room::new();
+    let watch = &room.watch;
+    let (made, other) = (room.session().await, room.session().await);
+    let next = room.rotated(&made).await;
+    assert_ne!(next.id, made.id);
+    let risk = |of: &Issued| watch.risk(MonitorMode::Enforce, of.record.decided_by(of.id));
+    room.find(made.id, &made, MonitorMode::Observe, &[Action::Record]).await;
+    watch.ask_for_risks().await;
+    assert_eq!(risk(&made), None, "it was only observed");
+    room.find(next.id, &next, MonitorMode::Enforce, &[Action::Record]).await;
+    watch.ask_for_risks().await;
+    let high = Some(Severity::High);
+    assert_eq!((risk(&made), risk(&next), risk(&other)), (high, high, None));
+    assert_eq!(watch.risk(MonitorMode::Observe, made.id), None);
+    let note = FindingNote { verdict: crate::monitor::Verdict::Expected, by: String::from("ops"), at: 7 };
+    for finding in watch.kept().findings(None, 10).await.expect("there") {
+        assert!(watch.note_verdict(&Origin::of(By::User), finding.id, &note).await.expect("there"));
+    }
+    watch.ask_for_risks().await;
+    assert_eq!((risk(&made), risk(&next)), (None, None));
 }

@@ -6,8 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::on_both_stores;
+use crate::support::echo::Echo;
 use crate::support::gateway::Builder;
 use crate::support::logins::identity;
+use crate::support::python::acting_app;
 use crate::support::{
     Browser, Gate, Gateway, RedisServer, SESSION_COOKIE, Step, Store, answer, echo, flask, gateway, send, wait_until,
 };
@@ -198,6 +200,44 @@ fn a_call_asks_the_store_for_nothing_however_many_there_are() {
     // themselves. With a look-up or a count for each call it were 300 and more.
     let by_the_clock = 20.0 + 10.0 * began.elapsed().as_secs_f64();
     assert!(asked < by_the_clock.min(200.0), "{asked}");
+}
+
+/// How often the store is asked while this goes on, beyond what it is asked by the clock.
+fn asked_while(gateway: &Gateway, act: impl FnOnce()) -> f64 {
+    let asked = || gateway.metric("store_commands_total", "");
+    let pause = Duration::from_secs(4);
+    let before = asked();
+    thread::sleep(pause);
+    let by_the_clock = (asked() - before) / pause.as_secs_f64();
+    let (before, began) = (asked(), std::time::Instant::now());
+    act();
+    let (asked, took) = (asked() - before, began.elapsed().as_secs_f64());
+    println!("{asked} commands in {took:.2} s, where the clock alone asks {by_the_clock:.1} a second");
+    asked - by_the_clock * took
+}
+
+#[test]
+fn with_everything_on_a_request_asks_the_store_for_less_than_a_fiftieth_of_a_command() {
+    let (backend, redis) = (echo(), RedisServer::start());
+    let settings = "[monitor.calls]\ncount = 1000000\n[[monitor.exports.routes]]\nmatch = \"/e/*\"\ncount = \"lines\"";
+    let gateway = watched(Store::on(&redis), "enforce").settings(settings).with_backend(&backend).start();
+    let browsers: Vec<Browser> = (0..4).map(|number| gateway.logged_in("42", &number.to_string())).collect();
+    // Of one of them something is open, which its backend is told.
+    let mut alice = browsers[0].clone();
+    reach(&mut alice);
+    wait_until("a risk", || risk(&backend, &mut alice));
+    const EACH: usize = 1500;
+    let asked = asked_while(&gateway, || {
+        thread::scope(|scope| {
+            for browser in &browsers {
+                let mut browser = browser.clone();
+                scope.spawn(move || (0..EACH).for_each(|_| _ = browser.get("/api/x").expect(200)));
+            }
+        });
+    });
+    let requests = (EACH * browsers.len()) as f64;
+    println!("{:.4} commands a request of {requests}", asked / requests);
+    assert!(asked / requests <= 0.02, "{asked} for {requests}");
 }
 
 const PRIVILEGES: &str = "SUSPICIOUS_PRIVILEGE_ESCALATION_ATTEMPTS";
@@ -517,3 +557,264 @@ on_both_stores!(whoever_goes_on_with_a_session_that_an_operator_ended_is_found, 
     elsewhere.get("/api/x").expect_refusal(401, "session_idle_timeout");
     assert_eq!(found(&gateway, REVOKED_USE).len(), 1);
 });
+
+/// What the backend is told about how bad it is what is open of a session.
+fn risk(backend: &Echo, browser: &mut Browser) -> Option<String> {
+    browser.get("/page").expect(200);
+    backend.last().header("x-session-risk").map(str::to_owned)
+}
+
+fn judge(gateway: &Gateway, finding: &Value, verdict: &str) {
+    let path = format!("/v1/anomalies/{}/verdict", finding["id"].as_str().expect("an id"));
+    gateway.operator(TOKEN).post_json(&path, &json!({"verdict": verdict})).expect(200);
+}
+
+/// Has the session of a browser found by the rule on privileges.
+fn reach(browser: &mut Browser) {
+    for path in ["/api/admin/a", "/api/admin/b", "/api/admin/c"] {
+        browser.get(path).expect(403);
+    }
+}
+
+on_both_stores!(the_backend_is_told_of_what_is_open_of_a_session_until_somebody_judges_it, |store| {
+    let backend = echo();
+    backend.on("/e/many", [answer("200 OK", &[("X-Row-Count", "2000")], "")]);
+    let gateway = exporting(store, &[("/e/many", "header:X-Row-Count")]).with_backend(&backend).start();
+    let (mut alice, mut other_device) = (gateway.logged_in("42", "7"), gateway.logged_in("42", "7"));
+    assert_eq!(risk(&backend, &mut alice), None);
+    alice.get("/e/many").expect(200);
+    wait_until("a medium risk", || risk(&backend, &mut alice).filter(|risk| risk == "medium"));
+    reach(&mut alice);
+    wait_until("the worst that is open", || risk(&backend, &mut alice).filter(|risk| risk == "high"));
+    assert_eq!(risk(&backend, &mut other_device), None, "it is a session's");
+    assert_eq!(backend.last().header("x-user-id"), Some("7"));
+    let found = anomalies(&gateway);
+    let of = |kind: &str| found.iter().find(|finding| finding["type"] == kind).expect("it is found");
+    judge(&gateway, of(PRIVILEGES), "expected");
+    wait_until("what is left", || risk(&backend, &mut alice).filter(|risk| risk == "medium"));
+    // The same again within four hours counts on the one that was judged.
+    reach(&mut alice);
+    thread::sleep(Duration::from_millis(600));
+    assert_eq!(risk(&backend, &mut alice).as_deref(), Some("medium"));
+    judge(&gateway, of(EXPORTS), "malicious");
+    wait_until("nothing that is open", || risk(&backend, &mut alice).is_none().then_some(()));
+});
+
+#[test]
+fn what_is_found_at_one_gateway_backends_are_told_by_the_others_and_after_a_restart() {
+    let (backend, store) = (echo(), Store::redis());
+    let start = || watched(store.clone(), "enforce").with_backend(&backend).start();
+    let gateways = [start(), start()];
+    let mut alice = gateways[0].logged_in("42", "7");
+    let mut at_other = alice.at(gateways[1].address());
+    assert_eq!(risk(&backend, &mut at_other), None);
+    reach(&mut alice);
+    let found_at = std::time::Instant::now();
+    wait_until("the other to know", || risk(&backend, &mut at_other).filter(|risk| risk == "high"));
+    assert!(found_at.elapsed() < Duration::from_secs(8), "{:?}", found_at.elapsed());
+    let third = start();
+    let mut at_third = alice.at(third.address());
+    wait_until("a new one to know", || risk(&backend, &mut at_third).filter(|risk| risk == "high"));
+    judge(&gateways[1], &anomalies(&gateways[1])[0], "expected");
+    for browser in [&mut alice, &mut at_other, &mut at_third] {
+        wait_until("each to know that it was judged", || risk(&backend, browser).is_none().then_some(()));
+    }
+}
+
+on_both_stores!(no_client_and_no_backend_says_how_bad_it_is_what_is_open, |store| {
+    let backend = echo();
+    backend.on("/boasts", [answer("200 OK", &[("X-Session-Risk", "low")], "")]);
+    let gateway = watched(store, "enforce").with_backend(&backend).start();
+    let mut alice = gateway.logged_in("42", "7");
+    for name in ["X-Session-Risk", "x_session_risk", "X.Session-Risk"] {
+        alice.request("GET", "/page").header(name, "none").send().expect(200);
+        let seen = backend.last();
+        let said = seen
+            .headers
+            .0
+            .iter()
+            .filter(|(name, _)| name.to_ascii_lowercase().replace(['_', '.'], "-") == "x-session-risk");
+        assert_eq!(said.count(), 0, "{name}");
+    }
+    assert_eq!(alice.get("/boasts").expect(200).header("x-session-risk"), None);
+    reach(&mut alice);
+    wait_until("a risk", || risk(&backend, &mut alice));
+    alice.request("GET", "/page").header("X-Session-Risk", "none").send().expect(200);
+    let seen = backend.last();
+    let said: Vec<_> = seen.headers.0.iter().filter(|(name, _)| name.eq_ignore_ascii_case("x-session-risk")).collect();
+    assert_eq!(said.len(), 1);
+    assert_eq!(said[0].1, "high");
+});
+
+#[test]
+fn what_is_only_observed_no_backend_is_told() {
+    let backend = echo();
+    let gateway = watched(Store::Embedded, "observe").with_backend(&backend).start();
+    let mut alice = gateway.logged_in("42", "7");
+    reach(&mut alice);
+    assert_eq!(found(&gateway, PRIVILEGES).len(), 1);
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(risk(&backend, &mut alice), None);
+}
+
+/// A migration in which clients' own claims still go through: this one does not.
+#[test]
+fn while_clients_claims_go_through_none_of_them_says_how_bad_it_is() {
+    let backend = echo();
+    let gateway = watched(Store::Embedded, "enforce").set("identity.mode", "observe").with_backend(&backend).start();
+    let mut alice = gateway.logged_in("42", "7").with_header("X-Session-Risk", "none");
+    assert_eq!(risk(&backend, &mut alice), None);
+    alice.request("GET", "/page").header("X_Session_Risk", "none").send().expect(200);
+    assert!(backend.last().headers.0.iter().all(|(name, _)| !name.to_ascii_lowercase().ends_with("risk")));
+}
+
+/// Two gateways on one Redis before a real app, whose rules also hold and end sessions.
+fn two_before_flask(mode: &str) -> [Gateway; 2] {
+    let store = Store::redis();
+    let settings = "[monitor.exports]\naction = [\"alert\", \"terminate\"]\n\
+                    [[monitor.exports.routes]]\nmatch = \"/e/*\"\ncount = \"lines\"\n\
+                    [monitor.privileges]\naction = [\"alert\", \"reauth\"]\n\
+                    [[events]]\nmatch = \"POST /api/password\"\ncounts_as = \"password_change\"\n";
+    let start = || {
+        watched(store.clone(), mode)
+            .set("server.trusted_proxies", vec!["127.0.0.1"])
+            .with_backend(acting_app())
+            .settings(settings)
+            .start()
+    };
+    [start(), start()]
+}
+
+/// Somebody who logged in at the first of them, at each.
+fn at_both(gateways: &[Gateway; 2], name: &str) -> [Browser; 2] {
+    let mut first = from(&gateways[0], OWNER);
+    first.log_in_to_flask(name);
+    let second = first.at(gateways[1].address());
+    [first, second]
+}
+
+/// The one finding of a kind that comes up at a gateway, with what was done.
+fn one(gateway: &Gateway, kind: &str) -> (Value, Vec<bool>) {
+    let finding = wait_until(kind, || anomalies(gateway).into_iter().find(|finding| finding["type"] == kind));
+    let taken = finding["actions"].as_array().expect("actions").iter().map(|taken| taken["done"] == true).collect();
+    (finding, taken)
+}
+
+#[test]
+fn who_reaches_for_privileges_at_two_gateways_before_flask_logs_in_again() {
+    for mode in ["enforce", "observe"] {
+        let gateways = two_before_flask(mode);
+        let [mut here, mut there] = at_both(&gateways, "dave");
+        here.get("/admin/users").expect(403);
+        there.get("/admin/users").expect(403);
+        there.get("/admin/keys").expect(403);
+        assert_eq!(found(&gateways[0], PRIVILEGES), Vec::<Value>::new(), "two things");
+        here.request("GET", "/api/risk").header("X-Customer-ID", "1").send().expect(200);
+        let (finding, done) = one(&gateways[1], PRIVILEGES);
+        assert_eq!((&finding["user"], &finding["tenant"]), (&json!("10"), &json!("42")));
+        assert_eq!(evidence(&finding)["targets"], 3);
+        if mode == "observe" {
+            assert_eq!((&finding["observed"], done), (&json!(true), vec![false, false]));
+            for browser in [&mut here, &mut there] {
+                assert_eq!(browser.get("/api/risk").expect(200).json()["risk"], Value::Null);
+            }
+            continue;
+        }
+        assert_eq!(done, [false, true], "nobody is named who would be told");
+        for browser in [&mut here, &mut there] {
+            wait_until("the session is held", || (browser.get("/api/risk").status == 401).then_some(()));
+            browser.get("/api/risk").expect_refusal(401, "reauth_required");
+        }
+        let old = here.token();
+        here.log_in_to_flask("dave");
+        assert_ne!(here.token(), old);
+        let mut there = here.at(gateways[1].address());
+        for browser in [&mut here, &mut there] {
+            let told = browser.get("/api/risk").expect(200).json();
+            assert_eq!((&told["user"], &told["risk"]), (&json!("10"), &Value::Null), "nothing was found in this one");
+        }
+        let released = gateways[0].wait_audit("session.released", |_| true);
+        assert_eq!((&released["reason"], &released["session_id"]), (&json!("logged_in"), &finding["session_id"]));
+    }
+}
+
+#[test]
+fn who_takes_out_too_much_at_two_gateways_before_flask_is_ended_where_that_is_wanted() {
+    for mode in ["enforce", "observe"] {
+        let gateways = two_before_flask(mode);
+        let [mut here, mut there] = at_both(&gateways, "carol");
+        assert_eq!(here.get("/e/500.csv").expect(200).text().lines().count(), 500);
+        assert_eq!(there.get("/e/500.csv").expect(200).text().lines().count(), 500);
+        assert_eq!(found(&gateways[0], EXPORTS), Vec::<Value>::new(), "as much as there may be");
+        here.get("/e/1.csv").expect(200);
+        let (finding, done) = one(&gateways[1], EXPORTS);
+        assert_eq!((&evidence(&finding)["records"], &finding["user"]), (&json!(1001), &json!("9")));
+        let refused = mode == "enforce";
+        assert_eq!(done, [false, refused], "{finding}");
+        for browser in [&mut here, &mut there] {
+            if refused {
+                wait_until("the session is over", || (browser.get("/api/risk").status == 401).then_some(()));
+            } else {
+                browser.get("/api/risk").expect(200);
+            }
+        }
+        if refused {
+            gateways[0].wait_audit("session.ended", |event| event["reason"] == "security_anomaly");
+        }
+    }
+}
+
+#[test]
+fn who_changes_a_password_thrice_at_two_gateways_before_flask_is_locked_out_elsewhere_and_logs_in_again() {
+    for mode in ["enforce", "observe"] {
+        let gateways = two_before_flask(mode);
+        let [mut here, mut there] = at_both(&gateways, "bob");
+        let change = |browser: &mut Browser, old: &str| browser.post_json("/api/password", &json!({"old": old}));
+        change(&mut here, "demo").expect(200);
+        change(&mut here, "wrong").expect(422);
+        change(&mut there, "wrong").expect(422);
+        change(&mut there, "demo").expect(200);
+        assert_eq!(found(&gateways[1], PASSWORDS), Vec::<Value>::new());
+        change(&mut there, "demo").expect(200);
+        let (finding, done) = one(&gateways[0], PASSWORDS);
+        assert_eq!((&evidence(&finding)["changes"], &finding["user"]), (&json!(3), &json!("8")));
+        let fields = json!({"username": "bob", "password": "demo"});
+        let elsewhere = |gateway: &Gateway| from(gateway, STRANGER).post_json("/api/login", &fields);
+        if mode == "observe" {
+            assert_eq!(done, [false; 3]);
+            here.get("/api/risk").expect(200);
+            elsewhere(&gateways[0]).expect(200);
+            continue;
+        }
+        assert_eq!(done, [true, true, false], "{finding}");
+        for (browser, gateway) in [&mut here, &mut there].into_iter().zip(&gateways) {
+            wait_until("the session is held", || (browser.get("/api/risk").status == 401).then_some(()));
+            browser.get("/api/risk").expect_refusal(401, "reauth_required");
+            elsewhere(gateway).expect_refusal(429, "login_locked");
+        }
+        // Where bob logged in before, bob comes in, and the held session is replaced.
+        let old = there.token();
+        there.log_in_to_flask("bob");
+        there.get("/api/risk").expect(200);
+        here.get("/api/risk").expect(401);
+        let mut with_old = from(&gateways[0], OWNER);
+        with_old.set_cookie(SESSION_COOKIE, &old);
+        with_old.get("/api/risk").expect(401);
+    }
+}
+
+#[test]
+fn who_uses_at_another_gateway_before_flask_what_its_user_ended_is_found() {
+    for mode in ["enforce", "observe"] {
+        let gateways = two_before_flask(mode);
+        let [mut owner, _] = at_both(&gateways, "alice");
+        let mut thief = stolen_by(&gateways[1], &owner, STRANGER);
+        thief.get("/api/risk").expect(200);
+        owner.post("/api/logout").expect(200);
+        thread::sleep(Duration::from_millis(400));
+        thief.get("/api/risk").expect_refusal(401, "session_revoked");
+        let (finding, done) = one(&gateways[0], REVOKED_USE);
+        assert_eq!((&finding["user"], &finding["observed"]), (&json!("7"), &json!(mode == "observe")));
+        assert_eq!((&evidence(&finding)["used_from"], done), (&json!(OWNER), vec![false]));
+    }
+}

@@ -172,6 +172,7 @@ mod of_the_monitoring {
         locks_are_listed_page_by_page_by_their_ends,
         findings_are_listed_from_the_newest_on_and_the_same_counts_on_the_first,
         the_last_word_about_a_finding_counts,
+        a_finding_is_open_in_its_sessions_until_it_is_judged,
         the_accounts_by_which_a_user_logs_in_are_locked_and_nobody_elses,
         of_the_accounts_of_a_user_the_last_few_are_known,
     }
@@ -202,6 +203,7 @@ mod of_acts {
         of_acts_at_many_gateways_at_once_none_is_lost_and_each_third_fires,
         what_counted_longer_ago_than_its_window_counts_no_more,
         what_is_remembered_of_ended_sessions_every_gateway_knows_until_its_time,
+        of_sessions_that_are_ended_many_at_once_something_is_remembered_where_that_is_wanted,
     }
 }
 

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use session_gateway::monitor::{
     AccountId, Action, Attempt, Attempted, FailedLogins, FindingNote, FindingRecord, LockBy, MonitorKeys, Named,
-    Outcome, Rule, Severity, Verdict, ranges_of,
+    Outcome, Risk, Risks, Rule, Severity, Verdict, ranges_of,
 };
 use session_gateway::secret::Secret;
+use session_gateway::session::SessionId;
 use session_gateway::store::alerts::Posting;
 use session_gateway::store::monitor::{
     FindingId, FindingStore, Kept, LockCursor, LoginGuard, MOST_ACCOUNTS_OF_A_USER, Reserved, Settlement, ToKeep,
 };
 
-use crate::bench::{Bench, HOUR};
+use crate::bench::{Bench, HOUR, id};
 
 /// Short enough to wait for, and yet long for a busy machine.
 const WINDOW: Duration = Duration::from_secs(3);
@@ -335,7 +336,7 @@ pub(super) async fn keep(
     repeat: Duration,
     postings: &[Posting],
 ) -> Kept {
-    findings.keep(ToKeep { record, dedupe, repeat, postings }).await.unwrap()
+    findings.keep(ToKeep { record, dedupe, repeat, risk: None, postings }).await.unwrap()
 }
 
 pub(crate) async fn findings_are_listed_from_the_newest_on_and_the_same_counts_on_the_first(bench: &mut impl Bench) {
@@ -371,6 +372,41 @@ pub(crate) async fn the_last_word_about_a_finding_counts(bench: &mut impl Bench)
     assert_eq!(findings.finding(id).await.unwrap().unwrap().note, Some(note(Verdict::Expected)));
     let nothing = FindingId { millis: id.millis, count: id.count + 1 };
     assert!(!findings.judge(nothing, &note(Verdict::Expected)).await.unwrap());
+}
+
+/// Keeps a finding that is open in a session.
+async fn open(findings: &dyn FindingStore, dedupe: &str, session: SessionId, severity: Severity) -> FindingId {
+    let (record, risk) = (record("KIND"), Some(Risk { session, severity }));
+    match findings.keep(ToKeep { record: &record, dedupe, repeat: HOUR, risk, postings: &[] }).await.unwrap() {
+        Kept::New { id, .. } | Kept::Again(id) => id,
+    }
+}
+
+async fn open_in(findings: &dyn FindingStore, session: SessionId) -> Option<Severity> {
+    findings.open_risks().await.unwrap().into_iter().collect::<Risks>().of(session)
+}
+
+pub(crate) async fn a_finding_is_open_in_its_sessions_until_it_is_judged(bench: &mut impl Bench) {
+    let (findings, other) = (bench.monitor(), bench.other_monitor().await);
+    let (one, two) = (id(), id());
+    assert_eq!(findings.open_risks().await.unwrap(), []);
+    let medium = open(&*findings, "a", one, Severity::Medium).await;
+    let high = open(&*other, "b", one, Severity::High).await;
+    // The same of the same user in another session.
+    assert_eq!(open(&*findings, "b", two, Severity::High).await, high);
+    new(&*findings, "KIND", "c").await;
+    assert_eq!(other.open_risks().await.unwrap().len(), 3, "one that endangers no session is open in none");
+    assert_eq!(
+        (open_in(&*other, one).await, open_in(&*other, two).await),
+        (Some(Severity::High), Some(Severity::High))
+    );
+    let note = FindingNote { verdict: Verdict::Expected, by: "ops".to_owned(), at: 7 };
+    assert!(findings.judge(high, &note).await.unwrap());
+    assert_eq!((open_in(&*other, one).await, open_in(&*other, two).await), (Some(Severity::Medium), None));
+    assert_eq!(open(&*other, "b", two, Severity::High).await, high);
+    assert_eq!(open_in(&*other, two).await, None, "what was judged is not opened by the same again");
+    assert!(other.judge(medium, &note).await.unwrap());
+    assert_eq!(findings.open_risks().await.unwrap(), []);
 }
 
 pub(crate) async fn the_accounts_by_which_a_user_logs_in_are_locked_and_nobody_elses(bench: &mut impl Bench) {

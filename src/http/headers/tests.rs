@@ -224,6 +224,8 @@ fn what_the_client_claimed_is_told() {
     ] {
         let mut headers = map(lines);
         let stripped = filter().strip_request(&mut headers);
+        let others = others.then(|| lines.iter().map(|(name, _)| name.to_ascii_lowercase().into()).collect());
+        let others = others.unwrap_or_default();
         let tenant_by_alias = lines.iter().any(|(name, _)| *name == "X_Customer_ID");
         assert_eq!(stripped.claims, Claims { tenant, tenant_by_alias, others, ..Claims::default() }, "{lines:?}");
         assert_eq!(stripped.claims.is_empty(), lines.is_empty());
@@ -231,6 +233,25 @@ fn what_the_client_claimed_is_told() {
     let mut headers = map(&[("X-User-ID", "u"), ("X-User-Role", "admin"), ("X-Session-ID", "s")]);
     let claims = filter().strip_request(&mut headers).claims;
     assert_eq!((claims.user, claims.role, claims.session), (one("u"), one("admin"), one("s")));
+}
+
+#[test]
+fn each_further_protected_name_is_told_of_once_under_whatever_spelling_and_the_first_few_alone() {
+    let mut headers = map(&[("X_Session_Risk", "none"), ("X-Session-Risk", "low"), ("X-Tenant-ID", "1")]);
+    let others = filter().strip_request(&mut headers).claims.others;
+    assert_eq!(others.iter().map(|name| &**name).collect::<Vec<&str>>(), ["x-session-risk", "x-tenant-id"]);
+    let names: Vec<String> = (0..100).map(|number| format!("X-Session-{number}")).collect();
+    let lines: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "1")).collect();
+    assert_eq!(filter().strip_request(&mut map(&lines)).claims.others.len(), MOST_OTHERS);
+}
+
+#[test]
+fn how_bad_it_is_no_client_says_even_where_its_claims_are_left() {
+    let mut headers =
+        map(&[("X-Session-Risk", "1"), ("X_Session_Risk", "2"), ("X.Session.Risk", "3"), ("X-User-ID", "4")]);
+    filter().strip_risk(&mut headers);
+    let left: Vec<&str> = headers.keys().map(|name| name.as_str()).collect();
+    assert_eq!(left, ["x-user-id"]);
 }
 
 #[test]

@@ -3,20 +3,22 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redb::{ReadableTable as _, ReadableTableMetadata as _};
+use redb::{ReadableTable as _, ReadableTableMetadata as _, TableError};
 
 use super::super::StoreResult;
 use super::super::alerts::kind_of;
 use super::super::monitor::{
     FINDINGS_KEPT, FindingId, FindingStore, FindingsOf, Kept, KeptFinding, MOST_FINDINGS, MOST_FINDINGS_OF_A_TENANT,
-    OfTenant, ToKeep,
+    MOST_OPEN, OfTenant, ToKeep,
 };
 use super::EmbeddedStore;
 use super::alerts::put_in;
-use super::schema::{FINDING_NOTES, FINDINGS, FINDINGS_AGAIN, FINDINGS_OF_TENANTS, Fault, SAME_FINDINGS, garbled};
+use super::schema::{
+    FINDING_NOTES, FINDINGS, FINDINGS_AGAIN, FINDINGS_OF_TENANTS, Fault, OPEN_RISKS, SAME_FINDINGS, garbled,
+};
 use super::tables::Tables;
-use crate::monitor::{FindingNote, FindingRecord};
-use crate::session::{StoreTime, TenantId, UserId};
+use crate::monitor::{FindingNote, FindingRecord, OPEN_FOR, Risk, Severity};
+use crate::session::{SessionId, StoreTime, TenantId, UserId};
 
 /// Findings, and what tells the same of them, that go by the way whenever one is kept.
 const SWEPT: usize = 16;
@@ -24,11 +26,14 @@ const SWEPT: usize = 16;
 #[async_trait]
 impl FindingStore for EmbeddedStore {
     async fn keep(&self, finding: ToKeep<'_>) -> StoreResult<Kept> {
-        let ToKeep { record, dedupe, repeat, postings } = finding;
+        let ToKeep { record, dedupe, repeat, risk, postings } = finding;
         let (text, kind, dedupe, postings) = (record.encode(), kind_of(record), dedupe.to_owned(), postings.to_vec());
         let whose = record.whose();
         let work = move |tables: &mut Tables<'_>, now| {
             let (id, is_new) = keep(tables, &text, &dedupe, repeat, now)?;
+            if let Some(risk) = risk {
+                open(tables, id, risk, now)?;
+            }
             if !is_new {
                 return Ok(Kept::Again(id));
             }
@@ -71,6 +76,27 @@ impl FindingStore for EmbeddedStore {
         self.write("findings", work).await
     }
 
+    async fn open_risks(&self) -> StoreResult<Vec<Risk>> {
+        let (outcome, risks) = self.look(|transaction, now| {
+            let open = match transaction.open_table(OPEN_RISKS) {
+                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                opened => opened?,
+            };
+            let mut risks = Vec::new();
+            for entry in open.iter()? {
+                let (key, open) = entry?;
+                let (session, (severity, until)) = (key.value().2, open.value());
+                let (session, severity) = (SessionId::parse(session.as_bytes()), Severity::parse(severity));
+                if let (Some(session), Some(severity), true) = (session, severity, until > now.as_micros()) {
+                    risks.push(Risk { session, severity });
+                }
+            }
+            Ok(risks)
+        });
+        self.shared.observer.command("finding_risks", outcome);
+        risks
+    }
+
     async fn judge(&self, id: FindingId, note: &FindingNote) -> StoreResult<bool> {
         let note = serde_json::to_string(note).unwrap_or_default();
         let work = move |tables: &mut Tables<'_>, _| {
@@ -78,6 +104,9 @@ impl FindingStore for EmbeddedStore {
                 return Ok(false);
             }
             tables.transaction.open_table(FINDING_NOTES)?.insert(place(id), note.as_str())?;
+            let (millis, count) = place(id);
+            let of_it = (millis, count, "")..(millis, count.saturating_add(1), "");
+            tables.transaction.open_table(OPEN_RISKS)?.retain_in(of_it, |_, _| false)?;
             Ok(true)
         };
         self.write("finding_judge", work).await
@@ -102,6 +131,32 @@ fn kept(tables: &Tables<'_>, (millis, count): (u64, u64), text: &str) -> Result<
         repeats: again.unwrap_or_default(),
         note,
     })
+}
+
+/// Has a finding open in a session, unless somebody judged it.
+fn open(tables: &Tables<'_>, id: FindingId, risk: Risk, now: StoreTime) -> Result<(), Fault> {
+    let (millis, count) = place(id);
+    if tables.transaction.open_table(FINDING_NOTES)?.get((millis, count))?.is_some() {
+        return Ok(());
+    }
+    let mut risks = tables.transaction.open_table(OPEN_RISKS)?;
+    let until = now.after(OPEN_FOR).as_micros();
+    risks.insert((millis, count, risk.session.as_str()), (risk.severity.as_str(), until))?;
+    // Those found first are over first.
+    for _ in 0..SWEPT {
+        let is_too_many = risks.len()? > MOST_OPEN as u64;
+        let first = risks.first()?.map(|(key, open)| {
+            let (millis, count, session) = key.value();
+            ((millis, count, session.to_owned()), open.value().1)
+        });
+        match first {
+            Some(((millis, count, session), until)) if is_too_many || until <= now.as_micros() => {
+                risks.remove((millis, count, session.as_str()))?;
+            }
+            _ => break,
+        }
+    }
+    Ok(())
 }
 
 /// Names that are looked at for one page of a tenant's.

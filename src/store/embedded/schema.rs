@@ -55,6 +55,9 @@ pub(super) const FINDINGS: TableDefinition<'static, (u64, u64), &str> = TableDef
 pub(super) const FINDINGS_AGAIN: TableDefinition<'static, (u64, u64), u64> = TableDefinition::new("findings_again");
 /// Finding to what was said of it.
 pub(super) const FINDING_NOTES: TableDefinition<'static, (u64, u64), &str> = TableDefinition::new("finding_notes");
+/// Finding and session that it is open of, to how bad it is and until when (µs) that is so.
+pub(super) const OPEN_RISKS: TableDefinition<'static, (u64, u64, &str), (&str, u64)> =
+    TableDefinition::new("open_risks");
 /// What tells the same finding, to the first of it, and until when (µs) it counts there.
 pub(super) const SAME_FINDINGS: TableDefinition<'static, &str, (u64, u64, u64)> = TableDefinition::new("same_findings");
 /// What stands for somebody who paid and has no tenant, to who they are, since when they wait and when they were asked about

@@ -8,7 +8,7 @@ use redis::Value;
 use super::super::StoreResult;
 use super::super::alerts::{ALERTS_KEPT, Fate, MOST_ALERTS, MOST_LISTED, Posting, kind_of};
 use super::super::monitor::{
-    FINDINGS_KEPT, FindingId, FindingStore, FindingsOf, Kept, KeptFinding, MOST_FINDINGS, OfTenant, ToKeep,
+    FINDINGS_KEPT, FindingId, FindingStore, FindingsOf, Kept, KeptFinding, MOST_FINDINGS, MOST_OPEN, OfTenant, ToKeep,
 };
 use super::alerts::millis;
 use super::answers::{exactly, time};
@@ -17,31 +17,46 @@ use super::connection::CALL_TIMEOUT;
 use super::fault::{Fault, number, text, unexpected};
 use super::lane::Lanes;
 use super::store::RedisStore;
-use crate::monitor::{FindingNote, FindingRecord};
+use crate::monitor::{FindingNote, FindingRecord, OPEN_FOR, Risk, Severity};
+use crate::session::SessionId;
 
 /// Keeps a finding, unless the same one was kept a while ago, and puts in what is to be told of it. Keys: the stream, what
-/// tells the same (or nothing), how often each was found again, the alerts that wait, what was gathered; then of each
-/// posting its queue and what its limit counts. Arguments: the finding, how many are kept, for how long (ms), for how long
+/// tells the same (or nothing), how often each was found again, the alerts that wait, what was gathered, what is open of
+/// sessions, what was said of findings; then of each posting its queue and what its limit counts. Arguments: the finding, how many are kept, for how long (ms), for how long
 /// the same counts on the first (ms), how many alerts may wait, for how long (ms), how many findings of one are named, what
-/// those are counted by that are alike; then of each posting where it goes, what those gathered with it are called by, for
+/// those are counted by that are alike, the session and how bad it is for that (or nothing), for how long that is open (ms), of
+/// how many sessions something is; then of each posting where it goes, what those gathered with it are called by, for
 /// how long it is gathered (ms; 0: it is not), how many may go there (0: any), within which time (ms), for how long further
 /// ones are gathered (ms; 0: they are not told). Answers 1, its name and the fate of each posting; 0 and that of the first.
 ///
 /// A stream is trimmed by length or by age, not by both at once.
 const KEEP: &str = r"#!lua
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local function open(id)
+  if ARGV[9] == '' or redis.call('HGET', KEYS[7], id) then return end
+  local ends = string.format('%.0f', now + tonumber(ARGV[10]))
+  redis.call('ZADD', KEYS[6], ends, ARGV[9] .. ':' .. id)
+  redis.call('PEXPIREAT', KEYS[6], ends)
+  local many = redis.call('ZCARD', KEYS[6]) - tonumber(ARGV[11])
+  if many <= 0 then return end
+  for _, open in ipairs(redis.call('ZRANGE', KEYS[6], '0', string.format('%.0f', many - 1))) do
+    redis.call('ZREM', KEYS[6], open)
+  end
+end
 local first = redis.call('GET', KEYS[2])
 if first then
+  open(first)
   if redis.call('HLEN', KEYS[3]) > 2 * tonumber(ARGV[2]) then redis.call('UNLINK', KEYS[3]) end
   local again = tonumber(redis.call('HGET', KEYS[3], first) or '0') + 1
   redis.call('HSET', KEYS[3], first, string.format('%.0f', again))
   return {0, first}
 end
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local by, bound = 'MAXLEN', ARGV[2]
 if tonumber(time[2]) % 2 == 0 then by, bound = 'MINID', string.format('%.0f', now - tonumber(ARGV[3])) end
 local id = redis.call('XADD', KEYS[1], by, '~', bound, '*', 'f', ARGV[1])
 redis.call('SET', KEYS[2], id, 'PX', ARGV[4])
+open(id)
 local answer, most_alerts, kept = {1, id}, tonumber(ARGV[5]), string.format('%.0f', now + tonumber(ARGV[6]))
 local function put(queue, alert, text, due)
   if redis.call('HLEN', KEYS[4]) >= most_alerts then return false end
@@ -51,8 +66,8 @@ local function put(queue, alert, text, due)
   redis.call('PEXPIREAT', queue, kept)
   return true
 end
-for at = 1, (#KEYS - 5) / 2 do
-  local queue, counter, first = KEYS[4 + 2 * at], KEYS[5 + 2 * at], 9 + 6 * (at - 1)
+for at = 1, (#KEYS - 7) / 2 do
+  local queue, counter, first = KEYS[6 + 2 * at], KEYS[7 + 2 * at], 12 + 6 * (at - 1)
   local text, name, period, most = ARGV[first], ARGV[first + 1], tonumber(ARGV[first + 2]), tonumber(ARGV[first + 3])
   local fate = 'put'
   if most > 0 then
@@ -94,13 +109,24 @@ end
 return answer
 ";
 
-/// Notes what is said of a finding. Keys: the stream, the notes. Arguments: its name, the note, how many notes there may
+/// Notes what is said of a finding. Keys: the stream, the notes, what is open of sessions. Arguments: its name, the note, how many notes there may
 /// be. Answers 1 if there is such a finding, -1 where there are too many notes.
 const JUDGE: &str = r"#!lua
 if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then return 0 end
 if not redis.call('HGET', KEYS[2], ARGV[1]) and redis.call('HLEN', KEYS[2]) >= tonumber(ARGV[3]) then return -1 end
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+local by = ':' .. ARGV[1]
+for _, open in ipairs(redis.call('ZRANGE', KEYS[3], '0', '-1')) do
+  if string.sub(open, -#by) == by then redis.call('ZREM', KEYS[3], open) end
+end
 return 1
+";
+
+/// What is open of sessions. Key: that.
+const OPEN: &str = r"#!lua flags=no-writes
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+return redis.call('ZRANGE', KEYS[1], '(' .. string.format('%.0f', now), '+inf', 'BYSCORE')
 ";
 
 #[async_trait]
@@ -113,6 +139,8 @@ impl FindingStore for RedisStore {
             names.findings_again(),
             names.alerts(),
             names.alerts_gathered(),
+            names.open_risks(),
+            names.finding_notes(),
         ];
         for posting in postings {
             let limit = posting.limit.as_ref().map_or("", |limit| limit.name.as_str());
@@ -122,6 +150,10 @@ impl FindingStore for RedisStore {
         command.arg(finding.record.encode()).arg(MOST_FINDINGS).arg(millis(FINDINGS_KEPT)).arg(millis(finding.repeat));
         // Longer than any waits, so that what is forgotten is counted.
         command.arg(MOST_ALERTS).arg(millis(2 * ALERTS_KEPT)).arg(MOST_LISTED).arg(kind_of(finding.record));
+        let risk = finding
+            .risk
+            .map_or_else(String::new, |Risk { session, severity }| format!("{session}:{}", severity.as_str()));
+        command.arg(risk).arg(millis(OPEN_FOR)).arg(MOST_OPEN);
         for Posting { target, gathered, limit } in postings {
             command.arg(target.encode()).arg(target.short()).arg(gathered.map_or(0, millis));
             let most = limit.as_ref().map_or(0, |limit| limit.most);
@@ -163,8 +195,24 @@ impl FindingStore for RedisStore {
         Ok(self.link.call("findings", CALL_TIMEOUT, work).await?.pop())
     }
 
+    async fn open_risks(&self) -> StoreResult<Vec<Risk>> {
+        let mut pipeline = redis::pipe();
+        pipeline.add_command(eval(OPEN, &[self.keys().open_risks()]));
+        let work = |lanes: Arc<Lanes>| async move {
+            let [answer] = exactly(lanes.quick.ask(&pipeline).await?)?;
+            let Value::Array(open) = answer else { return Err(unexpected("what is open", &answer)) };
+            let mut risks = Vec::with_capacity(open.len());
+            for one in open {
+                risks.extend(text(one)?.as_deref().and_then(risk));
+            }
+            Ok(risks)
+        };
+        self.link.call("finding_risks", CALL_TIMEOUT, work).await
+    }
+
     async fn judge(&self, id: FindingId, note: &FindingNote) -> StoreResult<bool> {
-        let mut command = eval(JUDGE, &[self.keys().findings(), self.keys().finding_notes()]);
+        let keys = self.keys();
+        let mut command = eval(JUDGE, &[keys.findings(), keys.finding_notes(), keys.open_risks()]);
         let note = serde_json::to_string(note).unwrap_or_default();
         command.arg(id.to_string()).arg(note).arg(2 * MOST_FINDINGS);
         let work = |lanes: Arc<Lanes>| async move {
@@ -226,6 +274,13 @@ impl RedisStore {
 fn name(value: Value) -> Result<FindingId, Fault> {
     let id = text(value)?.and_then(|id| std::str::from_utf8(&id).ok()?.parse().ok());
     id.ok_or_else(|| Fault::garbled("a finding without a name"))
+}
+
+/// What another version wrote is none.
+fn risk(open: &[u8]) -> Option<Risk> {
+    let mut parts = std::str::from_utf8(open).ok()?.split(':');
+    let (session, severity) = (SessionId::parse(parts.next()?.as_bytes())?, Severity::parse(parts.next()?)?);
+    Some(Risk { session, severity })
 }
 
 fn fate(value: Value) -> Result<Fate, Fault> {

@@ -213,6 +213,11 @@ impl Keys {
         format!("{}r:{{{}}}", self.prefix, hash(subject))
     }
 
+    /// What is open of sessions.
+    pub(super) fn open_risks(&self) -> String {
+        format!("{}m:k:{{findings}}", self.prefix)
+    }
+
     /// Where a user was.
     pub(super) fn footprint(&self, user: u64) -> String {
         format!("{}m:g:{{{user:016x}}}", self.prefix)
@@ -353,6 +358,7 @@ mod tests {
         assert_eq!(keys.findings(), "sg:m:f:{findings}");
         assert_eq!(keys.findings_again(), "sg:m:fa:{findings}");
         assert_eq!(keys.finding_notes(), "sg:m:fn:{findings}");
+        assert_eq!(keys.open_risks(), "sg:m:k:{findings}");
         assert_eq!(keys.orphans(), ["sg:o:{orphans}", "sg:ow:{orphans}", "sg:oa:{orphans}"]);
         assert_eq!(keys.recheck("acme 7"), "sg:r:{E3v8BmI7ecmcOOUY7vreYw}");
         assert_eq!(keys.footprint(10), "sg:m:g:{000000000000000a}");

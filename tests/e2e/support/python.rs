@@ -64,6 +64,12 @@ pub fn flask_over_tls(directory: &Path, name: &str) -> App {
     start("demo.flask_app:app", JSON_LOGIN, Path::new(""), Some(&directory.join(name)))
 }
 
+/// An app that lets data out, refuses what is for admins, and changes passwords.
+pub fn acting_app() -> &'static App {
+    static APP: OnceLock<App> = OnceLock::new();
+    APP.get_or_init(|| start("tests.python.acting_app:app", JSON_LOGIN, Path::new(""), None))
+}
+
 /// An app with Flask-Login: a session and a remember cookie of its own.
 pub fn flask_login() -> &'static App {
     static APP: OnceLock<App> = OnceLock::new();
