@@ -369,9 +369,11 @@ impl Teller {
         Self { audit, metrics, clock, listeners: Arc::default() }
     }
 
-    /// From now on this one hears of it, too.
+    /// From now on this one hears of it, too. Said by one alone, while nothing is told yet.
     pub fn tell_to(&self, listener: Arc<dyn Listener>) {
-        self.listeners.rcu(|known| known.iter().chain([&listener]).cloned().collect::<Vec<_>>());
+        let mut all = Vec::clone(&self.listeners.load());
+        all.push(listener);
+        self.listeners.store(Arc::new(all));
     }
 
     /// Whose time stands in what is told.

@@ -40,8 +40,8 @@ impl Watch {
         let Some(privileges) = &rules.privileges else { return };
         let evidence = Evidence::default().with("last", what);
         let counting = Counting::Different(number_of(what));
-        let of = Of { kind: FindingKind::Privileges, rule: &privileges.rule, letter: 'p', unit: "targets" };
-        self.count(rules, of, counting, evidence, who, origin);
+        let of = Of { kind: FindingKind::Privileges, rule: &privileges.rule, letter: 'p', unit: "targets", counting };
+        self.count(rules, of, evidence, who, origin);
     }
 
     /// A user took out so many records, by a route of this name.
@@ -49,8 +49,8 @@ impl Watch {
         let Some(exports) = rules.exports.as_ref().filter(|_| records > 0) else { return };
         let evidence = Evidence::default().with("last", route);
         let counting = Counting::Amount(records.min(MOST_RECORDS));
-        let of = Of { kind: FindingKind::Exports, rule: &exports.rule, letter: 'e', unit: "records" };
-        self.count(rules, of, counting, evidence, who, origin);
+        let of = Of { kind: FindingKind::Exports, rule: &exports.rule, letter: 'e', unit: "records", counting };
+        self.count(rules, of, evidence, who, origin);
     }
 
     /// A user's password was changed.
@@ -65,20 +65,19 @@ impl Watch {
             evidence = evidence.with("user", who.principal.user.as_str()).with("tenant", who.principal.tenant.shown());
         }
         let counting = Counting::Different(u64::from_ne_bytes(number));
-        let of = Of { kind: FindingKind::Passwords, rule: &passwords.rule, letter: 'w', unit: "changes" };
-        self.count(rules, of, counting, evidence, who, origin);
+        let of = Of { kind: FindingKind::Passwords, rule: &passwords.rule, letter: 'w', unit: "changes", counting };
+        self.count(rules, of, evidence, who, origin);
     }
 
     fn count(
         &self,
         rules: &MonitorRules,
         of: Of<'_>,
-        counting: Counting,
         evidence: Evidence,
         Who { session, principal }: &Who,
         origin: Origin,
     ) {
-        let Of { kind, rule, letter, unit } = of;
+        let Of { kind, rule, letter, unit, counting } = of;
         let subject = of_user(principal);
         let key = format!("{letter}:{:016x}", self.0.services.keys.user(principal));
         let act = Act { key, counting, count: rule.count.into(), window: rule.window };
@@ -213,12 +212,14 @@ impl Watch {
     }
 }
 
-/// By which rule something counts, and what its count is called.
+/// By which rule something counts, how, and what its count is called.
+#[derive(Clone, Copy)]
 struct Of<'a> {
     kind: FindingKind,
     rule: &'a Rule,
     letter: char,
     unit: &'static str,
+    counting: Counting,
 }
 
 /// Hears what is told, for as long as the monitoring is there.

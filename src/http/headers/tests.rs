@@ -250,7 +250,7 @@ fn how_bad_it_is_no_client_says_even_where_its_claims_are_left() {
     let mut headers =
         map(&[("X-Session-Risk", "1"), ("X_Session_Risk", "2"), ("X.Session.Risk", "3"), ("X-User-ID", "4")]);
     filter().strip_risk(&mut headers);
-    let left: Vec<&str> = headers.keys().map(|name| name.as_str()).collect();
+    let left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
     assert_eq!(left, ["x-user-id"]);
 }
 

@@ -41,6 +41,12 @@ impl Chance {
     }
 
     /// As often between ten and a hundred as between a hundred and a thousand.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "a number of records, between small ones"
+    )]
     fn of_any_size(&mut self, from: u64, to: u64) -> u64 {
         let (from, to) = ((from as f64).ln(), (to as f64).ln());
         (from + (to - from) * (self.next() % 10_000) as f64 / 10_000.0).exp().round() as u64
