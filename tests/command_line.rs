@@ -199,6 +199,8 @@ fn a_shell_completes_commands_with_the_script_that_is_printed_for_it() {
     completes("session-gateway users rev", "revoke");
     completes("session-gateway tenants susp", "suspend");
     completes("session-gateway alerts te", "test");
+    completes("session-gateway repo", "report");
+    completes("session-gateway report --since 7d --format ht", "html");
     completes("session-gateway audit export --for", "--format");
     completes(
         "session-gateway audit query --type session.",
@@ -233,6 +235,7 @@ fn the_manual_has_a_page_for_the_program_and_one_for_each_command() {
         ("users-sessions", "\\-\\-limit"),
         ("users-revoke", "\\-\\-except"),
         ("tenants-list", "\\-\\-limit"),
+        ("report", "\\-\\-until"),
         ("tenants-show", "\\-\\-json"),
         ("tenants-suspend", "\\-\\-yes"),
         ("tenants-delete", "\\-\\-yes"),

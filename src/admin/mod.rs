@@ -37,6 +37,7 @@ mod revoke_tenant;
 mod revoke_user;
 mod router;
 mod session_view;
+mod show_report;
 mod show_session;
 mod show_tenant;
 mod state;

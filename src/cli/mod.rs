@@ -19,6 +19,7 @@ mod options;
 pub mod orphans;
 mod output;
 pub mod probe_login;
+pub mod report;
 pub mod revoke_all;
 pub mod serve;
 pub mod sessions;
@@ -79,6 +80,8 @@ pub enum Command {
     /// Whether alerts arrive, and which wait
     #[command(subcommand)]
     Alerts(alerts::AlertsCommand),
+    /// What the monitoring counted, by day
+    Report(report::ReportOptions),
     /// Logins that are locked after too many failures
     #[command(subcommand)]
     Locks(locks::LocksCommand),
@@ -110,6 +113,7 @@ impl CommandLine {
             Some(Command::Maintenance(command)) => maintenance::maintenance(&command),
             Some(Command::Anomalies(command)) => anomalies::anomalies(&command),
             Some(Command::Alerts(command)) => alerts::alerts(&command),
+            Some(Command::Report(options)) => report::report(&options),
             Some(Command::Locks(command)) => locks::locks(&command),
             Some(Command::Tokens(command)) => tokens::tokens(&command),
             Some(Command::Audit(command)) => match command {

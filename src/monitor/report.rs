@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{CountOf, Counted, Counts, Day};
@@ -13,7 +13,7 @@ pub const MOST_REPORT_DAYS: usize = 92;
 const TOP_USERS: usize = 10;
 
 /// What the monitoring counted over some days
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Report {
     /// Of this tenant; null: of all
     #[schema(required)]
@@ -24,9 +24,9 @@ pub struct Report {
     pub end_date: String,
     /// Each of the days
     pub days: Vec<ReportDay>,
-    /// What was found
+    /// What was found; the same again within `alerts.repeat` counts once
     pub findings: Vec<CountedFindings>,
-    /// What was done about it, each time
+    /// What was done about it when it was found first, or would have been; what could not be done is left out
     pub actions: Vec<CountedActions>,
     /// What was said of findings, by when it was said
     pub verdicts: Vec<CountedVerdicts>,
@@ -35,7 +35,7 @@ pub struct Report {
 }
 
 /// A day of a report
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReportDay {
     /// As `2026-11-24`
     pub date: String,
@@ -52,7 +52,7 @@ pub struct ReportDay {
 }
 
 /// Findings of a day, alike
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CountedFindings {
     /// As `2026-11-24`
     pub date: String,
@@ -68,7 +68,7 @@ pub struct CountedFindings {
 }
 
 /// Actions of a day, alike
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CountedActions {
     /// As `2026-11-24`
     pub date: String,
@@ -81,7 +81,7 @@ pub struct CountedActions {
 }
 
 /// Verdicts of a day, alike
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CountedVerdicts {
     /// As `2026-11-24`
     pub date: String,
@@ -95,7 +95,7 @@ pub struct CountedVerdicts {
 }
 
 /// A user with findings
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TopUser {
     /// The user's tenant; null: none
     #[schema(required)]
@@ -137,25 +137,25 @@ impl Report {
             let mut counts = counts.clone();
             counts.sort();
             for (counted, count) in counts {
-                report.add(&mut on, &mut users, counted, count);
+                report.add(&mut on, &mut users, &counted, count);
             }
             report.days.push(on);
         }
         let mut users: Vec<TopUser> = users.into_values().collect();
-        users.sort_by(|one, other| other.findings.cmp(&one.findings));
+        users.sort_by_key(|user| std::cmp::Reverse(user.findings));
         users.truncate(TOP_USERS);
         report.top_users = users;
         report
     }
 
-    fn add(&mut self, on: &mut ReportDay, users: &mut BTreeMap<String, TopUser>, counted: Counted, count: u64) {
+    fn add(&mut self, on: &mut ReportDay, users: &mut BTreeMap<String, TopUser>, counted: &Counted, count: u64) {
         let date = on.date.clone();
         let add = |to: &mut Option<u64>| {
             if let Some(to) = to {
                 *to = to.saturating_add(count);
             }
         };
-        match &counted {
+        match counted {
             Counted::Finding { kind, severity, observed } => {
                 on.findings = on.findings.saturating_add(count);
                 let (kind, severity, observed) = (kind.to_string(), severity.to_string(), *observed);

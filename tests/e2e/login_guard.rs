@@ -442,3 +442,30 @@ fn a_page_says_that_logins_are_locked() {
             && page.header("content-type").is_some_and(|kind| kind.starts_with("text/html"))
     );
 }
+
+on_both_stores!(an_operator_gets_what_was_counted_as_a_table_for_programs_spreadsheets_and_as_a_page, |store| {
+    let backend = backend();
+    let gateway = guarded(store, "enforce").with_backend(&backend).start();
+    log_in(&mut from(&gateway, OWNER), "eve", "demo").expect(200);
+    for _ in 0..5 {
+        guess(&gateway, STRANGER, "bob").expect(401);
+    }
+    gateway.wait_audit("anomaly.found", |event| event["reason"] == "SUSPICIOUS_FAILED_AUTH_ATTEMPTS");
+    let report = |format: &str| {
+        let output = gateway.run(&["report", "--format", format, "--config", "gateway.toml"]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let json: Value = serde_json::from_str(&report("json")).expect("JSON");
+    let today = &json["days"][6];
+    assert_eq!((&today["findings"], &today["logins"]), (&json!(1), &json!(1)), "{json:#}");
+    assert_eq!((&today["failures"], &today["locks"]), (&json!(5), &json!(1)), "{json:#}");
+    assert_eq!(json["actions"][0]["action"], "lock", "{json:#}");
+    let table = report("table");
+    assert!(table.contains("SUSPICIOUS_FAILED_AUTH_ATTEMPTS  high      no        1\n"), "{table}");
+    assert!(report("csv").contains(",finding,SUSPICIOUS_FAILED_AUTH_ATTEMPTS,high,no,1\n"));
+    let page = report("html");
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("<svg") && !page.contains("://"), "{page}");
+    let output = gateway.run(&["report", "--since", "93d", "--config", "gateway.toml"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("at most 92 days"), "{output:?}");
+});

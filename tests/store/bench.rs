@@ -10,22 +10,42 @@ use session_gateway::session::{
     By, EndReason, IdleLimit, LiveSession, Principal, Revocation, Role, Scope, SessionId, SessionRecord, SessionToken,
     Standing, StoreTime, TenantChange, TenantId, TenantStanding, TenantStatus, UserAgent, UserId, Words,
 };
+use session_gateway::store::activities::ActivityStore;
 use session_gateway::store::acts::{ActStore, CallExchange};
 use session_gateway::store::alerts::AlertOutbox;
 use session_gateway::store::contacts::ContactStore;
 use session_gateway::store::membership::MembershipStore;
 use session_gateway::store::monitor::{FindingStore, LoginGuard};
 use session_gateway::store::places::PlaceStore;
+use session_gateway::store::reports::ReportStore;
 use session_gateway::store::{Creation, NewSession, STALE_AT_MOST, SharedStore};
 
 /// What a store does for the monitoring, for alerts, and for tenants that must exist.
 pub(crate) trait MonitorStore:
-    LoginGuard + FindingStore + CallExchange + ActStore + AlertOutbox + ContactStore + MembershipStore + PlaceStore
+    LoginGuard
+    + FindingStore
+    + CallExchange
+    + ActStore
+    + AlertOutbox
+    + ContactStore
+    + MembershipStore
+    + PlaceStore
+    + ReportStore
+    + ActivityStore
 {
 }
 
 impl<T> MonitorStore for T where
-    T: LoginGuard + FindingStore + CallExchange + ActStore + AlertOutbox + ContactStore + MembershipStore + PlaceStore
+    T: LoginGuard
+        + FindingStore
+        + CallExchange
+        + ActStore
+        + AlertOutbox
+        + ContactStore
+        + MembershipStore
+        + PlaceStore
+        + ReportStore
+        + ActivityStore
 {
 }
 

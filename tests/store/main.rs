@@ -17,6 +17,7 @@ mod redis;
 mod redis_outages;
 mod redis_server;
 mod relay;
+mod reports;
 mod sentinel;
 mod sentinel_bench;
 mod topology;
@@ -242,5 +243,18 @@ mod of_the_contacts {
         contacts in "contacts.rs":
         what_is_remembered_of_somebody_every_gateway_finds_and_of_nobody_else,
         the_last_that_is_remembered_of_somebody_counts,
+    }
+}
+
+/// What a store counts for reports, and keeps of tenants.
+mod of_reports {
+    contract! {
+        reports in "reports.rs":
+        what_gateways_count_adds_up_by_whom_and_day,
+        of_very_many_users_not_all_are_counted_apart_and_nothing_else_is_lost,
+        what_is_too_old_for_any_report_is_not_kept,
+        a_tenants_findings_are_listed_from_the_newest_on_and_nobody_elses,
+        what_front_ends_report_is_kept_by_tenant_from_the_newest_on,
+        of_what_front_ends_report_the_newest_are_kept,
     }
 }

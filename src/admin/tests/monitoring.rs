@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::{Admin, OPERATE, request};
 use crate::monitor::{Evidence, FindingRecord};
-use crate::session::TenantId;
+use crate::session::{By, TenantId};
 use crate::store::monitor::{FindingId, Kept, ToKeep};
+use crate::told::{Listener as _, NoLogin, Origin, Told};
 
 fn record(severity: &str, tenant: Option<&str>) -> FindingRecord {
     FindingRecord {
@@ -136,5 +137,42 @@ async fn there_are_no_locks_where_nothing_failed_and_none_of_a_made_up_name() {
     }
     for wrong in ["?cursor=1_x", "?account=", "?account=%20", "?limit=0"] {
         assert_eq!(admin.get(&format!("/v1/locks{wrong}")).await.problem().0, 400, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn a_report_is_of_a_week_unless_the_call_says_of_what() {
+    let admin = Admin::new();
+    let commons = &admin.state.services.commons;
+    let (reports, now) = (commons.watch.reports(), commons.clock.wall());
+    let failed = Told::NoLogin { why: NoLogin::Failed(401), principal: None };
+    reports.hear(&Origin::of(By::User), &failed, now);
+    reports.count(true);
+    reports.hear(&Origin::of(By::User), &failed, now);
+    let report = admin.get("/v1/report").await.expect(200);
+    assert_eq!((&report["start_date"], &report["end_date"]), (&json!("2023-11-08"), &json!("2023-11-14")));
+    let days = report["days"].as_array().expect("days");
+    assert_eq!((days.len(), &days[6]["failures"]), (7, &json!(1)), "{report}");
+    assert_eq!(report["tenant"], Value::Null);
+    for (query, first, days) in [
+        ("?tenant=acme", "2023-11-08", 7),
+        ("?tenant=,", "2023-11-08", 7),
+        ("?start_date=2023-11-14", "2023-11-14", 1),
+        ("?end_date=2023-01-01", "2022-12-26", 7),
+        ("?start_date=2023-08-15", "2023-08-15", 92),
+    ] {
+        let report = admin.get(&format!("/v1/report{query}")).await.expect(200);
+        assert_eq!(report["start_date"], first, "{query}");
+        assert_eq!(report["days"].as_array().map(Vec::len), Some(days), "{query}");
+    }
+    assert_eq!(admin.get("/v1/report?tenant=acme").await.expect(200)["days"][6]["failures"], Value::Null);
+    for (query, says) in [
+        ("?start_date=2023-08-14", "start_date: a report has at most 92 days, not 93"),
+        ("?start_date=2023-11-15", "start_date: is after end_date"),
+        ("?end_date=yesterday", "end_date: write a day as 2026-11-24"),
+        ("?format=csv", "the query"),
+    ] {
+        let got = admin.get(&format!("/v1/report{query}")).await;
+        assert!(got.problem().0 == 400 && got.problem().2.starts_with(says), "{got:?}");
     }
 }

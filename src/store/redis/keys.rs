@@ -294,7 +294,7 @@ impl Keys {
 
     /// What front ends of a tenant report.
     pub(super) fn activities(&self, tenant: &TenantId) -> String {
-        self.of_tenant("m:c", tenant)
+        self.of_tenant("m:fe", tenant)
     }
 
     /// When the data that the server holds began: gone where it was emptied.

@@ -53,6 +53,9 @@ impl ReportStore for RedisStore {
 
     async fn counts(&self, of: &CountOf, first: Day, last: Day) -> StoreResult<Vec<(Day, Counts)>> {
         let days: Vec<Day> = first.until(last).collect();
+        if days.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut pipeline = redis::pipe();
         for day in &days {
             pipeline.cmd("HGETALL").arg(self.keys().report(of, *day));
