@@ -121,7 +121,7 @@ async fn serve(
     };
     let opened = open_store(&config.store, clock.clone(), observer.clone(), Some(serving)).await?;
     let Opened { store, maintenance, memberships, guard, findings, counts, calls, acts, places, .. } = opened;
-    let Opened { outbox, contacts, anchors, stream, .. } = opened;
+    let Opened { activities, outbox, contacts, anchors, stream, .. } = opened;
     let maintenance = Arc::new(MaintenanceMode::kept_by(maintenance));
     let events = AuditQuery::over(&config.audit.file, stream.clone());
     let place = place_of(&config.audit.file);
@@ -152,6 +152,7 @@ async fn serve(
         reports: reports.clone(),
         alerts: Alerts::new(alerts, config.alerts.clone()),
         acts,
+        activities,
         keys: monitor_keys(&config, &entropy)?,
         sessions: sessions.clone(),
         teller: teller.clone(),

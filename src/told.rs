@@ -305,6 +305,13 @@ pub enum Told {
         /// The tenant of its session.
         tenant: Option<TenantId>,
     },
+    /// A user said what is to be thought of a finding about themselves: whoever has their session can.
+    FindingReported {
+        /// What it is kept as.
+        id: String,
+        /// What they said.
+        verdict: Verdict,
+    },
     /// A lock on logins was ended.
     LoginUnlocked(Box<Lock>),
     /// A client claimed an identity that is not its session's.
@@ -471,6 +478,7 @@ impl Teller {
             | Told::EventEndedNothing { .. }
             | Told::EventUnknown { .. }
             | Told::LoginOrphaned { .. }
+            | Told::FindingReported { .. }
             | Told::LoginUnlocked(_) => {}
         }
     }
@@ -591,6 +599,11 @@ fn lines(origin: &Origin, told: &Told, now: WallTime) -> impl Iterator<Item = Au
         Told::FindingJudged { id, verdict, .. } => {
             let details = origin.details().text("finding", id.as_str()).text("verdict", verdict.as_str());
             (Some(event(AuditType::AnomalyVerdict, Outcome::Success).with_details(details)), None)
+        }
+        Told::FindingReported { id, verdict } => {
+            let details = Details::none().text("finding", id.as_str()).text("verdict", verdict.as_str());
+            let reported = event(AuditType::AnomalyVerdict, Outcome::Success).because("client_reported");
+            (Some(of(reported, origin.requester.as_deref()).with_details(details)), None)
         }
         Told::LoginUnlocked(lock) => {
             let details = origin.details().text("lock", lock.id().as_str()).text("by", lock.note.by.as_str());

@@ -22,6 +22,7 @@ mod hold_session;
 mod host;
 mod input;
 mod judge_anomaly;
+mod list_activities;
 mod list_alerts;
 mod list_anomalies;
 mod list_orphans;

@@ -14,9 +14,9 @@ use super::openapi::{Document, complete, frame};
 use super::problem::Problem;
 use super::state::AdminState;
 use super::{
-    change_tenant, console, end_session, health, hold_session, host, judge_anomaly, list_alerts, list_anomalies,
-    list_orphans, list_sessions, list_tenants, locks, maintenance, mint_session, openapi, query_audit, revoke_tenant,
-    revoke_user, show_report, show_session, show_tenant,
+    change_tenant, console, end_session, health, hold_session, host, judge_anomaly, list_activities, list_alerts,
+    list_anomalies, list_orphans, list_sessions, list_tenants, locks, maintenance, mint_session, openapi, query_audit,
+    revoke_tenant, revoke_user, show_report, show_session, show_tenant,
 };
 
 /// Everything that the listener answers.
@@ -72,6 +72,7 @@ fn api() -> OpenApiRouter<AdminState> {
         .routes(routes!(judge_anomaly::judge_anomaly))
         .routes(routes!(list_alerts::list_alerts))
         .routes(routes!(show_report::show_report))
+        .routes(routes!(list_activities::list_activities))
         .routes(routes!(locks::list_locks))
         .routes(routes!(locks::end_lock))
         .routes(routes!(query_audit::query_audit))

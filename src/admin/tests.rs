@@ -182,6 +182,7 @@ impl Admin {
             calls: store.clone(),
             alerts: Alerts::new(alerts, None),
             acts: store.clone(),
+            activities: store.clone(),
             keys: MonitorKeys::new(&Secret::new("a key for tests")),
             teller,
             metrics: metrics.clone(),

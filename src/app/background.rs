@@ -14,7 +14,7 @@ use crate::maintenance::Maintenance;
 use crate::monitor::{GeoFiles, MonitorMode};
 use crate::proxy::Current;
 use crate::reports::REPORTED_EVERY;
-use crate::watch::Watch;
+use crate::watch::{KEPT_EVERY, Watch};
 
 const BETWEEN_COUNTS: Duration = Duration::from_secs(10);
 /// What went over many keys rests for so many times as long; what may not, for so long.
@@ -36,6 +36,7 @@ pub(super) fn begin(background: &mut JoinSet<()>, commons: &Commons, current: &C
     background.spawn(follow_risks(commons.watch.clone(), current.clone()));
     background.spawn(judge_places(commons.watch.clone(), current.clone()));
     background.spawn(count_for_reports(commons.watch.clone()));
+    background.spawn(keep_what_is_reported(commons.watch.clone()));
     background.spawn(count_what_has_ended(commons.clone()));
     background.spawn(count_the_orphans(commons.clone(), current.clone()));
     let databases = Databases { commons: commons.clone(), current: current.clone() };
@@ -136,6 +137,14 @@ async fn count_for_reports(watch: Watch) {
     loop {
         tokio::time::sleep(REPORTED_EVERY).await;
         watch.reports().flush().await;
+    }
+}
+
+/// Hands the store what front ends report.
+async fn keep_what_is_reported(watch: Watch) {
+    loop {
+        tokio::time::sleep(KEPT_EVERY).await;
+        watch.keep_reported().await;
     }
 }
 

@@ -19,6 +19,7 @@ use crate::socket::{Bound, Sockets};
 use crate::store::Claim;
 use crate::store::SharedStore;
 use crate::store::Unavailable;
+use crate::store::activities::ActivityStore;
 use crate::store::acts::{ActStore, CallExchange};
 use crate::store::alerts::AlertOutbox;
 use crate::store::audit::{Anchor, AuditAnchors, AuditStream};
@@ -105,6 +106,8 @@ pub(super) struct Opened {
     pub(super) guard: Arc<dyn LoginGuard>,
     pub(super) findings: Arc<dyn FindingStore>,
     pub(super) counts: Arc<dyn ReportStore>,
+    /// Keeps what front ends report.
+    pub(super) activities: Arc<dyn ActivityStore>,
     pub(super) calls: Arc<dyn CallExchange>,
     pub(super) acts: Arc<dyn ActStore>,
     pub(super) places: Arc<dyn PlaceStore>,
@@ -153,6 +156,7 @@ pub(super) async fn open_store(
                 guard: store.clone(),
                 findings: store.clone(),
                 counts: store.clone(),
+                activities: store.clone(),
                 calls: store.clone(),
                 acts: store.clone(),
                 places: store.clone(),
@@ -191,6 +195,7 @@ pub(super) async fn open_store(
                 guard: store.clone(),
                 findings: store.clone(),
                 counts: store.clone(),
+                activities: store.clone(),
                 calls: store.clone(),
                 acts: store.clone(),
                 places: store.clone(),

@@ -182,6 +182,7 @@ impl<'a> Fixed<'a> {
             bearer: _,
             monitor: _,
             watched: _,
+            front: _,
             alerts: _,
             admin,
             audit,

@@ -9,6 +9,7 @@ use http::Method;
 
 use super::error::{Place, Problems};
 use super::files::Files;
+use super::front::FrontConfig;
 use super::login::Logins;
 use super::paths::{OwnPath, Settings, own_paths, report_conflicts};
 use super::raw::{
@@ -26,9 +27,9 @@ use super::{
     WatchedPaths,
 };
 use super::{
-    admin, alerts, bearer, captured, chosen, cookie, cors, errors, events, identity, login, logout, mode, monitor,
-    parsers, places, roles, routes, sealed, secrets, server, session, signed, store, telemetry, tenants, upstream,
-    watched,
+    admin, alerts, bearer, captured, chosen, cookie, cors, errors, events, front, identity, login, logout, mode,
+    monitor, parsers, places, roles, routes, sealed, secrets, server, session, signed, store, telemetry, tenants,
+    upstream, watched,
 };
 use crate::alerts::AlertRules;
 use crate::http::{CookieAttributes, CorsPolicy};
@@ -70,6 +71,8 @@ pub struct Config {
     pub monitor: Option<MonitorRules>,
     /// Where it looks at requests.
     pub watched: WatchedPaths,
+    /// The endpoints for the app's own front end; `None`: there are none.
+    pub front: Option<FrontConfig>,
     /// Who is told of what was found; `None`: nobody.
     pub alerts: Option<Arc<AlertRules>>,
     /// The listener for operators.
@@ -211,6 +214,7 @@ struct Sections {
     bearer: Option<BearerConfig>,
     monitor: Option<MonitorRules>,
     watched: WatchedPaths,
+    front: Option<FrontConfig>,
     alerts: Option<AlertRules>,
     admin: AdminConfig,
     audit: AuditConfig,
@@ -238,7 +242,11 @@ impl Sections {
             logins.ask_for_tenants();
         }
         let logout = logout::logout(&tables.logout, problems);
-        let own_paths = own_paths(&session, &logins, &logout, &Settings::of(&tables.session, &tables.logout));
+        let monitor = tables.monitor.as_ref().and_then(|(_, raw)| monitor::monitor(raw, problems));
+        let raw_monitor = tables.monitor.as_ref().map(|(_, raw)| raw);
+        let front = raw_monitor.and_then(|raw| front::front(raw, monitor.is_some(), problems));
+        let settings = Settings::of(&tables.session, &tables.logout, raw_monitor);
+        let own_paths = own_paths(&session, &logins, &logout, front.as_ref(), &settings);
         // A wrong date has been reported by its own section.
         let compat_until = tables.identity.compat_until.get().and_then(|DateText(text)| identity::date(text).ok());
         let defaults = Defaults { mode, further_methods, identity: identity.mode, compat_until };
@@ -247,7 +255,6 @@ impl Sections {
             routes::block(&mut routes, &tenants.asked);
         }
         let events = events::events(&tables.events, further_methods, &routes, &own_paths, problems);
-        let monitor = tables.monitor.as_ref().and_then(|(_, raw)| monitor::monitor(raw, problems));
         let watched = tables.monitor.as_ref().map(|(_, raw)| watched::watched(raw, monitor.as_ref(), problems));
         let trusted = server.as_ref().map_or(&[][..], |server| &server.trusted_origins);
         let traffic: Vec<_> =
@@ -266,6 +273,7 @@ impl Sections {
             bearer: tables.bearer.as_ref().and_then(|raw| bearer::bearer(raw, mode, problems)),
             monitor,
             watched: watched.unwrap_or_default(),
+            front,
             alerts: tables.alerts.as_ref().and_then(|raw| alerts::alerts(raw, site, email.is_some(), problems)),
             admin: admin::admin(&tables.admin, mode, &traffic, problems),
             audit: telemetry::audit(&tables.audit, problems),
@@ -350,6 +358,7 @@ impl Sections {
             bearer: self.bearer,
             monitor: self.monitor,
             watched: self.watched,
+            front: self.front,
             alerts: self.alerts.map(Arc::new),
             admin: self.admin,
             audit: self.audit,

@@ -3,9 +3,10 @@
 use http::Method;
 
 use super::error::Problems;
+use super::front::FrontConfig;
 use super::login::Logins;
 use super::logout::LogoutConfig;
-use super::raw::{RawLogout, RawSession};
+use super::raw::{RawLogout, RawMonitor, RawSession};
 use super::session::SessionConfig;
 use super::table::Setting;
 use crate::policy::{MethodSet, PathPattern, PatternTree};
@@ -23,6 +24,8 @@ enum Use {
     LogoutAll,
     /// Answered by the gateway.
     Endpoint,
+    /// Answered by the gateway, for the app's own pages, where its method is.
+    Front,
     /// The app's tokens are refreshed there.
     TokenRefresh,
 }
@@ -42,16 +45,18 @@ pub(super) struct Settings {
     pub(super) all_path: Setting,
     pub(super) status_path: Setting,
     pub(super) refresh_path: Setting,
+    front_path: Option<Setting>,
 }
 
 impl Settings {
     /// Of the tables that hold them.
-    pub(super) fn of(session: &RawSession, logout: &RawLogout) -> Self {
+    pub(super) fn of(session: &RawSession, logout: &RawLogout, monitor: Option<&RawMonitor>) -> Self {
         Self {
             logout_path: logout.path.setting(),
             all_path: logout.all_path.setting(),
             status_path: session.status_path.setting(),
             refresh_path: session.refresh_path.setting(),
+            front_path: monitor.map(|monitor| monitor.path.setting()),
         }
     }
 }
@@ -64,7 +69,7 @@ impl OwnPath {
 
     /// Whether the backend never sees it.
     pub(super) const fn is_answered_by_gateway(&self) -> bool {
-        matches!(self.purpose, Use::Endpoint | Use::LogoutAll)
+        matches!(self.purpose, Use::Endpoint | Use::LogoutAll | Use::Front)
     }
 
     /// The method by which people without a session must reach it.
@@ -72,7 +77,7 @@ impl OwnPath {
         match self.purpose {
             Use::Login => self.methods.names().next().and_then(|name| name.parse().ok()),
             Use::LoginPage => Some(Method::GET),
-            Use::Logout | Use::LogoutAll | Use::Endpoint | Use::TokenRefresh => None,
+            Use::Logout | Use::LogoutAll | Use::Endpoint | Use::Front | Use::TokenRefresh => None,
         }
     }
 
@@ -92,6 +97,7 @@ pub(super) fn own_paths(
     session: &SessionConfig,
     logins: &Logins,
     logout: &LogoutConfig,
+    front: Option<&FrontConfig>,
     settings: &Settings,
 ) -> Vec<OwnPath> {
     let mut paths = Vec::new();
@@ -115,6 +121,15 @@ pub(super) fn own_paths(
     add(&settings.all_path, logout.all_path.as_ref(), Use::LogoutAll);
     add(&settings.status_path, session.status_path.as_ref(), Use::Endpoint);
     add(&settings.refresh_path, session.refresh_path.as_ref(), Use::Endpoint);
+    let endpoints = front.zip(settings.front_path.as_ref());
+    paths.extend(endpoints.into_iter().flat_map(|(front, setting)| {
+        front.endpoints().map(|(endpoint, pattern)| OwnPath {
+            setting: setting.clone(),
+            pattern,
+            purpose: Use::Front,
+            methods: endpoint.taken(),
+        })
+    }));
     paths
 }
 
@@ -124,7 +139,7 @@ const HEALTH: [&str; 3] = ["/healthz", "/readyz", "/startupz"];
 /// logins; a path may be two logins by different methods, and users of two kinds may refresh their tokens at one.
 fn clash(one: &OwnPath, other: &OwnPath) -> bool {
     match (one.purpose, other.purpose) {
-        (Use::Login, Use::Login) => one.methods.overlaps(&other.methods),
+        (Use::Login, Use::Login) | (Use::Front, _) | (_, Use::Front) => one.methods.overlaps(&other.methods),
         (Use::Login | Use::LoginPage | Use::TokenRefresh, Use::LoginPage) => false,
         (Use::LoginPage | Use::TokenRefresh, Use::TokenRefresh) => false,
         _ => true,

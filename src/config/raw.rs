@@ -337,9 +337,9 @@ tables! {
         location_change: RawLocationChange,
         locations: RawLocations,
         concurrent: RawConcurrent,
-    } unbuilt [
-        "admin_roles", "path"
-    ]
+        path: String,
+        admin_roles: List,
+    }
 
     /// `monitor.failed_logins`
     struct RawFailedLogins {

@@ -225,7 +225,9 @@ impl Gateway {
         let no_touch = &self.config().session.no_touch;
         let counts = |reading: &Reading| no_touch.find(&reading.segments, reading.trailing_slash).is_empty();
         let counts_as_read = lenient.as_ref().is_none_or(|(_, lenient)| lenient.readings.iter().all(counts));
-        let touches = !ahead && preflight.is_none() && counts_as_read && no_touch.find(&segments, slash).is_empty();
+        let is_front = matches!(endpoint, Some(Endpoint::Front(_)));
+        let touches =
+            !ahead && !is_front && preflight.is_none() && counts_as_read && no_touch.find(&segments, slash).is_empty();
         let api = &self.config().watched.api;
         let is_at_api = |reading: &Reading| !api.find(&reading.segments, reading.trailing_slash).is_empty();
         let is_call = endpoint.is_none()
@@ -310,7 +312,8 @@ impl Gateway {
             None => Aim::Backend,
         };
         //    No page can have a browser send a token by itself; but a login goes by what is in its body.
-        let checked = route.csrf && (credential != Credential::Bearer || exchange.is_login);
+        //    Those for the app's own pages end sessions: no route lets them be called from elsewhere.
+        let checked = (route.csrf || is_front) && (credential != Credential::Bearer || exchange.is_login);
         let call = Call { method: &parts.method, aim, ambient: credential.is_ambient(), checked };
         if is_forged(call, self.origins(), &headers, &host) {
             return Err(Failure::CrossOrigin);

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::config::Config;
+use crate::config::{Config, Front, FrontConfig};
 use crate::policy::{Aim, MethodSet, PathPattern, PatternTree};
 
 /// One of the gateway's own paths, or one of the backend's that makes or ends sessions.
@@ -16,6 +16,8 @@ pub(super) enum Endpoint {
     Refresh,
     /// Where the app refreshes tokens: with a session that has one, the gateway does.
     TokenRefresh,
+    /// For the app's own front end.
+    Front(Front),
 }
 
 impl Endpoint {
@@ -25,7 +27,7 @@ impl Endpoint {
             Self::LogoutAll | Self::TokenRefresh => *method == Method::POST,
             // It asks what may be asked.
             Self::Logout => *method != Method::OPTIONS,
-            Self::Login(_) | Self::Status | Self::Refresh => true,
+            Self::Login(_) | Self::Status | Self::Refresh | Self::Front(_) => true,
         }
     }
 
@@ -34,7 +36,7 @@ impl Endpoint {
     pub(super) fn ignores(self, method: &Method, ahead: bool) -> bool {
         match self {
             Self::Login(_) | Self::Logout => ahead || *method == Method::HEAD,
-            Self::LogoutAll | Self::Status | Self::Refresh | Self::TokenRefresh => false,
+            Self::LogoutAll | Self::Status | Self::Refresh | Self::TokenRefresh | Self::Front(_) => false,
         }
     }
 
@@ -43,6 +45,7 @@ impl Endpoint {
         match self {
             Self::Status => Some("GET, HEAD"),
             Self::Refresh | Self::LogoutAll => Some("POST"),
+            Self::Front(front) => Some(front.methods()),
             // The backend has them, too, and knows who may call it.
             Self::Login(_) | Self::Logout | Self::TokenRefresh => None,
         }
@@ -50,7 +53,7 @@ impl Endpoint {
 
     /// Whether the exchange goes on when the client hangs up.
     pub(super) const fn runs_to_its_end(self) -> bool {
-        matches!(self, Self::Login(_) | Self::Logout | Self::LogoutAll)
+        matches!(self, Self::Login(_) | Self::Logout | Self::LogoutAll | Self::Front(Front::Terminate))
     }
 
     /// What the cross-origin rule takes a call of it for.
@@ -59,7 +62,7 @@ impl Endpoint {
             Self::Login(_) => Aim::LogIn,
             Self::Logout => Aim::LogOut,
             Self::LogoutAll => Aim::LogOutEverywhere,
-            Self::Status | Self::Refresh | Self::TokenRefresh => Aim::Endpoint,
+            Self::Status | Self::Refresh | Self::TokenRefresh | Self::Front(_) => Aim::Endpoint,
         }
     }
 }
@@ -94,6 +97,9 @@ impl Endpoints {
             if let Some(pattern) = pattern {
                 tree.insert(pattern, (MethodSet::ALL, endpoint));
             }
+        }
+        for (front, pattern) in config.front.iter().flat_map(FrontConfig::endpoints) {
+            tree.insert(&pattern, (front.taken(), Endpoint::Front(front)));
         }
         Self(tree)
     }

@@ -29,6 +29,10 @@ pub(super) enum Failure {
     CrossOrigin,
     /// The client's: an endpoint of the gateway's own does not take this method.
     MethodNotAllowed(&'static str),
+    /// The client's: what it sends to an endpoint of the gateway's own is not what that takes.
+    Misunderstood(&'static str),
+    /// The client's: what it names is not there, or is not theirs.
+    NotFound,
     /// The policy's refusal.
     Denied(Denial),
     /// The tenant is suspended or deleted.
@@ -130,6 +134,8 @@ impl Failure {
             Self::MethodNotAllowed(_) => {
                 told(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This endpoint does not take this method.")
             }
+            Self::Misunderstood(why) => told(StatusCode::BAD_REQUEST, "bad_request", why),
+            Self::NotFound => told(StatusCode::NOT_FOUND, "not_found", "There is nothing of this name."),
             Self::Denied(denial) => match *denial {
                 Denial::SessionRequired => told(StatusCode::UNAUTHORIZED, "session_required", "Please log in."),
                 Denial::SessionEnded(EndReason::IdleTimeout) => told(
@@ -309,6 +315,8 @@ impl Failure {
             | Self::PlainOnTls
             | Self::CrossOrigin
             | Self::MethodNotAllowed(_)
+            | Self::Misunderstood(_)
+            | Self::NotFound
             | Self::LoginLocked { .. }
             | Self::TooManyLogins
             | Self::TooManyCalls { .. } => true,
@@ -373,6 +381,8 @@ impl Failure {
             | Self::Body(_)
             | Self::CrossOrigin
             | Self::MethodNotAllowed(_)
+            | Self::Misunderstood(_)
+            | Self::NotFound
             | Self::Denied(_)
             | Self::TenantRefused
             | Self::TenantMissing

@@ -23,6 +23,7 @@ use super::exchange::{Bound, Decided, Downstream, Exchange};
 use super::failure::Failure;
 use super::follow::{Follower, Settled, Was, settle};
 use super::forward::forward_unsealed;
+use super::front;
 use super::held::{cuts_of, for_as_long_as};
 use super::lookup::{Lookup, Recorded, look_up};
 use super::onboarding;
@@ -32,7 +33,7 @@ use super::services::Gateway;
 use super::token::look_up_token;
 use super::tunnel::{self, TunnelSession};
 use super::withheld::withhold;
-use crate::config::Config;
+use crate::config::{Config, Front};
 use crate::http::{NotedHeaders, Refusal};
 use crate::policy::{Auth, Authorization, Identity, IdentityMode, TenantClaim, decide, permit_preflight};
 use crate::session::Credential;
@@ -140,7 +141,8 @@ impl Gateway {
         }
 
         // 9. The session, read from the store. A public route costs no look-up; a preflight carries no identity.
-        let mut lookup = if endpoint.is_none() && (route.auth == Auth::Public || preflight.is_some()) {
+        let is_for_all = endpoint == Some(Endpoint::Front(Front::Script));
+        let mut lookup = if is_for_all || endpoint.is_none() && (route.auth == Auth::Public || preflight.is_some()) {
             Lookup::not_asked(credential)
         } else if let (Credential::Bearer, Some(bearer)) = (credential, self.bearer()) {
             look_up_token(bearer, self.store(), self.clock(), &cleared.headers).await
@@ -166,6 +168,9 @@ impl Gateway {
             Some(Endpoint::LogoutAll) => return Box::pin(endpoints::logout_all(self, exchange, &lookup)).await,
             Some(Endpoint::Status) => return endpoints::status(self, &cleared.method, &lookup),
             Some(Endpoint::Refresh) => return Box::pin(endpoints::refresh(self, &cleared.method, &mut lookup)).await,
+            Some(Endpoint::Front(front)) => {
+                return Box::pin(front::answer(self, exchange, front, &mut lookup, &claims, cleared)).await;
+            }
             Some(Endpoint::TokenRefresh) => {
                 let answer = Box::pin(self.answer_for_token(exchange, &lookup, cookie.as_ref(), &cleared)).await?;
                 if let Some(answer) = answer {

@@ -24,6 +24,7 @@ mod failure;
 mod follow;
 mod former_cookies;
 mod forward;
+mod front;
 mod gateway;
 mod guarding;
 mod held;

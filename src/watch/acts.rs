@@ -15,7 +15,7 @@ use super::{Inner, Watch};
 use crate::clock::WallTime;
 use crate::monitor::{Act, Counting, EndNote, Evidence, Finding, FindingKind, MonitorRules, Rule, number_of};
 use crate::session::{EndReason, Principal, SessionId, SessionRecord};
-use crate::store::REASON_KEPT;
+use crate::store::{REASON_KEPT, StoreResult};
 use crate::told::{EndedFrom, Listener, Origin, Told};
 
 /// How long things wait for others to go along.
@@ -122,6 +122,15 @@ impl Watch {
         };
         let note = record.map(|record| EndNote::of(&record.principal, record.address));
         self.wait(self.0.acts.used(UsedAfterEnd { session, note, finding, origin }));
+    }
+
+    /// Whose a session was that somebody ended, as far as that is remembered.
+    ///
+    /// # Errors
+    /// When the store cannot say.
+    pub async fn owner_of_ended(&self, session: SessionId) -> StoreResult<Option<Arc<Principal>>> {
+        let notes = self.0.services.acts.end_notes(&[session]).await?;
+        Ok(notes.into_iter().flatten().find_map(|note| note.principal()))
     }
 
     /// Hears of the ends of sessions from now on.

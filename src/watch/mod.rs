@@ -6,6 +6,7 @@
 
 mod act;
 mod act_queue;
+mod activities;
 mod acts;
 mod call_book;
 mod calls;
@@ -15,6 +16,7 @@ mod lately;
 mod live_sessions;
 mod orphans;
 mod places;
+mod reported;
 mod risks;
 mod sighting;
 #[cfg(test)]
@@ -30,11 +32,14 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
 use act_queue::ActQueue;
+pub use activities::KEPT_EVERY;
 pub use acts::Who;
 use call_book::CallBook;
 pub use calls::TooMany;
 pub use guard::{Admission, CameOut, Guarded, Tried};
 use lately::Lately;
+pub use reported::OF_A_BATCH;
+use reported::Reported;
 pub use sighting::{Arrival, Presence, Sighted};
 
 use crate::alerts::Alerts;
@@ -46,6 +51,7 @@ use crate::monitor::{
 };
 use crate::reports::Reports;
 use crate::sessions::Sessions;
+use crate::store::activities::ActivityStore;
 use crate::store::acts::{ActStore, CallExchange};
 use crate::store::monitor::{FindingId, FindingStore, LoginGuard};
 use crate::store::places::PlaceStore;
@@ -68,6 +74,8 @@ pub struct WatchServices {
     pub geo: Arc<Geo>,
     /// Counts for reports.
     pub reports: Arc<Reports>,
+    /// Keeps what front ends report.
+    pub activities: Arc<dyn ActivityStore>,
     /// Who is told of it.
     pub alerts: Alerts,
     /// Keeps where users were.
@@ -105,6 +113,8 @@ struct Inner {
     calls: CallBook,
     /// What waits to be counted.
     acts: ActQueue,
+    /// What front ends report.
+    reported: Reported,
     /// Ended sessions that were used, and looked at.
     looked_at: Mutex<Lately>,
     /// The rules in force; `None`: nothing is looked at.
@@ -143,6 +153,7 @@ impl Watch {
             gateway: format!("{:016x}", u64::from_be_bytes(name)),
             calls: CallBook::default(),
             acts: ActQueue::default(),
+            reported: Reported::default(),
             looked_at: Mutex::default(),
             rules: ArcSwapOption::empty(),
             risks: ArcSwapOption::empty(),

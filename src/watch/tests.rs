@@ -66,6 +66,7 @@ impl Room {
             store: store.clone(),
             calls: store.clone(),
             acts: store.clone(),
+            activities: store.clone(),
             keys: MonitorKeys::new(&Secret::new("a key for tests")),
             sessions: Sessions::new(store.clone(), teller.clone(), Arc::new(SystemEntropy)),
             teller,

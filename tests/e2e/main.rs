@@ -56,6 +56,7 @@ mod operation;
 mod operator;
 mod orphans;
 mod otlp;
+mod own_pages;
 mod pages;
 mod paths;
 mod peers;

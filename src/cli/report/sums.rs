@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::table::shown;
 use crate::monitor::{Report, TopUser};
 
 /// What adds up over the days of a report.
@@ -20,7 +21,7 @@ pub(super) fn heading(report: &Report) -> String {
     let of = match report.tenant.as_deref() {
         None => String::from("all tenants"),
         Some(",") => String::from("users without a tenant"),
-        Some(tenant) => format!("tenant {}", super::shown(tenant)),
+        Some(tenant) => format!("tenant {}", shown(tenant)),
     };
     format!("Monitoring from {} to {} (UTC), {of}", report.start_date, report.end_date)
 }

@@ -68,3 +68,31 @@ fn a_rule_that_is_written_down_and_knows_no_places_is_warned_of() {
         assert!(!warned(silent).contains("finds nothing"), "{silent}");
     }
 }
+
+#[test]
+fn the_apps_own_pages_have_their_endpoints_where_something_is_monitored() {
+    use crate::config::Front;
+    let paths = |added: &str| {
+        let front = with(added).front;
+        front.map(|front| front.endpoints().map(|(_, pattern)| pattern.to_string()).collect::<Vec<_>>())
+    };
+    let usual = paths("mode = \"observe\"").expect("there are some");
+    assert_eq!(usual.len(), Front::ALL.len());
+    assert_eq!(usual[..3], ["/api/sessions", "/api/sessions/anomalies", "/api/sessions/terminate"]);
+    let elsewhere = paths("mode = \"enforce\"\npath = \"/gateway/me\"\nadmin_roles = [\"boss\"]");
+    assert_eq!(elsewhere.map(|paths| paths[1].clone()).as_deref(), Some("/gateway/me/anomalies"));
+    for off in ["mode = \"off\"", "mode = \"observe\"\npath = \"off\""] {
+        assert_eq!(paths(off), None, "{off}");
+    }
+    let without_effect = with("mode = \"observe\"\npath = \"off\"\nadmin_roles = [\"boss\"]").warnings;
+    assert!(without_effect.iter().any(|warning| warning.contains("monitor.admin_roles: has no effect")));
+}
+
+#[test]
+fn an_app_may_log_in_where_its_sessions_are_listed_and_a_route_there_is_told_that_it_has_no_effect() {
+    let key = "secrets.key = \"kLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbEd8s\"\nmonitor.mode = \"observe\"";
+    valid(&format!("{BASE}{key}\nlogin.path = \"POST /api/sessions\"\n"));
+    let config = valid(&format!("{BASE}{key}\n[[routes]]\nmatch = \"/api/sessions/terminate\"\n"));
+    let told = "\"/api/sessions/terminate\" is `monitor.path`, which the gateway answers itself; it has no effect here";
+    assert!(config.warnings.iter().any(|warning| warning.contains(told)), "{:?}", config.warnings);
+}

@@ -463,8 +463,12 @@ fn each_bad_value_is_refused_with_what_to_do() {
             "t.toml:6: monitor.device_cookie: \"1h\" is out of bounds; choose from \"1d\" to \"400d\"",
         ),
         (
-            "[monitor]\nmode = \"off\"\npath = \"/api/sessions\"",
-            "t.toml:6: monitor.path: is not supported by this version; remove it",
+            "[monitor]\nmode = \"off\"\npath = \"/api/{x}\"",
+            "t.toml:6: monitor.path: \"/api/{x}\" is a pattern; write one path",
+        ),
+        (
+            "secrets.key = \"kLhq3Bz0eWkzv1mYt7XcR2uNfJ5aGoPQiKx9HsVbEd8s\"\n[monitor]\nmode = \"observe\"\npath = \"/me\"\n[logout]\npath = \"/me/terminate\"",
+            "t.toml:9: logout.path: \"/me/terminate\" is also `monitor.path` in line 7; give each a path of its own",
         ),
         (
             "[monitor]\nmode = \"off\"\ntravel = { kmh = 99 }",

@@ -1,0 +1,56 @@
+//! What front ends report of themselves: taken for granted by nobody, kept for operators to read. Nothing is decided by it,
+//! nothing counts by it, and what there is too much of is dropped.
+
+use std::time::Duration;
+
+use super::Watch;
+use crate::session::{SessionId, TenantId};
+use crate::store::StoreResult;
+use crate::store::activities::{Activity, KeptActivity};
+use crate::store::monitor::FindingId;
+
+/// Between two times that the store is handed what waits.
+pub const KEPT_EVERY: Duration = Duration::from_secs(1);
+
+impl Watch {
+    /// Whether a session may report something that stands for so many single reports.
+    ///
+    /// # Errors
+    /// After how many seconds it may again, where it reported too much.
+    pub fn may_report(&self, session: SessionId, weight: u32) -> Result<(), u64> {
+        let now = self.0.services.clock.monotonic();
+        self.0.reported.count(session, weight, now).map_err(|left| left.as_secs().max(1))
+    }
+
+    /// Has what a front end reports wait for the store. What finds no room is dropped.
+    pub fn reported(&self, tenant: &TenantId, activities: Vec<Activity>) {
+        self.drop_reported(self.0.reported.put(tenant, activities));
+    }
+
+    /// What front ends of a tenant reported, the newest first.
+    ///
+    /// # Errors
+    /// When the store cannot say.
+    pub async fn activities(
+        &self,
+        tenant: &TenantId,
+        position: Option<FindingId>,
+        limit: usize,
+    ) -> StoreResult<Vec<KeptActivity>> {
+        self.0.services.activities.activities(tenant, position, limit).await
+    }
+
+    /// Hands the store what waits. What it does not take is dropped.
+    pub async fn keep_reported(&self) {
+        for (tenant, activities) in self.0.reported.take() {
+            if let Err(error) = self.0.services.activities.keep_activities(&tenant, &activities).await {
+                tracing::debug!(%error, "what front ends reported is dropped");
+                self.drop_reported(activities.len());
+            }
+        }
+    }
+
+    fn drop_reported(&self, count: usize) {
+        (0..count).for_each(|_| self.0.services.metrics.monitor_dropped());
+    }
+}
