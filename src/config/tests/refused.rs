@@ -508,7 +508,7 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         (
             "[monitor]\nmode = \"off\"\nfailed_logins = { action = [\"lock\", \"throttle\"] }",
-            "t.toml:6: monitor.failed_logins.action[1]: \"throttle\" is no action of this rule; choose one of \"record\", \"alert\", \"lock\"",
+            "t.toml:6: monitor.failed_logins.action[1]: \"throttle\" is no action of this rule; choose one of \"record\", \"alert\", \"notify\", \"lock\"",
         ),
         (
             "[monitor]\nmode = \"off\"\nfailed_logins = { enabled = false }\nguessed_login = { count = 4 }",
