@@ -7,66 +7,15 @@ use http::{Method, Response};
 
 use super::acts::who;
 use super::body::AnswerBody;
+use super::counting::{Counting, To};
 use super::exchange::Exchange;
 use super::forward::Cleared;
 use super::services::Gateway;
-use crate::config::{Config, ExportRoute};
-use crate::monitor::{CountBy, RecordCounter, in_content_range, number};
+use crate::config::ExportRoute;
+use crate::monitor::{CountBy, in_content_range, number};
 use crate::session::By;
-use crate::told::Origin;
-use crate::watch::{Watch, Who};
 
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
-
-/// Counts the records of one answer.
-pub(super) struct Counting {
-    counter: RecordCounter,
-    /// How many of them were told.
-    told: u64,
-    /// After how many more they are told before the end.
-    often: u64,
-    to: To,
-}
-
-/// Who is told of records, and whose they are.
-struct To {
-    watch: Watch,
-    config: Arc<Config>,
-    route: Arc<ExportRoute>,
-    who: Who,
-    origin: Origin,
-}
-
-impl To {
-    fn tell(&self, records: u64) {
-        if let Some(rules) = &self.config.monitor {
-            self.watch.exported(rules, records, &self.route.name, &self.who, self.origin.clone());
-        }
-    }
-}
-
-impl Counting {
-    /// So much more of the answer. A long one is told of before its end.
-    pub(super) fn take(&mut self, piece: &[u8]) {
-        self.counter.take(piece);
-        if self.counter.records().saturating_sub(self.told) >= self.often {
-            self.tell();
-        }
-    }
-
-    fn tell(&mut self) {
-        let records = self.counter.records();
-        self.to.tell(records.saturating_sub(self.told));
-        self.told = records;
-    }
-}
-
-impl Drop for Counting {
-    /// What was sent counts, whether or not that was all.
-    fn drop(&mut self) {
-        self.tell();
-    }
-}
 
 impl Gateway {
     /// Has the backend answer in a form in which records can be counted.
@@ -97,7 +46,7 @@ impl Gateway {
                 self.metrics().monitor_dropped();
                 return answer;
             }
-            let counting = Counting { counter, told: 0, often: u64::from(often).max(1), to };
+            let counting = Counting::new(counter, u64::from(often).max(1), to);
             return answer.map(|body| body.counted_by(counting));
         }
         match said_by(&to.route.by, answer.headers()) {

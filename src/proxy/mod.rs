@@ -14,6 +14,7 @@ mod chosen;
 mod claims;
 mod client_body;
 mod connection;
+mod counting;
 mod cut;
 mod endpoint;
 mod endpoints;

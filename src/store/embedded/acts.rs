@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::super::StoreResult;
 use super::super::acts::ActStore;
 use super::EmbeddedStore;
+use super::end_notes::keep_notes;
 use super::expiring::Expiring;
 use super::schema::{ACT_EXPIRY, ACTS, END_NOTE_EXPIRY, END_NOTES, Fault, garbled};
 use super::tables::Tables;
@@ -32,7 +33,7 @@ impl ActStore for EmbeddedStore {
             return Ok(());
         }
         let notes = notes.to_vec();
-        self.write("end_notes", move |tables, now| keep_notes(tables, &notes, now)).await
+        self.write("end_notes", move |tables, now| keep_notes(tables.transaction, &notes, now)).await
     }
 
     async fn end_notes(&self, sessions: &[SessionId]) -> StoreResult<Vec<Option<EndNote>>> {
@@ -41,7 +42,7 @@ impl ActStore for EmbeddedStore {
         }
         let sessions = sessions.to_vec();
         let work = move |tables: &mut Tables<'_>, now| {
-            let kept = Expiring::open(tables, END_NOTES, END_NOTE_EXPIRY)?;
+            let kept = Expiring::open(tables.transaction, END_NOTES, END_NOTE_EXPIRY)?;
             let note = |id: &SessionId| Ok(kept.get(id.as_str(), now)?.and_then(|(note, _)| EndNote::decode(&note)));
             sessions.iter().map(note).collect()
         };
@@ -49,22 +50,8 @@ impl ActStore for EmbeddedStore {
     }
 }
 
-/// Remembers something of ended sessions, each until then.
-pub(super) fn keep_notes(
-    tables: &Tables<'_>,
-    notes: &[(SessionId, EndNote, StoreTime)],
-    now: StoreTime,
-) -> Result<(), Fault> {
-    if notes.is_empty() {
-        return Ok(());
-    }
-    let mut kept = Expiring::open(tables, END_NOTES, END_NOTE_EXPIRY)?;
-    kept.sweep(now)?;
-    notes.iter().try_for_each(|(id, note, until)| kept.put(id.as_str(), note.encode().as_bytes(), *until))
-}
-
 fn count(tables: &Tables<'_>, acts: &[Act], now: StoreTime) -> Result<Vec<Option<u64>>, Fault> {
-    let mut kept = Expiring::open(tables, ACTS, ACT_EXPIRY)?;
+    let mut kept = Expiring::open(tables.transaction, ACTS, ACT_EXPIRY)?;
     kept.sweep(now)?;
     let mut fired = Vec::with_capacity(acts.len());
     for act in acts {

@@ -1,9 +1,8 @@
 //! What is kept until some moment, and then forgotten: looked for by the way, whenever something is written.
 
-use redb::{ReadableTable as _, Table, TableDefinition};
+use redb::{ReadableTable as _, Table, TableDefinition, WriteTransaction};
 
 use super::schema::Fault;
-use super::tables::Tables;
 use crate::session::StoreTime;
 
 /// How many are forgotten by the way.
@@ -21,8 +20,7 @@ pub(super) struct Expiring<'txn> {
 }
 
 impl<'txn> Expiring<'txn> {
-    pub(super) fn open(tables: &Tables<'txn>, kept: Kept, expiry: Expiry) -> Result<Self, Fault> {
-        let transaction = tables.transaction;
+    pub(super) fn open(transaction: &'txn WriteTransaction, kept: Kept, expiry: Expiry) -> Result<Self, Fault> {
         Ok(Self { kept: transaction.open_table(kept)?, expiry: transaction.open_table(expiry)? })
     }
 

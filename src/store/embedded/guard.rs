@@ -39,7 +39,7 @@ impl LoginGuard for EmbeddedStore {
     async fn remember_account(&self, user: &str, account: &AccountId) -> StoreResult<()> {
         let (user, account) = (user.to_owned(), account.to_string());
         let work = move |tables: &mut Tables<'_>, now: StoreTime| {
-            let mut kept = Expiring::open(tables, LOGIN_ACCOUNTS, LOGIN_ACCOUNT_EXPIRY)?;
+            let mut kept = Expiring::open(tables.transaction, LOGIN_ACCOUNTS, LOGIN_ACCOUNT_EXPIRY)?;
             kept.sweep(now)?;
             let mut accounts = accounts_of(&kept, &user, now)?;
             accounts.retain(|known| *known != account);
@@ -53,7 +53,8 @@ impl LoginGuard for EmbeddedStore {
     async fn lock_user(&self, user: &str, lasts: Duration) -> StoreResult<usize> {
         let user = user.to_owned();
         let work = move |tables: &mut Tables<'_>, now: StoreTime| {
-            let known = accounts_of(&Expiring::open(tables, LOGIN_ACCOUNTS, LOGIN_ACCOUNT_EXPIRY)?, &user, now)?;
+            let known =
+                accounts_of(&Expiring::open(tables.transaction, LOGIN_ACCOUNTS, LOGIN_ACCOUNT_EXPIRY)?, &user, now)?;
             let accounts = known.iter().filter_map(|account| AccountId::parse(account));
             let mut locked = Vec::new();
             for note in accounts.map(|account| LockNote::of_account(&account, lasts)) {
@@ -92,7 +93,7 @@ struct Buckets<'txn>(Expiring<'txn>);
 
 impl<'txn> Buckets<'txn> {
     fn open(tables: &Tables<'txn>) -> Result<Self, Fault> {
-        Expiring::open(tables, LOGIN_BUCKETS, LOGIN_EXPIRY).map(Self)
+        Expiring::open(tables.transaction, LOGIN_BUCKETS, LOGIN_EXPIRY).map(Self)
     }
 
     fn reserve(&mut self, attempt: &Attempt, now: StoreTime) -> Result<Reserved, Fault> {

@@ -10,6 +10,7 @@ mod calls;
 mod claims;
 mod commit;
 mod contacts;
+mod end_notes;
 mod expiring;
 mod file;
 mod findings;

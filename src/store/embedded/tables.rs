@@ -10,7 +10,7 @@ use redb::{Database, ReadableTable as _, Table, WriteTransaction};
 
 use super::super::walk::Outdated;
 use super::super::{Claim, Creation, LONGEST_LINE, NewSession, REASON_KEPT, Said, Touch, codec};
-use super::acts::keep_notes;
+use super::end_notes::keep_notes;
 use super::lists::{IndexOf, Place, entries};
 use super::look::{Look, look};
 use super::schema::{
@@ -451,7 +451,7 @@ impl<'txn> Tables<'txn> {
                 self.unindex(id, &record)?;
             }
         }
-        keep_notes(self, &notes, now)?;
+        keep_notes(self.transaction, &notes, now)?;
         Ok((ended, places.last().filter(|_| places.len() == most).cloned()))
     }
 
