@@ -516,7 +516,7 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         (
             "[monitor]\nmode = \"off\"\nguessed_login = { action = \"lock\" }",
-            "t.toml:6: monitor.guessed_login.action: \"lock\" is no action of this rule; choose one of \"record\", \"alert\"",
+            "t.toml:6: monitor.guessed_login.action: \"lock\" is no action of this rule; choose one of \"record\", \"alert\", \"notify\"",
         ),
         (
             "[monitor]\nmode = \"off\"\nfailed_logins = { action = [] }",
@@ -536,7 +536,7 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         (
             "[monitor]\nmode = \"off\"\ncalls = { action = \"lock\" }",
-            "t.toml:6: monitor.calls.action: \"lock\" is no action of this rule; choose one of \"record\", \"alert\", \"throttle\"",
+            "t.toml:6: monitor.calls.action: \"lock\" is no action of this rule; choose one of \"record\", \"alert\", \"throttle\", \"reauth\", \"terminate\"",
         ),
         ("[monitor]\nmode = \"off\"\napi = \"api\"", "t.toml:6: monitor.api: \"api\" does not start with `/`"),
         (

@@ -374,7 +374,7 @@ mod tests {
         assert_eq!(keys.act("p:x"), "sg:m:c:{p:x}");
         assert_eq!(keys.end_note(&id), "sg:m:v:{AAAAAAAAAAAAAAAAAAAAAA}");
         assert_eq!(keys.findings_of(&tenant), "sg:m:ft:{giszrYfBSKCiClunzV68qg}");
-        assert_eq!(keys.activities(&tenant), "sg:m:c:{giszrYfBSKCiClunzV68qg}");
+        assert_eq!(keys.activities(&tenant), "sg:m:fe:{giszrYfBSKCiClunzV68qg}");
         let day = Day::from_number(20_000);
         assert_eq!(keys.report(&CountOf::All, day), "sg:m:r:{all}:2024-10-04");
         let of_tenant = CountOf::Tenant(tenant.clone());
