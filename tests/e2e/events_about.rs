@@ -152,7 +152,7 @@ fn an_event_whose_words_mean_nothing_is_refused_at_the_start() {
     let start = |event: &str| gateway(Store::Embedded).with_backend(&echo()).settings(event).refused();
     for (event, says) in [
         ("[[events]]\nmatch = \"DELETE /users/{id}\"\naction = \"revoke-user\"", "has a `{id}`, which no event knows"),
-        ("[[events]]\nmatch = \"POST /x\"\naction = \"revoke-user\"\ncounts_as = \"password_change\"", "counts_as"),
+        ("[[events]]\nmatch = \"POST /x\"\naction = \"revoke-user\"\ncounts_as = \"password\"", "counts_as"),
     ] {
         let (status, said) = start(event);
         assert_eq!(status.code(), Some(2), "{said}");
