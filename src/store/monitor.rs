@@ -161,7 +161,7 @@ pub enum Kept {
         /// What became of what was to be told of it, one by one.
         fates: Vec<Fate>,
     },
-    /// The same was found a while ago, and counts there. It is not told again.
+    /// The same was found a while ago and is not judged yet: it counts there, and is not told again.
     Again(FindingId),
 }
 
@@ -172,12 +172,14 @@ pub struct ToKeep<'a> {
     pub record: &'a FindingRecord,
     /// What tells the same.
     pub dedupe: &'a str,
-    /// For how long the same counts on the first.
+    /// For how long the same counts on the first, until somebody judges that.
     pub repeat: Duration,
     /// What it is for its session: open until somebody judges it, or for [a day](crate::monitor::OPEN_FOR) after it was last found.
     pub risk: Option<Risk>,
     /// Whom it is told, if it is new.
     pub postings: &'a [Posting],
+    /// Whether that was tried before, and may have been done in part.
+    pub has_failed: bool,
 }
 
 /// Whose findings.

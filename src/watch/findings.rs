@@ -62,7 +62,7 @@ impl Watch {
         let mut has_failed = false;
         loop {
             let began = services.clock.monotonic();
-            let kept = services.findings.keep(ToKeep { record, dedupe, repeat, risk, postings }).await;
+            let kept = services.findings.keep(ToKeep { record, dedupe, repeat, risk, postings, has_failed }).await;
             services.metrics.monitor_took(services.clock.monotonic().since(began));
             match kept {
                 Ok(Kept::New { id, fates }) => {

@@ -174,6 +174,7 @@ mod of_the_monitoring {
         findings_are_listed_from_the_newest_on_and_the_same_counts_on_the_first,
         the_last_word_about_a_finding_counts,
         a_finding_is_open_in_its_sessions_until_it_is_judged,
+        the_same_as_one_that_was_judged_is_new_and_open_and_told,
         the_accounts_by_which_a_user_logs_in_are_locked_and_nobody_elses,
         of_the_accounts_of_a_user_the_last_few_are_known,
     }

@@ -336,7 +336,7 @@ pub(super) async fn keep(
     repeat: Duration,
     postings: &[Posting],
 ) -> Kept {
-    findings.keep(ToKeep { record, dedupe, repeat, risk: None, postings }).await.unwrap()
+    findings.keep(ToKeep { record, dedupe, repeat, risk: None, postings, has_failed: false }).await.unwrap()
 }
 
 pub(crate) async fn findings_are_listed_from_the_newest_on_and_the_same_counts_on_the_first(bench: &mut impl Bench) {
@@ -377,7 +377,11 @@ pub(crate) async fn the_last_word_about_a_finding_counts(bench: &mut impl Bench)
 /// Keeps a finding that is open in a session.
 async fn open(findings: &dyn FindingStore, dedupe: &str, session: SessionId, severity: Severity) -> FindingId {
     let (record, risk) = (record("KIND"), Some(Risk { session, severity }));
-    match findings.keep(ToKeep { record: &record, dedupe, repeat: HOUR, risk, postings: &[] }).await.unwrap() {
+    match findings
+        .keep(ToKeep { record: &record, dedupe, repeat: HOUR, risk, postings: &[], has_failed: false })
+        .await
+        .unwrap()
+    {
         Kept::New { id, .. } | Kept::Again(id) => id,
     }
 }
@@ -403,10 +407,26 @@ pub(crate) async fn a_finding_is_open_in_its_sessions_until_it_is_judged(bench: 
     let note = FindingNote { verdict: Verdict::Expected, by: "ops".to_owned(), at: 7 };
     assert!(findings.judge(high, &note).await.unwrap());
     assert_eq!((open_in(&*other, one).await, open_in(&*other, two).await), (Some(Severity::Medium), None));
-    assert_eq!(open(&*other, "b", two, Severity::High).await, high);
-    assert_eq!(open_in(&*other, two).await, None, "what was judged is not opened by the same again");
     assert!(other.judge(medium, &note).await.unwrap());
     assert_eq!(findings.open_risks().await.unwrap(), []);
+}
+
+pub(crate) async fn the_same_as_one_that_was_judged_is_new_and_open_and_told(bench: &mut impl Bench) {
+    let (findings, other) = (bench.monitor(), bench.other_monitor().await);
+    let (owner, thief) = (id(), id());
+    for verdict in Verdict::ALL {
+        let first = open(&*findings, "a", owner, Severity::High).await;
+        assert_eq!(open(&*other, "a", owner, Severity::High).await, first, "nobody judged it yet");
+        let note = FindingNote { verdict, by: "ops".to_owned(), at: 7 };
+        assert!(findings.judge(first, &note).await.unwrap());
+        let next = open(&*other, "a", thief, Severity::High).await;
+        assert_ne!(next, first, "{verdict:?}");
+        let open_now = (open_in(&*findings, owner).await, open_in(&*findings, thief).await);
+        assert_eq!(open_now, (None, Some(Severity::High)), "{verdict:?}");
+        assert_eq!(keep(&*findings, &record("KIND"), "a", HOUR, &[]).await, Kept::Again(next));
+        assert_eq!(findings.finding(first).await.unwrap().unwrap().repeats, 1, "of before it was judged");
+        assert!(findings.judge(next, &note).await.unwrap());
+    }
 }
 
 pub(crate) async fn the_accounts_by_which_a_user_logs_in_are_locked_and_nobody_elses(bench: &mut impl Bench) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use session_gateway::clock::SystemClock;
 use session_gateway::entropy::SystemEntropy;
+use session_gateway::monitor::FindingRecord;
 use session_gateway::secret::Secret;
 use session_gateway::session::{
     By, EndReason, LimitAction, Revocation, Scope, SessionId, SessionLimit, SessionRecord, Standing, TenantId,
@@ -17,6 +18,7 @@ use session_gateway::store::audit::{
     Anchor, Anchored, AuditAnchors as _, AuditStream as _, SharedLine, StreamEntry, StreamPosition,
 };
 use session_gateway::store::contacts::{Contact, ContactStore as _};
+use session_gateway::store::monitor::{FindingStore as _, FindingsOf, Kept, ToKeep};
 use session_gateway::store::observe::Unobserved;
 use session_gateway::store::places::{CellUse, FootprintChange};
 use session_gateway::store::redis::{RedisSettings, RedisStore};
@@ -30,6 +32,7 @@ use tokio::sync::Notify;
 use crate::bench::{
     Bench, HOUR, MonitorStore, change_tenant, id, live, login, revoke, revoke_user, session, session_of, stored,
 };
+use crate::monitor::record;
 use crate::redis_server::{RedisServer, settings};
 
 pub(crate) const MANUAL: &str = include_str!("../../docs/redis.md");
@@ -633,5 +636,22 @@ async fn what_is_known_of_places_goes_in_time() {
     for (key, days) in [("sg:m:g:{0000000000000001}", 30), ("sg:m:p:{0000000000000007}", 14)] {
         let lives: u64 = bench.server.cli(&["PTTL", key]).parse().unwrap();
         assert!((days * 86_400_000 - 60_000..=days * 86_400_000).contains(&lives), "{key}: {lives}");
+    }
+}
+
+/// As if the gateway had lost the store between the two.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finding_that_was_kept_and_not_noted_for_its_tenant_is_so_when_it_is_tried_again() {
+    let server = RedisServer::start(&[]).await;
+    let monitor = connect(server.tcp()).await;
+    let record = FindingRecord { tenant: Some("acme".into()), user: Some("7".into()), ..record("KIND") };
+    let finding = ToKeep { record: &record, dedupe: "a", repeat: HOUR, risk: None, postings: &[], has_failed: false };
+    let Kept::New { id, .. } = monitor.keep(finding.clone()).await.unwrap() else { panic!("it is new") };
+    let of = FindingsOf { tenant: TenantId::parse("acme").unwrap(), user: None };
+    server.cli(&["DEL", &format!("sg:m:ft:{{{}}}", hash("acme"))]);
+    assert_eq!(monitor.findings_of(&of, None, 9).await.unwrap().findings, []);
+    for (has_failed, count) in [(false, 0), (true, 1), (false, 1)] {
+        assert_eq!(monitor.keep(ToKeep { has_failed, ..finding.clone() }).await.unwrap(), Kept::Again(id));
+        assert_eq!(monitor.findings_of(&of, None, 9).await.unwrap().findings.len(), count);
     }
 }

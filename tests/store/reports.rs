@@ -100,7 +100,14 @@ async fn found(store: &dyn FindingStore, of: Option<(&str, &str)>, number: usize
         evidence: Evidence::default(),
         actions: Vec::new(),
     };
-    let finding = ToKeep { record: &record, dedupe: &number.to_string(), repeat: HOUR, postings: &[], risk: None };
+    let finding = ToKeep {
+        record: &record,
+        dedupe: &number.to_string(),
+        repeat: HOUR,
+        postings: &[],
+        risk: None,
+        has_failed: false,
+    };
     match store.keep(finding).await.unwrap() {
         Kept::New { id, .. } => id,
         Kept::Again(id) => panic!("{id} is the same"),

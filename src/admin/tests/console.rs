@@ -147,7 +147,8 @@ fn finding(tenant: &str, evidence: Evidence) -> FindingRecord {
 }
 
 async fn keep(admin: &Admin, dedupe: &str, record: &FindingRecord) -> String {
-    let finding = ToKeep { record, dedupe, repeat: Duration::from_secs(3600), risk: None, postings: &[] };
+    let finding =
+        ToKeep { record, dedupe, repeat: Duration::from_secs(3600), risk: None, postings: &[], has_failed: false };
     match admin.state.services.commons.watch.kept().keep(finding).await.expect("kept") {
         Kept::New { id, .. } => id.to_string(),
         other => panic!("{other:?}"),

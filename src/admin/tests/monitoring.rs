@@ -28,7 +28,8 @@ fn record(severity: &str, tenant: Option<&str>) -> FindingRecord {
 }
 
 async fn keep(admin: &Admin, record: &FindingRecord, dedupe: &str) -> FindingId {
-    let finding = ToKeep { record, dedupe, repeat: Duration::from_secs(3600), risk: None, postings: &[] };
+    let finding =
+        ToKeep { record, dedupe, repeat: Duration::from_secs(3600), risk: None, postings: &[], has_failed: false };
     match admin.state.services.commons.watch.kept().keep(finding).await.expect("kept") {
         Kept::New { id, .. } | Kept::Again(id) => id,
     }

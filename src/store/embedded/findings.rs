@@ -26,7 +26,7 @@ const SWEPT: usize = 16;
 #[async_trait]
 impl FindingStore for EmbeddedStore {
     async fn keep(&self, finding: ToKeep<'_>) -> StoreResult<Kept> {
-        let ToKeep { record, dedupe, repeat, risk, postings } = finding;
+        let ToKeep { record, dedupe, repeat, risk, postings, .. } = finding;
         let (text, kind, dedupe, postings) = (record.encode(), kind_of(record), dedupe.to_owned(), postings.to_vec());
         let whose = record.whose();
         let work = move |tables: &mut Tables<'_>, now| {
@@ -133,12 +133,9 @@ fn kept(tables: &Tables<'_>, (millis, count): (u64, u64), text: &str) -> Result<
     })
 }
 
-/// Has a finding open in a session, unless somebody judged it.
+/// Has a finding open in a session.
 fn open(tables: &Tables<'_>, id: FindingId, risk: Risk, now: StoreTime) -> Result<(), Fault> {
     let (millis, count) = place(id);
-    if tables.transaction.open_table(FINDING_NOTES)?.get((millis, count))?.is_some() {
-        return Ok(());
-    }
     let mut risks = tables.transaction.open_table(OPEN_RISKS)?;
     let until = now.after(OPEN_FOR).as_micros();
     risks.insert((millis, count, risk.session.as_str()), (risk.severity.as_str(), until))?;
@@ -230,7 +227,7 @@ fn page_of_tenant(
     Ok(OfTenant { findings, next })
 }
 
-/// Keeps it, unless the same was kept a while ago; answers which it is, and whether that is new.
+/// Keeps it, unless the same was kept a while ago and nobody judged it yet; answers which it is, and whether that is new.
 fn keep(
     tables: &Tables<'_>,
     text: &str,
@@ -240,7 +237,12 @@ fn keep(
 ) -> Result<(FindingId, bool), Fault> {
     let mut same = tables.transaction.open_table(SAME_FINDINGS)?;
     let first = same.get(dedupe)?.map(|first| first.value()).filter(|(_, _, until)| *until > now.as_micros());
-    if let Some((millis, count, _)) = first {
+    let is_judged = |(millis, count, _)| {
+        Ok::<_, Fault>(tables.transaction.open_table(FINDING_NOTES)?.get((millis, count))?.is_some())
+    };
+    if let Some((millis, count, until)) = first
+        && !is_judged((millis, count, until))?
+    {
         let mut again = tables.transaction.open_table(FINDINGS_AGAIN)?;
         let times = again.get((millis, count))?.map_or(0, |again| again.value());
         again.insert((millis, count), times.saturating_add(1))?;

@@ -20,7 +20,7 @@ use super::store::RedisStore;
 use crate::monitor::{FindingNote, FindingRecord, OPEN_FOR, Risk, Severity};
 use crate::session::SessionId;
 
-/// Keeps a finding, unless the same one was kept a while ago, and puts in what is to be told of it. Keys: the stream, what
+/// Keeps a finding, unless the same one was kept a while ago and nobody judged it yet, and puts in what is to be told of it. Keys: the stream, what
 /// tells the same (or nothing), how often each was found again, the alerts that wait, what was gathered, what is open of
 /// sessions, what was said of findings; then of each posting its queue and what its limit counts. Arguments: the finding, how many are kept, for how long (ms), for how long
 /// the same counts on the first (ms), how many alerts may wait, for how long (ms), how many findings of one are named, what
@@ -34,7 +34,7 @@ const KEEP: &str = r"#!lua
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local function open(id)
-  if ARGV[9] == '' or redis.call('HGET', KEYS[7], id) then return end
+  if ARGV[9] == '' then return end
   local ends = string.format('%.0f', now + tonumber(ARGV[10]))
   redis.call('ZADD', KEYS[6], ends, ARGV[9] .. ':' .. id)
   redis.call('PEXPIREAT', KEYS[6], ends)
@@ -45,7 +45,7 @@ local function open(id)
   end
 end
 local first = redis.call('GET', KEYS[2])
-if first then
+if first and not redis.call('HGET', KEYS[7], first) then
   open(first)
   if redis.call('HLEN', KEYS[3]) > 2 * tonumber(ARGV[2]) then redis.call('UNLINK', KEYS[3]) end
   local again = tonumber(redis.call('HGET', KEYS[3], first) or '0') + 1
@@ -170,6 +170,10 @@ impl FindingStore for RedisStore {
             let mut next = || parts.next().unwrap_or(Value::Nil);
             let (is_new, id) = (number(&next())? == 1, name(next())?);
             if !is_new {
+                // The first time may have come to an end after it was kept, and before that.
+                if finding.has_failed {
+                    self.note_tenant(&lanes, finding.record, id).await?;
+                }
                 return Ok(Kept::Again(id));
             }
             let fates: Vec<Fate> = parts.map(fate).collect::<Result<_, _>>()?;
