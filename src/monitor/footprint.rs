@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Country, Place, Spot};
 
 /// The layout of the bytes.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Places that are remembered.
 const MOST_HAUNTS: usize = 8;
 /// Sessions whose ways are remembered.
@@ -26,8 +26,8 @@ pub struct Footprint {
     pub(super) haunts: Vec<Haunt>,
     /// The last used one last.
     pub(super) trails: Vec<Trail>,
-    /// Between which the user logged in again.
-    pub(super) pairs: Vec<(Spot, Spot)>,
+    /// Between which the user logged in again, and when that was last of use; that one last.
+    pub(super) pairs: Vec<(Spot, Spot, u32)>,
     /// The last time that the user was asked to.
     pub(super) asked: Option<Asked>,
     /// What was noted already, and when.
@@ -117,9 +117,9 @@ impl Footprint {
         self.haunts.iter().any(is_it)
     }
 
-    /// Whether the user logged in again between two places.
-    pub(super) fn has_paired(&self, one: Spot, other: Spot) -> bool {
-        self.pairs.iter().any(|pair| is_pair(*pair, one, other))
+    /// Whether the user logged in again between two places, and that was of use since then.
+    pub(super) fn has_paired(&self, one: Spot, other: Spot, since: u32) -> bool {
+        self.pairs.iter().any(|(from, to, used)| *used >= since && is_pair((*from, *to), one, other))
     }
 
     /// A known place was used again; one that is not known may come to be. Answers whether that is news: it was not known, or
@@ -167,20 +167,23 @@ impl Footprint {
         true
     }
 
-    /// The user logged in again between these.
-    pub(super) fn pair(&mut self, one: Spot, other: Spot) {
-        if self.has_paired(one, other) {
+    /// The user logged in again between these, or it is of use that they did.
+    pub(super) fn pair(&mut self, one: Spot, other: Spot, now: u32) {
+        if let Some(at) = self.pairs.iter().position(|(from, to, _)| is_pair((*from, *to), one, other)) {
+            // Where it was learned: it does not wander.
+            let (from, to, used) = self.pairs.remove(at);
+            self.pairs.push((from, to, used.max(now)));
             return;
         }
         while self.pairs.len() >= MOST_PAIRS {
             self.pairs.remove(0);
         }
-        self.pairs.push((one, other));
+        self.pairs.push((one, other, now));
     }
 
     /// They did not.
     pub(super) fn unpair(&mut self, one: Spot, other: Spot) {
-        self.pairs.retain(|pair| !is_pair(*pair, one, other));
+        self.pairs.retain(|(from, to, _)| !is_pair((*from, *to), one, other));
     }
 }
 
@@ -255,7 +258,7 @@ mod tests {
             let now = 1_700_000_000 + number;
             footprint.use_haunt(&place(f64::from(number) * 4.0 - 40.0), now, true);
             footprint.go_on(trail(u64::from(number) << 56, now));
-            footprint.pair(spot(f64::from(number) * 4.0 - 40.0), spot(80.0));
+            footprint.pair(spot(f64::from(number) * 4.0 - 40.0), spot(80.0), now);
             assert!(footprint.note(number, 0, now) && !footprint.note(number, 0, now));
         }
         footprint.asked = Some(Asked { session: u64::MAX, from: spot(1.0), to: spot(2.0) });
@@ -269,7 +272,7 @@ mod tests {
         assert_eq!((footprint.haunts.len(), footprint.trails.len(), footprint.pairs.len()), (8, 4, 6));
         assert_eq!(footprint.noted.len(), 8);
         assert_eq!(footprint.trails.last().map(|trail| trail.session), Some(19 << 56));
-        assert!(footprint.has_paired(spot(80.0), spot(36.0)) && !footprint.has_paired(spot(80.0), spot(-40.0)));
+        assert!(footprint.has_paired(spot(80.0), spot(36.0), 0) && !footprint.has_paired(spot(80.0), spot(-40.0), 0));
     }
 
     #[test]

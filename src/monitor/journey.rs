@@ -19,7 +19,7 @@ const FAR: u32 = 100;
 const SHORTEST: u32 = 60;
 /// What so many users of a tenant use is no strange place.
 pub const ENOUGH_USERS: usize = 10;
-/// For how long a place is known after its last use, in seconds.
+/// For how long a place is known after its last use, and a pair of them, in seconds.
 const KNOWN: u32 = 14 * 86_400;
 
 /// A use of a session from somewhere.
@@ -64,7 +64,7 @@ pub enum Excuse {
     Tenant,
     /// The login came from a device that the account knows.
     Device,
-    /// The user logged in again between the two.
+    /// The user logged in again between the two, and went that way since.
     Pair,
 }
 
@@ -192,7 +192,7 @@ impl Footprint {
     /// A session is used: to be said before it is [looked at](Self::look). What its user logged in again for is learned.
     pub fn begin(&mut self, sighting: &Sighting<'_>) {
         if let How::LogIn { releases: Some(released), .. } = sighting.how {
-            self.answered(released);
+            self.answered(released, sighting.now);
         }
         if let (Some(left), Some(trail)) =
             (sighting.left, self.trails.iter_mut().find(|trail| trail.session == sighting.session))
@@ -202,15 +202,15 @@ impl Footprint {
     }
 
     /// The user logged in again for a session that was held: if it was for a way, its two places are learned.
-    pub fn answered(&mut self, session: u64) {
+    pub fn answered(&mut self, session: u64, now: StoreTime) {
         if let Some(asked) = self.asked.take_if(|asked| asked.session == session) {
-            self.pair(asked.from, asked.to);
+            self.pair(asked.from, asked.to, seconds(now));
         }
     }
 
     /// Somebody says that a way is nobody's fault: its two places are learned.
-    pub fn allow(&mut self, from: Spot, to: Spot) {
-        self.pair(from, to);
+    pub fn allow(&mut self, from: Spot, to: Spot, now: StoreTime) {
+        self.pair(from, to, seconds(now));
         for trail in &mut self.trails {
             trail.here.doubted &= trail.here.spot.apart(to) > 0;
         }
@@ -312,7 +312,7 @@ impl Footprint {
             Some(Excuse::Network)
         } else if self.has_been(place, seconds(now).saturating_sub(KNOWN)) {
             Some(Excuse::Known)
-        } else if self.has_paired(from.spot, place.spot) {
+        } else if self.has_paired(from.spot, place.spot, seconds(now).saturating_sub(KNOWN)) {
             Some(Excuse::Pair)
         } else if matches!(how, How::LogIn { known_device: true, .. }) {
             Some(Excuse::Device)
@@ -341,6 +341,9 @@ impl Footprint {
     pub fn settle(&mut self, sighting: &Sighting<'_>, step: &mut Step) -> bool {
         if let Step::Leap(leap) = step {
             self.note_once(sighting, leap);
+            if leap.excuse == Some(Excuse::Pair) {
+                self.pair(leap.from_spot, sighting.place.spot, seconds(sighting.now));
+            }
         }
         let Sighting { session, place, network, .. } = *sighting;
         let now = seconds(sighting.now);

@@ -34,7 +34,7 @@ impl Watch {
         if let Some(rule) = rules.places.concurrent.as_ref().filter(|rule| count > rule.most()) {
             let evidence = Evidence::default().with("sessions", count).with("usual", rule.count);
             let (severity, actions) = (rule.severity, rule.actions.clone());
-            let about = About { kind: FindingKind::Concurrent, severity, actions, again: "", evidence };
+            let about = About { kind: FindingKind::Concurrent, severity, actions, again: String::new(), evidence };
             self.found(one.finding(rules.mode, about), one.origin());
         }
         let Some(rule) = &rules.places.locations else { return };
@@ -45,7 +45,7 @@ impl Watch {
         if let Some((from, to, km)) = far_apart(rule, &places) {
             let evidence = Evidence::default().with("place", from.name()).with("other_place", to.name()).with("km", km);
             let (severity, actions) = (rule.severity, rule.actions.clone());
-            let about = About { kind: FindingKind::Locations, severity, actions, again: "", evidence };
+            let about = About { kind: FindingKind::Locations, severity, actions, again: String::new(), evidence };
             self.found(one.finding(rules.mode, about), one.origin());
         }
     }

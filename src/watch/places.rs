@@ -11,7 +11,7 @@ use crate::monitor::{
     Action, Evidence, Finding, FindingKind, FindingRecord, Footprint, How, Leap, MonitorMode, MonitorRules, Noted,
     Place, PlaceRules, Seen, Severity, Sighting, Spot, Step, TENANT_KNOWS, Verdict, network_tag, session_tag,
 };
-use crate::session::{Principal, SessionId};
+use crate::session::{Principal, SessionId, StoreTime};
 use crate::store::StoreResult;
 use crate::store::places::{CellUse, FootprintChange};
 
@@ -247,8 +247,8 @@ impl Watch {
         let spot = |name| record.evidence.values().get(name)?.as_str().and_then(Spot::of_degrees);
         let (Some(from), Some(to)) = (spot("from_at"), spot("to_at")) else { return };
         let user = self.0.services.keys.user(&Principal { tenant, user, role: None });
-        let lesson = |footprint: &mut Footprint| match verdict {
-            Verdict::Expected => footprint.allow(from, to),
+        let lesson = |footprint: &mut Footprint, now| match verdict {
+            Verdict::Expected => footprint.allow(from, to, now),
             Verdict::Malicious => footprint.disallow(from, to),
         };
         self.teach(user, lesson).await;
@@ -263,12 +263,12 @@ impl Watch {
         let (watch, user) = (self.clone(), self.0.services.keys.user(principal));
         self.0.services.tasks.spawn(async move {
             let _place = place;
-            watch.teach(user, |footprint| footprint.answered(session_tag(released))).await;
+            watch.teach(user, |footprint, now| footprint.answered(session_tag(released), now)).await;
         });
     }
 
     /// Changes what is known of a user.
-    async fn teach(&self, user: u64, lesson: impl Fn(&mut Footprint) + Send + Sync) {
+    async fn teach(&self, user: u64, lesson: impl Fn(&mut Footprint, StoreTime) + Send + Sync) {
         for _ in 0..TRIES {
             match self.try_to_teach(user, &lesson).await {
                 Ok(true) => return,
@@ -283,11 +283,15 @@ impl Watch {
         self.0.services.metrics.monitor_dropped();
     }
 
-    async fn try_to_teach(&self, user: u64, lesson: &(impl Fn(&mut Footprint) + Send + Sync)) -> StoreResult<bool> {
+    async fn try_to_teach(
+        &self,
+        user: u64,
+        lesson: &(impl Fn(&mut Footprint, StoreTime) + Send + Sync),
+    ) -> StoreResult<bool> {
         let places = &self.0.services.places;
         let before = places.footprints(&[user]).await?.into_iter().next().flatten();
         let mut footprint = before.as_deref().and_then(Footprint::decode).unwrap_or_default();
-        lesson(&mut footprint);
+        lesson(&mut footprint, self.0.services.store.now().await?);
         let after = footprint.encode();
         if before.as_ref() == Some(&after) {
             return Ok(true);
@@ -337,7 +341,7 @@ pub(super) struct About {
     pub(super) severity: Severity,
     pub(super) actions: Vec<Action>,
     /// What tells it from others of its kind about the user.
-    pub(super) again: &'static str,
+    pub(super) again: String,
     pub(super) evidence: Evidence,
 }
 
@@ -354,7 +358,7 @@ fn leap_finding(rules: &MonitorRules, one: &Sighted, place: &Place, leap: &Leap)
     if leap.back {
         evidence = evidence.with("in_use_at_once", true);
     }
-    let again = match leap.excuse {
+    let how = match leap.excuse {
         Some(excuse) => {
             evidence = evidence.with("only_noted", excuse.as_str());
             ",noted"
@@ -362,6 +366,8 @@ fn leap_finding(rules: &MonitorRules, one: &Sighted, place: &Place, leap: &Leap)
         None if leap.back => ",both",
         None => "",
     };
+    // A way that is nobody's fault hides none to a third place.
+    let again = format!(",{:08x}{how}", u32::from_be_bytes(place.spot.cell().bytes()));
     let about = About { kind, severity, actions: actions.to_vec(), again, evidence };
     Some(one.finding(rules.mode, about))
 }

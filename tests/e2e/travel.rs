@@ -165,6 +165,19 @@ on_both_stores!(a_session_that_moves_once_alerts_and_goes_on, |store| {
     assert!(!gateway.audit().iter().any(|event| event["type"] == "session.held"));
 });
 
+on_both_stores!(a_way_that_an_operator_expects_hides_none_to_a_third_place, |store| {
+    let backend = backend();
+    let gateway = started(located(store, "enforce", &backend));
+    let owner = logged_in(&gateway, BERLIN, "user7");
+    owner.coming_from(LAGOS).get("/x").expect(200);
+    let found = wait_found(&gateway, TRAVEL, is_one_way);
+    let path = format!("/v1/anomalies/{}/verdict", found["id"].as_str().expect("an id"));
+    gateway.operator(TOKEN).post_json(&path, &json!({"verdict": "expected"})).expect(200);
+    owner.coming_from(PARIS).get("/x").expect(200);
+    let found = wait_found(&gateway, TRAVEL, |found| found["address"] == PARIS);
+    assert_eq!((&found["severity"], &found["repeats"]), (&json!("high"), &json!(0)), "{found}");
+});
+
 on_both_stores!(what_is_only_observed_holds_nothing, |store| {
     let backend = backend();
     let gateway = started(located(store, "observe", &backend));

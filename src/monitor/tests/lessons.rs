@@ -6,6 +6,9 @@ use super::rules;
 use crate::monitor::{Country, Excuse, Footprint, How, Leap, Place, Sighting, Spot, Step};
 use crate::session::StoreTime;
 
+/// In ms.
+const BEGINNING: u64 = 1_700_000_000_000;
+const DAY: u64 = 86_400;
 const SESSION: u64 = 7;
 const LOG_IN: How = How::LogIn { known_device: false, releases: None };
 
@@ -29,7 +32,7 @@ fn place(latitude: f64, longitude: f64, country: &str, asn: u32) -> Place {
 
 /// A session is used so many seconds after the beginning.
 fn at(footprint: &mut Footprint, seconds: u64, session: u64, how: How, place: &Place) -> Step {
-    let now = StoreTime::from_millis(1_700_000_000_000).after(Duration::from_secs(seconds));
+    let now = StoreTime::from_millis(BEGINNING).after(Duration::from_secs(seconds));
     let network = place.asn.unwrap_or_default();
     let sighting = Sighting { session, place, network, now, left: None, how };
     footprint.begin(&sighting);
@@ -73,7 +76,7 @@ fn what_an_operator_expects_is_only_noted_from_then_on_until_they_think_otherwis
     let mut footprint = Footprint::default();
     at(&mut footprint, 0, SESSION, LOG_IN, &berlin());
     leap(at(&mut footprint, 60, SESSION, How::Use, &lagos()));
-    footprint.allow(berlin().spot, lagos().spot);
+    footprint.allow(berlin().spot, lagos().spot, StoreTime::from_millis(BEGINNING));
     assert_eq!(at(&mut footprint, 120, SESSION, How::Use, &berlin()), Step::Returns, "and asks nobody to log in again");
     assert_eq!(at(&mut footprint, 180, SESSION, How::Use, &lagos()), Step::Returns);
     at(&mut footprint, 240, 8, LOG_IN, &berlin());
@@ -89,4 +92,18 @@ fn what_an_operator_calls_an_attack_is_not_learned_by_the_next_login() {
     footprint.disallow(berlin().spot, lagos().spot);
     at(&mut footprint, 180, 8, How::LogIn { known_device: false, releases: Some(SESSION) }, &berlin());
     assert_eq!(leap(at(&mut footprint, 240, 8, How::Use, &lagos())).excuse, None);
+}
+
+#[test]
+fn two_places_that_were_learned_are_forgotten_two_weeks_after_they_were_last_of_use() {
+    let mut footprint = in_both();
+    at(&mut footprint, 180, 8, How::LogIn { known_device: false, releases: Some(SESSION) }, &berlin());
+    // Each within two weeks of the one before, and the last not.
+    for (days, session, excuse) in
+        [(10, 9, Some(Excuse::Pair)), (20, 10, Some(Excuse::Pair)), (33, 11, Some(Excuse::Pair)), (48, 12, None)]
+    {
+        at(&mut footprint, days * DAY, session, LOG_IN, &berlin());
+        let away = leap(at(&mut footprint, days * DAY + 60, session, How::Use, &lagos()));
+        assert_eq!(away.excuse, excuse, "after {days} days");
+    }
 }

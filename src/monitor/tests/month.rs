@@ -146,7 +146,7 @@ impl Watched {
         let Some(place) = &one.net.place else { return };
         let now = StoreTime::from_micros((BEGINNING + one.at) * 1_000_000);
         for (from, to) in self.to_allow.extract_if(.., |(at, ..)| *at <= one.at).map(|(_, from, to)| (from, to)) {
-            self.footprint.allow(from, to);
+            self.footprint.allow(from, to, now);
         }
         let Use { session, how, net, .. } = one;
         let sighting = Sighting { session: *session, place, network: net.tag, now, left: None, how: *how };
