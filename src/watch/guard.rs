@@ -11,7 +11,7 @@ use super::Watch;
 use crate::clock::WallTime;
 use crate::monitor::{
     AccountId, Attempt, Attempted, Bucket, DeviceId, Evidence, FailedLogins, Finding, FindingKind, Full, MonitorRules,
-    Named, NetworkRange, Outcome, ranges_of,
+    Named, NetworkRange, Outcome, Severity, ranges_of,
 };
 use crate::session::{Principal, SessionId};
 use crate::store::monitor::{Reserved, Settlement};
@@ -194,7 +194,7 @@ impl Watch {
             }
         }
         if let CameOut::In(session, principal) = came_out {
-            self.look_at_success(rules, &tried, &settlement, (session, principal), origin);
+            self.look_at_success(rules, (&tried, network), &settlement, (session, principal), origin);
         }
     }
 
@@ -208,11 +208,12 @@ impl Watch {
         });
     }
 
-    /// Whether somebody came in whom many failures from elsewhere came before.
+    /// Whether somebody came in whom many failures from elsewhere came before. On a device that the account knows that is
+    /// most likely its owner, whose name anybody can fail by: it is only to be known.
     fn look_at_success(
         &self,
         rules: &MonitorRules,
-        tried: &Tried,
+        (tried, network): (&Tried, Option<NetworkRange>),
         settlement: &Settlement,
         session: (SessionId, Arc<Principal>),
         origin: &Origin,
@@ -220,14 +221,18 @@ impl Watch {
         let Some(guessed) = rules.guessed_login.as_ref().filter(|rule| settlement.elsewhere >= rule.rule.count) else {
             return;
         };
+        let known_device = tried.named.device.is_some();
         let evidence = Evidence::default()
             .with("failures_elsewhere", settlement.elsewhere)
             .with("within_seconds", guessed.rule.window.as_secs())
-            .with("known_device", tried.named.device.is_some());
-        let subject = tried.named.account().map(ToString::to_string).unwrap_or_default();
+            .with("known_device", known_device);
+        // The owner who comes in first hides nobody who comes in from another network, or on another device.
+        let account = tried.named.account().map(ToString::to_string).unwrap_or_default();
+        let network = network.map(|network| network.to_string()).unwrap_or_default();
+        let subject = format!("{account},{network}{}", if known_device { ",known" } else { "" });
         let finding = Finding {
             kind: FindingKind::GuessedLogin,
-            severity: guessed.rule.severity,
+            severity: if known_device { Severity::Low } else { guessed.rule.severity },
             mode: rules.mode,
             actions: guessed.rule.actions.clone(),
             subject,

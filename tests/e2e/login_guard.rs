@@ -211,6 +211,43 @@ fn what_hangs_at_the_backend_holds_others_up_for_two_seconds_and_is_no_lock() {
     assert_locked(guess(&gateway, STRANGER, "bob"));
 }
 
+on_both_stores!(an_owner_who_comes_in_after_a_strangers_guesses_hides_no_stranger_who_does, |store| {
+    let backend = backend();
+    let gateway = guarded(store, "enforce").with_backend(&backend).start();
+    let found = |count: usize| -> Vec<Value> {
+        wait_until(&format!("{count} findings"), || {
+            let found = operator(&gateway, "/v1/anomalies?type=LOGIN_AFTER_FAILURES");
+            found["items"].as_array().filter(|items| items.len() == count).cloned()
+        })
+    };
+    let risk = |browser: &mut Browser| {
+        browser.get("/x").expect(200);
+        backend.last().header("x-session-risk").map(str::to_owned)
+    };
+    let mut owner = from(&gateway, OWNER);
+    log_in(&mut owner, "bob", "demo").expect(200);
+    for _ in 0..5 {
+        guess(&gateway, STRANGER, "bob").expect(401);
+    }
+    // The owner, whose device is known: that is to be known, and no more.
+    log_in(&mut owner, "bob", "demo").expect(200);
+    assert_eq!(found(1)[0]["severity"], "low");
+    assert!(found(1)[0]["evidence"]["known_device"] == true);
+    // The owner on another device, at the same place.
+    log_in(&mut from(&gateway, OWNER), "bob", "demo").expect(200);
+    let id = found(2)[0]["id"].as_str().expect("an id").to_owned();
+    let judged =
+        gateway.operator(TOKEN).post_json(&format!("/v1/anomalies/{id}/verdict"), &json!({"verdict": "expected"}));
+    judged.expect(200);
+    // The stranger, who knows the password by now.
+    let mut stranger = from(&gateway, "203.0.113.9");
+    log_in(&mut stranger, "bob", "demo").expect(200);
+    let newest = &found(3)[0];
+    assert_eq!((&newest["severity"], &newest["address"]), (&json!("high"), &json!("203.0.113.9")));
+    assert_eq!(wait_until("a risk", || risk(&mut stranger)), "high");
+    assert_eq!(risk(&mut owner), None, "nobody's guesses make the owner a suspect");
+});
+
 on_both_stores!(the_owner_comes_in_on_a_known_device_while_strangers_have_the_account_locked, |store| {
     let backend = backend();
     let gateway = guarded(store, "enforce").with_backend(&backend).start();
