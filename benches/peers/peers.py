@@ -22,9 +22,6 @@ import access_tokens
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(ROOT / "demo"))
-import places
-
 PROXY_CORE, LOAD_CORE = "0", "1"
 DIRECT, NGINX, HAPROXY, PINGORA, LUA, APACHE = (
     "no proxy", "nginx, plain proxy", "HAProxy, plain proxy", "pingora, bare proxy", "nginx + Lua + Redis session check",
@@ -374,24 +371,12 @@ def gateways(run, name, binary, number, backend, redis, chosen):
             peers[public] = Peer(pid, port, "/public/x", headers)
         if chosen(session):
             peers[session] = Peer(pid, port, "/x", [f"Cookie: {login(port)}", *headers], uses)
-    monitored = f"{name}, session, Redis, monitoring"
-    if chosen(monitored):
-        port, pid = watched(run, binary, f"watched-{number}", backend, in_redis(redis, f"watched-{number}-"))
-        peers[monitored] = Peer(pid, port, "/x", [f"Cookie: {login(port)}", "X-Customer-ID: 42"], redis)
     dialling = f"{name}, public route, keepalive off"
     if chosen(dialling):
         line = f'embedded = "{run.directory}/dialling-{number}.redb"'
         port, pid = gateway(run, binary, f"dialling-{number}", backend, line, keepalive="off")
         peers[dialling] = Peer(pid, port, "/public/x", ["X-Customer-ID: 42"])
     return peers
-
-
-def watched(run, binary, name, backend, store):
-    """A gateway with each rule of the monitoring in force; the limit of calls is where no load gets to."""
-    (run.directory / "places.mmdb").write_bytes(places.database(places.PLACES, int(time.time())))
-    more = (f'[secrets]\nkey = "{secrets.token_urlsafe(32)}"\n[monitor]\nmode = "enforce"\napi = ["/*"]\n'
-            f'[monitor.calls]\ncount = 1000000\n[monitor.geo]\ncity = "{run.directory}/places.mmdb"\n')
-    return gateway(run, binary, name, backend, store, more=more)
 
 
 def redis_of(peers):

@@ -95,7 +95,7 @@ impl Watch {
         self.wait(self.0.acts.act(Noted { act, finding, unit, origin }));
     }
 
-    /// A session was used that somebody ended. `record`: what is left of it, if anything is.
+    /// A session was used after it ended. `record`: what is left of it, if anything is.
     pub fn used_after_end(
         &self,
         rules: &MonitorRules,
@@ -106,7 +106,7 @@ impl Watch {
     ) {
         let (Some(rule), Some(address)) = (&rules.revoked_use, origin.address) else { return };
         let services = &self.0.services;
-        if reason.is_by_time() || !self.0.looked_at.lock().is_new(session, services.clock.monotonic()) {
+        if !is_meant(reason) || !self.0.looked_at.lock().is_new(session, services.clock.monotonic()) {
             return;
         }
         let finding = Finding {
@@ -239,7 +239,7 @@ impl Listener for Ear {
         let Told::SessionEnded { id, principal: Some(principal), reason, from: Some(from) } = told else { return };
         let Some(watch) = self.0.upgrade().map(Watch) else { return };
         let remembers = watch.0.rules.load().as_ref().is_some_and(|rules| rules.revoked_use.is_some());
-        if reason.is_by_time() || !remembers {
+        if !is_meant(*reason) || !remembers {
             return;
         }
         // Whoever logs out does so in the session itself.
@@ -248,10 +248,28 @@ impl Listener for Ear {
     }
 }
 
+/// Whether somebody ended a session so that it is used no more: not time, not a newer session of a user who had too many, and
+/// not the app, which refreshed its token no longer.
+const fn is_meant(reason: EndReason) -> bool {
+    !reason.is_by_time() && !matches!(reason, EndReason::Limit | EndReason::TokenRefused)
+}
+
 fn chunks<T>(list: Vec<T>) -> impl Iterator<Item = Vec<T>> {
     let mut rest = list.into_iter().peekable();
     std::iter::from_fn(move || {
         rest.peek()?;
         Some(rest.by_ref().take(AT_ONCE).collect())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_means_what_time_ends_or_a_newer_session_or_an_app_that_refreshes_no_token() {
+        let not_meant: Vec<&str> =
+            EndReason::ALL.into_iter().filter(|reason| !is_meant(*reason)).map(EndReason::as_str).collect();
+        assert_eq!(not_meant, ["idle_timeout", "expired", "limit", "token_refused"]);
+    }
 }

@@ -535,11 +535,16 @@ on_both_stores!(whoever_goes_on_with_a_session_that_an_operator_ended_is_found, 
     let backend = echo();
     let gateway = watched(store, "enforce")
         .set("server.trusted_proxies", vec!["127.0.0.1"])
+        .settings("session.max_per_user = { count = 1, action = \"revoke-oldest\" }")
         .idle("2s")
         .with_backend(&backend)
         .start();
+    // What made way for another one is nobody's wish.
+    let mut other = from(&gateway, OWNER);
+    other.log_in_with(&identity(42, 7)).expect(200);
     let mut owner = from(&gateway, OWNER);
     owner.log_in_with(&identity(42, 7)).expect(200);
+    stolen_by(&gateway, &other, STRANGER).get("/api/x").expect_refusal(401, "session_revoked");
     let mut thief = stolen_by(&gateway, &owner, STRANGER);
     gateway.operator(TOKEN).post("/v1/tenants/42/users/7/revoke").expect(200);
     thief.get("/api/x").expect_refusal(401, "session_revoked");
