@@ -116,6 +116,8 @@ async fn found(store: &dyn FindingStore, of: Option<(&str, &str)>, number: usize
 
 pub(crate) async fn a_tenants_findings_are_listed_from_the_newest_on_and_nobody_elses(bench: &mut impl Bench) {
     let (store, other) = (bench.monitor(), bench.other_monitor().await);
+    let everything = FindingsOf { tenant: tenant("acme"), user: None };
+    assert_eq!(other.findings_of(&everything, None, 2).await.unwrap().findings, [], "nothing was ever found");
     let (mut of_acme, mut of_user) = (Vec::new(), Vec::new());
     for number in 0..9 {
         let whose = [Some(("acme", "7")), Some(("acme", "8")), Some(("other", "7")), None][number % 4];
@@ -139,6 +141,10 @@ pub(crate) async fn a_tenants_findings_are_listed_from_the_newest_on_and_nobody_
         }
         assert_eq!((seen, position), (expected, None), "{user:?}");
     }
+    let first = Some(FindingId { millis: 0, count: 0 });
+    let before_all = other.findings_of(&everything, first, 2).await.unwrap();
+    assert_eq!((before_all.findings, before_all.next), (Vec::new(), None), "nothing is before the first name");
+    assert_eq!(other.findings(first, 2).await.unwrap(), []);
     let nobody = FindingsOf { tenant: tenant("nobody"), user: None };
     assert_eq!(other.findings_of(&nobody, None, 2).await.unwrap().findings, []);
 }

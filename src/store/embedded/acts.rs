@@ -3,14 +3,16 @@
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
+use redb::ReadTransaction;
 
 use super::super::StoreResult;
 use super::super::acts::ActStore;
 use super::EmbeddedStore;
 use super::end_notes::keep_notes;
 use super::expiring::Expiring;
-use super::schema::{ACT_EXPIRY, ACTS, END_NOTE_EXPIRY, END_NOTES, Fault, garbled};
+use super::schema::{ACT_EXPIRY, ACTS, END_NOTES, Fault, garbled};
 use super::tables::Tables;
+use super::there::there;
 use crate::monitor::{Act, ActTally, EndNote};
 use crate::session::{SessionId, StoreTime};
 
@@ -41,12 +43,16 @@ impl ActStore for EmbeddedStore {
             return Ok(Vec::new());
         }
         let sessions = sessions.to_vec();
-        let work = move |tables: &mut Tables<'_>, now| {
-            let kept = Expiring::open(tables.transaction, END_NOTES, END_NOTE_EXPIRY)?;
-            let note = |id: &SessionId| Ok(kept.get(id.as_str(), now)?.and_then(|(note, _)| EndNote::decode(&note)));
+        let look = move |transaction: &ReadTransaction, now: StoreTime| {
+            let Some(kept) = there(transaction, END_NOTES)? else { return Ok(vec![None; sessions.len()]) };
+            let note = |id: &SessionId| -> Result<Option<EndNote>, Fault> {
+                let Some(note) = kept.get(id.as_str())? else { return Ok(None) };
+                let (note, until) = note.value();
+                Ok(if until > now.as_micros() { EndNote::decode(note) } else { None })
+            };
             sessions.iter().map(note).collect()
         };
-        self.write("end_notes", work).await
+        self.look_long("end_notes", look).await
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redb::{ReadableTable as _, ReadableTableMetadata as _, TableError};
+use redb::{ReadTransaction, ReadableTable as _, ReadableTableMetadata as _};
 
 use super::super::StoreResult;
 use super::super::alerts::kind_of;
@@ -17,6 +17,7 @@ use super::schema::{
     FINDING_NOTES, FINDINGS, FINDINGS_AGAIN, FINDINGS_OF_TENANTS, Fault, OPEN_RISKS, SAME_FINDINGS, garbled,
 };
 use super::tables::Tables;
+use super::there::there;
 use crate::monitor::{FindingNote, FindingRecord, OPEN_FOR, Risk, Severity};
 use crate::session::{SessionId, StoreTime, TenantId, UserId};
 
@@ -48,40 +49,38 @@ impl FindingStore for EmbeddedStore {
 
     async fn findings(&self, position: Option<FindingId>, limit: usize) -> StoreResult<Vec<KeptFinding>> {
         let before = position.map_or((u64::MAX, u64::MAX), place);
-        let work = move |tables: &mut Tables<'_>, now: StoreTime| {
+        let look = move |transaction: &ReadTransaction, now: StoreTime| {
             let oldest = (millis(now.before(FINDINGS_KEPT)), 0);
-            let findings = tables.transaction.open_table(FINDINGS)?;
+            let Some(findings) = there(transaction, FINDINGS)? else { return Ok(Vec::new()) };
             let mut found = Vec::new();
             for entry in findings.range(oldest..before.max(oldest))?.rev().take(limit) {
                 let (id, text) = entry?;
                 found.push((id.value(), text.value().to_owned()));
             }
-            drop(findings);
-            found.into_iter().map(|(id, text)| kept(tables, id, &text)).collect()
+            found.into_iter().map(|(id, text)| kept(transaction, id, &text)).collect()
         };
-        self.write("findings", work).await
+        self.look_long("findings", look).await
     }
 
     async fn findings_of(&self, of: &FindingsOf, position: Option<FindingId>, limit: usize) -> StoreResult<OfTenant> {
         let (of, before) = (of.clone(), position.map_or((u64::MAX, u64::MAX), place));
-        self.write("findings_of", move |tables, now| page_of_tenant(tables, &of, before, limit, now)).await
+        let look = move |transaction: &ReadTransaction, now| page_of_tenant(transaction, &of, before, limit, now);
+        self.look_long("findings_of", look).await
     }
 
     async fn finding(&self, id: FindingId) -> StoreResult<Option<KeptFinding>> {
-        let work = move |tables: &mut Tables<'_>, now: StoreTime| {
-            let text = tables.transaction.open_table(FINDINGS)?.get(place(id))?.map(|text| text.value().to_owned());
+        let look = move |transaction: &ReadTransaction, now: StoreTime| {
+            let Some(findings) = there(transaction, FINDINGS)? else { return Ok(None) };
+            let text = findings.get(place(id))?.map(|text| text.value().to_owned());
             let text = text.filter(|_| id.millis >= millis(now.before(FINDINGS_KEPT)));
-            text.map(|text| kept(tables, place(id), &text)).transpose()
+            text.map(|text| kept(transaction, place(id), &text)).transpose()
         };
-        self.write("findings", work).await
+        self.look_long("findings", look).await
     }
 
     async fn open_risks(&self) -> StoreResult<Vec<Risk>> {
         let (outcome, risks) = self.look(|transaction, now| {
-            let open = match transaction.open_table(OPEN_RISKS) {
-                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-                opened => opened?,
-            };
+            let Some(open) = there(transaction, OPEN_RISKS)? else { return Ok(Vec::new()) };
             let mut risks = Vec::new();
             for entry in open.iter()? {
                 let (key, open) = entry?;
@@ -121,10 +120,15 @@ const fn millis(time: StoreTime) -> u64 {
     time.as_micros() / 1000
 }
 
-fn kept(tables: &Tables<'_>, (millis, count): (u64, u64), text: &str) -> Result<KeptFinding, Fault> {
-    let again = tables.transaction.open_table(FINDINGS_AGAIN)?.get((millis, count))?.map(|again| again.value());
-    let notes = tables.transaction.open_table(FINDING_NOTES)?;
-    let note = notes.get((millis, count))?.and_then(|note| serde_json::from_str(note.value()).ok());
+fn kept(transaction: &ReadTransaction, (millis, count): (u64, u64), text: &str) -> Result<KeptFinding, Fault> {
+    let again = match there(transaction, FINDINGS_AGAIN)? {
+        Some(again) => again.get((millis, count))?.map(|again| again.value()),
+        None => None,
+    };
+    let note = match there(transaction, FINDING_NOTES)? {
+        Some(notes) => notes.get((millis, count))?.and_then(|note| serde_json::from_str(note.value()).ok()),
+        None => None,
+    };
     Ok(KeptFinding {
         id: FindingId { millis, count },
         record: FindingRecord::decode(text.as_bytes()),
@@ -193,16 +197,21 @@ fn note_tenant(
 }
 
 fn page_of_tenant(
-    tables: &Tables<'_>,
+    transaction: &ReadTransaction,
     of: &FindingsOf,
     before: (u64, u64),
     limit: usize,
     now: StoreTime,
 ) -> Result<OfTenant, Fault> {
-    let of_tenants = tables.transaction.open_table(FINDINGS_OF_TENANTS)?;
+    let nothing = || OfTenant { findings: Vec::new(), next: None };
+    let Some(of_tenants) = there(transaction, FINDINGS_OF_TENANTS)? else { return Ok(nothing()) };
+    let Some(texts) = there(transaction, FINDINGS)? else { return Ok(nothing()) };
     let (tenant, oldest) = (of.tenant.kept(), millis(now.before(FINDINGS_KEPT)));
     let (mut wanted, mut next, mut looked_at) = (Vec::new(), None, 0);
-    let mut places = of_tenants.range((tenant, oldest, 0)..(tenant, before.0.max(oldest), before.1))?.rev();
+    if before < (oldest, 0) {
+        return Ok(nothing());
+    }
+    let mut places = of_tenants.range((tenant, oldest, 0)..(tenant, before.0, before.1))?.rev();
     for entry in places.by_ref() {
         let (key, user) = entry?;
         let (_, millis, count) = key.value();
@@ -215,15 +224,12 @@ fn page_of_tenant(
         }
     }
     let next = next.filter(|_| places.next().is_some());
-    drop(places);
-    drop(of_tenants);
-    let texts = tables.transaction.open_table(FINDINGS)?;
-    let mut found = Vec::with_capacity(wanted.len());
+    let mut findings = Vec::with_capacity(wanted.len());
     for place in wanted {
-        found.extend(texts.get(place)?.map(|text| (place, text.value().to_owned())));
+        if let Some(text) = texts.get(place)? {
+            findings.push(kept(transaction, place, text.value())?);
+        }
     }
-    drop(texts);
-    let findings = found.into_iter().map(|(place, text)| kept(tables, place, &text)).collect::<Result<_, _>>()?;
     Ok(OfTenant { findings, next })
 }
 

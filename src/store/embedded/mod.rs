@@ -28,6 +28,7 @@ mod shared;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod there;
 mod time;
 mod told_calls;
 mod turns;

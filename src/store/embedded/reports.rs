@@ -1,7 +1,7 @@
 //! Counts for reports, and what front ends report, kept in the file.
 
 use async_trait::async_trait;
-use redb::ReadableTable as _;
+use redb::{ReadTransaction, ReadableTable as _};
 
 use super::super::StoreResult;
 use super::super::activities::{ACTIVITIES_KEPT_SECONDS, Activity, ActivityStore, KeptActivity, MOST_ACTIVITIES};
@@ -10,6 +10,7 @@ use super::super::reports::{COUNTS_KEPT_DAYS, MOST_USERS_A_DAY, ReportStore};
 use super::EmbeddedStore;
 use super::schema::{ACTIVITIES, Fault, REPORT_COUNTS};
 use super::tables::Tables;
+use super::there::there;
 use crate::monitor::{CountOf, Counted, Counts, Day, DayCounts};
 use crate::session::{StoreTime, TenantId};
 
@@ -27,12 +28,13 @@ impl ReportStore for EmbeddedStore {
 
     async fn counts(&self, of: &CountOf, first: Day, last: Day) -> StoreResult<Vec<(Day, Counts)>> {
         let of = name(of);
-        let read = move |tables: &mut Tables<'_>, _: StoreTime| {
-            let kept = tables.transaction.open_table(REPORT_COUNTS)?;
+        let look = move |transaction: &ReadTransaction, _: StoreTime| {
+            let kept = there(transaction, REPORT_COUNTS)?;
             let mut days = Vec::new();
             for day in first.until(last) {
                 let mut counts = Vec::new();
-                for entry in kept.range((day.number(), of.as_str(), "")..)? {
+                let entries = kept.as_ref().map(|kept| kept.range((day.number(), of.as_str(), "")..)).transpose()?;
+                for entry in entries.into_iter().flatten() {
                     let (key, count) = entry?;
                     let (of_day, whose, field) = key.value();
                     if of_day != day.number() || whose != of {
@@ -44,7 +46,7 @@ impl ReportStore for EmbeddedStore {
             }
             Ok(days)
         };
-        self.write("report", read).await
+        self.look_long("report", look).await
     }
 }
 
@@ -101,13 +103,11 @@ impl ActivityStore for EmbeddedStore {
     ) -> StoreResult<Vec<KeptActivity>> {
         let tenant = tenant.kept().to_owned();
         let before = position.map_or((u64::MAX, u64::MAX), |position| (position.millis, position.count));
-        let read = move |tables: &mut Tables<'_>, now: StoreTime| {
-            let oldest = oldest(now);
-            let kept = tables.transaction.open_table(ACTIVITIES)?;
+        let look = move |transaction: &ReadTransaction, now: StoreTime| {
+            let first = (oldest(now), 0);
+            let Some(kept) = there(transaction, ACTIVITIES)?.filter(|_| before > first) else { return Ok(Vec::new()) };
             let mut found = Vec::new();
-            for entry in
-                kept.range((tenant.as_str(), oldest, 0)..(tenant.as_str(), before.0.max(oldest), before.1))?.rev()
-            {
+            for entry in kept.range((tenant.as_str(), first.0, 0)..(tenant.as_str(), before.0, before.1))?.rev() {
                 if found.len() == limit {
                     break;
                 }
@@ -118,7 +118,7 @@ impl ActivityStore for EmbeddedStore {
             }
             Ok(found)
         };
-        self.write("activities", read).await
+        self.look_long("activities", look).await
     }
 }
 

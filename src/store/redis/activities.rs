@@ -12,6 +12,7 @@ use super::answers::exactly;
 use super::commands::eval;
 use super::connection::CALL_TIMEOUT;
 use super::fault::{Fault, text, unexpected};
+use super::findings::before;
 use super::lane::Lanes;
 use super::store::RedisStore;
 use crate::session::TenantId;
@@ -46,11 +47,11 @@ impl ActivityStore for RedisStore {
         position: Option<FindingId>,
         limit: usize,
     ) -> StoreResult<Vec<KeptActivity>> {
-        let end = position.map_or_else(|| String::from("+"), |position| format!("({position}"));
+        let Some(end) = before(position) else { return Ok(Vec::new()) };
         let mut pipeline = redis::pipe();
         pipeline.cmd("XREVRANGE").arg(self.keys().activities(tenant)).arg(end).arg("-").arg("COUNT").arg(limit);
         let work = |lanes: Arc<Lanes>| async move {
-            let [entries] = exactly(lanes.quick.ask(&pipeline).await?)?;
+            let [entries] = exactly(lanes.bulk.ask(&pipeline).await?)?;
             let Value::Array(entries) = entries else { return Err(unexpected("activities", &entries)) };
             entries.into_iter().map(kept).collect()
         };

@@ -15,7 +15,7 @@ use super::answers::{exactly, time};
 use super::commands::eval;
 use super::connection::CALL_TIMEOUT;
 use super::fault::{Fault, number, text, unexpected};
-use super::lane::Lanes;
+use super::lane::{Lane, Lanes};
 use super::store::RedisStore;
 use crate::monitor::{FindingNote, FindingRecord, OPEN_FOR, Risk, Severity};
 use crate::session::SessionId;
@@ -184,8 +184,9 @@ impl FindingStore for RedisStore {
     }
 
     async fn findings(&self, position: Option<FindingId>, limit: usize) -> StoreResult<Vec<KeptFinding>> {
-        let end = position.map_or_else(|| String::from("+"), |position| format!("({position}"));
-        let work = |lanes: Arc<Lanes>| async move { self.read_findings(&lanes, &end, "-", limit).await };
+        let Some(end) = before(position) else { return Ok(Vec::new()) };
+        let work =
+            |lanes: Arc<Lanes>| async move { self.read_findings(&lanes.bulk, &[(end, "-".to_owned())], limit).await };
         self.link.call("findings", CALL_TIMEOUT, work).await
     }
 
@@ -195,7 +196,7 @@ impl FindingStore for RedisStore {
 
     async fn finding(&self, id: FindingId) -> StoreResult<Option<KeptFinding>> {
         let id = id.to_string();
-        let work = |lanes: Arc<Lanes>| async move { self.read_findings(&lanes, &id, &id, 1).await };
+        let work = |lanes: Arc<Lanes>| async move { self.read_findings(&lanes.quick, &[(id.clone(), id)], 1).await };
         Ok(self.link.call("findings", CALL_TIMEOUT, work).await?.pop())
     }
 
@@ -230,19 +231,25 @@ impl FindingStore for RedisStore {
 }
 
 impl RedisStore {
+    /// Of each stretch of the stream, from its end to its beginning, so many.
     pub(super) async fn read_findings(
         &self,
-        lanes: &Lanes,
-        end: &str,
-        start: &str,
+        lane: &Lane,
+        stretches: &[(String, String)],
         limit: usize,
     ) -> Result<Vec<KeptFinding>, Fault> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("TIME");
-        pipeline.cmd("XREVRANGE").arg(self.keys().findings()).arg(end).arg(start).arg("COUNT").arg(limit);
-        let [now, entries] = exactly(lanes.quick.ask(&pipeline).await?)?;
-        let oldest = time(now)?.before(FINDINGS_KEPT);
-        let Value::Array(list) = entries else { return Err(unexpected("findings", &entries)) };
+        for (end, begin) in stretches {
+            pipeline.cmd("XREVRANGE").arg(self.keys().findings()).arg(end).arg(begin).arg("COUNT").arg(limit);
+        }
+        let mut answers = lane.ask(&pipeline).await?.into_iter();
+        let oldest = time(answers.next().unwrap_or(Value::Nil))?.before(FINDINGS_KEPT);
+        let mut list = Vec::new();
+        for entries in answers {
+            let Value::Array(mut entries) = entries else { return Err(unexpected("findings", &entries)) };
+            list.append(&mut entries);
+        }
         let mut findings = Vec::with_capacity(list.len());
         for entry in list {
             let Value::Array(entry) = entry else { return Err(unexpected("a finding", &entry)) };
@@ -263,7 +270,7 @@ impl RedisStore {
             pipeline.cmd("HGET").arg(self.keys().findings_again()).arg(&id);
             pipeline.cmd("HGET").arg(self.keys().finding_notes()).arg(&id);
         }
-        let mut beside = lanes.quick.ask(&pipeline).await?.into_iter();
+        let mut beside = lane.ask(&pipeline).await?.into_iter();
         for finding in &mut findings {
             let mut next = || text(beside.next().unwrap_or(Value::Nil));
             let (again, note) = (next()?, next()?);
@@ -272,6 +279,15 @@ impl RedisStore {
             finding.note = note.and_then(|note| serde_json::from_slice(&note).ok());
         }
         Ok(findings)
+    }
+}
+
+/// The end of a stretch of a stream that is before this. `None`: nothing is, and Redis takes such an end for a mistake.
+pub(super) fn before(position: Option<FindingId>) -> Option<String> {
+    match position {
+        None => Some(String::from("+")),
+        Some(FindingId { millis: 0, count: 0 }) => None,
+        Some(position) => Some(format!("({position}")),
     }
 }
 

@@ -13,6 +13,7 @@ use super::answers::exactly;
 use super::commands::eval;
 use super::connection::CALL_TIMEOUT;
 use super::fault::{Fault, unexpected};
+use super::findings::before;
 use super::lane::Lanes;
 use super::store::RedisStore;
 use crate::monitor::FindingRecord;
@@ -59,11 +60,11 @@ impl RedisStore {
         position: Option<FindingId>,
         limit: usize,
     ) -> Result<OfTenant, Fault> {
-        let end = position.map_or_else(|| String::from("+"), |position| format!("({position}"));
+        let Some(end) = before(position) else { return Ok(OfTenant { findings: Vec::new(), next: None }) };
         let key = self.keys().findings_of(&of.tenant);
         let mut pipeline = redis::pipe();
         pipeline.cmd("XREVRANGE").arg(key).arg(end).arg("-").arg("COUNT").arg(LOOKED_AT);
-        let [entries] = exactly(lanes.quick.ask(&pipeline).await?)?;
+        let [entries] = exactly(lanes.bulk.ask(&pipeline).await?)?;
         let Value::Array(entries) = entries else { return Err(unexpected("names of findings", &entries)) };
         let is_last = entries.len() < LOOKED_AT;
         let (mut wanted, mut next) = (Vec::new(), None);
@@ -83,12 +84,11 @@ impl RedisStore {
 
     /// Those of some findings that are kept, in the same order.
     async fn findings_by_name(&self, lanes: &Lanes, names: &[FindingId]) -> Result<Vec<KeptFinding>, Fault> {
-        let mut findings = Vec::with_capacity(names.len());
-        for name in names {
-            let name = name.to_string();
-            findings.extend(self.read_findings(lanes, &name, &name, 1).await?);
+        if names.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(findings)
+        let stretches: Vec<_> = names.iter().map(|name| (name.to_string(), name.to_string())).collect();
+        self.read_findings(&lanes.bulk, &stretches, 1).await
     }
 }
 
