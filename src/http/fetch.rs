@@ -25,6 +25,12 @@ impl Preflight {
     }
 }
 
+/// The method that a preflight asks permission for. `None` where it cannot be one.
+#[must_use]
+pub fn wanted_method(headers: &HeaderMap) -> Option<Method> {
+    Method::from_bytes(headers.get(ACCESS_CONTROL_REQUEST_METHOD)?.as_bytes()).ok()
+}
+
 /// Whether the browser says that a page of another origin made it ask: of another site or of a sibling domain (Fetch
 /// Metadata, `Sec-Fetch-Site: cross-site`, `same-site`).
 #[must_use]

@@ -57,7 +57,7 @@ pub use cookie_name::{CookieName, Piece, pieces as cookie_pieces};
 pub use cors::CorsPolicy;
 pub use event_answer::{EventAnswer, json_says_failure, with_count};
 pub use expectation::check_expectation;
-pub use fetch::{Preflight, is_from_another_site, is_led_here, is_websocket_upgrade, only_looks_ahead};
+pub use fetch::{Preflight, is_from_another_site, is_led_here, is_websocket_upgrade, only_looks_ahead, wanted_method};
 pub use folded_name::folded_name;
 pub use forwarded::{client_address, forwarded_proto};
 pub use framing::{HeadLimits, Phase, Repairs, RequestFraming};

@@ -24,7 +24,7 @@ use crate::http::{
     CameBack, Claims, KnownName, NotedHeaders, Preflight, Presented, ProtectedHeaders, Reading, Refusal, SameSite,
     Scheme, TraceParent, Upgrade, check_expectation, check_singular, client_address, forwarded_proto, http1_0_host,
     http2_host, is_led_here, is_navigation, is_safe, is_websocket_upgrade, only_looks_ahead, request_host,
-    take_gateway_cookie, take_own_cookie, take_stray_token,
+    take_gateway_cookie, take_own_cookie, take_stray_token, wanted_method,
 };
 use crate::policy::{Aim, Auth, Call, Denial, Event, IdentityMode, Route, is_forged};
 use crate::session::{Credential, SessionToken};
@@ -214,7 +214,8 @@ impl Gateway {
         // A preflight asks the backend whether a page may call; it is no call of the endpoint itself.
         let preflight = Preflight::of(&parts.method, &headers);
         let endpoint = self.endpoints().pick(&parts.method, &segments, slash).filter(|_| preflight.is_none());
-        let answered = preflight.and_then(|_| self.endpoints().answered(&segments, slash));
+        let wanted = preflight.and_then(|_| wanted_method(&headers));
+        let answered = wanted.and_then(|wanted| self.endpoints().answered(&wanted, &segments, slash));
         let route = match &lenient {
             Some((strictest, _)) => strictest.clone(),
             None => self.config().routes.pick(&parts.method, &segments, slash).clone(),

@@ -53,7 +53,8 @@ impl Endpoint {
 
     /// Whether the exchange goes on when the client hangs up.
     pub(super) const fn runs_to_its_end(self) -> bool {
-        matches!(self, Self::Login(_) | Self::Logout | Self::LogoutAll | Self::Front(Front::Terminate))
+        let is_front = matches!(self, Self::Front(Front::Terminate | Front::Feedback));
+        is_front || matches!(self, Self::Login(_) | Self::Logout | Self::LogoutAll)
     }
 
     /// What the cross-origin rule takes a call of it for.
@@ -104,9 +105,21 @@ impl Endpoints {
         Self(tree)
     }
 
-    /// The methods that the gateway answers by itself on a path, as a preflight is told them.
-    pub(super) fn answered<S: AsRef<str>>(&self, segments: &[S], trailing_slash: bool) -> Option<&'static str> {
-        self.0.find(segments, trailing_slash).iter().find_map(|(_, endpoint)| endpoint.answered_methods())
+    /// The methods that the gateway answers by itself on a path, as a preflight is told them that asks whether it may use
+    /// `method`. `None`: that method's are the app's.
+    pub(super) fn answered<S: AsRef<str>>(
+        &self,
+        method: &Method,
+        segments: &[S],
+        trailing_slash: bool,
+    ) -> Option<&'static str> {
+        let mut here = self.0.find(segments, trailing_slash).iter().filter(|(methods, _)| methods.contains(method));
+        here.find_map(|(_, endpoint)| endpoint.answered_methods())
+    }
+
+    /// Whether there is a path that the gateway answers by itself, by any method.
+    pub(super) fn answers_some<S: AsRef<str>>(&self, segments: &[S], trailing_slash: bool) -> bool {
+        self.0.find(segments, trailing_slash).iter().any(|(_, endpoint)| endpoint.answered_methods().is_some())
     }
 
     /// What a request stands for, unless it simply goes to the backend.

@@ -67,7 +67,7 @@ impl Gateway {
         for Reading { segments, trailing_slash } in &target.readings {
             let endpoints = self.endpoints();
             let own = endpoints.pick(method, segments, *trailing_slash).is_some()
-                || endpoints.answered(segments, *trailing_slash).is_some();
+                || endpoints.answers_some(segments, *trailing_slash);
             if own || events.pick(method, segments, *trailing_slash).is_some() {
                 return None;
             }

@@ -22,6 +22,15 @@ impl Watch {
         self.0.reported.count(session, weight, now).map_err(|left| left.as_secs().max(1))
     }
 
+    /// Whether a session may ask for something by the app's own pages, which is counted.
+    ///
+    /// # Errors
+    /// After how many seconds it may again, where it asked for too much.
+    pub fn may_ask(&self, session: SessionId, weight: u32) -> Result<(), u64> {
+        let now = self.0.services.clock.monotonic();
+        self.0.asked.count(session, weight, now).map_err(|left| left.as_secs().max(1))
+    }
+
     /// Has what a front end reports wait for the store. What finds no room is dropped.
     pub fn reported(&self, tenant: &TenantId, activities: Vec<Activity>) {
         self.drop_reported(self.0.reported.put(tenant, activities));

@@ -25,6 +25,9 @@ const AT_ONCE: usize = 256;
 /// More than anybody takes out in a window. What a backend says counts up to there.
 const MOST_RECORDS: u64 = 1 << 40;
 
+/// The most of it that evidence repeats, in characters: a part of it may be a client's.
+const MOST_REPEATED: usize = 64;
+
 /// Who did something, in which session.
 #[derive(Clone, Debug)]
 pub struct Who {
@@ -38,7 +41,7 @@ impl Watch {
     /// Something was refused to a user: they may not do it, or claimed to be somebody else. `what` tells it from others.
     pub fn refused(&self, rules: &MonitorRules, what: &str, who: &Who, origin: Origin) {
         let Some(privileges) = &rules.privileges else { return };
-        let evidence = Evidence::default().with("last", what);
+        let evidence = Evidence::default().with("last", shortened(what));
         let counting = Counting::Different(number_of(what));
         let of = Of { kind: FindingKind::Privileges, rule: &privileges.rule, letter: 'p', unit: "targets", counting };
         self.count(rules, of, evidence, who, origin);
@@ -47,7 +50,7 @@ impl Watch {
     /// A user took out so many records, by a route of this name.
     pub fn exported(&self, rules: &MonitorRules, records: u64, route: &str, who: &Who, origin: Origin) {
         let Some(exports) = rules.exports.as_ref().filter(|_| records > 0) else { return };
-        let evidence = Evidence::default().with("last", route);
+        let evidence = Evidence::default().with("last", shortened(route));
         let counting = Counting::Amount(records.min(MOST_RECORDS));
         let of = Of { kind: FindingKind::Exports, rule: &exports.rule, letter: 'e', unit: "records", counting };
         self.count(rules, of, evidence, who, origin);
@@ -260,6 +263,11 @@ fn chunks<T>(list: Vec<T>) -> impl Iterator<Item = Vec<T>> {
         rest.peek()?;
         Some(rest.by_ref().take(AT_ONCE).collect())
     })
+}
+
+/// As much of it as evidence repeats.
+fn shortened(text: &str) -> &str {
+    text.char_indices().nth(MOST_REPEATED).map_or(text, |(end, _)| text.get(..end).unwrap_or(text))
 }
 
 #[cfg(test)]

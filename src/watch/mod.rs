@@ -39,7 +39,7 @@ pub use calls::TooMany;
 pub use guard::{Admission, CameOut, Guarded, Tried};
 use lately::Lately;
 pub use reported::OF_A_BATCH;
-use reported::Reported;
+use reported::{Asked, Reported};
 pub use sighting::{Arrival, Presence, Sighted};
 
 use crate::alerts::Alerts;
@@ -115,6 +115,7 @@ struct Inner {
     acts: ActQueue,
     /// What front ends report.
     reported: Reported,
+    asked: Asked,
     /// Ended sessions that were used, and looked at.
     looked_at: Mutex<Lately>,
     /// The rules in force; `None`: nothing is looked at.
@@ -154,6 +155,7 @@ impl Watch {
             calls: CallBook::default(),
             acts: ActQueue::default(),
             reported: Reported::default(),
+            asked: Asked::default(),
             looked_at: Mutex::default(),
             rules: ArcSwapOption::empty(),
             risks: ArcSwapOption::empty(),

@@ -14,9 +14,9 @@ const MOST_WAITING: usize = 1000;
 /// The sessions of which is known how much they reported in a minute.
 const MOST_SESSIONS: usize = 100_000;
 const MINUTE: Duration = Duration::from_secs(60);
-/// What a session may report in a minute, in single reports; a batch stands for ten.
+/// What a session may report in a minute, in single reports; a batch stands for ten, or as many as are in it.
 const MOST_A_MINUTE: u32 = 600;
-/// What a batch stands for.
+/// What a batch stands for at least.
 pub const OF_A_BATCH: u32 = 10;
 
 /// What waits, and who reported how much.
@@ -24,6 +24,17 @@ pub const OF_A_BATCH: u32 = 10;
 pub(super) struct Reported {
     waiting: Mutex<Vec<(TenantId, Activity)>>,
     lately: Mutex<Lately>,
+}
+
+/// Which sessions asked for how much.
+#[derive(Default)]
+pub(super) struct Asked(Mutex<Lately>);
+
+impl Asked {
+    /// Counts something that a session asks for. Who has asked for too much is told when it may again.
+    pub(super) fn count(&self, session: SessionId, weight: u32, now: Monotonic) -> Result<(), Duration> {
+        self.0.lock().count(session, weight, now)
+    }
 }
 
 /// Who reported how much in a minute.

@@ -53,12 +53,12 @@ struct Accepted {
 /// One report.
 pub(super) async fn one(
     gateway: &Gateway,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     asker: &Asker<'_>,
     cleared: &mut Cleared,
 ) -> Result<Response<AnswerBody>, Failure> {
     may_report(gateway, asker, 1)?;
-    let text = said::text(gateway, cleared, LARGEST_BODY).await?;
+    let text = said::text(gateway, exchange, cleared, LARGEST_BODY).await?;
     let said: Said<'_> = said::parsed(&text)?;
     if !is_action(&said.action) {
         return Err(Failure::Misunderstood("The action is one word, as PAGE_VISIBILITY."));
@@ -69,21 +69,24 @@ pub(super) async fn one(
 /// Up to a hundred.
 pub(super) async fn batch(
     gateway: &Gateway,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     asker: &Asker<'_>,
     cleared: &mut Cleared,
 ) -> Result<Response<AnswerBody>, Failure> {
     may_report(gateway, asker, OF_A_BATCH)?;
     let text = if is_of_type(&cleared.headers, "text/plain") && is_from_own_page(gateway, cleared) {
         // What a page says last as it goes (`sendBeacon`) is sent as text: nothing else goes without being asked for.
-        cleared.content.buffer(gateway, LARGEST_BATCH).await?
+        said::whole(gateway, exchange, cleared, LARGEST_BATCH).await?
     } else {
-        said::text(gateway, cleared, LARGEST_BATCH).await?
+        said::text(gateway, exchange, cleared, LARGEST_BATCH).await?
     };
     let Batch { mut activities } = said::parsed(&text)?;
     if activities.len() > MOST_OF_A_BATCH {
         return Err(Failure::Misunderstood("There are more than 100 activities in it."));
     }
+    // The least of it is paid for; what more there is in it counts one by one.
+    let further = u32::try_from(activities.len()).unwrap_or(u32::MAX).saturating_sub(OF_A_BATCH);
+    may_report(gateway, asker, further)?;
     activities.retain(|said| is_action(&said.action));
     accept(gateway, exchange, asker, activities)
 }

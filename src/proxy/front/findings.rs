@@ -112,7 +112,8 @@ pub(super) async fn list(
         None if asker.is_admin => None,
         None => Some(own.clone()),
     };
-    let of = FindingsOf { tenant: asker.principal.tenant.clone(), user };
+    let tenant = if asker.is_admin { &asker.principal.tenant } else { &asker.own().tenant };
+    let of = FindingsOf { tenant: tenant.clone(), user };
     let mut anomalies = Vec::new();
     for _ in 0..MOST_STEPS {
         let page = gateway.watch().kept().findings_of(&of, position, PAGE - anomalies.len()).await;
@@ -136,11 +137,11 @@ struct Body {
 
 pub(super) async fn feedback(
     gateway: &Gateway,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     asker: &Asker<'_>,
     cleared: &mut Cleared,
 ) -> Result<Response<AnswerBody>, Failure> {
-    let Body { verdict } = body(gateway, cleared).await?;
+    let Body { verdict } = body(gateway, exchange, cleared).await?;
     let segments: Vec<_> = cleared.target.segments().collect();
     let named = segments.len().checked_sub(2).and_then(|place| segments.get(place));
     let id: FindingId = named.and_then(|name| name.parse().ok()).ok_or(Failure::NotFound)?;

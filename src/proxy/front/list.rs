@@ -45,7 +45,8 @@ pub(super) async fn list(
     cleared: &Cleared,
 ) -> Result<Response<AnswerBody>, Failure> {
     let Parameters {} = query(cleared)?;
-    let of = SessionsOf::User { tenant: asker.principal.tenant.clone(), user: asker.principal.user.clone() };
+    let whose = asker.own();
+    let of = SessionsOf::User { tenant: whose.tenant.clone(), user: whose.user.clone() };
     let own = asker.live.record.decided_by(asker.live.id);
     let (mut sessions, mut after) = (Vec::new(), None);
     for _ in 0..MOST_PAGES {

@@ -16,7 +16,7 @@ use http::header::{CACHE_CONTROL, HeaderValue};
 use http::{Method, Response};
 
 use super::body::AnswerBody;
-use super::exchange::Exchange;
+use super::exchange::{Decided, Exchange};
 use super::failure::Failure;
 use super::forward::Cleared;
 use super::lookup::{LiveUse, Lookup};
@@ -25,6 +25,7 @@ use crate::config::Front;
 use crate::http::Claims;
 use crate::policy::{Denial, IdentityMode, SessionFacts, TenantClaim};
 use crate::session::TenantStatus;
+use crate::sessions::Cuts;
 use asker::Asker;
 
 /// Answers one of them.
@@ -56,6 +57,12 @@ pub(super) async fn answer(
     let roles = gateway.config().front.as_ref().map_or(&[][..], |front| &front.admin_roles);
     let is_admin = principal.role.as_ref().is_some_and(|role| roles.contains(role));
     let asker = Asker { live, principal, is_admin };
+    if let Some(weight) = weight(front) {
+        gateway.watch().may_ask(live.id, weight).map_err(|seconds| Failure::TooManyCalls { seconds })?;
+    }
+    // A body may be long in coming: then the session is looked at again.
+    let (asked, token, tenant) = (live.accepted_as_of(), live.token.clone(), live.in_tenant().cloned());
+    exchange.decided = Some(Decided { id: live.id, asked, cuts: Cuts::Always, token, tenant });
     let mut response = match front {
         Front::Activity => activity::one(gateway, exchange, &asker, &mut cleared).await?,
         Front::ActivityBatch => activity::batch(gateway, exchange, &asker, &mut cleared).await?,
@@ -72,6 +79,16 @@ pub(super) async fn answer(
 
 fn takes(front: Front, method: &Method) -> bool {
     front.methods().split(", ").any(|taken| method == taken)
+}
+
+/// What a call of it counts for, of those that a session may make in a minute. `None`: it is counted as what it reports.
+const fn weight(front: Front) -> Option<u32> {
+    match front {
+        Front::Activity | Front::ActivityBatch | Front::Script => None,
+        Front::List | Front::Anomalies | Front::SecurityReport | Front::Terminate => Some(2),
+        // It makes a line in the audit log.
+        Front::Feedback => Some(10),
+    }
 }
 
 /// The session, if there is one that may be used.

@@ -12,6 +12,7 @@ const TARGET = new URL("activity/batch", import.meta.url);
 const MOST_WAITING = 200;
 const MOST_AT_ONCE = 100;
 const LARGEST_BODY = 60_000;
+const LONGEST_ACTION = 64;
 const LARGEST_DETAILS = 1024;
 const EVERY = 5_000;
 const LONGEST_PAUSE = 300_000;
@@ -32,9 +33,12 @@ export function record(action, details) {
   if (stopped) return;
   let text;
   try {
+    const word = String(action);
+    // It would not be kept, and one that fits into no request would hold up what comes after it.
+    if (word.length > LONGEST_ACTION) return;
     const said = JSON.stringify(details);
     const fits = said !== undefined && size(said) <= LARGEST_DETAILS;
-    text = fits ? `{"action":${JSON.stringify(String(action))},"details":${said}}` : `{"action":${JSON.stringify(String(action))}}`;
+    text = fits ? `{"action":${JSON.stringify(word)},"details":${said}}` : `{"action":${JSON.stringify(word)}}`;
   } catch {
     return;
   }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::super::exchange::Exchange;
 use super::super::failure::Failure;
 use super::super::forward::Cleared;
 use super::super::services::Gateway;
@@ -26,16 +27,39 @@ pub(super) fn query<T: DeserializeOwned>(cleared: &Cleared) -> Result<T, Failure
 }
 
 /// A small body of JSON.
-pub(super) async fn body<T: DeserializeOwned>(gateway: &Gateway, cleared: &mut Cleared) -> Result<T, Failure> {
-    parsed(&text(gateway, cleared, LARGEST_BODY).await?)
+pub(super) async fn body<T: DeserializeOwned>(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    cleared: &mut Cleared,
+) -> Result<T, Failure> {
+    parsed(&text(gateway, exchange, cleared, LARGEST_BODY).await?)
 }
 
 /// A body that says that it is JSON, which no form of another site can send without being asked for.
-pub(super) async fn text(gateway: &Gateway, cleared: &mut Cleared, largest: usize) -> Result<Bytes, Failure> {
+pub(super) async fn text(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    cleared: &mut Cleared,
+    largest: usize,
+) -> Result<Bytes, Failure> {
     if !is_of_type(&cleared.headers, "application/json") {
         return Err(Failure::Misunderstood("Send JSON, and say so: Content-Type: application/json."));
     }
-    cleared.content.buffer(gateway, largest).await
+    whole(gateway, exchange, cleared, largest).await
+}
+
+/// A body of any type. However long it took to come, its session may still be used when it is there.
+pub(super) async fn whole(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    cleared: &mut Cleared,
+    largest: usize,
+) -> Result<Bytes, Failure> {
+    let text = cleared.content.buffer(gateway, largest).await?;
+    if let Some(outdated) = exchange.take_outdated(gateway.clock().monotonic()) {
+        Box::pin(gateway.look_again(outdated)).await?;
+    }
+    Ok(text)
 }
 
 /// What it says. A list of the values in their order would do for serde, and is not meant.

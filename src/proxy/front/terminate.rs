@@ -41,11 +41,11 @@ struct Terminated {
 
 pub(super) async fn terminate(
     gateway: &Gateway,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     asker: &Asker<'_>,
     cleared: &mut Cleared,
 ) -> Result<Response<AnswerBody>, Failure> {
-    let Body { session_id, reason, .. } = body(gateway, cleared).await?;
+    let Body { session_id, reason, .. } = body(gateway, exchange, cleared).await?;
     let is_anomaly = match reason.as_deref() {
         None => false,
         Some(word) if is_word(word) => word == "SECURITY_ANOMALY",
@@ -60,7 +60,7 @@ pub(super) async fn terminate(
     if !asker.may_see(whose) {
         return Err(Failure::NotFound);
     }
-    let is_own = whose.user == asker.principal.user;
+    let is_own = asker.is_self(whose);
     let reason = match (is_anomaly, is_own) {
         (true, _) => EndReason::SecurityAnomaly,
         (false, true) => EndReason::Logout,
