@@ -1,35 +1,30 @@
 //! Alerts to webhooks, by the client that asks backends: its times and sizes are bounded, and it follows no redirect.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderName, Request, StatusCode, Uri};
 
-use super::content::shown;
 use super::formats::{Telling, body};
 use super::parcel::{Handed, Parcel};
 use super::rules::WebhookRules;
 use crate::clock::SharedClock;
 use crate::session::StoreTime;
-use crate::upstream::{Balance, RequestBody, Unobserved, Upstream, UpstreamSettings, read_whole};
+use crate::upstream::{Balance, RequestBody, Unobserved, Upstream, UpstreamSettings};
 
 /// How long connecting, and each further step, may take.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// The longest answer that is read: what is wrong may stand there.
-const LONGEST_ANSWER: usize = 16 << 10;
 
 const AGENT: &str = concat!("session-gateway/", env!("CARGO_PKG_VERSION"));
 const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
-/// What it answered.
+/// What it answered. Its words are not read: many name the path that was asked for, which is often the webhook's secret, and
+/// what is wrong is shown to many.
 struct Answer {
     status: StatusCode,
-    /// What it says beside, if it is no success.
-    text: String,
     /// Before what is over it does not want to be told anything.
     pause: Option<Duration>,
 }
@@ -69,10 +64,10 @@ impl Caller {
         match self.answer(request).await {
             Ok(Answer { status, .. }) if status.is_success() => Handed::Over(status.to_string()),
             // It is this alert that is not taken.
-            Ok(Answer { status, text, .. }) if matches!(status.as_u16(), 400 | 410 | 413 | 422) => {
-                Handed::Never(format!("it answered {status}{text}"))
+            Ok(Answer { status, .. }) if matches!(status.as_u16(), 400 | 410 | 413 | 422) => {
+                Handed::Never(format!("it answered {status}"))
             }
-            Ok(Answer { status, text, pause }) => Handed::ToNobody(format!("it answered {status}{text}"), pause),
+            Ok(Answer { status, pause }) => Handed::ToNobody(format!("it answered {status}"), pause),
             Err(error) => Handed::to_nobody(error),
         }
     }
@@ -95,16 +90,8 @@ impl Caller {
     }
 
     async fn answer(&self, request: Request<RequestBody>) -> Result<Answer, String> {
-        let (head, body) = self.client.send(request).await.map_err(|error| error.to_string())?.into_parts();
-        let mut text = String::new();
-        if !head.status.is_success()
-            && let Ok(body) = read_whole(&head.headers, body, LONGEST_ANSWER, PATIENCE).await
-            && !body.is_empty()
-        {
-            // Writing to a String cannot fail.
-            let _ = write!(text, ": {}", shown(&String::from_utf8_lossy(&body)));
-        }
-        Ok(Answer { status: head.status, text, pause: retry_after(&head.headers) })
+        let answer = self.client.send(request).await.map_err(|error| error.to_string())?;
+        Ok(Answer { status: answer.status(), pause: retry_after(answer.headers()) })
     }
 }
 

@@ -364,6 +364,28 @@ fn a_detection_finding_is_valid_by_the_published_schema_of_its_class() {
 }
 
 #[test]
+fn what_a_receiver_says_of_the_path_that_it_was_asked_for_is_shown_to_nobody() {
+    let (backend, receiver) = (backend(), Receiver::start(false));
+    let secret = format!("secret = \"{SECRET}\"");
+    receiver.order(&json!({"hostile": "echo_missing"}));
+    let gateway = guarded(Store::Embedded, "enforce")
+        .with_backend(&backend)
+        .settings(&receiver.table("standard", &secret))
+        .start();
+    guess_five_times(&gateway, "bob", STRANGER);
+    wait_until("a warning", || gateway.admin_get("/readyz").text().contains("it answered 404").then_some(()));
+    let waiting = wait_until("it is said why", || {
+        let waiting = gateway.operator(TOKEN).get("/v1/alerts").expect(200).json();
+        (waiting["items"][0]["last_error"] == "it answered 404 Not Found").then_some(waiting)
+    });
+    receiver.order(&json!({"hostile": "echo_invalid"}));
+    gateway.wait_log(&["an alert is refused", "it answered 422 Unprocessable Entity"]);
+    for shown in [waiting.to_string(), gateway.admin_get("/readyz").text(), gateway.log().join("\n")] {
+        assert!(!shown.contains("hidden") && !shown.contains("/hooks/"), "{shown}");
+    }
+}
+
+#[test]
 fn hostile_receivers_hold_up_no_login_no_other_receiver_and_lose_nothing() {
     const KINDS: [(&str, &str); 4] = [
         ("endless_head", "cannot be understood"),

@@ -96,6 +96,12 @@ class Receiver(BaseHTTPRequestHandler):
     def endless_failure(self):
         self.say(b"HTTP/1.1 500 Oh\r\n\r\n", b"x" * 65536)
 
+    def echo_missing(self):
+        self.wfile.write(f"HTTP/1.1 404 Not Found\r\n\r\nCannot POST {self.path}".encode())
+
+    def echo_invalid(self):
+        self.wfile.write(f"HTTP/1.1 422 Invalid\r\n\r\n{self.path} takes no such thing".encode())
+
     def log_message(self, *_):
         pass
 
