@@ -82,7 +82,7 @@ impl From<Waiting> for Alert {
 
 /// Lists the alerts that wait to be sent
 ///
-/// Of all gateways; at most 10,000, each for three days.
+/// Of all gateways; at most 10,000 for each receiver, each for three days.
 #[utoipa::path(
     get, path = "/v1/alerts", tag = "monitoring", security(("token" = ["read"])),
     params(Parameters), responses((status = 200, description = "A page", body = Alerts)),

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::mailer::Mailer;
 use super::parcel::{Handed, Parcel};
-use super::plan::MAIL_QUEUE;
+use super::plan::{MAIL_QUEUE, USER_QUEUE};
 use super::rules::AlertRules;
 use super::webhook::Caller;
 use crate::clock::SharedClock;
@@ -31,15 +31,17 @@ enum Way {
 impl Courier {
     /// Each that the rules ask for.
     pub(super) fn of(rules: &AlertRules, clock: &SharedClock) -> Vec<Self> {
-        let mail = rules.mail.as_ref().map(|mail| Self {
-            queue: MAIL_QUEUE.to_owned(),
+        let queues = [Some(MAIL_QUEUE), rules.tells_users.then_some(USER_QUEUE)].into_iter().flatten();
+        let mail = rules.mail.iter().flat_map(|mail| queues.clone().map(move |queue| (queue, mail)));
+        let mail = mail.map(|(queue, mail)| Self {
+            queue: queue.to_owned(),
             way: Way::Mail(Box::new(Mailer::new(&rules.site, mail))),
         });
         let webhooks = rules.webhooks.iter().map(|webhook| Self {
             queue: webhook.queue.to_string(),
             way: Way::Webhook(Box::new(Caller::new(&rules.site, webhook, clock))),
         });
-        mail.into_iter().chain(webhooks).collect()
+        mail.chain(webhooks).collect()
     }
 
     /// Hands one over, however long the other side takes within bounds.

@@ -6,8 +6,10 @@ use super::rules::{AlertRules, MailRules, WebhookRules};
 use crate::monitor::{Action, ContactId, Finding, MonitorMode};
 use crate::store::alerts::{Limit, Posting, Target};
 
-/// The queue of the mail server.
+/// The queue of the mail server, for operators.
 pub(super) const MAIL_QUEUE: &str = "mail";
+/// The same for users: however many of them are written to, operators keep their room.
+pub(super) const USER_QUEUE: &str = "mail to users";
 /// Mail to an operator.
 pub(super) const MAIL: &str = "mail";
 /// Mail to a user.
@@ -58,7 +60,7 @@ pub(super) fn notifies(finding: &Finding, rules: &AlertRules) -> bool {
 }
 
 fn notice(finding: &Finding, user: &ContactId) -> Posting {
-    let target = Target { queue: MAIL_QUEUE.to_owned(), channel: USER.to_owned(), to: user.to_string() };
+    let target = Target { queue: USER_QUEUE.to_owned(), channel: USER.to_owned(), to: user.to_string() };
     let name = format!("{}:{}", target.short(), finding.kind.as_str());
     let limit = Limit { name, most: MOST_NOTICES, within: DAY, beyond: None };
     Posting { target, gathered: None, limit: Some(limit) }

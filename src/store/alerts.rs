@@ -7,7 +7,8 @@
 //! - What was taken is its taker's for [`LEASE`], and nobody else's. A taker that is gone by then never says what became of
 //!   it: another takes it, and sends it once more under the same [`AlertId`].
 //! - What is gathered is due once its period is over, as one alert. Nothing is added to it from then on.
-//! - No more than [`MOST_ALERTS`] wait; further ones are dropped, which is said to whoever puts them in.
+//! - No more than [`MOST_ALERTS`] wait in a queue; further ones are dropped, which is said to whoever puts them in. A queue
+//!   that is full leaves the others their room.
 //! - Nothing waits for longer than [`ALERTS_KEPT`].
 
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use crate::session::StoreTime;
 
 /// For how long what was taken is its taker's.
 pub const LEASE: Duration = Duration::from_secs(30);
-/// How many wait at most.
+/// How many wait in a queue at most.
 pub const MOST_ALERTS: usize = 10_000;
 /// For how long one waits at most.
 pub const ALERTS_KEPT: Duration = Duration::from_secs(3 * 86_400);
@@ -35,7 +36,7 @@ pub const MOST_LISTED: usize = 50;
 /// Where an alert goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
-    /// Whose turn it waits for: the mail server's, or that of one webhook.
+    /// Whose turn it waits for: the mail server's (for operators, or for users), or that of one webhook.
     pub queue: String,
     /// In which form it goes there, in a word.
     pub channel: String,

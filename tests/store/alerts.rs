@@ -199,13 +199,17 @@ pub(crate) async fn no_more_wait_than_there_is_room_for(bench: &mut impl Bench) 
     let store = bench.monitor();
     let many: Vec<Posting> = (0..200).map(|number| to("mail", &number.to_string())).collect();
     let mut fates = Vec::new();
-    for number in 0..MOST_ALERTS / 200 + 1 {
+    for number in 0..MOST_ALERTS / 200 {
         fates.extend(put(&store, &number.to_string(), &many).await.1);
     }
+    fates.extend(put(&store, "beyond", &many[..3]).await.1);
     let dropped = fates.iter().filter(|fate| **fate == Fate::Dropped).count();
-    assert_eq!((fates.len() - dropped, dropped), (MOST_ALERTS, 200));
+    assert_eq!((fates.len() - dropped, dropped), (MOST_ALERTS, 3));
     assert_eq!(store.count_waiting().await.unwrap(), MOST_ALERTS as u64);
     assert_eq!(store.forget_old().await.unwrap(), 0);
+    // A queue that is full leaves the others their room, for one by one and for what is gathered.
+    let others = [to("mail", "a"), to("hook", "x"), Posting { gathered: Some(HOUR), ..to("users", "b") }];
+    assert_eq!(put(&store, "of others", &others).await.1, [Fate::Dropped, Fate::Put, Fate::Gathered]);
     let taken = take(&store).await.unwrap();
     store.done(&taken).await.unwrap();
     assert_eq!(put(&store, "one more", &[to("mail", "a")]).await.1, [Fate::Put]);

@@ -243,14 +243,19 @@ fn gather(
     Ok(Fate::Gathered)
 }
 
-/// Puts one in. Answers whether there was room.
+/// Puts one in. Answers whether there was room in its queue.
 fn put(tables: &Tables<'_>, id: &AlertId, target: &Target, due: u64) -> Result<bool, Fault> {
     let mut alerts = tables.transaction.open_table(ALERTS)?;
-    if usize::try_from(alerts.len()?).unwrap_or(usize::MAX) >= MOST_ALERTS {
+    let mut queues = tables.transaction.open_table(ALERT_QUEUES)?;
+    let queue = target.queue.as_str();
+    // Counted only where all together are as many: it takes as long as there are many.
+    if alerts.len()? >= MOST_ALERTS as u64
+        && queues.range((queue, 0, "")..(queue, u64::MAX, ""))?.take(MOST_ALERTS).count() >= MOST_ALERTS
+    {
         return Ok(false);
     }
     alerts.insert(id.as_str(), (target.encode().as_str(), due))?;
-    tables.transaction.open_table(ALERT_QUEUES)?.insert((target.queue.as_str(), due, id.as_str()), ())?;
+    queues.insert((queue, due, id.as_str()), ())?;
     Ok(true)
 }
 

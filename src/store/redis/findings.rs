@@ -23,13 +23,14 @@ use crate::session::SessionId;
 /// Keeps a finding, unless the same one was kept a while ago and nobody judged it yet, and puts in what is to be told of it. Keys: the stream, what
 /// tells the same (or nothing), how often each was found again, the alerts that wait, what was gathered, what is open of
 /// sessions, what was said of findings; then of each posting its queue and what its limit counts. Arguments: the finding, how many are kept, for how long (ms), for how long
-/// the same counts on the first (ms), how many alerts may wait, for how long (ms), how many findings of one are named, what
+/// the same counts on the first (ms), how many alerts may wait in a queue, for how long (ms), how many findings of one are named, what
 /// those are counted by that are alike, the session and how bad it is for that (or nothing), for how long that is open (ms), of
 /// how many sessions something is; then of each posting where it goes, what those gathered with it are called by, for
 /// how long it is gathered (ms; 0: it is not), how many may go there (0: any), within which time (ms), for how long further
 /// ones are gathered (ms; 0: they are not told). Answers 1, its name and the fate of each posting; 0 and that of the first.
 ///
-/// A stream is trimmed by length or by age, not by both at once.
+/// A stream is trimmed by length or by age, not by both at once. What is in a queue and not among the alerts was forgotten, and
+/// takes nobody's room.
 const KEEP: &str = r"#!lua
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -59,7 +60,12 @@ redis.call('SET', KEYS[2], id, 'PX', ARGV[4])
 open(id)
 local answer, most_alerts, kept = {1, id}, tonumber(ARGV[5]), string.format('%.0f', now + tonumber(ARGV[6]))
 local function put(queue, alert, text, due)
-  if redis.call('HLEN', KEYS[4]) >= most_alerts then return false end
+  if redis.call('ZCARD', queue) >= most_alerts then
+    for _, old in ipairs(redis.call('ZRANGE', queue, '0', '99')) do
+      if not redis.call('HGET', KEYS[4], old) then redis.call('ZREM', queue, old) end
+    end
+    if redis.call('ZCARD', queue) >= most_alerts then return false end
+  end
   redis.call('HSET', KEYS[4], alert, text)
   redis.call('ZADD', queue, string.format('%.0f', due), alert)
   redis.call('PEXPIREAT', KEYS[4], kept)
