@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderValue};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderValue, IF_RANGE, RANGE};
 use http::{Method, Response};
 
 use super::acts::who;
@@ -18,20 +18,24 @@ use crate::session::By;
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
 impl Gateway {
-    /// Has the backend answer in a form in which records can be counted.
+    /// Has the backend answer in a form in which records can be counted: all of it, for a part of it (`bytes=1-`) is no JSON
+    /// that can be understood, nor are its lines those of the whole.
     pub(super) fn ask_for_records(route: Option<&Arc<ExportRoute>>, cleared: &mut Cleared) {
         if route.is_some_and(|route| route.by.reads()) {
             cleared.headers.insert(ACCEPT_ENCODING, IDENTITY);
+            cleared.headers.remove_named(&RANGE);
+            cleared.headers.remove_named(&IF_RANGE);
         }
     }
 
-    /// Counts the records of an answer.
-    pub(super) fn count_records(
+    /// Counts the records of an answer, if it is an export.
+    pub(super) fn counted(
         &self,
         exchange: &Exchange,
-        route: Arc<ExportRoute>,
+        route: Option<Arc<ExportRoute>>,
         answer: Response<AnswerBody>,
     ) -> Response<AnswerBody> {
+        let Some(route) = route else { return answer };
         let Some(who) = who(exchange).filter(|_| answer.status().is_success()) else { return answer };
         if exchange.method == Method::HEAD {
             return answer;

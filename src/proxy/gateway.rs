@@ -265,14 +265,18 @@ impl Gateway {
         if let (Some(event), Lookup::Live(live)) = (&event, &lookup) {
             let (route, permit, cookie) = (&route, &permit, cookie.as_ref());
             let call = events::Call { event, route, permit, live, cookie, cuts: cuts_of(mode) };
-            return Box::pin(events::run(self, exchange, &call, cleared)).await;
+            Self::ask_for_records(export.as_ref(), &mut cleared);
+            let answer = Box::pin(events::run(self, exchange, &call, cleared)).await?;
+            return Ok(self.counted(exchange, export, answer));
         }
 
         if let (true, None, Lookup::Live(live)) = (onboards, &switch, &lookup)
             && self.is_onboarding(&live.record.principal)
         {
             let call = onboarding::Call { route: &route, permit: &permit, live, mode };
-            return Box::pin(onboarding::run(self, exchange, &call, cleared)).await;
+            Self::ask_for_records(export.as_ref(), &mut cleared);
+            let answer = Box::pin(onboarding::run(self, exchange, &call, cleared)).await?;
+            return Ok(self.counted(exchange, export, answer));
         }
 
         // 15. To the backend, and its answer back. From here on the end of the session ends them, too.
@@ -310,9 +314,6 @@ impl Gateway {
         if let (Lookup::Live(live), Settled::AsItWas) = (&lookup, settled) {
             self.expose_lifetime(response.headers_mut(), live);
         }
-        Ok(match export {
-            Some(route) => self.count_records(exchange, route, response),
-            None => response,
-        })
+        Ok(self.counted(exchange, export, response))
     }
 }

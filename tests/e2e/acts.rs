@@ -385,6 +385,43 @@ on_both_stores!(records_are_counted_however_an_export_says_how_many_it_has, |sto
 });
 
 #[test]
+fn no_part_of_an_export_is_asked_for_where_its_body_is_counted() {
+    let backend = echo();
+    let rows: Vec<Value> = (0..1001).map(|number| json!({"id": number})).collect();
+    let json = json!(rows).to_string();
+    // As a backend does that knows parts.
+    backend.on_call("/e/all", move |seen| match seen.header("range") {
+        Some(_) => vec![answer("206 Partial Content", &[("Content-Range", "bytes 1-9/10")], &json[1..])],
+        None => vec![answer("200 OK", &[], &json)],
+    });
+    backend.on("/e/header", [answer("200 OK", &[("X-Row-Count", "1")], "")]);
+    let routes = [("/e/all", "pointer:"), ("/e/header", "header:X-Row-Count")];
+    let gateway = exporting(Store::Embedded, &routes).with_backend(&backend).start();
+    let mut alice = gateway.logged_in("42", "7");
+    let mut part =
+        |path| alice.request("GET", path).header("Range", "bytes=1-").header("If-Range", "\"x\"").send().expect(200);
+    part("/e/header");
+    assert_eq!(backend.last().header("range"), Some("bytes=1-"), "nothing is read of it");
+    part("/e/all");
+    assert_eq!((backend.last().header("range"), backend.last().header("if-range")), (None, None));
+    let found = found(&gateway, EXPORTS);
+    assert_eq!((found.len(), &evidence(&found[0])["records"]), (1, &json!(1002)));
+}
+
+#[test]
+fn an_export_that_is_an_event_as_well_is_counted() {
+    let backend = echo();
+    backend.on("/e/all", [answer("200 OK", &[], "{}\n".repeat(1001))]);
+    let gateway = exporting(Store::Embedded, &[("/e/all", "lines")])
+        .with_backend(&backend)
+        .settings("[[events]]\nmatch = \"POST /e/all\"\naction = \"revoke-user\"")
+        .start();
+    gateway.logged_in("42", "7").post("/e/all").expect(200);
+    let found = found(&gateway, EXPORTS);
+    assert_eq!((found.len(), &evidence(&found[0])["records"]), (1, &json!(1001)));
+}
+
+#[test]
 fn many_small_exports_of_an_hour_add_up_over_all_gateways_and_devices() {
     let (backend, store) = (echo(), Store::redis());
     backend.on("/e/some", [answer("200 OK", &[("X-Row-Count", "300")], "")]);
