@@ -9,7 +9,7 @@ use crate::session::TenantId;
 
 /// About how many are kept of a tenant: of more, the oldest go.
 pub const MOST_ACTIVITIES: usize = 1000;
-/// For how long the last one of a tenant is kept, in seconds.
+/// For how long each is kept, in seconds; none is shown that is older.
 pub const ACTIVITIES_KEPT_SECONDS: u64 = 7 * 86_400;
 
 /// Something that a front end reports. Address, user agent and time are the gateway's own; the rest is its client's.

@@ -655,3 +655,19 @@ async fn a_finding_that_was_kept_and_not_noted_for_its_tenant_is_so_when_it_is_t
         assert_eq!(monitor.findings_of(&of, None, 9).await.unwrap().findings.len(), count);
     }
 }
+
+#[tokio::test]
+async fn what_a_front_end_reported_more_than_a_week_ago_is_not_shown_and_goes_with_what_comes() {
+    let bench = RedisBench::start().await;
+    let (store, tenant) = (bench.monitor(), TenantId::parse("acme").unwrap());
+    let key = format!("sg:m:fe:{{{}}}", hash("acme"));
+    for old in ["1-1", "2-0"] {
+        bench.server.cli(&["XADD", &key, old, "a", "{}"]);
+    }
+    assert_eq!(store.activities(&tenant, None, 10).await.unwrap(), []);
+    let some = [crate::reports::activity(1), crate::reports::activity(2)];
+    store.keep_activities(&tenant, &some).await.unwrap();
+    let kept = store.activities(&tenant, None, 10).await.unwrap();
+    let kept: Vec<u64> = kept.into_iter().map(|kept| kept.activity.unwrap().at).collect();
+    assert_eq!((kept, bench.server.cli(&["XLEN", &key]).trim()), (vec![2, 1], "2"));
+}

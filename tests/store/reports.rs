@@ -149,7 +149,7 @@ pub(crate) async fn a_tenants_findings_are_listed_from_the_newest_on_and_nobody_
     assert_eq!(other.findings_of(&nobody, None, 2).await.unwrap().findings, []);
 }
 
-fn activity(number: usize) -> Activity {
+pub(crate) fn activity(number: usize) -> Activity {
     Activity {
         session: "AAAAAAAAAAAAAAAAAAAAAA".into(),
         user: "7".into(),

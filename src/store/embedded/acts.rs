@@ -58,7 +58,7 @@ impl ActStore for EmbeddedStore {
 
 fn count(tables: &Tables<'_>, acts: &[Act], now: StoreTime) -> Result<Vec<Option<u64>>, Fault> {
     let mut kept = Expiring::open(tables.transaction, ACTS, ACT_EXPIRY)?;
-    kept.sweep(now)?;
+    kept.sweep(acts.len(), now)?;
     let mut fired = Vec::with_capacity(acts.len());
     for act in acts {
         // What another version wrote counts for nothing, as after its time.

@@ -17,6 +17,6 @@ pub(super) fn keep_notes(
         return Ok(());
     }
     let mut kept = Expiring::open(transaction, END_NOTES, END_NOTE_EXPIRY)?;
-    kept.sweep(now)?;
+    kept.sweep(notes.len(), now)?;
     notes.iter().try_for_each(|(id, note, until)| kept.put(id.as_str(), note.encode().as_bytes(), *until))
 }

@@ -5,8 +5,8 @@ use redb::{ReadableTable as _, Table, TableDefinition, WriteTransaction};
 use super::schema::Fault;
 use crate::session::StoreTime;
 
-/// How many are forgotten by the way.
-const SWEPT: usize = 16;
+/// How many are forgotten by the way: twice as many as are put, at least and at most these.
+const SWEPT: (usize, usize) = (16, 1024);
 
 /// A name to what is kept, and until when (µs).
 pub(super) type Kept = TableDefinition<'static, &'static str, (&'static [u8], u64)>;
@@ -42,10 +42,11 @@ impl<'txn> Expiring<'txn> {
         Ok(())
     }
 
-    /// Forgets some of what can be.
-    pub(super) fn sweep(&mut self, now: StoreTime) -> Result<(), Fault> {
+    /// Forgets some of what can be, more than are put now: what is put faster than it is forgotten would grow without bound.
+    pub(super) fn sweep(&mut self, put: usize, now: StoreTime) -> Result<(), Fault> {
+        let most = put.saturating_mul(2).clamp(SWEPT.0, SWEPT.1);
         let mut due = Vec::new();
-        for entry in self.expiry.range(..(now.as_micros(), ""))?.take(SWEPT) {
+        for entry in self.expiry.range(..(now.as_micros(), ""))?.take(most) {
             let (key, ()) = entry.map(|(key, _)| (key, ()))?;
             let (at, name) = key.value();
             due.push((at, name.to_owned()));
@@ -55,5 +56,30 @@ impl<'txn> Expiring<'txn> {
             self.kept.remove(name.as_str())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::backends::InMemoryBackend;
+    use redb::{Builder, ReadableTableMetadata as _};
+
+    use super::super::schema::{ACT_EXPIRY, ACTS};
+    use super::*;
+
+    #[test]
+    fn more_is_forgotten_than_is_put_however_much_that_is() {
+        let database = Builder::new().create_with_backend(InMemoryBackend::new()).expect("memory");
+        let transaction = database.begin_write().expect("memory");
+        let mut kept = Expiring::open(&transaction, ACTS, ACT_EXPIRY).expect("memory");
+        for round in 0..10_u64 {
+            let now = StoreTime::from_micros(1000 * round);
+            kept.sweep(256, now).expect("memory");
+            for number in 0..256 {
+                kept.put(&format!("{round} {number}"), b"", now.after(std::time::Duration::from_micros(500)))
+                    .expect("memory");
+            }
+            assert_eq!(kept.kept.len().expect("memory"), 256);
+        }
     }
 }

@@ -13,6 +13,7 @@ use super::super::monitor::{
 };
 use super::EmbeddedStore;
 use super::alerts::put_in;
+use super::reports::sweep_next;
 use super::schema::{
     FINDING_NOTES, FINDINGS, FINDINGS_AGAIN, FINDINGS_OF_TENANTS, Fault, OPEN_RISKS, SAME_FINDINGS, garbled,
 };
@@ -193,7 +194,7 @@ fn note_tenant(
     for (millis, count) in over {
         of_tenants.remove((tenant.kept(), millis, count))?;
     }
-    Ok(())
+    sweep_next(&mut of_tenants, tenant.kept(), oldest)
 }
 
 fn page_of_tenant(

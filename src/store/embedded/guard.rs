@@ -40,7 +40,7 @@ impl LoginGuard for EmbeddedStore {
         let (user, account) = (user.to_owned(), account.to_string());
         let work = move |tables: &mut Tables<'_>, now: StoreTime| {
             let mut kept = Expiring::open(tables.transaction, LOGIN_ACCOUNTS, LOGIN_ACCOUNT_EXPIRY)?;
-            kept.sweep(now)?;
+            kept.sweep(1, now)?;
             let mut accounts = accounts_of(&kept, &user, now)?;
             accounts.retain(|known| *known != account);
             accounts.insert(0, account);
@@ -97,7 +97,7 @@ impl<'txn> Buckets<'txn> {
     }
 
     fn reserve(&mut self, attempt: &Attempt, now: StoreTime) -> Result<Reserved, Fault> {
-        self.0.sweep(now)?;
+        self.0.sweep(attempt.buckets.len(), now)?;
         let mut tallies = Vec::with_capacity(attempt.buckets.len());
         let (mut busy, mut new) = (false, 0);
         let mut locked: Option<(usize, StoreTime)> = None;

@@ -1,7 +1,7 @@
 //! Counts for reports, and what front ends report, kept in the file.
 
 use async_trait::async_trait;
-use redb::{ReadTransaction, ReadableTable as _};
+use redb::{ReadTransaction, ReadableTable as _, Table};
 
 use super::super::StoreResult;
 use super::super::activities::{ACTIVITIES_KEPT_SECONDS, Activity, ActivityStore, KeptActivity, MOST_ACTIVITIES};
@@ -158,5 +158,55 @@ fn keep(tables: &Tables<'_>, tenant: &str, activities: &[Activity], now: StoreTi
     for (millis, count) in over {
         kept.remove((tenant, millis, count))?;
     }
+    sweep_next(&mut kept, tenant, oldest(now))
+}
+
+/// Forgets some of what is older (ms) than that of whoever comes after a tenant: of who writes nothing more, nobody else
+/// would. Who writes has the next swept, until that one has nothing and another is the next.
+pub(super) fn sweep_next(
+    kept: &mut Table<'_, (&'static str, u64, u64), &'static str>,
+    tenant: &str,
+    oldest: u64,
+) -> Result<(), Fault> {
+    let next = match kept.range((tenant, u64::MAX, u64::MAX)..)?.next().transpose()? {
+        Some((key, _)) => Some(key.value().0.to_owned()),
+        None => kept.first()?.map(|(key, _)| key.value().0.to_owned()),
+    };
+    let Some(next) = next else { return Ok(()) };
+    let mut over = Vec::new();
+    for entry in kept.range((next.as_str(), 0, 0)..(next.as_str(), oldest, 0))?.take(SWEPT) {
+        let (_, millis, count) = entry?.0.value();
+        over.push((millis, count));
+    }
+    for (millis, count) in over {
+        kept.remove((next.as_str(), millis, count))?;
+    }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::backends::InMemoryBackend;
+    use redb::{Builder, ReadableTableMetadata as _};
+
+    use super::*;
+
+    #[test]
+    fn what_is_old_goes_when_another_tenant_writes_and_what_is_not_stays() {
+        let database = Builder::new().create_with_backend(InMemoryBackend::new()).expect("memory");
+        let transaction = database.begin_write().expect("memory");
+        let mut kept = transaction.open_table(ACTIVITIES).expect("memory");
+        for number in 0..200 {
+            kept.insert(("b", number, 0), "old").expect("memory");
+        }
+        kept.insert(("c", 5, 0), "old").expect("memory");
+        kept.insert(("c", 1000, 0), "new").expect("memory");
+        let mut counts = Vec::new();
+        for writer in ["a", "a", "z", "z", "c", "b", "b"] {
+            sweep_next(&mut kept, writer, 1000).expect("memory");
+            counts.push(kept.len().expect("memory"));
+        }
+        // The first comes after the last.
+        assert_eq!(counts, [138, 74, 10, 2, 2, 1, 1]);
+    }
 }

@@ -1,6 +1,7 @@
 //! What front ends report: a short stream of each tenant.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::Value;
@@ -8,7 +9,7 @@ use redis::Value;
 use super::super::StoreResult;
 use super::super::activities::{ACTIVITIES_KEPT_SECONDS, Activity, ActivityStore, KeptActivity, MOST_ACTIVITIES};
 use super::super::monitor::FindingId;
-use super::answers::exactly;
+use super::answers::{exactly, time};
 use super::commands::eval;
 use super::connection::CALL_TIMEOUT;
 use super::fault::{Fault, text, unexpected};
@@ -17,11 +18,19 @@ use super::lane::Lanes;
 use super::store::RedisStore;
 use crate::session::TenantId;
 
-/// Keeps some. Key: the stream. Arguments: how many are kept, for how long after the last (ms), then each.
+/// Keeps some. Key: the stream. Arguments: how many are kept, for how long (ms), then each. A stream is trimmed by length or by
+/// age, not by both at once: those in turn.
 const KEEP: &str = r"#!lua
-for at = 3, #ARGV do redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'a', ARGV[at]) end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local oldest = string.format('%.0f', now - tonumber(ARGV[2]))
+for at = 3, #ARGV do
+  if at == 3 and (#ARGV > 3 or tonumber(time[2]) % 2 == 0) then
+    redis.call('XADD', KEYS[1], 'MINID', oldest, '*', 'a', ARGV[at])
+  else
+    redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'a', ARGV[at])
+  end
+end
 redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', now + tonumber(ARGV[2])))
 return 1
 ";
@@ -49,11 +58,15 @@ impl ActivityStore for RedisStore {
     ) -> StoreResult<Vec<KeptActivity>> {
         let Some(end) = before(position) else { return Ok(Vec::new()) };
         let mut pipeline = redis::pipe();
+        pipeline.cmd("TIME");
         pipeline.cmd("XREVRANGE").arg(self.keys().activities(tenant)).arg(end).arg("-").arg("COUNT").arg(limit);
         let work = |lanes: Arc<Lanes>| async move {
-            let [entries] = exactly(lanes.bulk.ask(&pipeline).await?)?;
+            let [now, entries] = exactly(lanes.bulk.ask(&pipeline).await?)?;
+            let oldest = time(now)?.before(Duration::from_secs(ACTIVITIES_KEPT_SECONDS)).as_micros() / 1000;
             let Value::Array(entries) = entries else { return Err(unexpected("activities", &entries)) };
-            entries.into_iter().map(kept).collect()
+            let mut activities = entries.into_iter().map(kept).collect::<Result<Vec<_>, _>>()?;
+            activities.retain(|kept| kept.id.millis >= oldest);
+            Ok(activities)
         };
         self.link.call("activities", CALL_TIMEOUT, work).await
     }
