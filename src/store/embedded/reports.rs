@@ -206,7 +206,7 @@ mod tests {
             sweep_next(&mut kept, writer, 1000).expect("memory");
             counts.push(kept.len().expect("memory"));
         }
-        // The first comes after the last.
-        assert_eq!(counts, [138, 74, 10, 2, 2, 1, 1]);
+        // The first comes after the last, who may be the same.
+        assert_eq!(counts, [138, 74, 10, 2, 1, 1, 1]);
     }
 }
