@@ -6,6 +6,7 @@ gateway is given.
 
 import ipaddress
 import struct
+from typing import NamedTuple
 
 PLACES = {
     "192.0.2.0/24": ("Lagos", "NG", 6.46, 3.39),
@@ -26,6 +27,15 @@ def head(kind, size):
     return bytes([length, kind - 7]) + rest
 
 
+# Readers ask for the very kinds that the format's text names.
+U16, U32, U64 = (5, 2), (6, 4), (9, 8)
+
+
+class Unsigned(NamedTuple):
+    kind: tuple
+    number: int
+
+
 def encoded(value):
     match value:
         case str():
@@ -33,9 +43,8 @@ def encoded(value):
             return head(2, len(text)) + text
         case float():
             return head(3, 8) + struct.pack(">d", value)
-        case int():
-            number = value.to_bytes(8)
-            return head(9, len(number)) + number
+        case Unsigned(kind, number):
+            return head(*kind) + number.to_bytes(kind[1])
         case list():
             return head(11, len(value)) + b"".join(map(encoded, value))
         case dict():
@@ -52,7 +61,7 @@ def database(places, built):
         records += encoded({
             "city": {"names": {"en": city}},
             "country": {"iso_code": country},
-            "location": {"latitude": latitude, "longitude": longitude, "accuracy_radius": 20},
+            "location": {"latitude": latitude, "longitude": longitude, "accuracy_radius": Unsigned(U16, 20)},
         })
         bits = f"{int(network.network_address):032b}"[: network.prefixlen]
         node = 0
@@ -71,15 +80,15 @@ def database(places, built):
 
     tree = b"".join(pointer(side).to_bytes(3) for node in nodes for side in node)
     metadata = encoded({
-        "binary_format_major_version": 2,
-        "binary_format_minor_version": 0,
-        "build_epoch": built,
+        "binary_format_major_version": Unsigned(U16, 2),
+        "binary_format_minor_version": Unsigned(U16, 0),
+        "build_epoch": Unsigned(U64, built),
         "database_type": "Demo-City",
         "description": {"en": "Three networks that nobody has"},
-        "ip_version": 4,
+        "ip_version": Unsigned(U16, 4),
         "languages": ["en"],
-        "node_count": count,
-        "record_size": 24,
+        "node_count": Unsigned(U32, count),
+        "record_size": Unsigned(U16, 24),
     })
     return tree + NOTHING_BETWEEN + records + METADATA + metadata
 

@@ -22,6 +22,9 @@ import access_tokens
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT / "demo"))
+import places
+
 PROXY_CORE, LOAD_CORE = "0", "1"
 DIRECT, NGINX, HAPROXY, PINGORA, LUA, APACHE = (
     "no proxy", "nginx, plain proxy", "HAProxy, plain proxy", "pingora, bare proxy", "nginx + Lua + Redis session check",
@@ -29,6 +32,24 @@ DIRECT, NGINX, HAPROXY, PINGORA, LUA, APACHE = (
 )
 NEEDED = {"nginx": "nginx-light", "redis-server": "redis-server", "wrk": "wrk", "h2load": "nghttp2-client",
           "taskset": "util-linux", "pgrep": "procps"}
+# Lets in who says who they are, and nobody else.
+USERS = """
+{modules}
+worker_processes 1; daemon off; pid {dir}/{name}.pid; error_log {dir}/{name}.log;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; keepalive_requests 1000000;
+  server {{
+    listen 127.0.0.1:{port};
+    location = /api/login {{
+      default_type application/json;
+      if ($arg_user) {{ return 200 '{{"user":{{"customer_id":42,"user_id":"$arg_user"}}}}'; }}
+      return 401 '{{}}';
+    }}
+    location / {{ return 200 "x"; }}
+  }}
+}}
+"""
 LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
 MODULES = pathlib.Path("/usr/lib/nginx/modules")
 APACHE_NEEDS = ("mpm_event", "authn_core", "authz_core", "authz_user", "auth_openidc", "proxy", "proxy_http")
@@ -371,6 +392,10 @@ def gateways(run, name, binary, number, backend, redis, chosen):
             peers[public] = Peer(pid, port, "/public/x", headers)
         if chosen(session):
             peers[session] = Peer(pid, port, "/x", [f"Cookie: {login(port)}", *headers], uses)
+    monitored = f"{name}, session, Redis, monitoring"
+    if chosen(monitored):
+        port, pid = watched(run, binary, f"watched-{number}", backend, in_redis(redis, f"watched-{number}-"))
+        peers[monitored] = Peer(pid, port, "/x", [f"Cookie: {login(port)}", "X-Customer-ID: 42"], redis)
     dialling = f"{name}, public route, keepalive off"
     if chosen(dialling):
         line = f'embedded = "{run.directory}/dialling-{number}.redb"'
@@ -379,15 +404,23 @@ def gateways(run, name, binary, number, backend, redis, chosen):
     return peers
 
 
+def watched(run, binary, name, backend, store):
+    """A gateway with each rule of the monitoring in force; the limit of calls is where no load gets to."""
+    (run.directory / "places.mmdb").write_bytes(places.database(places.PLACES, int(time.time())))
+    more = (f'[secrets]\nkey = "{secrets.token_urlsafe(32)}"\n[monitor]\nmode = "enforce"\napi = ["/*"]\n'
+            f'[monitor.calls]\ncount = 1000000\n[monitor.geo]\ncity = "{run.directory}/places.mmdb"\n')
+    return gateway(run, binary, name, backend, store, more=more)
+
+
 def redis_of(peers):
     """Where the Redis of the run listens."""
     return next(peer.redis for peer in peers.values() if peer.redis)
 
 
-def gateway(run, binary, name, backend, store, tls=False, keepalive="60s", more="", login=FROM_THE_ANSWER):
+def gateway(run, binary, name, backend, store, tls=False, keepalive="60s", more="", login=FROM_THE_ANSWER, server=""):
     line = f'tls = {{ cert = "{run.directory}/tls.crt", key = "{run.directory}/tls.key" }}' if tls else ""
     scheme = "https" if tls else "http"
-    config, port = run.configured(name, GATEWAY, backend=backend, store=store, admin=free_port(), tls=line, scheme=scheme,
+    config, port = run.configured(name, GATEWAY, backend=backend, store=store, admin=free_port(), tls=f"{line}\n{server}", scheme=scheme,
                                   keepalive=keepalive, more=more, login=login)
     pid = run.start(PROXY_CORE, binary, "serve", "--config", config)
     wait_for(port)
