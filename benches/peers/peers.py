@@ -404,12 +404,12 @@ def gateways(run, name, binary, number, backend, redis, chosen):
     return peers
 
 
-def watched(run, binary, name, backend, store):
+def watched(run, binary, name, backend, store, server=""):
     """A gateway with each rule of the monitoring in force; the limit of calls is where no load gets to."""
     (run.directory / "places.mmdb").write_bytes(places.database(places.PLACES, int(time.time())))
     more = (f'[secrets]\nkey = "{secrets.token_urlsafe(32)}"\n[monitor]\nmode = "enforce"\napi = ["/*"]\n'
             f'[monitor.calls]\ncount = 1000000\n[monitor.geo]\ncity = "{run.directory}/places.mmdb"\n')
-    return gateway(run, binary, name, backend, store, more=more)
+    return gateway(run, binary, name, backend, store, more=more, server=server)
 
 
 def redis_of(peers):
@@ -420,8 +420,8 @@ def redis_of(peers):
 def gateway(run, binary, name, backend, store, tls=False, keepalive="60s", more="", login=FROM_THE_ANSWER, server=""):
     line = f'tls = {{ cert = "{run.directory}/tls.crt", key = "{run.directory}/tls.key" }}' if tls else ""
     scheme = "https" if tls else "http"
-    config, port = run.configured(name, GATEWAY, backend=backend, store=store, admin=free_port(), tls=f"{line}\n{server}", scheme=scheme,
-                                  keepalive=keepalive, more=more, login=login)
+    config, port = run.configured(name, GATEWAY, backend=backend, store=store, admin=free_port(), tls=f"{line}\n{server}",
+                                  scheme=scheme, keepalive=keepalive, more=more, login=login)
     pid = run.start(PROXY_CORE, binary, "serve", "--config", config)
     wait_for(port)
     if not tls:
