@@ -22,7 +22,7 @@ pub const ENOUGH_USERS: usize = 10;
 /// For how long a place is known after its last use, in seconds.
 const KNOWN: u32 = 14 * 86_400;
 /// For how long a pair of them is, which somebody vouched for: with a fortnight the month's false alarms were a fourth more.
-const PAIR_KNOWN: u32 = 30 * 86_400;
+const PAIR_KNOWN: u32 = 60 * 86_400;
 
 /// A use of a session from somewhere.
 #[derive(Clone, Copy, Debug)]

@@ -95,12 +95,12 @@ fn what_an_operator_calls_an_attack_is_not_learned_by_the_next_login() {
 }
 
 #[test]
-fn two_places_that_were_learned_are_forgotten_thirty_days_after_they_were_last_of_use() {
+fn two_places_that_were_learned_are_forgotten_sixty_days_after_they_were_last_of_use() {
     let mut footprint = in_both();
     at(&mut footprint, 180, 8, How::LogIn { known_device: false, releases: Some(SESSION) }, &berlin());
-    // Each within thirty days of the one before, and the last not.
+    // Each within sixty days of the one before, and the last not.
     for (days, session, excuse) in
-        [(20, 9, Some(Excuse::Pair)), (40, 10, Some(Excuse::Pair)), (67, 11, Some(Excuse::Pair)), (98, 12, None)]
+        [(50, 9, Some(Excuse::Pair)), (100, 10, Some(Excuse::Pair)), (157, 11, Some(Excuse::Pair)), (218, 12, None)]
     {
         at(&mut footprint, days * DAY, session, LOG_IN, &berlin());
         let away = leap(at(&mut footprint, days * DAY + 60, session, How::Use, &lagos()));
