@@ -168,12 +168,12 @@ fn the_edges_know_no_concrete_store_and_not_each_other() {
 
 #[test]
 fn where_sessions_are_made_and_ended_no_edge_no_policy_and_no_configuration_is_known() {
-    for room in ["sessions", "told.rs"] {
+    for room in ["sessions", "told"] {
         assert_never(room, &ABOVE);
         assert_never(room, &["crate::policy", "crate::config", "crate::login", "crate::upstream"]);
         assert_never(room, &CONCRETE);
     }
-    assert_never("told.rs", &["crate::sessions"]);
+    assert_never("told", &["crate::sessions"]);
     assert_never("maintenance.rs", &ABOVE);
     assert_never("maintenance.rs", &CONCRETE);
     assert_never("maintenance.rs", &["crate::http", "crate::policy", "crate::config", "crate::sessions"]);
@@ -186,7 +186,7 @@ fn who_notices_knows_no_edge_no_request_and_no_configuration() {
     assert_never("watch", &["crate::http", "crate::policy", "crate::config", "crate::login"]);
     assert_never("sessions", &["crate::watch"]);
     assert_never("store", &["crate::watch"]);
-    assert_never("told.rs", &["crate::watch"]);
+    assert_never("told", &["crate::watch"]);
 }
 
 #[test]
