@@ -228,7 +228,7 @@ async fn serve(
     // From here on there are no new connections; what is in flight finishes.
     stage.send_replace(Stage::Closing);
     InFlight { accepting, connections, exchanges: commons.tasks }.finish(drain_timeout).await;
-    LastWords { touches, reports, background, traces, audit, sharing }.write().await;
+    LastWords { touches, watch: commons.watch, background, traces, audit, sharing }.write().await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -53,7 +53,7 @@ impl Reports {
                 tracing::debug!(%error, "what was counted for reports is told later");
                 let mut book = self.book.lock();
                 let lost: u64 = step.into_iter().chain(counted).map(|counts| book.give_back(counts)).sum();
-                (0..lost).for_each(|_| self.metrics.monitor_dropped());
+                self.metrics.monitor_dropped_many(lost);
                 return;
             }
         }

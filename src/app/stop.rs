@@ -14,9 +14,9 @@ use crate::audit::AuditLog;
 use crate::audit::share::SharingTask;
 use crate::health::Readiness;
 use crate::proxy::{Current, Stage};
-use crate::reports::Reports;
 use crate::store::touch_queue::TouchQueue;
 use crate::telemetry::Traces;
+use crate::watch::Watch;
 
 /// How long the audit log and the log may take to write their last lines.
 pub(super) const LAST_LINES: Duration = Duration::from_secs(5);
@@ -93,7 +93,7 @@ impl InFlight {
 /// What is written once nobody is served any more.
 pub(super) struct LastWords {
     pub(super) touches: Arc<TouchQueue>,
-    pub(super) reports: Arc<Reports>,
+    pub(super) watch: Watch,
     pub(super) background: JoinSet<()>,
     pub(super) traces: Option<Arc<Traces>>,
     pub(super) audit: Arc<AuditLog>,
@@ -105,7 +105,8 @@ impl LastWords {
     pub(super) async fn write(mut self) {
         self.touches.flush().await;
         self.background.shutdown().await;
-        self.reports.flush().await;
+        self.watch.reports().flush().await;
+        while self.watch.keep_reported().await {}
         if let Some(traces) = self.traces {
             let _ = tokio::task::spawn_blocking(move || traces.shutdown(LAST_SPANS)).await;
         }

@@ -460,7 +460,12 @@ impl Metrics {
 
     /// The monitoring did not see, or keep, something.
     pub fn monitor_dropped(&self) {
-        self.monitor.dropped();
+        self.monitor_dropped_many(1);
+    }
+
+    /// The same, so many times.
+    pub fn monitor_dropped_many(&self, count: u64) {
+        self.monitor.dropped(count);
     }
 
     /// So many locks on logins are in force.

@@ -9,8 +9,8 @@ use crate::store::StoreResult;
 use crate::store::activities::{Activity, KeptActivity};
 use crate::store::monitor::FindingId;
 
-/// Between two times that the store is handed what waits.
-pub const KEPT_EVERY: Duration = Duration::from_secs(1);
+/// Between two times that the store is handed some of what waits: often a little, for all at once holds up other requests.
+pub const KEPT_EVERY: Duration = Duration::from_millis(100);
 
 impl Watch {
     /// Whether a session may report something that stands for so many single reports.
@@ -31,9 +31,11 @@ impl Watch {
         self.0.asked.count(session, weight, now).map_err(|left| left.as_secs().max(1))
     }
 
-    /// Has what a front end reports wait for the store. What finds no room is dropped.
-    pub fn reported(&self, tenant: &TenantId, activities: Vec<Activity>) {
-        self.drop_reported(self.0.reported.put(tenant, activities));
+    /// Has what a front end reports wait for the store. What finds no room is dropped, and not even put together.
+    pub fn reported(&self, tenant: &TenantId, activities: impl ExactSizeIterator<Item = Activity>) {
+        let (count, room) = (activities.len(), self.0.reported.room());
+        let missed = self.0.reported.put(tenant, activities.take(room).collect());
+        self.drop_reported(count.saturating_sub(room) + missed);
     }
 
     /// What front ends of a tenant reported, the newest first.
@@ -49,17 +51,20 @@ impl Watch {
         self.0.services.activities.activities(tenant, position, limit).await
     }
 
-    /// Hands the store what waits. What it does not take is dropped.
-    pub async fn keep_reported(&self) {
-        for (tenant, activities) in self.0.reported.take() {
+    /// Hands the store some of what waits. What it does not take is dropped. Answers whether there was anything.
+    pub async fn keep_reported(&self) -> bool {
+        let some = self.0.reported.take();
+        let is_any = !some.is_empty();
+        for (tenant, activities) in some {
             if let Err(error) = self.0.services.activities.keep_activities(&tenant, &activities).await {
                 tracing::debug!(%error, "what front ends reported is dropped");
                 self.drop_reported(activities.len());
             }
         }
+        is_any
     }
 
     fn drop_reported(&self, count: usize) {
-        (0..count).for_each(|_| self.0.services.metrics.monitor_dropped());
+        self.0.services.metrics.monitor_dropped_many(u64::try_from(count).unwrap_or(u64::MAX));
     }
 }

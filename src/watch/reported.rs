@@ -9,8 +9,10 @@ use crate::clock::Monotonic;
 use crate::session::{SessionId, TenantId};
 use crate::store::activities::Activity;
 
-/// What waits at most, and so about what the store gets in a second.
+/// What waits at most, and so what the store gets in a second.
 const MOST_WAITING: usize = 1000;
+/// What is taken at once.
+const AT_ONCE: usize = 100;
 /// The sessions of which is known how much they reported in a minute.
 const MOST_SESSIONS: usize = 100_000;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -75,6 +77,11 @@ impl Reported {
         self.lately.lock().count(session, weight, now)
     }
 
+    /// For how much more there is room.
+    pub(super) fn room(&self) -> usize {
+        MOST_WAITING.saturating_sub(self.waiting.lock().len())
+    }
+
     /// Puts in what there is room for. Answers how much there was none for.
     pub(super) fn put(&self, tenant: &TenantId, activities: Vec<Activity>) -> usize {
         let mut waiting = self.waiting.lock();
@@ -84,9 +91,13 @@ impl Reported {
         left
     }
 
-    /// Takes out all that waits, by tenant.
+    /// Takes out some of what waits, the oldest first, by tenant.
     pub(super) fn take(&self) -> HashMap<TenantId, Vec<Activity>> {
-        let waiting = std::mem::take(&mut *self.waiting.lock());
+        let waiting: Vec<(TenantId, Activity)> = {
+            let mut waiting = self.waiting.lock();
+            let some = waiting.len().min(AT_ONCE);
+            waiting.drain(..some).collect()
+        };
         let mut of_tenants: HashMap<TenantId, Vec<Activity>> = HashMap::new();
         for (tenant, activity) in waiting {
             of_tenants.entry(tenant).or_default().push(activity);

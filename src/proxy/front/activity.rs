@@ -129,6 +129,6 @@ fn accept(
             .and_then(|details| serde_json::from_str(details.get()).ok()),
     };
     let accepted = said.len();
-    gateway.watch().reported(&principal.tenant, said.into_iter().map(activity).collect());
+    gateway.watch().reported(&principal.tenant, said.into_iter().map(activity));
     Ok(json(StatusCode::ACCEPTED, &Accepted { accepted }))
 }

@@ -150,8 +150,8 @@ impl MonitorMetrics {
         self.seconds.observe(seconds);
     }
 
-    pub(super) fn dropped(&self) {
-        self.dropped.inc();
+    pub(super) fn dropped(&self, count: u64) {
+        self.dropped.inc_by(count);
     }
 
     /// Of those in force alone.
