@@ -104,10 +104,8 @@ impl Gateway {
     /// The cookie of a session came that is over.
     pub(super) fn note_use_after_end(&self, exchange: &Exchange, ended: &EndedUse) {
         let Some(rules) = &self.config().monitor else { return };
-        let client = exchange.client.get();
         // What goes on with another token is not over; and a proxy's own address stands for no client.
-        let is_proxy = || self.config().server.trusted_proxies.iter().any(|network| network.contains(&client));
-        if ended.next.is_none() && !is_proxy() {
+        if ended.next.is_none() && !self.is_trusted_proxy(exchange.client.get()) {
             let origin = exchange.origin(By::User);
             self.watch().used_after_end(rules, ended.id, ended.reason, ended.record.as_deref(), origin);
         }
