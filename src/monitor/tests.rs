@@ -1,6 +1,7 @@
 //! The rules at work: a table of ways, and a month of many users.
 
 mod acts_month;
+mod chance;
 mod lessons;
 mod month;
 mod travel_cases;

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::chance::Chance;
 use crate::monitor::{Act, ActTally, Counting, FindingKind};
 use crate::session::StoreTime;
 
@@ -19,38 +20,16 @@ const DAY: u64 = 24 * HOUR;
 const USERS: u64 = 2000;
 const DAYS: u64 = 30;
 
-/// Numbers by chance, the same each time (SplitMix64).
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// From one to the other, both included.
-    fn within(&mut self, from: u64, to: u64) -> u64 {
-        from + self.next() % (to - from + 1)
-    }
-
-    /// In so many of a thousand cases.
-    fn mille(&mut self, of: u64) -> bool {
-        self.within(1, 1000) <= of
-    }
-
-    /// As often between ten and a hundred as between a hundred and a thousand.
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_precision_loss,
-        clippy::cast_sign_loss,
-        reason = "a number of records, between small ones"
-    )]
-    fn of_any_size(&mut self, from: u64, to: u64) -> u64 {
-        let (from, to) = ((from as f64).ln(), (to as f64).ln());
-        (from + (to - from) * (self.next() % 10_000) as f64 / 10_000.0).exp().round() as u64
-    }
+/// As often between ten and a hundred as between a hundred and a thousand.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "a number of records, between small ones"
+)]
+fn of_any_size(chance: &mut Chance, from: u64, to: u64) -> u64 {
+    let (from, to) = ((from as f64).ln(), (to as f64).ln());
+    (from + (to - from) * (chance.next() % 10_000) as f64 / 10_000.0).exp().round() as u64
 }
 
 /// Something that a user did, at so many seconds.
@@ -71,26 +50,26 @@ const KINDS: [FindingKind; 3] = [FindingKind::Exports, FindingKind::Privileges, 
 /// What somebody does who does no harm.
 fn honest(chance: &mut Chance, kind: FindingKind) -> Vec<Deed> {
     let mut deeds = Vec::new();
-    let at_work = |chance: &mut Chance, day: u64| day * DAY + chance.within(8 * HOUR, 18 * HOUR);
+    let at_work = |chance: &mut Chance, day: u64| day * DAY + chance.through(8 * HOUR, 18 * HOUR);
     for day in (0..DAYS).filter(|day| day % 7 < 5) {
         match kind {
             // A list now and then, and each fifth user a larger one at the end of the week.
             FindingKind::Exports => {
                 if chance.mille(200) {
                     let at = at_work(chance, day);
-                    for _ in 0..chance.within(1, 3) {
-                        deeds.push((at + chance.within(0, 3 * HOUR), Counting::Amount(chance.of_any_size(5, 200))));
+                    for _ in 0..chance.through(1, 3) {
+                        deeds.push((at + chance.through(0, 3 * HOUR), Counting::Amount(of_any_size(chance, 5, 200))));
                     }
                 }
                 if day % 7 == 4 && chance.mille(200) {
-                    deeds.push((at_work(chance, day), Counting::Amount(chance.of_any_size(200, 900))));
+                    deeds.push((at_work(chance, day), Counting::Amount(of_any_size(chance, 200, 900))));
                 }
             }
             // A link to what is not theirs, tried again.
             FindingKind::Privileges => {
                 if chance.mille(30) {
                     let (at, what) = (at_work(chance, day), chance.next());
-                    (0..chance.within(1, 6)).for_each(|time| deeds.push((at + 10 * time, Counting::Different(what))));
+                    (0..chance.through(1, 6)).for_each(|time| deeds.push((at + 10 * time, Counting::Different(what))));
                 }
                 if chance.mille(5) {
                     deeds.push((at_work(chance, day), Counting::Different(chance.next())));
@@ -102,7 +81,7 @@ fn honest(chance: &mut Chance, kind: FindingKind) -> Vec<Deed> {
                     let at = at_work(chance, day);
                     deeds.push((at, Counting::Different(chance.next())));
                     if chance.mille(150) {
-                        deeds.push((at + chance.within(MINUTE, HOUR), Counting::Different(chance.next())));
+                        deeds.push((at + chance.through(MINUTE, HOUR), Counting::Different(chance.next())));
                     }
                 }
             }
@@ -113,20 +92,20 @@ fn honest(chance: &mut Chance, kind: FindingKind) -> Vec<Deed> {
 
 /// What a thief does in somebody's name, at whatever hour.
 fn attack(chance: &mut Chance, kind: FindingKind) -> Vec<Deed> {
-    let at = chance.within(DAY, (DAYS - 1) * DAY);
+    let at = chance.through(DAY, (DAYS - 1) * DAY);
     match kind {
         FindingKind::Exports => {
-            let (pieces, all) = (chance.within(1, 50), chance.of_any_size(1500, 100_000));
+            let (pieces, all) = (chance.through(1, 50), of_any_size(chance, 1500, 100_000));
             let each = Counting::Amount(all.div_ceil(pieces));
-            (0..pieces).map(|_| (at + chance.within(0, 50 * MINUTE), each)).collect()
+            (0..pieces).map(|_| (at + chance.through(0, 50 * MINUTE), each)).collect()
         }
         FindingKind::Privileges => {
-            let different = chance.within(3, 40);
-            (0..different).map(|_| (at + chance.within(0, 4 * MINUTE), Counting::Different(chance.next()))).collect()
+            let different = chance.through(3, 40);
+            (0..different).map(|_| (at + chance.through(0, 4 * MINUTE), Counting::Different(chance.next()))).collect()
         }
         _ => {
-            let times = chance.within(3, 6);
-            (0..times).map(|_| (at + chance.within(0, 20 * HOUR), Counting::Different(chance.next()))).collect()
+            let times = chance.through(3, 6);
+            (0..times).map(|_| (at + chance.through(0, 20 * HOUR), Counting::Different(chance.next()))).collect()
         }
     }
 }

@@ -13,6 +13,7 @@ mod world;
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::chance::Chance;
 use super::rules;
 use crate::monitor::{
     Cell, FindingKind, Footprint, How, Place, PlaceRules, Severity, Sighting, Spot, Step, TENANT_KNOWS, far_apart,
@@ -31,36 +32,6 @@ const JUDGED_AFTER: u64 = 8 * 3600;
 const REPEAT: u64 = 4 * 3600;
 /// A session that was not used for so long is over.
 const IDLE: u64 = 1800;
-
-/// Numbers by chance, the same each time (SplitMix64).
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Below this.
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end.max(1)
-    }
-
-    fn within(&mut self, from: u64, to: u64) -> u64 {
-        from + self.below(to - from)
-    }
-
-    /// In so many of a thousand cases.
-    fn mille(&mut self, of: u64) -> bool {
-        self.below(1000) < of
-    }
-
-    fn of<'a, T>(&mut self, list: &'a [T]) -> &'a T {
-        &list[usize::try_from(self.below(list.len() as u64)).expect("small")]
-    }
-}
 
 /// A network, as a database has it.
 #[derive(Clone, Debug)]
@@ -289,21 +260,7 @@ fn assert_holds_of_thieves(totals: &Totals) {
     }
 }
 
-/// What is small enough for each run; the figures are the large one's.
 #[test]
-fn a_month_of_few_users_raises_few_alarms_and_misses_few_thefts() {
-    let quiet = month(7, 300, None);
-    show(&quiet);
-    let alarms: u64 = quiet.alarms.values().sum();
-    assert!(quiet.user_days > 5000 && alarms <= 3, "{alarms}");
-    let visited = month(8, 300, Some(1));
-    show(&visited);
-    let (planted, caught): (u64, u64) = (visited.planted.values().sum(), visited.caught.values().sum());
-    assert!(planted > 200 && caught * 100 >= planted * 95, "{caught} of {planted}");
-}
-
-#[test]
-#[ignore = "takes minutes: for the figures in docs/monitoring.md"]
 fn a_month_of_ten_thousand_users() {
     let quiet = month(20_261_102, 10_000, None);
     show(&quiet);
