@@ -32,24 +32,6 @@ DIRECT, NGINX, HAPROXY, PINGORA, LUA, APACHE = (
 )
 NEEDED = {"nginx": "nginx-light", "redis-server": "redis-server", "wrk": "wrk", "h2load": "nghttp2-client",
           "taskset": "util-linux", "pgrep": "procps"}
-# Lets in who says who they are, and nobody else.
-USERS = """
-{modules}
-worker_processes 1; daemon off; pid {dir}/{name}.pid; error_log {dir}/{name}.log;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off; keepalive_requests 1000000;
-  server {{
-    listen 127.0.0.1:{port};
-    location = /api/login {{
-      default_type application/json;
-      if ($arg_user) {{ return 200 '{{"user":{{"customer_id":42,"user_id":"$arg_user"}}}}'; }}
-      return 401 '{{}}';
-    }}
-    location / {{ return 200 "x"; }}
-  }}
-}}
-"""
 LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
 MODULES = pathlib.Path("/usr/lib/nginx/modules")
 APACHE_NEEDS = ("mpm_event", "authn_core", "authz_core", "authz_user", "auth_openidc", "proxy", "proxy_http")
@@ -73,6 +55,20 @@ BACKEND = NGINX_HEAD + """
     location = /api/login {{ default_type application/json; return 200 '{{"user":{{"customer_id":42,"user_id":7}},"access_token":"{token}"}}'; }}
     location ~ /large$ {{ default_type text/plain; return 200 "{large}"; }}
     location / {{ default_type text/plain; return 200 "$kib"; }}
+  }}
+}}
+"""
+
+# Lets in who says who they are, and nobody else.
+USERS = NGINX_HEAD + """
+  server {{
+    listen 127.0.0.1:{port};
+    location = /api/login {{
+      default_type application/json;
+      if ($arg_user) {{ return 200 '{{"user":{{"customer_id":42,"user_id":"$arg_user"}}}}'; }}
+      return 401 '{{}}';
+    }}
+    location / {{ return 200 "x"; }}
   }}
 }}
 """

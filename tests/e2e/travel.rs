@@ -88,6 +88,12 @@ fn wait_judged(gateway: &Gateway, number: u64) {
     wait_found(gateway, TRAVEL, |found| found["user"] == json!(number.to_string()));
 }
 
+/// An operator says that something is nobody's fault.
+fn call_expected(gateway: &Gateway, found: &Value) {
+    let path = format!("/v1/anomalies/{}/verdict", found["id"].as_str().expect("an id"));
+    gateway.operator(TOKEN).post_json(&path, &json!({"verdict": "expected"})).expect(200);
+}
+
 on_both_stores!(
     a_session_that_is_used_on_two_continents_at_once_is_held_and_cut_and_logging_in_again_teaches_it,
     |store| {
@@ -171,8 +177,7 @@ on_both_stores!(a_way_that_an_operator_expects_hides_none_to_a_third_place, |sto
     let owner = logged_in(&gateway, BERLIN, "user7");
     owner.coming_from(LAGOS).get("/x").expect(200);
     let found = wait_found(&gateway, TRAVEL, is_one_way);
-    let path = format!("/v1/anomalies/{}/verdict", found["id"].as_str().expect("an id"));
-    gateway.operator(TOKEN).post_json(&path, &json!({"verdict": "expected"})).expect(200);
+    call_expected(&gateway, &found);
     owner.coming_from(PARIS).get("/x").expect(200);
     let found = wait_found(&gateway, TRAVEL, |found| found["address"] == PARIS);
     assert_eq!((&found["severity"], &found["repeats"]), (&json!("high"), &json!(0)), "{found}");
@@ -336,8 +341,7 @@ on_both_stores!(a_way_that_an_operator_expects_alerts_no_more, |store| {
     let owner = logged_in(&gateway, BERLIN, "user7");
     owner.coming_from(LAGOS).get("/x").expect(200);
     let found = wait_found(&gateway, TRAVEL, is_one_way);
-    let path = format!("/v1/anomalies/{}/verdict", found["id"].as_str().expect("an id"));
-    gateway.operator(TOKEN).post_json(&path, &json!({"verdict": "expected"})).expect(200);
+    call_expected(&gateway, &found);
     // Neither is the session held that is back, nor does the next one alert.
     owner.coming_from(BERLIN).get("/x").expect(200);
     let other = logged_in(&gateway, BERLIN, "user7");

@@ -27,6 +27,18 @@ pub struct Chromium {
     _profile: TempDir,
 }
 
+/// Says that a test is skipped, and why; a failure where it must not be.
+///
+/// # Panics
+/// When `SESSION_GATEWAY_TEST_CHROMIUM` is set, as in CI.
+pub fn skip(why: &str) {
+    let hint = "scripts/setup browser && cargo test --test e2e -- chromium front";
+    assert!(std::env::var_os("SESSION_GATEWAY_TEST_CHROMIUM").is_none(), "{why}: {hint}");
+    // Past the capture of a test's output: what was not tested must be seen.
+    let line = format!("SKIPPED: {why}. To run this test: {hint}\n");
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+}
+
 impl Chromium {
     /// The key that goes to the next thing.
     pub const TAB: char = '\u{e004}';
@@ -36,11 +48,7 @@ impl Chromium {
     /// Starts one. Where there is none, says so on standard error, unless it is asked for to be there.
     pub fn start() -> Option<Self> {
         let (Some(driver), Some(browser)) = (find("chromedriver"), find("chromium")) else {
-            let hint = "scripts/setup browser && cargo test --test e2e chromium";
-            assert!(std::env::var_os("SESSION_GATEWAY_TEST_CHROMIUM").is_none(), "there is no Chromium: {hint}");
-            // Past the capture of a test's output: what was not tested must be seen.
-            let line = format!("SKIPPED: there is no chromium with its chromedriver here. To run this test: {hint}\n");
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+            skip("there is no chromium with its chromedriver here");
             return None;
         };
         let (address, profile) = (local(free_port()), scratch());
