@@ -6,18 +6,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use toml::{Table, Value as Toml};
+use yaml_rust2::yaml::Hash;
 use yaml_rust2::{Yaml, YamlLoader};
 
 use crate::support::gateway::shipped;
 use crate::support::ports::{free_port, local};
 use crate::support::process::Process;
-use crate::support::{Backend as _, RedisServer, flask, scratch};
+use crate::support::{Backend as _, RedisServer, flask, scratch, wait_until};
 
-fn path(file: &str) -> PathBuf {
+pub(crate) fn path(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file)
 }
 
-fn read(file: &str) -> String {
+pub(crate) fn read(file: &str) -> String {
     std::fs::read_to_string(path(file)).expect(file)
 }
 
@@ -25,11 +26,29 @@ fn yaml(file: &str) -> Vec<Yaml> {
     YamlLoader::load_from_str(&read(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-fn list(yaml: &Yaml) -> Vec<&str> {
+/// A compose file, with what `<<` takes over in its place.
+pub(crate) fn compose(file: &str) -> Yaml {
+    merged(&yaml(file)[0])
+}
+
+fn merged(yaml: &Yaml) -> Yaml {
+    let Yaml::Hash(entries) = yaml else { return yaml.clone() };
+    let taken_over = Yaml::from_str("<<");
+    let mut all = match entries.get(&taken_over).map(merged) {
+        Some(Yaml::Hash(others)) => others,
+        _ => Hash::new(),
+    };
+    for (key, value) in entries.iter().filter(|(key, _)| **key != taken_over) {
+        all.insert(key.clone(), merged(value));
+    }
+    Yaml::Hash(all)
+}
+
+pub(crate) fn list(yaml: &Yaml) -> Vec<&str> {
     yaml.as_vec().expect("a list").iter().map(|item| item.as_str().expect("a text")).collect()
 }
 
-fn text<'a>(config: &'a Table, section: &str, key: &str) -> &'a str {
+pub(crate) fn text<'a>(config: &'a Table, section: &str, key: &str) -> &'a str {
     config[section].get(key).and_then(Toml::as_str).unwrap_or_else(|| panic!("no {section}.{key}"))
 }
 
@@ -70,11 +89,15 @@ fn the_gateway_of_the_compose_file_serves_on_the_redis_of_the_compose_file() {
     std::fs::write(at("redis.conf"), redis).expect("a file");
     let address = local(free_port());
     let server = ["redis-server", &at("redis.conf"), "--bind", "127.0.0.1", "--port", &address.port().to_string()];
-    let mut redis = Process::spawn(Command::new(server[0]).args(&server[1..]));
     // What the compose file asks for the same purpose.
     let ask = ["redis-cli", "-p", &address.port().to_string(), "ping"];
     let answers = || Command::new(ask[0]).args(&ask[1..]).output().expect("redis-cli runs").stdout;
-    redis.wait_ready("redis", || String::from_utf8_lossy(&answers()).contains("NOAUTH"));
+    let run = || {
+        let mut redis = Process::spawn(Command::new(server[0]).args(&server[1..]));
+        redis.wait_ready("redis", || String::from_utf8_lossy(&answers()).contains("NOAUTH"));
+        redis
+    };
+    let mut redis = run();
 
     let builder = shipped("compose/gateway.toml");
     let url = text(builder.config(), "store", "redis").replace("@redis:6379", &format!("@{address}"));
@@ -89,16 +112,28 @@ fn the_gateway_of_the_compose_file_serves_on_the_redis_of_the_compose_file() {
     let told = browser.request("GET", "/api/invoices").header("X-Customer-ID", "77").send().expect(200);
     assert_eq!(told.at("/believed/customer_id"), "42");
     browser.get("/api/admin/customers").expect(200);
-    let thief = browser.clone();
+    let mut thief = browser.clone();
     browser.post("/api/logout").expect(200);
-    thief.clone().get("/api/invoices").expect_refusal(401, "session_revoked");
+    thief.get("/api/invoices").expect_refusal(401, "session_revoked");
     let told = gateway.admin_get("/readyz").expect(200).text();
     assert!(told.contains("\"warnings\":[]"), "{told}");
+
+    // It comes back with all that was written, by whomever.
+    let mut again = gateway.browser();
+    again.log_in_to_flask("alice");
+    redis.kill();
+    redis = run();
+    assert!(!redis.lines().iter().any(|line| line.contains("CRITICAL")), "{:?}", redis.lines());
+    wait_until("redis again", || (again.get("/api/invoices").status == 200).then_some(()));
+    thief.get("/api/invoices").expect_refusal(401, "session_revoked");
 }
 
-#[test]
-fn the_compose_file_agrees_with_what_it_names() {
-    let file = &yaml("compose/compose.yaml")[0];
+/// What holds of each compose file, in a folder below `deploy`.
+pub(crate) fn agrees_with_what_it_names(folder: &str) {
+    let file = compose(&format!("{folder}/compose.yaml"));
+    let made = scratch();
+    let prepare = path(&format!("{folder}/prepare"));
+    assert!(Command::new(prepare).arg(made.path()).status().expect("bash runs").success());
     let services = &file["services"];
     for (name, service) in services.as_hash().expect("services") {
         assert_eq!(service["read_only"], Yaml::Boolean(true), "{name:?}");
@@ -107,31 +142,42 @@ fn the_compose_file_agrees_with_what_it_names() {
         for volume in service["volumes"].as_vec().into_iter().flatten().filter_map(Yaml::as_str) {
             let (from, _) = volume.split_once(':').expect("from:to");
             let named = !file["volumes"][from].is_badvalue();
-            assert!(named || path("compose").join(from).is_file(), "{volume}");
+            assert!(named || path(folder).join(from).is_file(), "{volume}");
         }
         for secret in service["secrets"].as_vec().into_iter().flatten().filter_map(Yaml::as_str) {
-            assert!(
-                read("compose/prepare")
-                    .contains(file["secrets"][secret]["file"].as_str().expect(secret).trim_start_matches("./"))
-            );
+            let secret = made.path().join(file["secrets"][secret]["file"].as_str().expect(secret));
+            let mode = std::fs::metadata(&secret).expect("made").permissions().mode() & 0o777;
+            assert_eq!(mode, 0o640, "{secret:?}");
         }
+        for other in service["depends_on"].as_hash().into_iter().flatten().filter_map(|(other, _)| other.as_str()) {
+            assert!(!services[other]["healthcheck"].is_badvalue(), "{name:?} waits for {other}");
+        }
+        // Nothing but the gateway is reached from outside, and only it reaches the app.
+        let is_gateway = name.as_str() == Some("gateway");
+        let networks: &[&str] = if is_gateway { &["front", "behind"] } else { &["behind"] };
+        assert_eq!(list(&service["networks"]), networks);
+        assert_eq!(service["ports"].is_badvalue(), !is_gateway);
     }
-    let config: Table = read("compose/gateway.toml").parse().expect("TOML");
+    assert_eq!(file["networks"]["behind"]["internal"], Yaml::Boolean(true));
+    let config: Table = read(&format!("{folder}/gateway.toml")).parse().expect("TOML");
     let gateway = &services["gateway"];
     let published = list(&gateway["ports"])[0];
     assert_eq!(port(published), port(text(&config, "server", "listen")));
     let grace = gateway["stop_grace_period"].as_str().expect("a duration");
     assert!(seconds(grace) > longest_stop(&config), "{grace}");
-    let secret = text(&config, "store", "password_file").strip_prefix("/run/secrets/").expect("a secret");
-    assert_eq!(list(&gateway["secrets"]), [secret]);
-    // Nothing but the gateway is reached from outside, and only it reaches the app.
-    for (name, networks) in [("gateway", vec!["front", "behind"]), ("redis", vec!["behind"]), ("app", vec!["behind"])] {
-        assert_eq!(list(&services[name]["networks"]), networks);
-        assert_eq!(services[name]["ports"].is_badvalue(), name != "gateway");
-    }
-    assert_eq!(file["networks"]["behind"]["internal"], Yaml::Boolean(true));
+    let login = config["store"].get("sentinel").and_then(Toml::as_table);
+    let files = [config["store"].get("password_file"), login.and_then(|login| login.get("password_file"))];
+    let files = files.into_iter().flatten().map(|file| file.as_str().expect("a text"));
+    let named: Vec<&str> = files.filter_map(|file| file.strip_prefix("/run/secrets/")).collect();
+    assert_eq!(list(&gateway["secrets"]), named);
+    let context = path(folder).join(services["app"]["build"]["context"].as_str().expect("a folder"));
     let app = services["app"]["build"]["dockerfile"].as_str().expect("a file");
-    assert!(path("..").join(app).is_file() && read("compose/app.Dockerfile").contains("0.0.0.0:5059"));
+    assert!(context.join(app).is_file() && read("compose/app.Dockerfile").contains("0.0.0.0:5059"));
+}
+
+#[test]
+fn the_compose_file_agrees_with_what_it_names() {
+    agrees_with_what_it_names("compose");
     let documented = read("../docs/redis.md");
     let rights = read("compose/prepare");
     let rights = rights.split('\'').find(|part| part.starts_with("+time")).expect("the rights");
@@ -180,6 +226,30 @@ fn the_kubernetes_files_agree_with_each_other() {
     assert!(text(&config, "store", "password_file").starts_with(mounted(1)));
     assert_eq!(pod["volumes"][1]["secret"]["defaultMode"], Yaml::Integer(0o440));
     assert!(image.contains(&format!("WORKDIR {}", mounted(2))));
+}
+
+#[test]
+fn the_kubernetes_files_with_sentinels_differ_in_the_store_alone() {
+    let root = &yaml("kubernetes-sentinel/kustomization.yaml")[0];
+    assert_eq!(list(&root["resources"]), ["../kubernetes"]);
+    let (ours, theirs) =
+        (&root["configMapGenerator"][0], &yaml("kubernetes/kustomization.yaml")[0]["configMapGenerator"][0]);
+    assert_eq!((ours["name"].as_str(), ours["behavior"].as_str()), (theirs["name"].as_str(), Some("replace")));
+    assert_eq!(list(&ours["files"]), list(&theirs["files"]));
+    let config = |file: &str| -> Table { read(file).parse().expect("TOML") };
+    let (mut alone, mut many) = (config("kubernetes/gateway.toml"), config("kubernetes-sentinel/gateway.toml"));
+    let (one, store) = (alone.remove("store").expect("a store"), many.remove("store").expect("a store"));
+    assert_eq!(alone, many);
+    assert_eq!(store["password_file"], one["password_file"]);
+    // It names them as the compose file does, whose gateway is run.
+    let run = config("compose/sentinel/gateway.toml");
+    let around = |url: &str| {
+        let (login, rest) = url.split_once('@').expect("a login");
+        let (hosts, master) = rest.split_once('/').expect("a master");
+        (login.to_owned(), hosts.split(',').count(), master.to_owned())
+    };
+    assert_eq!(around(store["redis"].as_str().expect("a text")), around(text(&run, "store", "redis")));
+    assert_eq!(store["sentinel"]["user"], run["store"]["sentinel"]["user"]);
 }
 
 #[test]
