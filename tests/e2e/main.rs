@@ -27,6 +27,7 @@ mod clients;
 mod console;
 mod cors;
 mod deployment;
+mod deployment_sentinel;
 mod desync;
 mod errors;
 mod events;
