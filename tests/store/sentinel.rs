@@ -58,16 +58,23 @@ async fn says_yes(store: &SharedStore, id: SessionId) -> Option<bool> {
     (SystemClock.monotonic().since(asked) < STALE_AT_MOST).then_some(matches!(answer, Standing::Live(_)))
 }
 
-/// From now on for that long, and then until it may be used again, somebody is never told yes who asks without end.
+/// From now on for that long somebody is never told yes who asks without end.
 async fn never_yes(store: &SharedStore, id: SessionId, time: Duration) {
+    if let Some(after) = yes_within(store, id, time).await {
+        panic!("a yes after {after:?}: {:?}", store.read(id).await);
+    }
+}
+
+/// When the first was told yes within that time, if anybody was.
+async fn yes_within(store: &SharedStore, id: SessionId, time: Duration) -> Option<Duration> {
     let begin = instant();
     while begin.elapsed() < time {
-        let answer = says_yes(store, id).await;
-        if answer == Some(true) {
-            panic!("a yes after {:?}: {:?}", begin.elapsed(), store.read(id).await);
+        if says_yes(store, id).await == Some(true) {
+            return Some(begin.elapsed());
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+    None
 }
 
 /// Whether all that was ended until now, by the master that there is now, has come to all its replicas.
@@ -144,7 +151,8 @@ async fn situation_2_a_master_that_froze_and_goes_on_is_believed_by_nobody() {
 async fn situation_3(replicas: usize, on_their_side: usize) {
     let topology = Topology::with(Plan { replicas, ..Plan::default() }).await;
     let (beside, servers, sentinels) = topology.apart();
-    let store = connect(cached(topology.settings())).await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = connect(cached(topology.settings()).with_journal(journal(folder.path()))).await;
     let apart = connect(cached(topology.settings_with(beside))).await;
     let (kept, _) = session(&store).await;
     let (ended, record) = session_of(&store, "acme", "8").await;
@@ -173,9 +181,14 @@ async fn situation_3(replicas: usize, on_their_side: usize) {
         member.inner.mend();
         member.outer.mend();
     }
-    never_yes(&apart, ended, Duration::from_secs(2)).await;
+    let yes = yes_within(&apart, ended, Duration::from_secs(2)).await;
+    // No replica had it when it was answered. Should the Sentinels have elected once more, one that was cut off, it is lost
+    // until the gateway that ended it has applied its journal there (a second is promised from then on).
+    assert!(yes.is_none() || topology.master() != Some(new), "a yes after {yes:?}");
+    serves_again(&store, kept).await;
+    tokio::time::sleep(SECOND).await;
+    never_yes(&apart, ended, SECOND).await;
     serves_again(&apart, kept).await;
-    assert_eq!(topology.master(), Some(new));
 }
 
 #[tokio::test(flavor = "multi_thread")]
