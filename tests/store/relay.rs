@@ -67,10 +67,13 @@ impl Relay {
         *self.line.cut.lock().unwrap() = Cut::AllBut(sources.to_vec());
     }
 
-    /// What was cut is closed, and what comes now is carried.
+    /// What was cut is closed, and what comes now is carried. Where nothing is cut all goes on.
     pub(crate) fn mend(&self) {
-        self.line.mended.fetch_add(1, Ordering::SeqCst);
-        *self.line.cut.lock().unwrap() = Cut::Nobody;
+        let mut cut = self.line.cut.lock().unwrap();
+        if *cut != Cut::Nobody {
+            self.line.mended.fetch_add(1, Ordering::SeqCst);
+            *cut = Cut::Nobody;
+        }
     }
 }
 

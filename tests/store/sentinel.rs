@@ -262,8 +262,7 @@ async fn situation_5_a_failover_by_hand_revives_nothing_and_logs_nobody_out() {
         times.push((ordered.elapsed(), served));
         watching.await.unwrap();
         // The Sentinels take no other order until all follow the new one.
-        topology.replicas_are_online(2).await;
-        topology.sentinels_agree().await;
+        until("all to follow", || topology.is_whole(2)).await;
     }
     live(&other, kept).await;
     times.sort_unstable();
@@ -363,6 +362,37 @@ async fn situation_11_while_the_gateway_that_has_it_is_away_it_is_lost_and_then_
     .await;
     let _again = connect(topology.settings().with_journal(kept_journal.unwrap())).await;
     never_yes(&other, ended, Duration::from_secs(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn situation_11_what_failed_on_a_master_that_was_cut_off_ends_nothing_that_was_made_since() {
+    let (topology, folder) = (Topology::start().await, tempfile::tempdir().unwrap());
+    let (beside, servers, sentinels) = topology.apart();
+    let store = connect(cached(topology.settings())).await;
+    let apart = connect(cached(topology.settings_with(beside)).with_journal(journal(folder.path()))).await;
+    let (kept, _) = session(&store).await;
+    let (ended, _) = session_of(&store, "acme", "8").await;
+    until_cached(&*apart, kept).await;
+    becomes_replicated(&store).await;
+    topology.members[0].inner.cut();
+    topology.members[0].outer.cut();
+    servers[1..].iter().chain(&sentinels).for_each(Relay::cut);
+    topology.another_master(0).await;
+    serves_again(&store, kept).await;
+    let user = principal("acme", "8");
+    let scope = Scope::User { tenant: user.tenant, user: user.user };
+    let revocation = Revocation { scope, reason: EndReason::UserRevoked, by: By::Gateway };
+    assert!(apart.revoke(&revocation).await.expect_err("nobody vouches for its server").comes_late);
+    // Time enough for it to be carried out there.
+    tokio::time::sleep(2 * SECOND).await;
+    let (new, _) = session_of(&store, "acme", "8").await;
+    servers.iter().chain(&sentinels).for_each(Relay::mend);
+    topology.members[0].inner.mend();
+    topology.members[0].outer.mend();
+    serves_again(&apart, kept).await;
+    tokio::time::sleep(SECOND).await;
+    never_yes(&store, ended, Duration::from_millis(300)).await;
+    serves_again(&store, new).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

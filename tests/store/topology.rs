@@ -134,27 +134,34 @@ impl Topology {
     }
 
     pub(crate) async fn replicas_are_online(&self, count: usize) {
-        until("the replicas", || {
-            self.members.iter().any(|member| {
-                member
-                    .redis
-                    .try_cli(&["INFO", "replication"])
-                    .is_some_and(|info| info.contains("role:master") && info.matches("state=online").count() == count)
-            })
-        })
-        .await;
+        until("the replicas", || self.has_online(count)).await;
     }
 
     pub(crate) async fn sentinels_agree(&self) {
-        until("the Sentinels", || {
-            self.sentinels.iter().all(|sentinel| {
-                sentinel.try_cli(&["SENTINEL", "CKQUORUM", NAME]).is_some_and(|text| text.starts_with("OK"))
-                    && sentinel
-                        .try_cli(&["SENTINEL", "REPLICAS", NAME])
-                        .is_some_and(|text| !text.contains("s_down") && !text.contains("disconnected"))
-            })
+        until("the Sentinels", || self.is_agreed()).await;
+    }
+
+    /// Whether so many replicas follow the master, and the Sentinels know it.
+    pub(crate) fn is_whole(&self, replicas: usize) -> bool {
+        self.has_online(replicas) && self.is_agreed()
+    }
+
+    fn has_online(&self, count: usize) -> bool {
+        self.members.iter().any(|member| {
+            member
+                .redis
+                .try_cli(&["INFO", "replication"])
+                .is_some_and(|info| info.contains("role:master") && info.matches("state=online").count() == count)
         })
-        .await;
+    }
+
+    fn is_agreed(&self) -> bool {
+        self.sentinels.iter().all(|sentinel| {
+            sentinel.try_cli(&["SENTINEL", "CKQUORUM", NAME]).is_some_and(|text| text.starts_with("OK"))
+                && sentinel
+                    .try_cli(&["SENTINEL", "REPLICAS", NAME])
+                    .is_some_and(|text| !text.contains("s_down") && !text.contains("disconnected"))
+        })
     }
 
     /// What a gateway is configured with.
@@ -182,7 +189,7 @@ impl Topology {
     /// The same by relays of its own, so that one gateway can be cut off: those of the servers, and of the Sentinels.
     pub(crate) fn apart(&self) -> (Beside, Vec<Relay>, Vec<Relay>) {
         let servers: Vec<Relay> = self.members.iter().map(|member| Relay::before(member.redis.port())).collect();
-        let sentinels: Vec<Relay> = self.sentinels.iter().map(|sentinel| Relay::before(sentinel.port)).collect();
+        let sentinels: Vec<Relay> = self.sentinels.iter().map(|sentinel| Relay::before(sentinel.port())).collect();
         let mut beside = self.beside();
         let called = self.members.iter().map(|member| &member.inner);
         let called = called.chain(self.sentinels.iter().map(|sentinel| &sentinel.inner));
@@ -307,6 +314,10 @@ impl Sentinel {
         let mut command = Command::new(server_program());
         command.arg(self.folder.path().join("sentinel.conf")).arg("--sentinel");
         self.process = Some(Process::spawn(&mut command));
+    }
+
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
     }
 
     /// `kill -9`.

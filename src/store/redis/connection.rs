@@ -246,7 +246,7 @@ impl Link {
                         beats = beats.wrapping_add(1);
                         if beats % BEATS_TO_A_RECONCILING == 0 {
                             self.reconcile(&lanes).await;
-                            self.claim_on(&lanes).await;
+                            self.concluded("claim", &lanes, self.claim(&lanes.bulk).await);
                         }
                     }
                     Ok(Err(fault)) if fault.is_out_of_memory() => {
@@ -298,14 +298,20 @@ impl Link {
         let target = self.target().await?;
         let attempt = timeout(CONNECT_TIMEOUT + ROUND_TRIP_TIMEOUT, self.establish(target)).await;
         let mut lanes = attempt.unwrap_or(Err(Fault::Timeout))?;
-        // Takes as long as it takes: until then nothing of this server may be believed.
-        self.replay(&lanes).await?;
-        if let Some(fence) = &self.fence {
-            fence.round(&lanes).await?;
-            self.warrant(&lanes)?;
-            lanes.since = fence.now();
+        // Takes as long as it takes: until then nothing of this server may be believed. (For what may come late, see `carry_out`.)
+        if self.journal().is_some_and(|journal| journal.has_failed()) {
+            self.vouched(&lanes).await?;
         }
+        self.replay(&lanes).await?;
+        lanes.since = self.vouched(&lanes).await?;
         Ok(lanes)
+    }
+
+    /// Has the server prove itself, where another may be the master. Answers since when it is asked as such.
+    async fn vouched(&self, lanes: &Lanes) -> Result<Monotonic, Fault> {
+        let Some(fence) = &self.fence else { return Ok(lanes.since) };
+        fence.round(lanes).await?;
+        self.warrant(lanes).map(|_| fence.now())
     }
 
     async fn target(&self) -> Result<Target, Fault> {
@@ -366,25 +372,24 @@ impl Link {
     /// Forgets who was shut out here and let in elsewhere, long ago.
     async fn reconcile(&self, lanes: &Lanes) {
         let Some(journal) = self.journal() else { return };
-        match replay::reconcile(&lanes.bulk, &self.keys, journal).await {
-            Ok(()) => self.troubles.over("reconcile"),
-            Err(fault) if fault.breaks_connection() => self.lost(lanes.epoch, &fault),
-            Err(fault) => self.troubles.noticed("reconcile", lanes.epoch, &fault),
-        }
+        self.concluded("reconcile", lanes, replay::reconcile(&lanes.bulk, &self.keys, journal).await);
     }
 
-    /// Carries out what failed since, although the connection held.
+    /// Carries out what failed since, although the connection held. Not where nobody vouches for the server: what others have
+    /// made on the master since would be taken for what was made before.
     async fn carry_out(&self, lanes: &Lanes) {
-        match self.unfinished.bury(self.indexes(lanes), lanes).await {
-            Ok(()) => {}
-            Err(fault) if fault.breaks_connection() => return self.lost(lanes.epoch, &fault),
-            Err(fault) => self.troubles.noticed("bury", lanes.epoch, &fault),
-        }
+        let Ok(_) = self.warrant(lanes) else { return };
+        self.concluded("bury", lanes, self.unfinished.bury(self.indexes(lanes), lanes).await);
         let Some(journal) = self.journal().filter(|journal| journal.has_failed()) else { return };
-        match late::carry_out(&lanes.bulk, &self.keys, journal).await {
-            Ok(()) => self.troubles.over("late"),
+        self.concluded("late", lanes, late::carry_out(&lanes.bulk, &self.keys, journal).await);
+    }
+
+    /// Draws the conclusions from what was done beside the calls.
+    fn concluded(&self, what: &'static str, lanes: &Lanes, done: Result<(), Fault>) {
+        match done {
+            Ok(()) => self.troubles.over(what),
             Err(fault) if fault.breaks_connection() => self.lost(lanes.epoch, &fault),
-            Err(fault) => self.troubles.noticed("late", lanes.epoch, &fault),
+            Err(fault) => self.troubles.noticed(what, lanes.epoch, &fault),
         }
     }
 
@@ -479,15 +484,6 @@ impl Link {
         }
         self.claimed.store(true, Ordering::Relaxed);
         Ok(())
-    }
-
-    /// The same, while it is used.
-    async fn claim_on(&self, lanes: &Lanes) {
-        match self.claim(&lanes.bulk).await {
-            Ok(()) => self.troubles.over("claim"),
-            Err(fault) if fault.breaks_connection() => self.lost(lanes.epoch, &fault),
-            Err(fault) => self.troubles.noticed("claim", lanes.epoch, &fault),
-        }
     }
 
     /// Once for each.
