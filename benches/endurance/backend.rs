@@ -54,7 +54,10 @@ async fn serve(stream: TcpStream) -> Option<()> {
 
 async fn answer(stream: &mut TcpStream, target: &str, tenant: &str, user: &str) -> Option<()> {
     let (kind, body) = match target.split_once('?') {
-        Some(("/api/login", n)) => ("application/json", format!(r#"{{"customer_id":"t{n}","user_id":"u{n}"}}"#)),
+        Some(("/api/login", whom)) => {
+            let (tenant, user) = whom.split_once('.').unwrap_or((whom, whom));
+            ("application/json", format!(r#"{{"customer_id":"t{tenant}","user_id":"u{user}"}}"#))
+        }
         _ if target == "/large" => {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n");
             stream.write_all(head.as_bytes()).await.ok()?;

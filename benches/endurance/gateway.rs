@@ -161,6 +161,21 @@ impl Gateway {
         old.signal(Signal::TERM);
         old.ended_well().await;
     }
+
+    /// What all its processes said.
+    pub fn log(&self) -> String {
+        let logs = (0..self.starts).map(|start| self.path(&format!("{start}.log")));
+        logs.map(|log| std::fs::read_to_string(log).unwrap_or_default()).collect()
+    }
+
+    /// Ends it as `kill -9` does, and starts another after that time.
+    pub async fn crash(&mut self, after: Duration) {
+        self.process.signal(Signal::KILL);
+        tokio::time::sleep(after).await;
+        let log = self.path(&format!("{}.log", self.starts));
+        self.starts += 1;
+        self.process = serve(self.directory.path(), &log);
+    }
 }
 
 fn serve(directory: &Path, log: &Path) -> Process {

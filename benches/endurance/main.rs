@@ -18,6 +18,7 @@
 
 mod backend;
 mod client;
+#[allow(dead_code, reason = "shared with the other benchmarks")]
 mod gateway;
 mod idle;
 mod restarts;

@@ -1,0 +1,79 @@
+//! What a run came to.
+
+use std::time::Duration;
+
+use crate::calls::Fleet;
+use crate::model::{At, Known, Model, Outcome};
+
+/// The last lines of a gateway's log that are shown.
+const LINES: usize = 60;
+
+/// Prints it; whether all was as it must be.
+pub fn print(model: &Model, fleet: &Fleet, seed: u64) -> bool {
+    let known = &*model.known();
+    for session in &known.suspects {
+        println!("\nin the audit logs, of session {session}:");
+        let id = &known.sessions[*session].id;
+        for (number, gateway) in fleet.gateways.iter().enumerate() {
+            let lines = std::fs::read_to_string(gateway.path("audit.jsonl")).unwrap_or_default();
+            lines.lines().filter(|line| line.contains(id)).for_each(|line| println!("    gateway {number}: {line}"));
+        }
+    }
+    if !known.suspects.is_empty() {
+        for (number, gateway) in fleet.gateways.iter().enumerate() {
+            println!("\nthe log of gateway {number}:");
+            let log = gateway.log();
+            let lines: Vec<&str> = log.lines().filter(|line| !line.contains("request_id")).collect();
+            lines[lines.len().saturating_sub(LINES)..].iter().for_each(|line| println!("    {line}"));
+        }
+    }
+    println!("\n| what broke | times |\n|---|---|");
+    for (fault, times) in &known.counts.faults {
+        println!("| {fault} | {times} |");
+    }
+    println!("\n| call | answer | times |\n|---|---|---|");
+    for ((call, status), times) in &known.counts.calls {
+        let answer = if *status == 0 { String::from("none") } else { status.to_string() };
+        println!("| {call} | {answer} | {times} |");
+    }
+    let (mut replicated, mut not, mut unknown) = (0, 0, 0);
+    for end in &known.ends {
+        match end.outcome {
+            Outcome::Done { replicated: true } => replicated += 1,
+            Outcome::Done { replicated: false } => not += 1,
+            Outcome::Unknown => unknown += 1,
+        }
+    }
+    println!("\nfailovers: {}", known.promotions.len());
+    println!(
+        "ends: {replicated} that all replicas had, {not} that not all had or that do not say, {unknown} without an answer"
+    );
+    println!("latest request accepted after an end that all replicas had: {:?}", known.counts.latest_yes);
+    println!("accepted after an end that a failover lost, before its gateway was back: {}", known.counts.excused);
+    println!("ended, although made since, by an end that a failover had lost: {}", known.counts.ended_again);
+    let served = served_after(known);
+    if !served.is_empty() {
+        println!(
+            "from the Sentinels' agreement to the first answer: median {:?}, latest {:?}",
+            served[served.len() / 2],
+            served[served.len() - 1]
+        );
+    }
+    println!("sessions: {} made, {} lost with a master, which no replica had", known.sessions.len(), known.lost.len());
+    for lost in &known.lost {
+        println!("    {lost}");
+    }
+    println!("violations: {} (seed {seed})", known.violations.len());
+    for violation in &known.violations {
+        println!("{violation}");
+    }
+    known.violations.is_empty()
+}
+
+/// After each failover, until any gateway's store answered.
+fn served_after(known: &Known) -> Vec<Duration> {
+    let first = |at: At| known.served.iter().flatten().filter(|served| **served > at).min().map(|served| *served - at);
+    let mut times: Vec<Duration> = known.promotions.iter().filter_map(|promotion| first(promotion.at)).collect();
+    times.sort();
+    times
+}
