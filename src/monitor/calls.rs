@@ -298,6 +298,10 @@ impl CallTable {
         if self.users.len() >= self.most_users && !self.users.contains_key(&user) && !self.make_room(minute) {
             return None;
         }
+        if self.users.is_empty() {
+            // All at once: growing step by step leaves the smaller ones behind, and has a request wait for the copy.
+            self.users.reserve(self.most_users);
+        }
         Some(self.users.entry(user).or_insert_with(|| User::since(minute)))
     }
 

@@ -15,7 +15,7 @@ const REPEATED: Duration = Duration::from_secs(3600);
 /// Of fewer accounts nothing can be said.
 const ENOUGH: usize = 50;
 /// Accounts that are remembered; of more, the oldest go.
-const MOST_ACCOUNTS: usize = 20_000;
+const MOST_ACCOUNTS: usize = 14_000;
 
 /// Where accounts logged in.
 #[derive(Debug, Default)]
@@ -33,6 +33,11 @@ impl Crowd {
         let account = account.short();
         if self.accounts.get(&account).is_some_and(|(there, at)| *there == network && now.since(*at) < REPEATED) {
             return;
+        }
+        if self.accounts.is_empty() {
+            // All at once: growing step by step leaves the smaller ones behind.
+            self.accounts.reserve(2 * MOST_ACCOUNTS);
+            self.logins.reserve(2 * MOST_ACCOUNTS + 1);
         }
         if let Some((before, _)) = self.accounts.insert(account, (network, now)) {
             self.leave(before);
