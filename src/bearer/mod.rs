@@ -40,8 +40,9 @@ pub struct Bearer {
     rules: BearerRules,
     identity: IdentityRules,
     issuers: Vec<Issuer>,
-    /// By the hash of the whole token.
-    seen: Cache<[u8; 32], Arc<Seen>>,
+    /// By the hash of the whole token: what is signed, and the signature. Each stands in the table itself, so that one that
+    /// was seen long ago is looked for in one place.
+    seen: Cache<[u8; 32], Seen>,
     clock: SharedClock,
 }
 
@@ -55,6 +56,7 @@ struct Issuer {
 }
 
 /// A token whose signature and claims were found good.
+#[derive(Clone)]
 struct Seen {
     token: VerifiedToken,
     lifetime: Lifetime,
@@ -125,7 +127,6 @@ impl Bearer {
     /// # Errors
     /// When it is not good, or nobody can tell.
     pub async fn verify(&self, token: &[u8]) -> Result<VerifiedToken, BadBearer> {
-        let Ok(token) = std::str::from_utf8(token) else { return Err(TokenFault::Encoding.into()) };
         if token.len() > LONGEST_TOKEN {
             return Err(TokenFault::TooLong.into());
         }
@@ -140,9 +141,10 @@ impl Bearer {
         Box::pin(self.verify_unseen(token, hash, now)).await
     }
 
-    async fn verify_unseen(&self, token: &str, hash: [u8; 32], now: WallTime) -> Result<VerifiedToken, BadBearer> {
-        let seen = Arc::new(self.judge(token).await?);
-        let verified = seen.at(now, self.clock.monotonic());
+    async fn verify_unseen(&self, token: &[u8], hash: [u8; 32], now: WallTime) -> Result<VerifiedToken, BadBearer> {
+        let Ok(token) = std::str::from_utf8(token) else { return Err(TokenFault::Encoding.into()) };
+        let seen = self.judge(token).await?;
+        let verified = seen.clone().at(now, self.clock.monotonic());
         // What is over is not kept: it takes a place from what is not.
         if verified.is_ok() {
             self.seen.insert(hash, seen);
@@ -233,11 +235,11 @@ impl fmt::Debug for Bearer {
 
 impl Seen {
     /// The token, where it is good at this time.
-    fn at(&self, now: WallTime, monotonic: Monotonic) -> Result<VerifiedToken, TokenFault> {
+    fn at(self, now: WallTime, monotonic: Monotonic) -> Result<VerifiedToken, TokenFault> {
         self.lifetime.check(now)?;
         // What began in time is cut when the token is over; what began in its leeway, after that.
         let over = if now < self.lifetime.expires { self.lifetime.expires } else { self.lifetime.until };
         let left = Duration::from_micros(over.as_micros().saturating_sub(now.as_micros()));
-        Ok(VerifiedToken { over_at: monotonic.after(left), ..self.token.clone() })
+        Ok(VerifiedToken { over_at: monotonic.after(left), ..self.token })
     }
 }

@@ -15,8 +15,12 @@ const NOW: u64 = 1_700_000_000;
 const SECRET: [u8; 32] = [7; 32];
 
 fn token(iat: u64) -> String {
+    token_of("7", iat)
+}
+
+fn token_of(user: &str, iat: u64) -> String {
     let header = URL_SAFE_NO_PAD.encode(json!({"alg": "HS256"}).to_string());
-    let claims = json!({"iss": "a", "t": "42", "sub": "7", "iat": iat, "exp": iat + 600}).to_string();
+    let claims = json!({"iss": "a", "t": "42", "sub": user, "iat": iat, "exp": iat + 600}).to_string();
     let input = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &SECRET), input.as_bytes());
     format!("{input}.{}", URL_SAFE_NO_PAD.encode(tag))
@@ -79,6 +83,54 @@ async fn another_signature_is_not_the_one_that_was_seen() {
         assert!(matches!(forged, Err(BadBearer::Token(TokenFault::Signature | TokenFault::Shape))), "{signature}");
     }
     assert_eq!(bearer.seen.len(), 1, "what is refused takes no place");
+}
+
+#[tokio::test]
+async fn no_text_that_differs_from_a_token_anywhere_is_answered_as_that() {
+    let (bearer, _) = bearer();
+    let token = token(NOW);
+    bearer.verify(token.as_bytes()).await.expect("good");
+    let mut others = vec![format!("{token}A"), format!("A{token}"), format!("{token}="), format!("{token} ")];
+    others.extend((0..token.len()).map(|length| token[..length].to_owned()));
+    for at in 0..token.len() {
+        for by in ["A", "B", ".", "\u{1}"] {
+            let mut other = token.clone();
+            other.replace_range(at..=at, by);
+            others.push(other);
+        }
+    }
+    for other in others.iter().filter(|other| **other != token) {
+        bearer.verify(other.as_bytes()).await.expect_err(other);
+    }
+    assert_eq!(bearer.seen.len(), 1);
+}
+
+#[tokio::test]
+async fn of_many_tokens_that_were_seen_each_is_its_own_users() {
+    let (bearer, _) = bearer();
+    let tokens: Vec<_> = (0..500).map(|user| (user.to_string(), token_of(&user.to_string(), NOW))).collect();
+    let mut ids = std::collections::HashSet::new();
+    for turn in 0..2 {
+        for (user, token) in tokens.iter().chain(tokens.iter().rev()) {
+            let verified = bearer.verify(token.as_bytes()).await.expect("good");
+            assert_eq!(verified.record.principal.user.as_str(), user, "{turn}");
+            ids.insert(verified.id);
+        }
+    }
+    assert_eq!((ids.len(), bearer.seen.len()), (500, 500));
+}
+
+#[tokio::test]
+async fn no_more_are_remembered_than_there_is_room_for() {
+    let (bearer, _) = bearer();
+    let token = token(NOW);
+    bearer.verify(token.as_bytes()).await.expect("good");
+    let seen = bearer.seen.get::<[u8; 32]>(&Sha256::digest(&token).into()).expect("it was seen");
+    for number in 0..2 * MOST_SEEN {
+        bearer.seen.insert(Sha256::digest(number.to_string()).into(), seen.clone());
+    }
+    assert!(bearer.seen.len() <= MOST_SEEN, "{}", bearer.seen.len());
+    bearer.verify(token.as_bytes()).await.expect("good, whether it is remembered or not");
 }
 
 #[tokio::test]
