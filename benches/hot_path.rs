@@ -42,7 +42,9 @@ use session_gateway::session::{
     Generations, IdleLimit, LiveSession, Principal, SessionId, SessionRecord, SessionToken, Standing, StoreTime,
     TenantId, UserAgent, UserId,
 };
-use session_gateway::signed::{RequestSecret, SignedForm, SignedIdentity, Signer, SigningKey, Stated, new_signing_key};
+use session_gateway::signed::{
+    Proof, RequestSecret, SignedForm, SignedIdentity, Signer, SigningKey, Stated, new_signing_key,
+};
 use session_gateway::store::STALE_AT_MOST;
 use session_gateway::store::cache::{Cache, Proof};
 
@@ -314,7 +316,7 @@ fn signer_of(form: SignedForm) -> Signer {
     Signer::new(&rules, "https://app.example.com", &clock, None)
 }
 
-fn sign(signer: &Signer, session: SessionId) -> HeaderValue {
+fn sign(signer: &Signer, session: SessionId) -> Proof {
     let stated = Stated { tenant: Some("42"), user: "7", role: Some("admin"), session };
     let (target, upstream) = (Uri::from_static(PATH), Arc::from("default"));
     signer.sign(&stated, &Method::GET, &target, &upstream).expect("signed").1

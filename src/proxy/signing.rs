@@ -20,7 +20,7 @@ pub(super) fn sign(gateway: &Gateway, permit: &Permit, request: &mut Outgoing) -
         session: verified.vouched_by().id(),
     };
     let signed = signer.sign(&stated, request.method(), request.uri(), permit.upstream());
-    let (name, value) = signed.map_err(|unsigned| Failure::Internal(unsigned.to_string()))?;
-    request.put(name, &value);
+    let (name, proof) = signed.map_err(|unsigned| Failure::Internal(unsigned.to_string()))?;
+    request.put(name, proof.value());
     Ok(())
 }

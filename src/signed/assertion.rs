@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ::http::HeaderValue;
 use bytes::Bytes;
+use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
 use serde::Serialize;
 
@@ -38,26 +39,66 @@ pub(super) struct Assertions {
     lifetime: Duration,
     /// Of a session there is nothing here any more once half an assertion's life and a sweep went by without it; and without
     /// the session none is asked for.
-    kept: Cache<(SessionId, Arc<str>), Arc<Kept>>,
+    kept: Cache<Whose, Arc<Kept>>,
     /// When it was last swept, in microseconds.
     swept: AtomicU64,
 }
 
-/// An assertion, with what it says.
-struct Kept {
-    tenant: Option<Box<str>>,
-    user: Box<str>,
-    role: Option<Box<str>>,
+/// By what an assertion is kept: its session, and the upstream that it is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Whose(SessionId, Arc<str>);
+
+/// The same, where it is asked for. Hashes as [`Whose`] does.
+#[derive(Hash)]
+struct AskedFor<'a>(SessionId, &'a str);
+
+impl Equivalent<Whose> for AskedFor<'_> {
+    fn equivalent(&self, whose: &Whose) -> bool {
+        (self.0, self.1) == (whose.0, &*whose.1)
+    }
+}
+
+/// An assertion, with what it says. The text of both lies in one piece, for of many sessions none is in the processor's own
+/// caches.
+pub(super) struct Kept {
+    value: HeaderValue,
+    /// See [`states`].
+    says: Bytes,
     key: Arc<SigningKey>,
     made: WallTime,
-    value: HeaderValue,
 }
 
 impl Kept {
+    fn new(token: String, stated: &Stated<'_>, key: &Arc<SigningKey>, made: WallTime) -> Result<Self, Unsigned> {
+        let mut text = token.into_bytes();
+        let length = text.len();
+        for part in states(stated) {
+            text.extend_from_slice(part.as_bytes());
+        }
+        let mut value = Bytes::from(text);
+        let says = value.split_off(length);
+        let value = HeaderValue::from_maybe_shared(value).map_err(|_| Unsigned)?;
+        Ok(Self { value, says, key: key.clone(), made })
+    }
+
+    /// The assertion.
+    pub(super) const fn value(&self) -> &HeaderValue {
+        &self.value
+    }
+
     /// Whether it says this. Of which session it is, it is kept by.
     fn says(&self, stated: &Stated<'_>) -> bool {
-        (self.tenant.as_deref(), &*self.user, self.role.as_deref()) == (stated.tenant, stated.user, stated.role)
+        let rest = states(stated).iter().try_fold(&*self.says, |rest, part| rest.strip_prefix(part.as_bytes()));
+        rest.is_some_and(<[u8]>::is_empty)
     }
+}
+
+/// What is stated, in parts that make another text wherever they state something else: no value has a line feed, for each is
+/// one of a header, and what is not there begins otherwise than what is empty.
+fn states<'a>(stated: &Stated<'a>) -> [&'a str; 7] {
+    let is_there = |value: Option<&str>| if value.is_some() { "+" } else { "-" };
+    let Stated { tenant, user, role, session: _ } = *stated;
+    [is_there(tenant), tenant.unwrap_or_default(), "\n", user, "\n", is_there(role), role.unwrap_or_default()]
 }
 
 /// What an assertion says (docs/signed-identity.md).
@@ -91,29 +132,20 @@ impl Assertions {
         stated: &Stated<'_>,
         upstream: &Arc<str>,
         clock: &dyn Clock,
-    ) -> Result<HeaderValue, Unsigned> {
+    ) -> Result<Arc<Kept>, Unsigned> {
         let key = self.times.signing(|| clock.monotonic()).ok_or(Unsigned)?;
         let now = clock.wall();
-        let whose = (stated.session, upstream.clone());
-        if let Some(kept) = self.kept.get(&whose)
+        if let Some(kept) = self.kept.get(&AskedFor(stated.session, upstream))
             && kept.says(stated)
             && Arc::ptr_eq(&kept.key, key)
             && self.is_young(&kept, now)
         {
-            return Ok(kept.value.clone());
+            return Ok(kept);
         }
-        let value = self.made(stated, upstream, key, now)?;
+        let kept = Arc::new(Kept::new(self.made(stated, upstream, key, now)?, stated, key, now)?);
         self.sweep(now, clock.monotonic());
-        let kept = Kept {
-            tenant: stated.tenant.map(Box::from),
-            user: stated.user.into(),
-            role: stated.role.map(Box::from),
-            key: key.clone(),
-            made: now,
-            value: value.clone(),
-        };
-        self.kept.insert(whose, Arc::new(kept));
-        Ok(value)
+        self.kept.insert(Whose(stated.session, upstream.clone()), kept.clone());
+        Ok(kept)
     }
 
     /// One of the future is none of this clock's: it was set back, and whoever checks may have the true time.
@@ -122,13 +154,7 @@ impl Assertions {
         age.is_some_and(|age| age < self.lifetime / 2)
     }
 
-    fn made(
-        &self,
-        stated: &Stated<'_>,
-        upstream: &str,
-        key: &SigningKey,
-        now: WallTime,
-    ) -> Result<HeaderValue, Unsigned> {
+    fn made(&self, stated: &Stated<'_>, upstream: &str, key: &SigningKey, now: WallTime) -> Result<String, Unsigned> {
         let iat = now.as_micros() / 1_000_000;
         let claims = Claims {
             iss: &self.issuer,
@@ -141,7 +167,7 @@ impl Assertions {
             exp: iat.saturating_add(self.lifetime.as_secs()),
         };
         let claims = serde_json::to_vec(&claims).map_err(|_| Unsigned)?;
-        HeaderValue::from_maybe_shared(Bytes::from(key.token(&claims)?)).map_err(|_| Unsigned)
+        key.token(&claims)
     }
 
     /// Throws away what is used no more.
@@ -199,7 +225,8 @@ mod tests {
         let (one, other) = (session(), session());
         let upstreams: [Arc<str>; 2] = ["default".into(), "billing".into()];
         let of = |session, tenant, upstream: usize| {
-            assertions.of(&stated(session, tenant), &upstreams[upstream], &clock).expect("signed")
+            let kept = assertions.of(&stated(session, tenant), &upstreams[upstream], &clock).expect("signed");
+            kept.value().clone()
         };
         let first = of(one, Some("42"), 0);
         assert_eq!(of(one, Some("42"), 0), first);
@@ -212,6 +239,24 @@ mod tests {
         assert_ne!(second, first, "what was said last is kept");
         clock.advance(Duration::from_secs(60));
         assert_ne!(of(one, Some("42"), 0), second);
+    }
+
+    #[test]
+    fn what_is_kept_says_nothing_but_what_was_stated() {
+        let (assertions, clock) = (assertions(), ManualClock::starting_at(WallTime::from_micros(0)));
+        let (session, upstream): (_, Arc<str>) = (session(), "default".into());
+        let values = [None, Some(""), Some("-"), Some("+"), Some("1"), Some("12")];
+        let all = values.iter().flat_map(|tenant| values.iter().map(move |role| (*tenant, *role)));
+        let all: Vec<_> = all.flat_map(|(tenant, role)| ["-", "2", "12"].map(|user| (tenant, user, role))).collect();
+        for (tenant, user, role) in &all {
+            let kept = assertions.of(&Stated { tenant: *tenant, user, role: *role, session }, &upstream, &clock);
+            let kept = kept.expect("signed");
+            for (other_tenant, other_user, other_role) in &all {
+                let other = Stated { tenant: *other_tenant, user: other_user, role: *other_role, session };
+                let is_same = (tenant, user, role) == (other_tenant, other_user, other_role);
+                assert_eq!(kept.says(&other), is_same, "{tenant:?} {user} {role:?}: {other:?}");
+            }
+        }
     }
 
     #[test]

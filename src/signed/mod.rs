@@ -22,5 +22,5 @@ pub use self::assertion::Published;
 pub use self::key::{SigningKey, SigningKeyFault, new_signing_key};
 pub use self::request::RequestSecret;
 pub use self::rules::{SignedForm, SignedIdentity};
-pub use self::signer::{KEYS_PATH, Signer};
+pub use self::signer::{KEYS_PATH, Proof, Signer};
 pub use self::stated::{Stated, Unsigned};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ::http::header::{HeaderName, HeaderValue};
 use ::http::{Method, Uri};
 
-use super::assertion::{Assertions, Published};
+use super::assertion::{Assertions, Kept, Published};
 use super::request::RequestSecret;
 use super::rules::{SignedForm, SignedIdentity};
 use super::stated::{Stated, Unsigned};
@@ -30,6 +30,25 @@ pub struct Signer {
 enum Form {
     Jwt(Assertions),
     Hmac(RequestSecret),
+}
+
+/// What proves to a backend what it is told: a header's value. One that many requests share is not copied for each.
+pub struct Proof(Value);
+
+enum Value {
+    Kept(Arc<Kept>),
+    Made(HeaderValue),
+}
+
+impl Proof {
+    /// The header's value.
+    #[must_use]
+    pub fn value(&self) -> &HeaderValue {
+        match &self.0 {
+            Value::Kept(kept) => kept.value(),
+            Value::Made(value) => value,
+        }
+    }
 }
 
 impl Signer {
@@ -69,11 +88,12 @@ impl Signer {
         method: &Method,
         target: &Uri,
         upstream: &Arc<str>,
-    ) -> Result<(&'static HeaderName, HeaderValue), Unsigned> {
-        match &self.form {
-            Form::Jwt(assertions) => Ok((&ASSERTION, assertions.of(stated, upstream, &*self.clock)?)),
-            Form::Hmac(secret) => Ok((&SIGNATURE, secret.sign(stated, method, target, self.clock.wall())?)),
-        }
+    ) -> Result<(&'static HeaderName, Proof), Unsigned> {
+        let (name, value) = match &self.form {
+            Form::Jwt(assertions) => (&ASSERTION, Value::Kept(assertions.of(stated, upstream, &*self.clock)?)),
+            Form::Hmac(secret) => (&SIGNATURE, Value::Made(secret.sign(stated, method, target, self.clock.wall())?)),
+        };
+        Ok((name, Proof(value)))
     }
 
     /// The keys by which backends check; `None` where there are none to publish.
@@ -83,6 +103,12 @@ impl Signer {
             Form::Jwt(assertions) => Some(assertions.published(self.clock.monotonic())),
             Form::Hmac(_) => None,
         }
+    }
+}
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Proof(..)")
     }
 }
 

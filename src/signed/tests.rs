@@ -35,8 +35,8 @@ fn stated<'a>(tenant: Option<&'a str>, role: Option<&'a str>) -> Stated<'a> {
 fn signed(signer: &Signer, stated: &Stated<'_>) -> (String, String) {
     let upstream = Arc::from("billing");
     let target: Uri = "/orders/4711?page=2&x=%2C".parse().expect("a target");
-    let (name, value) = signer.sign(stated, &Method::POST, &target, &upstream).expect("signed");
-    (name.as_str().to_owned(), value.to_str().expect("text").to_owned())
+    let (name, proof) = signer.sign(stated, &Method::POST, &target, &upstream).expect("signed");
+    (name.as_str().to_owned(), proof.value().to_str().expect("text").to_owned())
 }
 
 #[test]
