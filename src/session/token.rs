@@ -71,13 +71,16 @@ impl SessionId {
     /// From the first 16 bytes of a hash, or of what [`to_bytes`](Self::to_bytes) gave.
     #[must_use]
     pub fn from_bytes(hash: &[u8]) -> Self {
-        // By hand, because each request with a session has one made: four characters of three bytes.
+        // By hand, because each request with a session has one made: four characters of three bytes, and two of the last.
+        let character = |bits: u32| BASE64URL[(bits & 63) as usize];
         let mut text = [b'A'; ID_CHARACTERS];
-        for (to, from) in text.chunks_mut(4).zip(hash.get(..ID_BYTES).unwrap_or_default().chunks(3)) {
-            let bits = from.iter().zip([16, 8, 0]).fold(0, |bits, (byte, left)| bits | u32::from(*byte) << left);
-            for (to, right) in to.iter_mut().zip([18, 12, 6, 0]) {
-                *to = BASE64URL[(bits >> right & 63) as usize];
-            }
+        let (places, last_two) = text.as_chunks_mut::<4>();
+        for (to, [a, b, c]) in places.iter_mut().zip(hash.as_chunks::<3>().0) {
+            let bits = u32::from_be_bytes([0, *a, *b, *c]);
+            *to = [bits >> 18, bits >> 12, bits >> 6, bits].map(character);
+        }
+        if let ([first, second], Some(last)) = (last_two, hash.get(ID_BYTES - 1)) {
+            (*first, *second) = (character(u32::from(*last) >> 2), character(u32::from(*last) << 4));
         }
         Self(text)
     }
