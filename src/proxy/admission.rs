@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::header::{ACCEPT_LANGUAGE, AUTHORIZATION, HeaderValue};
+use http::header::{ACCEPT_LANGUAGE, HeaderValue};
 use http::request::Parts;
 use http::{Method, Version};
 use hyper::upgrade::OnUpgrade;
@@ -30,6 +30,7 @@ use crate::policy::{Aim, Auth, Call, Denial, Event, IdentityMode, Route, is_forg
 use crate::session::{Credential, SessionToken};
 use crate::signed::{KEYS_PATH, Published};
 
+static AUTHORIZATION: KnownName = KnownName::new("authorization");
 static USER_AGENT: KnownName = KnownName::new("user-agent");
 /// Most paths have no more segments.
 const USUAL_DEPTH: usize = 8;
@@ -197,7 +198,7 @@ impl Gateway {
             return self.to_https(&parts.method, &target).map(Admission::Elsewhere);
         }
         check_expectation(&headers)?;
-        if self.bearer().is_some() && headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
+        if self.bearer().is_some() && headers.lines(&AUTHORIZATION).nth(1).is_some() {
             // Of two tokens the backend might read the one that was not looked at.
             return Err(Failure::Denied(Denial::TokenInvalid));
         }
