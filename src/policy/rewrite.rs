@@ -12,7 +12,8 @@ use crate::http::{IdentityHeaders, SESSION_RISK};
 #[error("the session's identity cannot be written as a header")]
 pub struct Unwritable;
 
-/// Writes what the permit says into headers from which everything that the client claimed was already removed.
+/// Writes what the permit says into headers from which everything that the client claimed was already removed; but for the
+/// token that its session has, whose line takes the place of the client's where the request is written.
 /// `anonymous` is the tenant header's value where there is no tenant, if one is configured: for requests without identity,
 /// and for users without a tenant.
 ///
@@ -24,10 +25,8 @@ pub fn rewrite(
     names: &IdentityHeaders,
     anonymous: Option<&HeaderValue>,
 ) -> Result<(), Unwritable> {
-    match permit.token() {
-        Some(token) => _ = headers.insert(AUTHORIZATION, token.clone()),
-        None if permit.authorization() == Authorization::Drop => _ = headers.remove(AUTHORIZATION),
-        None => {}
+    if permit.authorization() == Authorization::Drop {
+        headers.remove(AUTHORIZATION);
     }
     match permit.identity() {
         Identity::Verified(verified) => inject(headers, verified, names, anonymous)?,

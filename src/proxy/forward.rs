@@ -15,6 +15,7 @@ use super::outgoing::{self, Head, Sender};
 use super::services::Gateway;
 use super::signing::sign;
 use super::upstreams::BoundUpstream;
+use super::withheld::ask_for_what_can_be_searched;
 use crate::clock::Monotonic;
 use crate::config::{BodyMode, CacheControl, ClientValue};
 use crate::http::{
@@ -173,6 +174,7 @@ fn without_body(
     let (address, request_id) = (exchange.client.header_value(), exchange.id.header_value());
     let sender = Sender { address, request_id, via: &cleared.via };
     let mut request = outgoing::without_body(gateway.config(), permit, &upstream.host, head, sender)?;
+    ask_for_what_can_be_searched(exchange, &mut request);
     if let Some(place) = exchange.place.as_deref() {
         request.headers_mut().insert(TRACEPARENT, place.traceparent());
         if place.begins_here() {

@@ -162,7 +162,7 @@ impl Gateway {
             Some(Endpoint::Logout) => {
                 // The backend is told who logs out by the token, too, which goes with the session.
                 let sent = self.token_as_it_is(&lookup, cookie.as_ref()).await;
-                let token = sent.map(|sent| withhold(exchange, &mut cleared, sent));
+                let token = sent.map(|sent| withhold(exchange, sent));
                 return Box::pin(endpoints::logout(self, exchange, &route, &lookup, token, cleared)).await;
             }
             Some(Endpoint::LogoutAll) => return Box::pin(endpoints::logout_all(self, exchange, &lookup)).await,
@@ -234,7 +234,7 @@ impl Gateway {
         //     client's is not to go either; the answer does not show it.
         let permit = match self.token_for(exchange, &lookup, cookie.as_ref(), &cleared).await? {
             Some(sent) if preflight.is_none() && route.authorization == Authorization::Pass => {
-                permit.with_token(withhold(exchange, &mut cleared, sent))
+                permit.with_token(withhold(exchange, sent))
             }
             _ => permit,
         };

@@ -13,6 +13,7 @@ use crate::policy::{Denial, ForeignClaim, Identity, Permit, rewrite, rewrite_que
 use crate::session::TenantId;
 use crate::upstream::{Outgoing, OwnLines, RequestBody};
 
+static AUTHORIZATION: HeaderName = header::AUTHORIZATION;
 static EXPECT: KnownName = KnownName::new("expect");
 static HOST: HeaderName = header::HOST;
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -96,7 +97,7 @@ pub(crate) fn without_body(
         HostHeader::Fixed(value) => value,
     };
     // After the identity: should a name of ours be one of its, ours holds.
-    let own = OwnLines::of(&[
+    let mut own = OwnLines::of(&[
         (&HOST, host),
         (&X_FORWARDED_FOR, sender.address),
         (&X_FORWARDED_HOST, asked),
@@ -104,6 +105,10 @@ pub(crate) fn without_body(
         (&X_REQUEST_ID, sender.request_id),
         (&X_GATEWAY_VIA, sender.via),
     ]);
+    // In the place of whatever the client sends.
+    if let Some(token) = permit.token() {
+        own.put(&AUTHORIZATION, token);
+    }
 
     let mut request = Request::new(RequestBody::Empty);
     *request.uri_mut() = uri(config, permit, head.target)?;

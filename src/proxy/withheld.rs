@@ -1,25 +1,32 @@
 //! Tokens that sessions have, kept from their browsers in answers: asked for in a way that can be read, overwritten in
 //! headers before they go out and in bodies as they do, and told of.
 
-use http::header::ACCEPT_ENCODING;
+use http::header::{self, HeaderName};
 use http::{HeaderValue, Response};
 use http_body::Body as _;
 
 use super::app_tokens::Sent;
 use super::body::AnswerBody;
 use super::exchange::Exchange;
-use super::forward::Cleared;
 use super::services::Gateway;
 use crate::login::read_json;
+use crate::upstream::Outgoing;
+
+static ACCEPT_ENCODING: HeaderName = header::ACCEPT_ENCODING;
 
 /// Has the answer to a request searched for the token that goes along with it. Answers the token.
-pub(super) fn withhold(exchange: &mut Exchange, cleared: &mut Cleared, sent: Sent) -> HeaderValue {
+pub(super) fn withhold(exchange: &mut Exchange, sent: Sent) -> HeaderValue {
     if sent.withheld.is_some() {
-        // What is compressed could not be read.
-        cleared.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         exchange.withheld = sent.withheld;
     }
     sent.value
+}
+
+/// Asks for an answer that can be searched: what is compressed could not be read.
+pub(super) fn ask_for_what_can_be_searched(exchange: &Exchange, request: &mut Outgoing) {
+    if exchange.withheld.is_some() {
+        request.put(&ACCEPT_ENCODING, &HeaderValue::from_static("identity"));
+    }
 }
 
 impl Gateway {

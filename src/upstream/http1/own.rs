@@ -13,7 +13,7 @@ const USUAL: usize = 512;
 #[derive(Debug, Default)]
 pub struct OwnLines {
     text: Vec<u8>,
-    names: SmallVec<[&'static HeaderName; 7]>,
+    names: SmallVec<[&'static HeaderName; 9]>,
     /// The lengths of the names, a bit for each: a name of another length is none of them.
     lengths: u64,
 }
