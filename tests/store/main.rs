@@ -5,6 +5,7 @@ mod acts;
 mod alerts;
 mod bench;
 mod choosing;
+mod cluster;
 mod contacts;
 mod contract;
 mod embedded;
