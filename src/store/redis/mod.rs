@@ -48,6 +48,7 @@ mod revoke;
 mod scripts;
 mod sealed_token;
 mod settings;
+mod slot;
 mod store;
 mod survey;
 mod tenant_findings;
