@@ -8,6 +8,9 @@ pub(super) const SLOTS: u16 = 16_384;
 
 const POLYNOMIAL: u16 = 0x1021;
 
+/// The last number that is tried as a tag.
+const LAST_TAG: u32 = 110_000;
+
 /// A slot of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Slot(u16);
@@ -23,9 +26,22 @@ impl Slot {
         (number < SLOTS).then_some(Self(number))
     }
 
+    /// As servers write it.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        Self::numbered(digits.then(|| text.parse().ok())??)
+    }
+
     pub(super) const fn number(self) -> u16 {
         self.0
     }
+}
+
+/// A tag of keys that are in this slot.
+pub(super) fn tag_in(slot: Slot) -> String {
+    // Of so many one is there for each slot: a test holds that.
+    let tags = (0..=LAST_TAG).map(|number| number.to_string());
+    tags.into_iter().find(|tag| Slot::of(tag.as_bytes()) == slot).unwrap_or_default()
 }
 
 /// What decides: what is between the first `{` and the first `}` after it, unless that is nothing.
@@ -87,8 +103,24 @@ mod tests {
     }
 
     #[test]
+    fn there_is_a_tag_for_each_slot() {
+        let mut found = vec![false; usize::from(SLOTS)];
+        for number in 0..=LAST_TAG {
+            found[usize::from(Slot::of(number.to_string().as_bytes()).number())] = true;
+        }
+        assert!(found.iter().all(|found| *found));
+        for slot in [0, 1, 9999, SLOTS - 1].map(|number| Slot::numbered(number).expect("a slot")) {
+            assert_eq!(Slot::of(format!("sg:w:{{{}}}", tag_in(slot)).as_bytes()), slot);
+        }
+    }
+
+    #[test]
     fn there_is_no_slot_beyond_the_last() {
         assert_eq!(Slot::numbered(SLOTS - 1).map(Slot::number), Some(16_383));
         assert_eq!(Slot::numbered(SLOTS), None);
+        assert_eq!(Slot::parse("16383"), Slot::numbered(SLOTS - 1));
+        for text in ["", "-1", "+1", "16384", "65536", "1 ", "x", "[1->-aa]"] {
+            assert_eq!(Slot::parse(text), None, "{text}");
+        }
     }
 }
