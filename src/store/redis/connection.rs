@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use redis::{AsyncConnectionConfig, PushInfo, PushKind};
+use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
@@ -418,16 +418,22 @@ impl Link {
         write.cmd("SET").arg(self.keys.probe()).arg("1").arg("PX").arg(10_000);
         let mut read = redis::pipe();
         read.cmd("TIME");
-        read.cmd("GET").arg(self.keys.order());
+        for order in self.keys.orders() {
+            read.cmd("GET").arg(order);
+        }
         let asked = self.journal().map(|journal| (journal, journal.moment()));
         let (written, read) = tokio::join!(lanes.careful.ask(&write), lanes.quick.ask(&read));
-        let [now, last] = exactly(read?)?;
-        let (now, last) = (time(now)?, order::read(last)?);
+        let mut read = read?.into_iter();
+        let now = time(read.next().unwrap_or(Value::Nil))?;
+        let mut last = now;
+        for moment in read {
+            last = order::read(moment)?.map_or(last, |moment| moment.max(last));
+        }
         let here = StoreTime::from_micros(self.settings.clock.wall().as_micros());
         self.observer.clock_skew(now.since(here).as_secs_f64() - here.since(now).as_secs_f64());
         if let Some((journal, asked)) = asked {
             // A revocation that is written down now is after all that were before, also on a clock that was set back.
-            journal.saw(asked, last.map_or(now, |last| last.max(now)));
+            journal.saw(asked, last);
         }
         written.map(drop)
     }

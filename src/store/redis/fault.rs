@@ -29,6 +29,8 @@ pub(super) enum Fault {
     Deposed(Option<String>),
     /// It answers, and nothing proves that it is still the master.
     Unproven(String),
+    /// A master of a cluster cannot answer now: the others can.
+    Shard(String),
     /// What the server holds is not what it held when the connection was made: it was emptied, or threw something away.
     OtherData,
 }
@@ -44,7 +46,9 @@ impl Fault {
             Self::Lost(_) => CallOutcome::Lost,
             Self::Refused { .. } => CallOutcome::Refused,
             Self::Garbled(_) | Self::Unreadable(_) => CallOutcome::Garbled,
-            Self::Unfit(_) | Self::OtherData | Self::Deposed(_) | Self::Unproven(_) => CallOutcome::Down,
+            Self::Unfit(_) | Self::OtherData | Self::Deposed(_) | Self::Unproven(_) | Self::Shard(_) => {
+                CallOutcome::Down
+            }
         }
     }
 
@@ -55,7 +59,7 @@ impl Fault {
     pub(super) fn breaks_connection(&self) -> bool {
         match self {
             Self::Timeout | Self::Lost(_) | Self::Unfit(_) | Self::OtherData | Self::Deposed(_) => true,
-            Self::Garbled(_) | Self::Unreadable(_) | Self::Slow | Self::Unproven(_) => false,
+            Self::Garbled(_) | Self::Unreadable(_) | Self::Slow | Self::Unproven(_) | Self::Shard(_) => false,
             Self::Refused { code, .. } => {
                 matches!(
                     code.as_str(),
@@ -78,6 +82,7 @@ impl Fault {
             Self::Refused { code, .. } => Some(code),
             Self::Slow | Self::Timeout => Some("slow"),
             Self::Unproven(_) => Some("unproven"),
+            Self::Shard(_) => Some("shard"),
             Self::Lost(_)
             | Self::Garbled(_)
             | Self::Unreadable(_)
@@ -157,7 +162,7 @@ impl std::fmt::Display for Fault {
             Self::Slow => formatter.write_str("too slow: not all done in time"),
             Self::Lost(cause) => write!(formatter, "the connection failed: {cause}"),
             Self::Garbled(cause) | Self::Unreadable(cause) => write!(formatter, "not a sensible answer: {cause}"),
-            Self::Unfit(cause) | Self::Unproven(cause) => formatter.write_str(cause),
+            Self::Unfit(cause) | Self::Unproven(cause) | Self::Shard(cause) => formatter.write_str(cause),
             Self::Deposed(Some(other)) => write!(formatter, "the Sentinels name another master: {other}"),
             Self::Deposed(None) => formatter.write_str("the Sentinels name no master"),
             Self::OtherData => formatter.write_str("the server was emptied, or does not hold what it held any more"),

@@ -21,15 +21,25 @@ pub(super) enum Changed {
     Bell,
 }
 
+/// What tells the keys of a cluster's order apart. Their slots (2731, 8192, 13653) are on three masters of an even cluster.
+const ORDERS: [&str; 3] = ["ivh", "fjl", "drc"];
+
 /// Names keys under one prefix.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     prefix: Box<str>,
+    of_cluster: bool,
 }
 
 impl Keys {
     pub(super) fn under(prefix: &str) -> Self {
-        Self { prefix: prefix.into() }
+        Self { prefix: prefix.into(), of_cluster: false }
+    }
+
+    /// The same, spread over a cluster.
+    #[cfg(test)]
+    pub(super) fn of_cluster(prefix: &str) -> Self {
+        Self { prefix: prefix.into(), of_cluster: true }
     }
 
     /// All of them, as an ACL names them.
@@ -163,9 +173,13 @@ impl Keys {
         format!("{}probe", self.prefix)
     }
 
-    /// The last moment in the order of logins and revocations.
-    pub(super) fn order(&self) -> String {
-        format!("{}order", self.prefix)
+    /// The last moment in the order of logins and revocations: each of these keys has one.
+    pub(super) fn orders(&self) -> Vec<String> {
+        if self.of_cluster {
+            ORDERS.iter().map(|tag| format!("{}order:{{{tag}}}", self.prefix)).collect()
+        } else {
+            vec![format!("{}order", self.prefix)]
+        }
     }
 
     /// The maintenance mode of all gateways; there while it holds.
@@ -302,6 +316,16 @@ impl Keys {
         format!("{}birth", self.prefix)
     }
 
+    /// The same of one master of a cluster, by a tag of a slot that it has.
+    pub(super) fn birth_in(&self, tag: &str) -> String {
+        format!("{}birth:{{{tag}}}", self.prefix)
+    }
+
+    /// What is written to one master of a cluster to see whether it takes writes, by a tag of a slot that it has.
+    pub(super) fn probe_in(&self, tag: &str) -> String {
+        format!("{}probe:{{{tag}}}", self.prefix)
+    }
+
     /// That there were sessions which may choose from several tenants.
     pub(super) fn choosers(&self) -> String {
         format!("{}choosers", self.prefix)
@@ -350,7 +374,9 @@ mod tests {
         assert_eq!(keys.audit_shared(), "sg:al:{audit}");
         assert_eq!(keys.audit_anchors(), "sg:aa:{audit}");
         assert_eq!(keys.birth(), "sg:birth");
-        assert_eq!(keys.order(), "sg:order");
+        assert_eq!(keys.orders(), ["sg:order"]);
+        let orders = Keys::of_cluster("sg:").orders();
+        assert_eq!(orders, ["sg:order:{ivh}", "sg:order:{fjl}", "sg:order:{drc}"]);
         assert_eq!(keys.maintenance(), "sg:maintenance");
         assert_eq!(keys.choosers(), "sg:choosers");
         assert_eq!(keys.login_bucket("n:192.0.2.1"), "sg:m:{login}:n:192.0.2.1");

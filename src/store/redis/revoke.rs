@@ -19,8 +19,8 @@ use super::store::RedisStore;
 use super::walk::{Walk, Whose};
 use super::{order, scripts};
 use crate::session::{
-    EndReason, Exemption, Generation, Keep, Revocation, Scope, SessionId, StoreTime, TenantChange, TenantId,
-    TenantNote, TenantStanding, TenantStatus, UserId,
+    EndReason, Exemption, Keep, Revocation, Scope, SessionId, StoreTime, TenantChange, TenantId, TenantNote,
+    TenantStanding, TenantStatus, UserId,
 };
 
 impl RedisStore {
@@ -106,7 +106,7 @@ impl RedisStore {
             None => raise.arg("").arg(""),
         };
         let moment = order::revoke(lane, self.keys()).await?;
-        raise.arg(moment.as_micros());
+        raise.arg(moment.at.as_micros());
         let mut pipeline = redis::pipe();
         pipeline.add_command(raise);
         pipeline.cmd("GET").arg(self.keys().tenant(tenant));
@@ -114,7 +114,7 @@ impl RedisStore {
         // The tenant's is read after it: whatever it says, the user's older sessions are over.
         let tenant = tenant_standing(tenant)?.generation;
         let standing = user_standing(raised)?;
-        self.has_come_to(lane, moment, standing.generation).await?;
+        order::has_come_to(lane, self.keys(), &moment, standing.generation).await?;
         Ok((Outdated::OfUser { standing, tenant }, standing.encode()))
     }
 
@@ -155,23 +155,15 @@ impl RedisStore {
             None => raise.arg("").arg(""),
         };
         let moment = order::revoke(lane, self.keys()).await?;
-        raise.arg(moment.as_micros());
+        raise.arg(moment.at.as_micros());
         let mut pipeline = redis::pipe();
         pipeline.add_command(raise);
         let [answer] = exactly(lane.ask(&pipeline).await?)?;
         let Value::Array(parts) = answer else { return Err(unexpected("a raised generation", &answer)) };
         let [raised, changed] = exactly(parts)?;
         let standing = tenant_standing(raised)?;
-        self.has_come_to(lane, moment, standing.generation).await?;
+        order::has_come_to(lane, self.keys(), &moment, standing.generation).await?;
         Ok((standing, number(&changed)? == 1))
-    }
-
-    /// A revocation that was to be at a moment got a generation that may be beyond it: no login from now on is before that.
-    async fn has_come_to(&self, lane: &Lane, moment: StoreTime, generation: Generation) -> Result<(), Fault> {
-        if generation.as_micros() <= moment.as_micros() {
-            return Ok(());
-        }
-        order::reach(lane, self.keys(), StoreTime::from_micros(generation.as_micros())).await
     }
 
     async fn walk(&self, whose: Whose, outdated: Outdated, reason: EndReason, journalled: bool) -> Revoked {
