@@ -64,6 +64,9 @@ pub fn try_store(config: &StoreConfig) -> Result<StoreTrial, StartError> {
         if let Some(redis) = redis
             && let Some(survey) = redis.survey().await
         {
+            if let Some(refused) = survey.refused {
+                return Err(Unavailable::because(refused).into());
+            }
             done = format!("{done}; {}", survey.seen);
             warnings.extend(survey.warnings);
         }

@@ -19,6 +19,8 @@ use crate::told::{Origin, Source, Told};
 
 /// How long the old token of a session that goes on under a new one still works, for what is in flight.
 const GRACE: Duration = Duration::from_secs(10);
+/// Tokens that are drawn at the most for one that can be stored.
+const DRAWS: usize = 32;
 
 /// What the configuration grants a session.
 #[derive(Clone, Copy, Debug)]
@@ -122,7 +124,7 @@ impl Sessions {
         of: Newcomer,
         replaces: Option<SessionId>,
     ) -> Result<Issued, NotIssued> {
-        let token = SessionToken::generate(&*self.entropy)?;
+        let token = self.draw()?;
         let candidates = Candidate::beside(&of.principal.tenant, of.tenants.clone());
         let creation = self.store.create(self.new_session(&token, terms, of, candidates, replaces)?).await?;
         self.issued(origin, source, terms, &token, creation)
@@ -141,7 +143,7 @@ impl Sessions {
         old: SessionId,
         old_record: &SessionRecord,
     ) -> Result<Issued, NotIssued> {
-        let token = SessionToken::generate(&*self.entropy)?;
+        let token = self.draw()?;
         let candidates = old_record.candidates_for(&of.principal);
         let new = self.new_session(&token, terms, of, candidates, Some(old))?;
         let creation = self.store.rotate(old, old_record, new, GRACE).await?;
@@ -149,6 +151,17 @@ impl Sessions {
         let principal = Some(old_record.principal.clone());
         self.teller.tell(origin, &Told::SessionEnded { id: old, principal, reason: EndReason::Replaced, from: None });
         Ok(issued)
+    }
+
+    /// A new token: where part of the store cannot take sessions, one of a session that another part would have.
+    fn draw(&self) -> Result<SessionToken, EntropyError> {
+        for _ in 1..DRAWS {
+            let token = SessionToken::generate(&*self.entropy)?;
+            if self.store.would_take(token.id()) {
+                return Ok(token);
+            }
+        }
+        SessionToken::generate(&*self.entropy)
     }
 
     fn new_session(

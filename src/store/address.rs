@@ -3,7 +3,9 @@
 //!
 //! Opens no connection. Never shows a user or a password, which the URL may hold.
 
+mod cluster;
 mod form;
+mod manner;
 mod node;
 mod sentinels;
 
@@ -13,6 +15,7 @@ use std::sync::Arc;
 
 use redis::{ConnectionAddr, ConnectionInfo, TlsCertificates};
 
+pub(crate) use self::cluster::ClusterNodes;
 pub use self::form::{AddressError, SentinelLogin};
 pub(crate) use self::node::Node;
 pub(crate) use self::sentinels::Sentinels;
@@ -36,11 +39,12 @@ pub struct Beside {
     pub strict_failover: Option<bool>,
 }
 
-/// One server, or those who know which one it is.
+/// One server, those who know which one it is, or some of those that are a cluster.
 #[derive(Clone)]
 pub(crate) enum Place {
     Server(Arc<redis::Client>),
     Sentinels(Arc<Sentinels>),
+    Cluster(Arc<ClusterNodes>),
 }
 
 /// Where a server is, or who says it; who logs in to it, and whose certificates are believed.
@@ -64,7 +68,7 @@ impl StoreAddress {
     }
 
     /// The same, and what Sentinels need beside it (`sentinel:[…]/name`, `redis+sentinel://`, `redis-sentinel://`, the
-    /// forms of these with TLS).
+    /// forms of these with TLS), or a cluster (`cluster:[…]`, `redis+cluster://` and so on).
     ///
     /// # Errors
     /// When no server could be reached with it.
@@ -78,8 +82,17 @@ impl StoreAddress {
             let (sentinel, strict) = (beside.sentinel.as_ref(), beside.strict_failover.unwrap_or(false));
             let parts = BesideSentinels { password, authorities, sentinel, addresses, strict };
             Place::Sentinels(Arc::new(Sentinels::parse(text, parts)?))
+        } else if ClusterNodes::are_named_by(text) {
+            beside.demand_no_sentinels()?;
+            let addresses = addresses(&beside.addresses)?;
+            Place::Cluster(Arc::new(ClusterNodes::parse(text, password, authorities, addresses)?))
         } else {
             beside.demand_no_sentinels()?;
+            if !beside.addresses.is_empty() {
+                return Err(AddressError::Addresses(
+                    "belongs to a `sentinel:` or a `cluster:` address in `store.redis`; remove it",
+                ));
+            }
             let info = credentials(connection_info(text)?, password)?;
             Place::Server(Arc::new(client(info, authorities)?))
         };
@@ -108,9 +121,6 @@ impl Beside {
         const NEEDS: &str = "belongs to a `sentinel:` address in `store.redis`; remove it";
         if self.sentinel.is_some() {
             return Err(AddressError::Sentinel(NEEDS));
-        }
-        if !self.addresses.is_empty() {
-            return Err(AddressError::Addresses(NEEDS));
         }
         if self.strict_failover.is_some() {
             return Err(AddressError::StrictFailover(NEEDS));
@@ -141,6 +151,7 @@ impl fmt::Display for StoreAddress {
         let client = match &self.place {
             Place::Server(client) => client,
             Place::Sentinels(sentinels) => return sentinels.fmt(formatter),
+            Place::Cluster(nodes) => return nodes.fmt(formatter),
         };
         let info = client.get_connection_info();
         let database = info.redis_settings().db();

@@ -259,6 +259,11 @@ pub trait SessionStore: Send + Sync + 'static {
         grace: Duration,
     ) -> StoreResult<Creation>;
 
+    /// Whether a session of this id could be stored now, as far as is known without asking.
+    fn would_take(&self, _id: SessionId) -> bool {
+        true
+    }
+
     /// What a session is, if that is known here without asking and was so no longer than `within` ago, nor longer than
     /// [`STALE_AT_MOST`]. What this instance ended it no longer calls live. `None`: [`read`](Self::read) it.
     ///

@@ -58,6 +58,12 @@ pub trait StoreObserver: Send + Sync + 'static {
     fn clock_skew(&self, _seconds: f64) {}
     /// Another server is the master.
     fn master_changed(&self) {}
+    /// One of several masters is used, or not any more; `None`: it is none now.
+    fn master(&self, _name: &str, _up: Option<bool>) {}
+    /// So many slots of a cluster are served by no master.
+    fn slots_uncovered(&self, _count: usize) {}
+    /// A master of a cluster sent a command elsewhere, or put it off.
+    fn redirected(&self, _kind: &'static str) {}
     /// Something was ended that may be lost with the master.
     fn unreplicated(&self) {}
 }

@@ -139,14 +139,7 @@ impl Metrics {
             store_commands: metrics.add("store_commands", "Store commands, by outcome", Family::default()),
             store_errors: metrics.add("store_errors", "Store commands that were not answered", Counter::default()),
             store_up: metrics.add("store_up", "Whether the store answers: 1 or 0", Gauge::default()),
-            store_nodes: Nodes::shown_in(
-                metrics.add("store_node_up", "Whether a server of the store is used: 1 or 0", Family::default()),
-                metrics.add(
-                    "cache_lease_age_seconds",
-                    "Age of the last proof that the cache heard all changes of this server",
-                    Family::default(),
-                ),
-            ),
+            store_nodes: Nodes::shown_in(&mut metrics),
             store_topology_changes: metrics.add(
                 "store_topology_changes",
                 "Times that another server came to be the store's master",
@@ -354,6 +347,21 @@ impl Metrics {
     /// A server of the store is used, or not any more.
     pub fn store_node(&self, node: &str, up: bool) {
         self.store_nodes.seen(node, up);
+    }
+
+    /// One of the store's masters is used, or not any more; `None`: it is no master now.
+    pub fn store_master(&self, node: &str, up: Option<bool>) {
+        self.store_nodes.one_of(node, up);
+    }
+
+    /// So many slots of a cluster are served by no master.
+    pub fn store_slots_uncovered(&self, count: usize) {
+        self.store_nodes.uncovered(count);
+    }
+
+    /// A master of a cluster sent a command elsewhere (`moved`, `ask`), or put it off (`tryagain`).
+    pub fn store_redirected(&self, kind: &'static str) {
+        self.store_nodes.redirected(kind);
     }
 
     /// The cache relies on a proof of that age, of this server of the store.

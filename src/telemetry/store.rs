@@ -42,6 +42,18 @@ impl StoreObserver for StoreTelemetry {
         self.metrics.store_node(name, up);
     }
 
+    fn master(&self, name: &str, up: Option<bool>) {
+        self.metrics.store_master(name, up);
+    }
+
+    fn slots_uncovered(&self, count: usize) {
+        self.metrics.store_slots_uncovered(count);
+    }
+
+    fn redirected(&self, kind: &'static str) {
+        self.metrics.store_redirected(kind);
+    }
+
     fn lease(&self, name: &str, age: Duration) {
         self.metrics.cache_lease_age(name, age);
     }

@@ -1,10 +1,13 @@
 //! A cluster of masters with a replica each, from configurations that are written before: to find each other takes seconds.
 
+use std::net::IpAddr;
+
 use session_gateway::secret::Secret;
 use session_gateway::store::redis::RedisSettings;
 use session_gateway::store::{Beside, StoreAddress};
 
 use crate::redis_server::{RedisServer, free_port};
+use crate::relay::Relay;
 use crate::topology::{instant, until};
 
 /// How many masters.
@@ -27,6 +30,8 @@ pub(crate) enum Failover {
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<RedisServer>,
     buses: Vec<u16>,
+    /// By which the nodes reach each one's two ports, where they are to be cut off from each other.
+    relays: Vec<[Relay; 2]>,
 }
 
 impl Cluster {
@@ -36,6 +41,15 @@ impl Cluster {
 
     /// With this `cluster-node-timeout` (ms), and these settings for every node.
     pub(crate) async fn with(node_timeout: u32, arguments: &[&str]) -> Self {
+        Self::launch(node_timeout, arguments, false).await
+    }
+
+    /// With relays between the nodes.
+    pub(crate) async fn behind_relays() -> Self {
+        Self::launch(1000, &[], true).await
+    }
+
+    async fn launch(node_timeout: u32, arguments: &[&str], behind_relays: bool) -> Self {
         let buses: Vec<u16> = (0..2 * SHARDS).map(|_| free_port()).collect();
         let mut nodes = Vec::new();
         for bus in &buses {
@@ -45,7 +59,17 @@ impl Cluster {
             node.add(&["--repl-diskless-sync-delay", "0"]);
             nodes.push(node);
         }
-        let mut cluster = Self { nodes, buses };
+        let mut relays = Vec::new();
+        if behind_relays {
+            for (number, (node, bus)) in nodes.iter_mut().zip(&buses).enumerate() {
+                let pair = [node.port(), *bus].map(Relay::before);
+                let [port, bus] = [0, 1].map(|at: usize| pair[at].port().to_string());
+                node.add(&["--cluster-announce-ip", "127.0.0.1", "--cluster-announce-port", &port]);
+                node.add(&["--cluster-announce-bus-port", &bus, "--bind-source-addr", &source(number).to_string()]);
+                relays.push(pair);
+            }
+        }
+        let mut cluster = Self { nodes, buses, relays };
         for number in 0..cluster.nodes.len() {
             let file = cluster.nodes[number].folder().join("nodes.conf");
             std::fs::write(file, cluster.configuration(number)).unwrap();
@@ -60,7 +84,11 @@ impl Cluster {
         let mut text = String::new();
         for (number, node) in self.nodes.iter().enumerate() {
             let (shard, is_master) = (number % SHARDS, number < SHARDS);
-            let (id, port, bus) = (name_of(number), node.port(), self.buses[number]);
+            let [port, bus] = match self.relays.get(number) {
+                Some(pair) => [pair[0].port(), pair[1].port()],
+                None => [node.port(), self.buses[number]],
+            };
+            let id = name_of(number);
             let myself = if number == own { "myself," } else { "" };
             let role = if is_master { String::from("master -") } else { format!("slave {}", name_of(shard)) };
             let [first, last] = slots(shard);
@@ -99,7 +127,7 @@ impl Cluster {
 
     /// What a gateway is configured with: half of the nodes.
     pub(crate) fn url(&self, login: &str) -> String {
-        let seeds: Vec<String> = self.nodes.iter().step_by(2).map(address).collect();
+        let seeds: Vec<String> = (0..self.nodes.len()).step_by(2).map(|number| self.address(number)).collect();
         format!("redis+cluster://{login}{}", seeds.join(","))
     }
 
@@ -109,6 +137,34 @@ impl Cluster {
 
     pub(crate) fn settings_with(&self, beside: Beside) -> RedisSettings {
         RedisSettings::new(StoreAddress::with(&Secret::new(self.url("")), beside).unwrap(), "sg:")
+    }
+
+    /// What a node is called.
+    fn address(&self, number: usize) -> String {
+        let port = self.relays.get(number).map_or(self.nodes[number].port(), |pair| pair[0].port());
+        format!("127.0.0.1:{port}")
+    }
+
+    /// How one gateway reaches all nodes, so that it can be cut off from each.
+    pub(crate) fn apart(&self) -> (Beside, Vec<Relay>) {
+        let relays: Vec<Relay> = self.nodes.iter().map(|node| Relay::before(node.port())).collect();
+        let reached = relays.iter().map(|relay| format!("127.0.0.1:{}", relay.port())).enumerate();
+        let addresses = reached.map(|(number, reached)| (self.address(number), reached)).collect();
+        (Beside { addresses, ..Beside::default() }, relays)
+    }
+
+    /// Cuts some nodes off from the others.
+    pub(crate) fn part(&self, some: &[usize]) {
+        for (number, pair) in self.relays.iter().enumerate() {
+            let with_it = (0..self.nodes.len()).filter(|other| some.contains(other) == some.contains(&number));
+            let sources: Vec<IpAddr> = with_it.map(source).collect();
+            pair.iter().for_each(|relay| relay.cut_all_but(&sources));
+        }
+    }
+
+    /// All reach each other again.
+    pub(crate) fn mend(&self) {
+        self.relays.iter().flatten().for_each(Relay::mend);
     }
 
     /// The slot of a key, as a server reckons it.
@@ -206,8 +262,9 @@ fn slots(shard: usize) -> [u16; 2] {
     [first(shard), first(shard + 1) - 1]
 }
 
-fn address(node: &RedisServer) -> String {
-    format!("127.0.0.1:{}", node.port())
+/// Where a node's own connections come from.
+fn source(number: usize) -> IpAddr {
+    IpAddr::from([127, 0, 0, u8::try_from(20 + number).unwrap()])
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,11 +6,13 @@ mod alerts;
 mod bench;
 mod choosing;
 mod cluster;
+mod cluster_bench;
 mod contacts;
 mod contract;
 mod embedded;
 mod holding;
 mod journal;
+mod masters;
 mod membership;
 mod monitor;
 mod places;
@@ -21,6 +23,7 @@ mod relay;
 mod reports;
 mod sentinel;
 mod sentinel_bench;
+mod sharding;
 mod topology;
 mod touch_queue;
 
@@ -43,6 +46,12 @@ macro_rules! contract {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $sentence() {
                 crate::$suite::$sentence(&mut crate::sentinel_bench::SentinelBench::start().await).await;
+            })*
+        }
+        mod on_a_cluster {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $sentence() {
+                crate::$suite::$sentence(&mut crate::cluster_bench::ClusterBench::start().await).await;
             })*
         }
         mod on_embedded {

@@ -138,7 +138,7 @@ impl Bench for RedisBench {
 }
 
 /// As docs/redis.md says, apart from the code under test.
-fn hash(text: &str) -> String {
+pub(crate) fn hash(text: &str) -> String {
     use base64::Engine as _;
     use sha2::Digest as _;
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&sha2::Sha256::digest(text)[..16])

@@ -47,7 +47,7 @@ fn cached(settings: RedisSettings) -> RedisSettings {
 
 /// Whether the store, or its cache, says that a session may be used, as a request would ask: what is older than a yes may
 /// be is none.
-async fn says_yes(store: &SharedStore, id: SessionId) -> Option<bool> {
+pub(crate) async fn says_yes(store: &SharedStore, id: SessionId) -> Option<bool> {
     use session_gateway::clock::Clock as _;
     if let Some(known) = store.known(id, STALE_AT_MOST) {
         return Some(matches!(known.standing, Standing::Live(_)));
@@ -59,7 +59,7 @@ async fn says_yes(store: &SharedStore, id: SessionId) -> Option<bool> {
 }
 
 /// From now on for that long somebody is never told yes who asks without end.
-async fn never_yes(store: &SharedStore, id: SessionId, time: Duration) {
+pub(crate) async fn never_yes(store: &SharedStore, id: SessionId, time: Duration) {
     if let Some(after) = yes_within(store, id, time).await {
         panic!("a yes after {after:?}: {:?}", store.read(id).await);
     }
@@ -78,13 +78,13 @@ async fn yes_within(store: &SharedStore, id: SessionId, time: Duration) -> Optio
 }
 
 /// Whether all that was ended until now, by the master that there is now, has come to all its replicas.
-async fn is_replicated(store: &SharedStore) -> bool {
+pub(crate) async fn is_replicated(store: &SharedStore) -> bool {
     use session_gateway::clock::Clock as _;
     store.is_replicated(SystemClock.monotonic()).await
 }
 
 /// Waits until it is: on a machine that does much else a replica may take its time.
-async fn becomes_replicated(store: &SharedStore) {
+pub(crate) async fn becomes_replicated(store: &SharedStore) {
     let begin = instant();
     while !is_replicated(store).await {
         assert!(begin.elapsed() < Duration::from_secs(30), "not all replicas answer");
@@ -92,7 +92,7 @@ async fn becomes_replicated(store: &SharedStore) {
 }
 
 /// How long until the store may be used.
-async fn serves_again(store: &SharedStore, id: SessionId) -> Duration {
+pub(crate) async fn serves_again(store: &SharedStore, id: SessionId) -> Duration {
     let begin = instant();
     while says_yes(store, id).await != Some(true) {
         assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", store.read(id).await);

@@ -665,13 +665,11 @@ fn a_bad_store_address_is_refused_and_never_shown() {
             "sentinel:u:hidden@[a:1]",
             "names no Sentinels; write them as \"redis+sentinel://s1:26379,s2:26379/mymaster/0\"",
         ),
-        (
-            "cluster:[a:1]",
-            "is a cluster's, which this version does not support; name one server, or the Sentinels of one",
-        ),
+        ("cluster:u:hidden@[a:0]", "names no nodes of a cluster; write them as \"redis+cluster://n1:6379,n2:6379\""),
+        ("redis+cluster://u:hidden@a/1", "has a path; a cluster has no database but 0, remove it"),
         (
             "http://hidden@a",
-            "is not a store's address; start it with `redis://`, `rediss://`, `redis+unix:` or `sentinel:`",
+            "is not a store's address; start it with `redis://`, `rediss://`, `redis+unix:`, `sentinel:` or `cluster:`",
         ),
         ("redis://u:hidden@", "has no valid host and port; write it as \"redis://127.0.0.1:6379/0\""),
         ("redis://u:hidden@a:0", "has no valid host and port; write it as \"redis://127.0.0.1:6379/0\""),

@@ -12,8 +12,6 @@ use crate::secret::Secret;
 const UNIX: [&str; 2] = ["redis+unix:", "valkey+unix:"];
 /// What other addresses begin with.
 const TCP: [&str; 4] = ["redis://", "rediss://", "valkey://", "valkeys://"];
-/// What addresses begin with that are not supported yet.
-const CLUSTER: [&str; 4] = ["cluster:", "redis+cluster:", "rediss+cluster:", "redis-cluster:"];
 
 const NO_HOST: AddressError = AddressError::Url("has no valid host and port; write it as \"redis://127.0.0.1:6379/0\"");
 const NO_DATABASE: AddressError = AddressError::Url("has a path that is not a database's number; end it with `/0`");
@@ -89,11 +87,6 @@ pub(super) fn demand_plain(url: &str) -> Result<(), AddressError> {
 }
 
 pub(super) fn connection_info(url: &str) -> Result<ConnectionInfo, AddressError> {
-    if CLUSTER.iter().any(|scheme| url.starts_with(scheme)) {
-        return Err(AddressError::Url(
-            "is a cluster's, which this version does not support; name one server, or the Sentinels of one",
-        ));
-    }
     if let Some(path) = UNIX.iter().find_map(|scheme| url.strip_prefix(scheme)) {
         let path = path.strip_prefix("//").unwrap_or(path);
         if !path.starts_with('/') || path.split('?').next().is_none_or(|file| file.len() < 2) {
@@ -101,7 +94,7 @@ pub(super) fn connection_info(url: &str) -> Result<ConnectionInfo, AddressError>
         }
     } else if !TCP.iter().any(|scheme| url.starts_with(scheme)) {
         return Err(AddressError::Url(
-            "is not a store's address; start it with `redis://`, `rediss://`, `redis+unix:` or `sentinel:`",
+            "is not a store's address; start it with `redis://`, `rediss://`, `redis+unix:`, `sentinel:` or `cluster:`",
         ));
     }
     // What the library cannot split into parts has no host, or a port that is none.

@@ -7,11 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use redis::io::tcp::TcpSettings;
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, TlsCertificates};
+use redis::{ConnectionInfo, IntoConnectionInfo as _};
 
-use super::form::{
-    AddressError, NO_AUTHORITIES, SentinelLogin, connection_info, credentials, demand_certificates, protocol, reason,
-};
+use super::form::{AddressError, SentinelLogin, connection_info, credentials, demand_certificates, protocol, reason};
+use super::manner::{Manner, login_of};
 use super::node::Node;
 
 /// Where a Sentinel listens if nobody says otherwise.
@@ -41,33 +40,6 @@ const NO_SENTINELS: AddressError =
     AddressError::Url("names no Sentinels; write them as \"redis+sentinel://s1:26379,s2:26379/mymaster/0\"");
 const UNKNOWN_QUERY: AddressError =
     AddressError::Url("has a query that is not understood; write `?sentinelMasterId=mymaster` and nothing else");
-
-/// How one kind of servers is spoken to.
-#[derive(Clone)]
-struct Manner {
-    info: ConnectionInfo,
-    tls: bool,
-    authorities: Option<Box<[u8]>>,
-}
-
-impl Manner {
-    fn client_at(&self, node: &Node) -> Result<redis::Client, AddressError> {
-        let (host, port) = (node.host().to_owned(), node.port());
-        let addr = if self.tls {
-            ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
-        } else {
-            ConnectionAddr::Tcp(host, port)
-        };
-        let info = self.info.clone().set_addr(addr);
-        match &self.authorities {
-            Some(authorities) if self.tls => {
-                let certificates = TlsCertificates { client_tls: None, root_cert: Some(authorities.to_vec()) };
-                redis::Client::build_with_tls(info, certificates).map_err(|_| NO_AUTHORITIES)
-            }
-            _ => redis::Client::open(info).map_err(|error| reason(&error)),
-        }
-    }
-}
 
 /// The Sentinels, and what they know.
 pub(crate) struct Sentinels {
@@ -235,10 +207,6 @@ fn written(url: &str) -> Result<Written<'_>, AddressError> {
         return Ok(Written { tls, login, nodes, name, database: or_first(database) });
     }
     Err(NO_SENTINELS)
-}
-
-fn login_of(rest: &str) -> (&str, &str) {
-    rest.rfind('@').map_or(("", rest), |at| rest.split_at(at + 1))
 }
 
 const fn or_first(database: &str) -> &str {

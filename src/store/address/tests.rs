@@ -177,3 +177,75 @@ fn a_node_is_reached_where_the_map_says() {
         assert!(matches!(error, AddressError::Addresses(_)), "{from} {to}");
     }
 }
+
+#[test]
+fn every_spelling_of_a_cluster_that_people_know_is_understood() {
+    for (url, shown) in [
+        ("cluster:[n1:7000,n2:7001]", "redis+cluster://n1:7000,n2:7001"),
+        ("cluster:[n1,[::1]:7001,[::2]]", "redis+cluster://n1:6379,[::1]:7001,[::2]:6379"),
+        ("cluster:app:pa%23ss@[n1]/0", "redis+cluster://n1:6379"),
+        ("cluster://[n1]/", "redis+cluster://n1:6379"),
+        ("redis+cluster://u:p@n1:7000,n2", "redis+cluster://n1:7000,n2:6379"),
+        ("redis-cluster://:p@n1,n2/0", "redis+cluster://n1:6379,n2:6379"),
+        ("valkey+cluster://n1", "redis+cluster://n1:6379"),
+        ("valkey-cluster://n1", "redis+cluster://n1:6379"),
+        ("rediss+cluster://u:p@n1", "rediss+cluster://n1:6379"),
+        ("rediss-cluster://n1", "rediss+cluster://n1:6379"),
+        ("valkeys+cluster://n1", "rediss+cluster://n1:6379"),
+        ("valkeys-cluster://n1", "rediss+cluster://n1:6379"),
+    ] {
+        let address = parse(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+        assert_eq!(address.to_string(), shown, "{url}");
+        assert!(matches!(address.place(), Place::Cluster(_)), "{url}");
+    }
+}
+
+#[test]
+fn what_names_no_nodes_of_a_cluster_says_so_and_never_shows_the_password() {
+    let many = format!("cluster:u:hunter2@[{}n]", "n,".repeat(64));
+    for url in [
+        "cluster:u:hunter2@[]",
+        "cluster:u:hunter2@[n1",
+        "cluster:u:hunter2@n1",
+        "cluster:u:hunter2@[n1,]",
+        "cluster:u:hunter2@[n1:0]",
+        "cluster:u:hunter2@[n1:x]",
+        "cluster:u:hunter2@[n1]/1",
+        "cluster:u:hunter2@[n1]/x",
+        "cluster:hunter2@[n1]",
+        "redis+cluster://u:hunter2@",
+        "redis+cluster://u:hunter2@n1/1",
+        "redis+cluster://u:hunter2@n1?db=0",
+        "redis-cluster://u:hunt#er2@n1",
+        "redis-cluster:u:hunter2@n1",
+        &many,
+    ] {
+        let error = parse(url).expect_err(url).to_string();
+        assert!(!error.contains("hunter2"), "{url}: {error}");
+    }
+}
+
+#[test]
+fn a_cluster_has_one_login_and_a_map_and_nothing_of_sentinels() {
+    let url = Secret::new("cluster:gateway@[10.0.0.5:6379]");
+    let addresses = [("10.0.0.5:6379".to_owned(), "n1.internal:6380".to_owned())].into();
+    let parts = Beside { password: Some(Secret::new("hunter3")), addresses, ..Beside::default() };
+    let address = StoreAddress::with(&url, parts.clone()).expect("a login and a map");
+    let Place::Cluster(nodes) = address.place() else { panic!("it names a cluster") };
+    let client = nodes.server(&nodes.seeds()[0]).expect("a client");
+    let info = client.get_connection_info();
+    assert_eq!(info.addr().to_string(), "n1.internal:6380");
+    assert_eq!(
+        (info.redis_settings().username(), info.redis_settings().password()),
+        (Some("gateway"), Some("hunter3"))
+    );
+    assert!(!format!("{address:?} {address}").contains("gateway"));
+    let strict = Beside { strict_failover: Some(true), ..parts.clone() };
+    assert!(matches!(StoreAddress::with(&url, strict), Err(AddressError::StrictFailover(_))));
+    let sentinel = Beside { sentinel: Some(SentinelLogin::default()), ..parts.clone() };
+    assert!(matches!(StoreAddress::with(&url, sentinel), Err(AddressError::Sentinel(_))));
+    let authorities = Beside { authorities: Some(b"no PEM".to_vec()), ..parts };
+    assert!(
+        matches!(StoreAddress::with(&url, authorities), Err(AddressError::Authorities(why)) if why.contains("of no use"))
+    );
+}

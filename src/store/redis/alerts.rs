@@ -109,7 +109,7 @@ impl AlertOutbox for RedisStore {
 
     async fn waiting(&self, after: Option<&AlertId>, limit: usize) -> StoreResult<Vec<Waiting>> {
         let work = |lanes: Arc<Lanes>| async move {
-            let mut ids = self.alert_ids(&lanes).await?;
+            let (_, mut ids) = self.alert_ids(&lanes).await?;
             ids.sort_unstable();
             ids.retain(|id| after.is_none_or(|after| id > after));
             ids.truncate(limit);
@@ -130,11 +130,8 @@ impl AlertOutbox for RedisStore {
 
     async fn forget_old(&self) -> StoreResult<u64> {
         let work = |lanes: Arc<Lanes>| async move {
-            let mut ids = self.alert_ids(&lanes).await?;
-            let mut pipeline = redis::pipe();
-            pipeline.cmd("TIME");
-            let [now] = exactly(lanes.bulk.ask(&pipeline).await?)?;
-            let oldest = super::answers::time(now)?.before(ALERTS_KEPT);
+            let (now, mut ids) = self.alert_ids(&lanes).await?;
+            let oldest = now.before(ALERTS_KEPT);
             ids.retain(|id| id.since() < oldest);
             if ids.is_empty() {
                 return Ok(0);
@@ -152,17 +149,18 @@ impl AlertOutbox for RedisStore {
 }
 
 impl RedisStore {
-    async fn alert_ids(&self, lanes: &Lanes) -> Result<Vec<AlertId>, Fault> {
+    /// The time, and those that wait.
+    async fn alert_ids(&self, lanes: &Lanes) -> Result<(StoreTime, Vec<AlertId>), Fault> {
         let mut pipeline = redis::pipe();
-        pipeline.cmd("HGETALL").arg(self.keys().alerts());
-        let [answer] = exactly(lanes.bulk.ask(&pipeline).await?)?;
+        pipeline.cmd("TIME").cmd("HGETALL").arg(self.keys().alerts());
+        let [now, answer] = exactly(lanes.bulk.ask(&pipeline).await?)?;
         let Value::Map(list) = answer else { return Err(unexpected("alerts", &answer)) };
         let mut ids = Vec::with_capacity(list.len());
         for (id, _) in list {
             // What is no id of ours, another version wrote.
             ids.extend(text(id)?.and_then(|id| AlertId::parse(std::str::from_utf8(&id).ok()?)));
         }
-        Ok(ids)
+        Ok((super::answers::time(now)?, ids))
     }
 
     async fn alerts_of(&self, lanes: &Lanes, ids: Vec<AlertId>) -> Result<Vec<Waiting>, Fault> {

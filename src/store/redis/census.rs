@@ -11,7 +11,7 @@ use super::super::StoreResult;
 use super::answers::exactly;
 use super::connection::CALL_TIMEOUT;
 use super::fault::{Fault, text, unexpected};
-use super::lane::Lanes;
+use super::lane::{Lane, Lanes};
 use super::store::RedisStore;
 
 /// Names that are gone over at once, which takes the server some tens of microseconds; and the pause between.
@@ -26,24 +26,30 @@ type Step = (Vec<u8>, usize);
 impl RedisStore {
     /// Counts them. `None`: the user may not ask for names.
     pub(super) async fn count_ended_slowly(&self) -> StoreResult<Option<u64>> {
-        let (mut cursor, mut count) = (BEGIN.to_vec(), 0_u64);
-        loop {
-            let from = cursor;
-            let work = |lanes: Arc<Lanes>| async move { self.scan_on(&lanes, &from).await };
-            let Some((next, found)) = self.link.call("count_ended", CALL_TIMEOUT, work).await? else { return Ok(None) };
-            count = count.saturating_add(found as u64);
-            if next == BEGIN {
-                return Ok(Some(count));
+        let all = |lanes: Arc<Lanes>| async move { lanes.bulk.each() };
+        let mut count = 0_u64;
+        for lane in &self.link.call("count_ended", CALL_TIMEOUT, all).await? {
+            let mut cursor = BEGIN.to_vec();
+            loop {
+                let from = cursor;
+                let work = |_: Arc<Lanes>| async move { self.scan_on(lane, &from).await };
+                let step = self.link.call("count_ended", CALL_TIMEOUT, work).await?;
+                let Some((next, found)) = step else { return Ok(None) };
+                count = count.saturating_add(found as u64);
+                if next == BEGIN {
+                    break;
+                }
+                cursor = next;
+                sleep(PAUSE).await;
             }
-            cursor = next;
-            sleep(PAUSE).await;
         }
+        Ok(Some(count))
     }
 
-    async fn scan_on(&self, lanes: &Lanes, from: &[u8]) -> Result<Option<Step>, Fault> {
+    async fn scan_on(&self, lane: &Lane, from: &[u8]) -> Result<Option<Step>, Fault> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("SCAN").arg(from).arg("MATCH").arg(self.keys().of_ends()).arg("COUNT").arg(STEP);
-        let answer = match lanes.bulk.ask(&pipeline).await {
+        let answer = match lane.ask(&pipeline).await {
             Ok(answers) => exactly::<1>(answers)?,
             Err(fault) if fault.is_for_want_of_rights() => return Ok(None),
             Err(fault) => return Err(fault),

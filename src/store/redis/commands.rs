@@ -4,11 +4,17 @@ use redis::Cmd;
 
 use super::keys::Keys;
 use super::scripts;
+use super::slot::Slot;
 use super::times::kept_after;
 use crate::session::{End, SessionId, StoreTime, TenantId};
 
-/// A script with its keys; arguments follow.
+/// A script with its keys, all of which a cluster has in one slot; arguments follow.
 pub(super) fn eval(script: &str, keys: &[String]) -> Cmd {
+    debug_assert!(
+        keys.windows(2)
+            .all(|two| matches!(two, [one, other] if Slot::of(one.as_bytes()) == Slot::of(other.as_bytes()))),
+        "keys of several slots: {keys:?}"
+    );
     let mut command = redis::cmd("EVAL");
     command.arg(script).arg(keys.len()).arg(keys);
     command

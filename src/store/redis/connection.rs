@@ -3,15 +3,16 @@
 //! A watchdog owns it. While it is down every call fails at once, and nothing queues up for the moment of its return.
 //! It never decides anything about sessions, and never logs what could hold a password.
 
-use std::collections::HashMap;
+mod cluster;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value};
-use tokio::sync::Notify;
+use redis::{PushInfo, PushKind, Value};
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::super::observe::{CallOutcome, SharedObserver};
@@ -19,13 +20,17 @@ use super::super::{StoreResult, Unavailable};
 use super::answers::{exactly, time};
 use super::commands::eval;
 use super::discover::Discovery;
+use super::electors::Electors as _;
 use super::fault::{Fault, text};
 use super::fence::{Fence, Warrant};
 use super::fitness;
+use super::hearing::{CONNECT_TIMEOUT, hearing_lane};
 use super::index::{Indexes, Splits};
 use super::keys::Keys;
 use super::lane::{Lane, Lanes};
+use super::masters::{Masters, PROVEN_WITHIN};
 use super::settings::RedisSettings;
+use super::troubles::Troubles;
 use super::unfinished::Unfinished;
 use super::{late, order, replay, scripts};
 use crate::clock::Monotonic;
@@ -35,8 +40,6 @@ use crate::store::address::{Node, Place};
 use crate::store::journal::Journal;
 use crate::store::{Claim, StoreAddress};
 
-/// For one connection to be made and logged in.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// For one round trip.
 const ROUND_TRIP_TIMEOUT: Duration = Duration::from_millis(500);
 /// For one call of the store, which may take several round trips: an outage is answered within a second.
@@ -63,11 +66,13 @@ struct Target {
     node: Option<Node>,
 }
 
-/// The link to one server: always the same one, or the one that is the master.
+/// The link to one server: always the same one, or the one that is the master; or to the masters of a cluster.
 pub(super) struct Link {
     settings: RedisSettings,
     /// Where another server may come in its place.
-    fence: Option<Fence>,
+    fence: Option<Fence<Discovery>>,
+    /// Where several share the sessions.
+    masters: Option<Arc<Masters>>,
     keys: Keys,
     splits: Splits,
     unfinished: Unfinished,
@@ -88,18 +93,23 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(settings: RedisSettings, observer: SharedObserver) -> Self {
-        let keys = Keys::under(&settings.prefix);
-        let fence = match settings.address.place() {
-            Place::Server(_) => None,
+        let mut keys = Keys::under(&settings.prefix);
+        let (mut fence, mut masters, clock) = (None, None, settings.clock.clone());
+        match settings.address.place() {
+            Place::Server(_) => {}
             Place::Sentinels(sentinels) => {
-                let clock = settings.clock.clone();
                 let discovery = Discovery::new(Arc::clone(sentinels), clock.clone(), observer.clone());
-                Some(Fence::new(Arc::new(discovery), clock, keys.probe()))
+                fence = Some(Fence::new(Arc::new(discovery), clock, keys.probe()));
             }
-        };
+            Place::Cluster(nodes) => {
+                keys = Keys::of_cluster(&settings.prefix);
+                masters = Some(Arc::new(Masters::new(Arc::clone(nodes), clock, observer.clone())));
+            }
+        }
         Self {
             keys,
             fence,
+            masters,
             splits: Splits::default(),
             unfinished: Unfinished::default(),
             settings,
@@ -137,7 +147,7 @@ impl Link {
     }
 
     /// Where another server may come in place of this one.
-    pub(super) const fn fence(&self) -> Option<&Fence> {
+    pub(super) const fn fence(&self) -> Option<&Fence<Discovery>> {
         self.fence.as_ref()
     }
 
@@ -149,6 +159,10 @@ impl Link {
 
     /// Since when what was answered to a question of then is known to hold.
     pub(super) fn proven(&self, asked: Monotonic) -> StoreResult<Monotonic> {
+        if self.masters.is_some() {
+            // Each master that answered was proven so long before it was asked, at the most.
+            return Ok(asked.before(PROVEN_WITHIN));
+        }
         if self.fence.is_none() {
             return Ok(asked);
         }
@@ -162,9 +176,19 @@ impl Link {
         lanes.node.as_ref().map_or_else(|| self.settings.address.to_string(), Node::to_string)
     }
 
+    /// What an operator should know of how it is known which server decides.
+    pub(super) fn warning(&self, lanes: &Lanes) -> Option<String> {
+        let fence = self.fence.as_ref()?;
+        fence.warning(lanes).or_else(|| {
+            let names: Vec<String> = fence.electors.silent().keys().map(Node::to_string).collect();
+            (!names.is_empty()).then(|| format!("Sentinels do not answer: {}", names.join(", ")))
+        })
+    }
+
     /// What was warned of when the connection was made.
     pub(super) fn warnings(&self) -> Vec<String> {
-        self.warned.lock().clone()
+        let of_masters = self.masters.as_ref().map(|masters| masters.warnings());
+        of_masters.unwrap_or_else(|| self.warned.lock().clone())
     }
 
     pub(super) const fn keys(&self) -> &Keys {
@@ -232,9 +256,19 @@ impl Link {
     /// Keeps the link up for as long as it is polled.
     pub(super) async fn watch(&self) {
         let (mut backoff, mut beats) = (FIRST_BACKOFF, 0_u32);
+        let mut openings = self.masters.as_ref().map(|masters| masters.openings());
+        // One may have been opened since the first connections were made.
+        openings.iter_mut().for_each(watch::Receiver::mark_changed);
         loop {
             if let Some(lanes) = self.lanes() {
-                let _ = timeout(HEARTBEAT, self.broken.notified()).await;
+                tokio::select! {
+                    _ = timeout(HEARTBEAT, self.broken.notified()) => {}
+                    () = Self::another(&mut openings) => {
+                        // Its failure is told.
+                        let _ = self.connect().await;
+                        continue;
+                    }
+                }
                 if !self.is_current(lanes.epoch) {
                     continue;
                 }
@@ -256,7 +290,7 @@ impl Link {
                     Err(_) => self.lost(lanes.epoch, &Fault::Timeout),
                 }
             } else {
-                let mut masters = self.fence.as_ref().map(|fence| fence.discovery.masters());
+                let mut masters = self.fence.as_ref().map(|fence| fence.electors.masters());
                 if self.connect().await.is_ok() {
                     continue;
                 }
@@ -279,9 +313,11 @@ impl Link {
         match self.attempt().await {
             Ok(lanes) => {
                 let _changing = self.changing.lock();
-                let node = lanes.node.as_ref().map(tracing::field::display);
-                tracing::info!(store = %self.settings.address, node, "the session store is connected");
-                self.observer.node(&self.name(&lanes), true);
+                if self.masters.is_none() || self.lanes().is_none() {
+                    let node = lanes.node.as_ref().map(tracing::field::display);
+                    tracing::info!(store = %self.settings.address, node, "the session store is connected");
+                    self.observer.node(&self.name(&lanes), true);
+                }
                 self.state.store(Arc::new(State::Up(Arc::new(lanes))));
                 self.observer.state(true);
                 Ok(())
@@ -295,6 +331,9 @@ impl Link {
     }
 
     async fn attempt(&self) -> Result<Lanes, Fault> {
+        if let Some(masters) = &self.masters {
+            return self.attempt_on(masters).await;
+        }
         let target = self.target().await?;
         let attempt = timeout(CONNECT_TIMEOUT + ROUND_TRIP_TIMEOUT, self.establish(target)).await;
         let mut lanes = attempt.unwrap_or(Err(Fault::Timeout))?;
@@ -317,8 +356,8 @@ impl Link {
     async fn target(&self) -> Result<Target, Fault> {
         let discovery = match (self.settings.address.place(), &self.fence) {
             (Place::Server(client), _) => return Ok(Target { client: Arc::clone(client), node: None }),
-            (Place::Sentinels(_), Some(fence)) => &fence.discovery,
-            (Place::Sentinels(_), None) => return Err(Fault::Deposed(None)),
+            (Place::Sentinels(_), Some(fence)) => &fence.electors,
+            (Place::Sentinels(_) | Place::Cluster(_), _) => return Err(Fault::Deposed(None)),
         };
         discovery.is_urgent(true);
         let mut masters = discovery.masters();
@@ -332,7 +371,7 @@ impl Link {
     /// Has the master prove itself for as long as it is polled, and leaves one that others have left.
     pub(super) async fn prove(&self) {
         let Some(fence) = &self.fence else { return };
-        let mut masters = fence.discovery.masters();
+        let mut masters = fence.electors.masters();
         loop {
             let Some(lanes) = self.lanes() else {
                 fence.give_up();
@@ -395,6 +434,9 @@ impl Link {
 
     /// Whether it is still the server that it was, with the data that it had, and may still be used.
     async fn beat(&self, lanes: &Lanes) -> Result<(), Fault> {
+        if let Some(masters) = &self.masters {
+            return self.beat_on(masters, lanes).await;
+        }
         let mut read = redis::pipe();
         read.cmd("GET").arg(self.keys.birth());
         let looks = async { tokio::try_join!(fitness::examine(&lanes.bulk), lanes.bulk.ask(&read)) };
@@ -445,13 +487,13 @@ impl Link {
         let examined = fitness::examine(&careful).await?;
         let birth = match self.move_in(&careful).await {
             Ok(birth) => birth,
-            Err(fault) => return Err(fitness::explained(&careful, &self.keys, fault).await),
+            Err(fault) => return Err(fitness::explained(&careful, self.keys.probe(), &self.keys, fault).await),
         };
         let (identity, since) = (examined.identity, self.settings.clock.monotonic());
         let lanes = Lanes { epoch, quick, careful, bulk, fence, client, node, since, identity, birth };
         match self.probe(&lanes).await {
             Err(fault) if !fault.is_out_of_memory() => {
-                return Err(fitness::explained(&lanes.careful, &self.keys, fault).await);
+                return Err(fitness::explained(&lanes.careful, self.keys.probe(), &self.keys, fault).await);
             }
             _ => {}
         }
@@ -510,25 +552,7 @@ impl Link {
                 broken.notify_one();
             }
         };
-        Self::hearing_lane(client, ROUND_TRIP_TIMEOUT, hear).await
-    }
-
-    /// A connection of its own. `hear` gets what the server sends by itself, in order, and that the connection is
-    /// gone; it must not block.
-    pub(super) async fn hearing_lane(
-        client: &redis::Client,
-        round_trip: Duration,
-        hear: impl Fn(PushInfo) + Send + Sync + 'static,
-    ) -> Result<Lane, Fault> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(round_trip))
-            .set_push_sender(move |push: PushInfo| {
-                hear(push);
-                Ok::<(), redis::aio::SendError>(())
-            });
-        let connection = client.get_multiplexed_async_connection_with_config(&config).await;
-        connection.map(Lane::over).map_err(|error| Fault::while_connecting(&error))
+        hearing_lane(client, ROUND_TRIP_TIMEOUT, hear).await
     }
 
     /// The connection of that epoch is of no more use. A later one is left alone.
@@ -558,45 +582,6 @@ impl Link {
         if !known {
             tracing::warn!(store = %self.settings.address, %cause, "the session store is unavailable");
             self.state.store(Arc::new(State::Down(Arc::from(cause))));
-        }
-    }
-}
-
-/// Which calls the server refuses while it answers others (out of memory, no permission), so that each trouble is
-/// logged when it starts and when it is over, and not once per request.
-#[derive(Default)]
-struct Troubles {
-    open: AtomicUsize,
-    by_command: Mutex<HashMap<&'static str, String>>,
-    /// The last connection, counted from 1, on which something unreadable was logged.
-    unreadable_on: AtomicU64,
-}
-
-impl Troubles {
-    fn noticed(&self, command: &'static str, epoch: u64, fault: &Fault) {
-        let Some(trouble) = fault.trouble() else {
-            // About one session, which a client could ask for again and again: once per connection.
-            if self.unreadable_on.swap(epoch + 1, Ordering::Relaxed) != epoch + 1 {
-                tracing::warn!(command, cause = %fault, "the session store holds something that cannot be read");
-            }
-            return;
-        };
-        let mut troubles = self.by_command.lock();
-        if troubles.get(command).is_none_or(|known| known != trouble) {
-            tracing::warn!(command, cause = %fault, "the session store refuses a command");
-            troubles.insert(command, trouble.to_owned());
-            self.open.store(troubles.len(), Ordering::Relaxed);
-        }
-    }
-
-    fn over(&self, command: &'static str) {
-        if self.open.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        let mut troubles = self.by_command.lock();
-        if troubles.remove(command).is_some() {
-            tracing::info!(command, "the session store takes the command again");
-            self.open.store(troubles.len(), Ordering::Relaxed);
         }
     }
 }

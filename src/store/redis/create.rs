@@ -29,6 +29,9 @@ use crate::store::{Creation, NewSession, codec};
 /// How long the place of a session that is being made is left to it.
 const BEING_MADE: Duration = Duration::from_secs(10);
 
+/// As far as the clocks of two masters may be apart for a limit to be exact.
+const APART: Duration = Duration::from_secs(10);
+
 /// A deadline that caps none: the largest number that the scripts' language has.
 const NEVER_LATER: u64 = (1 << 53) - 1;
 
@@ -238,14 +241,10 @@ impl RedisStore {
             let elsewhere = new.candidates.iter().map(|candidate| &candidate.tenant);
             Standings::ask(&mut pipeline, self, &new.principal, elsewhere);
             pipeline.add_command(place);
-            // Last, so that a server that was emptied before is seen.
-            pipeline.cmd("GET").arg(self.keys().birth());
-            let mut answers = lanes.careful.ask(&pipeline).await?.into_iter();
+            let mut answers = lanes.ask_same_data(&lanes.careful, self.keys(), pipeline).await?.into_iter();
             let mut next = || answers.next().unwrap_or(Value::Nil);
-            let standings = Standings::of(&mut next, new.candidates.len());
-            let (answer, birth) = (next(), next());
-            lanes.is_same_data(birth)?;
-            let standings = standings?;
+            let standings = Standings::of(&mut next, new.candidates.len())?;
+            let answer = next();
             let Value::Array(answer) = answer else { return Err(unexpected("a place", &answer)) };
             if is_split(&answer) {
                 node = index.below(&node, user)?;
@@ -262,19 +261,19 @@ impl RedisStore {
         for entry in theirs {
             pipeline.cmd("PEXPIRETIME").arg(self.keys().record(&entry.id));
         }
-        let mut answers = lanes.careful.ask(&pipeline).await?.into_iter();
-        let now = time(answers.next().unwrap_or(Value::Nil))?;
+        let (clocks, answers) = lanes.careful.ask_timed(&mut pipeline).await?;
         let newest = standings.tenant.generation.max(standings.user.generation);
         let (mut over, mut doubtful) = (Vec::new(), Vec::new());
-        for (entry, answer) in theirs.iter().zip(answers) {
+        for (place, (entry, answer)) in theirs.iter().zip(answers).enumerate() {
+            let now = clocks.at(place)?;
             let is_over = match touch_deadline(&answer)? {
                 Some(deadline) => now >= deadline,
                 None => now.since(entry.created) >= BEING_MADE,
             };
             if is_over {
                 over.push(*entry);
-            } else if Generation::from_micros(entry.created.as_micros()) <= newest {
-                // Made before something was raised, as it seems, and not tidied up.
+            } else if Generation::from_micros(entry.created.before(APART).as_micros()) <= newest {
+                // Perhaps made before something was raised, and not tidied up.
                 doubtful.push(*entry);
             }
         }
@@ -308,7 +307,7 @@ impl RedisStore {
     ) -> Result<(Standings, Vec<(SessionId, Arc<SessionRecord>)>), Fault> {
         let (keys, tenant) = (self.keys(), &record.principal.tenant);
         let bytes = codec::encode(record).map_err(Fault::garbled)?;
-        let mut pipeline = redis::pipe();
+        let (mut pipeline, mut turns) = (redis::pipe(), Vec::with_capacity(2));
         if let Some(sealed) = sealed {
             // Before the session is live: none of its requests goes without.
             let set = pipeline.cmd("SET").arg(keys.sealed_token(&id)).arg(sealed);
@@ -317,6 +316,8 @@ impl RedisStore {
         // Not over what says that it must not live.
         let set = pipeline.cmd("SET").arg(keys.record(&id)).arg(bytes).arg("NX");
         set.arg("PXAT").arg(expires(first_touch_deadline(record)));
+        // What is raised from here on is against a session that is there.
+        turns.push(pipeline.len());
         let chosen = record.choices.as_ref().map_or(&[][..], |choices| choices.as_slice());
         let elsewhere = chosen.iter().map(|choosable| &choosable.tenant);
         Standings::ask(&mut pipeline, self, &record.principal, elsewhere);
@@ -328,23 +329,25 @@ impl RedisStore {
             pipeline.cmd("GET").arg(keys.ended(&entry.id));
             pipeline.cmd("GETDEL").arg(keys.record(&entry.id));
             pipeline.cmd("UNLINK").arg(keys.sealed_token(&entry.id));
-            pipeline.cmd("ZREM").arg(&place.node.key).arg(&entry.encode()[..]);
         }
         if has_limit {
             pipeline.cmd("GET").arg(keys.ended(&id));
-        }
-        let unknown = self.known.unknown(tenant, record, lanes.epoch);
-        if let Some(until) = unknown {
-            pipeline.add_command(know(self.keys(), tenant, &until.as_millis_rounded_up().to_string(), record.created));
         }
         if !chosen.is_empty() {
             // Revocations that come late have to know.
             pipeline.cmd("SET").arg(keys.choosers()).arg("1");
         }
-        let mut answers = lanes.careful.ask(&pipeline).await?.into_iter();
-        if let Some(until) = unknown {
-            self.known.wrote(tenant, until, record.created, lanes.epoch);
+        if !place.displaced.is_empty() {
+            // Once they are over: until then their places are marked, and whoever comes next is told to end them.
+            turns.push(pipeline.len());
+            for (entry, _) in &place.displaced {
+                pipeline.cmd("ZREM").arg(&place.node.key).arg(&entry.encode()[..]);
+            }
         }
+        let stored = lanes.careful.ask_in_turn(&pipeline, &turns);
+        let (stored, known) = tokio::join!(stored, self.make_known(lanes, tenant, record));
+        known?;
+        let mut answers = stored?.into_iter();
         let mut next = || answers.next().unwrap_or(Value::Nil);
         if sealed.is_some() {
             match next() {
@@ -360,7 +363,7 @@ impl RedisStore {
         let standings = Standings::of(&mut next, chosen.len())?;
         let mut displaced = Vec::with_capacity(place.displaced.len());
         for (entry, deadline) in &place.displaced {
-            let (_, why, kept, _, _) = (number(&next())?, end(next())?, next(), next(), next());
+            let (_, why, kept, _) = (number(&next())?, end(next())?, next(), next());
             // One that cannot be read is over all the same; one that is not stored yet is told of by whoever makes it.
             let Ok(Some(kept)) = super::answers::record(kept) else { continue };
             if let Some(line) = &kept.line {
@@ -375,6 +378,21 @@ impl RedisStore {
             displaced.push((id, Arc::new(record.clone())));
         }
         Ok((standings, displaced))
+    }
+
+    /// Has the tenant in the list by which operators find it. That its master cannot be asked keeps nobody out: the next login
+    /// tries again.
+    async fn make_known(&self, lanes: &Lanes, tenant: &TenantId, record: &SessionRecord) -> Result<(), Fault> {
+        let Some(until) = self.known.unknown(tenant, record, lanes.epoch) else { return Ok(()) };
+        let until_then = until.as_millis_rounded_up().to_string();
+        let mut pipeline = redis::pipe();
+        pipeline.add_command(know(self.keys(), tenant, &until_then, record.created));
+        match lanes.careful.ask(&pipeline).await {
+            Ok(_) => self.known.wrote(tenant, until, record.created, lanes.epoch),
+            Err(fault @ Fault::Shard(_)) => tracing::debug!(%fault, "a tenant could not be listed"),
+            Err(fault) => return Err(fault),
+        }
+        Ok(())
     }
 
     /// Takes back a session that must not come to be. If somebody else ended it first, it did exist for a moment, and was
@@ -411,10 +429,12 @@ impl RedisStore {
         let mut note = eval(scripts::NOTE, &[keys.ended(&from.id)]);
         note.arg(End::replaced(id, until).encode()).arg(kept_until(from.record));
         let mut pipeline = redis::pipe();
-        pipeline.add_command(note).cmd("TIME");
+        pipeline.add_command(note);
+        let written = pipeline.len();
+        pipeline.cmd("TIME");
         observe(&mut pipeline, keys, &from.id);
         ask_around(&mut pipeline, keys, &from.id, from.record);
-        let mut answers = lanes.careful.ask(&pipeline).await?.into_iter();
+        let mut answers = lanes.careful.ask_in_turn(&pipeline, &[written]).await?.into_iter();
         let (noted, now) = (answers.next().unwrap_or(Value::Nil), time(answers.next().unwrap_or(Value::Nil))?);
         let (noted, seen) = (number(&noted)? == 1, observed(&mut answers)?);
         let around = around(&mut answers, &from.id, from.record)?;

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::electors::{Electors, Said};
 use super::fault::Fault;
 use super::lane::Lane;
 use super::vote::{Named, NoMaster, decide};
@@ -93,13 +94,6 @@ impl Discovery {
     /// Hears of each other master.
     pub(super) fn masters(&self) -> watch::Receiver<Option<Node>> {
         self.master.subscribe()
-    }
-
-    /// Whether all depends on the Sentinels' word.
-    pub(super) fn is_urgent(&self, urgent: bool) {
-        if !self.urgent.swap(urgent, Ordering::Relaxed) && urgent {
-            self.hurry.notify_waiters();
-        }
     }
 
     /// Why no master is named now.
@@ -261,6 +255,29 @@ impl Discovery {
                 }
                 heard.doubt = Some(doubt);
             }
+        }
+    }
+}
+
+impl Electors for Discovery {
+    const WHO: &'static str = "Sentinels";
+
+    fn say(&self, master: &Node) -> Option<Said> {
+        let named = self.named().filter(|named| named.master == *master)?;
+        Some(Said { since: Some(named.since), heirs: named.heirs.clone(), elsewhere: 0 })
+    }
+
+    fn another(&self, _: &Node) -> Fault {
+        Fault::Deposed(self.named().map(|named| named.master.to_string()))
+    }
+
+    fn is_strict(&self) -> bool {
+        self.sentinels.is_strict()
+    }
+
+    fn is_urgent(&self, urgent: bool) {
+        if !self.urgent.swap(urgent, Ordering::Relaxed) && urgent {
+            self.hurry.notify_waiters();
         }
     }
 }

@@ -4,8 +4,9 @@
 //! to wait until its replicas have it. When all have it that may come to be the master, none of them was one when it was
 //! sent: so this server was. Whoever waits for what was written before shares that.
 //!
-//! Where a replica does not answer, the word of a majority of Sentinels has to do, of whom none is older than the answers
-//! that rely on it: each look-up asks the server, and what it ends may be lost with it. Not with `strict_failover`.
+//! Where a replica does not answer, the word of a majority of those has to do who say who the master is, Sentinels or the
+//! masters of a cluster, of whom none is older than the answers that rely on it: each look-up asks the server, and what it
+//! ends may be lost with it. Not with `strict_failover`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use tokio::time::timeout;
 
 use super::answers::{exactly, time};
 use super::commands::eval;
-use super::discover::Discovery;
+use super::electors::Electors;
 use super::fault::{Fault, number, text, unexpected};
 use super::lane::Lanes;
 use super::scripts;
@@ -33,7 +34,7 @@ pub(super) const BEAT: Duration = Duration::from_millis(250);
 const WAIT_MILLIS: u64 = 150;
 /// How long the proof of an end is waited for: one round under way, and the next.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// A replica that the Sentinels do not name any more may still have been promoted by their last word of it.
+/// A replica that the electors do not name any more may still have been promoted by their last word of it.
 const REMEMBERED: Duration = Duration::from_secs(10);
 /// More replicas than that are no sensible answer.
 const MOST: usize = 64;
@@ -43,14 +44,14 @@ const MOST: usize = 64;
 pub(super) enum Warrant {
     /// All that may succeed it had what was written then.
     Replicas(Monotonic),
-    /// A majority of Sentinels named it then.
-    Sentinels(Monotonic),
+    /// A majority of the electors named it then.
+    Electors(Monotonic),
 }
 
 impl Warrant {
     pub(super) const fn since(self) -> Monotonic {
         match self {
-            Self::Replicas(since) | Self::Sentinels(since) => since,
+            Self::Replicas(since) | Self::Electors(since) => since,
         }
     }
 }
@@ -67,13 +68,21 @@ struct Heirs {
     of: Option<Node>,
     /// Those that the master had, and when.
     seen: BTreeMap<Node, Monotonic>,
-    /// Those, and those that the Sentinels name.
+    /// Those, and those that the electors name.
     known: BTreeSet<Node>,
+    /// How many more they name that have no address now.
+    elsewhere: usize,
+}
+
+impl Heirs {
+    fn count(&self) -> usize {
+        self.known.len() + self.elsewhere
+    }
 }
 
 /// The fence of one master.
-pub(super) struct Fence {
-    pub(super) discovery: Arc<Discovery>,
+pub(super) struct Fence<E> {
+    pub(super) electors: Arc<E>,
     clock: SharedClock,
     /// The key that is written.
     key: String,
@@ -88,14 +97,14 @@ pub(super) struct Fence {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Voucher {
     Replicas,
-    Sentinels,
+    Electors,
     Nobody,
 }
 
-impl Fence {
-    pub(super) fn new(discovery: Arc<Discovery>, clock: SharedClock, key: String) -> Self {
+impl<E: Electors> Fence<E> {
+    pub(super) fn new(electors: Arc<E>, clock: SharedClock, key: String) -> Self {
         Self {
-            discovery,
+            electors,
             clock,
             key,
             proof: ArcSwapOption::empty(),
@@ -112,45 +121,54 @@ impl Fence {
 
     /// Who vouches now for the server of these connections.
     pub(super) fn warrant(&self, lanes: &Lanes) -> Option<Warrant> {
-        let now = self.clock.monotonic();
-        let holds = |since: Monotonic| now.since(since) < STALE_AT_MOST;
+        let proven = self.proven(lanes).map(Warrant::Replicas);
+        proven.or_else(|| self.named(lanes).map(Warrant::Electors))
+    }
+
+    /// Since when anybody does.
+    pub(super) fn vouched(&self, lanes: &Lanes) -> Option<Monotonic> {
+        self.proven(lanes).max(self.named(lanes))
+    }
+
+    fn proven(&self, lanes: &Lanes) -> Option<Monotonic> {
         let proof = self.proof.load();
-        if let Some(proof) = proof.as_deref().filter(|proof| proof.epoch == lanes.epoch && holds(proof.sent)) {
-            return Some(Warrant::Replicas(proof.sent));
-        }
-        if self.discovery.sentinels().is_strict() {
+        let sent = proof.as_deref().filter(|proof| proof.epoch == lanes.epoch)?.sent;
+        self.holds(sent).then_some(sent)
+    }
+
+    fn named(&self, lanes: &Lanes) -> Option<Monotonic> {
+        if self.electors.is_strict() {
             return None;
         }
-        let named = self.discovery.named()?;
-        (lanes.node.as_ref() == Some(&named.master) && holds(named.since)).then_some(Warrant::Sentinels(named.since))
+        let since = self.electors.say(lanes.node.as_ref()?)?.since?;
+        self.holds(since).then_some(since)
+    }
+
+    fn holds(&self, since: Monotonic) -> bool {
+        self.clock.monotonic().since(since) < STALE_AT_MOST
     }
 
     /// Why nobody vouches for it.
     pub(super) fn doubt(&self) -> Fault {
-        let missing = self.heirs.lock().known.len();
-        let strict =
-            if self.discovery.sentinels().is_strict() { ", and store.strict_failover asks for that" } else { "" };
+        let missing = self.heirs.lock().count();
+        let strict = if self.electors.is_strict() { ", and store.strict_failover asks for that" } else { "" };
         Fault::Unproven(format!(
             "whether it is still the master is not proven: not all of {missing} replicas answer{strict}"
         ))
     }
 
-    /// What an operator should know of a master that the Sentinels alone vouch for.
+    /// What an operator should know of a master that the electors alone vouch for.
     pub(super) fn warning(&self, lanes: &Lanes) -> Option<String> {
-        if let Some(Warrant::Sentinels(_)) = self.warrant(lanes) {
-            let count = self.heirs.lock().known.len();
-            let whom = if count == 0 {
-                String::from("no replica is known")
-            } else {
-                format!("not all of {count} replicas answer")
-            };
-            return Some(format!(
-                "{whom}: each request asks the store, and what is ended may be lost with the master (docs/redis.md, \"Sentinel\")"
-            ));
-        }
-        let silent = self.discovery.silent();
-        let names: Vec<String> = silent.keys().map(Node::to_string).collect();
-        (!names.is_empty()).then(|| format!("Sentinels do not answer: {}", names.join(", ")))
+        let Some(Warrant::Electors(_)) = self.warrant(lanes) else { return None };
+        let count = self.heirs.lock().count();
+        let whom = if count == 0 {
+            String::from("no replica is known")
+        } else {
+            format!("not all of {count} replicas answer")
+        };
+        Some(format!(
+            "{whom}: each request asks the store, and what is ended may be lost with the master (docs/redis.md, \"Sentinel\")"
+        ))
     }
 
     /// Those that may follow the master, as they were known when it last proved itself.
@@ -197,7 +215,7 @@ impl Fence {
         if all {
             self.proof.store(Some(Arc::new(Proof { epoch: lanes.epoch, sent })));
         }
-        self.discovery.is_urgent(!all);
+        self.electors.is_urgent(!all);
         for waits in waiting {
             // Whoever hung up needs no answer.
             let _ = waits.send(all);
@@ -205,19 +223,18 @@ impl Fence {
         Ok(())
     }
 
-    /// How many replicas must have what is written, as far as the Sentinels say.
+    /// How many replicas must have what is written, as far as the electors say.
     fn expected(&self, node: &Node) -> Result<usize, Fault> {
-        let named = self.discovery.named().filter(|named| named.master == *node);
-        let named =
-            named.ok_or_else(|| Fault::Deposed(self.discovery.named().map(|named| named.master.to_string())))?;
+        let said = self.electors.say(node).ok_or_else(|| self.electors.another(node))?;
         let now = self.clock.monotonic();
         let mut heirs = self.heirs.lock();
         if heirs.of.as_ref() != Some(node) {
             *heirs = Heirs { of: Some(node.clone()), ..Heirs::default() };
         }
         heirs.seen.retain(|_, seen| now.since(*seen) < REMEMBERED);
-        heirs.known = named.heirs.iter().chain(heirs.seen.keys()).cloned().collect();
-        Ok(heirs.known.len())
+        heirs.known = said.heirs.iter().chain(heirs.seen.keys()).cloned().collect();
+        heirs.elsewhere = said.elsewhere;
+        Ok(heirs.count())
     }
 
     /// The same with those that the master itself has.
@@ -242,14 +259,14 @@ impl Fence {
             heirs.seen.insert(node.clone(), now);
             heirs.known.insert(node);
         }
-        Ok(heirs.known.len())
+        Ok(heirs.count())
     }
 
     /// Says it once when somebody else vouches, or nobody.
     pub(super) fn tell(&self, lanes: &Lanes) {
         let now = match self.warrant(lanes) {
             Some(Warrant::Replicas(_)) => Voucher::Replicas,
-            Some(Warrant::Sentinels(_)) => Voucher::Sentinels,
+            Some(Warrant::Electors(_)) => Voucher::Electors,
             None => Voucher::Nobody,
         };
         if self.told.lock().replace(now) == Some(now) {
@@ -258,9 +275,10 @@ impl Fence {
         let master = lanes.node.as_ref().map(tracing::field::display);
         match now {
             Voucher::Replicas => tracing::info!(master, "all replicas vouch for the master"),
-            Voucher::Sentinels => tracing::warn!(
+            Voucher::Electors => tracing::warn!(
                 master,
-                "not all replicas answer: the Sentinels alone vouch for the master, and each request asks the store"
+                "not all replicas answer: the {} alone vouch for the master, and each request asks the store",
+                E::WHO
             ),
             Voucher::Nobody => tracing::warn!(master, "nobody vouches for the master: requests get 503"),
         }

@@ -74,11 +74,11 @@ impl Missing {
 
 /// A fault with the rights that are missing, where it is for want of some: of those that a script lacks the server says
 /// that there are some, and not which.
-pub(super) async fn explained(lane: &Lane, keys: &Keys, fault: Fault) -> Fault {
+pub(super) async fn explained(lane: &Lane, probe: String, keys: &Keys, fault: Fault) -> Fault {
     if !fault.is_for_want_of_rights() {
         return fault;
     }
-    let missing = missing_rights(lane, keys.probe()).await.ok();
+    let missing = missing_rights(lane, probe).await.ok();
     missing.and_then(|missing| missing.refusal(keys)).unwrap_or(fault)
 }
 

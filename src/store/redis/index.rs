@@ -198,6 +198,8 @@ pub(super) struct Nodes {
     from: u64,
     /// How far the scan of the next one came.
     cursor: Vec<u8>,
+    /// Which server said so.
+    server: u64,
 }
 
 /// What one step found.
@@ -210,7 +212,7 @@ pub(super) struct Found {
 
 impl Nodes {
     pub(super) fn below(node: Node, from: u64) -> Self {
-        Self { left: vec![node], from, cursor: vec![b'0'] }
+        Self { left: vec![node], from, cursor: vec![b'0'], server: 0 }
     }
 
     /// Some entries, perhaps none; `None` at the end.
@@ -223,7 +225,14 @@ impl Nodes {
         pipeline.cmd("ZSCAN").arg(&node.key).arg(&self.cursor).arg("COUNT").arg(STEP);
         // Asked after it: what was moved away meanwhile is below.
         pipeline.cmd("ZSCORE").arg(&node.key).arg(SPLIT);
-        let [page, is_split] = super::answers::exactly(lane.ask(&pipeline).await?)?;
+        let (server, answers) = lane.ask_whom(&pipeline).await?;
+        if self.server != server && self.cursor != b"0" {
+            // Another one makes something else of how far that is: from the beginning.
+            self.cursor = vec![b'0'];
+            return Ok(Some(Found { node, entries: Vec::new(), ends_node: false }));
+        }
+        self.server = server;
+        let [page, is_split] = super::answers::exactly(answers)?;
         let (cursor, entries) = scanned(page)?;
         let mut ends_node = cursor == b"0";
         if ends_node {

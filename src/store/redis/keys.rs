@@ -37,7 +37,6 @@ impl Keys {
     }
 
     /// The same, spread over a cluster.
-    #[cfg(test)]
     pub(super) fn of_cluster(prefix: &str) -> Self {
         Self { prefix: prefix.into(), of_cluster: true }
     }

@@ -26,6 +26,8 @@ const STEP: usize = 200;
 
 /// By how much at most the time of a call is known too late: the server told its time a moment before it was made.
 const IN_DOUBT: Duration = Duration::from_secs(1);
+/// The same on a cluster, where it may be the time of another master.
+const IN_DOUBT_BETWEEN_MASTERS: Duration = Duration::from_secs(10);
 
 /// What a late deed came to.
 #[derive(Default)]
@@ -53,10 +55,16 @@ pub(super) async fn carry_out(lane: &Lane, keys: &Keys, journal: &Arc<Journal>) 
         let Some((last, _)) = failed.last() else { break };
         after = *last;
         for (sequence, record) in failed {
-            // What is no tenant, user or session was never written.
-            let Some(arrived) = carry_out_one(lane, keys, &record).await? else {
-                journal.forget(sequence);
-                continue;
+            let arrived = match carry_out_one(lane, keys, &record).await {
+                Ok(Some(arrived)) => arrived,
+                // What is no tenant, user or session was never written.
+                Ok(None) => {
+                    journal.forget(sequence);
+                    continue;
+                }
+                // It waits for its master.
+                Err(Fault::Shard(_)) => continue,
+                Err(fault) => return Err(fault),
             };
             if arrived.nothing {
                 tracing::warn!(?record, "a call that failed is superseded by a later one");
@@ -115,6 +123,13 @@ async fn carry_out_one(lane: &Lane, keys: &Keys, record: &Record) -> Result<Opti
     }
 }
 
+const fn in_doubt(lane: &Lane) -> Duration {
+    match lane {
+        Lane::One(_) => IN_DOUBT,
+        Lane::All(_) => IN_DOUBT_BETWEEN_MASTERS,
+    }
+}
+
 /// Holds a session, or lets it go on, unless something was said of it since.
 async fn hold(
     lane: &Lane,
@@ -125,7 +140,7 @@ async fn hold(
     deadline: u64,
 ) -> Result<Arrived, Fault> {
     // Nobody is let in again by a call that may have been before somebody was held.
-    let since = if word.holds() { floor } else { floor.before(IN_DOUBT) };
+    let since = if word.holds() { floor } else { floor.before(in_doubt(lane)) };
     let mut say = eval(scripts::HOLD_LATE, &[keys.hold(id), keys.ended(id)]);
     say.arg(floor.as_micros()).arg(since.as_micros()).arg(word.encode()).arg(kept_after(deadline.div_ceil(1000)));
     let mut pipeline = redis::pipe();
@@ -227,7 +242,7 @@ async fn change(
 ) -> Result<Arrived, Fault> {
     let mut change = eval(scripts::CHANGE_TENANT_LATE, &[keys.tenant(&tenant), keys.tenant_note(&tenant)]);
     // Nobody is let in again by a call that may have been before somebody shut them out.
-    let since = if status == TenantStatus::Active { floor.before(IN_DOUBT) } else { floor };
+    let since = if status == TenantStatus::Active { floor.before(in_doubt(lane)) } else { floor };
     change.arg(floor.as_micros()).arg(status.as_str()).arg(note).arg(since.as_micros());
     let mut pipeline = redis::pipe();
     // As for one that comes in time: it must be in the list by which operators find it.

@@ -1,10 +1,8 @@
 //! Listings: sessions and tenants for operators, in steps that never block the server.
 
-use redis::Value;
-
 use super::super::listing::{Cursor, Page, SessionView, SessionsOf, TenantView};
 use super::super::walk::STEP;
-use super::answers::{exactly, note, tenant_standing, tenants, time};
+use super::answers::{exactly, note, tenant_standing, tenants};
 use super::entry::Entry;
 use super::fault::Fault;
 use super::index::{Found, Index, Node, Nodes, Splits};
@@ -124,16 +122,18 @@ impl RedisStore {
         let mut pipeline = redis::pipe();
         pipeline.cmd("TIME");
         ids.iter().for_each(|id| observe(&mut pipeline, self.keys(), id));
-        let mut answers = lane.ask_each(&mut pipeline).await?.into_iter();
-        let now = time(answers.next().unwrap_or(Value::Nil))?;
+        let (clocks, answers) = lane.ask_timed(&mut pipeline).await?;
+        let each = answers.len() / ids.len().max(1);
+        let mut answers = answers.into_iter();
         let mut found = Vec::with_capacity(ids.len());
         let mut pipeline = redis::pipe();
-        for id in ids {
+        for (place, id) in ids.iter().enumerate() {
+            let now = clocks.at(place * each)?;
             if let Ok(seen) = observed(&mut answers)
                 && let Some(record) = seen.record.clone()
             {
                 ask_around(&mut pipeline, self.keys(), id, &record);
-                found.push((*id, record, seen));
+                found.push((*id, record, seen, now));
             }
         }
         if found.is_empty() {
@@ -141,7 +141,7 @@ impl RedisStore {
         }
         let mut answers = lane.ask_each(&mut pipeline).await?.into_iter();
         let mut live = Vec::with_capacity(found.len());
-        for (id, record, seen) in found {
+        for (id, record, seen, now) in found {
             let Ok(around) = around(&mut answers, &id, &record) else { continue };
             live.extend(SessionView::of_standing(id, seen.judged(id, around, now)));
         }

@@ -6,6 +6,8 @@
 //!   deadline moves. So no touch, late or lost, revives a session.
 //! - The end is a key of its own, written before the session's goes: it decides, and whoever wrote it counts it.
 //! - What a login, a use and a logout do are commands and scripts of one key each.
+//! - A pipeline is one server's order. What must come after something that another may have is sent in turn
+//!   (`Lane::ask_in_turn`), or once that was answered.
 //! - Time is the server's. Deadlines are absolute, so that latency neither lengthens nor shortens a session.
 //! - An answer in a shape that was never written is an outage, never an absent session.
 
@@ -14,13 +16,17 @@ mod acts;
 mod alerts;
 mod answers;
 mod audit;
+mod ballot;
 mod calls;
 mod census;
+mod chart;
+mod cluster_survey;
 mod commands;
 mod connection;
 mod contacts;
 mod create;
 mod discover;
+mod electors;
 mod end;
 mod entry;
 mod fault;
@@ -28,6 +34,7 @@ mod fence;
 mod findings;
 mod fitness;
 mod guard;
+mod hearing;
 mod hold;
 mod index;
 mod kept;
@@ -36,15 +43,19 @@ mod known;
 mod lane;
 mod late;
 mod listing;
+mod look;
 mod maintenance;
 mod making;
+mod masters;
 mod membership;
+mod opening;
 mod order;
 mod places;
 mod read;
 mod replay;
 mod reports;
 mod revoke;
+mod route;
 mod scripts;
 mod sealed_token;
 mod settings;
@@ -54,8 +65,10 @@ mod survey;
 mod tenant_findings;
 mod times;
 mod token;
+mod topology;
 mod touch;
 mod tracker;
+mod troubles;
 mod unfinished;
 mod vote;
 mod walk;
@@ -66,11 +79,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use self::look::Survey;
 pub use self::settings::{RedisSettings, SharedWarn};
 pub use self::store::{RedisStore, Unfit};
-pub use self::survey::Survey;
 
-use self::answers::{exactly, time};
 use self::commands::eval;
 use self::connection::CALL_TIMEOUT;
 use self::create::From;
@@ -96,12 +108,7 @@ const LISTING_TIMEOUT: Duration = Duration::from_secs(5);
 #[async_trait]
 impl SessionStore for RedisStore {
     async fn now(&self) -> StoreResult<StoreTime> {
-        let work = |lanes: Arc<Lanes>| async move {
-            let mut pipeline = redis::pipe();
-            pipeline.cmd("TIME");
-            let [now] = exactly(lanes.quick.ask(&pipeline).await?)?;
-            time(now)
-        };
+        let work = |lanes: Arc<Lanes>| async move { lanes.quick.now(self.keys()).await };
         self.link.call("now", CALL_TIMEOUT, work).await
     }
 
@@ -139,6 +146,10 @@ impl SessionStore for RedisStore {
             self.keep_end(old, old_record, end, &By::User).await.complete(None);
         }
         creation
+    }
+
+    fn would_take(&self, id: SessionId) -> bool {
+        self.link.lanes().is_some_and(|lanes| lanes.careful.has_server_of(&self.keys().record(&id)))
     }
 
     fn known(&self, id: SessionId, within: Duration) -> Option<Known> {
@@ -343,17 +354,16 @@ impl SessionStore for RedisStore {
 
     async fn check(&self) -> StoreResult<Condition> {
         let work = |lanes: Arc<Lanes>| async move {
+            if let Some(masters) = self.link.masters() {
+                return self.link.check_on(masters, &lanes).await;
+            }
             match self.link.probe(&lanes).await {
                 Ok(()) => {
                     let missing = fitness::missing_rights(&lanes.careful, self.link.keys().probe()).await?;
                     let beside = missing.for_audit.clone();
                     match (missing.refusal(self.link.keys()), beside.is_empty()) {
                         (Some(refusal), _) => Err(refusal),
-                        (None, true) => Ok(self
-                            .link
-                            .fence()
-                            .and_then(|fence| fence.warning(&lanes))
-                            .map_or(Condition::Good, Condition::GoodBut)),
+                        (None, true) => Ok(self.link.warning(&lanes).map_or(Condition::Good, Condition::GoodBut)),
                         (None, false) => Ok(Condition::GoodBut(Missing::text(&beside, self.link.keys()))),
                     }
                 }

@@ -71,6 +71,14 @@ pub(super) async fn reach(lane: &Lane, keys: &Keys, least: StoreTime) -> Result<
     ask(lane, &keys.orders(), 0, least).await.map(drop)
 }
 
+/// The same of some keys, by a server that has them.
+pub(super) async fn reach_on(lane: &Lane, orders: impl Iterator<Item = String>, least: StoreTime) -> Result<(), Fault> {
+    for order in orders {
+        ask_one(lane, next(&order, 0, least)).await?;
+    }
+    Ok(())
+}
+
 /// How many keys must answer.
 const fn enough(orders: &[String]) -> usize {
     orders.len() / 2 + 1

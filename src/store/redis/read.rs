@@ -175,13 +175,12 @@ impl RedisStore {
         record: &Arc<SessionRecord>,
     ) -> Result<EndReason, Fault> {
         let mut pipeline = redis::pipe();
-        pipeline.cmd("TIME").cmd("GET").arg(self.keys().birth()).cmd("GET").arg(self.keys().ended(&id));
+        pipeline.cmd("TIME").cmd("GET").arg(self.keys().ended(&id));
         ask_around(&mut pipeline, self.keys(), &id, record);
-        let mut answers = lanes.quick.ask(&pipeline).await?.into_iter();
-        let mut next = || answers.next().unwrap_or(Value::Nil);
-        let (now, birth, ended) = (time(next())?, next(), end(next())?);
         // A server that was emptied knows of no revocation, which is not to say that there was none.
-        lanes.is_same_data(birth)?;
+        let mut answers = lanes.ask_same_data(&lanes.quick, self.keys(), pipeline).await?.into_iter();
+        let mut next = || answers.next().unwrap_or(Value::Nil);
+        let (now, ended) = (time(next())?, end(next())?);
         let seen = Seen { record: Some(SessionRecord::clone(record)), touch_deadline: None, ended };
         Ok(judge_outlived(seen.observation(id, around(&mut answers, &id, record)?, now)))
     }
@@ -191,10 +190,9 @@ impl RedisStore {
         let key = self.keys().tenant(tenant);
         let kept = self.cache.as_ref().and_then(|cache| Some((cache, cache.begin_tenant(&key, lanes.epoch)?)));
         let mut pipeline = redis::pipe();
-        pipeline.cmd("GET").arg(key).cmd("GET").arg(self.keys().birth());
-        let [standing, birth] = exactly(lanes.quick.ask(&pipeline).await?)?;
+        pipeline.cmd("GET").arg(key);
         // On a server that was emptied nobody is shut out, which is not to say that nobody was.
-        lanes.is_same_data(birth)?;
+        let [standing] = exactly(lanes.ask_same_data(&lanes.quick, self.keys(), pipeline).await?)?;
         let standing = tenant_standing(standing)?;
         if let Some((cache, reading)) = kept {
             cache.keep_tenant(tenant, reading, standing);

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use redis::Pipeline;
+use redis::{Cmd, Pipeline};
 
 use super::super::journal::{Entry, Journal, generation_of};
 use super::answers::tenant_standing;
@@ -13,6 +13,8 @@ use super::commands::{end_as_written, eval, know};
 use super::fault::Fault;
 use super::keys::Keys;
 use super::lane::Lane;
+use super::route::slot_of;
+use super::slot::Slot;
 use super::times::kept_after;
 use super::{late, order, scripts};
 use crate::session::{LastWord, SessionId, StoreTime, TenantId, TenantStatus, UserId};
@@ -30,7 +32,7 @@ pub(super) async fn replay(
 ) -> Result<(), Fault> {
     let known = server.is_some() && journal.server().as_deref() == server;
     if !known {
-        let newest = redo_all(lane, keys, journal).await?;
+        let newest = redo_all((lane, lane), keys, journal, |_| true).await?;
         // And what is known of another server's order, of which this one may have lost the end.
         let newest = journal.server_time().map_or(newest, |time| time.max(newest));
         order::reach(lane, keys, newest).await?;
@@ -43,8 +45,27 @@ pub(super) async fn replay(
     Ok(())
 }
 
+/// Applies to a master of a cluster what that may not have of its slots. `all` leads to the others as well, to which belongs
+/// what came late; what those are to have they get when they are opened.
+pub(super) async fn replay_to(
+    master: &Lane,
+    all: &Lane,
+    keys: &Keys,
+    journal: &Arc<Journal>,
+    has: impl Fn(Slot) -> bool + Send + Sync,
+) -> Result<(), Fault> {
+    let newest = redo_all((master, all), keys, journal, |command| slot_of(command).is_none_or(&has)).await?;
+    let newest = journal.server_time().map_or(newest, |time| time.max(newest));
+    order::reach_on(master, keys.orders().into_iter().filter(|order| has(Slot::of(order.as_bytes()))), newest).await
+}
+
 /// Answers the newest generation.
-async fn redo_all(lane: &Lane, keys: &Keys, journal: &Journal) -> Result<StoreTime, Fault> {
+async fn redo_all(
+    (lane, all): (&Lane, &Lane),
+    keys: &Keys,
+    journal: &Journal,
+    is_its: impl Fn(&Cmd) -> bool + Send + Sync,
+) -> Result<StoreTime, Fault> {
     let (mut after, mut count, mut newest) = (0, 0, 0);
     loop {
         let (records, last) = journal.carried_out(after, STEP).map_err(Fault::Unfit)?;
@@ -55,11 +76,18 @@ async fn redo_all(lane: &Lane, keys: &Keys, journal: &Journal) -> Result<StoreTi
         for record in records {
             newest = newest.max(record.generation());
             if record.is_applied() {
+                let mut again = redis::pipe();
                 // What is no tenant, user or session was never written.
-                let _ = redo(&mut pipeline, keys, &record.entry);
+                let _ = redo(&mut again, keys, &record.entry);
+                for command in again.cmd_iter().filter(|command| is_its(command)) {
+                    pipeline.add_command(command.clone());
+                }
             } else {
                 // It came late, and one by one: so it does again.
-                late::redo(lane, keys, &record).await?;
+                match late::redo(all, keys, &record).await {
+                    Err(Fault::Shard(_)) => {}
+                    done => done?,
+                }
             }
         }
         if !pipeline.is_empty() {

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::super::journal::Entry;
 use super::super::walk::{Outdated, Tally, counted};
-use super::super::{Revoked, SessionStore as _, StoreResult, Unavailable};
+use super::super::{Revoked, StoreResult, Unavailable};
 use super::answers::{end, exactly, record, tenant_standing, user_standing};
 use super::commands::{eval, know};
 use super::connection::{CALL_TIMEOUT, Link};
@@ -61,7 +61,12 @@ impl RedisStore {
 
     pub(super) async fn change_status(&self, tenant: &TenantId, change: &TenantChange) -> StoreResult<Revoked> {
         // A change that nobody could make now is not begun: it would come late, and against a later wish perhaps.
-        self.now().await?;
+        let there = |lanes: Arc<Lanes>| async move {
+            let mut pipeline = redis::pipe();
+            pipeline.cmd("EXISTS").arg(self.keys().tenant(tenant));
+            lanes.careful.ask(&pipeline).await.map(drop)
+        };
+        self.link.call("now", CALL_TIMEOUT, there).await?;
         let entry = |floor| tenant_entry(tenant, floor, Some(change));
         let kept = Kept::write_many(self.link.journal(), entry, change.reason, &change.by).await;
         let journalled = kept.is_kept();

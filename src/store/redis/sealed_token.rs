@@ -13,10 +13,9 @@ impl RedisStore {
     /// What is kept.
     pub(super) async fn sealed_token_on(&self, lanes: &Lanes, id: SessionId) -> Result<Option<Vec<u8>>, Fault> {
         let mut pipeline = redis::pipe();
-        pipeline.cmd("GET").arg(self.keys().sealed_token(&id)).cmd("GET").arg(self.keys().birth());
-        let [kept, birth] = exactly(lanes.quick.ask(&pipeline).await?)?;
+        pipeline.cmd("GET").arg(self.keys().sealed_token(&id));
         // That a server which was emptied has none is not to say that there was none.
-        lanes.is_same_data(birth)?;
+        let [kept] = exactly(lanes.ask_same_data(&lanes.quick, self.keys(), pipeline).await?)?;
         text(kept)
     }
 

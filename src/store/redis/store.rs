@@ -94,7 +94,11 @@ impl RedisStore {
         let link = Arc::new(Link::new(settings, observer));
         let mut tasks = Tasks::default();
         if let Some(fence) = link.fence() {
-            tasks.begin(Arc::clone(&fence.discovery).run());
+            tasks.begin(Arc::clone(&fence.electors).run());
+        }
+        if let Some(opening) = link.opening() {
+            tasks.begin(Arc::clone(opening.masters.chart()).run());
+            tasks.begin(Arc::new(opening).run());
         }
         if let Err(Fault::Unfit(cause)) = link.connect().await {
             return Err(Unfit(cause));
@@ -106,7 +110,8 @@ impl RedisStore {
             tasks.begin(async move { proving.prove().await });
         }
         let (mut cache, bell) = (None, Arc::<Notify>::default());
-        if let Some(settings) = with_cache {
+        // Of several masters each would have to tell of changes, and prove that it does: they are asked each time.
+        if let Some(settings) = with_cache.filter(|_| link.masters().is_none()) {
             let kept = Arc::new(Cache::new(settings.entries, settings.clock.clone()));
             tasks.begin(Tracker::new(Arc::clone(&link), Arc::clone(&kept), bell.clone(), settings).run());
             cache = Some(kept);
@@ -132,21 +137,28 @@ impl RedisStore {
             Warrant::Replicas(since) if fence.now().since(since) < within => {
                 Some(Vouched { source: Some(lanes.epoch), since: Some(since) })
             }
-            Warrant::Replicas(_) | Warrant::Sentinels(_) => None,
+            Warrant::Replicas(_) | Warrant::Electors(_) => None,
         }
     }
 
     /// Whether what was ended until now, and not asked for before `since`, is where it outlives the server that took it.
     pub(super) async fn outlives_the_master(&self, since: Monotonic) -> bool {
-        let Some(fence) = self.link.fence() else { return true };
-        // What another server took, it may have taken to its end.
-        let taker = || self.link.lanes().filter(|lanes| lanes.since <= since).map(|lanes| lanes.epoch);
-        let before = taker();
-        let outlives = fence.has_all().await && before.is_some() && before == taker();
+        let outlives = match self.link.masters() {
+            Some(masters) => masters.outlive(since).await,
+            None => self.outlives_the_one(since).await,
+        };
         if !outlives {
             self.link.observer().unreplicated();
         }
         outlives
+    }
+
+    async fn outlives_the_one(&self, since: Monotonic) -> bool {
+        let Some(fence) = self.link.fence() else { return true };
+        // What another server took, it may have taken to its end.
+        let taker = || self.link.lanes().filter(|lanes| lanes.since <= since).map(|lanes| lanes.epoch);
+        let before = taker();
+        fence.has_all().await && before.is_some() && before == taker()
     }
 
     /// This instance changed a session: it does not wait for the news of it.

@@ -32,10 +32,10 @@ impl RedisStore {
         }
         let mut pipeline = redis::pipe();
         pipeline.cmd("TIME").cmd("GET").arg(tenant).cmd("GET").arg(user);
-        pipeline.cmd("GET").arg(self.keys().ended(&id)).cmd("GET").arg(self.keys().birth());
-        let [now, tenant, user, denied, birth] = exactly(lanes.quick.ask(&pipeline).await?)?;
+        pipeline.cmd("GET").arg(self.keys().ended(&id));
         // A server that was emptied has no denials, which is not to say that nothing was denied.
-        lanes.is_same_data(birth)?;
+        let answers = lanes.ask_same_data(&lanes.quick, self.keys(), pipeline).await?;
+        let [now, tenant, user, denied] = exactly(answers)?;
         let standing = judge_token(TokenObservation {
             id,
             record: Arc::clone(record),
@@ -71,8 +71,9 @@ impl RedisStore {
                 DeniedUntil::At(moment) => *moment,
                 DeniedUntil::For(_) => {
                     let mut pipeline = redis::pipe();
-                    pipeline.cmd("TIME");
-                    let [now] = exactly(lanes.careful.ask(&pipeline).await?)?;
+                    // Where it will be kept.
+                    pipeline.cmd("TIME").cmd("EXISTS").arg(self.keys().ended(id));
+                    let [now, _] = exactly(lanes.careful.ask(&pipeline).await?)?;
                     until.moment(time(now)?)
                 }
             };

@@ -5,7 +5,7 @@
 //! elections, also of nodes that failed. Nothing of it is believed by itself (see `ballot`): a node may be old, cut off, or of
 //! another cluster. What is in no shape that a node answers in is refused whole.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use redis::{Pipeline, Value};
 
@@ -213,11 +213,6 @@ impl Word {
     /// The number of the election that made the last of its masters.
     pub(super) fn last_won(&self) -> u64 {
         self.shards.values().map(|shard| shard.election).max().unwrap_or_default()
-    }
-
-    /// All that it knows of.
-    pub(super) fn members(&self) -> BTreeSet<&NodeId> {
-        self.shards.iter().flat_map(|(id, shard)| std::iter::once(id).chain(shard.heirs.keys())).collect()
     }
 }
 

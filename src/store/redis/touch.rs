@@ -1,7 +1,7 @@
 //! Uses recorded: the time to live of records that have not timed out is moved on.
 
 use super::super::Touch;
-use super::answers::{time, touch_deadline};
+use super::answers::touch_deadline;
 use super::fault::{Fault, number};
 use super::lane::{Lane, Lanes};
 use super::store::RedisStore;
@@ -55,8 +55,11 @@ impl RedisStore {
         for touch in touches {
             pipeline.cmd("PEXPIRETIME").arg(self.keys().record(&touch.id));
         }
-        let mut answers = lane.ask(&pipeline).await?.into_iter();
-        let now = time(answers.next().unwrap_or(redis::Value::Nil))?;
-        answers.map(|answer| Ok(touch_deadline(&answer)?.filter(|deadline| now < *deadline))).collect()
+        let (clocks, answers) = lane.ask_timed(&mut pipeline).await?;
+        let in_time = |(place, answer)| {
+            let now = clocks.at(place)?;
+            Ok(touch_deadline(&answer)?.filter(|deadline| now < *deadline))
+        };
+        answers.into_iter().enumerate().map(in_time).collect()
     }
 }

@@ -22,6 +22,7 @@ use super::answers::{exactly, time};
 use super::commands::eval;
 use super::connection::Link;
 use super::fault::{Fault, text};
+use super::hearing::hearing_lane;
 use super::keys::{Changed, Keys};
 use super::lane::{Lane, Lanes};
 use super::scripts;
@@ -114,7 +115,7 @@ impl Tracker {
             gone: Notify::new(),
         });
         let hearing = Arc::clone(&ear);
-        let lane = Link::hearing_lane(&lanes.client, PATIENCE, move |push| hearing.hear(push)).await?;
+        let lane = hearing_lane(&lanes.client, PATIENCE, move |push| hearing.hear(push)).await?;
         let mut track = redis::pipe();
         let command = track.cmd("CLIENT").arg("TRACKING").arg("ON").arg("BCAST");
         for prefix in self.link.keys().tracked().iter().chain([&self.own]) {

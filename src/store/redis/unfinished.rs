@@ -48,15 +48,13 @@ impl Unfinished {
         waiting.push_back(unborn);
     }
 
-    /// Takes back all that wait.
+    /// Takes back all that wait, but for what is of a master that cannot be asked.
     pub(super) async fn bury(&self, indexes: Indexes<'_>, lanes: &Lanes) -> Result<(), Fault> {
-        loop {
-            let some: Vec<Unborn> = self.0.lock().iter().take(STEP).cloned().collect();
-            if some.is_empty() {
-                return Ok(());
-            }
-            self.take_back(indexes, &lanes.careful, &some).await?;
+        let waiting: Vec<Unborn> = self.0.lock().iter().cloned().collect();
+        for some in waiting.chunks(STEP) {
+            self.take_back_what_can_be(indexes, &lanes.careful, some).await?;
         }
+        Ok(())
     }
 
     /// Takes back those of one user, who is logging in again.
@@ -72,7 +70,22 @@ impl Unfinished {
         if some.is_empty() {
             return Ok(());
         }
-        self.take_back(indexes, &lanes.careful, &some).await
+        self.take_back_what_can_be(indexes, &lanes.careful, &some).await
+    }
+
+    async fn take_back_what_can_be(&self, indexes: Indexes<'_>, lane: &Lane, some: &[Unborn]) -> Result<(), Fault> {
+        match self.take_back(indexes, lane, some).await {
+            Err(Fault::Shard(_)) => {}
+            other => return other,
+        }
+        for unborn in some {
+            match self.take_back(indexes, lane, std::slice::from_ref(unborn)).await {
+                // It waits for its master.
+                Ok(()) | Err(Fault::Shard(_)) => {}
+                other => return other,
+            }
+        }
+        Ok(())
     }
 
     async fn take_back(&self, indexes: Indexes<'_>, lane: &Lane, some: &[Unborn]) -> Result<(), Fault> {

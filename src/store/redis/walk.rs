@@ -1,12 +1,13 @@
 //! Ends what is outdated in a tenant's index, one by one, after a generation ended all of it at once.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis::Value;
 
 use super::super::codec;
 use super::super::walk::{Outdated, STEP, Tally};
-use super::answers::{time, touch_deadline};
+use super::answers::touch_deadline;
 use super::commands::eval;
 use super::entry::{Entry, UserHash};
 use super::fault::{Fault, number, text};
@@ -34,13 +35,24 @@ pub(super) struct Walk {
     tally: Tally,
     /// Whether there is anything in the index that is not outdated.
     left: AtomicBool,
+    /// Why something of it was left out, where a master of a cluster could not be asked.
+    left_out: OnceLock<Fault>,
     /// Whether it is remembered whose they were, and where their logins came from.
     remembers: bool,
 }
 
 impl Walk {
     pub(super) const fn new(keys: Keys, whose: Whose, outdated: Outdated, reason: EndReason, tally: Tally) -> Self {
-        Self { keys, whose, outdated, reason, tally, left: AtomicBool::new(false), remembers: false }
+        Self {
+            keys,
+            whose,
+            outdated,
+            reason,
+            tally,
+            left: AtomicBool::new(false),
+            left_out: OnceLock::new(),
+            remembers: false,
+        }
     }
 
     /// The same, by which something is remembered of each session, or not.
@@ -71,14 +83,30 @@ impl Walk {
 
     /// Answers whether there is more.
     pub(super) async fn step(&self, lane: &Lane, nodes: &mut Nodes) -> Result<bool, Fault> {
-        let Some(Found { node, mut entries, .. }) = nodes.step(lane).await? else { return Ok(false) };
+        let Some(Found { node, mut entries, .. }) = nodes.step(lane).await? else {
+            return self.left_out.get().map_or(Ok(false), |fault| Err(fault.clone()));
+        };
         if let Some(user) = self.user() {
             entries.retain(|entry| entry.user == user);
         }
-        for entries in entries.chunks(STEP) {
-            self.end_outdated(lane, &node, entries).await?;
+        for some in entries.chunks(STEP) {
+            match self.end_outdated(lane, &node, some).await {
+                Err(Fault::Shard(_)) => self.end_what_can_be(lane, &node, some).await?,
+                done => done?,
+            }
         }
         Ok(true)
+    }
+
+    /// One by one, where not all can be asked about.
+    async fn end_what_can_be(&self, lane: &Lane, node: &Node, entries: &[Entry]) -> Result<(), Fault> {
+        for entry in entries {
+            match self.end_outdated(lane, node, std::slice::from_ref(entry)).await {
+                Err(fault @ Fault::Shard(_)) => drop(self.left_out.set(fault)),
+                done => done?,
+            }
+        }
+        Ok(())
     }
 
     /// Plain commands, each of which the server runs by itself: no step keeps it from others.
@@ -90,11 +118,13 @@ impl Walk {
             pipeline.cmd("GET").arg(keys.record(&entry.id));
             pipeline.cmd("PEXPIRETIME").arg(keys.record(&entry.id));
         }
-        let mut answers = lane.ask(&pipeline).await?.into_iter();
+        let (clocks, answers) = lane.ask_timed(&mut pipeline).await?;
+        let mut answers = answers.into_iter();
         let mut next = || answers.next().unwrap_or(Value::Nil);
-        let now = time(next())?;
         let (mut live, mut over) = (Vec::new(), Vec::new());
-        for entry in entries {
+        for (place, entry) in entries.iter().enumerate() {
+            // Each pair of answers is of one session, and of one server.
+            let now = clocks.at(2 * place)?;
             let (kept, touch_deadline) = (text(next())?, touch_deadline(&next())?);
             // One that cannot be read is not live for anybody, and is left to expire.
             let Some(Ok(record)) = kept.map(|bytes| codec::decode(&bytes)) else { continue };

@@ -12,6 +12,7 @@ fn used() -> Metrics {
     peer.set(true);
     metrics.identity_observed("/api/*", "match");
     metrics.store_node("redis-1:6379", true);
+    metrics.store_redirected("moved");
     metrics.cache_lease_age("redis-1:6379", Duration::from_millis(3));
     metrics.finding("LOGIN_AFTER_FAILURES", "high");
     metrics.monitor_action("lock", "observe");
@@ -93,6 +94,8 @@ fn the_names_are_the_promised_ones_and_more() {
         "session_gateway_store_commands_total",
         "session_gateway_store_errors_total",
         "session_gateway_store_node_up",
+        "session_gateway_store_redirects_total",
+        "session_gateway_store_slots_uncovered",
         "session_gateway_store_topology_changes_total",
         "session_gateway_store_up",
         "session_gateway_streams_cut_total",

@@ -1,0 +1,242 @@
+//! The masters of a cluster opened, proven and watched, each by itself.
+//!
+//! Before one is open it has what the journal has of its slots, so that a replica that was promoted revives nothing, and has
+//! proven that it is the master. It decides nothing about sessions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{PushInfo, PushKind};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use super::answers::{exactly, time};
+use super::chart::Chart;
+use super::commands::eval;
+use super::fault::{Fault, text};
+use super::fence::Fence;
+use super::hearing::{CONNECT_TIMEOUT, hearing_lane};
+use super::keys::Keys;
+use super::lane::{Lane, Lanes};
+use super::masters::{Master, Masters};
+use super::route::{Kind, Route};
+use super::slot::{Slot, tag_in};
+use super::topology::NodeId;
+use super::{fitness, replay, scripts};
+use crate::clock::SharedClock;
+use crate::entropy::spread;
+use crate::store::address::Node;
+use crate::store::journal::Journal;
+
+/// For one round trip.
+const ROUND_TRIP_TIMEOUT: Duration = Duration::from_millis(500);
+/// Between two looks at a master that seems well.
+const LOOK: Duration = Duration::from_secs(1);
+/// Between attempts to open one: first this, then doubling up to the last.
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+const LAST_BACKOFF: Duration = Duration::from_secs(1);
+/// How often it is looked whether the other masters vouch for one whose replicas do not, and what is between.
+const LOOKS: u32 = 10;
+const BETWEEN: Duration = Duration::from_millis(30);
+
+/// Opens masters.
+pub(super) struct Opening {
+    pub(super) masters: Arc<Masters>,
+    pub(super) keys: Keys,
+    pub(super) clock: SharedClock,
+    pub(super) journal: Option<Arc<Journal>>,
+}
+
+impl Opening {
+    /// Keeps open all that there are, for as long as it is polled.
+    pub(super) async fn run(self: Arc<Self>) {
+        let mut layouts = self.chart().layouts();
+        let mut tasks = JoinSet::new();
+        let mut kept: BTreeMap<(NodeId, Node), AbortHandle> = BTreeMap::new();
+        loop {
+            let layout = layouts.borrow_and_update().clone();
+            let shards = layout.iter().flat_map(|layout| &layout.shards);
+            let wanted: Vec<_> = shards.map(|(id, shard)| (id.clone(), shard.node.clone())).collect();
+            kept.retain(|name, task| {
+                let keeps = wanted.contains(name);
+                if !keeps {
+                    task.abort();
+                    self.masters.forget(&name.0, &name.1);
+                }
+                keeps
+            });
+            for name in wanted {
+                let (this, (id, node)) = (Arc::clone(&self), name.clone());
+                kept.entry(name).or_insert_with(|| tasks.spawn(async move { this.keep(&id, &node).await }));
+            }
+            self.masters.redraw();
+            if layouts.changed().await.is_err() {
+                return;
+            }
+            while tasks.try_join_next().is_some() {}
+        }
+    }
+
+    fn chart(&self) -> &Arc<Chart> {
+        self.masters.chart()
+    }
+
+    /// Keeps one open.
+    async fn keep(&self, id: &NodeId, node: &Node) {
+        let mut backoff = FIRST_BACKOFF;
+        loop {
+            let fault = match self.open(id, node).await {
+                Ok(master) => {
+                    backoff = FIRST_BACKOFF;
+                    let _open = Open { masters: &self.masters, master: Arc::clone(&master) };
+                    self.masters.open(id, &master);
+                    self.attend(&master).await
+                }
+                Err(fault) => fault,
+            };
+            self.masters.closed(id, node, &fault);
+            sleep(spread(backoff)).await;
+            backoff = (backoff * 2).min(LAST_BACKOFF);
+        }
+    }
+
+    async fn open(&self, id: &NodeId, node: &Node) -> Result<Arc<Master>, Fault> {
+        let attempt = timeout(CONNECT_TIMEOUT + ROUND_TRIP_TIMEOUT, self.establish(id, node)).await;
+        let master = Arc::new(attempt.unwrap_or(Err(Fault::Timeout))?);
+        self.prove(&master).await?;
+        // Takes as long as it takes: until then nothing of this server may be believed.
+        if let Some(journal) = &self.journal {
+            let all = Route::lane_opening(Arc::clone(&self.masters), Kind::Careful, Arc::clone(&master));
+            let has = |slot: Slot| self.masters.has(node, slot);
+            replay::replay_to(&master.lanes.careful, &all, &self.keys, journal, has).await?;
+            self.prove(&master).await?;
+        }
+        Ok(master)
+    }
+
+    /// Connects to one that may be used.
+    async fn establish(&self, id: &NodeId, node: &Node) -> Result<Master, Fault> {
+        let epoch = self.masters.next_epoch();
+        let tag = self.tag_of(id, epoch)?;
+        let probe = self.keys.probe_in(&tag);
+        let client = self.chart().nodes().server(node).map_err(|error| Fault::Unfit(error.to_string()))?;
+        let lane = || self.lane(&client);
+        let (quick, careful, bulk, fence) = tokio::try_join!(lane(), lane(), lane(), lane())?;
+        let examined = fitness::examine(&careful).await?;
+        let birth_key = self.keys.birth_in(&tag);
+        let mut ask = redis::pipe();
+        ask.add_command(eval(scripts::BIRTH, std::slice::from_ref(&birth_key))).cmd("TIME");
+        let asked = self.clock.monotonic();
+        let [birth, now] = match careful.ask(&ask).await {
+            Ok(answers) => exactly(answers)?,
+            Err(fault) => return Err(fitness::explained(&careful, probe, &self.keys, fault).await),
+        };
+        self.masters.warn_of(node, examined.warnings);
+        let lanes = Lanes {
+            epoch,
+            quick,
+            careful,
+            bulk,
+            fence: Some(fence),
+            client: Arc::new(client),
+            node: Some(node.clone()),
+            since: self.clock.monotonic(),
+            identity: examined.identity,
+            birth: text(birth)?.ok_or_else(|| Fault::garbled("the data has no beginning"))?,
+        };
+        let fence = Fence::new(Arc::clone(self.chart()), self.clock.clone(), probe);
+        Ok(Master::new(node.clone(), lanes, birth_key, fence, (asked, time(now)?)))
+    }
+
+    /// Has it prove that it is the master.
+    async fn prove(&self, master: &Master) -> Result<(), Fault> {
+        master.fence.round(&master.lanes).await?;
+        for _ in 0..LOOKS {
+            if master.vouched().is_ok() {
+                break;
+            }
+            sleep(BETWEEN).await;
+        }
+        master.vouched().map(drop)
+    }
+
+    /// What is written to it, is in a slot that it has: in another one each time, as one may be on its way elsewhere.
+    fn tag_of(&self, id: &NodeId, epoch: u64) -> Result<String, Fault> {
+        let layout = self.chart().layout().ok_or_else(|| Fault::Lost(self.chart().why()))?;
+        let ranges = layout.shards.get(id).map(|shard| shard.slots.as_slice()).unwrap_or_default();
+        let slots: Vec<u16> = ranges.iter().flat_map(|(first, last)| *first..=*last).collect();
+        let place = usize::try_from(epoch).unwrap_or_default().checked_rem(slots.len()).unwrap_or_default();
+        let slot = slots.get(place).copied().and_then(Slot::numbered);
+        slot.map(tag_in).ok_or_else(|| Fault::Lost(String::from("it has no slots")))
+    }
+
+    async fn lane(&self, client: &redis::Client) -> Result<Lane, Fault> {
+        let chart = Arc::clone(self.chart());
+        let hear = move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                chart.doubt();
+            }
+        };
+        hearing_lane(client, ROUND_TRIP_TIMEOUT, hear).await
+    }
+
+    /// Has it prove itself, and looks at it, until something is wrong.
+    async fn attend(&self, master: &Master) -> Fault {
+        let proving = async {
+            loop {
+                master.fence.due().await;
+                if let Err(fault) = master.fence.round(&master.lanes).await {
+                    return fault;
+                }
+                master.fence.tell(&master.lanes);
+            }
+        };
+        let looking = async {
+            loop {
+                sleep(LOOK).await;
+                match timeout(ROUND_TRIP_TIMEOUT, self.look(master)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(fault)) => return fault,
+                    Err(_) => return Fault::Timeout,
+                }
+            }
+        };
+        tokio::select! {
+            fault = proving => fault,
+            fault = looking => fault,
+            fault = master.given_up() => fault,
+        }
+    }
+
+    /// Whether it is still the server that it was, with the data that it had, and may still be used.
+    async fn look(&self, master: &Master) -> Result<(), Fault> {
+        let lanes = &master.lanes;
+        let mut read = redis::pipe();
+        read.cmd("TIME");
+        read.cmd("GET").arg(&master.birth_key);
+        let asked = self.clock.monotonic();
+        let (examined, answers) = tokio::try_join!(fitness::examine(&lanes.bulk), lanes.bulk.ask(&read))?;
+        let [now, birth] = exactly(answers)?;
+        lanes.is_same_data(birth)?;
+        if examined.identity != lanes.identity {
+            return Err(Fault::OtherData);
+        }
+        master.tells(asked, time(now)?);
+        self.masters.warn_of(&master.node, examined.warnings);
+        Ok(())
+    }
+}
+
+/// A master that is open until this is gone, however it is given up.
+struct Open<'a> {
+    masters: &'a Masters,
+    master: Arc<Master>,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.master.fence.give_up();
+        self.masters.take_out(&self.master);
+    }
+}
