@@ -24,6 +24,7 @@ mod captured;
 mod chosen;
 mod chromium;
 mod clients;
+mod cluster;
 mod console;
 mod cors;
 mod deployment;
