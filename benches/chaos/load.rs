@@ -15,6 +15,8 @@ use crate::oracle::{self, Asked};
 const TENANTS: usize = 8;
 /// Live sessions of a client.
 const OF_A_CLIENT: usize = 5;
+/// Of so many sessions, the last, somebody knows their own.
+const RECENT: usize = 600;
 /// What ended so short ago is asked for most.
 const FRESH: Duration = Duration::from_secs(4);
 
@@ -62,7 +64,12 @@ impl Somebody {
             tokio::time::sleep(self.dice.millis(10, 70)).await;
             let own: Vec<usize> = {
                 let known = self.model.known();
-                let mine = known.sessions.iter().rev().filter(|session| session.user == self.user && !session.sleeps);
+                let mine = known
+                    .sessions
+                    .iter()
+                    .rev()
+                    .take(RECENT)
+                    .filter(|session| session.user == self.user && !session.sleeps);
                 mine.filter(|session| session.over.is_none()).map(|session| session.number).take(OF_A_CLIENT).collect()
             };
             match self.dice.below(100) {
@@ -106,6 +113,7 @@ impl Somebody {
             .sessions
             .iter()
             .rev()
+            .take(RECENT)
             .filter(|session| session.is_in(end.scope) && session.answered <= end.began && !session.sleeps)
             .map(|session| session.number)
             .take(OF_A_CLIENT)
@@ -161,14 +169,15 @@ impl Somebody {
                 if told.text != expected {
                     oracle::violated(known, number, &format!("answered with another's: {}", told.text));
                 }
-                oracle::accepted(known, number, asked);
+                oracle::answered(known, number, asked, None);
             }
-            401 | 403 => oracle::refused(known, number, asked, &told.code()),
+            401 | 403 => oracle::answered(known, number, asked, Some(told.code())),
             status => oracle::note(&mut known.sessions[number], asked, &status.to_string()),
         }
         let session = &mut known.sessions[number];
         session.in_flight -= 1;
         session.used_at_most = session.used_at_most.max(told.answered);
+        oracle::judge(known, told.answered);
     }
 
     /// Not used for so long that it must have timed out, on any clock.

@@ -3,10 +3,12 @@
 //! Asks servers and Sentinels themselves, by no relay, each in a thread of its own: one that hangs holds up no other.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::model::{At, Model, Promotion};
 
@@ -69,7 +71,7 @@ impl Masters {
             again_and_again(port, &over, move |connection| {
                 let at = model.now();
                 let info: String = redis::cmd("INFO").arg("replication").query(connection)?;
-                look_at_a_server(&mut seen.lock().unwrap(), number, at, &info);
+                look_at_a_server(&mut seen.lock(), number, at, &info);
                 Ok(())
             });
         }
@@ -81,7 +83,7 @@ impl Masters {
                 let named: Vec<String> = redis::cmd("SENTINEL").arg(&ask).query(connection)?;
                 let port = named.get(1).and_then(|port| port.parse().ok());
                 if let Some(server) = called.iter().position(|other| Some(*other) == port) {
-                    hear_a_sentinel(&mut seen.lock().unwrap(), number, server, &model);
+                    hear_a_sentinel(&mut seen.lock(), number, server, &model);
                 }
                 Ok(())
             });

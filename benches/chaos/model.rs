@@ -1,8 +1,9 @@
 //! What is known of every session, of what was to end it, and of the masters: noted as it happens, judged by the oracle.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// Since the start of the run.
 pub type At = Duration;
@@ -80,6 +81,19 @@ pub struct Promotion {
     pub had_all_of: At,
 }
 
+/// What a request was answered, and what was known when it was: judged a while later, when it is known who was the master.
+pub struct Pending {
+    pub session: usize,
+    pub gateway: usize,
+    pub began: At,
+    pub answered: At,
+    /// The code of a refusal.
+    pub refused: Option<String>,
+    pub over: Option<(At, At)>,
+    /// For how long it had not been used, where no other request was under way.
+    pub unused: Duration,
+}
+
 #[derive(Default)]
 pub struct Counts {
     pub calls: BTreeMap<(&'static str, u16), usize>,
@@ -98,6 +112,7 @@ pub struct Known {
     pub ends: Vec<End>,
     pub shuts: Vec<Shut>,
     pub promotions: Vec<Promotion>,
+    pub pending: VecDeque<Pending>,
     /// By gateway: when requests began that its store answered.
     pub served: Vec<Vec<At>>,
     /// What was broken and mended, and who became the master.
@@ -124,7 +139,7 @@ impl Model {
     }
 
     pub fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap()
+        self.known.lock()
     }
 
     pub fn tell(&self, what: String) {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::model::{At, End, GRANULARITY, IDLE, Known, Outcome, Promotion, SKEW, Scope, Session};
+use crate::model::{At, End, GRANULARITY, IDLE, Known, Outcome, Pending, Promotion, SKEW, Scope, Session};
 
 /// No yes is later than this after what it denies was acknowledged.
 const SECOND: Duration = Duration::from_secs(1);
@@ -16,7 +16,12 @@ const FROM_THE_NEW: Duration = Duration::from_millis(1500);
 /// So long after a promotion an old master may have been told what nobody else is: the Sentinels' word of it is good for 0.9 s.
 const OLD_MASTER_SERVES: Duration = Duration::from_millis(1200);
 
-/// A request of a session, and what became of it.
+/// What was to end it so long before it was made is shown with a violation.
+const SHOWN_BEFORE: Duration = Duration::from_secs(30);
+/// An answer is judged so much later: by then it is known who was the master, and what became of calls that were under way.
+const LATER: Duration = Duration::from_secs(5);
+
+/// A request of a session.
 #[derive(Clone, Copy)]
 pub struct Asked {
     pub gateway: usize,
@@ -24,94 +29,113 @@ pub struct Asked {
     pub answered: At,
 }
 
-/// The request was accepted.
-pub fn accepted(known: &mut Known, number: usize, asked: Asked) {
+/// The request was accepted, or refused with that code.
+pub fn answered(known: &mut Known, number: usize, asked: Asked, refused: Option<String>) {
     known.served[asked.gateway].push(asked.began);
+    let session = &mut known.sessions[number];
+    note(session, asked, refused.as_deref().unwrap_or("accepted"));
+    let unused = match session.in_flight {
+        1 => asked.began.saturating_sub(session.used_at_most),
+        _ => Duration::ZERO,
+    };
+    let Asked { gateway, began, answered } = asked;
+    let over = session.over;
+    if refused.is_none() {
+        session.uses.push(began);
+    } else if over.is_none() {
+        session.over = Some((began, answered));
+    }
+    known.pending.push_back(Pending { session: number, gateway, began, answered, refused, over, unused });
+}
+
+/// Judges what was answered long enough ago.
+pub fn judge(known: &mut Known, now: At) {
+    while known.pending.front().is_some_and(|first| first.answered + LATER < now) {
+        let Some(first) = known.pending.pop_front() else { return };
+        let asked = Asked { gateway: first.gateway, began: first.began, answered: first.answered };
+        match &first.refused {
+            None => accepted(known, &first, asked),
+            Some(code) if first.over.is_none() => refused(known, first.session, asked, code),
+            Some(_) => {}
+        }
+    }
+}
+
+fn accepted(known: &mut Known, answer: &Pending, asked: Asked) {
+    let number = answer.session;
     let mut wrong = Vec::new();
     let mut excused = false;
     let mut latest = Duration::ZERO;
+    let session = &known.sessions[number];
+    for end in ends_since(known, session.answered).filter(|end| session.is_in(end.scope)) {
+        let (Outcome::Done { replicated }, Some(answered)) = (end.outcome, end.answered) else { continue };
+        let late = asked.began.saturating_sub(answered);
+        if replicated && late > Duration::ZERO {
+            latest = latest.max(late);
+        }
+        if late <= SECOND {
+            continue;
+        }
+        if replicated {
+            wrong.push(format!("accepted {late:?} after {} was acknowledged", end.what));
+        } else if may_be_lost(known, end, asked) {
+            excused = true;
+        } else {
+            wrong.push(format!("accepted {late:?} after {} was done, which no failover lost", end.what));
+        }
+    }
+    if let Some((seen, told)) = answer.over
+        && asked.began > told + SECOND
     {
-        let known = &*known;
-        let session = &known.sessions[number];
-        for end in known.ends.iter().filter(|end| session.is_in(end.scope) && session.answered <= end.began) {
-            let (Outcome::Done { replicated }, Some(answered)) = (end.outcome, end.answered) else { continue };
-            let late = asked.began.saturating_sub(answered);
-            if replicated && late > Duration::ZERO {
-                latest = latest.max(late);
-            }
-            if late <= SECOND {
-                continue;
-            }
-            if replicated {
-                wrong.push(format!("accepted {late:?} after {} was acknowledged", end.what));
-            } else if may_be_lost(known, end, asked) {
-                excused = true;
-            } else {
-                wrong.push(format!("accepted {late:?} after {} was done, which no failover lost", end.what));
-            }
+        // Only what no replica had is unsaid again, by a failover.
+        if promoted_between(known, seen, asked.answered) {
+            excused = true;
+        } else {
+            wrong.push(format!("accepted {:?} after it had been refused as over", asked.began - told));
         }
-        if let Some((seen, told)) = session.over
-            && asked.began > told + SECOND
-        {
-            // Only what no replica had is unsaid again, by a failover.
-            if promoted_between(known, seen, asked.answered) {
-                excused = true;
-            } else {
-                wrong.push(format!("accepted {:?} after it had been refused as over", asked.began - told));
-            }
-        }
-        let unused = asked.began.saturating_sub(session.used_at_most);
-        if session.in_flight == 1 && unused > IDLE + GRANULARITY + SKEW {
-            wrong.push(format!("accepted although it was not used for {unused:?}"));
-        }
+    }
+    if answer.unused > IDLE + GRANULARITY + SKEW {
+        wrong.push(format!("accepted although it was not used for {:?}", answer.unused));
     }
     known.counts.latest_yes = known.counts.latest_yes.max(latest);
     known.counts.excused += usize::from(excused);
-    let session = &mut known.sessions[number];
-    session.uses.push(asked.began);
-    note(session, asked, "accepted");
     for wrong in wrong {
         violated(known, number, &wrong);
     }
 }
 
-/// The request was refused with that code.
-pub fn refused(known: &mut Known, number: usize, asked: Asked, code: &str) {
-    known.served[asked.gateway].push(asked.began);
-    note(&mut known.sessions[number], asked, code);
+fn refused(known: &mut Known, number: usize, asked: Asked, code: &str) {
     let session = &known.sessions[number];
-    if session.over.is_some() {
-        return;
-    }
     let concerns = |end: &&End| session.is_in(end.scope);
     let is_ended = known.ends.iter().filter(concerns).any(|end| reaches(end, session, asked));
-    let is_ended_again = known.ends.iter().filter(concerns).any(|end| reaches_again(known, end, session, asked));
     let is_idle = asked.answered.saturating_sub(surely_used(known, session, asked)) + SKEW > IDLE;
-    let lost_with = known.promotions.iter().find(|promotion| lost_by(promotion, session, asked));
-    let mut lost = None;
-    if !is_ended && !is_idle && is_ended_again {
-        known.counts.ended_again += 1;
-    } else if !is_ended && !is_idle {
-        match lost_with {
-            Some(promotion) => {
-                lost = Some(format!(
-                    "session {} of t{} u{}, made at {:.3}; server {} became the master at {:.3} and had all of {:.3}",
-                    number,
-                    session.tenant,
-                    session.user,
-                    session.answered.as_secs_f64(),
-                    promotion.server,
-                    promotion.at.as_secs_f64(),
-                    promotion.had_all_of.as_secs_f64()
-                ));
-            }
-            None => {
-                violated(known, number, &format!("refused ({code}) although nothing ended it and the master had it"));
-            }
-        }
+    if is_ended || is_idle {
+        return;
     }
-    known.lost.extend(lost);
-    known.sessions[number].over = Some((asked.began, asked.answered));
+    if known.ends.iter().filter(concerns).any(|end| reaches_again(known, end, session, asked)) {
+        known.counts.ended_again += 1;
+        return;
+    }
+    let lost = known.promotions.iter().find(|promotion| lost_by(promotion, session, asked)).map(|promotion| {
+        format!(
+            "session {number} of t{} u{}, made at {:.3}; server {} became the master at {:.3} and had all of {:.3}",
+            session.tenant,
+            session.user,
+            session.answered.as_secs_f64(),
+            promotion.server,
+            promotion.at.as_secs_f64(),
+            promotion.had_all_of.as_secs_f64()
+        )
+    });
+    match lost {
+        Some(lost) => known.lost.push(lost),
+        None => violated(known, number, &format!("refused ({code}) although nothing ended it and the master had it")),
+    }
+}
+
+/// The calls that began since then, the last first.
+fn ends_since(known: &Known, since: At) -> impl Iterator<Item = &End> {
+    known.ends.iter().rev().take_while(move |end| end.began >= since)
 }
 
 /// A login was answered: whose it is is for the caller to see. Whether there should have been one.
@@ -182,7 +206,7 @@ fn surely_used(known: &Known, session: &Session, asked: Asked) -> At {
         };
         !known.promotions.iter().any(lost)
     };
-    session.uses.iter().rev().find(kept).copied().unwrap_or(session.answered)
+    session.uses.iter().rev().filter(|used| **used <= asked.began).find(kept).copied().unwrap_or(session.answered)
 }
 
 /// Whether the server that was promoted then had no such session.
@@ -202,11 +226,12 @@ pub fn violated(known: &mut Known, number: usize, what: &str) {
     let mut lines: Vec<(At, String)> = session.history.iter().rev().take(40).cloned().collect();
     lines.push((session.began, String::from("the login began")));
     lines.push((session.answered, String::from("the login was answered")));
-    for end in known.ends.iter().filter(|end| session.is_in(end.scope)) {
+    let before = session.began.saturating_sub(SHOWN_BEFORE);
+    for end in ends_since(known, before).filter(|end| session.is_in(end.scope)) {
         lines.push((end.began, format!("gateway {}: {} begins", end.by, end.what)));
         lines.extend(end.answered.map(|at| (at, format!("gateway {}: {}: {:?}", end.by, end.what, end.outcome))));
     }
-    lines.extend(known.timeline.iter().filter(|(at, _)| *at + SECOND >= session.began).cloned());
+    lines.extend(known.timeline.iter().filter(|(at, _)| *at >= before).cloned());
     lines.sort();
     let shown: String = lines.iter().map(|(at, line)| format!("    {:8.3} {line}\n", at.as_secs_f64())).collect();
     let whole = format!("session {number} {} of t{} u{}: {what}\n{shown}", session.id, session.tenant, session.user);

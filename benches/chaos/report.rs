@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use crate::calls::Fleet;
 use crate::model::{At, Known, Model, Outcome};
+use crate::oracle;
 
 /// The last lines of a gateway's log that are shown.
 const LINES: usize = 60;
 
 /// Prints it; whether all was as it must be.
 pub fn print(model: &Model, fleet: &Fleet, seed: u64) -> bool {
-    let known = &*model.known();
+    let known = &mut *model.known();
+    // All that is left, too.
+    oracle::judge(known, At::MAX);
+    let known = &*known;
     for session in &known.suspects {
         println!("\nin the audit logs, of session {session}:");
         let id = &known.sessions[*session].id;
