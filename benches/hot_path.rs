@@ -46,7 +46,7 @@ use session_gateway::signed::{
     Proof, RequestSecret, SignedForm, SignedIdentity, Signer, SigningKey, Stated, new_signing_key,
 };
 use session_gateway::store::STALE_AT_MOST;
-use session_gateway::store::cache::{Cache, Proof};
+use session_gateway::store::cache::{Cache, Proof as Hearing};
 
 const PATH: &str = "/api/orders/4711?page=2";
 const TOKEN: &str = "Zm9yIHRoZSBiZW5jaG1hcms_MTIzNDU2Nzg5MDEyMzQ";
@@ -139,7 +139,7 @@ fn cache(ids: &[SessionId]) -> Cache {
         reading.keep(&Standing::Live(live));
     }
     let sent = SystemClock.monotonic();
-    cache.renew(generation, Proof { sent, received: sent, time: NOW });
+    cache.renew(generation, Hearing { sent, received: sent, time: NOW });
     cache
 }
 
