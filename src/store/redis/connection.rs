@@ -316,8 +316,8 @@ impl Link {
                 if self.masters.is_none() || self.lanes().is_none() {
                     let node = lanes.node.as_ref().map(tracing::field::display);
                     tracing::info!(store = %self.settings.address, node, "the session store is connected");
-                    self.observer.node(&self.name(&lanes), true);
                 }
+                self.tell_of_node(&lanes, true);
                 self.state.store(Arc::new(State::Up(Arc::new(lanes))));
                 self.observer.state(true);
                 Ok(())
@@ -568,13 +568,20 @@ impl Link {
         matches!(&**self.state.load(), State::Up(lanes) if lanes.epoch == epoch)
     }
 
+    /// Whether the one server is used. Those of a cluster are told of one by one.
+    fn tell_of_node(&self, lanes: &Lanes, up: bool) {
+        if self.masters.is_none() {
+            self.observer.node(&self.name(lanes), up);
+        }
+    }
+
     /// Called with `changing` held.
     fn down(&self, fault: &Fault) {
         let cause = fault.to_string();
         let known = match &**self.state.load() {
             State::Down(known) => **known == *cause,
             State::Up(lanes) => {
-                self.observer.node(&self.name(lanes), false);
+                self.tell_of_node(lanes, false);
                 self.observer.state(false);
                 false
             }

@@ -341,6 +341,7 @@ impl Masters {
         change(&mut open);
         let layout = self.chart.layout();
         self.table.store(Arc::new(Table::of(layout.as_deref(), open)));
+        self.observer.slots_uncovered(self.uncovered());
     }
 
     /// One is not open any more.
