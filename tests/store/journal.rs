@@ -21,6 +21,7 @@ use crate::bench::{
 use crate::redis::{Barrier, set_the_clock_back, shared, with_a_cache};
 use crate::redis_outages::recovers;
 use crate::redis_server::{RedisServer, settings};
+use crate::relay::Relay;
 
 pub(crate) fn journal(folder: &Path) -> Arc<Journal> {
     telling(folder, &Told::default())
@@ -501,7 +502,9 @@ async fn is_held(store: &SharedStore, id: SessionId) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_comes_back_with_older_data_has_the_last_word_of_each_gateway_about_holds() {
     let (mut server, folders) = (forgetful().await, [(); 2].map(|()| tempfile::tempdir().unwrap()));
-    let stores = [with_journal(server.tcp(), &folders[0]).await, with_journal(server.tcp(), &folders[1]).await];
+    let relay = Relay::before(server.port());
+    let behind = || settings(&format!("redis://127.0.0.1:{}", relay.port()));
+    let stores = [with_journal(behind(), &folders[0]).await, with_journal(behind(), &folders[1]).await];
     let (held, record) = session_of(&stores[0], "acme", "1").await;
     let released = session_of(&stores[0], "acme", "2").await;
     let (never, _) = session_of(&stores[0], "acme", "3").await;
@@ -509,9 +512,11 @@ async fn a_server_that_comes_back_with_older_data_has_the_last_word_of_each_gate
     stores[0].hold(held, &record, &hold(), &By::Gateway).await.unwrap();
     stores[0].hold(released.0, &released.1, &hold(), &By::Gateway).await.unwrap();
     stores[1].hold(released.0, &released.1, &HoldWord::Release, &by_an_operator()).await.unwrap();
+    relay.cut();
     restart_from_snapshot(&mut server).await;
     let without = shared(server.tcp()).await;
     assert!(!is_held(&without, held).await, "else this shows nothing");
+    relay.mend();
     for store in &stores {
         recovers(store).await;
     }
