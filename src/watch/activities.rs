@@ -10,7 +10,7 @@ use crate::store::activities::{Activity, KeptActivity};
 use crate::store::monitor::FindingId;
 
 /// Between two times that the store is handed some of what waits: often a little, for all at once holds up other requests.
-pub const KEPT_EVERY: Duration = Duration::from_millis(100);
+pub const KEPT_EVERY: Duration = Duration::from_millis(20);
 
 impl Watch {
     /// Whether a session may report something that stands for so many single reports.

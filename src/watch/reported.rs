@@ -12,7 +12,7 @@ use crate::store::activities::Activity;
 /// What waits at most, and so what the store gets in a second.
 const MOST_WAITING: usize = 1000;
 /// What is taken at once.
-const AT_ONCE: usize = 100;
+const AT_ONCE: usize = 20;
 /// The sessions of which is known how much they reported in a minute.
 const MOST_SESSIONS: usize = 100_000;
 const MINUTE: Duration = Duration::from_secs(60);
