@@ -139,7 +139,7 @@ impl Attempt {
             id,
             buckets: buckets.all,
             account_tag: named.accounts.iter().fold(Self::NO_ACCOUNT, |tag, account| tag ^ account.short()),
-            network: networks.first().map_or(0, |network| tag_of(*network)),
+            network: networks.first().map_or(0, |network| network.short()),
             window: rules.rule.window,
             guess_window: rules.rule.window,
             lock: rules.lock,
@@ -155,13 +155,6 @@ impl Attempt {
     pub const fn remembers(&self, bucket: &Bucket) -> bool {
         self.remembers_accounts || !bucket.is_of_account()
     }
-}
-
-/// Eight bytes that stand for a network.
-fn tag_of(network: NetworkRange) -> u64 {
-    use sha2::{Digest as _, Sha256};
-    let hash: [u8; 32] = Sha256::digest(network.to_string().as_bytes()).into();
-    hash.first_chunk().copied().map_or(0, u64::from_be_bytes)
 }
 
 struct Buckets<'a> {

@@ -2,16 +2,16 @@
 //!
 //! Known of the logins that this gateway saw succeed within a day.
 
-use std::collections::{HashMap, VecDeque};
-use std::time::Duration;
+use std::collections::VecDeque;
 
+use super::tag::{Tag, TagMap};
 use super::{AccountId, NetworkRange};
 use crate::clock::Monotonic;
 
-/// For how long a login counts.
-const KEPT: Duration = Duration::from_secs(86_400);
-/// Within it the same login again says nothing new.
-const REPEATED: Duration = Duration::from_secs(3600);
+/// For how long a login counts, in seconds.
+const KEPT: u32 = 86_400;
+/// Within it the same login again says nothing new, in seconds.
+const REPEATED: u32 = 3600;
 /// Of fewer accounts nothing can be said.
 const ENOUGH: usize = 50;
 /// Accounts that are remembered; of more, the oldest go.
@@ -20,56 +20,69 @@ const MOST_ACCOUNTS: usize = 14_000;
 /// Where accounts logged in.
 #[derive(Debug, Default)]
 pub struct Crowd {
-    /// The last network of each.
-    accounts: HashMap<u64, (NetworkRange, Monotonic)>,
-    networks: HashMap<NetworkRange, usize>,
+    /// The last login of each.
+    accounts: TagMap<Login>,
+    /// How many accounts were last in each network.
+    networks: TagMap<u32>,
     /// The logins, the oldest first; those that a later one of the account follows are skipped.
-    logins: VecDeque<(u64, Monotonic)>,
+    logins: VecDeque<(Tag, Login)>,
+}
+
+/// From where, and which of all logins it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Login {
+    network: Tag,
+    /// In seconds.
+    at: u32,
 }
 
 impl Crowd {
     /// An account logged in from there.
     pub fn logged_in(&mut self, account: &AccountId, network: NetworkRange, now: Monotonic) {
-        let account = account.short();
-        if self.accounts.get(&account).is_some_and(|(there, at)| *there == network && now.since(*at) < REPEATED) {
+        let account = Tag::from(account.short());
+        let login = Login { network: network.short().into(), at: seconds(now) };
+        let is_known = |last: &Login| last.network == login.network && login.at.saturating_sub(last.at) < REPEATED;
+        if self.accounts.get(&account).is_some_and(is_known) {
             return;
         }
         if self.accounts.is_empty() {
             // All at once: growing step by step leaves the smaller ones behind.
             self.accounts.reserve(2 * MOST_ACCOUNTS);
+            self.networks.reserve(2 * MOST_ACCOUNTS);
             self.logins.reserve(2 * MOST_ACCOUNTS + 1);
         }
-        if let Some((before, _)) = self.accounts.insert(account, (network, now)) {
-            self.leave(before);
+        if let Some(before) = self.accounts.insert(account, login) {
+            self.leave(before.network);
         }
-        *self.networks.entry(network).or_default() += 1;
-        self.logins.push_back((account, now));
-        self.forget(now);
+        *self.networks.entry(login.network).or_default() += 1;
+        self.logins.push_back((account, login));
+        self.forget(login.at);
     }
 
     /// Whether over half of all accounts logged in from there, and these are enough to tell.
     pub fn is_of_nearly_all(&mut self, network: NetworkRange, now: Monotonic) -> bool {
-        self.forget(now);
-        let from_there = self.networks.get(&network).copied().unwrap_or_default();
-        self.accounts.len() >= ENOUGH && from_there * 2 > self.accounts.len()
+        self.forget(seconds(now));
+        let from_there = self.networks.get(&network.short().into()).copied().unwrap_or_default();
+        let all = self.accounts.len();
+        all >= ENOUGH && usize::try_from(from_there).is_ok_and(|from_there| from_there * 2 > all)
     }
 
-    fn forget(&mut self, now: Monotonic) {
-        while let Some((account, at)) = self.logins.front().copied() {
-            let is_last = self.accounts.get(&account).is_some_and(|(_, last)| *last == at);
+    fn forget(&mut self, now: u32) {
+        while let Some((account, login)) = self.logins.front().copied() {
+            let is_last = self.accounts.get(&account) == Some(&login);
             // Of an account that logs in again and again all but the last go, too.
-            let over = now.since(at) >= KEPT || self.accounts.len() > MOST_ACCOUNTS;
+            let over = now.saturating_sub(login.at) >= KEPT || self.accounts.len() > MOST_ACCOUNTS;
             if is_last && !over && self.logins.len() <= 2 * MOST_ACCOUNTS {
                 return;
             }
             self.logins.pop_front();
-            if is_last && let Some((network, _)) = self.accounts.remove(&account) {
-                self.leave(network);
+            if is_last && self.accounts.remove(&account).is_some() {
+                self.leave(login.network);
             }
         }
     }
 
-    fn leave(&mut self, network: NetworkRange) {
+    fn leave(&mut self, network: Tag) {
         if let Some(count) = self.networks.get_mut(&network) {
             *count -= 1;
             if *count == 0 {
@@ -77,6 +90,11 @@ impl Crowd {
             }
         }
     }
+}
+
+/// Since the gateway started.
+fn seconds(time: Monotonic) -> u32 {
+    u32::try_from(time.as_micros() / 1_000_000).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -130,7 +148,8 @@ mod tests {
         }
         assert!(crowd.logins.len() <= 2 * MOST_ACCOUNTS, "{}", crowd.logins.len());
         assert!(
-            crowd.accounts.len() <= MOST_ACCOUNTS && crowd.networks.values().sum::<usize>() == crowd.accounts.len()
+            crowd.accounts.len() <= MOST_ACCOUNTS
+                && crowd.networks.values().sum::<u32>() as usize == crowd.accounts.len()
         );
     }
 }

@@ -33,6 +33,7 @@ mod risk;
 mod rules;
 mod seen;
 mod severity;
+mod tag;
 mod tally;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use sha2::{Digest as _, Sha256};
 use smallvec::{SmallVec, smallvec};
 
 /// A network that a client may have for itself.
@@ -21,6 +22,13 @@ impl NetworkRange {
     #[must_use]
     pub const fn times(self) -> u32 {
         self.times
+    }
+
+    /// What it stands as among many, in eight bytes.
+    #[must_use]
+    pub fn short(self) -> u64 {
+        let hash: [u8; 32] = Sha256::digest(self.to_string()).into();
+        hash.first_chunk().copied().map_or(0, u64::from_be_bytes)
     }
 }
 
