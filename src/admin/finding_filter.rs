@@ -48,9 +48,9 @@ pub(super) fn user(text: &str) -> Result<String, Problem> {
     Ok(user.as_str().to_owned())
 }
 
-/// Reads a severity.
+/// Reads a severity, in capitals too, as mails write it.
 pub(super) fn severity(text: &str) -> Result<&'static str, Problem> {
-    choose("severity", &Severity::ALL.map(Severity::as_str), text)
+    choose("severity", &Severity::ALL.map(Severity::as_str), &text.to_ascii_lowercase())
 }
 
 /// Reads a kind.

@@ -1,6 +1,8 @@
 //! `GET /v1/report`: what the monitoring counted over some days.
 
 use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 
 use super::answer::Answer;
@@ -26,6 +28,9 @@ pub(super) struct Parameters {
     /// The last day; today if it is not said
     #[param(value_type = Option<String>, format = Date)]
     end_date: Option<String>,
+    /// `json`, or `csv` for spreadsheets; JSON if it is not said
+    #[param(value_type = Option<String>, pattern = "^(json|csv)$")]
+    format: Option<String>,
 }
 
 /// Tells what the monitoring counted, by day
@@ -34,16 +39,23 @@ pub(super) struct Parameters {
 /// findings. At most 92 days, of the last 400. What a gateway counted in its last seconds may be missing.
 #[utoipa::path(
     get, path = "/v1/report", tag = "monitoring", security(("token" = ["read"])),
-    params(Parameters), responses((status = 200, description = "The report", body = Report)),
+    params(Parameters), responses((
+        status = 200, description = "The report", content((Report = "application/json"), (String = "text/csv")),
+    )),
 )]
 pub(super) async fn show_report(
     _: Caller<Read>,
     State(state): State<AdminState>,
     Query(query): Query<Parameters>,
-) -> Result<Answer<Report>, Problem> {
+) -> Result<Response, Problem> {
     let of = match &query.tenant {
         Some(text) => CountOf::Tenant(tenant(&state, text)?),
         None => CountOf::All,
+    };
+    let as_csv = match query.format.as_deref() {
+        None | Some("json") => false,
+        Some("csv") => true,
+        Some(_) => return Err(Problem::bad_request("format: is not known; choose one of json, csv")),
     };
     let commons = &state.services.commons;
     let last = day("end_date", query.end_date.as_deref())?.unwrap_or_else(|| Day::of(commons.clock.wall()));
@@ -53,8 +65,16 @@ pub(super) async fn show_report(
         days if days > MOST_REPORT_DAYS => {
             Err(Problem::bad_request(format!("start_date: a report has at most {MOST_REPORT_DAYS} days, not {days}")))
         }
-        _ => Ok(Answer(commons.watch.reports().report(&of, first, last).await?)),
+        _ => {
+            let report = commons.watch.reports().report(&of, first, last).await?;
+            if as_csv { csv(&report) } else { Ok(Answer(report).into_response()) }
+        }
     }
+}
+
+fn csv(report: &Report) -> Result<Response, Problem> {
+    let text = report.csv().map_err(|error| Problem::internal(&error))?;
+    Ok(([(CONTENT_TYPE, "text/csv; charset=utf-8")], text).into_response())
 }
 
 fn day(name: &str, text: Option<&str>) -> Result<Option<Day>, Problem> {

@@ -12,7 +12,7 @@ use super::output::{say, say_json, write_out};
 use super::table::{row, shown};
 use crate::clock::{Clock as _, SystemClock, WallTime};
 use crate::config::{AdminRole, duration};
-use crate::monitor::{Day, REPORT_COLUMNS, Report};
+use crate::monitor::{Day, Report};
 use sums::{Sums, heading};
 
 /// Options of `report`.
@@ -30,6 +30,9 @@ pub struct ReportOptions {
     /// How it is written
     #[arg(long, value_enum, default_value = "table")]
     pub format: ReportFormat,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
     /// Where the API is.
     #[command(flatten)]
     pub api: ApiOptions,
@@ -57,14 +60,16 @@ pub fn report(options: &ReportOptions) -> ExitCode {
         let [since, until] = &days;
         let query = super::list::given(&[("tenant", &options.tenant), (since.0, &since.1), (until.0, &until.1)]);
         let answer = client.get("/v1/report", &query).await?;
-        if let ReportFormat::Json = options.format {
+        if options.json || matches!(options.format, ReportFormat::Json) {
             say_json(&answer);
             return Ok(());
         }
         let report: Report = serde_json::from_value(answer)
             .map_err(|error| Trouble::Failed(format!("the gateway answers with another form of report: {error}")))?;
         match options.format {
-            ReportFormat::Csv => write_out(&csv(&report)?),
+            ReportFormat::Csv => {
+                write_out(&report.csv().map_err(|error| Trouble::Failed(error.to_string()))?);
+            }
             ReportFormat::Html => write_out(page::page(&report).as_bytes()),
             ReportFormat::Table | ReportFormat::Json => lines(&report).iter().for_each(say),
         }
@@ -84,17 +89,6 @@ fn day_before(text: &str, now: WallTime) -> Result<Day, String> {
     let ago = duration(text).map_err(|_| String::from("write a day as 2026-11-24, or how long ago as 30d"))?;
     let micros = u64::try_from(ago.as_micros()).unwrap_or(u64::MAX);
     Ok(Day::of(WallTime::from_micros(now.as_micros().saturating_sub(micros))))
-}
-
-/// For spreadsheets, with nothing in it that one would compute.
-fn csv(report: &Report) -> Result<Vec<u8>, Trouble> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let wrong = |error: csv::Error| Trouble::Failed(error.to_string());
-    writer.write_record(REPORT_COLUMNS).map_err(wrong)?;
-    for row in report.rows() {
-        writer.write_record(row).map_err(wrong)?;
-    }
-    writer.into_inner().map_err(|error| Trouble::Failed(error.to_string()))
 }
 
 /// For people at a terminal: one block after the other, those that have nothing in them left out.
@@ -181,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_spreadsheet_has_a_heading_and_a_line_for_each_count() {
-        let text = String::from_utf8(csv(&week()).unwrap_or_default()).expect("text");
+        let text = String::from_utf8(week().csv().expect("rows")).expect("text");
         assert!(text.starts_with("date,what,name,severity,observed,count\n"), "{text}");
         assert!(text.contains("\n2026-11-30,finding,IMPOSSIBLE_TRAVEL,high,no,3\n"), "{text}");
         assert!(text.contains("\n2026-11-30,verdict expected,IMPOSSIBLE_TRAVEL,,,1\n"), "{text}");

@@ -152,11 +152,8 @@ fn server(raw: &RawAlerts, problems: &mut Problems) -> Option<MailServer> {
     let plaintext = raw.smtp_plaintext.get().copied().unwrap_or(false);
     // Who names an authority wants TLS, also from this machine itself.
     let unprotected = !named.tls && (plaintext || (named.is_loopback() && !raw.ca.is_given()));
-    if plaintext && (named.tls || named.is_loopback()) {
-        problems.error(
-            raw.smtp_plaintext.place(),
-            "is of no use here: over `smtps://` all is protected, and this machine itself needs no leave; remove it",
-        );
+    if plaintext && named.tls {
+        problems.error(raw.smtp_plaintext.place(), "is of no use over `smtps://`, where all is protected; remove it");
     }
     if raw.ca.is_given() && unprotected {
         problems.error(raw.ca.place(), "is of no use without TLS; remove it");

@@ -93,9 +93,8 @@ fn issuer(
         problems
             .error(raw.types.place(), "is empty; write the `typ` of the issuer's access tokens, as in [\"at+jwt\"]");
     }
-    raw.tenant.require(problems, "tenant = [\"/org_id\"]", |_| Ok(()));
     let identity = IdentityPointers {
-        tenant: pointers(&raw.tenant, &[], problems),
+        tenant: pointers(&raw.tenant, &["/org_id"], problems),
         user: pointers(&raw.user, &["/sub"], problems),
         role: pointers(&raw.role, &[], problems),
         tenants: Vec::new(),

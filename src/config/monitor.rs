@@ -7,7 +7,7 @@ use super::error::{Place, Problems};
 use super::mode::Mode;
 use super::places;
 use super::raw::{RawFailedLogins, RawGuessedLogin, RawMonitor};
-use super::rule::{DAY, MINUTE, RuleFields};
+use super::rule::{DAY, MINUTE, RuleFields, SECOND};
 use super::secrets::SecretsConfig;
 use super::table::Field;
 use super::value::{choice, count_within, duration_within, or_off};
@@ -96,7 +96,7 @@ fn failed_logins(raw: &RawFailedLogins, problems: &mut Problems) -> Option<Faile
         account_count: count(&raw.account_count, usual.account_count, problems),
         network_count: count(&raw.network_count, usual.network_count, problems),
         network_accounts: count(&raw.network_accounts, usual.network_accounts, problems),
-        lock: raw.lock.parse_or(usual.lock, problems, duration_within(MINUTE..=DAY)),
+        lock: raw.lock.parse_or(usual.lock, problems, duration_within(SECOND..=DAY)),
         by: raw.by.parse_or(usual.by, problems, choice(&LOCK_BY)),
     };
     if failed.by == LockBy::Account {

@@ -8,6 +8,7 @@ use super::table::Field;
 use super::value::{Parsed, choice, count_within, duration_within, quoted};
 use crate::monitor::{Action, Rule, Severity};
 
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
@@ -42,7 +43,7 @@ impl RuleFields<'_> {
 
 /// How bad it is.
 pub(super) fn severity(field: &Field<String>, usual: Severity, problems: &mut Problems) -> Severity {
-    field.parse_or(usual, problems, choice(&SEVERITIES))
+    field.parse_or(usual, problems, |text| choice(&SEVERITIES)(&text.to_ascii_lowercase()))
 }
 
 /// What is done: of these. What this rule cannot do is refused, so that nobody relies on it.

@@ -64,8 +64,7 @@ pub use place::{Cell, Country, Elsewhere, Place, Spot};
 pub use place_rules::{GeoFiles, PlaceRules};
 pub use records::{CountBy, RecordCounter, in_content_range, number};
 pub use report::{
-    CountedActions, CountedFindings, CountedVerdicts, MOST_REPORT_DAYS, REPORT_COLUMNS, Report, ReportDay, TopUser,
-    text_cell,
+    CountedActions, CountedFindings, CountedVerdicts, MOST_REPORT_DAYS, Report, ReportDay, TopUser, text_cell,
 };
 pub use risk::{OPEN_FOR, Risk, Risks};
 pub use rules::{

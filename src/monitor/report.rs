@@ -183,10 +183,21 @@ impl Report {
         }
     }
 
+    /// The same for spreadsheets, with a heading: comma-separated, and nothing in it is computed.
+    ///
+    /// # Errors
+    /// None that a report could have.
+    pub fn csv(&self) -> Result<Vec<u8>, csv::Error> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(REPORT_COLUMNS)?;
+        for row in self.rows() {
+            writer.write_record(row)?;
+        }
+        writer.into_inner().map_err(|error| error.into_error().into())
+    }
+
     /// The same as a table: each row says on which day, what, of which name, how bad, whether only observed, and how often.
-    /// Nothing in it is computed by a spreadsheet.
-    #[must_use]
-    pub fn rows(&self) -> Vec<[String; 6]> {
+    fn rows(&self) -> Vec<[String; 6]> {
         let mut rows = Vec::new();
         let observed = |observed: bool| if observed { "yes" } else { "no" };
         let mut row = |date: &str, what: &str, name: &str, severity: &str, observed: &str, count: u64| {
@@ -221,7 +232,7 @@ impl Report {
 }
 
 /// The heading of [`Report::rows`].
-pub const REPORT_COLUMNS: [&str; 6] = ["date", "what", "name", "severity", "observed", "count"];
+const REPORT_COLUMNS: [&str; 6] = ["date", "what", "name", "severity", "observed", "count"];
 
 /// A text in a table: one that a spreadsheet would compute has an apostrophe before it.
 #[must_use]

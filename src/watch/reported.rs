@@ -16,9 +16,9 @@ const AT_ONCE: usize = 20;
 /// The sessions of which is known how much they reported in a minute.
 const MOST_SESSIONS: usize = 100_000;
 const MINUTE: Duration = Duration::from_secs(60);
-/// What a session may report in a minute, in single reports; a batch stands for ten, or as many as are in it.
+/// What a session may report in a minute, in single reports; a batch stands for ten, however much is in it.
 const MOST_A_MINUTE: u32 = 600;
-/// What a batch stands for at least.
+/// What a batch stands for.
 pub const OF_A_BATCH: u32 = 10;
 
 /// What waits, and who reported how much.

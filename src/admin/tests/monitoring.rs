@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
+use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
 use super::{Admin, OPERATE, request};
@@ -167,11 +168,16 @@ async fn a_report_is_of_a_week_unless_the_call_says_of_what() {
         assert_eq!(report["days"].as_array().map(Vec::len), Some(days), "{query}");
     }
     assert_eq!(admin.get("/v1/report?tenant=acme").await.expect(200)["days"][6]["failures"], Value::Null);
+    let table = admin.get("/v1/report?format=csv&start_date=2023-11-14").await;
+    let rows = ["date,what,name,severity,observed,count", "2023-11-14,logins,,,,0", "2023-11-14,failures,,,,1"];
+    assert_eq!((table.status, table.headers[CONTENT_TYPE].as_bytes()), (200, &b"text/csv; charset=utf-8"[..]));
+    assert!(table.body.starts_with(&rows.join("\n")), "{}", table.body);
     for (query, says) in [
         ("?start_date=2023-08-14", "start_date: a report has at most 92 days, not 93"),
         ("?start_date=2023-11-15", "start_date: is after end_date"),
         ("?end_date=yesterday", "end_date: write a day as 2026-11-24"),
-        ("?format=csv", "the query"),
+        ("?format=xml", "format: is not known; choose one of json, csv"),
+        ("?days=3", "the query"),
     ] {
         let got = admin.get(&format!("/v1/report{query}")).await;
         assert!(got.problem().0 == 400 && got.problem().2.starts_with(says), "{got:?}");

@@ -121,6 +121,9 @@ pub struct ExportOptions {
     /// JSON lines, or a table for spreadsheets
     #[arg(long, value_enum, default_value = "jsonl")]
     pub format: Format,
+    /// The same as --format jsonl
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
     /// The most events [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,

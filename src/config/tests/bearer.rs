@@ -37,7 +37,6 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ("[\"api\"]", "[]", "audience: names nobody"),
         ("issuer = \"https://i/\"\n", "", "issuer: is missing; add `issuer ="),
         ("https://i/", " i", "issuer: \" i\" is not what a token's `iss` says"),
-        ("tenant = \"/t\"\n", "", "tenant: is missing; add `tenant = [\"/org_id\"]`"),
         ("tenant = \"/t\"", "tenant = []", "tenant: is empty"),
         ("tenant = \"/t\"", "tenant = \"t\"", "tenant: \"t\" does not begin with a slash"),
         ("tenant = \"/t\"", "tenant = \"/t\"\ntypes = [\"\"]", "types[0]: \"\" is not a `typ`"),

@@ -557,7 +557,7 @@ fn each_bad_value_is_refused_with_what_to_do() {
         ),
         (
             "[alerts]\nsmtp = \"smtps://mail.example.com\"\nsmtp_plaintext = true\nfrom = \"a@b.example\"\nhigh.to = []",
-            "t.toml:6: alerts.smtp_plaintext: is of no use here: over `smtps://` all is protected, and this machine itself needs no leave; remove it",
+            "t.toml:6: alerts.smtp_plaintext: is of no use over `smtps://`, where all is protected; remove it",
         ),
         (
             "login.account = []",

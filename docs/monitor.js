@@ -1,0 +1,1 @@
+../src/proxy/front/monitor.js
