@@ -76,6 +76,11 @@ impl Fault {
         }
     }
 
+    /// Whether a node of a cluster only says that it has not, or not yet, what it was asked about.
+    pub(super) fn is_of_a_slot_elsewhere(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if matches!(code.as_str(), "MOVED" | "ASK" | "TRYAGAIN"))
+    }
+
     /// What kind of trouble it is for the calls of that name, where it is none of a single session's.
     pub(super) fn trouble(&self) -> Option<&str> {
         match self {

@@ -3,7 +3,7 @@
 //! A master that is not open, or that nobody vouches for, is not there: what touches its slots is unavailable, the others
 //! go on. It opens none by itself (see `opening`) and never asks about sessions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use super::chart::Chart;
 use super::fault::Fault;
 use super::fence::Fence;
 use super::lane::Lanes;
+use super::replayed::{Replayed, slots};
 use super::slot::{SLOTS, Slot};
 use super::topology::{NodeId, Range};
 use crate::clock::{Monotonic, SharedClock};
@@ -37,9 +38,21 @@ pub(super) struct Master {
     pub(super) fence: Fence<Chart>,
     /// What its clock showed, and when it was asked.
     told: Mutex<(Monotonic, StoreTime)>,
+    /// What it has of the journal.
+    replayed: Mutex<Replayed>,
+    /// Rung when there is something of which it has not.
+    gained: Notify,
     /// Why it is given up.
     doubt: Mutex<Option<Fault>>,
     doubted: Notify,
+}
+
+/// Why nobody is asked about a slot.
+pub(super) enum Nobody {
+    /// Its master has just got it, and will be once it has what the journal has of it.
+    Yet,
+    /// Its master, if it has one, may not be.
+    For(Fault),
 }
 
 impl Master {
@@ -50,8 +63,46 @@ impl Master {
         fence: Fence<Chart>,
         told: (Monotonic, StoreTime),
     ) -> Self {
-        let (told, doubt, doubted) = (Mutex::new(told), Mutex::default(), Notify::new());
-        Self { node, lanes: Arc::new(lanes), birth_key, fence, told, doubt, doubted }
+        Self {
+            node,
+            lanes: Arc::new(lanes),
+            birth_key,
+            fence,
+            told: Mutex::new(told),
+            replayed: Mutex::default(),
+            gained: Notify::new(),
+            doubt: Mutex::default(),
+            doubted: Notify::new(),
+        }
+    }
+
+    /// By the layout it has these slots.
+    pub(super) fn owns(&self, ranges: &[Range]) {
+        if self.replayed.lock().owns(slots(ranges)) {
+            self.gained.notify_one();
+        }
+    }
+
+    /// Another master says that it has this one.
+    fn gains(&self, slot: Slot) {
+        if self.replayed.lock().gains(slot) {
+            self.gained.notify_one();
+        }
+    }
+
+    /// Waits until it got slots of which it may not have what the journal has.
+    pub(super) async fn gained(&self) {
+        self.gained.notified().await;
+    }
+
+    /// Those of which it is to get that now.
+    pub(super) fn begin_replay(&self) -> BTreeSet<Slot> {
+        self.replayed.lock().begin()
+    }
+
+    /// It has got it.
+    pub(super) fn end_replay(&self) {
+        self.replayed.lock().end();
     }
 
     /// Its clock showed this when it was asked then.
@@ -77,7 +128,7 @@ impl Master {
     }
 
     /// The latest that its clock can show now.
-    fn latest(&self) -> StoreTime {
+    pub(super) fn latest(&self) -> StoreTime {
         let (asked, told) = *self.told.lock();
         told.after(self.fence.now().since(asked))
     }
@@ -91,10 +142,12 @@ struct Table {
 }
 
 impl Table {
+    /// As the layout says. Each master hears which slots it has.
     fn of(layout: Option<&Layout>, open: BTreeMap<NodeId, Arc<Master>>) -> Self {
         let mut by_slot = vec![None; usize::from(SLOTS)];
         for (id, shard) in layout.iter().flat_map(|layout| &layout.shards) {
             let Some(master) = open.get(id).filter(|master| master.node == shard.node) else { continue };
+            master.owns(&shard.slots);
             for (first, last) in &shard.slots {
                 let range = by_slot.get_mut(usize::from(*first)..=usize::from(*last));
                 range.into_iter().flatten().for_each(|place| *place = Some(Arc::clone(master)));
@@ -162,12 +215,12 @@ impl Masters {
     }
 
     /// Who has a slot, if that one may be asked now.
-    pub(super) fn of(&self, slot: Slot) -> Result<Arc<Master>, Fault> {
+    pub(super) fn of(&self, slot: Slot) -> Result<Arc<Master>, Nobody> {
         let table = self.table.load();
         let master = table.by_slot.get(usize::from(slot.number())).and_then(Option::as_ref);
-        let master = master.ok_or_else(|| self.nobody(slot))?;
-        master.vouched().map_err(|fault| Fault::Shard(format!("{}: {fault}", master.node)))?;
-        Ok(Arc::clone(master))
+        let master = master.ok_or_else(|| Nobody::For(self.nobody(slot)))?;
+        master.vouched().map_err(|fault| Nobody::For(Fault::Shard(format!("{}: {fault}", master.node))))?;
+        if master.replayed.lock().has(slot) { Ok(Arc::clone(master)) } else { Err(Nobody::Yet) }
     }
 
     /// Why nobody can be asked about a slot.
@@ -207,6 +260,7 @@ impl Masters {
     pub(super) fn moved(&self, slot: Slot, node: &Node) {
         self.chart.doubt();
         let Some(master) = self.at(node) else { return };
+        master.gains(slot);
         let _changing = self.changing.lock();
         let table = self.table.load();
         let (open, mut by_slot) = (table.open.clone(), table.by_slot.clone());
@@ -245,13 +299,6 @@ impl Masters {
         let count: usize =
             covered.flat_map(|shard| &shard.slots).map(|(first, last)| usize::from(last - first) + 1).sum();
         usize::from(SLOTS) - count
-    }
-
-    /// Whether the node has a slot by the layout, open or not.
-    pub(super) fn has(&self, node: &Node, slot: Slot) -> bool {
-        let layout = self.chart.layout();
-        let mut shards = layout.iter().flat_map(|layout| layout.shards.values());
-        shards.any(|shard| shard.node == *node && has(&shard.slots, slot))
     }
 
     /// Whether what was written until now, and not asked for before `since`, is where it outlives the masters that took it.

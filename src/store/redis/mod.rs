@@ -53,6 +53,7 @@ mod order;
 mod places;
 mod read;
 mod replay;
+mod replayed;
 mod reports;
 mod revoke;
 mod route;

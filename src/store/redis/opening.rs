@@ -1,9 +1,10 @@
 //! The masters of a cluster opened, proven and watched, each by itself.
 //!
 //! Before one is open it has what the journal has of its slots, so that a replica that was promoted revives nothing, and has
-//! proven that it is the master. It decides nothing about sessions.
+//! proven that it is the master. Slots that it gets later are the same: it is asked about them once it has what the journal
+//! has of them. It decides nothing about sessions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use super::lane::{Lane, Lanes};
 use super::masters::{Master, Masters};
 use super::route::{Kind, Route};
 use super::slot::{Slot, tag_in};
-use super::topology::NodeId;
+use super::topology::{NodeId, Range};
 use super::{fitness, replay, scripts};
 use crate::clock::SharedClock;
 use crate::entropy::spread;
@@ -39,6 +40,10 @@ const LAST_BACKOFF: Duration = Duration::from_secs(1);
 /// How often it is looked whether the other masters vouch for one whose replicas do not, and what is between.
 const LOOKS: u32 = 10;
 const BETWEEN: Duration = Duration::from_millis(30);
+
+/// How long it is kept since when a master has had its data, once nobody looks any more: at each opening it may be in another
+/// slot.
+const BIRTH_KEPT: Duration = Duration::from_secs(3600);
 
 /// Opens masters.
 pub(super) struct Opening {
@@ -105,14 +110,41 @@ impl Opening {
         let attempt = timeout(CONNECT_TIMEOUT + ROUND_TRIP_TIMEOUT, self.establish(id, node)).await;
         let master = Arc::new(attempt.unwrap_or(Err(Fault::Timeout))?);
         self.prove(&master).await?;
+        master.owns(&self.ranges_of(id)?);
         // Takes as long as it takes: until then nothing of this server may be believed.
-        if let Some(journal) = &self.journal {
-            let all = Route::lane_opening(Arc::clone(&self.masters), Kind::Careful, Arc::clone(&master));
-            let has = |slot: Slot| self.masters.has(node, slot);
-            replay::replay_to(&master.lanes.careful, &all, &self.keys, journal, has).await?;
+        self.replay(&master, master.begin_replay()).await?;
+        master.end_replay();
+        if self.journal.is_some() {
             self.prove(&master).await?;
         }
         Ok(master)
+    }
+
+    /// Has a master have what the journal has of these slots.
+    async fn replay(&self, master: &Arc<Master>, slots: BTreeSet<Slot>) -> Result<(), Fault> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        let has = |slot: Slot| slots.contains(&slot);
+        let all = Route::lane_opening(Arc::clone(&self.masters), Kind::Careful, Arc::clone(master), slots.clone());
+        replay::replay_to(&master.lanes.careful, &all, &self.keys, journal, has).await
+    }
+
+    /// Has it have that of the slots that it gets while it is open, until that fails.
+    async fn replay_gained(&self, master: &Arc<Master>) -> Fault {
+        loop {
+            master.gained().await;
+            loop {
+                let slots = master.begin_replay();
+                if slots.is_empty() {
+                    break;
+                }
+                match self.replay(master, slots).await {
+                    Ok(()) => master.end_replay(),
+                    // It does not know yet that they are its.
+                    Err(fault) if fault.is_of_a_slot_elsewhere() => sleep(BETWEEN).await,
+                    Err(fault) => return fault,
+                }
+            }
+        }
     }
 
     /// Connects to one that may be used.
@@ -126,7 +158,9 @@ impl Opening {
         let examined = fitness::examine(&careful).await?;
         let birth_key = self.keys.birth_in(&tag);
         let mut ask = redis::pipe();
-        ask.add_command(eval(scripts::BIRTH, std::slice::from_ref(&birth_key))).cmd("TIME");
+        let mut birth = eval(scripts::BIRTH, std::slice::from_ref(&birth_key));
+        birth.arg(BIRTH_KEPT.as_millis().to_string());
+        ask.add_command(birth).cmd("TIME");
         let asked = self.clock.monotonic();
         let [birth, now] = match careful.ask(&ask).await {
             Ok(answers) => exactly(answers)?,
@@ -161,11 +195,14 @@ impl Opening {
         master.vouched().map(drop)
     }
 
+    fn ranges_of(&self, id: &NodeId) -> Result<Vec<Range>, Fault> {
+        let layout = self.chart().layout().ok_or_else(|| Fault::Lost(self.chart().why()))?;
+        Ok(layout.shards.get(id).map(|shard| shard.slots.clone()).unwrap_or_default())
+    }
+
     /// What is written to it, is in a slot that it has: in another one each time, as one may be on its way elsewhere.
     fn tag_of(&self, id: &NodeId, epoch: u64) -> Result<String, Fault> {
-        let layout = self.chart().layout().ok_or_else(|| Fault::Lost(self.chart().why()))?;
-        let ranges = layout.shards.get(id).map(|shard| shard.slots.as_slice()).unwrap_or_default();
-        let slots: Vec<u16> = ranges.iter().flat_map(|(first, last)| *first..=*last).collect();
+        let slots: Vec<u16> = self.ranges_of(id)?.iter().flat_map(|(first, last)| *first..=*last).collect();
         let place = usize::try_from(epoch).unwrap_or_default().checked_rem(slots.len()).unwrap_or_default();
         let slot = slots.get(place).copied().and_then(Slot::numbered);
         slot.map(tag_in).ok_or_else(|| Fault::Lost(String::from("it has no slots")))
@@ -182,7 +219,7 @@ impl Opening {
     }
 
     /// Has it prove itself, and looks at it, until something is wrong.
-    async fn attend(&self, master: &Master) -> Fault {
+    async fn attend(&self, master: &Arc<Master>) -> Fault {
         let proving = async {
             loop {
                 master.fence.due().await;
@@ -205,6 +242,7 @@ impl Opening {
         tokio::select! {
             fault = proving => fault,
             fault = looking => fault,
+            fault = self.replay_gained(master) => fault,
             fault = master.given_up() => fault,
         }
     }
@@ -215,9 +253,11 @@ impl Opening {
         let mut read = redis::pipe();
         read.cmd("TIME");
         read.cmd("GET").arg(&master.birth_key);
+        let kept = master.latest().after(BIRTH_KEPT);
+        read.cmd("PEXPIREAT").arg(&master.birth_key).arg(kept.as_millis_rounded_up()).arg("GT");
         let asked = self.clock.monotonic();
         let (examined, answers) = tokio::try_join!(fitness::examine(&lanes.bulk), lanes.bulk.ask(&read))?;
-        let [now, birth] = exactly(answers)?;
+        let [now, birth, _kept] = exactly(answers)?;
         lanes.is_same_data(birth)?;
         if examined.identity != lanes.identity {
             return Err(Fault::OtherData);

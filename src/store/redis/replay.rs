@@ -93,6 +93,8 @@ async fn redo_all(
         if !pipeline.is_empty() {
             lane.ask(&pipeline).await?;
         }
+        // Others have their turn, too: of a slot that has just come there may be nothing in very much.
+        tokio::task::yield_now().await;
     }
     if count > 0 {
         tracing::info!(revocations = count, "the journal was applied to the session store again");

@@ -6,6 +6,7 @@
 //! is not answered in time may have been, and is never sent again. A master that cannot be asked is the fault of those
 //! commands alone that it should have got.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use tokio::time::sleep;
 use super::answers::time;
 use super::fault::Fault;
 use super::lane::{Answer, Lane, Router};
-use super::masters::{Master, Masters};
+use super::masters::{Master, Masters, Nobody};
 use super::slot::Slot;
 use crate::session::StoreTime;
 use crate::store::address::Node;
@@ -41,8 +42,8 @@ pub(super) struct Route {
     masters: Arc<Masters>,
     kind: Kind,
     epoch: u64,
-    /// A master that is about to be opened, and of use to nobody else.
-    opening: Option<Arc<Master>>,
+    /// A master that is about to be of use to others, too, for these slots.
+    opening: Option<(Arc<Master>, BTreeSet<Slot>)>,
 }
 
 /// A command that is yet to be answered.
@@ -77,26 +78,29 @@ impl Route {
         Lane::All(Arc::new(Self { masters, kind, epoch, opening: None }))
     }
 
-    /// The same, and one that is about to be opened.
-    pub(super) fn lane_opening(masters: Arc<Masters>, kind: Kind, master: Arc<Master>) -> Lane {
-        Lane::All(Arc::new(Self { masters, kind, epoch: master.lanes.epoch, opening: Some(master) }))
+    /// The same, and one that is about to serve these slots.
+    pub(super) fn lane_opening(masters: Arc<Masters>, kind: Kind, master: Arc<Master>, slots: BTreeSet<Slot>) -> Lane {
+        let epoch = masters.next_epoch();
+        Lane::All(Arc::new(Self { masters, kind, epoch, opening: Some((master, slots)) }))
     }
 
-    fn master_of(&self, slot: Slot) -> Result<Arc<Master>, Fault> {
+    fn master_of(&self, slot: Slot) -> Result<Arc<Master>, Nobody> {
         match &self.opening {
-            Some(master) if self.masters.has(&master.node, slot) => Ok(Arc::clone(master)),
+            Some((master, slots)) if slots.contains(&slot) => Ok(Arc::clone(master)),
             _ => self.masters.of(slot),
         }
     }
 
-    /// Who gets what. What nobody can be asked for is a fault, and keeps nothing else from being done.
-    fn part(&self, left: Vec<Left>) -> (Vec<Part>, Option<Fault>) {
-        let (mut parts, mut fault): (Vec<Part>, _) = (Vec::new(), None);
+    /// Who gets what, and what is to be tried again. What nobody can be asked for is a fault, and keeps nothing else from
+    /// being done.
+    fn part(&self, left: Vec<Left>) -> (Vec<Part>, Vec<Left>, Option<Fault>) {
+        let (mut parts, mut later, mut fault): (Vec<Part>, _, _) = (Vec::new(), Vec::new(), None);
         for command in left {
             let master = match &command.asking {
                 None => self.master_of(command.slot),
                 Some(node) => self.masters.at(node).ok_or_else(|| {
-                    Fault::Shard(format!("a slot moves to {node}, to which there is no connection yet"))
+                    let unknown = format!("a slot moves to {node}, to which there is no connection yet");
+                    Nobody::For(Fault::Shard(unknown))
                 }),
             };
             let master = match master {
@@ -105,7 +109,11 @@ impl Route {
                     fault = fault.or(Some(Fault::Shard(format!("another server is the master at {}", master.node))));
                     continue;
                 }
-                Err(other) => {
+                Err(Nobody::Yet) => {
+                    later.push(command);
+                    continue;
+                }
+                Err(Nobody::For(other)) => {
                     fault = fault.or(Some(other));
                     continue;
                 }
@@ -117,7 +125,7 @@ impl Route {
                 None => parts.push(Part { master, asking, left: vec![command] }),
             }
         }
-        (parts, fault)
+        (parts, later, fault)
     }
 
     fn of_master<'a>(&self, master: &'a Master) -> &'a Lane {
@@ -230,10 +238,10 @@ impl Router for Route {
         let mut answers: Vec<Option<Answer>> = vec![None; commands.len()];
         let mut left = places(commands)?;
         for pause in PAUSES.iter().map(Some).chain([None]) {
-            let (parts, mut fault) = self.part(left);
+            let (parts, later, mut fault) = self.part(left);
             let asked = join_all(parts.iter().map(|part| self.ask_one(part, commands, timed))).await;
-            left = Vec::new();
-            let mut pauses = false;
+            left = later;
+            let mut pauses = !left.is_empty();
             for (part, asked) in parts.into_iter().zip(asked) {
                 let (now, came) = match asked {
                     Ok(answered) => answered,

@@ -4,13 +4,16 @@
 //! key. Those that end sessions carry `allow-oom`: a full server must still be able to end a session. They are sent in full each time (`EVAL`): the
 //! server keeps them compiled by their hash, and a server that restarted needs no loading first.
 
-/// Since when there is data. Key: the birth. Answers it: what was written first, by whichever gateway.
+/// Since when there is data. Key: the birth. Argument: for how long (ms) that is kept, if not for good. Answers it: what was
+/// written first, by whichever gateway.
 pub(super) const BIRTH: &str = r"#!lua flags=allow-oom
 local birth = redis.call('GET', KEYS[1])
-if birth then return birth end
 local time = redis.call('TIME')
-birth = time[1] .. '.' .. time[2]
-redis.call('SET', KEYS[1], birth)
+if not birth then
+  birth = time[1] .. '.' .. time[2]
+  redis.call('SET', KEYS[1], birth)
+end
+if ARGV[1] then redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', time[1] * 1000 + ARGV[1])) end
 return birth
 ";
 
