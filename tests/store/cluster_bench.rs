@@ -12,7 +12,7 @@ use session_gateway::store::{Beside, SharedStore, StoreAddress};
 use tokio::sync::OnceCell;
 
 use crate::bench::{Bench, MonitorStore};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Plan};
 use crate::redis::{PASSWORD, add_the_manuals_user};
 
 /// One for all: each sentence has a prefix of its own. It ends with the process.
@@ -30,7 +30,7 @@ impl ClusterBench {
         let cluster = CLUSTER
             .get_or_init(|| async {
                 // Nobody is to be followed by another while a machine does much else.
-                let cluster = Cluster::with(60_000, &[]).await;
+                let cluster = Cluster::with(Plan { node_timeout: 60_000, ..Plan::default() }).await;
                 add_the_manuals_users(&cluster);
                 cluster
             })
@@ -42,7 +42,7 @@ impl ClusterBench {
 }
 
 /// On every node.
-fn add_the_manuals_users(cluster: &Cluster) {
+pub(crate) fn add_the_manuals_users(cluster: &Cluster) {
     for node in &cluster.nodes {
         add_the_manuals_user(node);
         let more = ["+wait", "+role", "+asking", "+cluster|slots", "+cluster|nodes", "+cluster|info"];

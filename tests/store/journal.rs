@@ -22,9 +22,21 @@ use crate::redis::{Barrier, set_the_clock_back, shared, with_a_cache};
 use crate::redis_outages::recovers;
 use crate::redis_server::{RedisServer, settings};
 use crate::relay::Relay;
+use crate::topology::until;
 
 pub(crate) fn journal(folder: &Path) -> Arc<Journal> {
     telling(folder, &Told::default())
+}
+
+/// That of a store that was there before, and closes it when its last task is gone.
+pub(crate) async fn journal_of_before(folder: &Path) -> Arc<Journal> {
+    let mut found = None;
+    until("the journal of before", || {
+        found = std::panic::catch_unwind(|| journal(folder)).ok();
+        found.is_some()
+    })
+    .await;
+    found.unwrap()
 }
 
 /// What came late, in order.

@@ -1,14 +1,18 @@
 //! Which masters of a cluster are believed, and what an operator is told of them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use session_gateway::secret::Secret;
 use session_gateway::session::{By, EndReason};
-use session_gateway::store::Condition;
 use session_gateway::store::observe::Unobserved;
-use session_gateway::store::redis::RedisStore;
+use session_gateway::store::redis::{RedisSettings, RedisStore};
+use session_gateway::store::{Beside, Condition, SharedStore, StoreAddress};
 
-use crate::cluster::{Cluster, Failover};
+use crate::cluster::{Cluster, Failover, Plan};
+use crate::cluster_bench::add_the_manuals_users;
+use crate::redis::PASSWORD;
 use crate::relay::Relay;
 use crate::sentinel::{becomes_replicated, is_replicated, never_yes, says_yes, serves_again};
 use crate::sharding::{connect, session_on};
@@ -16,7 +20,7 @@ use crate::topology::{instant, until};
 
 /// A gateway and the old master, with some others, are cut off from the rest, where another succeeds.
 async fn situation_3(on_their_side: &[usize], succeeds: usize) {
-    let cluster = Cluster::behind_relays().await;
+    let cluster = Cluster::with(Plan { behind_relays: true, ..Plan::default() }).await;
     let (there, _theirs) = cluster.apart();
     let (beside, relays) = cluster.apart();
     let store = connect(cluster.settings_with(there)).await;
@@ -86,6 +90,59 @@ async fn situation_5_a_failover_by_hand_in_a_cluster_revives_nothing_and_logs_no
         becomes_replicated(&store).await;
         master = to;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn situation_18_with_tls_by_name_and_no_more_rights_than_the_manual_says_a_failover_is_followed() {
+    let cluster = Cluster::with(Plan { tls: true, ..Plan::default() }).await;
+    add_the_manuals_users(&cluster);
+    let url = Secret::new(cluster.url("session-gateway@"));
+    let settings = |beside: Beside| {
+        let beside = Beside { password: Some(Secret::new(PASSWORD)), ..beside };
+        RedisSettings::new(StoreAddress::with(&url, beside).unwrap(), "sg:")
+    };
+    let store = connect(settings(cluster.beside())).await;
+    let (kept, _) = session_on(&cluster, &store, ("acme", "7"), 0).await;
+    let (ended, record) = session_on(&cluster, &store, ("acme", "8"), 0).await;
+    // By another name than the certificate's.
+    let elsewhere = Beside { addresses: BTreeMap::default(), ..cluster.beside() };
+    let stranger: SharedStore = RedisStore::connect(settings(elsewhere), Arc::new(Unobserved)).await.unwrap();
+    let cause = stranger.read(kept).await.expect_err("nobody is called by an address").cause;
+    assert!(cause.to_lowercase().contains("certificate"), "{cause}");
+    assert!(store.end(ended, &record, EndReason::Logout, &By::User).await.unwrap());
+    becomes_replicated(&store).await;
+    cluster.fail_over(Cluster::partner(0), Failover::Orderly).await;
+    never_yes(&store, ended, Duration::from_millis(500)).await;
+    serves_again(&store, kept).await;
+    until("the old master", || cluster.nodes[0].cli(&["ROLE"]).starts_with("slave")).await;
+    becomes_replicated(&store).await;
+    for node in &cluster.nodes {
+        assert_eq!(node.cli(&["ACL", "LOG"]), "", "the user of docs/redis.md lacks a permission");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn situation_19_a_replica_of_a_cluster_that_hangs_delays_no_read_and_an_end_for_half_a_second_at_most() {
+    let cluster = Cluster::start().await;
+    let store = connect(cluster.settings()).await;
+    let (kept, _) = session_on(&cluster, &store, ("acme", "7"), 0).await;
+    becomes_replicated(&store).await;
+    cluster.nodes[Cluster::partner(0)].freeze();
+    let (mut slowest_read, mut slowest_end) = (Duration::ZERO, Duration::ZERO);
+    for _ in 0..10 {
+        let (new, record) = session_on(&cluster, &store, ("acme", "8"), 0).await;
+        let begin = instant();
+        store.read(kept).await.unwrap();
+        slowest_read = slowest_read.max(begin.elapsed());
+        assert!(store.end(new, &record, EndReason::Logout, &By::User).await.unwrap());
+        let begin = instant();
+        assert!(!is_replicated(&store).await);
+        slowest_end = slowest_end.max(begin.elapsed());
+    }
+    cluster.nodes[Cluster::partner(0)].thaw();
+    assert!(slowest_read < Duration::from_millis(150), "{slowest_read:?}");
+    assert!(slowest_end < Duration::from_millis(600), "{slowest_end:?}");
+    becomes_replicated(&store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,6 +31,7 @@ pub(crate) fn server_program() -> String {
 
 /// A server that is stopped with the test.
 pub(crate) struct RedisServer {
+    program: String,
     folder: TempDir,
     port: u16,
     arguments: Vec<String>,
@@ -49,9 +50,14 @@ impl RedisServer {
 
     /// A server that does not run yet.
     pub(crate) fn stopped(arguments: &[&str]) -> Self {
+        Self::stopped_of(&server_program(), arguments)
+    }
+
+    /// The same, of another program than the tests'.
+    pub(crate) fn stopped_of(program: &str, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        Self { folder, port: free_port(), arguments, skew: None, process: None }
+        Self { program: program.to_owned(), folder, port: free_port(), arguments, skew: None, process: None }
     }
 
     pub(crate) async fn run(&mut self) {
@@ -71,7 +77,7 @@ impl RedisServer {
 
     pub(crate) fn launch(&mut self, more: &[&str]) {
         let _ = std::fs::remove_file(self.socket());
-        let mut command = Command::new(server_program());
+        let mut command = Command::new(&self.program);
         command
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--unixsocket"])
             .arg(self.socket())

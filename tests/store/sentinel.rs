@@ -20,7 +20,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::bench::{change_tenant, live, login_at, principal, revoke_user, session, session_of};
-use crate::journal::journal;
+use crate::journal::{journal, journal_of_before};
 use crate::redis::until_cached;
 use crate::redis_outages::recovers;
 use crate::relay::Relay;
@@ -353,14 +353,7 @@ async fn situation_11_while_the_gateway_that_has_it_is_away_it_is_lost_and_then_
     topology.another_master(0).await;
     serves_again(&other, kept).await;
     assert_eq!(says_yes(&other, ended).await, Some(true), "else the test shows nothing");
-    let mut kept_journal = None;
-    until("the journal of before", || {
-        // The one before closes it when its last task is gone.
-        kept_journal = std::panic::catch_unwind(|| journal(folder.path())).ok();
-        kept_journal.is_some()
-    })
-    .await;
-    let _again = connect(topology.settings().with_journal(kept_journal.unwrap())).await;
+    let _again = connect(topology.settings().with_journal(journal_of_before(folder.path()).await)).await;
     never_yes(&other, ended, Duration::from_secs(1)).await;
 }
 

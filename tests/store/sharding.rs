@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use session_gateway::session::{By, EndReason, SessionId, SessionRecord, Standing, TenantStatus};
+use session_gateway::session::{By, EndReason, Revocation, Scope, SessionId, SessionRecord, Standing, TenantStatus};
 use session_gateway::store::observe::Unobserved;
 use session_gateway::store::redis::{RedisSettings, RedisStore};
 use session_gateway::store::{Creation, NewSession, SessionsOf, SharedStore, Touch};
+use tokio::task::JoinHandle;
 
 use crate::bench::{HOUR, change_tenant, live, login, principal, revoke_user, session_of, stored};
-use crate::cluster::{Cluster, Failover};
+use crate::cluster::{Cluster, Failover, Plan};
 use crate::journal::journal;
 use crate::redis::hash;
 use crate::sentinel::{never_yes, says_yes};
@@ -27,7 +28,7 @@ pub(crate) async fn connect(settings: RedisSettings) -> SharedStore {
 }
 
 /// Waits until all masters are there.
-async fn serves(store: &SharedStore) {
+pub(crate) async fn serves(store: &SharedStore) {
     let begin = instant();
     while store.tenants(None, 1).await.is_err() || !takes_all(store) {
         assert!(begin.elapsed() < 30 * SECOND, "{:?}", store.check().await);
@@ -40,16 +41,16 @@ fn takes_all(store: &SharedStore) -> bool {
 }
 
 /// A tenant whose standing and index are on a master.
-fn tenant_on(cluster: &Cluster, node: usize) -> String {
+pub(crate) fn tenant_on(cluster: &Cluster, node: usize) -> String {
     let is_there = |tenant: &String| cluster.owner(slot_of_tenant(cluster, tenant)) == node;
     (0..).map(|number| format!("t{number}")).find(is_there).unwrap()
 }
 
-fn slot_of_tenant(cluster: &Cluster, tenant: &str) -> u16 {
+pub(crate) fn slot_of_tenant(cluster: &Cluster, tenant: &str) -> u16 {
     cluster.slot(&format!("sg:n:{{{}}}", hash(tenant)))
 }
 
-fn slot_of_session(cluster: &Cluster, id: SessionId) -> u16 {
+pub(crate) fn slot_of_session(cluster: &Cluster, id: SessionId) -> u16 {
     cluster.slot(&format!("sg:s:{{{id}}}"))
 }
 
@@ -73,8 +74,27 @@ pub(crate) async fn session_on(
     (new.id, stored(store, new).await)
 }
 
-/// Logs in, uses and logs out again and again, and answers what failed, and how often it was done.
-fn busy(store: &SharedStore, tenant: &str, over: &Arc<AtomicBool>) -> tokio::task::JoinHandle<(Vec<String>, u32)> {
+/// A session whose user was revoked, and whose record on a master nothing has taken away: the user's generation alone says
+/// that it is over.
+pub(crate) async fn revoked_but_kept(cluster: &Cluster, store: &SharedStore, tenant: &str, node: usize) -> SessionId {
+    let (revoked, record) = session_on(cluster, store, (tenant, "9"), node).await;
+    assert_eq!(record.generations.user.as_micros(), 0, "nothing was revoked before");
+    let (key, copy) = (format!("sg:s:{{{revoked}}}"), format!("sg:copy:{{{revoked}}}"));
+    assert_eq!(cluster.nodes[node].cli(&["COPY", &key, &copy]), "1");
+    let user = record.principal.user.clone();
+    let scope = Scope::User { tenant: record.principal.tenant.clone(), user };
+    let revoked_all = store.revoke(&Revocation { scope, reason: EndReason::UserRevoked, by: By::User }).await.unwrap();
+    assert!(revoked_all.complete && revoked_all.journalled && revoked_all.ended == 1, "{revoked_all:?}");
+    assert_eq!(cluster.nodes[node].cli(&["COPY", &copy, &key]), "1");
+    assert_eq!(cluster.nodes[node].cli(&["DEL", &format!("sg:e:{{{revoked}}}")]), "1");
+    revoked
+}
+
+/// What failed of what somebody did again and again, and how often it was done.
+type Busy = JoinHandle<(Vec<String>, u32)>;
+
+/// Logs in, uses and logs out again and again.
+pub(crate) fn busy(store: &SharedStore, tenant: &str, over: &Arc<AtomicBool>) -> Busy {
     let (store, tenant, over) = (store.clone(), tenant.to_owned(), over.clone());
     tokio::spawn(async move {
         let (mut failed, mut rounds) = (Vec::new(), 0);
@@ -87,6 +107,24 @@ fn busy(store: &SharedStore, tenant: &str, over: &Arc<AtomicBool>) -> tokio::tas
         }
         (failed, rounds)
     })
+}
+
+/// They have done so for long enough, and nothing ever failed.
+pub(crate) async fn never_failed(busy: [Busy; 2], over: &AtomicBool) {
+    let failed = failures(busy, over).await;
+    assert_eq!(failed.first(), None, "{} failed", failed.len());
+}
+
+/// They have done so for long enough. Answers what failed.
+pub(crate) async fn failures(busy: [Busy; 2], over: &AtomicBool) -> Vec<String> {
+    over.store(true, Ordering::Relaxed);
+    let mut all = Vec::new();
+    for one in busy {
+        let (failed, rounds) = one.await.unwrap();
+        assert!(rounds > 10, "{rounds} rounds, {failed:?}");
+        all.extend(failed);
+    }
+    all
 }
 
 async fn round(store: &SharedStore, tenant: &str, number: u32) -> Result<(), String> {
@@ -117,7 +155,8 @@ async fn round(store: &SharedStore, tenant: &str, number: u32) -> Result<(), Str
 
 #[tokio::test(flavor = "multi_thread")]
 async fn situation_13_whoever_is_elsewhere_never_notices_that_a_master_is_gone() {
-    let mut cluster = Cluster::with(1000, &["--cluster-require-full-coverage", "no"]).await;
+    let partial = Plan { arguments: &["--cluster-require-full-coverage", "no"], ..Plan::default() };
+    let mut cluster = Cluster::with(partial).await;
     let store = connect(cluster.settings()).await;
     let tenants: Vec<String> = [1, 2].map(|node| tenant_on(&cluster, node)).to_vec();
     let over = Arc::new(AtomicBool::new(false));
@@ -134,12 +173,7 @@ async fn situation_13_whoever_is_elsewhere_never_notices_that_a_master_is_gone()
     cluster.becomes_master(Cluster::partner(0)).await;
     serves(&store).await;
     println!("served again after {:?}", begin.elapsed());
-    over.store(true, Ordering::Relaxed);
-    for one in busy {
-        let (failed, rounds) = one.await.unwrap();
-        println!("{rounds} rounds, {} failed", failed.len());
-        assert_eq!((failed.first(), rounds > 10), (None, true));
-    }
+    never_failed(busy, &over).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -218,12 +252,7 @@ async fn situation_6_while_slots_move_nobody_is_refused_and_nobody_is_logged_out
             live(&other, kept).await;
         }
     }
-    over.store(true, Ordering::Relaxed);
-    for one in busy {
-        let (failed, rounds) = one.await.unwrap();
-        println!("{rounds} rounds, {} failed", failed.len());
-        assert_eq!((failed.first(), rounds > 10), (None, true));
-    }
+    never_failed(busy, &over).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -253,15 +282,7 @@ async fn situation_9_a_master_that_is_emptied_revives_nobody_whose_record_is_els
     let folder = tempfile::tempdir().unwrap();
     let store = connect(cluster.settings().with_journal(journal(folder.path()))).await;
     let tenant = tenant_on(&cluster, 0);
-    // The record lives on another master, and no walk takes it away.
-    let (revoked, record) = session_on(&cluster, &store, (&tenant, "9"), 1).await;
-    let key = format!("sg:s:{{{revoked}}}");
-    assert_eq!(record.generations.user.as_micros(), 0, "nothing was revoked before");
-    let copy = format!("sg:copy:{{{revoked}}}");
-    assert_eq!(cluster.nodes[1].cli(&["COPY", &key, &copy]), "1");
-    assert_eq!(revoke_user(&store, &tenant, "9", EndReason::UserRevoked).await, 1);
-    assert_eq!(cluster.nodes[1].cli(&["COPY", &copy, &key]), "1");
-    assert_eq!(cluster.nodes[1].cli(&["DEL", &format!("sg:e:{{{revoked}}}")]), "1");
+    let revoked = revoked_but_kept(&cluster, &store, &tenant, 1).await;
     assert_ne!(says_yes(&store, revoked).await, Some(true));
     assert_eq!(cluster.nodes[0].cli(&["FLUSHALL"]), "OK");
     never_yes(&store, revoked, 2 * SECOND).await;

@@ -233,7 +233,7 @@ impl Topology {
 }
 
 /// An authority, and a server's certificate for `localhost`.
-fn certificates() -> TempDir {
+pub(crate) fn certificates() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/store/make-certificates.sh");
     let output = Command::new("sh").arg(script).arg(folder.path()).output().unwrap();
@@ -242,7 +242,7 @@ fn certificates() -> TempDir {
 }
 
 /// Beside the port without TLS, which is for `redis-cli` alone.
-fn tls_settings(folder: &Path, port: u16) -> [[String; 2]; 6] {
+pub(crate) fn tls_settings(folder: &Path, port: u16) -> [[String; 2]; 6] {
     let file = |name: &str| folder.join(name).display().to_string();
     [
         ["tls-port", &port.to_string()],
