@@ -155,7 +155,11 @@ pub(crate) fn agrees_with_what_it_names(folder: &str) {
         // Nothing but the gateway is reached from outside, and only it reaches the app.
         let is_gateway = name.as_str() == Some("gateway");
         let networks: &[&str] = if is_gateway { &["front", "behind"] } else { &["behind"] };
-        assert_eq!(list(&service["networks"]), networks);
+        let joined: Vec<&str> = match &service["networks"] {
+            Yaml::Hash(each) => each.keys().filter_map(Yaml::as_str).collect(),
+            names => list(names),
+        };
+        assert_eq!(joined, networks);
         assert_eq!(service["ports"].is_badvalue(), !is_gateway);
     }
     assert_eq!(file["networks"]["behind"]["internal"], Yaml::Boolean(true));
@@ -228,28 +232,39 @@ fn the_kubernetes_files_agree_with_each_other() {
     assert!(image.contains(&format!("WORKDIR {}", mounted(2))));
 }
 
-#[test]
-fn the_kubernetes_files_with_sentinels_differ_in_the_store_alone() {
-    let root = &yaml("kubernetes-sentinel/kustomization.yaml")[0];
+/// The gateways of a folder are those of `kubernetes` but for the store, which this answers.
+fn differs_in_the_store_alone(folder: &str) -> Toml {
+    let root = &yaml(&format!("{folder}/kustomization.yaml"))[0];
     assert_eq!(list(&root["resources"]), ["../kubernetes"]);
     let (ours, theirs) =
         (&root["configMapGenerator"][0], &yaml("kubernetes/kustomization.yaml")[0]["configMapGenerator"][0]);
     assert_eq!((ours["name"].as_str(), ours["behavior"].as_str()), (theirs["name"].as_str(), Some("replace")));
     assert_eq!(list(&ours["files"]), list(&theirs["files"]));
-    let config = |file: &str| -> Table { read(file).parse().expect("TOML") };
-    let (mut alone, mut many) = (config("kubernetes/gateway.toml"), config("kubernetes-sentinel/gateway.toml"));
-    let (one, store) = (alone.remove("store").expect("a store"), many.remove("store").expect("a store"));
+    let config = |folder: &str| -> Table { read(&format!("{folder}/gateway.toml")).parse().expect("TOML") };
+    let (mut alone, mut many) = (config("kubernetes"), config(folder));
+    let [one, store] = [&mut alone, &mut many].map(|config| config.remove("store").expect("a store"));
     assert_eq!(alone, many);
     assert_eq!(store["password_file"], one["password_file"]);
-    // It names them as the compose file does, whose gateway is run.
-    let run = config("compose/sentinel/gateway.toml");
-    let around = |url: &str| {
-        let (login, rest) = url.split_once('@').expect("a login");
-        let (hosts, master) = rest.split_once('/').expect("a master");
-        (login.to_owned(), hosts.split(',').count(), master.to_owned())
-    };
-    assert_eq!(around(store["redis"].as_str().expect("a text")), around(text(&run, "store", "redis")));
-    assert_eq!(store["sentinel"]["user"], run["store"]["sentinel"]["user"]);
+    store
+}
+
+/// Whom a URL logs in, at how many hosts, and what follows them.
+fn around(url: &str) -> (String, usize, String) {
+    let (login, rest) = url.split_once('@').expect("a login");
+    let (hosts, rest) = rest.split_once('/').unwrap_or((rest, ""));
+    (login.to_owned(), hosts.split(',').count(), rest.to_owned())
+}
+
+#[test]
+fn the_kubernetes_files_with_sentinels_or_on_a_cluster_differ_in_the_store_alone() {
+    for kind in ["sentinel", "cluster"] {
+        let store = differs_in_the_store_alone(&format!("kubernetes-{kind}"));
+        // It names them as the compose file does, whose gateway is run.
+        let run: Table = read(&format!("compose/{kind}/gateway.toml")).parse().expect("TOML");
+        assert_eq!(around(store["redis"].as_str().expect("a text")), around(text(&run, "store", "redis")));
+        let user = |store: &Toml| store.get("sentinel").and_then(|login| login.get("user")).cloned();
+        assert_eq!(user(&store), user(&run["store"]));
+    }
 }
 
 #[test]

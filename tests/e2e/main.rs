@@ -28,6 +28,7 @@ mod cluster;
 mod console;
 mod cors;
 mod deployment;
+mod deployment_cluster;
 mod deployment_sentinel;
 mod desync;
 mod errors;
