@@ -9,31 +9,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use redis::{AsyncConnectionConfig, PushInfo, PushKind};
+use redis::{PushInfo, PushKind};
 use tokio::sync::{Notify, watch};
-use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
+use super::asked::{Asked, Asks, ask_all};
 use super::ballot::{Layout, NoLayout, decide, named};
 use super::electors::{Electors, Said};
 use super::fault::Fault;
+use super::hearing::hearing_lane;
 use super::lane::Lane;
 use super::topology::{NodeId, Word, question, word};
 use crate::clock::{Monotonic, SharedClock};
-use crate::entropy::spread;
 use crate::store::address::{ClusterNodes, Node};
 use crate::store::observe::SharedObserver;
 
-/// For a connection to be made and logged in, and again for each answer.
+/// For each answer.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// For a connection to be made, whatever the node says meanwhile.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(1);
 /// Between two questions to one node while the masters prove themselves.
 const EVERY: Duration = Duration::from_secs(1);
 /// The same while one does not, so that the others' word has to do.
 const URGENTLY: Duration = Duration::from_millis(150);
 /// Between two questions at the least, however often it is doubted.
 const AT_LEAST: Duration = Duration::from_millis(20);
-/// Between two attempts to reach one.
-const AGAIN: Duration = Duration::from_millis(500);
 /// The most that are asked.
 const MOST: usize = 256;
 /// The words of one that does not answer for so long are forgotten.
@@ -50,15 +50,12 @@ pub(super) struct Chart {
     urgent: Mutex<Option<Monotonic>>,
     /// Rung when all are to be asked at once.
     hurry: Notify,
-    /// Rung when others may be known than are asked.
-    others: Notify,
+    asked: Asked,
 }
 
 #[derive(Default)]
 struct Heard {
     words: BTreeMap<NodeId, Word>,
-    /// Why some do not answer.
-    silent: BTreeMap<Node, String>,
     /// Why there is no layout.
     doubt: Option<NoLayout>,
 }
@@ -73,7 +70,7 @@ impl Chart {
             layout: watch::Sender::new(None),
             urgent: Mutex::default(),
             hurry: Notify::new(),
-            others: Notify::new(),
+            asked: Asked::default(),
         }
     }
 
@@ -100,85 +97,18 @@ impl Chart {
     pub(super) fn why(&self) -> String {
         let heard = self.heard.lock();
         let why = heard.doubt.as_ref().map_or_else(|| String::from("no node has answered yet"), NoLayout::to_string);
-        let silent: Vec<String> = heard.silent.iter().map(|(node, why)| format!("{node}: {why}")).collect();
-        let silent = if silent.is_empty() { String::new() } else { format!(" ({})", silent.join("; ")) };
+        let silent = self.asked.silent_in_words();
         format!("it is not known who has which slots of the cluster: {why}{silent}")
     }
 
     /// The nodes that do not answer, and why.
     pub(super) fn silent(&self) -> BTreeMap<Node, String> {
-        self.heard.lock().silent.clone()
+        self.asked.silent()
     }
 
     /// Follows them for as long as it is polled.
     pub(super) async fn run(self: Arc<Self>) {
-        let mut tasks = JoinSet::new();
-        let mut asked = BTreeMap::new();
-        loop {
-            let wanted = self.wanted();
-            asked.retain(|node, task: &mut AbortHandle| {
-                let keeps = wanted.contains(node);
-                if !keeps {
-                    task.abort();
-                    self.heard.lock().silent.remove(node);
-                }
-                keeps
-            });
-            for node in wanted {
-                let (this, at) = (Arc::clone(&self), node.clone());
-                asked.entry(node).or_insert_with(|| tasks.spawn(async move { this.follow(&at).await }));
-            }
-            self.others.notified().await;
-            while tasks.try_join_next().is_some() {}
-        }
-    }
-
-    fn wanted(&self) -> BTreeSet<Node> {
-        let mut wanted: BTreeSet<Node> = self.nodes.seeds().iter().cloned().collect();
-        wanted.extend(self.layout().iter().flat_map(|layout| layout.shards.values()).map(|shard| shard.node.clone()));
-        wanted.extend(named(&self.heard.lock().words));
-        wanted.into_iter().take(MOST).collect()
-    }
-
-    async fn follow(&self, node: &Node) {
-        loop {
-            let Err(fault) = self.attend(node).await;
-            let why = fault.to_string();
-            let known = self.heard.lock().silent.insert(node.clone(), why.clone());
-            if known.as_ref() != Some(&why) {
-                tracing::warn!(%node, cause = %why, "a node of the cluster does not say who has which slots");
-            }
-            sleep(spread(AGAIN)).await;
-        }
-    }
-
-    /// Asks one, until it does not answer.
-    async fn attend(&self, node: &Node) -> Result<std::convert::Infallible, Fault> {
-        let client = self.nodes.server(node).map_err(|error| Fault::Unfit(error.to_string()))?;
-        let gone = Arc::new(Notify::new());
-        let lost = Arc::clone(&gone);
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE))
-            .set_push_sender(move |push: PushInfo| {
-                if push.kind == PushKind::Disconnection {
-                    lost.notify_one();
-                }
-                Ok::<(), redis::aio::SendError>(())
-            });
-        let connecting = client.get_multiplexed_async_connection_with_config(&config);
-        let connection = timeout(PATIENCE * 2, connecting).await.map_err(|_| Fault::Timeout)?;
-        let lane = Lane::over(connection.map_err(|error| Fault::while_connecting(&error))?);
-        loop {
-            self.ask(node, &lane).await?;
-            sleep(AT_LEAST).await;
-            let pause = if self.is_urgent() { URGENTLY } else { EVERY };
-            tokio::select! {
-                () = sleep(pause) => {}
-                () = self.hurry.notified() => {}
-                () = gone.notified() => return Err(Fault::Lost(String::from("it hung up"))),
-            }
-        }
+        ask_all(self).await;
     }
 
     fn is_urgent(&self) -> bool {
@@ -189,7 +119,7 @@ impl Chart {
     async fn ask(&self, node: &Node, lane: &Lane) -> Result<(), Fault> {
         let asked = self.clock.monotonic();
         let word = word(asked, node, lane.ask_each(&mut question()).await?)?;
-        if self.heard.lock().silent.remove(node).is_some() {
+        if self.asked.answers(node) {
             tracing::info!(%node, "a node of the cluster says again who has which slots");
         }
         self.take(word);
@@ -201,7 +131,7 @@ impl Chart {
         let now = self.clock.monotonic();
         heard.words.retain(|_, word| now.since(word.asked) < FORGOTTEN);
         if heard.words.get(&word.by).is_none_or(|before| !before.agrees_with(&word)) {
-            self.others.notify_one();
+            self.asked.changed();
         }
         heard.words.insert(word.by.clone(), word);
         let before = self.layout();
@@ -226,7 +156,7 @@ impl Chart {
         if changes {
             let (masters, votes, voters) = (layout.shards.len(), layout.votes, layout.voters);
             tracing::info!(masters, votes, voters, "the layout of the cluster");
-            self.others.notify_one();
+            self.asked.changed();
             if before.is_some() {
                 self.observer.master_changed();
             }
@@ -236,6 +166,46 @@ impl Chart {
             *known = Some(layout);
             changes
         });
+    }
+}
+
+impl Asks for Chart {
+    fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    fn wanted(&self) -> BTreeSet<Node> {
+        let mut wanted: BTreeSet<Node> = self.nodes.seeds().iter().cloned().collect();
+        wanted.extend(self.layout().iter().flat_map(|layout| layout.shards.values()).map(|shard| shard.node.clone()));
+        wanted.extend(named(&self.heard.lock().words));
+        wanted.into_iter().take(MOST).collect()
+    }
+
+    async fn attend(&self, node: &Node) -> Result<std::convert::Infallible, Fault> {
+        let client = self.nodes.server(node).map_err(|error| Fault::Unfit(error.to_string()))?;
+        let gone = Arc::new(Notify::new());
+        let lost = Arc::clone(&gone);
+        let hear = move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                lost.notify_one();
+            }
+        };
+        let connecting = timeout(CONNECTED_WITHIN, hearing_lane(&client, PATIENCE, hear));
+        let lane = connecting.await.map_err(|_| Fault::Timeout)??;
+        loop {
+            self.ask(node, &lane).await?;
+            sleep(AT_LEAST).await;
+            let pause = if self.is_urgent() { URGENTLY } else { EVERY };
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.hurry.notified() => {}
+                () = gone.notified() => return Err(Fault::Lost(String::from("it hung up"))),
+            }
+        }
+    }
+
+    fn tell_of_silence(&self, node: &Node, why: &str) {
+        tracing::warn!(%node, cause = %why, "a node of the cluster does not say who has which slots");
     }
 }
 

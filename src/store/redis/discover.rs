@@ -12,16 +12,15 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use redis::{AsyncConnectionConfig, PushInfo, PushKind};
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::asked::{Asked, Asks, ask_all};
 use super::electors::{Electors, Said};
 use super::fault::Fault;
 use super::lane::Lane;
 use super::vote::{Named, NoMaster, decide};
 use super::word::{SentinelId, Word, question, word};
 use crate::clock::SharedClock;
-use crate::entropy::spread;
 use crate::store::address::{Node, Sentinels};
 use crate::store::observe::SharedObserver;
 
@@ -33,8 +32,6 @@ const EVERY: Duration = Duration::from_secs(1);
 const URGENTLY: Duration = Duration::from_millis(250);
 /// Between two questions at the least, however much news there is.
 const AT_LEAST: Duration = Duration::from_millis(20);
-/// Between two attempts to reach one.
-const AGAIN: Duration = Duration::from_millis(500);
 /// What is said on it names a new master.
 const NEWS: &str = "+switch-master";
 /// The most that are asked.
@@ -54,15 +51,12 @@ pub(super) struct Discovery {
     urgent: AtomicBool,
     /// Rung when all are to be asked at once.
     hurry: Notify,
-    /// Rung when others may be known than are asked.
-    others: Notify,
+    asked: Asked,
 }
 
 #[derive(Default)]
 struct Heard {
     words: BTreeMap<SentinelId, (Word, Node)>,
-    /// Why some do not answer.
-    silent: BTreeMap<Node, String>,
     /// Why there is no master.
     doubt: Option<NoMaster>,
 }
@@ -78,7 +72,7 @@ impl Discovery {
             master: watch::Sender::new(None),
             urgent: AtomicBool::new(true),
             hurry: Notify::new(),
-            others: Notify::new(),
+            asked: Asked::default(),
         }
     }
 
@@ -102,40 +96,77 @@ impl Discovery {
         let why =
             heard.doubt.as_ref().map_or_else(|| String::from("no Sentinel has answered yet"), NoMaster::to_string);
         let name = self.sentinels.name();
-        let silent: Vec<String> = heard.silent.iter().map(|(node, why)| format!("{node}: {why}")).collect();
-        let silent = if silent.is_empty() { String::new() } else { format!(" ({})", silent.join("; ")) };
-        format!("no master \"{name}\": {why}{silent}")
+        format!("no master \"{name}\": {why}{}", self.asked.silent_in_words())
     }
 
     /// The Sentinels that do not answer, and why.
     pub(super) fn silent(&self) -> BTreeMap<Node, String> {
-        self.heard.lock().silent.clone()
+        self.asked.silent()
     }
 
     /// Follows them for as long as it is polled.
     pub(super) async fn run(self: Arc<Self>) {
-        let mut tasks = JoinSet::new();
-        let mut asked = BTreeMap::new();
-        loop {
-            let wanted = self.wanted();
-            asked.retain(|node, task: &mut tokio::task::AbortHandle| {
-                let keeps = wanted.contains(node);
-                if !keeps {
-                    task.abort();
-                    self.heard.lock().silent.remove(node);
-                }
-                keeps
-            });
-            for node in wanted {
-                let (this, at) = (Arc::clone(&self), node.clone());
-                asked.entry(node).or_insert_with(|| tasks.spawn(async move { this.follow(&at).await }));
-            }
-            self.others.notified().await;
-            while tasks.try_join_next().is_some() {}
-        }
+        ask_all(self).await;
     }
 
-    /// Whom to ask: the configured ones, and those that are named by half of who answers and are not asked under another
+    async fn ask(&self, node: &Node, lane: &Lane) -> Result<(), Fault> {
+        let asked = self.clock.monotonic();
+        let answers = lane.ask_each(&mut question(self.sentinels.name())).await?;
+        let word = word(asked, answers)?;
+        if self.asked.answers(node) {
+            tracing::info!(sentinel = %node, "a Sentinel answers again");
+        }
+        self.take(word, node);
+        Ok(())
+    }
+
+    fn take(&self, word: Word, at: &Node) {
+        let mut heard = self.heard.lock();
+        let now = self.clock.monotonic();
+        heard.words.retain(|_, (word, _)| now.since(word.asked) < FORGOTTEN);
+        if heard.words.get(&word.by).is_none_or(|(before, _)| before.others != word.others) {
+            self.asked.changed();
+        }
+        heard.words.insert(word.by.clone(), (word, at.clone()));
+        let words = heard.words.iter().map(|(id, (word, _))| (id.clone(), word.clone())).collect();
+        let before = self.named.load_full();
+        match decide(&words, self.sentinels.seeds().len(), now, before.as_deref()) {
+            Ok(named) => {
+                if heard.doubt.take().is_some_and(|doubt| !matches!(doubt, NoMaster::TooFew { heard: 0, .. })) {
+                    tracing::info!(master = %named.master, "a majority of Sentinels names a master again");
+                }
+                let master = named.master.clone();
+                let (votes, voters, election) = (named.votes, named.voters, named.election);
+                self.named.store(Some(Arc::new(named)));
+                let changed = self.master.send_if_modified(|known| {
+                    let other = known.as_ref() != Some(&master);
+                    *known = Some(master.clone());
+                    other
+                });
+                if changed {
+                    tracing::info!(%master, election, votes, voters, "the Sentinels name a master");
+                    if before.is_some() {
+                        self.observer.master_changed();
+                    }
+                }
+            }
+            Err(doubt) => {
+                // At the start each is the first to answer.
+                if before.is_some() && heard.doubt.as_ref() != Some(&doubt) {
+                    tracing::warn!(cause = %doubt, "the Sentinels name no master; the last one is kept while it proves itself");
+                }
+                heard.doubt = Some(doubt);
+            }
+        }
+    }
+}
+
+impl Asks for Discovery {
+    fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    /// The configured ones, and those that are named by half of who answers and are not asked under another
     /// name.
     fn wanted(&self) -> BTreeSet<Node> {
         let mut wanted: BTreeSet<Node> = self.sentinels.seeds().iter().cloned().collect();
@@ -155,19 +186,6 @@ impl Discovery {
         wanted
     }
 
-    async fn follow(&self, node: &Node) {
-        loop {
-            let Err(fault) = self.attend(node).await;
-            let why = fault.to_string();
-            let known = self.heard.lock().silent.insert(node.clone(), why.clone());
-            if known.as_ref() != Some(&why) {
-                tracing::warn!(sentinel = %node, cause = %why, "a Sentinel does not answer");
-            }
-            sleep(spread(AGAIN)).await;
-        }
-    }
-
-    /// Asks one, until it does not answer.
     async fn attend(&self, node: &Node) -> Result<std::convert::Infallible, Fault> {
         let client = self.sentinels.sentinel(node).map_err(|error| Fault::Unfit(error.to_string()))?;
         let (news, gone) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -207,55 +225,8 @@ impl Discovery {
         }
     }
 
-    async fn ask(&self, node: &Node, lane: &Lane) -> Result<(), Fault> {
-        let asked = self.clock.monotonic();
-        let answers = lane.ask_each(&mut question(self.sentinels.name())).await?;
-        let word = word(asked, answers)?;
-        if self.heard.lock().silent.remove(node).is_some() {
-            tracing::info!(sentinel = %node, "a Sentinel answers again");
-        }
-        self.take(word, node);
-        Ok(())
-    }
-
-    fn take(&self, word: Word, at: &Node) {
-        let mut heard = self.heard.lock();
-        let now = self.clock.monotonic();
-        heard.words.retain(|_, (word, _)| now.since(word.asked) < FORGOTTEN);
-        if heard.words.get(&word.by).is_none_or(|(before, _)| before.others != word.others) {
-            self.others.notify_one();
-        }
-        heard.words.insert(word.by.clone(), (word, at.clone()));
-        let words = heard.words.iter().map(|(id, (word, _))| (id.clone(), word.clone())).collect();
-        let before = self.named.load_full();
-        match decide(&words, self.sentinels.seeds().len(), now, before.as_deref()) {
-            Ok(named) => {
-                if heard.doubt.take().is_some_and(|doubt| !matches!(doubt, NoMaster::TooFew { heard: 0, .. })) {
-                    tracing::info!(master = %named.master, "a majority of Sentinels names a master again");
-                }
-                let master = named.master.clone();
-                let (votes, voters, election) = (named.votes, named.voters, named.election);
-                self.named.store(Some(Arc::new(named)));
-                let changed = self.master.send_if_modified(|known| {
-                    let other = known.as_ref() != Some(&master);
-                    *known = Some(master.clone());
-                    other
-                });
-                if changed {
-                    tracing::info!(%master, election, votes, voters, "the Sentinels name a master");
-                    if before.is_some() {
-                        self.observer.master_changed();
-                    }
-                }
-            }
-            Err(doubt) => {
-                // At the start each is the first to answer.
-                if before.is_some() && heard.doubt.as_ref() != Some(&doubt) {
-                    tracing::warn!(cause = %doubt, "the Sentinels name no master; the last one is kept while it proves itself");
-                }
-                heard.doubt = Some(doubt);
-            }
-        }
+    fn tell_of_silence(&self, node: &Node, why: &str) {
+        tracing::warn!(sentinel = %node, cause = %why, "a Sentinel does not answer");
     }
 }
 

@@ -15,6 +15,7 @@ mod activities;
 mod acts;
 mod alerts;
 mod answers;
+mod asked;
 mod audit;
 mod ballot;
 mod calls;
