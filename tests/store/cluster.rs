@@ -12,7 +12,7 @@ use crate::relay::Relay;
 use crate::topology::{certificates, instant, tls_settings, until};
 
 /// How many masters.
-const SHARDS: usize = 3;
+pub(crate) const SHARDS: usize = 3;
 /// The spare master, where there is one.
 pub(crate) const SPARE: usize = 2 * SHARDS;
 /// How many slots there are.
@@ -167,7 +167,7 @@ impl Cluster {
     }
 
     /// What a node calls itself: as none of another cluster does, which might get to its port after it.
-    fn name_of(&self, number: usize) -> String {
+    pub(crate) fn name_of(&self, number: usize) -> String {
         format!("{:020x}{number:020x}", self.ports[0])
     }
 
@@ -216,6 +216,13 @@ impl Cluster {
             let sources: Vec<IpAddr> = with_it.map(source).collect();
             pair.iter().for_each(|relay| relay.cut_all_but(&sources));
         }
+    }
+
+    /// The other node of its two does not reach a node for what it has to replicate. That each is there they hear.
+    pub(crate) fn cut_replication(&self, of: usize) {
+        let others = (0..self.nodes.len()).filter(|number| *number != Self::partner(of)).map(source);
+        let others: Vec<IpAddr> = others.collect();
+        self.relays.get(of).iter().for_each(|[commands, _]| commands.cut_all_but(&others));
     }
 
     /// All reach each other again.

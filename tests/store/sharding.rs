@@ -177,6 +177,29 @@ async fn situation_13_whoever_is_elsewhere_never_notices_that_a_master_is_gone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn situation_13_whoever_is_elsewhere_never_notices_that_a_master_hangs() {
+    let cluster =
+        Cluster::with(Plan { arguments: &["--cluster-require-full-coverage", "no"], ..Plan::default() }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = connect(cluster.settings().with_journal(journal(folder.path()))).await;
+    let tenant = tenant_on(&cluster, 1);
+    let (kept, _) = session_on(&cluster, &store, (&tenant, "7"), 2).await;
+    cluster.nodes[0].freeze();
+    let begin = instant();
+    let (mut takes_over, mut count) = (None, 0);
+    while takes_over.is_none_or(|at: Duration| begin.elapsed() < at + 2 * SECOND) {
+        assert!(begin.elapsed() < 20 * SECOND, "nobody is elected");
+        assert_eq!(says_yes(&store, kept).await, Some(true), "after {:?}", begin.elapsed());
+        count += 1;
+        if takes_over.is_none() && count % 20 == 0 && cluster.masters().contains(&Cluster::partner(0)) {
+            takes_over = Some(begin.elapsed());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    cluster.nodes[0].thaw();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn situation_1_what_was_ended_stays_so_when_its_master_is_killed() {
     let mut cluster = Cluster::start().await;
     let (store, other) = (connect(cluster.settings()).await, connect(cluster.settings()).await);
@@ -319,6 +342,43 @@ async fn situation_10_a_login_and_a_revocation_on_two_gateways_are_in_one_order_
             session_of(&store, &tenant, "7").await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn situation_11_whoever_began_under_a_revocation_that_a_failover_lost_is_not_logged_out() {
+    let mut cluster = Cluster::with(Plan { behind_relays: true, ..Plan::default() }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (beside, _ways) = cluster.apart();
+    let (there, _theirs) = cluster.apart();
+    let other = connect(cluster.settings_with(there)).await;
+    let store = connect(cluster.settings_with(beside.clone()).with_journal(journal(folder.path()))).await;
+    let tenant = tenant_on(&cluster, 0);
+    cluster.cut_replication(0);
+    assert_eq!(revoke_user(&store, &tenant, "9", EndReason::UserRevoked).await, 0);
+    let (kept, record) = session_on(&cluster, &store, (&tenant, "9"), 1).await;
+    assert_eq!(says_yes(&other, kept).await, Some(true));
+    cluster.nodes[0].kill();
+    drop(store);
+    let watched = tokio::spawn({
+        let other = other.clone();
+        async move {
+            let begin = instant();
+            while begin.elapsed() < 5 * SECOND {
+                assert_ne!(says_yes(&other, kept).await, Some(false), "after {:?}", begin.elapsed());
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    });
+    cluster.becomes_master(Cluster::partner(0)).await;
+    let key = format!("sg:u:{{{}}}:{}", hash(&tenant), hash("9"));
+    assert_eq!(cluster.nodes[Cluster::partner(0)].cli(&["GET", &key]), "", "it was lost");
+    // The one that revoked is back.
+    let store = connect(cluster.settings_with(beside).with_journal(journal(folder.path()))).await;
+    let raised = cluster.nodes[Cluster::partner(0)].cli(&["GET", &key]);
+    assert_eq!(raised, record.generations.user.as_micros().to_string());
+    live(&store, kept).await;
+    watched.await.unwrap();
+    live(&other, kept).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

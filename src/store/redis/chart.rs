@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -30,7 +31,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const CONNECTED_WITHIN: Duration = Duration::from_secs(1);
 /// Between two questions to one node while the masters prove themselves.
 const EVERY: Duration = Duration::from_secs(1);
-/// The same while one does not, so that the others' word has to do.
+/// The same while one does not, so that the others' word has to do, or while one cannot be used at all.
 const URGENTLY: Duration = Duration::from_millis(150);
 /// Between two questions at the least, however often it is doubted.
 const AT_LEAST: Duration = Duration::from_millis(20);
@@ -48,6 +49,8 @@ pub(super) struct Chart {
     layout: watch::Sender<Option<Arc<Layout>>>,
     /// When a master was found last that does not prove itself.
     urgent: Mutex<Option<Monotonic>>,
+    /// Whether a master of the layout cannot be used: another may have followed it.
+    lacks_one: AtomicBool,
     /// Rung when all are to be asked at once.
     hurry: Notify,
     asked: Asked,
@@ -69,6 +72,7 @@ impl Chart {
             heard: Mutex::default(),
             layout: watch::Sender::new(None),
             urgent: Mutex::default(),
+            lacks_one: AtomicBool::new(false),
             hurry: Notify::new(),
             asked: Asked::default(),
         }
@@ -93,6 +97,14 @@ impl Chart {
         self.hurry.notify_waiters();
     }
 
+    /// Some masters of the layout cannot be used, or all can.
+    pub(super) fn lacks_one(&self, lacks: bool) {
+        if lacks {
+            self.doubt();
+        }
+        self.lacks_one.store(lacks, Ordering::Relaxed);
+    }
+
     /// Why there is no layout.
     pub(super) fn why(&self) -> String {
         let heard = self.heard.lock();
@@ -113,6 +125,7 @@ impl Chart {
 
     fn is_urgent(&self) -> bool {
         self.layout.borrow().is_none()
+            || self.lacks_one.load(Ordering::Relaxed)
             || self.urgent.lock().is_some_and(|last| self.clock.monotonic().since(last) < EVERY)
     }
 

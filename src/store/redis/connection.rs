@@ -134,6 +134,10 @@ impl Link {
         self.broken.notify_one();
     }
 
+    pub(super) fn now(&self) -> Monotonic {
+        self.settings.clock.monotonic()
+    }
+
     pub(super) const fn address(&self) -> &StoreAddress {
         &self.settings.address
     }

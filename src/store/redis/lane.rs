@@ -103,6 +103,9 @@ pub(super) trait Router: Send + Sync {
     /// Whether there is a master that could be asked about a key now.
     fn has_server_of(&self, key: &str) -> bool;
 
+    /// Since when the master that would be asked about a key is used.
+    fn since(&self, key: &str) -> Option<Monotonic>;
+
     /// A connection to each master, which together have all slots.
     fn each(&self) -> Result<Vec<Lane>, Fault>;
 }
@@ -229,6 +232,14 @@ impl Lane {
         }
     }
 
+    /// Since when the one of several masters is used that would be asked about a key.
+    pub(super) fn since(&self, key: &str) -> Option<Monotonic> {
+        match self {
+            Self::One(_) => None,
+            Self::All(router) => router.since(key),
+        }
+    }
+
     /// Those of which each leads to one server, and all together to all data.
     pub(super) fn each(&self) -> Result<Vec<Self>, Fault> {
         match self {
@@ -292,6 +303,10 @@ mod tests {
 
         fn has_server_of(&self, _key: &str) -> bool {
             false
+        }
+
+        fn since(&self, _key: &str) -> Option<Monotonic> {
+            None
         }
 
         fn each(&self) -> Result<Vec<Lane>, Fault> {

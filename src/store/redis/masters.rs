@@ -337,7 +337,7 @@ impl Masters {
 
     /// One is open from now on.
     pub(super) fn open(&self, id: &NodeId, master: &Arc<Master>) {
-        self.closed.lock().remove(id);
+        self.no_longer_closed(id);
         self.draw(|all| drop(all.insert(id.clone(), Arc::clone(master))));
         self.observer.master(&master.node.to_string(), Some(true));
         self.opened.send_modify(|count| *count += 1);
@@ -350,12 +350,20 @@ impl Masters {
         if known.as_ref() != Some(fault) {
             tracing::warn!(%node, cause = %fault, "a master of the cluster is unavailable");
         }
-        self.chart.doubt();
+        self.chart.lacks_one(true);
+    }
+
+    fn no_longer_closed(&self, id: &NodeId) {
+        let mut closed = self.closed.lock();
+        closed.remove(id);
+        if closed.is_empty() {
+            self.chart.lacks_one(false);
+        }
     }
 
     /// One is none any more.
     pub(super) fn forget(&self, id: &NodeId, node: &Node) {
-        self.closed.lock().remove(id);
+        self.no_longer_closed(id);
         self.warned.lock().remove(node);
         self.observer.master(&node.to_string(), None);
     }

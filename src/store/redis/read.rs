@@ -1,6 +1,7 @@
 //! Reading sessions: what is asked of one, and what the answers say.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::{Pipeline, Value};
 
@@ -14,6 +15,9 @@ use crate::session::{
     UserStanding, judge, judge_outlived,
 };
 use crate::store::cache::Reading;
+
+/// After a master is used that followed another one, for every gateway to have applied its journal to it.
+const RAISED_AGAIN_WITHIN: Duration = Duration::from_secs(5);
 
 /// What stands under a session's own keys.
 pub(super) struct Seen {
@@ -150,7 +154,9 @@ impl RedisStore {
                     };
                     reading.depends_on(&self.keys().tenant(tenant), &of_user, record);
                 }
-                self.around(lane, &id, record).await?
+                let around = self.around(lane, &id, record).await?;
+                self.is_not_behind(lane, record, &around)?;
+                around
             }
             None => Around::default(),
         };
@@ -165,6 +171,22 @@ impl RedisStore {
             }
         }
         Ok((standing, next))
+    }
+
+    /// On a cluster a session may be made on one master under what was raised on another, which is then followed by a replica
+    /// that did not have it. Nobody is logged out for that until the gateway that raised it has had time to do so again.
+    fn is_not_behind(&self, lane: &Lane, record: &SessionRecord, around: &Around) -> Result<(), Fault> {
+        let (kept, now) = (record.generations, around.tenant.generation);
+        if kept.tenant <= now && kept.user <= around.user.generation {
+            return Ok(());
+        }
+        let since = lane.since(&self.keys().tenant(&record.principal.tenant));
+        if since.is_some_and(|since| self.link.now().since(since) < RAISED_AGAIN_WITHIN) {
+            return Err(Fault::Shard(String::from(
+                "the master of a tenant may lack what was revoked before another failed",
+            )));
+        }
+        Ok(())
     }
 
     /// Why a session of this record is over, which time has ended.

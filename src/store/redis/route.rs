@@ -20,6 +20,7 @@ use super::fault::Fault;
 use super::lane::{Answer, Lane, Router};
 use super::masters::{Master, Masters, Nobody};
 use super::slot::Slot;
+use crate::clock::Monotonic;
 use crate::session::StoreTime;
 use crate::store::address::Node;
 
@@ -282,6 +283,10 @@ impl Router for Route {
 
     fn has_server_of(&self, key: &str) -> bool {
         self.masters.of(Slot::of(key.as_bytes())).is_ok()
+    }
+
+    fn since(&self, key: &str) -> Option<Monotonic> {
+        self.masters.of(Slot::of(key.as_bytes())).ok().map(|master| master.lanes.since)
     }
 
     fn each(&self) -> Result<Vec<Lane>, Fault> {

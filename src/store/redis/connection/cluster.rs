@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -20,6 +21,8 @@ use crate::store::redis::route::{Kind, Route};
 
 /// For the masters to be open at the start.
 const OPEN_WITHIN: Duration = Duration::from_secs(2);
+/// For the masters to say what was last in their order.
+const TOLD_WITHIN: Duration = Duration::from_millis(200);
 
 impl Link {
     /// The masters, where several share the sessions.
@@ -94,11 +97,14 @@ impl Link {
         worst.into_iter().for_each(|skew| self.observer.clock_skew(skew));
         let (Some(journal), Some(mut latest)) = (self.journal(), clocks.into_iter().max()) else { return Ok(()) };
         let asked = journal.moment();
-        for order in self.keys.orders() {
+        let moments = self.keys.orders().into_iter().map(|order| async move {
             let mut read = redis::pipe();
             read.cmd("GET").arg(order);
-            // Two of three tell.
-            let Ok(answers) = lanes.quick.ask(&read).await else { continue };
+            timeout(TOLD_WITHIN, lanes.quick.ask(&read)).await
+        });
+        for moment in join_all(moments).await {
+            // Two of three tell. One that hangs is nothing to whoever needs another.
+            let Ok(Ok(answers)) = moment else { continue };
             let [moment] = exactly(answers)?;
             latest = order::read(moment)?.map_or(latest, |moment| moment.max(latest));
         }
