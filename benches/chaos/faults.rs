@@ -9,6 +9,7 @@ use crate::calls::Fleet;
 use crate::dice::Dice;
 use crate::model::Model;
 use crate::stage::Stage;
+use crate::troubles::Of;
 
 /// Between the time when all is well again and what breaks next.
 const PAUSE: (u64, u64) = (300, 2000);
@@ -43,8 +44,10 @@ pub async fn rage<S: Stage>(
             tokio::time::sleep(stage.lasts(fault, dice)).await;
         }
         stage.mend().await;
+        let now = model.now();
+        model.known().troubles.are_over(now);
         model.tell(String::from("mended"));
-        if !stage.whole(WHOLE_WITHIN).await {
+        if !stage.whole(WHOLE_WITHIN, dice).await {
             model.tell(String::from("not whole yet"));
         }
         tokio::time::sleep(dice.millis(PAUSE.0, PAUSE.1)).await;
@@ -59,6 +62,7 @@ async fn harm_a_gateway(fleet: &mut Fleet, model: &Arc<Model>, dice: &mut Dice) 
     let number = dice.below(fleet.gateways.len());
     let gateway = &mut fleet.gateways[number];
     let (what, time) = (dice.below(2), dice.millis(300, 2500));
+    let begin = model.now();
     if what == 0 {
         model.tell(format!("gateway {number} is frozen for {time:?}"));
         gateway.process().signal(Signal::STOP);
@@ -68,5 +72,7 @@ async fn harm_a_gateway(fleet: &mut Fleet, model: &Arc<Model>, dice: &mut Dice) 
         model.tell(format!("gateway {number} is killed, and back after {time:?}"));
         gateway.crash(time).await;
     }
+    let end = model.now();
+    model.known().troubles.was_seen(Of::Gateway(number), begin, end);
     *model.known().counts.faults.entry(format!("gateway {}", ["frozen", "killed"][what])).or_default() += 1;
 }

@@ -9,10 +9,11 @@ use tokio::task::JoinHandle;
 
 use crate::calls::{Fleet, Lines, Told};
 use crate::dice::Dice;
-use crate::model::{GRANULARITY, IDLE, Known, Model, Outcome, SKEW, Scope, Session};
+use crate::model::{Came, GRANULARITY, IDLE, Known, Model, Outcome, SKEW, Scope, Session};
 use crate::oracle::{self, Asked};
+use crate::places::slot_of_session;
 
-const TENANTS: usize = 8;
+pub const TENANTS: usize = 8;
 /// Live sessions of a client.
 const OF_A_CLIENT: usize = 5;
 /// Of so many sessions, the last, somebody knows their own.
@@ -124,9 +125,13 @@ impl Somebody {
     async fn logs_in(&mut self, tenant: usize) {
         let gateway = self.dice.below(self.lines.count());
         let told = self.lines.ask(gateway, "login", &format!("POST /api/login?{tenant}.{}", self.user), "").await;
+        let asked = Asked { gateway, began: told.began, answered: told.answered };
+        if told.status == 503 {
+            oracle::not_logged_in(&mut self.model.known(), tenant, asked);
+        }
         let (200, Some(cookie)) = (told.status, told.cookie.clone()) else { return };
         let token = cookie.split_once('=').and_then(|(_, token)| SessionToken::parse(token.as_bytes()));
-        let asked = Asked { gateway, began: told.began, answered: told.answered };
+        let id = token.map(|token| token.id().to_string()).unwrap_or_default();
         let mut known = self.model.known();
         let number = known.sessions.len();
         known.sessions.push(Session {
@@ -134,7 +139,8 @@ impl Somebody {
             tenant,
             user: self.user,
             cookie,
-            id: token.map(|token| token.id().to_string()).unwrap_or_default(),
+            slot: slot_of_session(&id),
+            id,
             began: told.began,
             answered: told.answered,
             uses: Vec::new(),
@@ -169,9 +175,10 @@ impl Somebody {
                 if told.text != expected {
                     oracle::violated(known, number, &format!("answered with another's: {}", told.text));
                 }
-                oracle::answered(known, number, asked, None);
+                oracle::answered(known, number, asked, Came::Accepted);
             }
-            401 | 403 => oracle::answered(known, number, asked, Some(told.code())),
+            401 | 403 => oracle::answered(known, number, asked, Came::Refused(told.code())),
+            503 => oracle::answered(known, number, asked, Came::Unavailable),
             status => oracle::note(&mut known.sessions[number], asked, &status.to_string()),
         }
         let session = &mut known.sessions[number];
@@ -254,7 +261,7 @@ impl Somebody {
     /// And restores it, at any gateway, until one has done so.
     async fn suspends(&mut self, gateway: usize, tenant: usize) {
         let line = format!("PUT /v1/tenants/t{tenant}");
-        let end = self.model.end_begins(Scope::Tenant(tenant), gateway, "a suspension of the tenant");
+        let end = self.model.shutting_out_begins(tenant, gateway);
         let shut = self.model.shut_begins(tenant, true);
         let body = r#"{"status":"suspended","reason":"chaos"}"#;
         let told = self.lines.operate(gateway, "suspend a tenant", &line, body).await;

@@ -3,9 +3,11 @@
 //!     cargo bench --locked --bench chaos                              # ten minutes
 //!     cargo bench --locked --bench chaos -- --seconds 30 --seed 7
 //!     cargo bench --locked --bench chaos -- --failovers 200           # until so many masters were followed by another
+//!     cargo bench --locked --bench chaos -- --cluster                 # on a cluster instead of behind Sentinels
 //!     cargo bench --locked --profile dev --bench chaos                # with the build of the tests
 //!
-//! Gateways run as processes of their own on a store that the bench starts, today a master, two replicas and three Sentinels.
+//! Gateways run as processes of their own on a store that the bench starts: a master, two replicas and three Sentinels, or a
+//! cluster of three masters with a replica each.
 //! Clients log in, ask and log out at any gateway; operators end sessions, users and tenants; meanwhile processes are killed
 //! and frozen, and networks cut. A model of every session says of each answer whether it may be. What may not is printed
 //! with its history and the seed, and the bench fails.
@@ -28,6 +30,9 @@ mod backend;
 #[allow(dead_code, reason = "shared with the other benchmarks")]
 #[path = "../endurance/client.rs"]
 mod client;
+#[allow(dead_code, unused_imports, reason = "shared with the tests of the stores")]
+#[path = "../../tests/store/cluster.rs"]
+mod cluster;
 #[allow(dead_code, reason = "shared with the other benchmarks")]
 #[path = "../endurance/gateway.rs"]
 mod gateway;
@@ -37,20 +42,28 @@ mod redis_server;
 #[allow(dead_code, reason = "shared with the tests of the stores")]
 #[path = "../../tests/store/relay.rs"]
 mod relay;
+#[allow(dead_code, unused_imports, reason = "shared with the store")]
+#[path = "../../src/store/redis/slot.rs"]
+mod slot;
 #[allow(dead_code, reason = "shared with the tests of the stores")]
 #[path = "../../tests/store/topology.rs"]
 mod topology;
 
 mod calls;
+mod copies;
 mod dice;
 mod faults;
 mod load;
 mod masters;
 mod model;
 mod oracle;
+mod places;
 mod report;
 mod sentinels;
+mod sharded;
+mod shards;
 mod stage;
+mod troubles;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,10 +74,15 @@ use crate::dice::Dice;
 use crate::load::Load;
 use crate::model::Model;
 use crate::sentinels::Watched;
+use crate::sharded::Sharded;
+use crate::stage::Stage;
 
 /// Faults of all kinds, beside a model of every session.
 #[derive(Parser)]
 pub struct Arguments {
+    /// On a cluster of three masters with a replica each, instead of a master that Sentinels watch.
+    #[arg(long)]
+    cluster: bool,
     /// For how long things break.
     #[arg(long, default_value_t = 600)]
     seconds: u64,
@@ -96,14 +114,21 @@ fn main() {
 }
 
 async fn run(arguments: &Arguments, seed: u64) -> bool {
-    let mut dice = Dice::of(seed);
     let model = Arc::new(Model::new());
-    let mut stage = Watched::start(model.clone()).await;
+    if arguments.cluster {
+        play(Sharded::start(model.clone()).await, &model, arguments, seed).await
+    } else {
+        play(Watched::start(model.clone()).await, &model, arguments, seed).await
+    }
+}
+
+async fn play(mut stage: impl Stage, model: &Arc<Model>, arguments: &Arguments, seed: u64) -> bool {
+    let mut dice = Dice::of(seed);
     let gateways = calls::start_gateways(arguments.gateways, &mut stage).await;
-    let load = Load::start(arguments.clients, &gateways, &model, &mut dice);
+    let load = Load::start(arguments.clients, &gateways, model, &mut dice);
     tokio::time::sleep(Duration::from_secs(2)).await;
     let until = Duration::from_secs(arguments.seconds);
-    let gateways = faults::rage(&mut stage, gateways, &model, &mut dice, until, arguments.failovers).await;
+    let gateways = faults::rage(&mut stage, gateways, model, &mut dice, until, arguments.failovers).await;
     load.stop().await;
-    report::print(&model, &gateways, seed)
+    report::print(model, &gateways, seed)
 }

@@ -5,7 +5,11 @@
 
 use std::time::Duration;
 
-use crate::model::{At, End, GRANULARITY, IDLE, Known, Outcome, Pending, Promotion, SKEW, Scope, Session};
+use crate::model::{
+    At, Came, End, GRANULARITY, IDLE, Known, Outcome, Pending, Promotion, SKEW, Scope, Served, Session,
+};
+use crate::places::{Parts, slot_of_tenant};
+use crate::troubles::Unserved;
 
 /// No yes is later than this after what it denies was acknowledged.
 const SECOND: Duration = Duration::from_secs(1);
@@ -15,6 +19,16 @@ const UNSEEN: Duration = Duration::from_millis(500);
 const FROM_THE_NEW: Duration = Duration::from_millis(1500);
 /// So long after a promotion an old master may have been told what nobody else is: the Sentinels' word of it is good for 0.9 s.
 const OLD_MASTER_SERVES: Duration = Duration::from_millis(1200);
+
+/// A gateway that takes longer than this for what it is answered is starved by this machine, and so are the servers; then a
+/// 503 so short after says nothing.
+const PROMPT: Duration = Duration::from_millis(200);
+const STARVED: Duration = Duration::from_secs(2);
+/// So many answers are looked at for that.
+const RECENT: usize = 2000;
+
+/// A gateway carries out what failed with its next look at the store but one, a second apart.
+const CARRIED_OUT_WITHIN: Duration = Duration::from_millis(2500);
 
 /// What was to end it so long before it was made is shown with a violation.
 const SHOWN_BEFORE: Duration = Duration::from_secs(30);
@@ -29,34 +43,57 @@ pub struct Asked {
     pub answered: At,
 }
 
-/// The request was accepted, or refused with that code.
-pub fn answered(known: &mut Known, number: usize, asked: Asked, refused: Option<String>) {
-    known.served[asked.gateway].push(asked.began);
+/// The request was answered in a way that says something of the session, or of the store.
+pub fn answered(known: &mut Known, number: usize, asked: Asked, came: Came) {
+    let (tenant, slot) = (known.sessions[number].tenant, known.sessions[number].slot);
+    match came {
+        Came::Accepted => served(known, asked, &[slot, slot_of_tenant(tenant)]),
+        Came::Refused(_) => served(known, asked, &[slot]),
+        Came::Unavailable => {}
+    }
     let session = &mut known.sessions[number];
-    note(session, asked, refused.as_deref().unwrap_or("accepted"));
+    let what = match &came {
+        Came::Accepted => "accepted",
+        Came::Refused(code) => code,
+        Came::Unavailable => "503",
+    };
+    note(session, asked, what);
     let unused = match session.in_flight {
         1 => asked.began.saturating_sub(session.used_at_most),
         _ => Duration::ZERO,
     };
     let Asked { gateway, began, answered } = asked;
     let over = session.over;
-    if refused.is_none() {
-        session.uses.push(began);
-    } else if over.is_none() {
-        session.over = Some((began, answered));
+    match &came {
+        Came::Accepted => session.uses.push(began),
+        Came::Refused(_) if over.is_none() => session.over = Some((began, answered)),
+        Came::Refused(_) | Came::Unavailable => {}
     }
-    known.pending.push_back(Pending { session: number, gateway, began, answered, refused, over, unused });
+    known.pending.push_back(Pending { session: number, gateway, began, answered, came, over, unused });
+}
+
+/// The store answered a gateway, from where these slots are.
+fn served(known: &mut Known, asked: Asked, slots: &[u16]) {
+    let Asked { gateway, began, answered } = asked;
+    let having = slots.iter().map(|slot| known.places.having(*slot, began, answered));
+    let parts = having.fold(Parts::default(), Parts::and);
+    known.served[gateway].push(Served { began, answered, parts });
 }
 
 /// Judges what was answered long enough ago.
 pub fn judge(known: &mut Known, now: At) {
+    while known.refused_logins.front().is_some_and(|(_, asked)| asked.answered + LATER < now) {
+        let Some((tenant, asked)) = known.refused_logins.pop_front() else { return };
+        judge_login(known, tenant, asked);
+    }
     while known.pending.front().is_some_and(|first| first.answered + LATER < now) {
         let Some(first) = known.pending.pop_front() else { return };
         let asked = Asked { gateway: first.gateway, began: first.began, answered: first.answered };
-        match &first.refused {
-            None => accepted(known, &first, asked),
-            Some(code) if first.over.is_none() => refused(known, first.session, asked, code),
-            Some(_) => {}
+        match &first.came {
+            Came::Accepted => accepted(known, &first, asked),
+            Came::Refused(code) if first.over.is_none() => refused(known, first.session, asked, code),
+            Came::Refused(_) => {}
+            Came::Unavailable => unavailable(known, first.session, asked),
         }
     }
 }
@@ -64,12 +101,16 @@ pub fn judge(known: &mut Known, now: At) {
 fn accepted(known: &mut Known, answer: &Pending, asked: Asked) {
     let number = answer.session;
     let mut wrong = Vec::new();
-    let mut excused = false;
+    let (mut excused, mut lost_on_their_way) = (false, 0);
     let mut latest = Duration::ZERO;
     let session = &known.sessions[number];
     for end in ends_since(known, session.answered).filter(|end| session.is_in(end.scope)) {
-        let (Outcome::Done { replicated }, Some(answered)) = (end.outcome, end.answered) else { continue };
+        let (Outcome::Done { mut replicated }, Some(answered)) = (end.outcome, end.answered) else { continue };
         let late = asked.began.saturating_sub(answered);
+        if replicated && late > SECOND && is_lost_on_its_way(known, end, asked) {
+            replicated = false;
+            lost_on_their_way += 1;
+        }
         if replicated && late > Duration::ZERO {
             latest = latest.max(late);
         }
@@ -88,7 +129,7 @@ fn accepted(known: &mut Known, answer: &Pending, asked: Asked) {
         && asked.began > told + SECOND
     {
         // Only what no replica had is unsaid again, by a failover.
-        if promoted_between(known, seen, asked.answered) {
+        if promoted_between(known, session, seen, asked.answered) {
             excused = true;
         } else {
             wrong.push(format!("accepted {:?} after it had been refused as over", asked.began - told));
@@ -99,6 +140,7 @@ fn accepted(known: &mut Known, answer: &Pending, asked: Asked) {
     }
     known.counts.latest_yes = known.counts.latest_yes.max(latest);
     known.counts.excused += usize::from(excused);
+    known.counts.lost_on_their_way += lost_on_their_way;
     for wrong in wrong {
         violated(known, number, &wrong);
     }
@@ -107,7 +149,7 @@ fn accepted(known: &mut Known, answer: &Pending, asked: Asked) {
 fn refused(known: &mut Known, number: usize, asked: Asked, code: &str) {
     let session = &known.sessions[number];
     let concerns = |end: &&End| session.is_in(end.scope);
-    let is_ended = known.ends.iter().filter(concerns).any(|end| reaches(end, session, asked));
+    let is_ended = known.ends.iter().filter(concerns).any(|end| reaches(known, end, session, asked));
     let is_idle = asked.answered.saturating_sub(surely_used(known, session, asked)) + SKEW > IDLE;
     if is_ended || is_idle {
         return;
@@ -116,7 +158,7 @@ fn refused(known: &mut Known, number: usize, asked: Asked, code: &str) {
         known.counts.ended_again += 1;
         return;
     }
-    let lost = known.promotions.iter().find(|promotion| lost_by(promotion, session, asked)).map(|promotion| {
+    let lost = known.promotions.iter().find(|promotion| lost_by(known, promotion, session, asked)).map(|promotion| {
         format!(
             "session {number} of t{} u{}, made at {:.3}; server {} became the master at {:.3} and had all of {:.3}",
             session.tenant,
@@ -133,6 +175,55 @@ fn refused(known: &mut Known, number: usize, asked: Asked, code: &str) {
     }
 }
 
+/// It got 503.
+fn unavailable(known: &mut Known, number: usize, asked: Asked) {
+    if !known.places.are_several() {
+        return;
+    }
+    let Asked { gateway, began, answered } = asked;
+    if known.may_be_away(number, Unserved { gateway, began, answered }) {
+        known.counts.cut_off += 1;
+    } else {
+        let session = &known.sessions[number];
+        let whose = format!("session {number} of t{} u{}", session.tenant, session.user);
+        not_served(known, asked, &whose);
+    }
+}
+
+fn not_served(known: &mut Known, asked: Asked, whose: &str) {
+    let since = asked.began.saturating_sub(STARVED);
+    let slow = |served: &Served| {
+        let took = served.answered.saturating_sub(served.began);
+        served.answered >= since && served.began <= asked.answered && took > PROMPT
+    };
+    if known.served[asked.gateway].iter().rev().take(RECENT).any(slow) {
+        known.counts.starved += 1;
+        return;
+    }
+    let (began, took) = (asked.began.as_secs_f64(), asked.answered.saturating_sub(asked.began));
+    let what = format!("{began:8.3} {whose}: 503 from gateway {} in {took:?}, although all was there", asked.gateway);
+    println!("UNSERVED: {what}");
+    known.unserved.push(what);
+}
+
+/// A login got 503.
+pub fn not_logged_in(known: &mut Known, tenant: usize, asked: Asked) {
+    let Asked { gateway, began, answered } = asked;
+    known.refused_logins.push_back((tenant, Unserved { gateway, began, answered }));
+}
+
+fn judge_login(known: &mut Known, tenant: usize, asked: Unserved) {
+    if !known.places.are_several() {
+        return;
+    }
+    if known.may_not_log_in(tenant, asked) {
+        known.counts.cut_off += 1;
+    } else {
+        let Unserved { gateway, began, answered } = asked;
+        not_served(known, Asked { gateway, began, answered }, &format!("a login of t{tenant}"));
+    }
+}
+
 /// The calls that began since then, the last first.
 fn ends_since(known: &Known, since: At) -> impl Iterator<Item = &End> {
     known.ends.iter().rev().take_while(move |end| end.began >= since)
@@ -140,7 +231,8 @@ fn ends_since(known: &Known, since: At) -> impl Iterator<Item = &End> {
 
 /// A login was answered: whose it is is for the caller to see. Whether there should have been one.
 pub fn logged_in(known: &mut Known, number: usize, asked: Asked) {
-    known.served[asked.gateway].push(asked.began);
+    let slots = [known.sessions[number].slot, slot_of_tenant(known.sessions[number].tenant)];
+    served(known, asked, &slots);
     let session = &known.sessions[number];
     let of_tenant = || known.shuts.iter().filter(|shut| shut.tenant == session.tenant);
     let Some(last) = of_tenant().rfind(|shut| shut.answered.is_some_and(|at| at + SECOND < asked.began)) else {
@@ -159,26 +251,63 @@ fn may_be_lost(known: &Known, end: &End, asked: Asked) -> bool {
     if end.by == asked.gateway {
         return false;
     }
+    let slot = known.slot_of(end.scope);
     let since = |promotion: &&Promotion| {
-        promotion.at + OLD_MASTER_SERVES >= end.began && promotion.at <= asked.answered + UNSEEN
+        promotion.at + OLD_MASTER_SERVES >= end.began
+            && promotion.at <= asked.answered + UNSEEN
+            && promotion.concerns(slot, &known.places)
     };
     let Some(last) = known.promotions.iter().rfind(since) else { return false };
-    let (from, to) = (last.at + FROM_THE_NEW, asked.began.saturating_sub(SECOND));
-    !known.served[end.by].iter().any(|served| *served > from && *served < to)
+    !has_served(known, end.by, last, asked.began.saturating_sub(SECOND))
 }
 
-fn promoted_between(known: &Known, from: At, to: At) -> bool {
-    known.promotions.iter().any(|promotion| promotion.at + OLD_MASTER_SERVES >= from && promotion.at <= to + UNSEEN)
+/// Whether an end that was on all replicas went with its slot to a master of which that replica became the successor before
+/// it had it.
+fn is_lost_on_its_way(known: &Known, end: &End, asked: Asked) -> bool {
+    let slot = known.slot_of(end.scope);
+    known.promotions.iter().any(|promotion| {
+        promotion.at + OLD_MASTER_SERVES >= end.began
+            && promotion.at <= asked.answered + UNSEEN
+            && known.places.came(slot, promotion.part, promotion.at) > end.began
+            && promotion.lacks(slot, end.began, &known.places)
+    })
+}
+
+/// Whether a gateway was answered by the master of that promotion, long enough before.
+fn has_served(known: &Known, gateway: usize, promotion: &Promotion, before: At) -> bool {
+    let (from, part) = (promotion.at + FROM_THE_NEW, promotion.part);
+    known.served[gateway].iter().any(|served| served.began > from && served.began < before && served.parts.has(part))
+}
+
+fn promoted_between(known: &Known, session: &Session, from: At, to: At) -> bool {
+    let slots = [session.slot, slot_of_tenant(session.tenant)];
+    known.promotions.iter().any(|promotion| {
+        promotion.at + OLD_MASTER_SERVES >= from
+            && promotion.at <= to + UNSEEN
+            && slots.iter().any(|slot| promotion.concerns(*slot, &known.places))
+    })
 }
 
 /// Whether this call, however it was answered, may have ended that session by then.
-fn reaches(end: &End, session: &Session, asked: Asked) -> bool {
+fn reaches(known: &Known, end: &End, session: &Session, asked: Asked) -> bool {
     let until = match end.outcome {
         Outcome::Done { .. } => end.answered.unwrap_or(At::MAX),
+        // Whenever it comes, all of the tenant are out.
+        Outcome::Unknown if end.shuts => end.answered.map_or(At::MAX, |answered| carried_out(known, end, answered)),
         // It may be carried out late, and ends what was made until the call was over.
         Outcome::Unknown => end.answered.map_or(At::MAX, |answered| answered + SECOND),
     };
     end.began <= asked.answered && session.began <= until
+}
+
+/// When a call that failed has been carried out, or never will be: its gateway was served from where it belongs for so long.
+fn carried_out(known: &Known, end: &End, answered: At) -> At {
+    let slot = known.slot_of(end.scope);
+    let there = |served: &&Served| {
+        let having = known.places.having(slot, served.began, served.answered);
+        served.began > answered && served.parts.meet(having)
+    };
+    known.served[end.by].iter().find(there).map_or(At::MAX, |served| served.answered + CARRIED_OUT_WITHIN)
 }
 
 /// Whether a failover lost what this call had raised, so that the session was made under what was before, and ended when the
@@ -189,12 +318,18 @@ fn reaches_again(known: &Known, end: &End, session: &Session, asked: Asked) -> b
     else {
         return false;
     };
-    let served = |from: At, to: At| known.served[end.by].iter().any(|served| *served > from && *served < to);
+    let slot = known.slot_of(end.scope);
     known.promotions.iter().any(|promotion| {
-        let lost = promotion.at + OLD_MASTER_SERVES >= end.began && promotion.at <= asked.answered + UNSEEN;
+        let lost = promotion.at + OLD_MASTER_SERVES >= end.began
+            && promotion.at <= asked.answered + UNSEEN
+            && promotion.concerns(slot, &known.places);
+        let was_served = |served: &Served| {
+            let (began, part) = (served.began, promotion.part);
+            began > done && began < promotion.at + OLD_MASTER_SERVES && served.parts.has(part)
+        };
         // What failed was raised where that gateway had a master again, if it had.
-        let was_raised = matches!(end.outcome, Outcome::Done { .. }) || served(done, promotion.at + OLD_MASTER_SERVES);
-        lost && was_raised && !served(promotion.at + FROM_THE_NEW, session.began.saturating_sub(SECOND))
+        let was_raised = matches!(end.outcome, Outcome::Done { .. }) || known.served[end.by].iter().any(was_served);
+        lost && was_raised && !has_served(known, end.by, promotion, session.began.saturating_sub(SECOND))
     })
 }
 
@@ -202,7 +337,9 @@ fn reaches_again(known: &Known, end: &End, session: &Session, asked: Asked) -> b
 fn surely_used(known: &Known, session: &Session, asked: Asked) -> At {
     let kept = |used: &&At| {
         let lost = |promotion: &Promotion| {
-            promotion.at <= asked.answered && promotion.at + OLD_MASTER_SERVES > **used && promotion.had_all_of < **used
+            promotion.at <= asked.answered
+                && promotion.at + OLD_MASTER_SERVES > **used
+                && promotion.lacks(session.slot, **used, &known.places)
         };
         !known.promotions.iter().any(lost)
     };
@@ -210,8 +347,8 @@ fn surely_used(known: &Known, session: &Session, asked: Asked) -> At {
 }
 
 /// Whether the server that was promoted then had no such session.
-fn lost_by(promotion: &Promotion, session: &Session, asked: Asked) -> bool {
-    promotion.had_all_of < session.answered
+fn lost_by(known: &Known, promotion: &Promotion, session: &Session, asked: Asked) -> bool {
+    promotion.lacks(session.slot, session.answered, &known.places)
         && session.answered < promotion.at + OLD_MASTER_SERVES
         && promotion.at <= asked.answered + UNSEEN
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crate::calls::Fleet;
-use crate::model::{At, Known, Model, Outcome};
+use crate::model::{At, Known, Model, Outcome, Served};
 use crate::oracle;
 
 /// The last lines of a gateway's log that are shown.
-const LINES: usize = 60;
+const LINES: usize = 3000;
 
 /// Prints it; whether all was as it must be.
 pub fn print(model: &Model, fleet: &Fleet, seed: u64) -> bool {
@@ -23,7 +23,7 @@ pub fn print(model: &Model, fleet: &Fleet, seed: u64) -> bool {
             lines.lines().filter(|line| line.contains(id)).for_each(|line| println!("    gateway {number}: {line}"));
         }
     }
-    if !known.suspects.is_empty() {
+    if !known.suspects.is_empty() || !known.unserved.is_empty() {
         for (number, gateway) in fleet.gateways.iter().enumerate() {
             println!("\nthe log of gateway {number}:");
             let log = gateway.log();
@@ -55,13 +55,17 @@ pub fn print(model: &Model, fleet: &Fleet, seed: u64) -> bool {
     println!("latest request accepted after an end that all replicas had: {:?}", known.counts.latest_yes);
     println!("accepted after an end that a failover lost, before its gateway was back: {}", known.counts.excused);
     println!("ended, although made since, by an end that a failover had lost: {}", known.counts.ended_again);
-    let served = served_after(known);
-    if !served.is_empty() {
+    let (first, each) = served_after(known);
+    print_times("from another master's election to the first answer at any gateway", first);
+    print_times("and at each gateway that was there", each);
+    if known.places.are_several() {
+        let (cut_off, lost) = (known.counts.cut_off, known.counts.lost_on_their_way);
+        let (unserved, starved) = (known.unserved.len(), known.counts.starved);
         println!(
-            "from the Sentinels' agreement to the first answer: median {:?}, latest {:?}",
-            served[served.len() / 2],
-            served[served.len() - 1]
+            "503 to who needed what was away: {cut_off}; to others: {unserved}; while this machine was slow: {starved}"
         );
+        known.unserved.iter().for_each(|unserved| println!("    {unserved}"));
+        println!("accepted after an end that was lost on its way to a master that failed: {lost}");
     }
     println!("sessions: {} made, {} lost with a master, which no replica had", known.sessions.len(), known.lost.len());
     for lost in &known.lost {
@@ -71,13 +75,27 @@ pub fn print(model: &Model, fleet: &Fleet, seed: u64) -> bool {
     for violation in &known.violations {
         println!("{violation}");
     }
-    known.violations.is_empty()
+    known.violations.is_empty() && known.unserved.is_empty()
 }
 
-/// After each failover, until any gateway's store answered.
-fn served_after(known: &Known) -> Vec<Duration> {
-    let first = |at: At| known.served.iter().flatten().filter(|served| **served > at).min().map(|served| *served - at);
-    let mut times: Vec<Duration> = known.promotions.iter().filter_map(|promotion| first(promotion.at)).collect();
+/// After each failover, until the store answered any gateway from there, and each that was there.
+fn served_after(known: &Known) -> (Vec<Duration>, Vec<Duration>) {
+    let (mut first, mut each) = (Vec::new(), Vec::new());
+    for promotion in &known.promotions {
+        let at = promotion.at;
+        let after = |served: &&Served| served.began > at && served.parts.has(promotion.part);
+        let soonest = |served: &[Served]| served.iter().filter(after).map(|served| served.answered - at).min();
+        let times: Vec<Option<Duration>> = known.served.iter().map(|served| soonest(served)).collect();
+        first.extend(times.iter().flatten().min());
+        let there = |gateway: &usize| !known.is_cut_off(*gateway, at);
+        each.extend((0..times.len()).filter(there).filter_map(|gateway| times[gateway]));
+    }
+    (first, each)
+}
+
+fn print_times(what: &str, mut times: Vec<Duration>) {
     times.sort();
-    times
+    if let Some(last) = times.last() {
+        println!("{what}: median {:?}, latest {last:?}, of {}", times[times.len() / 2], times.len());
+    }
 }

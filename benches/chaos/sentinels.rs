@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::copies::Questions;
 use crate::dice::Dice;
-use crate::masters::{Masters, Ports};
+use crate::masters::{self, Ports};
 use crate::model::{Model, SKEW};
 use crate::relay::Relay;
 use crate::stage::Stage;
@@ -88,7 +89,7 @@ pub struct Watched {
     frozen: Vec<usize>,
     killed: Vec<usize>,
     killed_sentinels: Vec<usize>,
-    _masters: Masters,
+    _questions: Questions,
 }
 
 impl Watched {
@@ -101,7 +102,7 @@ impl Watched {
             name: NAME,
         };
         topology.sentinels.iter().for_each(hurry);
-        let masters = Masters::watch(ports, &model);
+        let questions = masters::watch(ports, &model);
         Self {
             topology,
             master: 0,
@@ -110,7 +111,7 @@ impl Watched {
             frozen: Vec::new(),
             killed: Vec::new(),
             killed_sentinels: Vec::new(),
-            _masters: masters,
+            _questions: questions,
         }
     }
 
@@ -252,7 +253,7 @@ impl Stage for Watched {
         }
     }
 
-    async fn whole(&self, limit: Duration) -> bool {
+    async fn whole(&mut self, limit: Duration, _: &mut Dice) -> bool {
         let begin = Instant::now();
         for sentinel in &self.topology.sentinels {
             hurry(sentinel);

@@ -25,5 +25,5 @@ pub trait Stage {
     async fn mend(&mut self);
 
     /// Waits until all parts work together again, at most so long; whether they do.
-    async fn whole(&self, limit: Duration) -> bool;
+    async fn whole(&mut self, limit: Duration, dice: &mut Dice) -> bool;
 }
