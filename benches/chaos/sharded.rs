@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cluster::{Cluster, SHARDS, name_of};
+use crate::cluster::{Cluster, Plan, SHARDS};
 use crate::dice::Dice;
 use crate::model::{Model, SKEW};
 use crate::places::{Places, slot_of_tenant};
+use crate::redis_server::RedisServer;
 use crate::relay::Relay;
 use crate::shards::Shards;
 use crate::stage::Stage;
@@ -113,9 +114,10 @@ pub struct Sharded {
 
 impl Sharded {
     pub async fn start(model: Arc<Model>) -> Self {
-        let cluster = Cluster::behind_relays_with(&["--cluster-require-full-coverage", "no"]).await;
+        let arguments = &["--cluster-require-full-coverage", "no"];
+        let cluster = Cluster::with(Plan { arguments, behind_relays: true, ..Plan::default() }).await;
         model.known().places = Places::of(SHARDS);
-        let ports: Vec<u16> = cluster.nodes.iter().map(|node| node.port()).collect();
+        let ports: Vec<u16> = cluster.nodes.iter().map(RedisServer::port).collect();
         let shards = Shards::watch(&ports, &model);
         Self {
             cluster,
@@ -213,6 +215,7 @@ impl Sharded {
     async fn brings(&self, OnItsWay { slot, from, to }: OnItsWay, dice: &mut Dice) -> bool {
         let (from, to) = (self.shards.master(from), self.shards.master(to));
         let number = slot.to_string();
+        let name_of = |node: usize| self.cluster.name_of(node);
         let cli = |node: usize, words: &[&str]| self.cluster.nodes[node].try_cli(words);
         let says_ok = |node: usize, words: &[&str]| cli(node, words).as_deref() == Some("OK");
         if !says_ok(to, &["CLUSTER", "SETSLOT", &number, "IMPORTING", &name_of(from)])
@@ -237,7 +240,11 @@ impl Sharded {
         let others = (0..SHARDS).map(|part| self.shards.master(part)).filter(|node| ![from, to].contains(node));
         let assign = |node: usize| says_ok(node, &["CLUSTER", "SETSLOT", &number, "NODE", &name_of(to)]);
         // The others hear of it in time.
-        assign(to) && assign(from) && others.map(assign).count() > 0
+        let is_given = assign(to) && assign(from);
+        for node in others {
+            assign(node);
+        }
+        is_given
     }
 }
 
@@ -279,7 +286,7 @@ impl Stage for Sharded {
             | Fault::ReplicaFrozen
             | Fault::ReplicaWithAnotherClock
             | Fault::NoReplication
-            | Fault::KilledWithoutReplication => trouble(Of::ReplicaOf(part)),
+            | Fault::KilledWithoutReplication => trouble(Of::Replica(part)),
             Fault::GatewayWithoutMaster => trouble(Of::Way(gateway, part)),
             Fault::GatewayWithoutNodes => trouble(Of::Gateway(gateway)),
             Fault::SlotsMoved | Fault::SlotsMovedAndKilled => {}
@@ -307,7 +314,7 @@ impl Stage for Sharded {
             Fault::CutOffWithAnothersReplica => {
                 let replica = self.shards.replica(other);
                 self.cut_off(gateway, &[master, replica]);
-                self.model.trouble(Of::ReplicaOf(other));
+                self.model.trouble(Of::Replica(other));
                 return format!("gateway {gateway}, master {master}, server {replica}");
             }
             Fault::NoReplication => self.stop_replication(part),

@@ -133,7 +133,7 @@ fn look(seen: &mut Seen, model: &Model) {
             known.troubles.was_seen(Of::Part(part), master.at, now);
         }
         if replica.at + SILENT < now || replica.is_master || !replica.is_well {
-            known.troubles.was_seen(Of::ReplicaOf(part), replica.at, now);
+            known.troubles.was_seen(Of::Replica(part), replica.at, now);
         }
     }
 }

@@ -24,7 +24,7 @@ pub enum Of {
     /// The master of a part.
     Part(usize),
     /// Its replica: while somebody is elected nobody vouches for the master.
-    ReplicaOf(usize),
+    Replica(usize),
     /// A gateway, or its ways to the store.
     Gateway(usize),
     /// A gateway's way to a part.
@@ -118,7 +118,7 @@ impl Known {
         };
         self.troubles(asked.began, asked.answered).any(|trouble| match trouble.of {
             Of::Part(part) => parts.has(part),
-            Of::ReplicaOf(part) => parts.has(part) && elected(),
+            Of::Replica(part) => parts.has(part) && elected(),
             Of::Gateway(gateway) => gateway == asked.gateway,
             Of::Way(gateway, part) => gateway == asked.gateway && parts.has(part),
             Of::All => true,
