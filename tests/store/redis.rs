@@ -550,7 +550,7 @@ async fn a_revocation_wins_over_a_login_that_began_before_the_servers_clock_was_
 async fn a_touch_that_arrives_after_the_end_revives_nothing() {
     let server = RedisServer::start(&[]).await;
     let direct = shared(server.tcp()).await;
-    let barrier = Barrier::before(&server, b"PEXPIREAT").await;
+    let barrier = Barrier::before(&server, b"\r\nPEXPIREAT\r\n").await;
     let store = shared(settings(&format!("redis://127.0.0.1:{}", barrier.port))).await;
     let (id, record) = session(&direct).await;
     let touch = Touch { id, deadline: record.created.after(HOUR) };
