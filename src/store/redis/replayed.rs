@@ -27,13 +27,11 @@ impl Replayed {
         self.done.contains(&slot)
     }
 
-    /// These are its own by the layout from now on. What it lost and gets again it may not have any more. Answers whether
-    /// there is anything to be applied.
+    /// These are its own by the layout from now on. Of any other it may have nothing when it gets it again, also of one that
+    /// another master said is here and no layout ever gave it. Answers whether there is anything to be applied.
     pub(super) fn owns(&mut self, own: BTreeSet<Slot>) -> bool {
-        for lost in self.own.difference(&own) {
-            self.doing.remove(lost);
-            self.done.remove(lost);
-        }
+        self.doing.retain(|slot| own.contains(slot));
+        self.done.retain(|slot| own.contains(slot));
         self.own = own;
         self.lacks_any()
     }
@@ -125,7 +123,17 @@ mod tests {
         replayed.end();
         assert!(replayed.has(slot(7)) && !replayed.gains(slot(7)));
         assert!(!replayed.owns(slots(&[(0, 2), (7, 7), (9, 9)])));
+        // It went on before any layout gave it.
+        assert!(!replayed.owns(slots(&[(0, 2), (9, 9)])) && !replayed.has(slot(7)));
+        assert!(replayed.gains(slot(7)), "and comes back without its keys");
+        assert_eq!(replayed.begin(), slots(&[(7, 7)]));
+        assert!(!replayed.owns(slots(&[(0, 2), (9, 9)])), "once more, while its entries are applied");
+        replayed.end();
+        assert!(!replayed.has(slot(7)));
         // What nobody says any more is not tried for ever.
+        assert!(replayed.owns(slots(&[(0, 2), (7, 7), (9, 9)])));
+        replayed.begin();
+        replayed.end();
         assert!(replayed.gains(slot(5)));
         replayed.begin();
         assert!(!replayed.owns(slots(&[(0, 2), (7, 7), (9, 9)])));
