@@ -346,11 +346,14 @@ impl Masters {
 
     /// One is not, for that reason, which is told once.
     pub(super) fn closed(&self, id: &NodeId, node: &Node, fault: &Fault) {
-        let known = self.closed.lock().insert(id.clone(), fault.clone());
+        // Held until the chart knows, or one that opens meanwhile says first that none is lacking.
+        let mut closed = self.closed.lock();
+        let known = closed.insert(id.clone(), fault.clone());
+        self.chart.lacks_one(true);
+        drop(closed);
         if known.as_ref() != Some(fault) {
             tracing::warn!(%node, cause = %fault, "a master of the cluster is unavailable");
         }
-        self.chart.lacks_one(true);
     }
 
     fn no_longer_closed(&self, id: &NodeId) {
