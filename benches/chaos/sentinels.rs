@@ -8,7 +8,7 @@ use crate::dice::Dice;
 use crate::masters::{self, Ports};
 use crate::model::{Model, SKEW};
 use crate::relay::Relay;
-use crate::stage::Stage;
+use crate::stage::{Stage, next_of, store_of};
 use crate::topology::{NAME, Plan, Sentinel, Topology};
 
 const REPLICAS: usize = 2;
@@ -164,16 +164,11 @@ impl Stage for Watched {
     fn store_of_another_gateway(&mut self) -> String {
         let (beside, servers, sentinels) = self.topology.apart();
         self.ways.push(Ways { servers, sentinels });
-        let addresses: Vec<String> =
-            beside.addresses.iter().map(|(called, reached)| format!("\"{called}\" = \"{reached}\"")).collect();
-        format!("redis = \"{}\"\naddresses = {{ {} }}", self.topology.url(""), addresses.join(", "))
+        store_of(&self.topology.url(""), &beside.addresses)
     }
 
     fn next_fault(&mut self, dice: &mut Dice, elects: bool) -> Fault {
-        if self.deck.is_empty() {
-            self.deck = if elects { OF_AN_ELECTION.to_vec() } else { ALL.to_vec() };
-        }
-        self.deck.swap_remove(dice.below(self.deck.len()))
+        next_of(&mut self.deck, if elects { &OF_AN_ELECTION } else { &ALL }, dice)
     }
 
     async fn break_it(&mut self, fault: Fault, gateway: usize, dice: &mut Dice) -> String {

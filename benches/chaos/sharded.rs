@@ -10,7 +10,7 @@ use crate::places::{Places, slot_of_tenant};
 use crate::redis_server::RedisServer;
 use crate::relay::Relay;
 use crate::shards::Shards;
-use crate::stage::Stage;
+use crate::stage::{Stage, next_of, store_of};
 use crate::troubles::Of;
 
 /// Slots that go at once.
@@ -254,16 +254,11 @@ impl Stage for Sharded {
     fn store_of_another_gateway(&mut self) -> String {
         let (beside, ways) = self.cluster.apart();
         self.ways.push(ways);
-        let addresses: Vec<String> =
-            beside.addresses.iter().map(|(called, reached)| format!("\"{called}\" = \"{reached}\"")).collect();
-        format!("redis = \"{}\"\naddresses = {{ {} }}", self.cluster.url(""), addresses.join(", "))
+        store_of(&self.cluster.url(""), &beside.addresses)
     }
 
     fn next_fault(&mut self, dice: &mut Dice, elects: bool) -> Fault {
-        if self.deck.is_empty() {
-            self.deck = if elects { OF_AN_ELECTION.to_vec() } else { ALL.to_vec() };
-        }
-        self.deck.swap_remove(dice.below(self.deck.len()))
+        next_of(&mut self.deck, if elects { &OF_AN_ELECTION } else { &ALL }, dice)
     }
 
     async fn break_it(&mut self, fault: Fault, gateway: usize, dice: &mut Dice) -> String {

@@ -1,5 +1,6 @@
 //! What the gateways keep their sessions in, and what can go wrong with it. Another topology is another of these.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use crate::dice::Dice;
@@ -26,4 +27,19 @@ pub trait Stage {
 
     /// Waits until all parts work together again, at most so long; whether they do.
     async fn whole(&mut self, limit: Duration, dice: &mut Dice) -> bool;
+}
+
+/// `[store]` of a gateway at that URL, which reaches each server otherwise than it is called.
+pub fn store_of(url: &str, addresses: impl IntoIterator<Item = (impl Display, impl Display)>) -> String {
+    let addresses: Vec<String> =
+        addresses.into_iter().map(|(called, reached)| format!("\"{called}\" = \"{reached}\"")).collect();
+    format!("redis = \"{url}\"\naddresses = {{ {} }}", addresses.join(", "))
+}
+
+/// The next of those that are left of a deck, or of all of them when none is.
+pub fn next_of<F: Copy>(deck: &mut Vec<F>, all: &[F], dice: &mut Dice) -> F {
+    if deck.is_empty() {
+        *deck = all.to_vec();
+    }
+    deck.swap_remove(dice.below(deck.len()))
 }
