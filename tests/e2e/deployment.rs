@@ -1,10 +1,12 @@
 //! The files of `deploy/compose` and `deploy/kubernetes`: their gateways serve, and what the files say of each other is so.
 //! No container engine takes part.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tempfile::TempDir;
 use toml::{Table, Value as Toml};
 use yaml_rust2::yaml::Hash;
 use yaml_rust2::{Yaml, YamlLoader};
@@ -12,7 +14,8 @@ use yaml_rust2::{Yaml, YamlLoader};
 use crate::support::gateway::shipped;
 use crate::support::ports::{free_port, local};
 use crate::support::process::Process;
-use crate::support::{Backend as _, RedisServer, flask, scratch, wait_until};
+use crate::support::redis::command;
+use crate::support::{Backend as _, Gateway, RedisServer, flask, scratch, wait_until};
 
 pub(crate) fn path(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file)
@@ -70,12 +73,8 @@ fn port(address: &str) -> i64 {
 
 #[test]
 fn the_gateway_of_the_compose_file_serves_on_the_redis_of_the_compose_file() {
-    let folder = scratch();
+    let folder = prepared("compose/prepare", &[]);
     let at = |name: &str| folder.path().join(name).display().to_string();
-    for _again in 0..2 {
-        let made = Command::new(path("compose/prepare")).arg(folder.path()).status().expect("bash runs");
-        assert!(made.success());
-    }
     for file in ["secrets/redis-password", "secrets/redis-users"] {
         let mode = std::fs::metadata(at(file)).expect(file).permissions().mode() & 0o777;
         assert_eq!(mode, 0o640, "{file}");
@@ -126,6 +125,54 @@ fn the_gateway_of_the_compose_file_serves_on_the_redis_of_the_compose_file() {
     assert!(!redis.lines().iter().any(|line| line.contains("CRITICAL")), "{:?}", redis.lines());
     wait_until("redis again", || (again.get("/api/invoices").status == 200).then_some(()));
     thief.get("/api/invoices").expect_refusal(401, "session_revoked");
+}
+
+/// A folder with what `prepare` of a compose file's folder made, also when it ran before, and with somebody who may see what was
+/// refused in these lists of users.
+pub(crate) fn prepared(prepare: &str, lists_of_users: &[&str]) -> TempDir {
+    let folder = scratch();
+    for _again in 0..2 {
+        assert!(Command::new(path(prepare)).arg(folder.path()).status().expect("bash runs").success());
+    }
+    for list in lists_of_users {
+        let file = folder.path().join("secrets").join(list);
+        let users = std::fs::read_to_string(&file).expect("made") + "user observer on nopass +acl|log\n";
+        std::fs::write(file, users).expect("a file");
+    }
+    folder
+}
+
+/// Runs a service at that address by the compose file's own command, with its words as they are here, until it answers.
+pub(crate) fn run_service(service: &Yaml, at: SocketAddr, here: impl Fn(&str) -> String) -> Process {
+    let words: Vec<String> = list(&service["command"]).into_iter().map(here).collect();
+    let mut process = Process::spawn(Command::new(&words[0]).args(&words[1..]));
+    // What the compose file asks for the same purpose.
+    assert!(list(&service["healthcheck"]["test"])[1].ends_with("ping | grep -q NOAUTH"));
+    process.wait_ready(&at.to_string(), || command(at, &["PING"]).is_ok_and(|told| told.starts_with("-NOAUTH")));
+    process
+}
+
+/// What nobody was allowed to do at the server of that address.
+pub(crate) fn refused_at(address: SocketAddr) -> String {
+    let (host, port) = (address.ip().to_string(), address.port().to_string());
+    let ask = ["--no-auth-warning", "-h", &host, "-p", &port, "--user", "observer", "--pass", "x", "ACL", "LOG"];
+    let output = Command::new("redis-cli").args(ask).output().expect("redis-cli runs");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Until replicas have what was done before. On a busy machine one may be late, and what it lacks is lost with its master:
+/// logouts that all have came after that, enough of them for each master of a cluster.
+pub(crate) fn until_replicated(gateway: &Gateway) {
+    let late = || gateway.metric("revocations_unreplicated_total", "");
+    wait_until("the replicas to have all of it", || {
+        let before = late();
+        for _ in 0..12 {
+            let mut bob = gateway.browser();
+            bob.log_in_to_flask("bob");
+            bob.post("/api/logout").expect(200);
+        }
+        (late() - before < 0.5).then_some(())
+    });
 }
 
 /// What holds of each compose file, in a folder below `deploy`.

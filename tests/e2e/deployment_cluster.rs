@@ -3,18 +3,18 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::deployment::{agrees_with_what_it_names, compose, list, path, read, text};
+use crate::deployment::{
+    agrees_with_what_it_names, compose, list, prepared, read, refused_at, run_service, text, until_replicated,
+};
 use crate::support::gateway::shipped;
 use crate::support::ports::free_port;
 use crate::support::process::Process;
-use crate::support::redis::command;
 use crate::support::wait::poll;
-use crate::support::{Backend as _, Browser, flask, scratch, wait_until};
+use crate::support::{Backend as _, Browser, flask, wait_until};
 
 const NODES: [&str; 6] = ["redis-1", "redis-2", "redis-3", "redis-4", "redis-5", "redis-6"];
 /// What they have in common in the compose file, and here.
@@ -28,15 +28,7 @@ struct Here {
 
 impl Here {
     fn prepare() -> Self {
-        let folder = scratch();
-        for _again in 0..2 {
-            let made = Command::new(path("compose/cluster/prepare")).arg(folder.path()).status().expect("bash runs");
-            assert!(made.success());
-        }
-        // Somebody who may see what was refused.
-        let file = folder.path().join("secrets/redis-users");
-        let users = std::fs::read_to_string(&file).expect("made") + "user observer on nopass +acl|log\n";
-        std::fs::write(file, users).expect("a file");
+        let folder = prepared("compose/cluster/prepare", &["redis-users"]);
         let here = Self { folder, port: free_port() };
         for name in NODES {
             std::fs::create_dir_all(here.data_of(name)).expect("a folder");
@@ -86,23 +78,7 @@ impl Here {
     /// By the compose file's own command.
     fn run(&self, name: &str) -> Process {
         let service = &compose("compose/cluster/compose.yaml")["services"][name];
-        let words = list(&service["command"]);
-        let words: Vec<String> = words.iter().map(|word| word.replace("/etc/redis", &self.folder_of(name))).collect();
-        let mut process = Process::spawn(Command::new(&words[0]).args(&words[1..]));
-        // What the compose file asks for the same purpose.
-        assert!(list(&service["healthcheck"]["test"])[1].ends_with("ping | grep -q NOAUTH"));
-        process
-            .wait_ready(name, || command(self.address(name), &["PING"]).is_ok_and(|told| told.starts_with("-NOAUTH")));
-        process
-    }
-
-    /// What nobody was allowed to do.
-    fn refused(&self, name: &str) -> String {
-        let address = self.address(name);
-        let (host, port) = (address.ip().to_string(), address.port().to_string());
-        let ask = ["--no-auth-warning", "-h", &host, "-p", &port, "--user", "observer", "--pass", "x", "ACL", "LOG"];
-        let output = Command::new("redis-cli").args(ask).output().expect("redis-cli runs");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        run_service(service, self.address(name), |word| word.replace("/etc/redis", &self.folder_of(name)))
     }
 }
 
@@ -125,7 +101,7 @@ fn the_gateway_of_the_compose_file_on_a_cluster_outlives_one_of_its_masters() {
         (answer.status == 200 && answer.text().contains("\"warnings\":[]")).then_some(())
     };
     let told = || gateway.admin_get("/readyz").text();
-    let refused = || NODES.map(|name| here.refused(name)).concat();
+    let refused = || NODES.map(|name| refused_at(here.address(name))).concat();
     assert!(poll(Duration::from_secs(30), content).is_some(), "{} {}", told(), refused());
     // Wherever their sessions are.
     let mut signed_in: Vec<Browser> = (0..8)
@@ -140,6 +116,7 @@ fn the_gateway_of_the_compose_file_on_a_cluster_outlives_one_of_its_masters() {
     let mut thief = bob.clone();
     bob.post("/api/logout").expect(200);
     thief.get("/api/invoices").expect_refusal(401, "session_revoked");
+    until_replicated(&gateway);
 
     nodes[0].kill();
     wait_until("the loss to be noticed", || told().contains("not served").then_some(()));

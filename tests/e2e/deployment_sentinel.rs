@@ -3,18 +3,18 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::deployment::{agrees_with_what_it_names, compose, list, path, read, text};
+use crate::deployment::{
+    agrees_with_what_it_names, compose, prepared, read, refused_at, run_service, text, until_replicated,
+};
 use crate::support::gateway::shipped;
 use crate::support::ports::free_port;
 use crate::support::process::Process;
-use crate::support::redis::command;
 use crate::support::wait::poll;
-use crate::support::{Backend as _, flask, scratch, wait_until};
+use crate::support::{Backend as _, flask, wait_until};
 
 const SERVERS: [&str; 3] = ["redis-1", "redis-2", "redis-3"];
 const SENTINELS: [&str; 3] = ["sentinel-1", "sentinel-2", "sentinel-3"];
@@ -28,17 +28,7 @@ struct Here {
 
 impl Here {
     fn prepare() -> Self {
-        let folder = scratch();
-        for _again in 0..2 {
-            let made = Command::new(path("compose/sentinel/prepare")).arg(folder.path()).status().expect("bash runs");
-            assert!(made.success());
-        }
-        // Somebody who may see what was refused.
-        for users in ["redis-users", "sentinel-users"] {
-            let file = folder.path().join("secrets").join(users);
-            let users = std::fs::read_to_string(&file).expect("made") + "user observer on nopass +acl|log\n";
-            std::fs::write(file, users).expect("a file");
-        }
+        let folder = prepared("compose/sentinel/prepare", &["redis-users", "sentinel-users"]);
         let here = Self { folder, server_port: free_port(), sentinel_port: free_port() };
         for name in SERVERS.into_iter().chain(SENTINELS) {
             std::fs::create_dir_all(here.data_of(name)).expect("a folder");
@@ -91,26 +81,11 @@ impl Here {
     fn run(&self, name: &str) -> Process {
         let service = &compose("compose/sentinel/compose.yaml")["services"][name];
         // The folder's name is that of the service.
-        let command_line: Vec<String> = list(&service["command"])
-            .into_iter()
-            .map(|word| if word == name { self.address(name).ip().to_string() } else { word.to_owned() })
-            .map(|word| word.replace("/etc/redis", &self.folder_of(name)))
-            .collect();
-        let mut process = Process::spawn(Command::new(&command_line[0]).args(&command_line[1..]));
-        // What the compose file asks for the same purpose.
-        assert!(list(&service["healthcheck"]["test"])[1].ends_with("ping | grep -q NOAUTH"));
-        let asked = || command(self.address(name), &["PING"]).is_ok_and(|told| told.starts_with("-NOAUTH"));
-        process.wait_ready(name, asked);
-        process
-    }
-
-    /// What nobody was allowed to do.
-    fn refused(&self, name: &str) -> String {
-        let address = self.address(name);
-        let (host, port) = (address.ip().to_string(), address.port().to_string());
-        let ask = ["--no-auth-warning", "-h", &host, "-p", &port, "--user", "observer", "--pass", "x", "ACL", "LOG"];
-        let output = Command::new("redis-cli").args(ask).output().expect("redis-cli runs");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        let here = |word: &str| match word {
+            word if word == name => self.address(name).ip().to_string(),
+            word => word.replace("/etc/redis", &self.folder_of(name)),
+        };
+        run_service(service, self.address(name), here)
     }
 }
 
@@ -155,15 +130,7 @@ fn the_gateway_of_the_compose_file_with_sentinels_outlives_its_redis() {
     let mut thief = bob.clone();
     bob.post("/api/logout").expect(200);
     thief.get("/api/invoices").expect_refusal(401, "session_revoked");
-    // On a busy machine a replica may be late, and what it lacks is lost with the master. A logout that both have came after
-    // what alice did.
-    let late = || gateway.metric("revocations_unreplicated_total", "");
-    wait_until("both replicas to have all of it", || {
-        let (before, mut again) = (late(), gateway.browser());
-        again.log_in_to_flask("bob");
-        again.post("/api/logout").expect(200);
-        (late() - before < 0.5).then_some(())
-    });
+    until_replicated(&gateway);
 
     servers[0].kill();
     let served = poll(Duration::from_secs(30), || {
@@ -171,7 +138,8 @@ fn the_gateway_of_the_compose_file_with_sentinels_outlives_its_redis() {
         (alice.get("/api/invoices").status == 200).then_some(())
     });
     let heard = || sentinels.iter().flat_map(Process::lines).collect::<Vec<_>>().join("\n");
-    let refused = || SERVERS.into_iter().chain(SENTINELS).map(|name| here.refused(name)).collect::<String>();
+    let refused =
+        || SERVERS.into_iter().chain(SENTINELS).map(|name| refused_at(here.address(name))).collect::<String>();
     let told = || gateway.admin_get("/readyz").text();
     assert!(served.is_some(), "alice is not served: {}\n{}\n{}", told(), heard(), refused());
     thief.get("/api/invoices").expect_refusal(401, "session_revoked");
