@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use session_gateway::session::EndReason;
+use session_gateway::session::{EndReason, SessionId};
 use session_gateway::store::audit::{AuditStream as _, SharedLine, StreamPosition};
 use session_gateway::store::observe::Unobserved;
 use session_gateway::store::redis::RedisStore;
@@ -24,25 +24,52 @@ async fn start() -> Cluster {
     Cluster::with(Plan { behind_relays: true, ..Plan::default() }).await
 }
 
+/// What is of two masters: a tenant each, with a session that stays and one of a user who is revoked.
+struct OfTwo {
+    tenants: [String; 2],
+    kept: Vec<SessionId>,
+    revoked: Vec<SessionId>,
+}
+
+impl OfTwo {
+    /// As all replicas have it.
+    async fn begin(cluster: &Cluster, store: &SharedStore) -> Self {
+        let tenants = [0, 1].map(|node| tenant_on(cluster, node));
+        let (mut kept, mut revoked) = (Vec::new(), Vec::new());
+        for (node, tenant) in tenants.iter().enumerate() {
+            kept.push(session_on(cluster, store, (tenant, "7"), node).await.0);
+            revoked.push(session_on(cluster, store, (tenant, "8"), node).await.0);
+        }
+        becomes_replicated(store).await;
+        Self { tenants, kept, revoked }
+    }
+
+    /// Nothing reaches their replicas from now on.
+    fn cut(cluster: &Cluster) {
+        for node in [0, 1] {
+            cluster.relays[node][0].cut();
+        }
+    }
+
+    /// The one user of each is revoked, which no replica has.
+    async fn revoke_unreplicated(&self, store: &SharedStore) {
+        for tenant in &self.tenants {
+            assert_eq!(revoke_user(store, tenant, "8", EndReason::UserRevoked).await, 1);
+        }
+        assert!(!is_replicated(store).await, "no replica has it");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn situation_11_what_a_clusters_promoted_replica_lacks_comes_again_from_the_journal_of_who_is_there() {
     let (mut cluster, folder) = (start().await, tempfile::tempdir().unwrap());
     let settings = || cluster.settings_with(cluster.apart().0);
     let store = connect(settings().with_journal(journal(folder.path()))).await;
     let (other, again) = (connect(settings()).await, settings());
-    let tenants = [0, 1].map(|node| tenant_on(&cluster, node));
-    let mut kept = Vec::new();
-    let mut revoked = Vec::new();
-    for (tenant, node) in tenants.iter().zip([0, 1]) {
-        kept.push(session_on(&cluster, &store, (tenant, "7"), node).await.0);
-        revoked.push(session_on(&cluster, &store, (tenant, "8"), node).await.0);
-    }
-    becomes_replicated(&store).await;
-    for (tenant, node) in tenants.iter().zip([0, 1]) {
-        cluster.relays[node][0].cut();
-        assert_eq!(revoke_user(&store, tenant, "8", EndReason::UserRevoked).await, 1);
-    }
-    assert!(!is_replicated(&store).await, "no replica has it");
+    let two = OfTwo::begin(&cluster, &store).await;
+    OfTwo::cut(&cluster);
+    two.revoke_unreplicated(&store).await;
+    let OfTwo { kept, revoked, .. } = two;
 
     cluster.nodes[0].kill();
     let (watched, id) = (store.clone(), revoked[0]);
@@ -69,20 +96,15 @@ async fn situation_11_what_a_clusters_promoted_replica_lacks_comes_again_from_th
 async fn situation_12_two_masters_that_change_at_once_get_each_what_the_journal_has_of_theirs() {
     let (mut cluster, folder) = (start().await, tempfile::tempdir().unwrap());
     let store = connect(cluster.settings_with(cluster.apart().0).with_journal(journal(folder.path()))).await;
-    let tenants = [0, 1].map(|node| tenant_on(&cluster, node));
-    let (mut kept, mut revoked, mut began) = (Vec::new(), Vec::new(), Vec::new());
-    for (tenant, node) in tenants.iter().zip([0, 1]) {
-        kept.push(session_on(&cluster, &store, (tenant, "7"), node).await.0);
-        revoked.push(session_on(&cluster, &store, (tenant, "8"), node).await.0);
-    }
-    becomes_replicated(&store).await;
+    let two = OfTwo::begin(&cluster, &store).await;
     // Two of the three keys that keep the order are among what is lost.
-    for (tenant, node) in tenants.iter().zip([0, 1]) {
-        cluster.relays[node][0].cut();
+    OfTwo::cut(&cluster);
+    let mut began = Vec::new();
+    for tenant in &two.tenants {
         began.push(NewSession { principal: principal(tenant, "8"), ..login(&store).await });
-        assert_eq!(revoke_user(&store, tenant, "8", EndReason::UserRevoked).await, 1);
     }
-    assert!(!is_replicated(&store).await, "no replica has it");
+    two.revoke_unreplicated(&store).await;
+    let OfTwo { tenants, kept, revoked } = two;
     for node in [0, 1] {
         cluster.nodes[node].kill();
     }
