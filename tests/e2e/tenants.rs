@@ -72,7 +72,8 @@ on_both_stores!(a_login_needs_a_user_alone_and_gets_the_tenant_that_the_app_says
 
 #[test]
 fn a_no_lets_nobody_in_and_what_is_neither_is_asked_again_and_then_503() {
-    let gateway = before_the_app(Store::Embedded).set("upstream.response_timeout", "2s").start();
+    let gateway = before_the_app(Store::Embedded).start();
+    let hasty = before_the_app(Store::Embedded).set("upstream.response_timeout", "2s").start();
     for (row, organisation, paid, mode, status, code, times) in [
         ("no payment", Value::Null, false, "", 403, "tenant_missing", 1),
         ("500 with a no", Value::Null, true, "error", 503, "tenant_unverified", 2),
@@ -81,7 +82,8 @@ fn a_no_lets_nobody_in_and_what_is_neither_is_asked_again_and_then_503() {
         ("a page", json!("42"), true, "page", 503, "tenant_unverified", 2),
         ("404", json!("42"), true, "gone", 503, "tenant_unverified", 2),
     ] {
-        let name = name_of(&gateway, &row.replace(' ', "-"));
+        let gateway = if mode == "slow" { &hasty } else { &gateway };
+        let name = name_of(gateway, &row.replace(' ', "-"));
         account(&name, &organisation, paid, mode);
         let mut browser = gateway.browser();
         let answer = browser.post_json("/api/login", &json!({"username": name}));
@@ -90,8 +92,9 @@ fn a_no_lets_nobody_in_and_what_is_neither_is_asked_again_and_then_503() {
         assert_eq!(asked(&name), times, "{row}");
     }
     assert_eq!(gateway.metric("tenant_verifications_total", "outcome=\"no\""), 1.0);
-    assert_eq!(gateway.metric("tenant_verifications_total", "outcome=\"unclear\""), 5.0);
-    assert_eq!(gateway.metric("tenant_verification_attempts_sum", ""), 11.0);
+    assert_eq!(gateway.metric("tenant_verifications_total", "outcome=\"unclear\""), 4.0);
+    assert_eq!(gateway.metric("tenant_verification_attempts_sum", ""), 9.0);
+    assert_eq!(hasty.metric("tenant_verification_attempts_sum", ""), 2.0);
     let gateway = before_the_app(Store::Embedded).set("tenants.missing", vec!["404"]).start();
     let name = name_of(&gateway, "gone");
     account(&name, &json!("42"), true, "gone");

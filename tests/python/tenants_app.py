@@ -23,7 +23,8 @@ settings.configure(
         "default": {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": os.environ["DEMO_DJANGO_DB"],
-            "OPTIONS": {"timeout": 10},
+            # Nothing of it outlives the tests: it waits for no disk.
+            "OPTIONS": {"timeout": 10, "init_command": "PRAGMA synchronous = OFF"},
         }
     },
     DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
