@@ -20,7 +20,7 @@ demo:
 test: export RUST_TEST_THREADS ?= $(shell expr 2 '*' $$(nproc))
 test:
 	@scripts/setup test
-	@cargo test --locked
+	@cargo test --locked $(TEST_FLAGS)
 
 # CHECK=1 writes nothing, and fails on a leak or when the document says something else.
 conformance:
