@@ -4,7 +4,7 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::problem::Problem;
 use crate::monitor::{FindingKind, Severity, Verdict};
-use crate::session::UserId;
+use crate::session::{UserId, UserKind};
 use crate::store::monitor::KeptFinding;
 
 /// What is asked for; `None`: all.
@@ -12,8 +12,10 @@ use crate::store::monitor::KeptFinding;
 pub(super) struct FindingFilter {
     /// Of sessions of this tenant, as it is shown.
     pub(super) tenant: Option<String>,
-    /// Of sessions of this user.
+    /// Of sessions of this user, of that kind alone, or of none.
     pub(super) user: Option<String>,
+    /// Of sessions of users of this kind.
+    pub(super) user_kind: Option<UserKind>,
     /// As bad as this.
     pub(super) severity: Option<&'static str>,
     /// Of this kind.
@@ -30,7 +32,11 @@ impl FindingFilter {
         let said = finding.note.as_ref().map_or(NO_VERDICT, |note| note.verdict.as_str());
         let is = |wanted: Option<&str>, had: Option<&str>| wanted.is_none() || wanted == had;
         let record = finding.record.as_ref();
-        is(self.verdict, Some(said))
+        let wanted_kind = self.user_kind.as_ref().map(UserKind::as_str);
+        let is_of_kind = (self.user.is_none() && wanted_kind.is_none())
+            || record.is_some_and(|record| record.user_kind.as_deref() == wanted_kind);
+        is_of_kind
+            && is(self.verdict, Some(said))
             && is(self.tenant.as_deref(), record.and_then(|record| record.tenant.as_deref()))
             && is(self.user.as_deref(), record.and_then(|record| record.user.as_deref()))
             && is(self.severity, record.map(|record| &*record.severity))

@@ -8,7 +8,7 @@ use super::answer::Answer;
 use super::auth::{Caller, Read};
 use super::finding_filter::{self, FindingFilter};
 use super::finding_view::Anomaly;
-use super::input::{FindingPath, NoParameters, Query, limit, tenant};
+use super::input::{self, FindingPath, NoParameters, Query, limit, tenant};
 use super::list_sessions::bad_cursor;
 use super::problem::{Problem, ProblemBody};
 use super::state::AdminState;
@@ -28,6 +28,10 @@ pub(super) struct Parameters {
     /// Of sessions of this user; users are within tenants, so `tenant` must be there too
     #[param(min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")]
     user: Option<String>,
+    /// Of users of this kind (`login.kind`); without it those of no kind where `user` is given
+    #[serde(rename = "kind")]
+    #[param(rename = "kind", min_length = 1, max_length = 128, pattern = r"^[!-+\--~]+$")]
+    user_kind: Option<String>,
     /// As bad as this
     #[param(schema_with = finding_filter::severities)]
     severity: Option<String>,
@@ -75,6 +79,7 @@ pub(super) async fn list_anomalies(
     let wanted = FindingFilter {
         tenant: tenant.map(|tenant| tenant.shown().to_owned()),
         user: query.user.as_deref().map(finding_filter::user).transpose()?,
+        user_kind: input::kind(query.user_kind.as_deref())?,
         severity: query.severity.as_deref().map(finding_filter::severity).transpose()?,
         kind: query.kind.as_deref().map(finding_filter::kind).transpose()?,
         verdict: query.verdict.as_deref().map(finding_filter::verdict).transpose()?,

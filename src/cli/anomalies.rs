@@ -83,6 +83,9 @@ pub struct ListAnomalies {
     /// Of sessions of this user of the tenant
     #[arg(long, requires = "tenant")]
     pub user: Option<String>,
+    /// Of users of this kind; without it those of no kind where a user is given
+    #[arg(long)]
+    pub kind: Option<String>,
     /// As bad as this
     #[arg(long)]
     pub severity: Option<SeverityName>,
@@ -122,7 +125,8 @@ pub fn anomalies(command: &AnomaliesCommand) -> ExitCode {
     match command {
         AnomaliesCommand::List(options) => operate(&options.api, &[AdminRole::Read], async |client| {
             let severity = options.severity.map(|severity| word(&severity));
-            let query = given(&[("tenant", &options.tenant), ("user", &options.user), ("severity", &severity)]);
+            let of = [("tenant", &options.tenant), ("user", &options.user), ("kind", &options.kind)];
+            let query = given(&[&of[..], &[("severity", &severity)]].concat());
             list(client, "/v1/anomalies", query, options.list, &COLUMNS, "nothing was found").await
         }),
         AnomaliesCommand::Show(options) => operate(&options.ask.api, &[AdminRole::Read], async |client| {

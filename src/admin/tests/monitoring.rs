@@ -44,6 +44,8 @@ async fn findings_are_listed_page_by_page_and_told_apart_by_tenant_user_and_seve
         let severity = if number < 2 { "low" } else { "high" };
         keep(&admin, &record(severity, Some(tenant)), &number.to_string()).await;
     }
+    let admins = FindingRecord { user_kind: Some("admin".into()), ..record("low", Some("third")) };
+    keep(&admin, &admins, "an admin's").await;
     keep(&admin, &record("high", None), "nobody's").await;
     keep(&admin, &record("high", Some(TenantId::none().shown())), "without a tenant").await;
     let count = |query: &'static str| {
@@ -53,19 +55,24 @@ async fn findings_are_listed_page_by_page_and_told_apart_by_tenant_user_and_seve
         }
     };
     for (query, expected) in [
-        ("", 8),
-        ("?severity=low", 2),
+        ("", 9),
+        ("?severity=low", 3),
         ("?severity=high", 6),
         ("?tenant=acme", 3),
         ("?tenant=acme&user=7", 3),
         ("?tenant=acme&user=8", 0),
         ("?tenant=,", 1),
+        ("?tenant=third", 1),
+        ("?kind=admin", 1),
+        ("?tenant=third&user=7&kind=admin", 1),
+        ("?tenant=third&user=7", 0),
+        ("?tenant=acme&user=7&kind=admin", 0),
         ("?tenant=acme&severity=high", 2),
-        ("?type=LOGIN_AFTER_FAILURES", 8),
+        ("?type=LOGIN_AFTER_FAILURES", 9),
         ("?type=IMPOSSIBLE_TRAVEL", 0),
-        ("?observed=false", 8),
+        ("?observed=false", 9),
         ("?observed=true", 0),
-        ("?verdict=none", 8),
+        ("?verdict=none", 9),
         ("?verdict=expected", 0),
     ] {
         assert_eq!(count(query).await, expected, "{query}");
@@ -84,6 +91,7 @@ async fn findings_are_listed_page_by_page_and_told_apart_by_tenant_user_and_seve
         ("?severity=worst", "severity: is not known"),
         ("?user=7", "user: users are within tenants"),
         ("?cursor=x", "cursor:"),
+        ("?kind=a,b", "kind:"),
         ("?limit=0", "limit:"),
         ("?type=x", "type: is not known"),
         ("?verdict=x", "verdict: is not known; choose one of none, expected, malicious"),
