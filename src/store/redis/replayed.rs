@@ -38,7 +38,9 @@ impl Replayed {
 
     /// Another master says that a slot is here. Answers the same.
     pub(super) fn gains(&mut self, slot: Slot) -> bool {
-        self.said.insert(slot);
+        if !self.done.contains(&slot) {
+            self.said.insert(slot);
+        }
         self.lacks_any()
     }
 
