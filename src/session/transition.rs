@@ -62,7 +62,8 @@ pub struct Ended {
     pub reason: EndReason,
     /// Whose it was, where that is still known.
     pub record: Option<Arc<SessionRecord>>,
-    /// Whether the end was written down when it happened. An end by time is first noticed at the next use.
+    /// Whether the end was written down when it happened. One by time is first noticed at the next use, and so is that of
+    /// a session whose user was another one when that one was revoked.
     pub noted: bool,
     /// The session with which it went on, if this was the end of a token alone.
     pub next: Option<SessionId>,
@@ -108,11 +109,12 @@ pub fn judge(observation: Observation) -> Standing {
         && (tenant.status != TenantStatus::Active || record.generations.tenant != tenant.generation)
     {
         Some((EndReason::TenantRevoked, true))
-    } else if !user.admits(id, record.generations.user)
-        || left_in_time(&record, left)
-        || is_revoked_elsewhere(id, &record, &elsewhere)
-    {
+    } else if !user.admits(id, record.generations.user) || is_revoked_elsewhere(id, &record, &elsewhere) {
         Some((EndReason::UserRevoked, true))
+    } else if let Some(left) = left_in_time(&record, left) {
+        // The next revocation of that user, later than the moment, would say nothing of this one: it has to be written down.
+        // No walk finds it, for the session is another user's. What a server with older data says is not for good.
+        Some((EndReason::UserRevoked, left == Raised::Undone))
     } else if now >= record.deadline {
         Some((EndReason::Expired, false))
     } else if touch_deadline.is_none_or(|deadline| now >= deadline) {
@@ -149,12 +151,22 @@ pub fn judge_outlived(observation: Observation) -> EndReason {
     }
 }
 
+/// How a generation differs from one that it had.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Raised {
+    Since,
+    /// The server has older data.
+    Undone,
+}
+
 /// Whether the user whom a session left was revoked while its old token still had its moment there. What is raised later
 /// is nothing to it any more.
-fn left_in_time(record: &SessionRecord, user: UserStanding) -> bool {
-    let Some(line) = record.line.as_deref() else { return false };
-    let Some(left) = &line.left else { return false };
-    !user.admits(line.before, left.generation) && user.generation.as_micros() <= line.until.as_micros()
+fn left_in_time(record: &SessionRecord, user: UserStanding) -> Option<Raised> {
+    let line = record.line.as_deref()?;
+    let left = line.left.as_ref()?;
+    let is_revoked =
+        !user.admits(line.before, left.generation) && user.generation.as_micros() <= line.until.as_micros();
+    is_revoked.then_some(if user.generation > left.generation { Raised::Since } else { Raised::Undone })
 }
 
 /// Whether the user was revoked in one of the tenants that the session may choose: whoever must not be there any more
@@ -335,6 +347,12 @@ mod tests {
             assert_eq!(raised(user), expected, "{user}");
         }
         assert_eq!(raised(0), Some(EndReason::UserRevoked), "a server with older data");
+        // Whoever reads it writes that down, or the next revocation of that user would undo it.
+        for (user, noted) in [(within, false), (0, true)] {
+            let left = UserStanding { generation: Generation::from_micros(user), exempt: None };
+            let Standing::Ended(ended) = judge(Observation { left, ..gone_on() }) else { panic!("it is over") };
+            assert_eq!(ended.noted, noted, "{user}");
+        }
     }
 
     /// A session that may choose bolt beside acme, where its user is of the generation 13 and it is under the tenant's 11.

@@ -175,7 +175,7 @@ impl Sessions {
         Ok(revoked)
     }
 
-    /// Writes down that time ended a session, if this is the first to notice.
+    /// Writes down the end of a session that was over without it, if this is the first to notice.
     pub async fn note_end(&self, origin: &Origin, id: SessionId, record: &SessionRecord, reason: EndReason) {
         if self.deny_left(origin, id, record, reason).await.is_err() {
             // The next use notes it.

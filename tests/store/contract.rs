@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use session_gateway::session::{
     By, DeniedUntil, EndReason, Ended, Exemption, Generation, IdleLimit, Keep, LimitAction, LiveSession, Principal,
-    Scope, SessionId, SessionLimit, SessionRecord, Standing, TenantId, TenantStatus, TokenDenial, TokenStanding,
-    UserId, UserKind,
+    Scope, SessionId, SessionLimit, SessionRecord, Standing, StoreTime, TenantId, TenantStatus, TokenDenial,
+    TokenStanding, UserId, UserKind,
 };
 use session_gateway::store::{
     Creation, Cursor, NewSession, Page, STALE_AT_MOST, SessionView, SessionsOf, SharedStore, TenantView, Touch,
@@ -639,6 +639,42 @@ pub(crate) async fn whatever_ends_a_rotated_session_by_one_of_its_tokens_ends_it
             bench.elapse(Duration::from_millis(2)).await;
         }
     }
+}
+
+pub(crate) async fn no_later_revocation_undoes_one_that_came_in_the_moment_of_the_token_before(bench: &mut impl Bench) {
+    let (store, other) = (bench.store(), bench.other_instance().await);
+    loop {
+        let (id, record, until) = left_acme(&store).await;
+        bench.elapse(Duration::from_millis(2)).await;
+        revoke_user(&store, "acme", "7", EndReason::LogoutAll).await;
+        if store.now().await.unwrap() >= until {
+            // Too slow: it came later.
+            continue;
+        }
+        let Standing::Ended(ended) = ask(&other, id).await else { panic!("the old token was good") };
+        assert_eq!((ended.reason, ended.noted), (EndReason::UserRevoked, false));
+        assert!(other.note_end(id, &record, ended.reason).await.unwrap());
+        // What comes later ends nobody who had left.
+        let (had_left, _, until) = left_acme(&store).await;
+        bench.elapse_until(until.after(Duration::from_millis(2))).await;
+        revoke_user(&store, "acme", "7", EndReason::LogoutAll).await;
+        for gateway in [&store, &other] {
+            assert!(!is_live(&ask(gateway, id).await));
+            live(gateway, had_left).await;
+        }
+        return;
+    }
+}
+
+/// A session that has left acme's user 7 for another tenant, and until when its old token is good.
+async fn left_acme(store: &SharedStore) -> (SessionId, SessionRecord, StoreTime) {
+    let (old, old_record) = session(store).await;
+    let new = NewSession { principal: principal("other", "7"), ..login(store).await };
+    let id = new.id;
+    let creation = store.rotate(old, &old_record, new, Duration::from_secs(1)).await.unwrap();
+    let Creation::Stored { record, .. } = creation else { panic!("{creation:?}") };
+    let until = record.line.as_ref().unwrap().until;
+    (id, record, until)
 }
 
 pub(crate) async fn a_session_that_is_rotated_again_has_two_good_tokens_and_one_end(bench: &mut impl Bench) {

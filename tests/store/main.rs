@@ -110,6 +110,7 @@ contract! {
     a_rotated_session_has_a_moment_and_its_successor_the_old_deadline,
     a_session_that_is_over_is_not_rotated,
     whatever_ends_a_rotated_session_by_one_of_its_tokens_ends_it_by_all,
+    no_later_revocation_undoes_one_that_came_in_the_moment_of_the_token_before,
     a_session_that_is_rotated_again_has_two_good_tokens_and_one_end,
     an_end_that_races_a_rotation_leaves_no_token_that_is_good,
     a_rotated_session_takes_one_place_is_listed_once_and_counted_once,
