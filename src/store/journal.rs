@@ -176,6 +176,11 @@ impl Journal {
         self.kept
     }
 
+    /// How long any session lives at most.
+    pub(super) const fn longest(&self) -> Duration {
+        self.kept.saturating_sub(REASON_KEPT)
+    }
+
     /// A moment, for [`saw`](Self::saw).
     pub(super) fn moment(&self) -> Monotonic {
         self.clock.monotonic()

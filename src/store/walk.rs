@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::{Revoked, StoreResult};
-use crate::session::{Generation, SessionId, SessionRecord, StoreTime, UserStanding};
+use crate::session::{Generation, Line, SessionId, SessionRecord, StoreTime, UserStanding};
 
 /// How long an answer waits for the count.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,6 +30,8 @@ pub(super) enum Outdated {
         of_tenant: bool,
         call: StoreTime,
         keep: Option<SessionId>,
+        /// How long a session lives at most.
+        longest: Duration,
     },
 }
 
@@ -43,9 +45,15 @@ impl Outdated {
                 !standing.admits(id, generations.user) && was_live
             }
             Self::OfTenant(current) => record.ends_with_its_tenant() && generations.tenant != current,
-            Self::MadeUntil { of_tenant, call, keep } => {
+            Self::MadeUntil { of_tenant, call, keep, longest } => {
                 let is_concerned = !of_tenant || record.ends_with_its_tenant();
-                is_concerned && record.created <= call && keep != Some(id)
+                // One that goes on from another has the deadline of that, which alone says when there was a login.
+                let goes_on_from = |line: &Line| [line.first, line.before].map(Some).contains(&keep);
+                let (began, is_kept) = match record.line.as_deref() {
+                    Some(line) => (record.created.min(record.deadline.before(longest)), goes_on_from(line)),
+                    None => (record.created, false),
+                };
+                is_concerned && began <= call && keep != Some(id) && !is_kept
             }
         }
     }

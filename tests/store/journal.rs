@@ -40,9 +40,9 @@ pub(crate) async fn journal_of_before(folder: &Path) -> Arc<Journal> {
 }
 
 /// What came late, in order.
-type Told = Arc<Mutex<Vec<Late>>>;
+pub(crate) type Told = Arc<Mutex<Vec<Late>>>;
 
-fn telling(folder: &Path, told: &Told) -> Arc<Journal> {
+pub(crate) fn telling(folder: &Path, told: &Told) -> Arc<Journal> {
     try_telling(folder, told).unwrap()
 }
 

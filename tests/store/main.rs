@@ -12,6 +12,7 @@ mod contract;
 mod embedded;
 mod holding;
 mod journal;
+mod late;
 mod layouts;
 mod masters;
 mod membership;

@@ -238,13 +238,14 @@ impl RedisStore {
                 place.arg(&entry.encode()[..]);
             }
             let mut pipeline = redis::pipe();
+            // First: a revocation that comes late is not carried out by a generation once it finds the place (see `late`).
+            pipeline.add_command(place);
             let elsewhere = new.candidates.iter().map(|candidate| &candidate.tenant);
             Standings::ask(&mut pipeline, self, &new.principal, elsewhere);
-            pipeline.add_command(place);
             let mut answers = lanes.ask_same_data(&lanes.careful, self.keys(), pipeline).await?.into_iter();
             let mut next = || answers.next().unwrap_or(Value::Nil);
-            let standings = Standings::of(&mut next, new.candidates.len())?;
             let answer = next();
+            let standings = Standings::of(&mut next, new.candidates.len())?;
             let Value::Array(answer) = answer else { return Err(unexpected("a place", &answer)) };
             if is_split(&answer) {
                 node = index.below(&node, user)?;

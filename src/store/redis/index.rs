@@ -200,6 +200,8 @@ pub(super) struct Nodes {
     cursor: Vec<u8>,
     /// Which server said so.
     server: u64,
+    /// The nodes that are done, and were not split.
+    leaves: Vec<String>,
 }
 
 /// What one step found.
@@ -212,7 +214,12 @@ pub(super) struct Found {
 
 impl Nodes {
     pub(super) fn below(node: Node, from: u64) -> Self {
-        Self { left: vec![node], from, cursor: vec![b'0'], server: 0 }
+        Self { left: vec![node], from, cursor: vec![b'0'], server: 0, leaves: Vec::new() }
+    }
+
+    /// The nodes that had the entries.
+    pub(super) fn into_leaves(self) -> Vec<String> {
+        self.leaves
     }
 
     /// Some entries, perhaps none; `None` at the end.
@@ -240,6 +247,8 @@ impl Nodes {
             if is_split != Value::Nil && node.depth < DEEPEST {
                 self.left.extend(node.children().rev());
                 ends_node = false;
+            } else {
+                self.leaves.push(node.key.clone());
             }
         }
         self.cursor = cursor;

@@ -17,7 +17,7 @@ use super::fault::{Fault, number, text, unexpected};
 use super::keys::Keys;
 use super::lane::Lane;
 use super::times::kept_after;
-use super::walk::{self, Walk};
+use super::walk::{self, Walk, Walked};
 use super::{order, scripts};
 use crate::session::{EndReason, HoldWord, SessionId, StoreTime, TenantId, TenantStatus, UserId};
 
@@ -55,7 +55,7 @@ pub(super) async fn carry_out(lane: &Lane, keys: &Keys, journal: &Arc<Journal>) 
         let Some((last, _)) = failed.last() else { break };
         after = *last;
         for (sequence, record) in failed {
-            let arrived = match carry_out_one(lane, keys, &record).await {
+            let arrived = match carry_out_one(lane, keys, &record, journal.longest()).await {
                 Ok(Some(arrived)) => arrived,
                 // What is no tenant, user or session was never written.
                 Ok(None) => {
@@ -83,11 +83,12 @@ pub(super) async fn carry_out(lane: &Lane, keys: &Keys, journal: &Arc<Journal>) 
 }
 
 /// Does once more what came late, and was told.
-pub(super) async fn redo(lane: &Lane, keys: &Keys, record: &Record) -> Result<(), Fault> {
-    carry_out_one(lane, keys, record).await.map(drop)
+pub(super) async fn redo(lane: &Lane, keys: &Keys, record: &Record, longest: Duration) -> Result<(), Fault> {
+    carry_out_one(lane, keys, record, longest).await.map(drop)
 }
 
-async fn carry_out_one(lane: &Lane, keys: &Keys, record: &Record) -> Result<Option<Arrived>, Fault> {
+/// `longest` is how long a session lives at most.
+async fn carry_out_one(lane: &Lane, keys: &Keys, record: &Record, longest: Duration) -> Result<Option<Arrived>, Fault> {
     let reason = record.reason();
     match &record.entry {
         Entry::Session { id, reason, deadline, .. } => match SessionId::parse(id.as_bytes()) {
@@ -110,14 +111,14 @@ async fn carry_out_one(lane: &Lane, keys: &Keys, record: &Record) -> Result<Opti
             };
             let keep = keep.as_ref().and_then(|keep| SessionId::parse(keep.as_bytes()));
             let floor = StoreTime::from_micros(*floor);
-            end_many(lane, keys, &Whose::User(tenant, user, keep), floor, reason).await.map(Some)
+            end_many(lane, keys, &Whose::User(tenant, user, keep), (floor, longest), reason).await.map(Some)
         }
         Entry::Tenant { tenant, floor, status, note, .. } => {
             let Ok(tenant) = TenantId::parse_kept(tenant) else { return Ok(None) };
             let floor = StoreTime::from_micros(*floor);
             match TenantStatus::parse(status) {
-                Some(status) => change(lane, keys, tenant, floor, (status, note), reason).await.map(Some),
-                None => end_many(lane, keys, &Whose::Tenant(tenant), floor, reason).await.map(Some),
+                Some(status) => change(lane, keys, tenant, (floor, longest), (status, note), reason).await.map(Some),
+                None => end_many(lane, keys, &Whose::Tenant(tenant), (floor, longest), reason).await.map(Some),
             }
         }
     }
@@ -185,10 +186,10 @@ async fn end_many(
     lane: &Lane,
     keys: &Keys,
     whose: &Whose,
-    floor: StoreTime,
+    (floor, longest): (StoreTime, Duration),
     reason: EndReason,
 ) -> Result<Arrived, Fault> {
-    let (standing, walked, keep) = match whose {
+    let (key, walked, keep) = match whose {
         Whose::User(tenant, user, keep) => {
             (keys.user(tenant, user), walk::Whose { tenant: tenant.clone(), user: Some(user.clone()) }, *keep)
         }
@@ -196,7 +197,7 @@ async fn end_many(
     };
     let mut look = redis::pipe();
     look.cmd("TIME");
-    look.cmd("GET").arg(standing).cmd("GET").arg(keys.choosers());
+    look.cmd("GET").arg(&key).cmd("GET").arg(keys.choosers());
     let [now, standing, choosers] = exactly(lane.ask(&look).await?)?;
     // The call was in the past, whatever this gateway took the server's time for. In the order of revocations it is where it
     // was: a clock that was set back since, or before, does not put it behind those that were earlier.
@@ -206,29 +207,71 @@ async fn end_many(
     if generation.is_some_and(|generation| generation >= floor.as_micros()) {
         return Ok(Arrived { standing, already: true, ..Arrived::default() });
     }
+    let has_choosers = text(choosers)?.is_some();
     let tally = Tally::default();
-    let outdated = Outdated::MadeUntil { of_tenant: matches!(whose, Whose::Tenant(_)), call, keep };
-    let left = Walk::new(keys.clone(), walked, outdated, reason, tally.clone()).run_on(lane).await?;
-    let ended = tally.so_far();
-    // Sessions of other tenants that may choose this one are on no list of its own: what is not raised lets them in. Then
-    // better one that was made since ends as well.
-    if left && text(choosers)?.is_none() {
-        return Ok(Arrived { ended, ..Arrived::default() });
+    loop {
+        let outdated = Outdated::MadeUntil { of_tenant: matches!(whose, Whose::Tenant(_)), call, keep, longest };
+        let walk = Walk::new(keys.clone(), walked.clone(), outdated, reason, tally.clone());
+        let Walked { left, leaves } = walk.run_on(lane).await?;
+        // Sessions of other tenants that may choose this one are on no list of its own: what is not raised lets them in. Then
+        // better one that was made since ends as well.
+        if left && !has_choosers {
+            return Ok(Arrived { ended: tally.so_far(), ..Arrived::default() });
+        }
+        // First, so that no login which begins from now on is before what is raised.
+        order::reach(lane, keys, floor).await?;
+        let unless_in = if has_choosers { &[][..] } else { &leaves };
+        let (came_of_it, standing) = raise(lane, keys, (whose, &key), (floor, call), unless_in).await?;
+        let ended = tally.so_far();
+        match came_of_it {
+            Raised::Is => return Ok(Arrived { standing: Some(standing), ended, ..Arrived::default() }),
+            // They logged in after they were looked for.
+            Raised::WouldEndOthers => return Ok(Arrived { ended, ..Arrived::default() }),
+            Raised::IndexIsSplit => {}
+        }
     }
-    let mut raise = match whose {
-        Whose::User(tenant, user, _) => eval(scripts::RAISE_USER_AGAIN, &[keys.user(tenant, user)]),
-        Whose::Tenant(tenant) => eval(scripts::RAISE_TENANT_AGAIN, &[keys.tenant(tenant), keys.tenant_note(tenant)]),
+}
+
+/// What became of a generation that was to be raised late.
+enum Raised {
+    /// It is that, or newer.
+    Is,
+    /// It is as it was: something was made since.
+    WouldEndOthers,
+    /// It is as it was: a node of the index has its entries elsewhere by now.
+    IndexIsSplit,
+}
+
+/// Raises a generation to `floor`, unless these nodes of the index have anything that was made after the call. In one step:
+/// whoever logs in takes a place first, and looks at the generation after it.
+async fn raise(
+    lane: &Lane,
+    keys: &Keys,
+    (whose, key): (&Whose, &str),
+    (floor, call): (StoreTime, StoreTime),
+    unless_in: &[String],
+) -> Result<(Raised, String), Fault> {
+    let (user, otherwise) = match whose {
+        Whose::User(_, user, _) => (Some(keys.user_hash(user)), ""),
+        // One that cannot be read may have been shut out.
+        Whose::Tenant(_) => (None, " suspended"),
     };
-    raise.arg(floor.as_micros()).arg("");
-    if matches!(whose, Whose::Tenant(_)) {
-        raise.arg("").arg("");
-    }
+    let all: Vec<String> = [key.to_owned()].into_iter().chain(unless_in.iter().cloned()).collect();
+    let mut raise = eval(scripts::RAISE_LATE, &all);
+    raise.arg(floor.as_micros()).arg(otherwise).arg(call.as_micros());
+    raise.arg(user.as_ref().map_or(&[][..], |user| &user[..]));
     let mut pipeline = redis::pipe();
     pipeline.add_command(raise);
-    let [raised] = exactly(lane.ask(&pipeline).await?)?;
-    order::reach(lane, keys, floor).await?;
-    let standing = text(raised)?.and_then(|text| String::from_utf8(text).ok());
-    Ok(Arrived { standing, ended, ..Arrived::default() })
+    let [answer] = exactly(lane.ask(&pipeline).await?)?;
+    let Value::Array(parts) = answer else { return Err(unexpected("a generation raised late", &answer)) };
+    let [came_of_it, standing] = exactly(parts)?;
+    let standing = text(standing)?.map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default();
+    let raised = match number(&came_of_it)? {
+        1 => Raised::Is,
+        0 => Raised::WouldEndOthers,
+        _ => Raised::IndexIsSplit,
+    };
+    Ok((raised, standing))
 }
 
 /// Changes a tenant's status, unless that was changed since; then its sessions end all the same, where they were to.
@@ -236,7 +279,7 @@ async fn change(
     lane: &Lane,
     keys: &Keys,
     tenant: TenantId,
-    floor: StoreTime,
+    (floor, longest): (StoreTime, Duration),
     (status, note): (TenantStatus, &str),
     reason: EndReason,
 ) -> Result<Arrived, Fault> {
@@ -254,7 +297,7 @@ async fn change(
     let changed = number(&changed)?;
     match (changed, status) {
         (0, TenantStatus::Active) => return Ok(Arrived { nothing: true, ..Arrived::default() }),
-        (0, _) => return end_many(lane, keys, &Whose::Tenant(tenant), floor, reason).await,
+        (0, _) => return end_many(lane, keys, &Whose::Tenant(tenant), (floor, longest), reason).await,
         _ => {}
     }
     // Where a later word counts it may be unreadable, which is nothing to this one.

@@ -84,7 +84,7 @@ async fn redo_all(
                 }
             } else {
                 // It came late, and one by one: so it does again.
-                match late::redo(all, keys, &record).await {
+                match late::redo(all, keys, &record, journal.longest()).await {
                     Err(Fault::Shard(_)) => {}
                     done => done?,
                 }

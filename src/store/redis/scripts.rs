@@ -255,6 +255,30 @@ if ARGV[3] ~= '' then redis.call('SET', KEYS[2], ARGV[1] .. ' ' .. ARGV[4]) end
 return new
 ";
 
+/// Raises the generation of a user or tenant late, unless it is that or newer, or would end what was made since. Keys: the
+/// standing, nodes of the tenant's index. Arguments: the generation; what follows it where the standing cannot be read; the time
+/// of the call (µs); the user (or nothing: a tenant). Answers 1, 0 where any of the nodes has a session that was made since, or
+/// -1 where one is split; and the standing now.
+pub(super) const RAISE_LATE: &str = r"#!lua flags=allow-oom
+local text = redis.call('GET', KEYS[1]) or '0'
+local old, status = string.match(text, '^(%d+)( ?%a*)$')
+if ARGV[4] ~= '' then old, status = string.match(text, '^%d+'), '' end
+if old and tonumber(old) >= tonumber(ARGV[1]) then return {1, text} end
+for i = 2, #KEYS do
+  for _, member in ipairs(redis.call('ZRANGE', KEYS[i], 0, -1)) do
+    if member == '/' then return {-1, text} end
+    if ARGV[4] == '' or string.sub(member, 1, 8) == ARGV[4] then
+      local made = 0
+      for at = 9, 15 do made = made * 256 + (string.byte(member, at) or 0) end
+      if made > tonumber(ARGV[3]) then return {0, text} end
+    end
+  end
+end
+text = ARGV[1] .. (status or ARGV[2])
+redis.call('SET', KEYS[1], text)
+return {1, text}
+";
+
 /// Changes a tenant's status late, unless that was changed since. Keys: the tenant's standing, its note. Arguments: the time
 /// of the call, the status, the note without its time, from when on another word counts. Answers the standing now, and 1;
 /// 2 if it was so already; 0 if another word counts.

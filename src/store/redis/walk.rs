@@ -41,6 +41,14 @@ pub(super) struct Walk {
     remembers: bool,
 }
 
+/// What a walk came to.
+pub(super) struct Walked {
+    /// Whether anything is in the index that is not outdated.
+    pub(super) left: bool,
+    /// The nodes where all entries were, as far as none was split since.
+    pub(super) leaves: Vec<String>,
+}
+
 impl Walk {
     pub(super) const fn new(keys: Keys, whose: Whose, outdated: Outdated, reason: EndReason, tally: Tally) -> Self {
         Self {
@@ -60,11 +68,11 @@ impl Walk {
         Self { remembers, ..self }
     }
 
-    /// To its end on one connection. Answers whether anything is left that is not outdated.
-    pub(super) async fn run_on(self, lane: &Lane) -> Result<bool, Fault> {
+    /// To its end on one connection.
+    pub(super) async fn run_on(self, lane: &Lane) -> Result<Walked, Fault> {
         let mut nodes = self.nodes(lane).await?;
         while self.step(lane, &mut nodes).await? {}
-        Ok(self.left.load(Ordering::Relaxed))
+        Ok(Walked { left: self.left.into_inner(), leaves: nodes.into_leaves() })
     }
 
     fn user(&self) -> Option<UserHash> {

@@ -1,0 +1,202 @@
+//! What comes late ends what was made until its call, and nobody who logs in while it is carried out.
+
+use std::sync::Arc;
+
+use session_gateway::session::{By, EndReason, Revocation, Scope, SessionId, Standing, TenantId, UserId};
+use session_gateway::store::journal::Journal;
+use session_gateway::store::redis::RedisSettings;
+use session_gateway::store::{Beside, Creation, SharedStore};
+use tokio::task::JoinHandle;
+
+use crate::bench::{HOUR, live, login, session, session_of};
+use crate::cluster::Cluster;
+use crate::journal::{Told, journal, telling};
+use crate::redis::{Barrier, hash, shared};
+use crate::redis_server::{RedisServer, settings};
+use crate::sharding::{connect, session_on, tenant_on};
+use crate::topology::until;
+
+/// What only the scripts say by which a generation is raised to what it was to be.
+const RAISED_AGAIN: &[u8] = b"tonumber(old) >= tonumber(ARGV[1])";
+/// What those say by which it is raised now.
+const RAISED: &[u8] = b"^(%d+)$";
+
+fn behind(barrier: &Barrier) -> RedisSettings {
+    settings(&format!("redis://127.0.0.1:{}", barrier.port))
+}
+
+fn scopes(tenant: &str) -> [Scope; 2] {
+    let (tenant, user) = (TenantId::parse(tenant).unwrap(), UserId::parse("7").unwrap());
+    [Scope::User { tenant: tenant.clone(), user }, Scope::Tenant { tenant }]
+}
+
+fn revoking(store: SharedStore, scope: Scope) -> JoinHandle<()> {
+    let revocation = Revocation { scope, reason: EndReason::UserRevoked, by: By::User };
+    tokio::spawn(async move { drop(store.revoke(&revocation).await) })
+}
+
+/// The first masters are reached through these.
+fn through(cluster: &Cluster, barriers: &[&Barrier]) -> RedisSettings {
+    let reached = barriers.iter().map(|barrier| format!("127.0.0.1:{}", barrier.port));
+    let addresses = reached.enumerate().map(|(number, reached)| (cluster.address(number), reached)).collect();
+    cluster.settings_with(Beside { addresses, ..Beside::default() })
+}
+
+/// A call that is journalled, and never gets to the server with more than the moment.
+async fn fails(barrier: Barrier, store: SharedStore, scope: Scope) {
+    let call = revoking(store, scope);
+    barrier.reached.notified().await;
+    call.abort();
+    let _ = call.await;
+}
+
+async fn fails_on(server: &RedisServer, kept: &Arc<Journal>, scope: &Scope) {
+    let barrier = Barrier::before(server, RAISED).await;
+    let store = shared(behind(&barrier).with_journal(kept.clone())).await;
+    fails(barrier, store, scope.clone()).await;
+}
+
+async fn is_over(store: &SharedStore, id: SessionId) {
+    let standing = store.read(id).await.unwrap();
+    assert!(matches!(standing, Standing::Ended(_)), "{standing:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_logs_in_while_a_call_that_failed_is_carried_out_stays() {
+    for scope in scopes("acme") {
+        let (server, folder) = (RedisServer::start(&[]).await, tempfile::tempdir().unwrap());
+        let direct = shared(server.tcp()).await;
+        let (before, _) = session(&direct).await;
+        let kept = journal(folder.path());
+        fails_on(&server, &kept, &scope).await;
+        let barrier = Barrier::before(&server, RAISED_AGAIN).await;
+        let connecting = tokio::spawn(shared(behind(&barrier).with_journal(kept)));
+        // All that was made until the call was looked for, and is over.
+        barrier.reached.notified().await;
+        let (since, _) = session(&direct).await;
+        barrier.release.notify_one();
+        let store = connecting.await.unwrap();
+        is_over(&store, before).await;
+        live(&store, since).await;
+        live(&direct, since).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_logs_in_on_a_cluster_while_a_call_that_failed_is_carried_out_stays() {
+    let cluster = Cluster::start().await;
+    let tenant = tenant_on(&cluster, 0);
+    let direct = connect(cluster.settings()).await;
+    for scope in scopes(&tenant) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut before = Vec::new();
+        for node in 0..3 {
+            before.push(session_on(&cluster, &direct, (&tenant, "7"), node).await.0);
+        }
+        let told = Told::default();
+        let kept = telling(folder.path(), &told);
+        let barrier = Barrier::before(&cluster.nodes[0], RAISED).await;
+        let store = connect(through(&cluster, &[&barrier]).with_journal(kept.clone())).await;
+        fails(barrier, store, scope).await;
+        let barrier = Barrier::before(&cluster.nodes[0], RAISED_AGAIN).await;
+        let connecting = tokio::spawn(connect(through(&cluster, &[&barrier]).with_journal(kept.clone())));
+        barrier.reached.notified().await;
+        let (since, _) = session_of(&direct, &tenant, "7").await;
+        barrier.release.notify_one();
+        let store = connecting.await.unwrap();
+        until("what comes late", || !told.lock().unwrap().is_empty()).await;
+        for over in before {
+            is_over(&store, over).await;
+        }
+        live(&store, since).await;
+        live(&direct, since).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_has_its_place_when_a_call_that_failed_is_carried_out_is_stored() {
+    let (server, folder) = (RedisServer::start(&[]).await, tempfile::tempdir().unwrap());
+    let direct = shared(server.tcp()).await;
+    let kept = journal(folder.path());
+    let [scope, _] = scopes("acme");
+    fails_on(&server, &kept, &scope).await;
+    let barrier = Barrier::before(&server, b"\r\nNX\r\n").await;
+    let store = shared(behind(&barrier)).await;
+    let new = login(&direct).await;
+    let id = new.id;
+    let storing = tokio::spawn(async move { store.create(new).await.unwrap() });
+    barrier.reached.notified().await;
+    let _late = shared(server.tcp().with_journal(kept)).await;
+    barrier.release.notify_one();
+    let stored = storing.await.unwrap();
+    assert!(matches!(stored, Creation::Stored { .. }), "{stored:?}");
+    live(&direct, id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_began_before_a_call_that_failed_makes_no_session_once_that_was_carried_out() {
+    for scope in scopes("acme") {
+        let (server, folder) = (RedisServer::start(&[]).await, tempfile::tempdir().unwrap());
+        let direct = shared(server.tcp()).await;
+        // Of the same tenant, and over by then.
+        session(&direct).await;
+        let (began, kept) = (login(&direct).await, journal(folder.path()));
+        fails_on(&server, &kept, &scope).await;
+        let _late = shared(server.tcp().with_journal(kept)).await;
+        assert_eq!(direct.create(began).await.unwrap(), Creation::Superseded, "{scope:?}");
+        let (since, _) = session(&direct).await;
+        live(&direct, since).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_goes_on_under_another_token_since_a_call_that_failed_is_as_old_as_its_login() {
+    for scope in scopes("acme") {
+        let (server, folder) = (RedisServer::start(&[]).await, tempfile::tempdir().unwrap());
+        let direct = shared(server.tcp()).await;
+        let (before, before_record) = session(&direct).await;
+        let kept = journal(folder.path());
+        fails_on(&server, &kept, &scope).await;
+        let (since, since_record) = session(&direct).await;
+        let mut go_on = Vec::new();
+        for (old, record) in [(before, before_record), (since, since_record)] {
+            let new = login(&direct).await;
+            go_on.push(new.id);
+            let rotated = direct.rotate(old, &record, new, HOUR).await.unwrap();
+            assert!(matches!(rotated, Creation::Stored { .. }), "{rotated:?}");
+        }
+        let _late = shared(server.tcp().with_journal(kept)).await;
+        is_over(&direct, go_on[0]).await;
+        is_over(&direct, before).await;
+        live(&direct, go_on[1]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_late_looks_again_where_an_index_is_split_meanwhile() {
+    for (scope, somebody_logs_in) in
+        scopes("acme").into_iter().flat_map(|scope| [(scope.clone(), true), (scope, false)])
+    {
+        let (server, folder) = (RedisServer::start(&[]).await, tempfile::tempdir().unwrap());
+        let direct = shared(server.tcp()).await;
+        let (before, _) = session(&direct).await;
+        let (began, kept) = (login(&direct).await, journal(folder.path()));
+        fails_on(&server, &kept, &scope).await;
+        let barrier = Barrier::before(&server, RAISED_AGAIN).await;
+        let connecting = tokio::spawn(shared(behind(&barrier).with_journal(kept)));
+        barrier.reached.notified().await;
+        assert_eq!(server.cli(&["ZADD", &format!("sg:b:{{{}}}:", hash("acme")), "0", "/"]), "1");
+        let since = if somebody_logs_in { Some(session(&direct).await.0) } else { None };
+        barrier.release.notify_one();
+        if since.is_none() {
+            barrier.reached.notified().await;
+            barrier.release.notify_one();
+        }
+        let store = connecting.await.unwrap();
+        is_over(&store, before).await;
+        match since {
+            Some(since) => drop(live(&direct, since).await),
+            None => assert_eq!(direct.create(began).await.unwrap(), Creation::Superseded, "{scope:?}"),
+        }
+    }
+}
