@@ -40,11 +40,13 @@ impl Outdated {
     pub(super) fn covers(self, id: SessionId, record: &SessionRecord) -> bool {
         let generations = record.generations;
         match self {
+            // One of a later generation was made after another revocation, while this walk went on.
             Self::OfUser { standing, tenant } => {
                 let was_live = generations.tenant == tenant || !record.ends_with_its_tenant();
-                !standing.admits(id, generations.user) && was_live
+                let is_older = generations.user < standing.generation;
+                is_older && !standing.admits(id, generations.user) && was_live
             }
-            Self::OfTenant(current) => record.ends_with_its_tenant() && generations.tenant != current,
+            Self::OfTenant(current) => record.ends_with_its_tenant() && generations.tenant < current,
             Self::MadeUntil { of_tenant, call, keep, longest } => {
                 let is_concerned = !of_tenant || record.ends_with_its_tenant();
                 // One that goes on from another has the deadline of that, which alone says when there was a login.

@@ -200,3 +200,20 @@ async fn what_comes_late_looks_again_where_an_index_is_split_meanwhile() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_that_takes_long_ends_nobody_who_logged_in_after_another_revocation() {
+    for scope in scopes("acme") {
+        let server = RedisServer::start(&[]).await;
+        let direct = shared(server.tcp()).await;
+        let barrier = Barrier::before(&server, b"\r\nZSCAN\r\n").await;
+        let call = revoking(shared(behind(&barrier)).await, scope.clone());
+        barrier.reached.notified().await;
+        let revocation = Revocation { scope, reason: EndReason::UserRevoked, by: By::User };
+        direct.revoke(&revocation).await.unwrap();
+        let (since, _) = session(&direct).await;
+        barrier.release.notify_one();
+        call.await.unwrap();
+        live(&direct, since).await;
+    }
+}
