@@ -110,6 +110,8 @@ pub struct Journal {
     server_time: ServerTime,
     next: AtomicU64,
     open: OpenEntries,
+    /// What came late and was told, and could not be done again where a server lacks it.
+    owed: Mutex<Vec<Record>>,
     full: AtomicBool,
     jobs: Option<SyncSender<Job>>,
     writer: Option<JoinHandle<()>>,
@@ -164,6 +166,7 @@ impl Journal {
             server_time: ServerTime::default(),
             next: AtomicU64::new(last + 1),
             open,
+            owed: Mutex::default(),
             full: AtomicBool::new(false),
             jobs: Some(jobs),
             writer: Some(writer),
@@ -272,9 +275,27 @@ impl Journal {
         }
     }
 
-    /// Whether anything is yet to be carried out.
+    /// Whether anything is yet to be carried out, or done again.
     pub(super) fn has_failed(&self) -> bool {
-        self.open.lock().values().any(|open| open.stage == Progress::Failed)
+        self.open.lock().values().any(|open| open.stage == Progress::Failed) || !self.owed.lock().is_empty()
+    }
+
+    /// Something that was told is yet to be done again.
+    pub(super) fn owe(&self, record: Record) {
+        let mut owed = self.owed.lock();
+        if !owed.contains(&record) {
+            owed.push(record);
+        }
+    }
+
+    /// What is yet to be done again.
+    pub(super) fn owed(&self) -> Vec<Record> {
+        self.owed.lock().clone()
+    }
+
+    /// It was done again.
+    pub(super) fn is_done(&self, record: &Record) {
+        self.owed.lock().retain(|owed| owed != record);
     }
 
     /// The first entries after a sequence number that are yet to be carried out.

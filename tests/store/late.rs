@@ -1,6 +1,7 @@
 //! What comes late ends what was made until its call, and nobody who logs in while it is carried out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use session_gateway::session::{By, EndReason, Revocation, Scope, SessionId, Standing, TenantId, UserId};
 use session_gateway::store::journal::Journal;
@@ -111,6 +112,53 @@ async fn who_logs_in_on_a_cluster_while_a_call_that_failed_is_carried_out_stays(
         live(&store, since).await;
         live(&direct, since).await;
     }
+}
+
+/// A way to a master on which each proof takes so long that two which are opened at once have each their journal applied
+/// before the other is open.
+async fn slow_to_prove(cluster: &Cluster, node: usize) -> Barrier {
+    let barrier = Barrier::before(&cluster.nodes[node], b"'PX', 60000").await;
+    let (reached, release) = (barrier.reached.clone(), barrier.release.clone());
+    tokio::spawn(async move {
+        loop {
+            reached.notified().await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            release.notify_one();
+        }
+    });
+    barrier
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_masters_that_are_opened_at_once_none_misses_what_came_late_to_the_other() {
+    let (cluster, folder, told) = (Cluster::start().await, tempfile::tempdir().unwrap(), Told::default());
+    let tenant = tenant_on(&cluster, 0);
+    let direct = connect(cluster.settings()).await;
+    let (before, _) = session_on(&cluster, &direct, (&tenant, "7"), 1).await;
+    let (index, its_copy) = (format!("sg:b:{{{0}}}:", hash(&tenant)), format!("sg:copy:{{{0}}}", hash(&tenant)));
+    let (record, copy) = (format!("sg:s:{{{before}}}"), format!("sg:copy:{{{before}}}"));
+    assert_eq!(cluster.nodes[0].cli(&["COPY", &index, &its_copy]), "1");
+    assert_eq!(cluster.nodes[1].cli(&["COPY", &record, &copy]), "1");
+    let kept = telling(folder.path(), &told);
+    let barrier = Barrier::before(&cluster.nodes[0], RAISED).await;
+    let [scope, _] = scopes(&tenant);
+    let store = connect(through(&cluster, &[&barrier]).with_journal(kept.clone())).await;
+    fails(barrier, store, scope).await;
+    // So that it ends one by one.
+    let (since, _) = session_of(&direct, &tenant, "7").await;
+    let store = connect(cluster.settings().with_journal(kept.clone())).await;
+    until("what comes late", || !told.lock().unwrap().is_empty()).await;
+    is_over(&store, before).await;
+    drop(store);
+    // Both lose it.
+    assert_eq!(cluster.nodes[0].cli(&["ZUNIONSTORE", &index, "2", &index, &its_copy, "AGGREGATE", "MAX"]), "2");
+    assert_eq!(cluster.nodes[1].cli(&["COPY", &copy, &record]), "1");
+    assert_eq!(cluster.nodes[1].cli(&["DEL", &format!("sg:e:{{{before}}}")]), "1");
+    live(&direct, before).await;
+    let (one, other) = (slow_to_prove(&cluster, 0).await, slow_to_prove(&cluster, 1).await);
+    let store = connect(through(&cluster, &[&one, &other]).with_journal(kept)).await;
+    is_over(&store, before).await;
+    live(&store, since).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -79,12 +79,19 @@ pub(super) async fn carry_out(lane: &Lane, keys: &Keys, journal: &Arc<Journal>) 
     if count > 0 {
         tracing::warn!(calls = count, "calls that had failed had their effect late; the audit log has a line of each");
     }
-    Ok(())
+    redo_all(lane, keys, journal, journal.owed()).await
 }
 
-/// Does once more what came late, and was told.
-pub(super) async fn redo(lane: &Lane, keys: &Keys, record: &Record, longest: Duration) -> Result<(), Fault> {
-    carry_out_one(lane, keys, record, longest).await.map(drop)
+/// Does once more what came late, and was told. Where a master is away it is tried again with what is carried out.
+pub(super) async fn redo_all(lane: &Lane, keys: &Keys, journal: &Journal, records: Vec<Record>) -> Result<(), Fault> {
+    for record in records {
+        match carry_out_one(lane, keys, &record, journal.longest()).await {
+            Ok(_) => journal.is_done(&record),
+            Err(Fault::Shard(_)) => journal.owe(record),
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(())
 }
 
 /// `longest` is how long a session lives at most.
@@ -311,4 +318,87 @@ async fn change(
     }
     let (ended, already) = (tally.so_far(), changed == 2);
     Ok(Arrived { standing: Some(standing.encode()), ended, already, status: Some(status), nothing: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use async_trait::async_trait;
+    use redis::Cmd;
+
+    use super::super::lane::{Answer, Router};
+    use super::*;
+    use crate::clock::{ManualClock, Monotonic, WallTime};
+    use crate::session::By;
+
+    const CALL: u64 = 1_700_000_000_000_000;
+
+    /// The masters: one of them is away, or all say that it was done.
+    #[derive(Default)]
+    struct Cluster {
+        is_whole: AtomicBool,
+    }
+
+    #[async_trait]
+    impl Router for Cluster {
+        async fn send(&self, commands: &[&Cmd], _timed: bool) -> Result<Vec<Answer>, Fault> {
+            if !self.is_whole.load(Ordering::Relaxed) {
+                return Err(Fault::Shard(String::from("away")));
+            }
+            let now = StoreTime::from_micros(CALL);
+            let answer = |command: &&Cmd| {
+                let is_time = command.get_packed_command().ends_with(b"TIME\r\n");
+                let value = if is_time {
+                    let [seconds, micros] = [b"1700000000".to_vec(), b"0".to_vec()].map(Value::BulkString);
+                    Value::Array(vec![seconds, micros])
+                } else {
+                    Value::BulkString(CALL.to_string().into_bytes())
+                };
+                Answer { value, server: 0, now }
+            };
+            Ok(commands.iter().map(answer).collect())
+        }
+
+        fn has_server_of(&self, _key: &str) -> bool {
+            true
+        }
+
+        fn since(&self, _key: &str) -> Option<Monotonic> {
+            None
+        }
+
+        fn each(&self) -> Result<Vec<Lane>, Fault> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_done_again_while_a_master_is_away_is_done_once_it_is_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = Arc::new(ManualClock::starting_at(WallTime::from_micros(CALL)));
+        let tell = |_| Box::pin(async { true }) as _;
+        let lifetime = Duration::from_secs(3600);
+        let path = folder.path().join("journal.redb");
+        let journal = Journal::open(&path, clock, lifetime, Box::new(|_| ()), Box::new(tell)).expect("a journal");
+        let (tenant, user) = (String::from("acme"), String::from("7"));
+        let entry = Entry::User { tenant, user, floor: CALL, standing: None, keep: None };
+        let written = journal.write(entry, EndReason::UserRevoked, &By::User).await.expect("written");
+        journal.failed(&written);
+        let [(sequence, record)] = &journal.failed_ones(0, 1)[..] else { panic!("one failed") };
+        journal.tell(*sequence, None, record.late());
+        assert!(!journal.has_failed(), "it was carried out");
+
+        let (masters, keys) = (Arc::new(Cluster::default()), Keys::of_cluster("sg:"));
+        let lane = Lane::All(masters.clone());
+        for _ in 0..2 {
+            redo_all(&lane, &keys, &journal, vec![record.clone()]).await.expect("the others are served");
+            assert_eq!(journal.owed(), vec![record.clone()]);
+        }
+        carry_out(&lane, &keys, &journal).await.expect("the others are served");
+        assert!(journal.has_failed(), "the master is away");
+        masters.is_whole.store(true, Ordering::Relaxed);
+        carry_out(&lane, &keys, &journal).await.expect("all are there");
+        assert!(!journal.has_failed());
+    }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{PushInfo, PushKind};
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
@@ -24,7 +25,7 @@ use super::masters::{Master, Masters};
 use super::route::{Kind, Route};
 use super::slot::{Slot, tag_in};
 use super::topology::{NodeId, Range};
-use super::{fitness, replay, scripts};
+use super::{fitness, late, replay, scripts};
 use crate::clock::SharedClock;
 use crate::entropy::spread;
 use crate::store::address::Node;
@@ -51,6 +52,8 @@ pub(super) struct Opening {
     pub(super) keys: Keys,
     pub(super) clock: SharedClock,
     pub(super) journal: Option<Arc<Journal>>,
+    /// Held by one that gets what came late, until it is open: of two at once each would miss the other.
+    pub(super) turn: Mutex<()>,
 }
 
 impl Opening {
@@ -92,10 +95,11 @@ impl Opening {
         let mut backoff = FIRST_BACKOFF;
         loop {
             let fault = match self.open(id, node).await {
-                Ok(master) => {
+                Ok((master, turn)) => {
                     backoff = FIRST_BACKOFF;
                     let _open = Open { masters: &self.masters, master: Arc::clone(&master) };
                     self.masters.open(id, &master);
+                    drop(turn);
                     self.attend(&master).await
                 }
                 Err(fault) => fault,
@@ -106,26 +110,37 @@ impl Opening {
         }
     }
 
-    async fn open(&self, id: &NodeId, node: &Node) -> Result<Arc<Master>, Fault> {
+    async fn open(&self, id: &NodeId, node: &Node) -> Result<(Arc<Master>, Option<MutexGuard<'_, ()>>), Fault> {
         let attempt = timeout(CONNECT_TIMEOUT + ROUND_TRIP_TIMEOUT, self.establish(id, node)).await;
         let master = Arc::new(attempt.unwrap_or(Err(Fault::Timeout))?);
         self.prove(&master).await?;
         master.owns(&self.ranges_of(id)?);
         // Takes as long as it takes: until then nothing of this server may be believed.
-        self.replay(&master, master.begin_replay()).await?;
+        let turn = tokio::select! {
+            turn = self.replay(&master, master.begin_replay()) => turn?,
+            // What came late goes the way of all commands: nobody is asked who is not proven.
+            fault = self.keep_proving(&master) => return Err(fault),
+        };
         master.end_replay();
         if self.journal.is_some() {
             self.prove(&master).await?;
         }
-        Ok(master)
+        Ok((master, turn))
     }
 
-    /// Has a master have what the journal has of these slots.
-    async fn replay(&self, master: &Arc<Master>, slots: BTreeSet<Slot>) -> Result<(), Fault> {
-        let Some(journal) = &self.journal else { return Ok(()) };
-        let has = |slot: Slot| slots.contains(&slot);
-        let all = Route::lane_opening(Arc::clone(&self.masters), Kind::Careful, Arc::clone(master), slots.clone());
-        replay::replay_to(&master.lanes.careful, &all, &self.keys, journal, has).await
+    /// Has a master have what the journal has of these slots. Answers a turn where others are to wait until it is asked about
+    /// them.
+    async fn replay(&self, master: &Arc<Master>, slots: BTreeSet<Slot>) -> Result<Option<MutexGuard<'_, ()>>, Fault> {
+        let Some(journal) = &self.journal else { return Ok(None) };
+        let late = replay::replay_to(&master.lanes.careful, &self.keys, journal, |slot| slots.contains(&slot)).await?;
+        if late.is_empty() {
+            return Ok(None);
+        }
+        let turn = self.turn.lock().await;
+        // To all that were opened until now.
+        let all = Route::lane_opening(Arc::clone(&self.masters), Kind::Careful, Arc::clone(master), slots);
+        late::redo_all(&all, &self.keys, journal, late).await?;
+        Ok(Some(turn))
     }
 
     /// Has it have that of the slots that it gets while it is open, until that fails.
@@ -138,7 +153,7 @@ impl Opening {
                     break;
                 }
                 match self.replay(master, slots).await {
-                    Ok(()) => master.end_replay(),
+                    Ok(_turn) => master.end_replay(),
                     // It does not know yet that they are its.
                     Err(fault) if fault.is_of_a_slot_elsewhere() => sleep(BETWEEN).await,
                     Err(fault) => return fault,
@@ -218,17 +233,19 @@ impl Opening {
         hearing_lane(client, ROUND_TRIP_TIMEOUT, hear).await
     }
 
+    /// Has it prove itself again and again, until that fails.
+    async fn keep_proving(&self, master: &Master) -> Fault {
+        loop {
+            master.fence.due().await;
+            if let Err(fault) = master.fence.round(&master.lanes).await {
+                return fault;
+            }
+            master.fence.tell(&master.lanes);
+        }
+    }
+
     /// Has it prove itself, and looks at it, until something is wrong.
     async fn attend(&self, master: &Arc<Master>) -> Fault {
-        let proving = async {
-            loop {
-                master.fence.due().await;
-                if let Err(fault) = master.fence.round(&master.lanes).await {
-                    return fault;
-                }
-                master.fence.tell(&master.lanes);
-            }
-        };
         let looking = async {
             loop {
                 sleep(LOOK).await;
@@ -240,7 +257,7 @@ impl Opening {
             }
         };
         tokio::select! {
-            fault = proving => fault,
+            fault = self.keep_proving(master) => fault,
             fault = looking => fault,
             fault = self.replay_gained(master) => fault,
             fault = master.given_up() => fault,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use redis::{Cmd, Pipeline};
 
-use super::super::journal::{Entry, Journal, generation_of};
+use super::super::journal::{Entry, Journal, Record, generation_of};
 use super::answers::tenant_standing;
 use super::commands::{end_as_written, eval, know};
 use super::fault::Fault;
@@ -32,7 +32,8 @@ pub(super) async fn replay(
 ) -> Result<(), Fault> {
     let known = server.is_some() && journal.server().as_deref() == server;
     if !known {
-        let newest = redo_all((lane, lane), keys, journal, |_| true).await?;
+        let (newest, late) = redo_all(lane, keys, journal, |_| true).await?;
+        late::redo_all(lane, keys, journal, late).await?;
         // And what is known of another server's order, of which this one may have lost the end.
         let newest = journal.server_time().map_or(newest, |time| time.max(newest));
         order::reach(lane, keys, newest).await?;
@@ -45,28 +46,28 @@ pub(super) async fn replay(
     Ok(())
 }
 
-/// Applies to a master of a cluster what that may not have of its slots. `all` leads to the others as well, to which belongs
-/// what came late; what those are to have they get when they are opened.
+/// Applies to a master of a cluster what that may not have of its slots. Answers what came late, which belongs to the others
+/// as well (see [`late::redo_all`]).
 pub(super) async fn replay_to(
     master: &Lane,
-    all: &Lane,
     keys: &Keys,
     journal: &Arc<Journal>,
     has: impl Fn(Slot) -> bool + Send + Sync,
-) -> Result<(), Fault> {
-    let newest = redo_all((master, all), keys, journal, |command| slot_of(command).is_none_or(&has)).await?;
+) -> Result<Vec<Record>, Fault> {
+    let (newest, late) = redo_all(master, keys, journal, |command| slot_of(command).is_none_or(&has)).await?;
     let newest = journal.server_time().map_or(newest, |time| time.max(newest));
-    order::reach_on(master, keys.orders().into_iter().filter(|order| has(Slot::of(order.as_bytes()))), newest).await
+    order::reach_on(master, keys.orders().into_iter().filter(|order| has(Slot::of(order.as_bytes()))), newest).await?;
+    Ok(late)
 }
 
-/// Answers the newest generation.
+/// Answers the newest generation, and what came late and is yet to be done again.
 async fn redo_all(
-    (lane, all): (&Lane, &Lane),
+    lane: &Lane,
     keys: &Keys,
     journal: &Journal,
     is_its: impl Fn(&Cmd) -> bool + Send + Sync,
-) -> Result<StoreTime, Fault> {
-    let (mut after, mut count, mut newest) = (0, 0, 0);
+) -> Result<(StoreTime, Vec<Record>), Fault> {
+    let (mut after, mut count, mut newest, mut late) = (0, 0, 0, Vec::new());
     loop {
         let (records, last) = journal.carried_out(after, STEP).map_err(Fault::Unfit)?;
         let Some(last) = last else { break };
@@ -83,11 +84,8 @@ async fn redo_all(
                     pipeline.add_command(command.clone());
                 }
             } else {
-                // It came late, and one by one: so it does again.
-                match late::redo(all, keys, &record, journal.longest()).await {
-                    Err(Fault::Shard(_)) => {}
-                    done => done?,
-                }
+                // One by one: so it does again.
+                late.push(record);
             }
         }
         if !pipeline.is_empty() {
@@ -99,7 +97,7 @@ async fn redo_all(
     if count > 0 {
         tracing::info!(revocations = count, "the journal was applied to the session store again");
     }
-    Ok(StoreTime::from_micros(newest))
+    Ok((StoreTime::from_micros(newest), late))
 }
 
 /// Has the server do again what an entry says.
