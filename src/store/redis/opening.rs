@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use redis::{PushInfo, PushKind};
 use tokio::sync::{Mutex, MutexGuard};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 
 use super::answers::{exactly, time};
@@ -66,14 +66,14 @@ impl Opening {
             let layout = layouts.borrow_and_update().clone();
             let shards = layout.iter().flat_map(|layout| &layout.shards);
             let wanted: Vec<_> = shards.map(|(id, shard)| (id.clone(), shard.node.clone())).collect();
-            kept.retain(|name, task| {
-                let keeps = wanted.contains(name);
-                if !keeps {
-                    task.abort();
-                    self.masters.forget(&name.0, &name.1);
+            for (name, task) in kept.extract_if(.., |name, _| !wanted.contains(name)) {
+                task.abort();
+                // It may say something until then.
+                while !task.is_finished() {
+                    yield_now().await;
                 }
-                keeps
-            });
+                self.masters.forget(&name.0, &name.1);
+            }
             for name in wanted {
                 let (this, (id, node)) = (Arc::clone(&self), name.clone());
                 kept.entry(name).or_insert_with(|| tasks.spawn(async move { this.keep(&id, &node).await }));
