@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use session_gateway::session::{By, EndReason, Revocation, Scope, SessionId, Standing, TenantId, UserId};
+use session_gateway::session::{
+    By, EndReason, Keep, Principal, Revocation, Scope, SessionId, Standing, TenantId, UserId,
+};
 use session_gateway::store::journal::Journal;
 use session_gateway::store::redis::RedisSettings;
 use session_gateway::store::{Beside, Creation, SharedStore};
@@ -218,6 +220,23 @@ async fn a_session_that_goes_on_under_another_token_since_a_call_that_failed_is_
         is_over(&direct, before).await;
         live(&direct, go_on[1]).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_session_whose_others_end_late_stays_under_another_token() {
+    let (server, folder) = (RedisServer::start(&[]).await, tempfile::tempdir().unwrap());
+    let direct = shared(server.tcp()).await;
+    let ((other, _), (current, record)) = (session(&direct).await, session(&direct).await);
+    let kept = journal(folder.path());
+    let Principal { tenant, user, .. } = Principal::clone(&record.principal);
+    let scope = Scope::OtherSessions { tenant, user, keep: Keep::Session(current) };
+    fails_on(&server, &kept, &scope).await;
+    let new = login(&direct).await;
+    let goes_on = new.id;
+    direct.rotate(current, &record, new, HOUR).await.unwrap();
+    let _late = shared(server.tcp().with_journal(kept)).await;
+    is_over(&direct, other).await;
+    live(&direct, goes_on).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
