@@ -46,7 +46,7 @@ use session_gateway::signed::{
     Proof, RequestSecret, SignedForm, SignedIdentity, Signer, SigningKey, Stated, new_signing_key,
 };
 use session_gateway::store::STALE_AT_MOST;
-use session_gateway::store::cache::{Cache, Proof as Hearing};
+use session_gateway::store::cache::{Cache, Heard, Held, Origin, Place, PlaceSet, Proof as Hearing};
 
 const PATH: &str = "/api/orders/4711?page=2";
 const TOKEN: &str = "Zm9yIHRoZSBiZW5jaG1hcms_MTIzNDU2Nzg5MDEyMzQ";
@@ -116,9 +116,15 @@ fn session() -> SessionId {
 /// A cache that knows these sessions, and may say so for as long as a lease is.
 fn cache(ids: &[SessionId]) -> Cache {
     // Its parts do not fill evenly.
-    let cache = Cache::new(2 * ids.len(), Arc::new(SystemClock));
-    let generation = cache.open();
-    cache.bind(generation, 0);
+    let cache = Cache::new(2 * ids.len(), 1, Arc::new(SystemClock));
+    let term = cache.open();
+    let prove = || {
+        let sent = SystemClock.monotonic();
+        let proof = Hearing { sent, received: sent, time: NOW };
+        let all = Held { places: PlaceSet::from_iter([Place::ONLY]), election: 0 };
+        cache.renew(term, Heard { source: 0, proof, voucher: None }, &all);
+    };
+    prove();
     for id in ids {
         let record = SessionRecord {
             principal: principal(),
@@ -134,12 +140,12 @@ fn cache(ids: &[SessionId]) -> Cache {
         };
         let touch_deadline = NOW.after(Duration::from_secs(1860));
         let live = LiveSession { record: Arc::new(record), touch_deadline, now: NOW };
-        let mut reading = cache.begin(*id, 0).expect("it is open");
-        reading.depends_on("tenant", "user", &live.record);
+        let mut reading = cache.begin(*id, Place::ONLY).expect("it is open");
+        reading.came_from(&[Origin { place: Place::ONLY, source: 0 }]);
+        reading.depends_on("tenant", "user", None, &live.record);
         reading.keep(&Standing::Live(live));
     }
-    let sent = SystemClock.monotonic();
-    cache.renew(generation, Hearing { sent, received: sent, time: NOW });
+    prove();
     cache
 }
 
@@ -243,7 +249,7 @@ fn look_up_what_is_cached(bencher: Bencher) {
     let mut next = ids.iter().cycle();
     let mut missed = 0_usize;
     bencher.bench_local(|| {
-        let known = next.next().is_some_and(|id| cache.known(*black_box(id), STALE_AT_MOST, None).is_some());
+        let known = next.next().is_some_and(|id| cache.known(*black_box(id), STALE_AT_MOST).is_some());
         missed += usize::from(!known);
     });
     assert_eq!(missed, 0, "the lease was over, or a session was not kept");

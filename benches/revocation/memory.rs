@@ -10,7 +10,7 @@ use session_gateway::session::{
     UserAgent, UserId,
 };
 use session_gateway::store::STALE_AT_MOST;
-use session_gateway::store::cache::{Cache, Proof};
+use session_gateway::store::cache::{Cache, Heard, Held, Origin, Place, PlaceSet, Proof};
 
 /// So many that what the allocator keeps in hand does not count.
 const SESSIONS: usize = 1_000_000;
@@ -49,9 +49,15 @@ pub fn run() {
     let clock = Arc::new(SystemClock);
     let ids: Vec<_> = (0..SESSIONS).map(|_| SessionToken::generate(&SystemEntropy).expect("entropy").id()).collect();
     let before = resident();
-    let cache = Cache::new(SESSIONS, clock.clone());
-    let generation = cache.open();
-    cache.bind(generation, 0);
+    let cache = Cache::new(SESSIONS, 1, clock.clone());
+    let term = cache.open();
+    let sent = session_gateway::clock::Clock::monotonic(&*clock);
+    let prove = |sent| {
+        let proof = Proof { sent, received: sent, time: NOW };
+        let all = Held { places: PlaceSet::from_iter([Place::ONLY]), election: 0 };
+        cache.renew(term, Heard { source: 0, proof, voucher: None }, &all)
+    };
+    prove(sent);
     for (n, id) in ids.iter().enumerate() {
         let record = Arc::new(record(n));
         let standing = Standing::Live(LiveSession {
@@ -59,16 +65,16 @@ pub fn run() {
             touch_deadline: NOW.after(Duration::from_secs(1860)),
             now: NOW,
         });
-        let mut reading = cache.begin(*id, 0).expect("it is open");
+        let mut reading = cache.begin(*id, Place::ONLY).expect("it is open");
         let (tenant, user) = ("sg:n:{0123456789012345678901}", "sg:u:{0123456789012345678901}:0123456789012345678901");
-        reading.depends_on(tenant, user, &record);
+        reading.depends_on(tenant, user, None, &record);
+        reading.came_from(&[Origin { place: Place::ONLY, source: 0 }]);
         reading.keep(&standing);
     }
     let each = (resident() - before) / cache.len();
-    let sent = session_gateway::clock::Clock::monotonic(&*clock);
-    cache.renew(generation, Proof { sent, received: sent, time: NOW });
+    prove(session_gateway::clock::Clock::monotonic(&*clock));
     let begin = std::time::Instant::now();
-    let known = ids.iter().filter(|id| cache.known(**id, STALE_AT_MOST, None).is_some()).count();
+    let known = ids.iter().filter(|id| cache.known(**id, STALE_AT_MOST).is_some()).count();
     let hit = begin.elapsed() / u32::try_from(ids.len()).expect("not so many");
     println!("sessions in the cache: {}; bytes each: {each}; known: {known}; a look-up: {hit:?}", cache.len());
     assert!(each <= 400, "more than 400 bytes a session");

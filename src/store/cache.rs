@@ -1,29 +1,36 @@
 //! The coherent cache: what this instance knows of sessions without asking, and for how long it may believe it.
 //!
 //! It answers only while it holds a *lease*: a proof, never older than [`STALE_AT_MOST`], that every change until then
-//! was heard. Whatever brings the changes (a tracker of the store) calls [`open`](Cache::open) when it begins to hear
-//! all of them, [`renew`](Cache::renew) when it has proof that it heard all until then, and [`close`](Cache::close)
-//! when it may have missed one. What makes it safe, whatever the order in which things happen:
+//! was heard. There is one for each server that tells of changes (`places`). Whatever brings the changes (a tracker of the
+//! store) calls [`open`](Cache::open) when it begins to hear all of them, [`renew`](Cache::renew) when it has proof that it
+//! heard all until then, and [`close`](Cache::close) when it may have missed one. What makes it safe, whatever the order in
+//! which things happen:
 //!
 //! - A read that may be kept is announced *before* it is sent ([`begin`](Cache::begin)), and is not kept if a change of
 //!   the session was heard meanwhile.
 //! - Changes of a user's or tenant's standing raise a counter, and so do those of the first of a line of rotated
-//!   sessions, whose end is that of the others. An entry carries the counters of before its read; where they differ it is
-//!   no answer.
+//!   sessions, whose end is that of the others. An entry carries what they showed before its read; where that differs it is
+//!   no answer. Nor is a refusal, which a standing may have decided that comes right again.
 //! - A tenant's standing, which is asked for sessions that may choose from several, is kept by itself, with its counter.
-//! - An entry is of one generation of the cache, which ends with each break in hearing.
+//! - An entry has the places where it was read, and one stamp, of before its read. It is an answer while those who tell of
+//!   these places have done so without a break since before that stamp, and all of them have a lease.
 //!
 //! It knows no server, no network and no runtime. Time is the clock that it is given.
+
+mod places;
+mod reading;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use parking_lot::Mutex;
-use quick_cache::sync::{DefaultLifecycle, GuardResult, PlaceholderGuard};
+use quick_cache::sync::DefaultLifecycle;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, UnitWeighter};
 
+pub use self::places::{Heard, Held, Origin, Place, PlaceSet, Proof, Stamp, Term, Voucher};
+pub use self::reading::{Reading, TenantReading, Touching};
+
+use self::places::{Leased, Leases, Places};
 use super::{Known, KnownTenant, KnownToken, STALE_AT_MOST};
 use crate::clock::{Monotonic, SharedClock};
 use crate::session::{
@@ -33,8 +40,6 @@ use crate::session::{
 
 /// How old an entry becomes at most.
 const OLDEST: Duration = Duration::from_secs(300);
-/// By how much the clocks of two machines, which both keep time, may come apart during a lease, and more.
-const DRIFT: Duration = Duration::from_millis(1);
 /// Of so many sessions one more may be remembered that is none.
 const LIVE_TO_OTHERS: usize = 8;
 const FEWEST: usize = 16;
@@ -43,14 +48,6 @@ const FEWEST: usize = 16;
 const COUNTERS: usize = 1 << 16;
 
 type Map<V> = quick_cache::sync::Cache<SessionId, V>;
-type Guard<'a> = PlaceholderGuard<
-    'a,
-    SessionId,
-    Arc<Entry>,
-    UnitWeighter,
-    DefaultHashBuilder,
-    DefaultLifecycle<SessionId, Arc<Entry>>,
->;
 
 /// The cache of one instance.
 pub struct Cache {
@@ -64,60 +61,56 @@ pub struct Cache {
     counters: Box<[AtomicU32]>,
     /// Raised by what is heard of a session, for those that go on from it.
     lines: Box<[AtomicU32]>,
-    state: Mutex<State>,
-    lease: ArcSwapOption<Lease>,
-}
-
-#[derive(Default)]
-struct State {
-    generation: u32,
-    /// Where reads may come from.
-    source: Option<u64>,
-}
-
-/// A proof that all changes were heard that were made before `sent`.
-#[derive(Clone, Copy, Debug)]
-pub struct Proof {
-    /// When it was asked for.
-    pub sent: Monotonic,
-    /// When it was there.
-    pub received: Monotonic,
-    /// The store's time at some moment between the two.
-    pub time: StoreTime,
-}
-
-struct Lease {
-    generation: u32,
-    /// Where reads come from whose changes are heard.
-    source: Option<u64>,
-    proof: Proof,
-}
-
-impl Proof {
-    /// The store's time at `now` is between these two.
-    fn bounds(&self, now: Monotonic) -> (StoreTime, StoreTime) {
-        let earliest = self.time.after(now.since(self.received)).before(DRIFT);
-        let latest = self.time.after(now.since(self.sent)).after(DRIFT);
-        (earliest, latest)
-    }
+    places: Places,
 }
 
 /// A session that is not over.
 struct Entry {
     record: Arc<SessionRecord>,
-    hold: Option<Arc<Hold>>,
+    beside: Option<Box<Beside>>,
     /// The latest touch deadline (µs) that the store is known to have.
     touch_deadline: AtomicU64,
     read: Monotonic,
-    generation: u32,
+    stamp: Stamp,
     counts: Counts,
+    /// The session's own and its tenant's.
+    places: [Place; 2],
+}
+
+/// What few entries have.
+struct Beside {
+    hold: Option<Hold>,
+    /// The counter of the user whom the session left.
+    left: Option<u16>,
+    /// Where else it was read.
+    places: Vec<Place>,
+}
+
+impl Entry {
+    fn places(&self) -> impl Iterator<Item = Place> {
+        let also = self.beside.iter().flat_map(|beside| &beside.places).copied();
+        each_of(self.places).chain(also)
+    }
+
+    fn left(&self) -> Option<u16> {
+        self.beside.as_ref().and_then(|beside| beside.left)
+    }
 }
 
 #[derive(Clone)]
 struct Other {
     what: Over,
     read: Monotonic,
-    generation: u32,
+    stamp: Stamp,
+    /// Where nothing decided but its own keys there are none.
+    counts: Option<Counts>,
+    /// The same two as of an entry.
+    places: [Place; 2],
+}
+
+/// Most often, and always on a server that is alone, the two are one.
+fn each_of([session, tenant]: [Place; 2]) -> impl Iterator<Item = Place> {
+    std::iter::once(session).chain((tenant != session).then_some(tenant))
 }
 
 #[derive(Clone)]
@@ -126,12 +119,11 @@ enum Over {
     Ended { reason: EndReason, record: Option<Arc<SessionRecord>>, next: Option<SessionId> },
 }
 
-/// What the counters of a user and its tenant showed; to the user's that of its line is added, where it has one. Flat, so
-/// that an entry with it takes 56 bytes.
+/// What the counters of a user, its tenant and, where it has them, its line and the user whom it left showed together: each
+/// only rises, and so does the sum. Flat, so that an entry takes 48 bytes.
 #[derive(Clone, Copy)]
 struct Counts {
-    of_tenant: u32,
-    of_user: u32,
+    sum: u32,
     tenant: u16,
     user: u16,
 }
@@ -143,32 +135,24 @@ struct OfTenant {
     read: TenantReading,
 }
 
-/// A read of a tenant's standing. Announced before it is sent.
-#[derive(Clone, Copy)]
-pub struct TenantReading {
-    generation: u32,
-    began: Monotonic,
-    counter: u16,
-    count: u32,
+/// Since when something is asked for, and the leases there were then. They are looked at before what is kept, so that a
+/// change which was heard before the proof is not overlooked.
+struct Look<'a> {
+    leases: Leases<'a>,
+    now: Monotonic,
+    within: Duration,
 }
 
-/// A read that may be kept. Announced before it is sent.
-pub struct Reading<'a> {
-    cache: &'a Cache,
-    id: SessionId,
-    guard: Option<Guard<'a>>,
-    generation: u32,
-    began: Monotonic,
-    counts: Option<Counts>,
+impl Look<'_> {
+    fn leased(&self, place: Place, stamp: Stamp) -> Option<Leased<'_>> {
+        self.leases.leased(place, stamp, self.now, self.within)
+    }
 }
-
-/// The entry of a session that is about to be touched. A later one says more than the touch does.
-pub struct Touching(Option<Arc<Entry>>);
 
 impl Cache {
-    /// A cache for so many sessions.
+    /// A cache for so many sessions, which are in so many places.
     #[must_use]
-    pub fn new(entries: usize, clock: SharedClock) -> Self {
+    pub fn new(entries: usize, places: u16, clock: SharedClock) -> Self {
         let live = map(entries.max(FEWEST));
         // Grown step by step it would leave as much behind again.
         live.reserve(entries);
@@ -179,53 +163,42 @@ impl Cache {
             tenants: quick_cache::sync::Cache::new((entries / LIVE_TO_OTHERS).max(FEWEST)),
             counters: (0..COUNTERS).map(|_| AtomicU32::new(0)).collect(),
             lines: (0..COUNTERS).map(|_| AtomicU32::new(0)).collect(),
-            state: Mutex::default(),
-            lease: ArcSwapOption::empty(),
+            places: Places::new(places),
         }
     }
 
-    /// From now on all changes are heard. Answers the new generation; there is no lease yet, and nothing to keep.
-    pub fn open(&self) -> u32 {
-        let mut state = self.state.lock();
-        self.end_generation(&mut state);
-        state.generation
+    /// From now on all changes of one server are heard. There is no lease yet, and nothing to keep.
+    pub fn open(&self) -> Term {
+        self.places.open()
     }
 
-    /// Reads from this source may be kept from now on: they are of the server whose changes are heard. Those of
-    /// sources before are of it, too.
-    pub fn bind(&self, generation: u32, source: u64) {
-        let mut state = self.state.lock();
-        if state.generation == generation {
-            state.source = Some(source);
+    /// A change may have been missed. Does nothing if the term is over already.
+    pub fn close(&self, term: Term) {
+        self.places.close(term);
+    }
+
+    /// Others may have these places from now on: what was read there is no answer any more.
+    pub fn lost(&self, places: impl Iterator<Item = Place>) {
+        self.places.lost(places);
+    }
+
+    /// Takes a proof that all changes of a server were heard, and what was in its hands then. Reads from its source may be
+    /// kept from now on. Answers whether the term still goes on.
+    pub fn renew(&self, term: Term, heard: Heard, held: &Held) -> bool {
+        let Some(begins) = self.places.renew(term, heard, held) else { return false };
+        if begins {
+            // Much is no answer any more. What a slot or two take with them makes room when it is asked for.
+            let is_void = |place, stamp| self.places.is_void(place, stamp);
+            self.live.retain(|_, entry| !self.is_void(entry));
+            self.others.retain(|_, other| !each_of(other.places).any(|place| is_void(place, other.stamp)));
+            self.tenants.retain(|_, kept| !is_void(kept.read.place, kept.read.stamp));
         }
+        true
     }
 
-    /// A change may have been missed. Does nothing if the generation is over already.
-    pub fn close(&self, generation: u32) {
-        let mut state = self.state.lock();
-        if state.generation == generation {
-            self.end_generation(&mut state);
-        }
-    }
-
-    fn end_generation(&self, state: &mut State) {
-        state.generation = state.generation.wrapping_add(1);
-        state.source = None;
-        self.lease.store(None);
-        // What is put in after this is of the generation that is over, and no answer.
-        self.live.clear();
-        self.others.clear();
-        self.tenants.clear();
-    }
-
-    /// Takes a proof that all changes were heard; answers whether the generation still goes on.
-    pub fn renew(&self, generation: u32, proof: Proof) -> bool {
-        let state = self.state.lock();
-        let goes_on = state.generation == generation;
-        if goes_on {
-            self.lease.store(Some(Arc::new(Lease { generation, source: state.source, proof })));
-        }
-        goes_on
+    /// Whether it is no answer any more, whatever is proven later.
+    fn is_void(&self, entry: &Entry) -> bool {
+        entry.places().any(|place| self.places.is_void(place, entry.stamp))
     }
 
     /// A session changed, here or as was heard.
@@ -245,33 +218,25 @@ impl Cache {
         }
     }
 
-    /// What a session is, as of `within` ago at most, where changes are heard of that source (`None`: of any). `None` where
-    /// only the store can say.
+    fn look(&self, within: Duration) -> Look<'_> {
+        let leases = self.places.leases();
+        Look { leases, now: self.clock.monotonic(), within: within.min(STALE_AT_MOST) }
+    }
+
+    /// What a session is, as of `within` ago at most. `None` where only the store can say.
     #[must_use]
-    pub fn known(&self, id: SessionId, within: Duration, source: Option<u64>) -> Option<Known> {
-        let lease = self.lease.load();
-        let lease = lease.as_deref().filter(|lease| source.is_none() || lease.source == source)?;
-        let now = self.clock.monotonic();
-        if now.since(lease.proof.sent) >= within.min(STALE_AT_MOST) {
-            return None;
+    pub fn known(&self, id: SessionId, within: Duration) -> Option<Known> {
+        let look = self.look(within);
+        match self.live.get(&id) {
+            Some(entry) => self.answer(&entry, &look),
+            None => self.over(id, &look),
         }
-        let standing = match self.live.get(&id) {
-            Some(entry) => self.answer(&entry, lease, now)?,
-            None => self.over(id, lease, now)?,
-        };
-        Some(Known { standing, asked: lease.proof.sent, told: lease.proof.time })
     }
 
     /// The same of a token: what it is worth that says this of itself.
     #[must_use]
-    pub fn known_token(
-        &self,
-        id: SessionId,
-        record: &SessionRecord,
-        within: Duration,
-        source: Option<u64>,
-    ) -> Option<KnownToken> {
-        let Known { standing, asked, .. } = self.known(id, within, source)?;
+    pub fn known_token(&self, id: SessionId, record: &SessionRecord, within: Duration) -> Option<KnownToken> {
+        let Known { standing, asked, .. } = self.known(id, within)?;
         let standing = match standing {
             Standing::Live(live) if live.record.is_of_same_token(record) => TokenStanding::Live(live),
             Standing::Ended(Ended { reason, record: None, .. }) => TokenStanding::Revoked(reason),
@@ -280,105 +245,77 @@ impl Cache {
         Some(KnownToken { standing, asked })
     }
 
-    /// What a tenant's standing is, as of `within` ago at most, where changes are heard of that source (`None`: of any).
-    /// `None` where only the store can say.
+    /// What a tenant's standing is, as of `within` ago at most. `None` where only the store can say.
     #[must_use]
-    pub fn known_tenant(&self, tenant: &TenantId, within: Duration, source: Option<u64>) -> Option<KnownTenant> {
-        let lease = self.lease.load();
-        let lease = lease.as_deref().filter(|lease| source.is_none() || lease.source == source)?;
-        let Lease { generation, proof, .. } = lease;
-        let now = self.clock.monotonic();
-        if now.since(proof.sent) >= within.min(STALE_AT_MOST) {
+    pub fn known_tenant(&self, tenant: &TenantId, within: Duration) -> Option<KnownTenant> {
+        let look = self.look(within);
+        let OfTenant { standing, read } = self.tenants.get(tenant)?;
+        let Leased { since, .. } = look.leased(read.place, read.stamp)?;
+        let is_current = look.now.since(read.began) < OLDEST && self.count(read.counter) == read.count;
+        is_current.then_some(KnownTenant { standing, asked: since })
+    }
+
+    fn over(&self, id: SessionId, look: &Look<'_>) -> Option<Known> {
+        let other = self.others.get(&id).filter(|other| look.now.since(other.read) < OLDEST)?;
+        let Leased { proof, since } = look.leased(other.places[0], other.stamp)?;
+        let mut asked = since;
+        for place in each_of(other.places).skip(1) {
+            asked = asked.min(look.leased(place, other.stamp)?.since);
+        }
+        if other.counts.is_some_and(|counts| self.sum(counts, other.what.record(), None) != counts.sum) {
             return None;
         }
-        let OfTenant { standing, read } = self.tenants.get(tenant)?;
-        let is_current =
-            read.generation == *generation && now.since(read.began) < OLDEST && self.count(read.counter) == read.count;
-        is_current.then_some(KnownTenant { standing, asked: proof.sent })
-    }
-
-    /// Announces a read, from this source, of the tenant's standing under this key. `None` where changes there are not
-    /// heard.
-    #[must_use]
-    pub fn begin_tenant(&self, key: &str, source: u64) -> Option<TenantReading> {
-        let generation = {
-            let state = self.state.lock();
-            state.source.filter(|open| *open == source)?;
-            state.generation
-        };
-        let counter = counter_of(key.as_bytes());
-        Some(TenantReading { generation, began: self.clock.monotonic(), counter, count: self.count(counter) })
-    }
-
-    /// Keeps a tenant's standing that was read; if that changed meanwhile it is no answer.
-    pub fn keep_tenant(&self, tenant: &TenantId, read: TenantReading, standing: TenantStanding) {
-        self.tenants.insert(tenant.clone(), OfTenant { standing, read });
-    }
-
-    fn over(&self, id: SessionId, lease: &Lease, now: Monotonic) -> Option<Standing> {
-        let other = self.others.get(&id)?;
-        let is_current = other.generation == lease.generation && now.since(other.read) < OLDEST;
-        is_current.then_some(match other.what {
+        let standing = match other.what {
             Over::Absent => Standing::Absent,
             Over::Ended { reason, record, next } => Standing::Ended(Ended { reason, record, noted: true, next }),
-        })
+        };
+        Some(Known { standing, asked, told: proof.time })
     }
 
-    /// What an entry says under a lease; `None` where it must be read again. Never a refusal: what is over by what is
-    /// known here may have been touched elsewhere.
-    fn answer(&self, entry: &Entry, lease: &Lease, now: Monotonic) -> Option<Standing> {
+    /// What an entry says under the leases of all its places; `None` where it must be read again. Never a refusal: what is
+    /// over by what is known here may have been touched elsewhere.
+    fn answer(&self, entry: &Entry, look: &Look<'_>) -> Option<Known> {
+        // By the clock of the session's own server.
+        let Leased { proof, since } = look.leased(entry.places[0], entry.stamp)?;
+        let mut asked = since;
+        for place in entry.places().skip(1) {
+            asked = asked.min(look.leased(place, entry.stamp)?.since);
+        }
+        let live = self.live_under(entry, proof, look.now)?;
+        let standing = match entry.beside.as_ref().and_then(|beside| beside.hold.clone()) {
+            None => Standing::Live(live),
+            Some(hold) => Standing::Held(HeldSession { live, hold }),
+        };
+        Some(Known { standing, asked, told: proof.time })
+    }
+
+    /// What is certain of an entry by the time that this proof shows; `None` where it must be read again.
+    fn live_under(&self, entry: &Entry, proof: &Proof, now: Monotonic) -> Option<LiveSession> {
         let record = &entry.record;
         let touch_deadline = StoreTime::from_micros(entry.touch_deadline.load(Ordering::Acquire));
-        let (earliest, latest) = lease.proof.bounds(now);
+        let (earliest, latest) = proof.bounds(now);
         // The plan of its touch has so much in hand. Without an idle limit only deadlines are compared.
         let is_precise = record.idle.is_none_or(|idle| latest.since(earliest) <= idle.margin());
-        let is_current = entry.generation == lease.generation
-            && now.since(entry.read) < OLDEST
-            && self.count(entry.counts.tenant) == entry.counts.of_tenant
-            && self.count_of_user(entry.counts.user, record) == entry.counts.of_user;
+        let sum = self.sum(entry.counts, Some(record), entry.left());
+        let is_current = now.since(entry.read) < OLDEST && sum == entry.counts.sum;
         let is_live = latest < record.deadline && latest < touch_deadline;
-        if !(is_current && is_live && is_precise) {
-            return None;
-        }
-        let live = LiveSession { record: Arc::clone(record), touch_deadline, now: earliest };
-        Some(match &entry.hold {
-            None => Standing::Live(live),
-            Some(hold) => Standing::Held(HeldSession { live, hold: Hold::clone(hold) }),
+        (is_current && is_live && is_precise).then(|| LiveSession {
+            record: Arc::clone(record),
+            touch_deadline,
+            now: earliest,
         })
     }
 
-    /// Announces a read from this source. `None` where changes there are not heard.
-    #[must_use]
-    pub fn begin(&self, id: SessionId, source: u64) -> Option<Reading<'_>> {
-        let generation = {
-            let state = self.state.lock();
-            state.source.filter(|open| *open == source)?;
-            state.generation
-        };
-        let began = self.clock.monotonic();
-        // What is no answer makes room for one. Without a lease nobody knows; it may be one again.
-        if let Some(lease) = self.lease.load().as_deref() {
-            self.live.remove_if(&id, |entry| self.answer(entry, lease, began).is_none());
-        }
-        // Somebody else who reads it now will keep it.
-        let guard = match self.live.get_value_or_guard(&id, Some(Duration::ZERO)) {
-            GuardResult::Guard(guard) => Some(guard),
-            GuardResult::Value(_) | GuardResult::Timeout => None,
-        };
-        Some(Reading { cache: self, id, guard, generation, began, counts: None })
-    }
-
-    /// Announces a touch, before it is sent.
-    #[must_use]
-    pub fn touching(&self, id: SessionId) -> Touching {
-        Touching(self.live.peek(&id))
-    }
-
-    /// Whether it may answer now.
+    /// Whether it may answer now: of anything, and of what is there.
     #[must_use]
     pub fn has_lease(&self) -> bool {
-        let lease = self.lease.load();
-        lease.as_deref().is_some_and(|lease| self.clock.monotonic().since(lease.proof.sent) < STALE_AT_MOST)
+        self.places.leases().any(self.clock.monotonic(), STALE_AT_MOST)
+    }
+
+    /// Whether changes there are heard now.
+    #[must_use]
+    pub fn hears_of(&self, place: Place) -> bool {
+        self.look(STALE_AT_MOST).leased(place, self.places.stamp()).is_some()
     }
 
     /// How many sessions are in it.
@@ -398,66 +335,27 @@ impl Cache {
         self.counters.get(usize::from(counter)).map_or(0, |counter| counter.load(Ordering::Acquire))
     }
 
-    /// The user's counter and that of the session's line: both only rise, and so does their sum.
-    fn count_of_user(&self, counter: u16, record: &SessionRecord) -> u32 {
-        let of_line = record.line.as_ref().and_then(|line| {
+    /// Of the tenant's, the user's and, where it has them, the line's and that of the user whom it left.
+    fn sum(&self, of: Counts, record: Option<&SessionRecord>, left: Option<u16>) -> u32 {
+        let line = record.and_then(|record| record.line.as_ref());
+        let of_line = line.and_then(|line| {
             let counter = self.lines.get(usize::from(counter_of(line.first.as_bytes())))?;
             Some(counter.load(Ordering::Acquire))
         });
-        self.count(counter).wrapping_add(of_line.unwrap_or_default())
-    }
-}
-
-impl Reading<'_> {
-    /// The standings that a session of this record depends on, by their keys. To be said before they, and the end of its
-    /// line, are read.
-    pub fn depends_on(&mut self, tenant: &str, user: &str, record: &SessionRecord) {
-        let (tenant, user) = (counter_of(tenant.as_bytes()), counter_of(user.as_bytes()));
-        let (of_tenant, of_user) = (self.cache.count(tenant), self.cache.count_of_user(user, record));
-        self.counts = Some(Counts { of_tenant, of_user, tenant, user });
-    }
-
-    /// Keeps what was read of a token, unless that changed meanwhile. A token that is refused for what ended it stays so; the
-    /// status of a tenant does not.
-    pub fn keep_token(self, standing: &TokenStanding) {
-        match standing {
-            TokenStanding::Live(live) => self.keep(&Standing::Live(live.clone())),
-            TokenStanding::Revoked(reason) => {
-                let ended = Ended { reason: *reason, record: None, noted: true, next: None };
-                self.keep(&Standing::Ended(ended));
-            }
-            TokenStanding::TenantRefused(_) => {}
-        }
-    }
-
-    /// Keeps what was read, unless it changed meanwhile. What has a moment, or goes on from what has, depends on more than
-    /// is heard of here, and is not kept.
-    pub fn keep(self, standing: &Standing) {
-        let Self { cache, id, guard, generation, began: read, counts } = self;
-        let (live, hold) = match standing {
-            Standing::Live(live) => (live, None),
-            Standing::Held(held) => (&held.live, Some(Arc::new(held.hold.clone()))),
-            over @ (Standing::Absent | Standing::Ended(_)) => {
-                // No guard: what is over, or was never made, never comes to be live.
-                drop(guard);
-                if let Some(what) = Over::of(over) {
-                    cache.others.insert(id, Other { what, read, generation });
-                }
-                return;
-            }
-        };
-        let (Some(guard), Some(counts)) = (guard, counts) else { return };
-        if live.record.line.as_ref().is_some_and(|line| live.now <= line.until) {
-            return;
-        }
-        let touch_deadline = AtomicU64::new(live.touch_deadline.as_micros());
-        let record = Arc::clone(&live.record);
-        // Refused where the session was forgotten since the guard was taken: then it is used once.
-        let _ = guard.insert(Arc::new(Entry { record, hold, touch_deadline, read, generation, counts }));
+        let also = [of_line, left.map(|left| self.count(left))];
+        let sum = self.count(of.tenant).wrapping_add(self.count(of.user));
+        also.into_iter().flatten().fold(sum, u32::wrapping_add)
     }
 }
 
 impl Over {
+    fn record(&self) -> Option<&SessionRecord> {
+        match self {
+            Self::Absent => None,
+            Self::Ended { record, .. } => record.as_deref(),
+        }
+    }
+
     /// What may be remembered of a session that is over, or was never made.
     fn of(standing: &Standing) -> Option<Self> {
         match standing {
@@ -468,15 +366,6 @@ impl Over {
             }
             // Whoever notices it first writes it down.
             Standing::Ended(_) => None,
-        }
-    }
-}
-
-impl Touching {
-    /// The store has a touch deadline that is at least this.
-    pub fn moved_to(&self, deadline: StoreTime) {
-        if let Some(entry) = &self.0 {
-            entry.touch_deadline.fetch_max(deadline.as_micros(), Ordering::AcqRel);
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 
 use crate::bench::{Bench, MonitorStore};
 use crate::cluster::{Cluster, Plan};
+use crate::cluster_cache::cached_everywhere;
 use crate::redis::{PASSWORD, add_the_manuals_user};
 
 /// One for all: each sentence has a prefix of its own. It ends with the process.
@@ -23,10 +24,19 @@ pub(crate) struct ClusterBench {
     cluster: &'static Cluster,
     prefix: String,
     store: Arc<RedisStore>,
+    has_cache: bool,
 }
 
 impl ClusterBench {
     pub(crate) async fn start() -> Self {
+        Self::launch(false).await
+    }
+
+    pub(crate) async fn with_a_cache() -> Self {
+        Self::launch(true).await
+    }
+
+    async fn launch(has_cache: bool) -> Self {
         let cluster = CLUSTER
             .get_or_init(|| async {
                 // Nobody is to be followed by another while a machine does much else.
@@ -36,8 +46,8 @@ impl ClusterBench {
             })
             .await;
         let prefix = format!("sg:{}:", BENCHES.fetch_add(1, Ordering::Relaxed));
-        let store = connected(cluster, &prefix).await;
-        Self { cluster, prefix, store }
+        let store = connected(cluster, &prefix, has_cache).await;
+        Self { cluster, prefix, store, has_cache }
     }
 }
 
@@ -51,10 +61,13 @@ pub(crate) fn add_the_manuals_users(cluster: &Cluster) {
     }
 }
 
-async fn connected(cluster: &Cluster, prefix: &str) -> Arc<RedisStore> {
+async fn connected(cluster: &Cluster, prefix: &str, has_cache: bool) -> Arc<RedisStore> {
     let url = Secret::new(cluster.url("session-gateway@"));
     let beside = Beside { password: Some(Secret::new(PASSWORD)), ..Beside::default() };
     let settings = RedisSettings::new(StoreAddress::with(&url, beside).unwrap(), prefix);
+    if has_cache {
+        return cached_everywhere(settings).await;
+    }
     RedisStore::connect(settings, Arc::new(Unobserved)).await.unwrap()
 }
 
@@ -75,7 +88,7 @@ impl Bench for ClusterBench {
     }
 
     async fn other_instance(&self) -> SharedStore {
-        connected(self.cluster, &self.prefix).await
+        connected(self.cluster, &self.prefix, self.has_cache).await
     }
 
     fn monitor(&self) -> Arc<dyn MonitorStore> {
@@ -83,7 +96,7 @@ impl Bench for ClusterBench {
     }
 
     async fn other_monitor(&self) -> Arc<dyn MonitorStore> {
-        connected(self.cluster, &self.prefix).await
+        connected(self.cluster, &self.prefix, self.has_cache).await
     }
 
     async fn elapse(&self, time: Duration) {

@@ -7,6 +7,7 @@ mod bench;
 mod choosing;
 mod cluster;
 mod cluster_bench;
+mod cluster_cache;
 mod contacts;
 mod contract;
 mod embedded;
@@ -56,6 +57,12 @@ macro_rules! contract {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $sentence() {
                 crate::$suite::$sentence(&mut crate::cluster_bench::ClusterBench::start().await).await;
+            })*
+        }
+        mod on_a_cluster_with_a_cache {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $sentence() {
+                crate::$suite::$sentence(&mut crate::cluster_bench::ClusterBench::with_a_cache().await).await;
             })*
         }
         mod on_embedded {

@@ -2,11 +2,13 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+/// What somebody says who asks to hear of changes.
+const TRACKING: &[u8] = b"TRACKING";
 /// Between two looks whether it is cut.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -20,6 +22,18 @@ struct Line {
     cut: Mutex<Cut>,
     /// Counts the times that it was mended: what was cut before is closed then.
     mended: AtomicU64,
+    /// Whether nothing comes through where somebody hears of changes.
+    news_stalled: AtomicBool,
+}
+
+/// A connection that is carried.
+#[derive(Clone)]
+struct Carried {
+    source: SocketAddr,
+    line: Arc<Line>,
+    mended: u64,
+    /// Whether it was asked for news on it.
+    has_news: Arc<AtomicBool>,
 }
 
 /// The relay. Ends with the test's process.
@@ -32,21 +46,26 @@ impl Relay {
     pub(crate) fn before(to: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let line = Arc::new(Line { cut: Mutex::new(Cut::Nobody), mended: AtomicU64::new(0) });
-        let carried = line.clone();
+        let line = Arc::new(Line {
+            cut: Mutex::new(Cut::Nobody),
+            mended: AtomicU64::new(0),
+            news_stalled: AtomicBool::new(false),
+        });
+        let shared = line.clone();
         thread::spawn(move || {
-            while let Ok((client, from)) = listener.accept() {
+            while let Ok((client, source)) = listener.accept() {
                 // A server that is down hangs up.
                 let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { continue };
                 for stream in [&client, &server] {
                     stream.set_nodelay(true).unwrap();
                     stream.set_read_timeout(Some(LOOK)).unwrap();
                 }
-                let mended = carried.mended.load(Ordering::SeqCst);
+                let mended = shared.mended.load(Ordering::SeqCst);
+                let carried = Carried { source, line: shared.clone(), mended, has_news: Arc::default() };
                 let halves = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 for (from_stream, to_stream) in [(client, server), (halves.1, halves.0)] {
-                    let line = carried.clone();
-                    thread::spawn(move || carry(from_stream, to_stream, from, &line, mended));
+                    let carried = carried.clone();
+                    thread::spawn(move || carry(from_stream, to_stream, &carried));
                 }
             }
         });
@@ -67,6 +86,16 @@ impl Relay {
         *self.line.cut.lock().unwrap() = Cut::AllBut(sources.to_vec());
     }
 
+    /// Nothing comes through any more where somebody asked to hear of changes, or does so now; it stays open. All else goes on.
+    pub(crate) fn stall_news(&self) {
+        self.line.news_stalled.store(true, Ordering::SeqCst);
+    }
+
+    /// What was stalled comes through.
+    pub(crate) fn let_news_through(&self) {
+        self.line.news_stalled.store(false, Ordering::SeqCst);
+    }
+
     /// What was cut is closed, and what comes now is carried. Where nothing is cut all goes on.
     pub(crate) fn mend(&self) {
         let mut cut = self.line.cut.lock().unwrap();
@@ -77,12 +106,16 @@ impl Relay {
     }
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, source: SocketAddr, line: &Line, mended: u64) {
-    let is_cut = || match &*line.cut.lock().unwrap() {
-        Cut::Nobody => false,
-        Cut::AllBut(sources) => !sources.contains(&source.ip()),
+fn carry(mut from: TcpStream, mut to: TcpStream, Carried { source, line, mended, has_news }: &Carried) {
+    let is_cut = || {
+        let news_stalled = has_news.load(Ordering::SeqCst) && line.news_stalled.load(Ordering::SeqCst);
+        news_stalled
+            || match &*line.cut.lock().unwrap() {
+                Cut::Nobody => false,
+                Cut::AllBut(sources) => !sources.contains(&source.ip()),
+            }
     };
-    let is_over = || line.mended.load(Ordering::SeqCst) != mended;
+    let is_over = || line.mended.load(Ordering::SeqCst) != *mended;
     let mut buffer = [0; 64 * 1024];
     loop {
         if is_over() {
@@ -98,6 +131,9 @@ fn carry(mut from: TcpStream, mut to: TcpStream, source: SocketAddr, line: &Line
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
             Err(_) => break,
         };
+        if buffer[..length].windows(TRACKING.len()).any(|said| said == TRACKING) {
+            has_news.store(true, Ordering::SeqCst);
+        }
         while is_cut() && !is_over() {
             thread::sleep(LOOK);
         }

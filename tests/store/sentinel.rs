@@ -41,7 +41,8 @@ async fn connect(settings: RedisSettings) -> SharedStore {
     RedisStore::connect(settings, Arc::new(Unobserved)).await.unwrap()
 }
 
-fn cached(settings: RedisSettings) -> RedisSettings {
+/// The same with a cache.
+pub(crate) fn cached(settings: RedisSettings) -> RedisSettings {
     settings.with_cache(1000, Arc::new(SystemClock), &SystemEntropy, Arc::new(|_| {})).unwrap()
 }
 

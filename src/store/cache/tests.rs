@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
+use super::places::DRIFT;
 use super::*;
 use crate::clock::{Clock as _, ManualClock, WallTime};
 use crate::session::{
@@ -47,20 +48,27 @@ fn live(touch_deadline: StoreTime) -> Standing {
     Standing::Live(LiveSession { record, touch_deadline, now: EPOCH })
 }
 
+/// Where all answers come from.
+const HERE: Origin = Origin { place: Place::ONLY, source: SOURCE };
+
+/// All that the server has.
+fn all() -> Held {
+    Held { places: PlaceSet::from_iter([Place::ONLY]), election: 0 }
+}
+
 /// A cache with its clock, which the store's follows exactly.
 struct Bench {
     cache: Cache,
     clock: Arc<ManualClock>,
-    generation: u32,
+    term: Term,
 }
 
 impl Bench {
     fn new(entries: usize) -> Self {
         let clock = Arc::new(ManualClock::starting_at(WallTime::from_micros(0)));
-        let cache = Cache::new(entries, clock.clone());
-        let generation = cache.open();
-        cache.bind(generation, SOURCE);
-        let bench = Self { cache, clock, generation };
+        let cache = Cache::new(entries, 1, clock.clone());
+        let term = cache.open();
+        let bench = Self { cache, clock, term };
         bench.prove();
         bench
     }
@@ -74,8 +82,20 @@ impl Bench {
     }
 
     fn prove(&self) {
-        let now = self.now();
-        self.cache.renew(self.generation, Proof { sent: now, received: now, time: self.store_time() });
+        assert!(self.takes(self.term, self.now()));
+    }
+
+    /// Whether a proof is taken that was asked for then.
+    fn takes(&self, term: Term, sent: Monotonic) -> bool {
+        let proof = Proof { sent, received: self.now(), time: self.store_time() };
+        self.cache.renew(term, Heard { source: SOURCE, proof, voucher: None }, &all())
+    }
+
+    /// Another hearing than the one before.
+    fn opens(&self) -> Term {
+        let term = self.cache.open();
+        assert!(self.takes(term, self.now()));
+        term
     }
 
     fn keep(&self, id: SessionId, standing: &Standing) {
@@ -83,8 +103,9 @@ impl Bench {
     }
 
     fn reading(&self, id: SessionId) -> Option<Reading<'_>> {
-        let mut reading = self.cache.begin(id, SOURCE)?;
-        reading.depends_on(TENANT, USER, &record(None));
+        let mut reading = self.cache.begin(id, Place::ONLY)?;
+        reading.depends_on(TENANT, USER, None, &record(None));
+        reading.came_from(&[HERE]);
         Some(reading)
     }
 
@@ -93,7 +114,7 @@ impl Bench {
     }
 
     fn known(&self, id: SessionId) -> Option<Standing> {
-        self.cache.known(id, STALE_AT_MOST, None).map(|known| known.standing)
+        self.cache.known(id, STALE_AT_MOST).map(|known| known.standing)
     }
 
     /// Lets time pass, under proofs.
@@ -109,9 +130,9 @@ fn what_was_read_is_known_until_it_changes() {
     let kept = live(EPOCH.after(HOUR));
     bench.keep(id(1), &kept);
     assert!(bench.is_live(id(1)));
-    assert_eq!(bench.cache.known(id(2), STALE_AT_MOST, None), None);
+    assert_eq!(bench.cache.known(id(2), STALE_AT_MOST), None);
     bench.cache.forget(id(1));
-    assert_eq!(bench.cache.known(id(1), STALE_AT_MOST, None), None);
+    assert_eq!(bench.cache.known(id(1), STALE_AT_MOST), None);
 }
 
 #[test]
@@ -142,10 +163,10 @@ fn without_a_proof_that_is_young_enough_nothing_is_known() {
     bench.keep(id(1), &live(EPOCH.after(HOUR)));
     bench.clock.advance(400 * MILLISECOND);
     assert!(bench.is_live(id(1)));
-    assert_eq!(bench.cache.known(id(1), 400 * MILLISECOND, None), None, "not as of so short ago");
+    assert_eq!(bench.cache.known(id(1), 400 * MILLISECOND), None, "not as of so short ago");
     bench.clock.advance(STALE_AT_MOST - 400 * MILLISECOND);
     assert!(!bench.is_live(id(1)) && !bench.cache.has_lease());
-    assert_eq!(bench.cache.known(id(1), HOUR, None), None, "whatever the caller would put up with");
+    assert_eq!(bench.cache.known(id(1), HOUR), None, "whatever the caller would put up with");
     bench.prove();
     assert!(bench.is_live(id(1)), "nothing was missed in between");
 }
@@ -156,8 +177,7 @@ fn a_proof_counts_from_when_it_was_asked_for() {
     bench.keep(id(1), &live(EPOCH.after(HOUR)));
     let sent = bench.now();
     bench.clock.advance(40 * MILLISECOND);
-    let proof = Proof { sent, received: bench.now(), time: bench.store_time() };
-    assert!(bench.cache.renew(bench.generation, proof));
+    assert!(bench.takes(bench.term, sent));
     bench.clock.advance(STALE_AT_MOST - 41 * MILLISECOND);
     assert!(bench.is_live(id(1)));
     bench.clock.advance(MILLISECOND);
@@ -169,23 +189,41 @@ fn a_break_in_hearing_ends_everything_that_is_known_or_being_read() {
     let bench = Bench::new(100);
     bench.keep(id(1), &live(EPOCH.after(HOUR)));
     let under_way = bench.reading(id(2)).expect("changes are heard");
-    bench.cache.close(bench.generation);
-    assert!(bench.cache.begin(id(3), SOURCE).is_none(), "nothing can be kept now");
-    assert!(!bench.cache.renew(bench.generation, Proof { sent: bench.now(), received: bench.now(), time: EPOCH }));
-    let next = bench.cache.open();
-    bench.cache.bind(next, SOURCE);
+    bench.cache.close(bench.term);
+    assert!(bench.cache.begin(id(3), Place::ONLY).is_none(), "nothing can be kept now");
+    assert!(!bench.takes(bench.term, bench.now()));
+    bench.opens();
     under_way.keep(&live(EPOCH.after(HOUR)));
-    bench.cache.renew(next, Proof { sent: bench.now(), received: bench.now(), time: EPOCH });
     assert!(!bench.is_live(id(1)) && !bench.is_live(id(2)));
-    // What is late to end the generation before ends none.
-    bench.cache.close(bench.generation);
+    assert!(bench.cache.is_empty(), "what is no answer any more takes no room");
+    // What is late to end the term before ends none.
+    bench.cache.close(bench.term);
     assert!(bench.cache.has_lease());
 }
 
 #[test]
 fn a_read_from_another_server_than_the_one_that_is_heard_is_not_kept() {
     let bench = Bench::new(100);
-    assert!(bench.cache.begin(id(1), SOURCE + 1).is_none());
+    for origins in [&[Origin { source: SOURCE + 1, ..HERE }][..], &[HERE, Origin { source: SOURCE + 1, ..HERE }], &[]] {
+        for standing in [live(EPOCH.after(HOUR)), Standing::Absent] {
+            let mut reading = bench.cache.begin(id(1), Place::ONLY).expect("changes are heard");
+            reading.depends_on(TENANT, USER, None, &record(None));
+            reading.came_from(origins);
+            reading.keep(&standing);
+            assert_eq!(bench.known(id(1)), None);
+        }
+    }
+}
+
+#[test]
+fn what_was_read_stays_where_the_same_server_is_reached_by_other_connections() {
+    let bench = Bench::new(100);
+    bench.keep(id(1), &live(EPOCH.after(HOUR)));
+    let proof = Proof { sent: bench.now(), received: bench.now(), time: bench.store_time() };
+    assert!(bench.cache.renew(bench.term, Heard { source: SOURCE + 1, proof, voucher: None }, &all()));
+    assert!(bench.is_live(id(1)));
+    bench.keep(id(2), &live(EPOCH.after(HOUR)));
+    assert!(!bench.is_live(id(2)), "the connections of before may lead elsewhere by now");
 }
 
 #[test]
@@ -209,8 +247,9 @@ fn what_changes_while_it_is_read_is_used_once_and_not_kept() {
 fn a_change_of_a_user_or_tenant_ends_what_is_known_of_their_sessions_alone() {
     let bench = Bench::new(100);
     for n in 0..50 {
-        let mut reading = bench.cache.begin(id(n), SOURCE).expect("changes are heard");
-        reading.depends_on(if n < 25 { TENANT } else { "n:{other}" }, &format!("u:{{{n}}}"), &record(None));
+        let mut reading = bench.cache.begin(id(n), Place::ONLY).expect("changes are heard");
+        reading.came_from(&[HERE]);
+        reading.depends_on(if n < 25 { TENANT } else { "n:{other}" }, &format!("u:{{{n}}}"), None, &record(None));
         reading.keep(&live(EPOCH.after(HOUR)));
     }
     bench.cache.outdate(b"u:{3}");
@@ -228,7 +267,7 @@ fn a_deadline_that_may_have_passed_is_asked_about_and_a_touch_moves_it() {
     let touching = bench.cache.touching(id(1));
     bench.pass(MILLISECOND);
     // By what may be the store's time already. Not a refusal: another gateway may have touched it.
-    assert_eq!(bench.cache.known(id(1), STALE_AT_MOST, None), None);
+    assert_eq!(bench.cache.known(id(1), STALE_AT_MOST), None);
     touching.moved_to(EPOCH.after(HOUR));
     assert!(bench.is_live(id(1)));
     touching.moved_to(EPOCH.after(SECOND));
@@ -261,8 +300,9 @@ fn what_goes_on_from_another_is_kept_once_that_has_had_its_moment_and_ends_with_
     let bench = Bench::new(100);
     let read = |standing: &Standing| {
         let Standing::Live(live) = standing else { panic!("live") };
-        let mut reading = bench.cache.begin(id(1), SOURCE).expect("changes are heard");
-        reading.depends_on(TENANT, USER, &live.record);
+        let mut reading = bench.cache.begin(id(1), Place::ONLY).expect("changes are heard");
+        reading.came_from(&[HERE]);
+        reading.depends_on(TENANT, USER, None, &live.record);
         reading.keep(standing);
     };
     let until = EPOCH.after(SECOND);
@@ -278,11 +318,50 @@ fn what_goes_on_from_another_is_kept_once_that_has_had_its_moment_and_ends_with_
     // Also if that was heard while it was read.
     let standing = gone_on(id(9), until, bench.store_time());
     let Standing::Live(live) = &standing else { panic!("live") };
-    let mut reading = bench.cache.begin(id(1), SOURCE).expect("changes are heard");
-    reading.depends_on(TENANT, USER, &live.record);
+    let mut reading = bench.cache.begin(id(1), Place::ONLY).expect("changes are heard");
+    reading.came_from(&[HERE]);
+    reading.depends_on(TENANT, USER, None, &live.record);
     bench.cache.forget(id(9));
     reading.keep(&standing);
     assert!(!bench.is_live(id(1)));
+}
+
+#[test]
+fn what_is_raised_late_of_the_user_whom_a_session_left_ends_what_is_known_of_it() {
+    const LEFT: &str = "u:{other}:7";
+    let bench = Bench::new(100);
+    bench.pass(2 * SECOND);
+    let read = |during: &dyn Fn()| {
+        let standing = gone_on(id(9), EPOCH.after(SECOND), bench.store_time());
+        let Standing::Live(live) = &standing else { panic!("live") };
+        let mut reading = bench.cache.begin(id(1), Place::ONLY).expect("changes are heard");
+        reading.came_from(&[HERE]);
+        reading.depends_on(TENANT, USER, Some(LEFT), &live.record);
+        during();
+        reading.keep(&standing);
+    };
+    read(&|| {});
+    assert!(bench.is_live(id(1)));
+    bench.cache.outdate(LEFT.as_bytes());
+    assert!(!bench.is_live(id(1)), "it may have been raised as of a moment in time");
+    read(&|| bench.cache.outdate(LEFT.as_bytes()));
+    assert!(!bench.is_live(id(1)));
+}
+
+#[test]
+fn a_refusal_that_a_standing_may_have_decided_is_known_until_that_changes() {
+    let bench = Bench::new(100);
+    let refused =
+        Standing::Ended(Ended { reason: EndReason::UserRevoked, record: Some(record(None)), noted: true, next: None });
+    bench.keep(id(1), &refused);
+    assert_eq!(bench.known(id(1)), Some(refused.clone()));
+    // A journal raises again what a failover had lost, and the session is good once more.
+    bench.cache.outdate(USER.as_bytes());
+    assert_eq!(bench.known(id(1)), None);
+    let reading = bench.reading(id(1)).expect("changes are heard");
+    bench.cache.outdate(TENANT.as_bytes());
+    reading.keep(&refused);
+    assert_eq!(bench.known(id(1)), None);
 }
 
 #[test]
@@ -295,8 +374,7 @@ fn what_is_too_uncertain_for_an_idle_limit_is_read() {
     bench.keep(id(2), &standing(None));
     let sent = bench.now();
     bench.clock.advance(7 * MILLISECOND);
-    let proof = Proof { sent, received: bench.now(), time: bench.store_time() };
-    bench.cache.renew(bench.generation, proof);
+    assert!(bench.takes(bench.term, sent));
     assert!(!bench.is_live(id(1)) && bench.is_live(id(2)));
     bench.prove();
     assert!(bench.is_live(id(1)));
@@ -319,7 +397,7 @@ fn what_is_known_says_when_its_proof_was_asked_for_and_the_stores_time_then() {
     bench.keep(id(1), &live(EPOCH.after(HOUR)));
     let (proven, told) = (bench.clock.monotonic(), bench.store_time());
     bench.clock.advance(300 * MILLISECOND);
-    let known = bench.cache.known(id(1), STALE_AT_MOST, None).expect("known");
+    let known = bench.cache.known(id(1), STALE_AT_MOST).expect("known");
     assert_eq!(known.asked, proven);
     assert!(known.told >= told && known.told.since(told) <= DRIFT, "{known:?}");
 }
@@ -330,9 +408,9 @@ fn nothing_is_believed_for_longer_than_five_minutes() {
     bench.keep(id(1), &live(EPOCH.after(HOUR)));
     bench.keep(id(2), &Standing::Absent);
     bench.pass(OLDEST - MILLISECOND);
-    assert!(bench.is_live(id(1)) && bench.cache.known(id(2), STALE_AT_MOST, None).is_some());
+    assert!(bench.is_live(id(1)) && bench.cache.known(id(2), STALE_AT_MOST).is_some());
     bench.pass(MILLISECOND);
-    assert!(!bench.is_live(id(1)) && bench.cache.known(id(2), STALE_AT_MOST, None).is_none());
+    assert!(!bench.is_live(id(1)) && bench.cache.known(id(2), STALE_AT_MOST).is_none());
     // And then read anew.
     bench.keep(id(1), &live(EPOCH.after(HOUR)));
     assert!(bench.is_live(id(1)));
@@ -343,7 +421,7 @@ fn an_end_by_time_is_not_kept_before_it_is_written_down() {
     let bench = Bench::new(100);
     let ended = |noted| Standing::Ended(Ended { reason: EndReason::IdleTimeout, record: None, noted, next: None });
     bench.keep(id(1), &ended(false));
-    assert_eq!(bench.cache.known(id(1), STALE_AT_MOST, None), None);
+    assert_eq!(bench.cache.known(id(1), STALE_AT_MOST), None);
     bench.keep(id(1), &ended(true));
     assert_eq!(bench.known(id(1)), Some(ended(true)));
 }
@@ -374,7 +452,7 @@ fn the_cache_is_bounded() {
 /// A server with one session, whose changes go out as news in order, on a connection that may break.
 struct Model<'a> {
     bench: &'a Bench,
-    generation: u32,
+    term: Term,
     /// Each life of the session has an id of its own; every other one goes on from another token, whose end is its own.
     life: u64,
     /// When the session ended.
@@ -452,8 +530,9 @@ impl Model<'_> {
         let (cache, now, session) = (&self.bench.cache, self.bench.now(), id(self.life));
         match step {
             Step::Announce if self.reads.len() < 4 => {
-                if let Some(mut reading) = cache.begin(session, SOURCE) {
-                    reading.depends_on(TENANT, USER, &self.record());
+                if let Some(mut reading) = cache.begin(session, Place::ONLY) {
+                    reading.came_from(&[HERE]);
+                    reading.depends_on(TENANT, USER, None, &self.record());
                     self.reads.push((reading, None));
                 }
             }
@@ -496,7 +575,8 @@ impl Model<'_> {
                 Some(News::Session(id)) => cache.forget(id),
                 Some(News::Standing) => cache.outdate(USER.as_bytes()),
                 Some(News::Beat { sent, time }) => {
-                    cache.renew(self.generation, Proof { sent, received: now, time });
+                    let proof = Proof { sent, received: now, time };
+                    cache.renew(self.term, Heard { source: SOURCE, proof, voucher: None }, &all());
                 }
                 None => {}
             },
@@ -504,16 +584,15 @@ impl Model<'_> {
                 self.connected = false;
                 self.news.clear();
                 self.beat = None;
-                cache.close(self.generation);
+                cache.close(self.term);
             }
             Step::Connect if !self.connected => {
                 self.connected = true;
-                self.generation = cache.open();
-                cache.bind(self.generation, SOURCE);
+                self.term = cache.open();
             }
             Step::Pass(millis) => self.bench.clock.advance(Duration::from_millis(millis.into())),
             Step::Use => {
-                let known = cache.known(session, STALE_AT_MOST, None).map(|known| known.standing);
+                let known = cache.known(session, STALE_AT_MOST).map(|known| known.standing);
                 if let (Some(ended), Some(Standing::Live(_))) = (self.ended, &known) {
                     prop_assert!(now.since(ended) < STALE_AT_MOST, "{:?} after its end", now.since(ended));
                     prop_assert!(!self.news.is_empty(), "its end was heard");
@@ -552,7 +631,7 @@ proptest! {
         let bench = Bench::new(100);
         let mut model = Model {
             bench: &bench,
-            generation: bench.generation,
+            term: bench.term,
             life: 1,
             ended: None,
             changes: (0, bench.now()),
@@ -570,15 +649,15 @@ proptest! {
 /// A read of acme's standing, which answers that it is of this generation.
 fn read_tenant(bench: &Bench, during: impl FnOnce(&Bench), generation: u64) {
     let tenant = TenantId::parse("acme").expect("visible ASCII");
-    let reading = bench.cache.begin_tenant(TENANT, SOURCE).expect("changes are heard");
+    let reading = bench.cache.begin_tenant(TENANT, Place::ONLY).expect("changes are heard");
     during(bench);
     let generation = Generation::from_micros(generation);
-    bench.cache.keep_tenant(&tenant, reading, TenantStanding { generation, ..TenantStanding::default() });
+    bench.cache.keep_tenant(&tenant, reading, TenantStanding { generation, ..TenantStanding::default() }, &[HERE]);
 }
 
 fn known_tenant(bench: &Bench) -> Option<u64> {
     let tenant = TenantId::parse("acme").expect("visible ASCII");
-    Some(bench.cache.known_tenant(&tenant, SECOND, Some(SOURCE))?.standing.generation.as_micros())
+    Some(bench.cache.known_tenant(&tenant, SECOND)?.standing.generation.as_micros())
 }
 
 #[test]
@@ -598,10 +677,13 @@ fn a_tenants_standing_is_known_under_a_lease_until_it_changes_or_changes_go_unhe
     assert_eq!(known_tenant(&bench), None, "without a proof nobody knows");
     bench.prove();
     assert_eq!(known_tenant(&bench), Some(4));
-    bench.cache.close(bench.generation);
+    bench.cache.close(bench.term);
     assert_eq!(known_tenant(&bench), None);
-    assert!(bench.cache.begin_tenant(TENANT, SOURCE).is_none(), "nothing is heard");
-    let generation = bench.cache.open();
-    bench.cache.bind(generation, SOURCE + 1);
-    assert!(bench.cache.begin_tenant(TENANT, SOURCE).is_none(), "another server's changes are");
+    assert!(bench.cache.begin_tenant(TENANT, Place::ONLY).is_none(), "nothing is heard");
+    bench.opens();
+    assert_eq!(known_tenant(&bench), None);
+    let reading = bench.cache.begin_tenant(TENANT, Place::ONLY).expect("changes are heard");
+    let tenant = TenantId::parse("acme").expect("visible ASCII");
+    bench.cache.keep_tenant(&tenant, reading, TenantStanding::default(), &[Origin { source: SOURCE + 1, ..HERE }]);
+    assert_eq!(known_tenant(&bench), None, "another server's changes are heard");
 }

@@ -69,7 +69,7 @@ impl CallExchange for RedisStore {
     async fn call_news(&self) {
         match &self.cache {
             // Its tracker hears it.
-            Some(cache) if cache.has_lease() => self.bell.notified().await,
+            Some(cache) if cache.hears_of(self.keys().place(&self.keys().call_bell())) => self.bell.notified().await,
             _ => tokio::time::sleep(POLL).await,
         }
     }

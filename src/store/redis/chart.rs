@@ -225,13 +225,19 @@ impl Asks for Chart {
 impl Electors for Chart {
     const WHO: &'static str = "masters";
 
+    fn since(&self, master: &Node) -> Option<Monotonic> {
+        let layout = self.layout()?;
+        let shard = layout.shards.values().find(|shard| shard.node == *master)?;
+        // Of one that nobody can follow, elections say nothing.
+        if shard.heirs.is_empty() { layout.agreed } else { layout.since }
+    }
+
     fn say(&self, master: &Node) -> Option<Said> {
         let layout = self.layout()?;
         let shard = layout.shards.values().find(|shard| shard.node == *master)?;
         let heirs: BTreeSet<Node> = shard.heirs.values().flatten().cloned().collect();
         let elsewhere = shard.heirs.values().filter(|node| node.is_none()).count();
-        let since = if shard.heirs.is_empty() { layout.agreed } else { layout.since };
-        Some(Said { since, heirs, elsewhere })
+        Some(Said { heirs, elsewhere })
     }
 
     fn is_strict(&self) -> bool {

@@ -29,7 +29,8 @@ use super::index::{Indexes, Splits};
 use super::keys::Keys;
 use super::lane::{Lane, Lanes};
 use super::masters::{Masters, PROVEN_WITHIN};
-use super::settings::RedisSettings;
+use super::settings::{CacheSettings, RedisSettings};
+use super::tracker::Hearing;
 use super::troubles::Troubles;
 use super::unfinished::Unfinished;
 use super::{late, order, replay, scripts};
@@ -73,6 +74,8 @@ pub(super) struct Link {
     fence: Option<Fence<Discovery>>,
     /// Where several share the sessions.
     masters: Option<Arc<Masters>>,
+    /// Where a cache hears of changes.
+    hearing: Option<Hearing>,
     keys: Keys,
     splits: Splits,
     unfinished: Unfinished,
@@ -93,7 +96,12 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(settings: RedisSettings, observer: SharedObserver) -> Self {
-        let mut keys = Keys::under(&settings.prefix);
+        let keys = match settings.address.place() {
+            Place::Server(_) | Place::Sentinels(_) => Keys::under(&settings.prefix),
+            Place::Cluster(_) => Keys::of_cluster(&settings.prefix),
+        };
+        let hearing = |cache: &CacheSettings| Hearing::new(cache.clone(), keys.clone(), observer.clone());
+        let hearing = settings.cache.as_ref().map(hearing);
         let (mut fence, mut masters, clock) = (None, None, settings.clock.clone());
         match settings.address.place() {
             Place::Server(_) => {}
@@ -102,14 +110,15 @@ impl Link {
                 fence = Some(Fence::new(Arc::new(discovery), clock, keys.probe()));
             }
             Place::Cluster(nodes) => {
-                keys = Keys::of_cluster(&settings.prefix);
-                masters = Some(Arc::new(Masters::new(Arc::clone(nodes), clock, observer.clone())));
+                let cache = hearing.as_ref().map(|hearing| Arc::clone(&hearing.cache));
+                masters = Some(Arc::new(Masters::new(Arc::clone(nodes), clock, observer.clone(), cache)));
             }
         }
         Self {
             keys,
             fence,
             masters,
+            hearing,
             splits: Splits::default(),
             unfinished: Unfinished::default(),
             settings,
@@ -127,6 +136,11 @@ impl Link {
 
     pub(super) const fn observer(&self) -> &SharedObserver {
         &self.observer
+    }
+
+    /// Where a cache hears of changes.
+    pub(super) const fn hearing(&self) -> Option<&Hearing> {
+        self.hearing.as_ref()
     }
 
     /// Has the watchdog look at the connections now.

@@ -20,7 +20,7 @@ use super::fault::Fault;
 use super::lane::Lane;
 use super::vote::{Named, NoMaster, decide};
 use super::word::{SentinelId, Word, question, word};
-use crate::clock::SharedClock;
+use crate::clock::{Monotonic, SharedClock};
 use crate::store::address::{Node, Sentinels};
 use crate::store::observe::SharedObserver;
 
@@ -233,9 +233,13 @@ impl Asks for Discovery {
 impl Electors for Discovery {
     const WHO: &'static str = "Sentinels";
 
+    fn since(&self, master: &Node) -> Option<Monotonic> {
+        self.named().filter(|named| named.master == *master).map(|named| named.since)
+    }
+
     fn say(&self, master: &Node) -> Option<Said> {
         let named = self.named().filter(|named| named.master == *master)?;
-        Some(Said { since: Some(named.since), heirs: named.heirs.clone(), elsewhere: 0 })
+        Some(Said { heirs: named.heirs.clone(), elsewhere: 0 })
     }
 
     fn another(&self, _: &Node) -> Fault {

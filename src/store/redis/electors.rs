@@ -8,8 +8,6 @@ use crate::store::address::Node;
 
 /// What is said of a server as the master.
 pub(super) struct Said {
-    /// Since when a majority has said it; `None`: it may be over.
-    pub(super) since: Option<Monotonic>,
     /// Who may come to be the master after it, by anybody's word.
     pub(super) heirs: BTreeSet<Node>,
     /// How many more may that have no address now.
@@ -20,6 +18,9 @@ pub(super) struct Said {
 pub(super) trait Electors: Send + Sync {
     /// What they are called.
     const WHO: &'static str;
+
+    /// Since when a majority has said that this server is the master; `None`: it does not, or that may be over.
+    fn since(&self, master: &Node) -> Option<Monotonic>;
 
     /// What is said of that server, if it is the master.
     fn say(&self, master: &Node) -> Option<Said>;

@@ -130,6 +130,12 @@ impl<E: Electors> Fence<E> {
         self.proven(lanes).max(self.named(lanes))
     }
 
+    /// The same, where less than `within` before `now` will do: the replicas, who are asked more often, are looked at first.
+    pub(super) fn vouched_within(&self, lanes: &Lanes, now: Monotonic, within: Duration) -> Option<Monotonic> {
+        let is_recent = |since: &Monotonic| now.since(*since) < within;
+        self.proven(lanes).filter(is_recent).or_else(|| self.named(lanes).filter(is_recent))
+    }
+
     fn proven(&self, lanes: &Lanes) -> Option<Monotonic> {
         let proof = self.proof.load();
         let sent = proof.as_deref().filter(|proof| proof.epoch == lanes.epoch)?.sent;
@@ -140,7 +146,7 @@ impl<E: Electors> Fence<E> {
         if self.electors.is_strict() {
             return None;
         }
-        let since = self.electors.say(lanes.node.as_ref()?)?.since?;
+        let since = self.electors.since(lanes.node.as_ref()?)?;
         self.holds(since).then_some(since)
     }
 

@@ -7,8 +7,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
 use super::entry::UserHash;
+use super::slot::{SLOTS, Slot};
 use crate::monitor::{CountOf, Day};
 use crate::session::{SessionId, TenantId, UserId};
+use crate::store::cache::Place;
+
+/// A slot as the cache knows it.
+pub(super) const fn place_of(slot: Slot) -> Place {
+    Place::numbered(slot.number())
+}
 
 /// What a changed key says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +46,16 @@ impl Keys {
     /// The same, spread over a cluster.
     pub(super) fn of_cluster(prefix: &str) -> Self {
         Self { prefix: prefix.into(), of_cluster: true }
+    }
+
+    /// In how many places they are, for the cache.
+    pub(super) const fn places(&self) -> u16 {
+        if self.of_cluster { SLOTS } else { 1 }
+    }
+
+    /// Where one of them is.
+    pub(super) fn place(&self, key: &str) -> Place {
+        if self.of_cluster { place_of(Slot::of(key.as_bytes())) } else { Place::ONLY }
     }
 
     /// All of them, as an ACL names them.
@@ -148,6 +165,16 @@ impl Keys {
     /// What this instance's tracker writes. After all that it listens to, in the order of bytes.
     pub(super) fn heartbeat(&self, instance: &str) -> String {
         format!("{}w:{{{instance}}}", self.prefix)
+    }
+
+    /// The same of one master of a cluster, by a tag of a slot that it has.
+    pub(super) fn heartbeat_in(&self, instance: &str, tag: &str) -> String {
+        format!("{}{{{tag}}}", self.heartbeats(instance))
+    }
+
+    /// What all of those begin with.
+    pub(super) fn heartbeats(&self, instance: &str) -> String {
+        format!("{}w:{instance}:", self.prefix)
     }
 
     /// What the keys begin with that a change of a session, a user or a tenant writes, and the bell. Not the records: what is made, or

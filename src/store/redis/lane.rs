@@ -1,6 +1,7 @@
 //! The connections to one server, each shared by all callers; or to all masters of a cluster, as if they were one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
@@ -8,10 +9,12 @@ use redis::{Cmd, Pipeline, Value};
 
 use super::answers::time;
 use super::fault::{Fault, answers, number, text};
-use super::keys::Keys;
+use super::keys::{Keys, place_of};
+use super::slot::Slot;
 use crate::clock::Monotonic;
 use crate::session::StoreTime;
 use crate::store::address::Node;
+use crate::store::cache::{Origin, Place};
 
 /// Connections to the server: a slow creation or ending must not hold up the reads behind it, nor the walk over many
 /// sessions either of them.
@@ -51,16 +54,56 @@ impl Lanes {
         &self,
         lane: &Lane,
         keys: &Keys,
-        mut pipeline: Pipeline,
+        pipeline: Pipeline,
     ) -> Result<Vec<Value>, Fault> {
+        Ok(self.ask_same_data_whom(lane, keys, pipeline).await?.0)
+    }
+
+    /// The same, and where the answers came from.
+    pub(super) async fn ask_same_data_whom(
+        &self,
+        lane: &Lane,
+        keys: &Keys,
+        mut pipeline: Pipeline,
+    ) -> Result<(Vec<Value>, Vec<Origin>), Fault> {
         if matches!(lane, Lane::All(_)) {
-            return lane.ask(&pipeline).await;
+            return self.ask_whom(lane, &mut pipeline).await;
         }
         // Last, so that a server that was emptied before is seen.
         pipeline.cmd("GET").arg(keys.birth());
-        let mut answers = lane.ask(&pipeline).await?;
+        let (mut answers, origins) = self.ask_whom(lane, &mut pipeline).await?;
         self.is_same_data(answers.pop().unwrap_or(Value::Nil))?;
-        Ok(answers)
+        Ok((answers, origins))
+    }
+
+    /// Asks on one of them. Answers also where the answers came from.
+    pub(super) async fn ask_whom(
+        &self,
+        lane: &Lane,
+        pipeline: &mut Pipeline,
+    ) -> Result<(Vec<Value>, Vec<Origin>), Fault> {
+        let (answers, origins) = self.ask_each_whom(lane, pipeline).await?;
+        Ok((all_well(answers)?, origins))
+    }
+
+    /// The same; a command's own error is its answer.
+    pub(super) async fn ask_each_whom(
+        &self,
+        lane: &Lane,
+        pipeline: &mut Pipeline,
+    ) -> Result<(Vec<Value>, Vec<Origin>), Fault> {
+        match lane {
+            Lane::One(line) => {
+                let origin = Origin { place: Place::ONLY, source: self.epoch };
+                Ok((line.ask(pipeline.ignore_errors()).await?, vec![origin]))
+            }
+            Lane::All(router) => {
+                let answered = router.send(&commands(pipeline), false).await?;
+                let origin = |answer: &Answer| Origin { place: place_of(answer.slot), source: answer.server };
+                let origins = answered.iter().map(origin).collect();
+                Ok((values(answered), origins))
+            }
+        }
     }
 
     /// Which server it is, with which data; `None` where it does not say.
@@ -89,6 +132,8 @@ pub(super) struct Answer {
     pub(super) value: Value,
     /// Which one it was.
     pub(super) server: u64,
+    /// The slot that was asked about.
+    pub(super) slot: Slot,
     /// What time it was there, if that was asked.
     pub(super) now: StoreTime,
 }
@@ -232,11 +277,11 @@ impl Lane {
         }
     }
 
-    /// Since when the one of several masters is used that would be asked about a key.
-    pub(super) fn since(&self, key: &str) -> Option<Monotonic> {
+    /// Whether the one of several masters that would be asked about a key is used since less than that ago, or nobody is.
+    pub(super) fn may_be_new(&self, key: &str, now: Monotonic, within: Duration) -> bool {
         match self {
-            Self::One(_) => None,
-            Self::All(router) => router.since(key),
+            Self::One(_) => false,
+            Self::All(router) => router.since(key).is_none_or(|since| now.since(since) < within),
         }
     }
 
@@ -296,7 +341,8 @@ mod tests {
             }
             let answer = |(place, name)| {
                 let place: u64 = u64::try_from(place).unwrap();
-                Answer { value: Value::SimpleString(name), server: place, now: StoreTime::from_micros(place) }
+                let (slot, now) = (Slot::of(b""), StoreTime::from_micros(place));
+                Answer { value: Value::SimpleString(name), server: place, slot, now }
             };
             Ok(names.into_iter().enumerate().map(answer).collect())
         }

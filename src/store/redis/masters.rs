@@ -17,6 +17,7 @@ use super::ballot::Layout;
 use super::chart::Chart;
 use super::fault::Fault;
 use super::fence::Fence;
+use super::keys::place_of;
 use super::lane::Lanes;
 use super::replayed::{Replayed, slots};
 use super::slot::{SLOTS, Slot};
@@ -24,11 +25,13 @@ use super::topology::{NodeId, Range};
 use crate::clock::{Monotonic, SharedClock};
 use crate::session::StoreTime;
 use crate::store::address::{ClusterNodes, Node};
+use crate::store::cache::{Cache, PlaceSet, Voucher};
 use crate::store::observe::SharedObserver;
 
 /// No answer of a master is passed on whose last proof was sent longer ago. A proof is tried every quarter of a second; what
 /// is answered may be used until it is 0.9 s old.
 pub(super) const PROVEN_WITHIN: Duration = Duration::from_millis(600);
+
 /// A master that is open: it may hold sessions, has what the journal has, and was proven.
 pub(super) struct Master {
     pub(super) node: Node,
@@ -134,6 +137,12 @@ impl Master {
     }
 }
 
+impl Voucher for Master {
+    fn since(&self, now: Monotonic, within: Duration) -> Option<Monotonic> {
+        self.fence.vouched_within(&self.lanes, now, within)
+    }
+}
+
 /// Who is asked about which slot.
 #[derive(Default)]
 struct Table {
@@ -165,6 +174,8 @@ fn has(ranges: &[Range], slot: Slot) -> bool {
 pub(super) struct Masters {
     clock: SharedClock,
     observer: SharedObserver,
+    /// Learns which slots change hands.
+    cache: Option<Arc<Cache>>,
     chart: Arc<Chart>,
     epochs: AtomicU64,
     table: ArcSwap<Table>,
@@ -180,11 +191,17 @@ pub(super) struct Masters {
 }
 
 impl Masters {
-    pub(super) fn new(nodes: Arc<ClusterNodes>, clock: SharedClock, observer: SharedObserver) -> Self {
+    pub(super) fn new(
+        nodes: Arc<ClusterNodes>,
+        clock: SharedClock,
+        observer: SharedObserver,
+        cache: Option<Arc<Cache>>,
+    ) -> Self {
         let chart = Arc::new(Chart::new(nodes, clock.clone(), observer.clone()));
         Self {
             clock,
             observer,
+            cache,
             chart,
             epochs: AtomicU64::new(0),
             table: ArcSwap::from_pointee(Table::of(None, BTreeMap::new())),
@@ -267,7 +284,27 @@ impl Masters {
         if let Some(place) = by_slot.get_mut(usize::from(slot.number())) {
             *place = Some(master);
         }
-        self.table.store(Arc::new(Table { open, by_slot }));
+        self.store(Table { open, by_slot });
+    }
+
+    /// Has others asked from now on, and the cache know which slots have others. In this order: what is read by the table of
+    /// before is no answer afterwards. Called with `changing` held.
+    fn store(&self, table: Table) {
+        let before = self.table.swap(Arc::new(table));
+        let Some(cache) = &self.cache else { return };
+        let now = self.table.load();
+        let epoch = |master: &Option<Arc<Master>>| master.as_ref().map(|master| master.lanes.epoch);
+        let slots = before.by_slot.iter().zip(&now.by_slot).zip(0_u16..);
+        let others = slots.filter(|((before, now), _)| epoch(before) != epoch(now));
+        cache.lost(others.filter_map(|(_, slot)| Slot::numbered(slot)).map(place_of));
+    }
+
+    /// The slots that one is asked about, of these: not before it has what the journal has of them.
+    pub(super) fn asked_of(&self, master: &Master, slots: impl Iterator<Item = Slot>) -> PlaceSet {
+        let table = self.table.load();
+        let owner = |slot: &Slot| table.by_slot.get(usize::from(slot.number())).and_then(Option::as_ref);
+        let is_its = |slot: &Slot| owner(slot).is_some_and(|owner| owner.lanes.epoch == master.lanes.epoch);
+        slots.filter(|slot| is_its(slot) && master.replayed.lock().has(*slot)).map(place_of).collect()
     }
 
     /// Something failed at it: it is looked at anew before it is asked again.
@@ -398,7 +435,7 @@ impl Masters {
         let mut open = self.table.load().open.clone();
         change(&mut open);
         let layout = self.chart.layout();
-        self.table.store(Arc::new(Table::of(layout.as_deref(), open)));
+        self.store(Table::of(layout.as_deref(), open));
         self.observer.slots_uncovered(self.uncovered());
     }
 

@@ -51,6 +51,7 @@ mod masters;
 mod membership;
 mod opening;
 mod order;
+mod own_word;
 mod places;
 mod read;
 mod replay;
@@ -69,6 +70,8 @@ mod times;
 mod token;
 mod topology;
 mod touch;
+mod tracked_master;
+mod tracked_server;
 mod tracker;
 mod troubles;
 mod unfinished;
@@ -155,9 +158,7 @@ impl SessionStore for RedisStore {
     }
 
     fn known(&self, id: SessionId, within: Duration) -> Option<Known> {
-        let (cache, vouched) = (self.cache.as_ref()?, self.vouched(within)?);
-        let known = cache.known(id, within, vouched.source)?;
-        let known = Known { asked: vouched.not_after(known.asked), ..known };
+        let known = self.cache.as_ref()?.known(id, within)?;
         self.link.observer().looked_up(true);
         Some(known)
     }
@@ -165,7 +166,8 @@ impl SessionStore for RedisStore {
     async fn read(&self, id: SessionId) -> StoreResult<Standing> {
         self.link.observer().looked_up(false);
         let work = |lanes: Arc<Lanes>| async move {
-            let reading = self.cache.as_ref().and_then(|cache| cache.begin(id, lanes.epoch));
+            let place = || self.keys().place(&self.keys().record(&id));
+            let reading = self.cache.as_ref().and_then(|cache| cache.begin(id, place()));
             self.read_from(&lanes, id, reading).await
         };
         self.link.call("read", CALL_TIMEOUT, work).await
@@ -262,9 +264,7 @@ impl SessionStore for RedisStore {
     }
 
     fn known_token(&self, id: SessionId, record: &SessionRecord, within: Duration) -> Option<KnownToken> {
-        let (cache, vouched) = (self.cache.as_ref()?, self.vouched(within)?);
-        let known = cache.known_token(id, record, within, vouched.source)?;
-        let known = KnownToken { asked: vouched.not_after(known.asked), ..known };
+        let known = self.cache.as_ref()?.known_token(id, record, within)?;
         self.link.observer().looked_up(true);
         Some(known)
     }
@@ -316,9 +316,7 @@ impl SessionStore for RedisStore {
     }
 
     fn known_tenant(&self, tenant: &TenantId, within: Duration) -> Option<KnownTenant> {
-        let (cache, vouched) = (self.cache.as_ref()?, self.vouched(within)?);
-        let known = cache.known_tenant(tenant, within, vouched.source)?;
-        Some(KnownTenant { asked: vouched.not_after(known.asked), ..known })
+        self.cache.as_ref()?.known_tenant(tenant, within)
     }
 
     async fn tenant_standing(&self, tenant: &TenantId) -> StoreResult<TenantStanding> {

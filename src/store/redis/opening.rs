@@ -5,6 +5,7 @@
 //! has of them. It decides nothing about sessions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ use super::masters::{Master, Masters};
 use super::route::{Kind, Route};
 use super::slot::{Slot, tag_in};
 use super::topology::{NodeId, Range};
+use super::tracked_master::TrackedMaster;
+use super::tracker::{Hearing, Tracker};
 use super::{fitness, late, replay, scripts};
 use crate::clock::SharedClock;
 use crate::entropy::spread;
@@ -54,6 +57,8 @@ pub(super) struct Opening {
     pub(super) journal: Option<Arc<Journal>>,
     /// Held by one that gets what came late, until it is open: of two at once each would miss the other.
     pub(super) turn: Mutex<()>,
+    /// Where a cache is to hear of changes.
+    pub(super) hearing: Option<Hearing>,
 }
 
 impl Opening {
@@ -100,7 +105,11 @@ impl Opening {
                     let _open = Open { masters: &self.masters, master: Arc::clone(&master) };
                     self.masters.open(id, &master);
                     drop(turn);
-                    self.attend(&master).await
+                    let attending = self.attend(&master);
+                    tokio::select! {
+                        fault = attending => fault,
+                        never = self.track(&master) => match never {},
+                    }
                 }
                 Err(fault) => fault,
             };
@@ -242,6 +251,18 @@ impl Opening {
             }
             master.fence.tell(&master.lanes);
         }
+    }
+
+    /// Has the cache hear of its changes, for as long as it is polled.
+    async fn track(&self, master: &Arc<Master>) -> Infallible {
+        let Some(hearing) = &self.hearing else { return std::future::pending().await };
+        let tracked = TrackedMaster {
+            masters: Arc::clone(&self.masters),
+            master: Arc::clone(master),
+            keys: self.keys.clone(),
+            instance: hearing.settings.instance.clone(),
+        };
+        Tracker::new(tracked, hearing.clone()).run().await
     }
 
     /// Has it prove itself, and looks at it, until something is wrong.

@@ -8,13 +8,13 @@ use redis::{Pipeline, Value};
 use super::answers::{end, exactly, hold, record, tenant_standing, time, touch_deadline, user_standing};
 use super::fault::Fault;
 use super::keys::Keys;
-use super::lane::{Lane, Lanes};
+use super::lane::Lanes;
 use super::store::RedisStore;
 use crate::session::{
     End, EndReason, Ended, Hold, Observation, SessionId, SessionRecord, Standing, StoreTime, TenantId, TenantStanding,
     UserStanding, judge, judge_outlived,
 };
-use crate::store::cache::Reading;
+use crate::store::cache::{Origin, Reading};
 
 /// After a master is used that followed another one, for every gateway to have applied its journal to it.
 const RAISED_AGAIN_WITHIN: Duration = Duration::from_secs(5);
@@ -117,10 +117,10 @@ impl RedisStore {
         id: SessionId,
         reading: Option<Reading<'_>>,
     ) -> Result<Standing, Fault> {
-        let (standing, next) = self.judged(&lanes.quick, id, reading).await?;
+        let (standing, next) = self.judged(lanes, id, reading).await?;
         let (Some(live), Some(next)) = (standing.not_over(), next) else { return Ok(standing) };
         // Its moment is worth no more than the session that goes on. What holds one of its tokens holds all.
-        let (reason, record) = match self.judged(&lanes.quick, next, None).await?.0 {
+        let (reason, record) = match self.judged(lanes, next, None).await?.0 {
             Standing::Live(_) | Standing::Held(_) => return Ok(standing),
             Standing::Ended(ended) => (ended.reason, Some(live.record.clone())),
             Standing::Absent => (EndReason::Replaced, Some(live.record.clone())),
@@ -131,7 +131,7 @@ impl RedisStore {
     /// What a session is by itself, and the one that is about to replace it.
     async fn judged(
         &self,
-        lane: &Lane,
+        lanes: &Lanes,
         id: SessionId,
         mut reading: Option<Reading<'_>>,
     ) -> Result<(Standing, Option<SessionId>), Fault> {
@@ -139,9 +139,13 @@ impl RedisStore {
         pipeline.cmd("TIME");
         observe(&mut pipeline, self.keys(), &id);
         // What a key of another type answers is this session's trouble alone.
-        let mut answers = lane.ask_each(&mut pipeline).await?.into_iter();
+        let (answers, origins) = lanes.ask_each_whom(&lanes.quick, &mut pipeline).await?;
+        let mut answers = answers.into_iter();
         let now = time(answers.next().unwrap_or(Value::Nil))?;
         let seen = observed(&mut answers)?;
+        if let Some(reading) = &mut reading {
+            reading.came_from(&origins);
+        }
         let next = seen.ended.and_then(|end| end.goes_on).map(|on| on.next);
         let around = match &seen.record {
             Some(record) => {
@@ -152,10 +156,15 @@ impl RedisStore {
                     } else {
                         self.keys().user_anywhere(user)
                     };
-                    reading.depends_on(&self.keys().tenant(tenant), &of_user, record);
+                    let left = record.line.as_ref().and_then(|line| line.left.as_ref());
+                    let left = left.map(|left| self.keys().user(&left.tenant, &left.user));
+                    reading.depends_on(&self.keys().tenant(tenant), &of_user, left.as_deref(), record);
                 }
-                let around = self.around(lane, &id, record).await?;
-                self.is_not_behind(lane, record, &around)?;
+                let (around, origins) = self.around(lanes, &id, record).await?;
+                if let Some(reading) = &mut reading {
+                    reading.came_from(&origins);
+                }
+                self.is_not_behind(lanes, record, &around)?;
                 around
             }
             None => Around::default(),
@@ -175,13 +184,13 @@ impl RedisStore {
 
     /// On a cluster a session may be made on one master under what was raised on another, which is then followed by a replica
     /// that did not have it. Nobody is logged out for that until the gateway that raised it has had time to do so again.
-    fn is_not_behind(&self, lane: &Lane, record: &SessionRecord, around: &Around) -> Result<(), Fault> {
+    fn is_not_behind(&self, lanes: &Lanes, record: &SessionRecord, around: &Around) -> Result<(), Fault> {
         let (kept, now) = (record.generations, around.tenant.generation);
         if kept.tenant <= now && kept.user <= around.user.generation {
             return Ok(());
         }
-        let since = lane.since(&self.keys().tenant(&record.principal.tenant));
-        if since.is_some_and(|since| self.link.now().since(since) < RAISED_AGAIN_WITHIN) {
+        let key = self.keys().tenant(&record.principal.tenant);
+        if lanes.quick.may_be_new(&key, self.link.now(), RAISED_AGAIN_WITHIN) {
             return Err(Fault::Shard(String::from(
                 "the master of a tenant may lack what was revoked before another failed",
             )));
@@ -210,22 +219,30 @@ impl RedisStore {
     /// A tenant's standing, which the cache keeps.
     pub(super) async fn tenant_standing_on(&self, lanes: &Lanes, tenant: &TenantId) -> Result<TenantStanding, Fault> {
         let key = self.keys().tenant(tenant);
-        let kept = self.cache.as_ref().and_then(|cache| Some((cache, cache.begin_tenant(&key, lanes.epoch)?)));
+        let place = self.keys().place(&key);
+        let kept = self.cache.as_ref().and_then(|cache| Some((cache, cache.begin_tenant(&key, place)?)));
         let mut pipeline = redis::pipe();
         pipeline.cmd("GET").arg(key);
         // On a server that was emptied nobody is shut out, which is not to say that nobody was.
-        let [standing] = exactly(lanes.ask_same_data(&lanes.quick, self.keys(), pipeline).await?)?;
+        let (answers, origins) = lanes.ask_same_data_whom(&lanes.quick, self.keys(), pipeline).await?;
+        let [standing] = exactly(answers)?;
         let standing = tenant_standing(standing)?;
         if let Some((cache, reading)) = kept {
-            cache.keep_tenant(tenant, reading, standing);
+            cache.keep_tenant(tenant, reading, standing, &origins);
         }
         Ok(standing)
     }
 
-    /// What a session of this record depends on, now.
-    pub(super) async fn around(&self, lane: &Lane, id: &SessionId, record: &SessionRecord) -> Result<Around, Fault> {
+    /// What a session of this record depends on, now, and where that came from.
+    async fn around(
+        &self,
+        lanes: &Lanes,
+        id: &SessionId,
+        record: &SessionRecord,
+    ) -> Result<(Around, Vec<Origin>), Fault> {
         let mut pipeline = redis::pipe();
         ask_around(&mut pipeline, self.keys(), id, record);
-        around(&mut lane.ask(&pipeline).await?.into_iter(), id, record)
+        let (answers, origins) = lanes.ask_whom(&lanes.quick, &mut pipeline).await?;
+        Ok((around(&mut answers.into_iter(), id, record)?, origins))
     }
 }

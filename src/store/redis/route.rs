@@ -255,7 +255,10 @@ impl Router for Route {
                     match came {
                         Came::Answer(value) => {
                             if let Some(place) = answers.get_mut(command.place) {
-                                *place = Some(Answer { value, server: part.master.lanes.epoch, now });
+                                *place = {
+                                    let (server, slot) = (part.master.lanes.epoch, command.slot);
+                                    Some(Answer { value, server, slot, now })
+                                };
                             }
                         }
                         Came::Again { asking, pauses: this_one } => {

@@ -429,3 +429,17 @@ pub(super) const WRITE_BEAT: &str = r"#!lua flags=allow-oom
 redis.call('SET', KEYS[1], ARGV[1], 'PX', 60000)
 return redis.call('TIME')
 ";
+
+/// The same on a master of a cluster, which answers the time and what it says of itself at that very moment: its line of
+/// `CLUSTER NODES`. Of all lines, those of large clusters would be long.
+pub(super) const BEAT_OF_MASTER: &str = r"#!lua flags=allow-oom
+redis.call('SET', KEYS[1], ARGV[1], 'PX', 60000)
+local own = ''
+for line in string.gmatch(redis.call('CLUSTER', 'NODES'), '[^\n]+') do
+  if string.find(string.match(line, '^%S+ %S+ (%S+)') or '', 'myself', 1, true) then
+    own = line
+    break
+  end
+end
+return {redis.call('TIME'), own}
+";

@@ -3,6 +3,8 @@
 //! Pure. As the Cluster specification says it, with the CRC16 of its appendix A (XMODEM: polynomial 0x1021, nothing
 //! reflected, 0 at the beginning and at the end).
 
+use std::sync::LazyLock;
+
 /// How many there are.
 pub(super) const SLOTS: u16 = 16_384;
 
@@ -37,11 +39,21 @@ impl Slot {
     }
 }
 
+/// The first number of each slot that is a tag of keys in it.
+static TAGS: LazyLock<Box<[u32]>> = LazyLock::new(|| {
+    // Of so many one is there for each slot: a test holds that.
+    let mut tags = vec![0; usize::from(SLOTS)];
+    for number in (0..=LAST_TAG).rev() {
+        if let Some(first) = tags.get_mut(usize::from(Slot::of(number.to_string().as_bytes()).0)) {
+            *first = number;
+        }
+    }
+    tags.into_boxed_slice()
+});
+
 /// A tag of keys that are in this slot.
 pub(super) fn tag_in(slot: Slot) -> String {
-    // Of so many one is there for each slot: a test holds that.
-    let tags = (0..=LAST_TAG).map(|number| number.to_string());
-    tags.into_iter().find(|tag| Slot::of(tag.as_bytes()) == slot).unwrap_or_default()
+    TAGS.get(usize::from(slot.0)).map(u32::to_string).unwrap_or_default()
 }
 
 /// What decides: what is between the first `{` and the first `}` after it, unless that is nothing.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
@@ -13,13 +12,13 @@ use super::super::observe::SharedObserver;
 use super::super::{Creation, StoreResult};
 use super::connection::Link;
 use super::fault::Fault;
-use super::fence::Warrant;
 use super::index::Index;
 use super::kept::Kept;
 use super::keys::Keys;
 use super::known::KnownTenants;
 use super::lane::Lanes;
 use super::settings::RedisSettings;
+use super::tracked_server::TrackedServer;
 use super::tracker::{Tracker, outdate};
 use crate::clock::Monotonic;
 use crate::session::{By, End, Principal, SessionId, SessionRecord, TenantId};
@@ -62,20 +61,6 @@ impl Drop for Tasks {
     }
 }
 
-/// Since when the server whose changes a cache hears is known to be the one that decides.
-pub(super) struct Vouched {
-    /// The connections that it must have been read from; `None`: there is one server alone.
-    pub(super) source: Option<u64>,
-    since: Option<Monotonic>,
-}
-
-impl Vouched {
-    /// No later than that.
-    pub(super) fn not_after(&self, asked: Monotonic) -> Monotonic {
-        self.since.map_or(asked, |since| since.min(asked))
-    }
-}
-
 impl RedisStore {
     /// What an operator should know of the server, as it was when the connection was made.
     #[must_use]
@@ -90,7 +75,6 @@ impl RedisStore {
     /// When the server was reached and must not be used. Should that turn out later, the store stays unavailable with
     /// that cause.
     pub async fn connect(settings: RedisSettings, observer: SharedObserver) -> Result<Arc<Self>, Unfit> {
-        let with_cache = settings.cache.clone();
         let link = Arc::new(Link::new(settings, observer));
         let mut tasks = Tasks::default();
         if let Some(fence) = link.fence() {
@@ -109,12 +93,15 @@ impl RedisStore {
             let proving = Arc::clone(&link);
             tasks.begin(async move { proving.prove().await });
         }
-        let (mut cache, bell) = (None, Arc::<Notify>::default());
-        // Of several masters each would have to tell of changes, and prove that it does: they are asked each time.
-        if let Some(settings) = with_cache.filter(|_| link.masters().is_none()) {
-            let kept = Arc::new(Cache::new(settings.entries, settings.clock.clone()));
-            tasks.begin(Tracker::new(Arc::clone(&link), Arc::clone(&kept), bell.clone(), settings).run());
-            cache = Some(kept);
+        let (cache, bell) = match link.hearing() {
+            Some(hearing) => (Some(Arc::clone(&hearing.cache)), Arc::clone(&hearing.bell)),
+            None => (None, Arc::default()),
+        };
+        // Each of several masters is followed by whoever opens it.
+        if let Some(hearing) = link.hearing().filter(|_| link.masters().is_none()) {
+            let tracked = TrackedServer::new(Arc::clone(&link), &hearing.settings.instance);
+            let tracker = Tracker::new(tracked, hearing.clone());
+            tasks.begin(async move { match tracker.run().await {} });
         }
         let (known, walks) = (KnownTenants::default(), Arc::new(Semaphore::new(WALKS)));
         Ok(Arc::new(Self { link, known, walks, cache, bell, remembers_ends: AtomicBool::new(false), _tasks: tasks }))
@@ -127,18 +114,6 @@ impl RedisStore {
     /// A tenant's index, as these connections reach it.
     pub(super) fn index<'a>(&'a self, lanes: &Lanes, tenant: &'a TenantId) -> Index<'a> {
         self.link.indexes(lanes).of(tenant)
-    }
-
-    /// Who vouches for what a cache says, no longer ago than `within`: where there may be another master, its replicas alone.
-    pub(super) fn vouched(&self, within: Duration) -> Option<Vouched> {
-        let Some(fence) = self.link.fence() else { return Some(Vouched { source: None, since: None }) };
-        let lanes = self.link.lanes()?;
-        match fence.warrant(&lanes)? {
-            Warrant::Replicas(since) if fence.now().since(since) < within => {
-                Some(Vouched { source: Some(lanes.epoch), since: Some(since) })
-            }
-            Warrant::Replicas(_) | Warrant::Electors(_) => None,
-        }
     }
 
     /// Whether what was ended until now, and not asked for before `since`, is where it outlives the server that took it.

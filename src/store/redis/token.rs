@@ -26,15 +26,16 @@ impl RedisStore {
     ) -> Result<TokenStanding, Fault> {
         let (tenant, user) = (&record.principal.tenant, &record.principal.user);
         let (tenant, user) = (self.keys().tenant(tenant), self.keys().user(tenant, user));
-        let mut reading = self.cache.as_ref().and_then(|cache| cache.begin(id, lanes.epoch));
+        let mut reading =
+            self.cache.as_ref().and_then(|cache| cache.begin(id, self.keys().place(&self.keys().ended(&id))));
         if let Some(reading) = &mut reading {
-            reading.depends_on(&tenant, &user, record);
+            reading.depends_on(&tenant, &user, None, record);
         }
         let mut pipeline = redis::pipe();
         pipeline.cmd("TIME").cmd("GET").arg(tenant).cmd("GET").arg(user);
         pipeline.cmd("GET").arg(self.keys().ended(&id));
         // A server that was emptied has no denials, which is not to say that nothing was denied.
-        let answers = lanes.ask_same_data(&lanes.quick, self.keys(), pipeline).await?;
+        let (answers, origins) = lanes.ask_same_data_whom(&lanes.quick, self.keys(), pipeline).await?;
         let [now, tenant, user, denied] = exactly(answers)?;
         let standing = judge_token(TokenObservation {
             id,
@@ -44,7 +45,8 @@ impl RedisStore {
             user: user_standing(user)?,
             now: time(now)?,
         });
-        if let Some(reading) = reading {
+        if let Some(mut reading) = reading {
+            reading.came_from(&origins);
             reading.keep_token(&standing);
         }
         Ok(standing)

@@ -1,5 +1,6 @@
 //! The store's servers: which are used, how old the proof is that the cache relies on, and how it stands with a cluster.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -27,7 +28,7 @@ pub(super) type Seconds = Gauge<f64, AtomicU64>;
 pub(super) struct Nodes {
     pub(super) up: Family<NodeLabel, Gauge>,
     pub(super) lease_age: Family<NodeLabel, Seconds>,
-    leased: Arc<Mutex<Option<(NodeLabel, Monotonic)>>>,
+    leased: Arc<Mutex<BTreeMap<String, Monotonic>>>,
     uncovered: Gauge,
     redirects: Family<KindLabel, Counter>,
 }
@@ -70,7 +71,11 @@ impl Nodes {
         let label = NodeLabel { node: node.to_owned() };
         match up {
             Some(up) => drop(self.up.get_or_create(&label).set(i64::from(up))),
-            None => drop(self.up.remove(&label)),
+            None => {
+                self.up.remove(&label);
+                self.lease_age.remove(&label);
+                self.leased.lock().remove(node);
+            }
         }
     }
 
@@ -80,7 +85,7 @@ impl Nodes {
         if up {
             self.up.clear();
             self.lease_age.clear();
-            *self.leased.lock() = None;
+            self.leased.lock().clear();
         }
         self.up.get_or_create(&label).set(i64::from(up));
     }
@@ -88,13 +93,14 @@ impl Nodes {
     /// The cache relies on a proof of that age of this one.
     pub(super) fn leased(&self, node: &str, age: Duration) {
         let since = SystemClock.monotonic().before(age);
-        *self.leased.lock() = Some((NodeLabel { node: node.to_owned() }, since));
+        self.leased.lock().insert(node.to_owned(), since);
     }
 
-    /// Brings the age up to now, for who reads it.
+    /// Brings the ages up to now, for who reads them.
     pub(super) fn refresh(&self) {
-        if let Some((label, since)) = &*self.leased.lock() {
-            self.lease_age.get_or_create(label).set(SystemClock.monotonic().since(*since).as_secs_f64());
+        for (node, since) in &*self.leased.lock() {
+            let label = NodeLabel { node: node.clone() };
+            self.lease_age.get_or_create(&label).set(SystemClock.monotonic().since(*since).as_secs_f64());
         }
     }
 }

@@ -34,7 +34,8 @@ impl Link {
     pub(in crate::store::redis) fn opening(&self) -> Option<Opening> {
         let (masters, keys) = (Arc::clone(self.masters.as_ref()?), self.keys.clone());
         let (clock, journal) = (self.settings.clock.clone(), self.settings.journal.clone());
-        Some(Opening { masters, keys, clock, journal, turn: tokio::sync::Mutex::default() })
+        let (hearing, turn) = (self.hearing.clone(), tokio::sync::Mutex::default());
+        Some(Opening { masters, keys, clock, journal, turn, hearing })
     }
 
     /// Connections to all masters that are open now. They are made anew whenever another one is.
