@@ -29,6 +29,7 @@ mod sentinel;
 mod sentinel_bench;
 mod sharding;
 mod slot_moves;
+mod stale;
 mod topology;
 mod touch_queue;
 

