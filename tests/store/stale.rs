@@ -5,8 +5,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use session_gateway::session::EndReason;
-use session_gateway::store::{Creation, NewSession};
+use session_gateway::session::{EndReason, SessionId, SessionRecord};
+use session_gateway::store::{Creation, NewSession, SharedStore};
 
 use crate::bench::{login, principal, revoke_user};
 use crate::cluster::{Cluster, Failover, Plan, SPARE};
@@ -16,11 +16,22 @@ use crate::cluster_cache::{
 use crate::redis::hash;
 use crate::relay::Relay;
 use crate::sentinel::{never_yes, says_yes, serves_again};
-use crate::sharding::{connect, session_on, slot_of_session, slot_of_tenant, tenant_on};
+use crate::sharding::{connect, serves, session_on, slot_of_session, slot_of_tenant, tenant_on};
 use crate::slot_moves::{UNDER_WAY, begin_to_move, valkey_9};
 use crate::topology::{instant, until};
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// A session, once all masters are there: one that hands a slot over proves nothing for a moment.
+async fn session_once_served(
+    cluster: &Cluster,
+    store: &SharedStore,
+    of: (&str, &str),
+    node: usize,
+) -> (SessionId, SessionRecord) {
+    serves(store).await;
+    session_on(cluster, store, of, node).await
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn situation_3_a_gateway_that_is_cut_off_with_the_old_master_remembers_nobody_who_is_put_out_elsewhere() {
@@ -28,9 +39,9 @@ async fn situation_3_a_gateway_that_is_cut_off_with_the_old_master_remembers_nob
     let store = connect(cluster.settings_with(cluster.apart().0)).await;
     let (other, relays) = apart(&cluster).await;
     let tenant = tenant_on(&cluster, 0);
-    let (kept, _) = session_on(&cluster, &store, (&tenant, "7"), 0).await;
-    let (ended, record) = session_on(&cluster, &store, (&tenant, "8"), 0).await;
-    let (revoked, _) = session_on(&cluster, &store, (&tenant, "9"), 1).await;
+    let (kept, _) = session_once_served(&cluster, &store, (&tenant, "7"), 0).await;
+    let (ended, record) = session_once_served(&cluster, &store, (&tenant, "8"), 0).await;
+    let (revoked, _) = session_once_served(&cluster, &store, (&tenant, "9"), 1).await;
     for id in [kept, ended, revoked] {
         becomes_known(&other, id).await;
     }
@@ -53,13 +64,13 @@ async fn situation_4_while_a_replica_is_dead_the_word_of_the_other_masters_keeps
     let mut cluster = Cluster::start().await;
     let (store, other) = (connect(cluster.settings()).await, cached_store(cluster.settings()).await);
     let tenant = tenant_on(&cluster, 0);
-    let (kept, _) = session_on(&cluster, &store, (&tenant, "7"), 0).await;
+    let (kept, _) = session_once_served(&cluster, &store, (&tenant, "7"), 0).await;
     becomes_known(&other, kept).await;
     cluster.nodes[Cluster::partner(0)].kill();
     // Its own proofs are over.
     tokio::time::sleep(2 * SECOND).await;
     for user in ["8", "9"] {
-        let (ended, record) = session_on(&cluster, &store, (&tenant, user), 0).await;
+        let (ended, record) = session_once_served(&cluster, &store, (&tenant, user), 0).await;
         becomes_known(&other, ended).await;
         let ended_at = end(&store, ended, &record).await;
         no_yes_later_than_a_second(&other, ended, ended_at, 2 * SECOND).await;
@@ -75,8 +86,8 @@ async fn situation_6_a_beat_whose_answer_is_late_says_nothing_of_a_slot_that_was
     let tenant = tenant_on(&cluster, 0);
     let (tenants, mut later) = (slot_of_tenant(&cluster, &tenant), Duration::ZERO);
     for user in ["5", "6", "7", "8", "9"] {
-        let (ended, record) = session_on(&cluster, &store, (&tenant, user), 1).await;
-        let (revoked, _) = session_on(&cluster, &store, (&tenant, user), 1).await;
+        let (ended, record) = session_once_served(&cluster, &store, (&tenant, user), 1).await;
+        let (revoked, _) = session_once_served(&cluster, &store, (&tenant, user), 1).await;
         becomes_known(&other, ended).await;
         becomes_known(&other, revoked).await;
         // At several moments of a beat, which may be answered already.
@@ -112,10 +123,10 @@ async fn situation_9_what_a_master_tells_and_does_not_come_is_missed_although_it
     let store = connect(cluster.settings()).await;
     let (other, relays) = apart(&cluster).await;
     let (tenant, there) = (tenant_on(&cluster, 0), tenant_on(&cluster, 2));
-    let (elsewhere, _) = session_on(&cluster, &store, (&there, "7"), 1).await;
+    let (elsewhere, _) = session_once_served(&cluster, &store, (&there, "7"), 1).await;
     for (round, user) in ["6", "7", "8", "9"].into_iter().enumerate() {
-        let (ended, record) = session_on(&cluster, &store, (&there, user), 0).await;
-        let (revoked, _) = session_on(&cluster, &store, (&tenant, user), 1).await;
+        let (ended, record) = session_once_served(&cluster, &store, (&there, user), 0).await;
+        let (revoked, _) = session_once_served(&cluster, &store, (&tenant, user), 1).await;
         for id in [ended, revoked, elsewhere] {
             becomes_known(&other, id).await;
         }
@@ -144,7 +155,7 @@ async fn situation_9_what_is_ended_while_nobody_hears_of_it_is_no_yes_once_someb
     let (store, other) = (connect(cluster.settings()).await, cached_store(cluster.settings()).await);
     let tenant = tenant_on(&cluster, 0);
     for round in 0..10 {
-        let (ended, record) = session_on(&cluster, &store, (&tenant, "8"), 0).await;
+        let (ended, record) = session_once_served(&cluster, &store, (&tenant, "8"), 0).await;
         becomes_known(&other, ended).await;
         let hangs_up = || {
             let clients = cluster.nodes[0].cli(&["CLIENT", "LIST"]);
@@ -174,9 +185,9 @@ async fn situation_9_a_master_that_keeps_no_table_of_who_hears_what_tells_of_eve
     let tenant = tenant_on(&cluster, 0);
     let mut sessions = Vec::new();
     for _ in 0..8 {
-        sessions.push(session_on(&cluster, &store, (&tenant, "8"), 0).await);
+        sessions.push(session_once_served(&cluster, &store, (&tenant, "8"), 0).await);
     }
-    let (kept, _) = session_on(&cluster, &store, (&tenant, "7"), 0).await;
+    let (kept, _) = session_once_served(&cluster, &store, (&tenant, "7"), 0).await;
     for (id, _) in &sessions {
         becomes_known(&other, *id).await;
     }
@@ -198,9 +209,9 @@ async fn a_master_that_is_reset_or_forgets_its_slots_takes_what_was_known_of_it_
         Cluster::with(Plan { arguments: &["--cluster-require-full-coverage", "no"], ..Plan::default() }).await;
     let (store, other) = (connect(cluster.settings()).await, cached_store(cluster.settings()).await);
     let (tenant, there) = (tenant_on(&cluster, 0), tenant_on(&cluster, 2));
-    let (lost, _) = session_on(&cluster, &store, (&tenant, "7"), 1).await;
-    let (gone, _) = session_on(&cluster, &store, (&there, "7"), 0).await;
-    let (stays, _) = session_on(&cluster, &store, (&there, "7"), 1).await;
+    let (lost, _) = session_once_served(&cluster, &store, (&tenant, "7"), 1).await;
+    let (gone, _) = session_once_served(&cluster, &store, (&there, "7"), 0).await;
+    let (stays, _) = session_once_served(&cluster, &store, (&there, "7"), 1).await;
     for id in [lost, gone, stays] {
         becomes_known(&other, id).await;
     }
@@ -225,8 +236,8 @@ async fn a_master_that_was_frozen_for_a_moment_and_followed_by_nobody_makes_noth
     let (store, other) = (connect(cluster.settings()).await, cached_store(cluster.settings()).await);
     let (tenant, there) = (tenant_on(&cluster, 0), tenant_on(&cluster, 2));
     for (user, millis) in [("6", 300), ("7", 700), ("8", 1_100), ("9", 2_500)] {
-        let (ended, record) = session_on(&cluster, &store, (&tenant, user), 1).await;
-        let (also, its) = session_on(&cluster, &store, (&there, user), 0).await;
+        let (ended, record) = session_once_served(&cluster, &store, (&tenant, user), 1).await;
+        let (also, its) = session_once_served(&cluster, &store, (&there, user), 0).await;
         becomes_known(&other, ended).await;
         becomes_known(&other, also).await;
         cluster.nodes[0].freeze();
@@ -248,7 +259,7 @@ async fn who_left_a_user_is_out_once_that_one_is_revoked_late_as_of_a_moment_in_
     let cluster = Cluster::start().await;
     let (store, other) = (connect(cluster.settings()).await, cached_store(cluster.settings()).await);
     let (left, to) = (tenant_on(&cluster, 0), tenant_on(&cluster, 2));
-    let (old, its) = session_on(&cluster, &store, (&left, "7"), 1).await;
+    let (old, its) = session_once_served(&cluster, &store, (&left, "7"), 1).await;
     let new = NewSession { principal: principal(&to, "8"), ..login(&store).await };
     let id = new.id;
     let creation = store.rotate(old, &its, new, SECOND / 10).await.unwrap();
@@ -310,8 +321,8 @@ async fn whatever_slots_move_and_whatever_news_are_late_nobody_who_was_put_out_i
         let mut numbers = Numbers(round + 1);
         let tenant = tenant_on(&cluster, numbers.node());
         let user = format!("u{round}");
-        let (ended, record) = session_on(&cluster, &store, (&tenant, &user), numbers.node()).await;
-        let (revoked, _) = session_on(&cluster, &store, (&tenant, &user), numbers.node()).await;
+        let (ended, record) = session_once_served(&cluster, &store, (&tenant, &user), numbers.node()).await;
+        let (revoked, _) = session_once_served(&cluster, &store, (&tenant, &user), numbers.node()).await;
         for store in [&stalled, &hears] {
             becomes_known(store, ended).await;
             becomes_known(store, revoked).await;
@@ -370,7 +381,7 @@ async fn a_failover_while_a_slot_moves_makes_nobody_known_who_was_put_out_meanwh
     let (store, other) = (connect(cluster.settings()).await, cached_store(cluster.settings()).await);
     let tenant = tenant_on(&cluster, 0);
     let slot = slot_of_tenant(&cluster, &tenant);
-    let (revoked, _) = session_on(&cluster, &store, (&tenant, "9"), 1).await;
+    let (revoked, _) = session_once_served(&cluster, &store, (&tenant, "9"), 1).await;
     becomes_known(&other, revoked).await;
     cluster.open(slot, 0, 2);
     let revoked_at = revoke(&store, &tenant, "9").await;
@@ -393,8 +404,8 @@ async fn situation_8_who_is_put_out_while_slots_move_with_all_their_keys_at_once
     let tenant = tenant_on(&cluster, 0);
     let slot = slot_of_tenant(&cluster, &tenant);
     for (user, to, stalled) in [("4", 2, None), ("5", 0, Some(0)), ("6", 1, Some(0)), ("7", 0, Some(1))] {
-        let (ended, record) = session_on(&cluster, &store, (&tenant, user), 1).await;
-        let (revoked, _) = session_on(&cluster, &store, (&tenant, user), 1).await;
+        let (ended, record) = session_once_served(&cluster, &store, (&tenant, user), 1).await;
+        let (revoked, _) = session_once_served(&cluster, &store, (&tenant, user), 1).await;
         becomes_known(&other, ended).await;
         becomes_known(&other, revoked).await;
         if let Some(node) = stalled {
@@ -416,7 +427,7 @@ async fn situation_8_who_is_put_out_while_slots_move_with_all_their_keys_at_once
     let filler = format!("sg:f:{{{}}}", hash(&tenant));
     assert_eq!(cluster.nodes[0].cli(&["DEBUG", "POPULATE", "1000", &filler, "100"]), "OK");
     for user in ["8", "9"] {
-        let (revoked, _) = session_on(&cluster, &store, (&tenant, user), 1).await;
+        let (revoked, _) = session_once_served(&cluster, &store, (&tenant, user), 1).await;
         becomes_known(&other, revoked).await;
         begin_to_move(&cluster, slot, 0, SPARE).await;
         is_known_still(&other, revoked).await;
@@ -432,7 +443,7 @@ async fn situation_8_who_is_put_out_while_slots_move_with_all_their_keys_at_once
         })
         .await;
     }
-    let (again, _) = session_on(&cluster, &store, (&tenant, "1"), 1).await;
+    let (again, _) = session_once_served(&cluster, &store, (&tenant, "1"), 1).await;
     becomes_known(&other, again).await;
     assert_eq!(revoke_user(&store, &tenant, "1", EndReason::UserRevoked).await, 1);
     no_yes_later_than_a_second(&other, again, instant(), SECOND).await;
