@@ -328,6 +328,7 @@ mod tests {
     use redis::Cmd;
 
     use super::super::lane::{Answer, Router};
+    use super::super::slot::Slot;
     use super::*;
     use crate::clock::{ManualClock, Monotonic, WallTime};
     use crate::session::By;
@@ -355,7 +356,7 @@ mod tests {
                 } else {
                     Value::BulkString(CALL.to_string().into_bytes())
                 };
-                Answer { value, server: 0, now }
+                Answer { value, server: 0, slot: Slot::of(b"acme"), now }
             };
             Ok(commands.iter().map(answer).collect())
         }
