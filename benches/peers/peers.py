@@ -244,6 +244,7 @@ class Peer(typing.NamedTuple):
     headers: list
     redis: int = 0
     tls: int = 0
+    cluster: tuple = ()
 
 
 class Run:
@@ -365,6 +366,27 @@ def start(run, binaries, wanted):
     return peers
 
 
+def cluster(run):
+    """Three masters of Redis with a replica each: their ports, once all of them agree."""
+    ports = [free_port() for _ in range(6)]
+    for port in ports:
+        run.start(LOAD_CORE, "redis-server", "--port", port, "--cluster-enabled", "yes", "--cluster-port", free_port(),
+                  "--cluster-config-file", run.directory / f"nodes-{port}.conf", "--save", "", "--appendonly", "no",
+                  "--dir", run.directory)
+    for port in ports:
+        wait_for(port)
+    addresses = [f"127.0.0.1:{port}" for port in ports]
+    subprocess.run(["redis-cli", "--cluster", "create", *addresses, "--cluster-replicas", "1", "--cluster-yes"], check=True,
+                   capture_output=True)
+    asked = lambda port, *command: subprocess.run(["redis-cli", "-p", str(port), *command], capture_output=True, text=True).stdout
+    follows = lambda port: "role:master" in (info := asked(port, "INFO", "replication")) or "link_status:up" in info
+    for _ in range(200):
+        if all("cluster_state:ok" in asked(port, "CLUSTER", "INFO") and follows(port) for port in ports):
+            return tuple(ports)
+        time.sleep(0.1)
+    sys.exit("the nodes of the cluster do not come to agree")
+
+
 def in_redis(redis, number):
     """Where the gateways of a build have their sessions in Redis."""
     return f'redis = "redis://127.0.0.1:{redis}/0"\nprefix = "bench{number}:"'
@@ -392,6 +414,12 @@ def gateways(run, name, binary, number, backend, redis, chosen):
     if chosen(monitored):
         port, pid = watched(run, binary, f"watched-{number}", backend, in_redis(redis, f"watched-{number}-"))
         peers[monitored] = Peer(pid, port, "/x", [f"Cookie: {login(port)}", "X-Customer-ID: 42"], redis)
+    clustered = f"{name}, session, Redis Cluster"
+    if chosen(clustered):
+        nodes = cluster(run)
+        line = f'redis = "cluster:[{",".join(f"127.0.0.1:{node}" for node in nodes)}]"'
+        port, pid = gateway(run, binary, f"cluster-{number}", backend, line)
+        peers[clustered] = Peer(pid, port, "/x", [f"Cookie: {login(port)}", "X-Customer-ID: 42"], cluster=nodes)
     dialling = f"{name}, public route, keepalive off"
     if chosen(dialling):
         line = f'embedded = "{run.directory}/dialling-{number}.redb"'
