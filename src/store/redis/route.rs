@@ -79,7 +79,7 @@ impl Route {
         Lane::All(Arc::new(Self { masters, kind, epoch, opening: None }))
     }
 
-    /// The same, and one that is about to serve these slots.
+    /// The same, and one that is about to serve these slots, whose faults are those of the whole.
     pub(super) fn lane_opening(masters: Arc<Masters>, kind: Kind, master: Arc<Master>, slots: BTreeSet<Slot>) -> Lane {
         let epoch = masters.next_epoch();
         Lane::All(Arc::new(Self { masters, kind, epoch, opening: Some((master, slots)) }))
@@ -140,7 +140,7 @@ impl Route {
     /// Sends one master what it gets, and takes what it answers.
     async fn ask_one(&self, part: &Part, commands: &[&Cmd], timed: bool) -> Result<(StoreTime, Vec<Came>), Fault> {
         let Part { master, .. } = part;
-        let doubt = |fault: Fault| Fault::Shard(format!("the master {}: {fault}", master.node));
+        let doubt = |fault: Fault| self.trouble(master, fault);
         master.vouched().map_err(doubt)?;
         let Lane::One(line) = self.of_master(master) else {
             return Err(Fault::garbled("a master without a connection"));
@@ -229,7 +229,15 @@ impl Route {
         if fault.breaks_connection() {
             self.masters.lost(master, fault);
         }
-        Fault::Shard(format!("the master {}: {fault}", master.node))
+        self.trouble(master, fault.clone())
+    }
+
+    /// A master that is about to serve has to answer: what only it lacks is not left for later.
+    fn trouble(&self, master: &Master, fault: Fault) -> Fault {
+        match &self.opening {
+            Some((opening, _)) if opening.lanes.epoch == master.lanes.epoch => fault,
+            _ => Fault::Shard(format!("the master {}: {fault}", master.node)),
+        }
     }
 }
 
