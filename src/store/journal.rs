@@ -313,21 +313,20 @@ impl Journal {
                 let record = open.record.clone();
                 // A later word counts: no server is to hear of this one again.
                 let record = if late.status.is_none() { record.without_status() } else { record };
-                open.record = match standing {
-                    Some(_) => record.applied(standing),
-                    None => record,
-                };
+                // One session or token has no standing, and is over as it is written.
+                open.record = record.applied(standing);
                 open.record.clone()
             }
             // Superseded meanwhile, or nothing of it can be left.
             None => return,
         };
+        let at = self.server_time().unwrap_or(StoreTime::from_micros(self.clock.wall().as_micros()));
         let (journal, telling) = (Arc::clone(self), (self.tell)(late));
         tokio::spawn(async move {
             // Where it cannot be told it stays open on disk, and is told by the next run.
             if telling.await {
                 journal.open.lock().remove(&sequence);
-                journal.put(sequence, Some(record.told()));
+                journal.put(sequence, Some(record.told(at)));
             }
         });
     }

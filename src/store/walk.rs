@@ -11,6 +11,8 @@ use tokio::time::timeout;
 use super::{Revoked, StoreResult};
 use crate::session::{Generation, Line, SessionId, SessionRecord, StoreTime, UserStanding};
 
+/// By how much the clocks of two servers may differ without a revocation missing anybody.
+const CLOCKS_APART: Duration = Duration::from_secs(60);
 /// How long an answer waits for the count.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -32,6 +34,8 @@ pub(super) enum Outdated {
         keep: Option<SessionId>,
         /// How long a session lives at most.
         longest: Duration,
+        /// When it had come late, if this is once more: nothing that was made since is concerned.
+        told: Option<StoreTime>,
     },
 }
 
@@ -47,7 +51,7 @@ impl Outdated {
                 is_older && !standing.admits(id, generations.user) && was_live
             }
             Self::OfTenant(current) => record.ends_with_its_tenant() && generations.tenant < current,
-            Self::MadeUntil { of_tenant, call, keep, longest } => {
+            Self::MadeUntil { of_tenant, call, keep, longest, told } => {
                 let is_concerned = !of_tenant || record.ends_with_its_tenant();
                 // One that goes on from another has the deadline of that, which alone says when there was a login.
                 let goes_on_from = |line: &Line| [line.first, line.before].map(Some).contains(&keep);
@@ -55,7 +59,8 @@ impl Outdated {
                     Some(line) => (record.created.min(record.deadline.before(longest)), goes_on_from(line)),
                     None => (record.created, false),
                 };
-                is_concerned && began <= call && keep != Some(id) && !is_kept
+                let was_there = told.is_none_or(|told| record.created <= told.after(CLOCKS_APART));
+                is_concerned && was_there && began <= call && keep != Some(id) && !is_kept
             }
         }
     }
@@ -96,8 +101,49 @@ pub(super) async fn counted(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::session::{Generations, Principal, TenantId, UserAgent, UserId};
     use crate::store::Unavailable;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// A session of eight hours that was made at `created`, and went on from another one at once.
+    fn went_on(created: StoreTime) -> SessionRecord {
+        let first = SessionId::parse(&[b'F'; 22]).expect("22 characters of base64url");
+        SessionRecord {
+            principal: Arc::new(Principal {
+                tenant: TenantId::parse("acme").expect("visible ASCII"),
+                user: UserId::parse("7").expect("visible ASCII"),
+                role: None,
+            }),
+            created,
+            deadline: created.after(8 * HOUR),
+            idle: None,
+            remembered: false,
+            generations: Generations::default(),
+            address: None,
+            user_agent: UserAgent::default(),
+            line: Some(Box::new(Line { first, before: first, until: created, left: None })),
+            choices: None,
+        }
+    }
+
+    #[test]
+    fn what_came_late_ends_nobody_who_began_since_when_it_is_done_again() {
+        let call = StoreTime::from_micros(1_700_000_000_000_000);
+        let id = SessionId::parse(&[b'A'; 22]).expect("22 characters of base64url");
+        let longest = 7 * 24 * HOUR;
+        let covers = |told, made_after: Duration| {
+            Outdated::MadeUntil { of_tenant: true, call, keep: None, longest, told }
+                .covers(id, &went_on(call.after(made_after)))
+        };
+        assert!(covers(None, HOUR / 60), "it may be as old as a remembered one");
+        let told = Some(call.after(HOUR / 30));
+        assert!(covers(told, HOUR / 60), "the same, once more");
+        assert!(!covers(told, 72 * HOUR), "one that began days later");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_walk_that_takes_long_goes_on_after_the_answer() {

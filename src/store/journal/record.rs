@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::WallTime;
-use crate::session::{By, EndReason, HoldWord, SessionId, TenantId, TenantStatus, UserId, Words};
+use crate::session::{By, EndReason, HoldWord, SessionId, StoreTime, TenantId, TenantStatus, UserId, Words};
 
 /// The version of the bytes, which is the first of them.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// What was ended, or held. `floor` is the server's time just before; `standing` is what the server made of it, once known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,13 +74,13 @@ impl Call {
 pub(in crate::store) struct Record {
     pub(in crate::store) entry: Entry,
     call: Call,
-    /// Its delayed effect was told already.
-    told: bool,
+    /// When (µs) its delayed effect was told, by the latest that the server's clock could show then.
+    told: Option<u64>,
 }
 
 impl Record {
     pub(in crate::store) const fn new(entry: Entry, call: Call) -> Self {
-        Self { entry, call, told: false }
+        Self { entry, call, told: None }
     }
 
     pub(super) fn encode(&self) -> Result<Vec<u8>, rmp_serde::encode::Error> {
@@ -100,7 +100,7 @@ impl Record {
 
     /// Whether the server is not known to have it, so that it is yet to be carried out.
     pub(super) const fn is_open(&self) -> bool {
-        !self.told && !self.is_applied()
+        self.told.is_none() && !self.is_applied()
     }
 
     /// Whether what the server made of it is known.
@@ -125,9 +125,14 @@ impl Record {
     }
 
     /// Its delayed effect is on record elsewhere from now on.
-    pub(super) const fn told(mut self) -> Self {
-        self.told = true;
+    pub(super) const fn told(mut self, at: StoreTime) -> Self {
+        self.told = Some(at.as_micros());
         self
+    }
+
+    /// When that was, if it was.
+    pub(in crate::store) fn told_at(&self) -> Option<StoreTime> {
+        self.told.map(StoreTime::from_micros)
     }
 
     /// The tenant whose status it changes, and whether that ends sessions as well.

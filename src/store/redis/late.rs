@@ -41,6 +41,16 @@ struct Arrived {
     nothing: bool,
 }
 
+/// When a call was made that comes late.
+#[derive(Clone, Copy)]
+struct Since {
+    floor: StoreTime,
+    /// How long a session lives at most.
+    longest: Duration,
+    /// When it had come, if it is done again.
+    told: Option<StoreTime>,
+}
+
 /// Whose sessions end.
 enum Whose {
     User(TenantId, UserId, Option<SessionId>),
@@ -79,24 +89,35 @@ pub(super) async fn carry_out(lane: &Lane, keys: &Keys, journal: &Arc<Journal>) 
     if count > 0 {
         tracing::warn!(calls = count, "calls that had failed had their effect late; the audit log has a line of each");
     }
-    redo_all(lane, keys, journal, journal.owed()).await
+    redo_all(lane, keys, journal, journal.owed()).await.map(drop)
 }
 
-/// Does once more what came late, and was told. Where a master is away it is tried again with what is carried out.
-pub(super) async fn redo_all(lane: &Lane, keys: &Keys, journal: &Journal, records: Vec<Record>) -> Result<(), Fault> {
+/// Does once more what came late, and was told. Answers what a master could not be asked for: it is tried again with what is
+/// carried out.
+pub(super) async fn redo_all(
+    lane: &Lane,
+    keys: &Keys,
+    journal: &Journal,
+    records: Vec<Record>,
+) -> Result<Vec<Record>, Fault> {
+    let mut owed = Vec::new();
     for record in records {
         match carry_out_one(lane, keys, &record, journal.longest()).await {
             Ok(_) => journal.is_done(&record),
-            Err(Fault::Shard(_)) => journal.owe(record),
+            Err(Fault::Shard(_)) => {
+                journal.owe(record.clone());
+                owed.push(record);
+            }
             Err(fault) => return Err(fault),
         }
     }
-    Ok(())
+    Ok(owed)
 }
 
 /// `longest` is how long a session lives at most.
 async fn carry_out_one(lane: &Lane, keys: &Keys, record: &Record, longest: Duration) -> Result<Option<Arrived>, Fault> {
     let reason = record.reason();
+    let since = |floor| Since { floor: StoreTime::from_micros(floor), longest, told: record.told_at() };
     match &record.entry {
         Entry::Session { id, reason, deadline, .. } => match SessionId::parse(id.as_bytes()) {
             Some(id) => end_one(lane, keys, &id, reason, *deadline).await.map(Some),
@@ -117,15 +138,13 @@ async fn carry_out_one(lane: &Lane, keys: &Keys, record: &Record, longest: Durat
                 return Ok(None);
             };
             let keep = keep.as_ref().and_then(|keep| SessionId::parse(keep.as_bytes()));
-            let floor = StoreTime::from_micros(*floor);
-            end_many(lane, keys, &Whose::User(tenant, user, keep), (floor, longest), reason).await.map(Some)
+            end_many(lane, keys, &Whose::User(tenant, user, keep), since(*floor), reason).await.map(Some)
         }
         Entry::Tenant { tenant, floor, status, note, .. } => {
             let Ok(tenant) = TenantId::parse_kept(tenant) else { return Ok(None) };
-            let floor = StoreTime::from_micros(*floor);
             match TenantStatus::parse(status) {
-                Some(status) => change(lane, keys, tenant, (floor, longest), (status, note), reason).await.map(Some),
-                None => end_many(lane, keys, &Whose::Tenant(tenant), (floor, longest), reason).await.map(Some),
+                Some(status) => change(lane, keys, tenant, since(*floor), (status, note), reason).await.map(Some),
+                None => end_many(lane, keys, &Whose::Tenant(tenant), since(*floor), reason).await.map(Some),
             }
         }
     }
@@ -189,13 +208,8 @@ async fn deny(lane: &Lane, keys: &Keys, id: &SessionId, reason: &str, deadline: 
 }
 
 /// Ends what was made until `floor`. By a generation, unless something was made since that this would end as well.
-async fn end_many(
-    lane: &Lane,
-    keys: &Keys,
-    whose: &Whose,
-    (floor, longest): (StoreTime, Duration),
-    reason: EndReason,
-) -> Result<Arrived, Fault> {
+async fn end_many(lane: &Lane, keys: &Keys, whose: &Whose, since: Since, reason: EndReason) -> Result<Arrived, Fault> {
+    let Since { floor, longest, told } = since;
     let (key, walked, keep) = match whose {
         Whose::User(tenant, user, keep) => {
             (keys.user(tenant, user), walk::Whose { tenant: tenant.clone(), user: Some(user.clone()) }, *keep)
@@ -217,7 +231,7 @@ async fn end_many(
     let has_choosers = text(choosers)?.is_some();
     let tally = Tally::default();
     loop {
-        let outdated = Outdated::MadeUntil { of_tenant: matches!(whose, Whose::Tenant(_)), call, keep, longest };
+        let outdated = Outdated::MadeUntil { of_tenant: matches!(whose, Whose::Tenant(_)), call, keep, longest, told };
         let walk = Walk::new(keys.clone(), walked.clone(), outdated, reason, tally.clone());
         let Walked { left, leaves } = walk.run_on(lane).await?;
         // Sessions of other tenants that may choose this one are on no list of its own: what is not raised lets them in. Then
@@ -286,14 +300,15 @@ async fn change(
     lane: &Lane,
     keys: &Keys,
     tenant: TenantId,
-    (floor, longest): (StoreTime, Duration),
+    since: Since,
     (status, note): (TenantStatus, &str),
     reason: EndReason,
 ) -> Result<Arrived, Fault> {
+    let Since { floor, .. } = since;
     let mut change = eval(scripts::CHANGE_TENANT_LATE, &[keys.tenant(&tenant), keys.tenant_note(&tenant)]);
     // Nobody is let in again by a call that may have been before somebody shut them out.
-    let since = if status == TenantStatus::Active { floor.before(in_doubt(lane)) } else { floor };
-    change.arg(floor.as_micros()).arg(status.as_str()).arg(note).arg(since.as_micros());
+    let another = if status == TenantStatus::Active { floor.before(in_doubt(lane)) } else { floor };
+    change.arg(floor.as_micros()).arg(status.as_str()).arg(note).arg(another.as_micros());
     let mut pipeline = redis::pipe();
     // As for one that comes in time: it must be in the list by which operators find it.
     pipeline.add_command(know(keys, &tenant, "+inf", StoreTime::from_micros(0)));
@@ -304,7 +319,7 @@ async fn change(
     let changed = number(&changed)?;
     match (changed, status) {
         (0, TenantStatus::Active) => return Ok(Arrived { nothing: true, ..Arrived::default() }),
-        (0, _) => return end_many(lane, keys, &Whose::Tenant(tenant), (floor, longest), reason).await,
+        (0, _) => return end_many(lane, keys, &Whose::Tenant(tenant), since, reason).await,
         _ => {}
     }
     // Where a later word counts it may be unreadable, which is nothing to this one.
