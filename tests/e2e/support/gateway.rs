@@ -16,9 +16,9 @@ use super::browser::{Browser, SESSION_COOKIE};
 use super::http::{Response, Wire, exchange};
 use super::ports::{free_port, local};
 use super::process::Process;
-use super::scratch;
 use super::store::Store;
 use super::wait::wait_until;
+use super::{json_lines, scratch};
 
 /// The program under test: the one that cargo just built, or another build of it that the environment names.
 pub fn binary() -> PathBuf {
@@ -355,11 +355,7 @@ impl Gateway {
 
     /// The audit events so far.
     pub fn audit(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(self.scratch.path().join("audit.jsonl")).unwrap_or_default();
-        // The last line may be half written.
-        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-        whole.lines().map(parse).collect()
+        json_lines(&self.scratch.path().join("audit.jsonl"))
     }
 
     /// Waits for an audit event of this type for which `fits` holds.

@@ -11,8 +11,8 @@ use super::gateway::write_certificate;
 use super::http::Wire;
 use super::ports::{free_port, local};
 use super::process::Process;
-use super::scratch;
 use super::wait::wait_until;
+use super::{json_lines, scratch};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Who may log in where a server asks for it.
@@ -105,8 +105,7 @@ impl MailServer {
 
     /// What it took so far.
     pub fn mails(&self) -> Vec<Mail> {
-        let text = std::fs::read_to_string(self.folder.path().join("mails.jsonl")).unwrap_or_default();
-        text.lines().map(|line| Mail(serde_json::from_str(line).expect("JSON"))).collect()
+        json_lines(&self.folder.path().join("mails.jsonl")).into_iter().map(Mail).collect()
     }
 
     /// Waits until it took so many.

@@ -40,7 +40,18 @@ pub use store::Store;
 pub use wait::{let_pass, poll, wait_until};
 pub use websocket::{SWITCH, Tab, frame};
 
+use std::path::Path;
+
+use serde_json::Value;
 use tempfile::TempDir;
+
+/// The lines of a file that another process writes. The last may be half written.
+pub fn json_lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+    whole.lines().map(parse).collect()
+}
 
 /// A directory that goes when its owner does.
 pub fn scratch() -> TempDir {

@@ -11,8 +11,8 @@ use super::gateway::write_certificate;
 use super::http::Wire;
 use super::ports::{free_port, local};
 use super::process::Process;
-use super::scratch;
 use super::wait::wait_until;
+use super::{json_lines, scratch};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// What both sides know.
@@ -80,8 +80,7 @@ impl Receiver {
 
     /// What it was told so far.
     pub fn hooks(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(self.folder.path().join("hooks.jsonl")).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        json_lines(&self.folder.path().join("hooks.jsonl"))
     }
 
     /// Waits until it was told so often.
