@@ -214,7 +214,8 @@ async fn situation_4_while_a_replica_is_dead_the_sentinels_vouch_unless_that_is_
     topology.members[2].redis.kill();
     let begin = instant();
     let mut strictly = 0;
-    while begin.elapsed() < Duration::from_secs(3) {
+    // On a busy machine a look-up takes its time.
+    while begin.elapsed() < 3 * SECOND || strictly <= 100 && begin.elapsed() < 30 * SECOND {
         assert_eq!(says_yes(&store, id).await, Some(true), "after {:?}", begin.elapsed());
         if strict.read(id).await.is_err() {
             strictly += 1;
