@@ -410,7 +410,7 @@ pub(super) mod tests {
     use super::*;
     use crate::clock::{ManualClock, WallTime};
     use crate::entropy::SystemEntropy;
-    use crate::session::{Generations, IdleLimit, Principal, SessionToken, TenantId, UserAgent, UserId};
+    use crate::session::{IdleLimit, Principal, SessionToken, samples};
 
     const LOGIN: StoreTime = StoreTime::from_micros(1_700_000_000_000_000);
     const MINUTE: Duration = Duration::from_secs(60);
@@ -422,22 +422,7 @@ pub(super) mod tests {
 
     /// A session made under `own`, last used after `used` minutes, looked at after `now` minutes.
     fn session(own: &Limits, used: u32, now: u32) -> LiveSession {
-        let record = SessionRecord {
-            principal: Arc::new(Principal {
-                tenant: TenantId::parse("42").expect("a tenant"),
-                user: UserId::parse("7").expect("a user"),
-                role: None,
-            }),
-            created: LOGIN,
-            deadline: LOGIN.after(own.absolute),
-            idle: own.idle,
-            remembered: false,
-            generations: Generations::default(),
-            address: None,
-            user_agent: UserAgent::default(),
-            line: None,
-            choices: None,
-        };
+        let record = SessionRecord { idle: own.idle, ..samples::record(LOGIN, LOGIN.after(own.absolute)) };
         let used = LOGIN.after(MINUTE * used);
         let touch_deadline = own.idle.map_or(record.deadline, |idle| idle.deadline_of_use_at(used));
         LiveSession { record: Arc::new(record), touch_deadline, now: LOGIN.after(MINUTE * now) }

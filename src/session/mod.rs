@@ -13,6 +13,8 @@ mod limits;
 mod principal;
 mod record;
 mod revocation;
+#[cfg(test)]
+pub(crate) mod samples;
 mod store_time;
 mod tenant;
 mod token;

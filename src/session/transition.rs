@@ -183,8 +183,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::{
-        Choices, Choosable, Exemption, Generation, Generations, Left, Line, Principal, TenantId, UserAgent, UserId,
-        Words,
+        Choices, Choosable, Exemption, Generation, Generations, Left, Line, TenantId, UserId, Words, samples,
     };
     use super::*;
 
@@ -192,20 +191,8 @@ mod tests {
 
     fn live() -> Observation {
         let record = SessionRecord {
-            principal: Arc::new(Principal {
-                tenant: TenantId::parse("acme").expect("visible ASCII"),
-                user: UserId::parse("7").expect("visible ASCII"),
-                role: None,
-            }),
-            created: NOW.before(Duration::from_secs(60)),
-            deadline: NOW.after(Duration::from_secs(3600)),
-            idle: None,
-            remembered: false,
             generations: Generations { tenant: Generation::from_micros(3), user: Generation::from_micros(5) },
-            address: None,
-            user_agent: UserAgent::default(),
-            line: None,
-            choices: None,
+            ..samples::record(NOW.before(Duration::from_secs(60)), NOW.after(Duration::from_secs(3600)))
         };
         Observation {
             id: SessionId::parse(&[b'A'; 22]).expect("22 characters of base64url"),

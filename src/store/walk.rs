@@ -101,43 +101,25 @@ pub(super) async fn counted(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::session::{Generations, Principal, TenantId, UserAgent, UserId};
+    use crate::session::samples::{self, id};
     use crate::store::Unavailable;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
     /// A session of eight hours that was made at `created`, and went on from another one at once.
     fn went_on(created: StoreTime) -> SessionRecord {
-        let first = SessionId::parse(&[b'F'; 22]).expect("22 characters of base64url");
-        SessionRecord {
-            principal: Arc::new(Principal {
-                tenant: TenantId::parse("acme").expect("visible ASCII"),
-                user: UserId::parse("7").expect("visible ASCII"),
-                role: None,
-            }),
-            created,
-            deadline: created.after(8 * HOUR),
-            idle: None,
-            remembered: false,
-            generations: Generations::default(),
-            address: None,
-            user_agent: UserAgent::default(),
-            line: Some(Box::new(Line { first, before: first, until: created, left: None })),
-            choices: None,
-        }
+        let line = Line { first: id(1), before: id(1), until: created, left: None };
+        SessionRecord { line: Some(Box::new(line)), ..samples::record(created, created.after(8 * HOUR)) }
     }
 
     #[test]
     fn what_came_late_ends_nobody_who_began_since_when_it_is_done_again() {
         let call = StoreTime::from_micros(1_700_000_000_000_000);
-        let id = SessionId::parse(&[b'A'; 22]).expect("22 characters of base64url");
         let longest = 7 * 24 * HOUR;
         let covers = |told, made_after: Duration| {
             Outdated::MadeUntil { of_tenant: true, call, keep: None, longest, told }
-                .covers(id, &went_on(call.after(made_after)))
+                .covers(id(2), &went_on(call.after(made_after)))
         };
         assert!(covers(None, HOUR / 60), "it may be as old as a remembered one");
         let told = Some(call.after(HOUR / 30));

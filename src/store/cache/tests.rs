@@ -7,9 +7,8 @@ use proptest::prelude::*;
 use super::places::DRIFT;
 use super::*;
 use crate::clock::{Clock as _, ManualClock, WallTime};
-use crate::session::{
-    Generation, Generations, HeldSession, Hold, IdleLimit, Line, Principal, UserAgent, UserId, Words,
-};
+use crate::session::samples::{self, id};
+use crate::session::{Generation, HeldSession, Hold, IdleLimit, Line, Words};
 
 const SOURCE: u64 = 7;
 /// The store's time when the clock stands at zero.
@@ -20,27 +19,9 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn id(n: u64) -> SessionId {
-    SessionId::parse(format!("{n:022}").as_bytes()).expect("22 characters of base64url")
-}
-
 fn record(idle: Option<Duration>) -> Arc<SessionRecord> {
-    Arc::new(SessionRecord {
-        principal: Arc::new(Principal {
-            tenant: TenantId::parse("acme").expect("visible ASCII"),
-            user: UserId::parse("7").expect("visible ASCII"),
-            role: None,
-        }),
-        created: EPOCH,
-        deadline: EPOCH.after(8 * HOUR),
-        idle: idle.map(IdleLimit::new),
-        remembered: false,
-        generations: Generations::default(),
-        address: None,
-        user_agent: UserAgent::default(),
-        line: None,
-        choices: None,
-    })
+    let record = samples::record(EPOCH, EPOCH.after(8 * HOUR));
+    Arc::new(SessionRecord { idle: idle.map(IdleLimit::new), ..record })
 }
 
 fn live(touch_deadline: StoreTime) -> Standing {

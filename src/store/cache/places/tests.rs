@@ -6,10 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::{Clock as _, ManualClock, WallTime};
-use crate::session::{
-    EndReason, Ended, Generations, IdleLimit, LiveSession, Principal, SessionId, SessionRecord, Standing, TenantId,
-    UserAgent, UserId,
-};
+use crate::session::samples::{self, id};
+use crate::session::{EndReason, Ended, IdleLimit, LiveSession, SessionId, SessionRecord, Standing};
 use crate::store::STALE_AT_MOST;
 use crate::store::cache::{Cache, Reading};
 
@@ -21,27 +19,9 @@ const HERE: Place = Place(0);
 const THERE: Place = Place(1);
 const TENANT: Place = Place(2);
 
-fn id(n: u64) -> SessionId {
-    SessionId::parse(format!("{n:022}").as_bytes()).expect("22 characters of base64url")
-}
-
 fn record() -> Arc<SessionRecord> {
-    Arc::new(SessionRecord {
-        principal: Arc::new(Principal {
-            tenant: TenantId::parse("acme").expect("visible ASCII"),
-            user: UserId::parse("7").expect("visible ASCII"),
-            role: None,
-        }),
-        created: EPOCH,
-        deadline: EPOCH.after(8 * HOUR),
-        idle: Some(IdleLimit::new(HOUR / 2)),
-        remembered: false,
-        generations: Generations::default(),
-        address: None,
-        user_agent: UserAgent::default(),
-        line: None,
-        choices: None,
-    })
+    let record = samples::record(EPOCH, EPOCH.after(8 * HOUR));
+    Arc::new(SessionRecord { idle: Some(IdleLimit::new(HOUR / 2)), ..record })
 }
 
 fn live() -> Standing {
