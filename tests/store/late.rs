@@ -266,6 +266,40 @@ async fn what_comes_late_looks_again_where_an_index_is_split_meanwhile() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_comes_late_is_raised_in_steps_where_an_index_has_very_many_nodes() {
+    const NODES: u64 = 16 * 16 * 16;
+    let [_, scope] = scopes("acme");
+    for somebody_logs_in in [true, false] {
+        let (server, folder) = (RedisServer::start(&[]).await, tempfile::tempdir().unwrap());
+        let direct = shared(server.tcp()).await;
+        let (before, _) = session(&direct).await;
+        let (began, kept) = (login(&direct).await, journal(folder.path()));
+        fails_on(&server, &kept, &scope).await;
+        let since = if somebody_logs_in { Some(session(&direct).await.0) } else { None };
+        let split = "local function split(key, depth) redis.call('ZADD', key, 0, '/') if depth > 0 then \
+                     for digit in string.gmatch('0123456789abcdef', '.') do split(key .. digit, depth - 1) end end end \
+                     split(KEYS[1], 2)";
+        server.cli(&["EVAL", split, "1", &format!("sg:b:{{{}}}:", hash("acme"))]);
+        let raised = || server.cli(&["INFO", "commandstats"]);
+        let looked_at = |stats: &str| {
+            let line = stats.lines().find(|line| line.starts_with("cmdstat_zrange:")).unwrap_or_default();
+            line.split(['=', ',']).nth(1).map_or(0, |calls| calls.parse::<u64>().unwrap())
+        };
+        let looked_before = looked_at(&raised());
+        let store = shared(server.tcp().with_journal(kept)).await;
+        is_over(&store, before).await;
+        match since {
+            // It is found by the walk, before anything is to be raised.
+            Some(since) => drop(live(&direct, since).await),
+            None => {
+                assert!(looked_at(&raised()) - looked_before >= NODES, "all of them were looked at");
+                assert_eq!(direct.create(began).await.unwrap(), Creation::Superseded);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_walk_that_takes_long_ends_nobody_who_logged_in_after_another_revocation() {
     for scope in scopes("acme") {
         let server = RedisServer::start(&[]).await;

@@ -24,6 +24,11 @@ use crate::session::{EndReason, HoldWord, SessionId, StoreTime, TenantId, Tenant
 /// Entries taken in one step.
 const STEP: usize = 200;
 
+/// Nodes of an index that one step looks at: of some 25,000 sessions, which takes milliseconds.
+const NODES: usize = 1000;
+/// How often in a row an index is looked at that was split meanwhile.
+const LOOKS: usize = 8;
+
 /// By how much at most the time of a call is known too late: the server told its time a moment before it was made.
 const IN_DOUBT: Duration = Duration::from_secs(1);
 /// The same on a cluster, where it may be the time of another master.
@@ -230,7 +235,7 @@ async fn end_many(lane: &Lane, keys: &Keys, whose: &Whose, since: Since, reason:
     }
     let has_choosers = text(choosers)?.is_some();
     let tally = Tally::default();
-    loop {
+    for _ in 0..LOOKS {
         let outdated = Outdated::MadeUntil { of_tenant: matches!(whose, Whose::Tenant(_)), call, keep, longest, told };
         let walk = Walk::new(keys.clone(), walked.clone(), outdated, reason, tally.clone());
         let Walked { left, leaves } = walk.run_on(lane).await?;
@@ -248,9 +253,11 @@ async fn end_many(lane: &Lane, keys: &Keys, whose: &Whose, since: Since, reason:
             Raised::Is => return Ok(Arrived { standing: Some(standing), ended, ..Arrived::default() }),
             // They logged in after they were looked for.
             Raised::WouldEndOthers => return Ok(Arrived { ended, ..Arrived::default() }),
-            Raised::IndexIsSplit => {}
+            Raised::IndexIsSplit | Raised::NotYet => {}
         }
     }
+    // Each was split while it was looked at, which nobody does but who writes what is no index.
+    Ok(Arrived { ended: tally.so_far(), ..Arrived::default() })
 }
 
 /// What became of a generation that was to be raised late.
@@ -261,16 +268,37 @@ enum Raised {
     WouldEndOthers,
     /// It is as it was: a node of the index has its entries elsewhere by now.
     IndexIsSplit,
+    /// It is as it was, as was asked for: nothing was made since.
+    NotYet,
 }
 
 /// Raises a generation to `floor`, unless these nodes of the index have anything that was made after the call. In one step:
-/// whoever logs in takes a place first, and looks at the generation after it.
+/// whoever logs in takes a place first, and looks at the generation after it. Of very many nodes all but the last are looked
+/// at in steps before it, so that none keeps the server from others for long.
 async fn raise(
+    lane: &Lane,
+    keys: &Keys,
+    of: (&Whose, &str),
+    times: (StoreTime, StoreTime),
+    unless_in: &[String],
+) -> Result<(Raised, String), Fault> {
+    let mut parts = unless_in.chunks(NODES);
+    let last = parts.next_back().unwrap_or_default();
+    for part in parts {
+        match raise_unless_in(lane, keys, of, times, (part, "look")).await? {
+            (Raised::NotYet, _) => {}
+            came_of_it => return Ok(came_of_it),
+        }
+    }
+    raise_unless_in(lane, keys, of, times, (last, "")).await
+}
+
+async fn raise_unless_in(
     lane: &Lane,
     keys: &Keys,
     (whose, key): (&Whose, &str),
     (floor, call): (StoreTime, StoreTime),
-    unless_in: &[String],
+    (unless_in, looks): (&[String], &str),
 ) -> Result<(Raised, String), Fault> {
     let (user, otherwise) = match whose {
         Whose::User(_, user, _) => (Some(keys.user_hash(user)), ""),
@@ -280,7 +308,7 @@ async fn raise(
     let all: Vec<String> = [key.to_owned()].into_iter().chain(unless_in.iter().cloned()).collect();
     let mut raise = eval(scripts::RAISE_LATE, &all);
     raise.arg(floor.as_micros()).arg(otherwise).arg(call.as_micros());
-    raise.arg(user.as_ref().map_or(&[][..], |user| &user[..]));
+    raise.arg(user.as_ref().map_or(&[][..], |user| &user[..])).arg(looks);
     let mut pipeline = redis::pipe();
     pipeline.add_command(raise);
     let [answer] = exactly(lane.ask(&pipeline).await?)?;
@@ -289,6 +317,7 @@ async fn raise(
     let standing = text(standing)?.map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default();
     let raised = match number(&came_of_it)? {
         1 => Raised::Is,
+        2 => Raised::NotYet,
         0 => Raised::WouldEndOthers,
         _ => Raised::IndexIsSplit,
     };

@@ -257,8 +257,8 @@ return new
 
 /// Raises the generation of a user or tenant late, unless it is that or newer, or would end what was made since. Keys: the
 /// standing, nodes of the tenant's index. Arguments: the generation; what follows it where the standing cannot be read; the time
-/// of the call (µs); the user (or nothing: a tenant). Answers 1, 0 where any of the nodes has a session that was made since, or
-/// -1 where one is split; and the standing now.
+/// of the call (µs); the user (or nothing: a tenant); something, to look alone. Answers 1, 0 where any of the nodes has a session
+/// that was made since, -1 where one is split, or 2 where it was looked alone; and the standing now.
 pub(super) const RAISE_LATE: &str = r"#!lua flags=allow-oom
 local text = redis.call('GET', KEYS[1]) or '0'
 local old, status = string.match(text, '^(%d+)( ?%a*)$')
@@ -274,6 +274,7 @@ for i = 2, #KEYS do
     end
   end
 end
+if ARGV[5] ~= '' then return {2, text} end
 text = ARGV[1] .. (status or ARGV[2])
 redis.call('SET', KEYS[1], text)
 return {1, text}
