@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use redis::{PushInfo, PushKind};
 use tokio::sync::{Mutex, MutexGuard};
-use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::answers::{exactly, time};
 use super::chart::Chart;
@@ -65,29 +65,26 @@ impl Opening {
     /// Keeps open all that there are, for as long as it is polled.
     pub(super) async fn run(self: Arc<Self>) {
         let mut layouts = self.chart().layouts();
-        let mut tasks = JoinSet::new();
-        let mut kept: BTreeMap<(NodeId, Node), AbortHandle> = BTreeMap::new();
+        let mut kept: BTreeMap<(NodeId, Node), AbortOnDropHandle<()>> = BTreeMap::new();
         loop {
             let layout = layouts.borrow_and_update().clone();
             let shards = layout.iter().flat_map(|layout| &layout.shards);
             let wanted: Vec<_> = shards.map(|(id, shard)| (id.clone(), shard.node.clone())).collect();
             for (name, task) in kept.extract_if(.., |name, _| !wanted.contains(name)) {
                 task.abort();
-                // It may say something until then.
-                while !task.is_finished() {
-                    yield_now().await;
-                }
+                // It may say something until it is gone.
+                let _gone = task.await;
                 self.masters.forget(&name.0, &name.1);
             }
             for name in wanted {
                 let (this, (id, node)) = (Arc::clone(&self), name.clone());
-                kept.entry(name).or_insert_with(|| tasks.spawn(async move { this.keep(&id, &node).await }));
+                let keep = async move { this.keep(&id, &node).await };
+                kept.entry(name).or_insert_with(|| AbortOnDropHandle::new(tokio::spawn(keep)));
             }
             self.masters.redraw();
             if layouts.changed().await.is_err() {
                 return;
             }
-            while tasks.try_join_next().is_some() {}
         }
     }
 
