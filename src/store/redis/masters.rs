@@ -304,7 +304,8 @@ impl Masters {
         let table = self.table.load();
         let owner = |slot: &Slot| table.by_slot.get(usize::from(slot.number())).and_then(Option::as_ref);
         let is_its = |slot: &Slot| owner(slot).is_some_and(|owner| owner.lanes.epoch == master.lanes.epoch);
-        slots.filter(|slot| is_its(slot) && master.replayed.lock().has(*slot)).map(place_of).collect()
+        let replayed = master.replayed.lock().all();
+        slots.filter(|slot| is_its(slot) && replayed.contains(slot)).map(place_of).collect()
     }
 
     /// Something failed at it: it is looked at anew before it is asked again.

@@ -10,6 +10,7 @@ use redis::Value;
 use super::answers::{exactly, time};
 use super::fault::{Fault, text, unexpected};
 use super::slot::Slot;
+use super::topology::Range;
 use crate::session::StoreTime;
 
 /// Which master it is, and what it has.
@@ -17,8 +18,18 @@ use crate::session::StoreTime;
 pub(super) struct OwnWord {
     /// The number of the election that gave it what it has last.
     pub(super) election: u64,
+    /// What it has, in order.
+    has: Vec<Range>,
+    /// Those of which it is open whose they are.
+    moving: BTreeSet<Slot>,
+}
+
+impl OwnWord {
     /// The slots that are its and stay so, as far as it knows.
-    pub(super) slots: Vec<Slot>,
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> {
+        let all = self.has.iter().flat_map(|(first, last)| *first..=*last).filter_map(Slot::numbered);
+        all.filter(|slot| !self.moving.contains(slot))
+    }
 }
 
 /// The answer of [`BEAT_OF_MASTER`](super::scripts::BEAT_OF_MASTER): the time, and what it says of itself.
@@ -45,7 +56,7 @@ fn read(line: &str) -> Result<OwnWord, Fault> {
         return Err(Fault::Refused { code: String::from("READONLY"), text: String::new() });
     }
     let election = fields.nth(3).and_then(|epoch| epoch.parse().ok()).ok_or_else(unclear)?;
-    let (mut slots, mut moving) = (BTreeSet::new(), BTreeSet::new());
+    let (mut has, mut moving) = (Vec::<Range>::new(), BTreeSet::new());
     // After the state of its link, which it has none of to itself.
     for field in fields.skip(1) {
         match field.strip_prefix('[') {
@@ -55,15 +66,14 @@ fn read(line: &str) -> Result<OwnWord, Fault> {
                 let (first, last) = field.split_once('-').unwrap_or((field, field));
                 let (first, last) = (Slot::parse(first).ok_or_else(unclear)?, Slot::parse(last).ok_or_else(unclear)?);
                 // Each once, so that there are no more than there are.
-                if slots.last().is_some_and(|before| *before >= first) {
+                if first > last || has.last().is_some_and(|(_, before)| *before >= first.number()) {
                     return Err(unclear());
                 }
-                slots.extend((first.number()..=last.number()).filter_map(Slot::numbered));
+                has.push((first.number(), last.number()));
             }
         }
     }
-    let slots = slots.difference(&moving).copied().collect();
-    Ok(OwnWord { election, slots })
+    Ok(OwnWord { election, has, moving })
 }
 
 #[cfg(test)]
@@ -73,7 +83,7 @@ mod tests {
     const HEAD: &str = "07c37df 127.0.0.1:30001@31001,host.internal myself,master - 0 1426238317239 4 connected";
 
     fn slots(line: &str) -> Result<Vec<u16>, Fault> {
-        Ok(read(line)?.slots.into_iter().map(Slot::number).collect())
+        Ok(read(line)?.slots().map(Slot::number).collect())
     }
 
     #[test]
@@ -91,7 +101,7 @@ mod tests {
         for line in ["", "a b c", &HEAD.replace("myself,", ""), &HEAD.replace(" 4 ", " x ")] {
             assert!(read(line).is_err(), "{line}");
         }
-        for slots in ["0-3 0-3", "5 0-3", "7 7", "16384", "1-", "-1", "[x->-y]", "[", "1 2  3", "{1}"] {
+        for slots in ["0-3 0-3", "5 0-3", "7 7", "3-0", "16384", "1-", "-1", "[x->-y]", "[", "1 2  3", "{1}"] {
             assert!(read(&format!("{HEAD} {slots}")).is_err(), "{slots}");
         }
     }

@@ -4,6 +4,7 @@
 //! So it is asked about a slot that it got while it was open only once the journal's entries of that slot were applied to it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::slot::Slot;
 use super::topology::Range;
@@ -17,8 +18,8 @@ pub(super) struct Replayed {
     said: BTreeSet<Slot>,
     /// Those of which the entries are being applied.
     doing: BTreeSet<Slot>,
-    /// Those of which it has all.
-    done: BTreeSet<Slot>,
+    /// Those of which it has all. Whoever looks for many takes it as it is then.
+    done: Arc<BTreeSet<Slot>>,
 }
 
 impl Replayed {
@@ -27,11 +28,16 @@ impl Replayed {
         self.done.contains(&slot)
     }
 
+    /// Those of which it has all now.
+    pub(super) fn all(&self) -> Arc<BTreeSet<Slot>> {
+        Arc::clone(&self.done)
+    }
+
     /// These are its own by the layout from now on. Of any other it may have nothing when it gets it again, also of one that
     /// another master said is here and no layout ever gave it. Answers whether there is anything to be applied.
     pub(super) fn owns(&mut self, own: BTreeSet<Slot>) -> bool {
         self.doing.retain(|slot| own.contains(slot));
-        self.done.retain(|slot| own.contains(slot));
+        Arc::make_mut(&mut self.done).retain(|slot| own.contains(slot));
         self.own = own;
         self.lacks_any()
     }
@@ -57,7 +63,7 @@ impl Replayed {
 
     /// They were applied. Of what it lost meanwhile they may be lost as well.
     pub(super) fn end(&mut self) {
-        self.done.append(&mut self.doing);
+        Arc::make_mut(&mut self.done).append(&mut self.doing);
     }
 }
 

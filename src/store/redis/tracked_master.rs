@@ -65,7 +65,7 @@ impl Tracked for TrackedMaster {
 
     fn read(&self, answer: Value) -> Result<(StoreTime, Held), Fault> {
         let (now, word) = own_word(answer)?;
-        let places = self.masters.asked_of(&self.master, word.slots.into_iter());
+        let places = self.masters.asked_of(&self.master, word.slots());
         Ok((now, Held { places, election: word.election }))
     }
 }
