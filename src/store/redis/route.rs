@@ -105,7 +105,7 @@ impl Route {
                 }),
             };
             let master = match master {
-                Ok(master) if master.lanes.epoch <= self.epoch => master,
+                Ok(master) if self.knows(&master) => master,
                 Ok(master) => {
                     fault = fault.or(Some(Fault::Shard(format!("another server is the master at {}", master.node))));
                     continue;
@@ -127,6 +127,11 @@ impl Route {
             }
         }
         (parts, later, fault)
+    }
+
+    /// Whether it was open when these connections were made. One that is opened since has others made at once.
+    fn knows(&self, master: &Master) -> bool {
+        master.lanes.epoch <= self.epoch
     }
 
     fn of_master<'a>(&self, master: &'a Master) -> &'a Lane {
@@ -293,7 +298,7 @@ impl Router for Route {
     }
 
     fn has_server_of(&self, key: &str) -> bool {
-        self.masters.of(Slot::of(key.as_bytes())).is_ok()
+        self.masters.of(Slot::of(key.as_bytes())).is_ok_and(|master| self.knows(&master))
     }
 
     fn since(&self, key: &str) -> Option<Monotonic> {
