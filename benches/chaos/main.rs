@@ -66,7 +66,7 @@ mod stage;
 mod troubles;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 
@@ -115,6 +115,10 @@ fn main() {
 
 async fn run(arguments: &Arguments, seed: u64) -> bool {
     let model = Arc::new(Model::new());
+    // By which the logs of the gateways are read.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (minutes, seconds) = (now.as_secs() / 60, now.as_secs_f64() % 60.0);
+    println!("   0.000 is {:02}:{:02}:{seconds:06.3} UTC", minutes / 60 % 24, minutes % 60);
     if arguments.cluster {
         play(Sharded::start(model.clone()).await, &model, arguments, seed).await
     } else {

@@ -9,6 +9,9 @@ use crate::oracle;
 /// The last lines of a gateway's log that are shown.
 const LINES: usize = 3000;
 
+/// What a gateway may take, after an election, until it serves whose sessions are there. Which took longer is said.
+const SOON: Duration = Duration::from_secs(1);
+
 /// Prints it; whether all was as it must be.
 pub fn print(model: &Model, fleet: &Fleet, seed: u64) -> bool {
     let known = &mut *model.known();
@@ -23,7 +26,7 @@ pub fn print(model: &Model, fleet: &Fleet, seed: u64) -> bool {
             lines.lines().filter(|line| line.contains(id)).for_each(|line| println!("    gateway {number}: {line}"));
         }
     }
-    if !known.suspects.is_empty() || !known.unserved.is_empty() {
+    if !known.suspects.is_empty() || !known.unserved.is_empty() || !served_after(known).2.is_empty() {
         for (number, gateway) in fleet.gateways.iter().enumerate() {
             println!("\nthe log of gateway {number}:");
             let log = gateway.log();
@@ -55,9 +58,10 @@ pub fn print(model: &Model, fleet: &Fleet, seed: u64) -> bool {
     println!("latest request accepted after an end that all replicas had: {:?}", known.counts.latest_yes);
     println!("accepted after an end that a failover lost, before its gateway was back: {}", known.counts.excused);
     println!("ended, although made since, by an end that a failover had lost: {}", known.counts.ended_again);
-    let (first, each) = served_after(known);
+    let (first, each, late) = served_after(known);
     print_times("from another master's election to the first answer at any gateway", first);
     print_times("and at each gateway that was there", each);
+    late.iter().for_each(|late| println!("    {late}"));
     if known.places.are_several() {
         let (cut_off, lost) = (known.counts.cut_off, known.counts.lost_on_their_way);
         let (unserved, starved) = (known.unserved.len(), known.counts.starved);
@@ -78,9 +82,9 @@ pub fn print(model: &Model, fleet: &Fleet, seed: u64) -> bool {
     known.violations.is_empty() && known.unserved.is_empty()
 }
 
-/// After each failover, until the store answered any gateway from there, and each that was there.
-fn served_after(known: &Known) -> (Vec<Duration>, Vec<Duration>) {
-    let (mut first, mut each) = (Vec::new(), Vec::new());
+/// After each failover, until the store answered any gateway from there, and each that was there; and which were late.
+fn served_after(known: &Known) -> (Vec<Duration>, Vec<Duration>, Vec<String>) {
+    let (mut first, mut each, mut late) = (Vec::new(), Vec::new(), Vec::new());
     for promotion in &known.promotions {
         let at = promotion.at;
         let after = |served: &&Served| served.began > at && served.parts.has(promotion.part);
@@ -88,9 +92,15 @@ fn served_after(known: &Known) -> (Vec<Duration>, Vec<Duration>) {
         let times: Vec<Option<Duration>> = known.served.iter().map(|served| soonest(served)).collect();
         first.extend(times.iter().flatten().min());
         let there = |gateway: &usize| !known.is_cut_off(*gateway, at);
-        each.extend((0..times.len()).filter(there).filter_map(|gateway| times[gateway]));
+        for (gateway, time) in (0..times.len()).filter(there).filter_map(|gateway| Some((gateway, times[gateway]?))) {
+            each.push(time);
+            if time > SOON {
+                let (at, server) = (at.as_secs_f64(), promotion.server);
+                late.push(format!("gateway {gateway} {time:?} after server {server} became the master at {at:.3}"));
+            }
+        }
     }
-    (first, each)
+    (first, each, late)
 }
 
 fn print_times(what: &str, mut times: Vec<Duration>) {
