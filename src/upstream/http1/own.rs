@@ -6,8 +6,8 @@
 use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
-/// Room for the lines of most requests. A power of two: allocators have those at hand.
-const USUAL: usize = 512;
+/// Room for the lines of most requests, with a signed identity as a JWT. A power of two: allocators have those at hand.
+const USUAL: usize = 1024;
 
 /// Lines that take the place of all of their names in a request's headers.
 #[derive(Debug, Default)]
