@@ -280,19 +280,20 @@ async fn what_comes_late_is_raised_in_steps_where_an_index_has_very_many_nodes()
                      for digit in string.gmatch('0123456789abcdef', '.') do split(key .. digit, depth - 1) end end end \
                      split(KEYS[1], 2)";
         server.cli(&["EVAL", split, "1", &format!("sg:b:{{{}}}:", hash("acme"))]);
-        let raised = || server.cli(&["INFO", "commandstats"]);
-        let looked_at = |stats: &str| {
-            let line = stats.lines().find(|line| line.starts_with("cmdstat_zrange:")).unwrap_or_default();
+        let calls = |command: &str| {
+            let (stats, name) = (server.cli(&["INFO", "commandstats"]), format!("cmdstat_{command}:"));
+            let line = stats.lines().find(|line| line.starts_with(&name)).unwrap_or_default();
             line.split(['=', ',']).nth(1).map_or(0, |calls| calls.parse::<u64>().unwrap())
         };
-        let looked_before = looked_at(&raised());
+        let (nodes_before, steps_before) = (calls("zrange"), calls("eval"));
         let store = shared(server.tcp().with_journal(kept)).await;
         is_over(&store, before).await;
         match since {
             // It is found by the walk, before anything is to be raised.
             Some(since) => drop(live(&direct, since).await),
             None => {
-                assert!(looked_at(&raised()) - looked_before >= NODES, "all of them were looked at");
+                assert!(calls("zrange") - nodes_before >= NODES, "all of them were looked at");
+                assert!(calls("eval") - steps_before >= NODES / 200, "in steps");
                 assert_eq!(direct.create(began).await.unwrap(), Creation::Superseded);
             }
         }
