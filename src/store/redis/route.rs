@@ -25,10 +25,10 @@ use crate::session::StoreTime;
 use crate::store::address::Node;
 
 /// How often a command is sent at the most.
-const HOPS: usize = 5;
-/// Before a command is sent again that cannot be answered while its slot moves, or whose master is not known yet.
-const PAUSES: [Duration; HOPS - 1] =
-    [Duration::from_millis(5), Duration::from_millis(10), Duration::from_millis(20), Duration::from_millis(50)];
+const HOPS: usize = 7;
+/// How long before a command is sent again that cannot be answered while its slot moves, or whose master is not known yet, or
+/// has not yet what the journal has of the slot (ms).
+const PAUSES: [u64; HOPS - 1] = [5, 10, 20, 50, 100, 200];
 
 /// Which connections of each master are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,7 +290,7 @@ impl Router for Route {
             }
             left.sort_unstable_by_key(|command| command.place);
             match pause {
-                Some(pause) if pauses => sleep(*pause).await,
+                Some(pause) if pauses => sleep(Duration::from_millis(*pause)).await,
                 _ => {}
             }
         }
