@@ -56,6 +56,11 @@ impl Places {
         Self { parts, moves: BTreeMap::new() }
     }
 
+    /// How many parts there are.
+    pub const fn count(&self) -> usize {
+        self.parts
+    }
+
     pub const fn are_several(&self) -> bool {
         self.parts > 1
     }

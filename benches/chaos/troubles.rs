@@ -1,6 +1,7 @@
 //! What was broken when, and whether a 503 has its reason in it. Of a store of several parts only who needs the part that is
 //! away may notice.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::model::{At, Known};
@@ -116,9 +117,17 @@ impl Known {
             let since = asked.began.saturating_sub(BACK_WITHIN);
             self.promotions.iter().any(|other| other.at >= since && other.at <= asked.answered + BACK_WITHIN)
         };
+        // Where its replica cannot, a majority of the masters has to vouch for one.
+        let has_no_majority = || {
+            let those = self.troubles(asked.began, asked.answered).filter_map(|trouble| match trouble.of {
+                Of::Part(part) => Some(part),
+                _ => None,
+            });
+            2 * those.collect::<BTreeSet<_>>().len() > self.places.count()
+        };
         self.troubles(asked.began, asked.answered).any(|trouble| match trouble.of {
             Of::Part(part) => parts.has(part),
-            Of::Replica(part) => parts.has(part) && elected(),
+            Of::Replica(part) => parts.has(part) && (elected() || has_no_majority()),
             Of::Gateway(gateway) => gateway == asked.gateway,
             Of::Way(gateway, part) => gateway == asked.gateway && parts.has(part),
             Of::All => true,
