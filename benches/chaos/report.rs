@@ -91,7 +91,7 @@ fn served_after(known: &Known) -> (Vec<Duration>, Vec<Duration>, Vec<String>) {
         let soonest = |served: &[Served]| served.iter().filter(after).map(|served| served.answered - at).min();
         let times: Vec<Option<Duration>> = known.served.iter().map(|served| soonest(served)).collect();
         first.extend(times.iter().flatten().min());
-        let there = |gateway: &usize| !known.is_cut_off(*gateway, at);
+        let there = |gateway: &usize| [at, at + SOON].iter().all(|at| !known.is_cut_off(*gateway, *at));
         for (gateway, time) in (0..times.len()).filter(there).filter_map(|gateway| Some((gateway, times[gateway]?))) {
             each.push(time);
             if time > SOON {
